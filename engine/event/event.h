@@ -1,0 +1,109 @@
+/*
+ * event.h - what an event is: its record as a bus carries it, its envelope as the engine understands it.
+ *
+ * On the wire the value is {"eventId","eventName","timestamp","data":{…}} or a CloudEvents 1.0 structured value ("specversion",
+ * "id", "type", "time", "data"); both are read into the same struct. Spans point into the record's bytes.
+ */
+#ifndef SLUICE_EVENT_EVENT_H
+#define SLUICE_EVENT_EVENT_H
+
+#include "event/json.h"
+
+struct header {
+    struct span name, value;
+};
+
+/* Headers that the engine reads and writes. Anything else travels through unread. */
+#define HEADER_TRACEPARENT "traceparent"
+#define HEADER_HOPS "sluice-hops"               /* decimal; each emission adds one */
+#define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
+#define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
+#define HEADER_PARENT "sluice-parent"           /* id of the event it came from */
+#define HEADER_REPLAY_OF "sluice-replay-of"
+/* Of a dead letter, the names that Spring's tools know: */
+#define HEADER_DLT_TOPIC "kafka_dlt-original-topic"
+#define HEADER_DLT_PARTITION "kafka_dlt-original-partition"
+#define HEADER_DLT_OFFSET "kafka_dlt-original-offset"
+#define HEADER_DLT_TIMESTAMP "kafka_dlt-original-timestamp"
+#define HEADER_DLT_REASON "kafka_dlt-exception-message"
+#define HEADER_DLT_CODE "sluice-dlt-reason"     /* one of DEAD_* as a word */
+#define HEADER_DLT_HANDLER "sluice-dlt-handler"
+#define HEADER_ATTEMPTS "retry_topic-attempts"
+
+enum {
+    EVENT_ID_MAX = 128,
+    EVENT_HEADERS_MAX = 64,
+    EVENT_KEY_MAX = 1024,          /* bytes */
+    EVENT_VALUE_MAX = 1024 * 1024, /* bytes, the default of engine.event.max_size */
+};
+
+/* A 128-bit id: what the inbox and the buses store. A UUID is its own 16 bytes, any other id its hash (span_hash128). */
+struct event_id {
+    uint8_t bytes[16];
+};
+
+struct record { /* as it came from, or goes to, a bus */
+    struct span topic;
+    struct span key;   /* {NULL, 0}: none */
+    struct span value;
+    struct header *headers;
+    size_t header_count;
+    int64_t timestamp_ms; /* of the record; the bus's clock */
+};
+
+struct event {
+    const struct record *record;
+    struct event_id id;
+    struct span id_text, name;
+    int64_t timestamp_ms;     /* from the envelope; the record's when it has none */
+    uint64_t payload_hash;    /* of the whole value: the same id with another payload is a conflict */
+    struct json_object data;  /* members of "data"; spans into record->value */
+    bool cloudevent;
+    int hops;
+    int64_t not_before_ms;    /* 0: now */
+};
+
+/* Why an event is a dead letter; the words are in event_dead_word(). */
+enum dead_reason {
+    DEAD_BAD_JSON = 1, DEAD_NOT_OBJECT, DEAD_TOO_LARGE, DEAD_TOO_DEEP, DEAD_BAD_ID, DEAD_BAD_ENVELOPE, DEAD_BAD_FIELD,
+    DEAD_ID_CONFLICT, DEAD_REJECTED, DEAD_RETRIES_EXHAUSTED, DEAD_DATABASE, DEAD_PLUGIN_FAULT, DEAD_DEADLINE, DEAD_HOPS,
+    DEAD_CRASHED, DEAD_BAD_OUTPUT, DEAD_REASON_COUNT
+};
+const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object", … */
+
+/* Understands a record. 0; or -EINVAL with *ret_reason and a sentence when it is poison: then ret->id is still set (of the
+ * id when that much was readable, else of topic, partition-independent key, timestamp and value), and nothing else is. */
+int event_parse(const struct record *record, size_t max_size, struct arena *arena, struct event *ret,
+                enum dead_reason *ret_reason, struct error *error);
+
+struct span record_header(const struct record *record, const char *name); /* {NULL, 0} when absent; the last one counts */
+
+struct event_id event_id_of(struct span id_text);
+/* The canonical text of an id's 16 bytes as a UUID; buf gets 36 characters and a NUL. */
+void event_id_format(const struct event_id *id, char buf[37]);
+/* A new id: a UUID of version 7 (milliseconds, then random). */
+void event_id_new(int64_t wall_ms, char ret_text[37]);
+/* The id of an emitted event: a UUID of version 8 that keeps the parent's time prefix when it has one (else wall time is
+ * NOT used: 48 bits of its hash), then a hash of (parent, handler, route, ordinal). The same inputs give the same id. */
+void event_id_derive(struct span parent, struct span handler, struct span route, uint32_t ordinal, char ret_text[37]);
+
+/* A field laid over the data of an emitted event. */
+struct overlay {
+    struct span name;  /* plain UTF-8, unescaped */
+    struct span json;  /* its value as JSON */
+};
+
+/* Appends the value of an emitted event: the envelope (in the form of `cloudevent`), then source->data (NULL: empty) with `overlays` replaced in
+ * place or appended at the end. `name` is the eventName: the topic it goes to. */
+void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, bool cloudevent,
+                   const struct json_object *data, const struct overlay *overlays, size_t overlay_count);
+
+/* A topic's `key:` template, "{userId}-{seatId}", compiled once. Pieces are literals and names of data fields. */
+struct key_template;
+struct key_template *key_template_create(struct span text, struct arena *arena, struct error *error);
+size_t key_template_fields(const struct key_template *template, const struct span **ret_names);
+/* Appends the key of an event with this data and overlays. -EINVAL with the field's name when one is missing or no text or integer. */
+int key_template_apply(const struct key_template *template, const struct json_object *data, const struct overlay *overlays,
+                       size_t overlay_count, struct arena *arena, struct buffer *out, struct error *error);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * json.h - one strict pass over an event's bytes.
+ *
+ * json_scan() checks a whole text against RFC 8259 and finds the members of the objects that the engine needs, as spans
+ * into the text: nothing is copied, nothing is parsed twice, and an emitted event is its source's bytes with fields laid
+ * over. Refused: bytes after the value, a BOM, comments, NaN, bad or overlong UTF-8, lone surrogates, \u0000, control characters in
+ * strings, duplicate keys in any object, depth over max_depth, more than max_members members in all.
+ * Threads: any; state is on the stack and in the caller's arena.
+ */
+#ifndef SLUICE_EVENT_JSON_H
+#define SLUICE_EVENT_JSON_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/error.h"
+
+enum json_kind { JSON_OBJECT = 1, JSON_ARRAY, JSON_STRING, JSON_NUMBER, JSON_TRUE, JSON_FALSE, JSON_NULL };
+
+struct json_member {
+    struct span name;  /* between the quotes, as written */
+    struct span value; /* as written, a string with its quotes */
+    enum json_kind kind;
+    bool name_escaped;  /* name holds backslashes: compare with json_unescape() */
+    bool value_escaped; /* a string that holds backslashes */
+};
+
+struct json_object {
+    struct span text; /* from its { to its } */
+    struct json_member *members;
+    size_t count;
+};
+
+enum { JSON_DEPTH_MAX = 64, JSON_MEMBERS_MAX = 10000 };
+
+/* Scans `text`, whose top level must be an object. ret gets its members; members live in the arena, spans point into
+ * `text`. 0, or -EINVAL / -E2BIG (too deep, too many) with "… at byte N" in the error. */
+int json_scan(struct span text, struct arena *arena, struct json_object *ret, struct error *error);
+/* The members of a value that json_scan() accepted (kind JSON_OBJECT): no check is made again. */
+void json_members(struct span object, struct arena *arena, struct json_object *ret);
+/* The member called `name`, or NULL. */
+const struct json_member *json_find(const struct json_object *object, struct span name);
+/* The bytes of an accepted string value (quotes included in `string`); a span into `string` when nothing is escaped, else
+ * in the arena. */
+struct span json_unescape(struct span string, bool escaped, struct arena *arena);
+/* An accepted number as an integer. -ERANGE outside int64, -EINVAL with a fraction or exponent (also 1.0 and 1e3). */
+int json_int64(struct span number, int64_t *ret);
+int json_double(struct span number, double *ret);
+
+#endif
