@@ -1,0 +1,139 @@
+/*
+ * bus.h - what carries events: one contract for memory, postgres and kafka.
+ *
+ * Topics have a fixed number of partitions; a key's events are in one partition, in order. A consumer is one member of a
+ * consumer group: the bus assigns partitions to it and revokes them, each assignment with an epoch of its own. What is
+ * delivered is completed by the engine in any order; the engine commits, per partition, the position of the last record below
+ * which everything is complete. A record is delivered at least once: again after a revocation, a crash or a rewind.
+ *
+ * Positions are opaque, ordered 128-bit numbers: Kafka's offset is {offset, 0}; the postgres bus, whose order is that of
+ * transactions, has {xid, row and index}. "stream" below is what the bus orders: one topic-partition in Kafka, one partition of the log that all topics
+ * share in the others.
+ *
+ * Threads: bus_* and publisher calls from any thread; a consumer's calls from one thread at a time, except bus_consumer_wake().
+ */
+#ifndef SLUICE_BUS_BUS_H
+#define SLUICE_BUS_BUS_H
+
+#include "base/error.h"
+#include "base/metrics.h"
+#include "event/event.h"
+
+struct connection; /* store/store.h */
+struct store;
+
+struct bus;
+struct bus_consumer;
+
+struct position {
+    uint64_t high, low;
+};
+static inline int position_compare(struct position a, struct position b)
+{
+    return a.high != b.high ? (a.high < b.high ? -1 : 1) : a.low != b.low ? (a.low < b.low ? -1 : 1) : 0;
+}
+
+/* Records arrive in chunks: one allocation with everything that its records point to. The consumer of a chunk releases each
+ * record once; the chunk is freed with the last (atomic count). */
+struct bus_chunk;
+
+struct bus_record {
+    struct record record;   /* spans into the chunk; timestamp_ms, headers filled */
+    struct position position;
+    uint32_t stream;        /* index into the consumer's streams: stable while assigned */
+    uint32_t epoch;         /* of the assignment it belongs to */
+    uint64_t key_hash;      /* span_hash(key); of the position when there is no key */
+    struct bus_chunk *chunk;
+};
+void bus_chunk_release(struct bus_chunk *chunk, size_t records); /* gives `records` references back; any thread */
+
+enum bus_event_kind { BUS_RECORDS = 1, BUS_ASSIGNED, BUS_REVOKED, BUS_LOST, BUS_FAULT };
+
+/* What a poll can bring. */
+struct bus_event {
+    enum bus_event_kind kind;
+    struct bus_record *records; /* BUS_RECORDS; the array lives until the next poll, the bytes as long as the chunk */
+    size_t record_count;
+    const uint32_t *streams;    /* the others: which streams; they live until the next poll */
+    const uint32_t *epochs;     /* BUS_ASSIGNED: the epoch of each from now on */
+    size_t stream_count;
+    struct error error;         /* BUS_FAULT: something a person must know; the bus keeps trying */
+};
+
+struct bus_subscription {
+    const char *group;
+    const char *const *topics; /* exact names or with a trailing '*' (taps) */
+    size_t topic_count;
+    uint32_t poll_records; /* most records a poll brings */
+    size_t poll_bytes;     /* and about how many bytes */
+};
+
+/* What every bus implements. Kept apart from the instance, so that a test can stand one in. */
+struct bus_kind {
+    const char *name;   /* "memory", "postgres", "kafka" */
+    bool durable;       /* events survive the process */
+    bool transactional; /* append() works: outputs are part of the store's transaction and need no outbox */
+
+    void (*close)(struct bus *bus);
+    int (*subscribe)(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error);
+
+    /* Waits up to timeout_ms for something to happen; 0 filled *ret, -EAGAIN nothing, other negative: fatal for this consumer.
+     * BUS_REVOKED: the engine stops what is queued, finishes what is running, commits, then calls revoked(). BUS_LOST: somebody else may have
+     * them already: drop everything, commit nothing. */
+    int (*poll)(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
+    void (*wake)(struct bus_consumer *consumer); /* a poll in progress returns; any thread */
+    /* Records of these streams are wanted no more for a while / again. Only streams that are assigned. */
+    void (*pause)(struct bus_consumer *consumer, bool paused); /* the whole consumer: back-pressure */
+    /* Everything up to and including `position` is complete. A stale epoch is ignored (0 is returned). Durable when it returns for the
+     * postgres bus; handed to the commit machinery for kafka. */
+    int (*commit)(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
+                  const struct position *positions, struct error *error);
+    int (*revoked)(struct bus_consumer *consumer, struct error *error); /* the engine has let go; the rebalance may go on */
+    /* Leaves the group so that a peer takes over at once. Frees the consumer. */
+    void (*unsubscribe)(struct bus_consumer *consumer);
+    /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0 when the bus needs none. */
+    int64_t (*member)(struct bus_consumer *consumer);
+    /* For people: "partition 3 of payment.try at 17", "partition 3 at 90211/4:7". */
+    void (*describe)(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
+                     int32_t *ret_partition, int64_t *ret_offset);
+
+    /* Publishes and waits for every acknowledgement; 0 only when all have it. Else negative, and any of them may have been published.
+     * Permanent refusals (too large, no such topic) give -EMSGSIZE / -ENOENT with *ret_failed, the index of the first. deadline: monotonic ms. */
+    int (*publish)(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
+                   struct error *error);
+    /* Transactional buses: puts the records into the connection's open transaction (queued; see store.h). Then, after COMMIT,
+     * published() wakes the readers of this process; others are notified by the transaction. Returns an enum store_result. */
+    int (*append)(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
+                  struct error *error);
+    void (*published)(struct bus *bus);
+
+    /* Reads a topic from the oldest record kept, in no group: for `sluice tap`, `explain` and the checker. each() returns false to stop. `contains`
+     * (may be empty) is a text that the value must hold; follow: goes on until each() stops or *stop is set. topic patterns as above. */
+    int (*scan)(struct bus *bus, const char *const *topics, size_t topic_count, struct span contains, bool follow,
+                const volatile int *stop,
+                bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
+                void *context, struct error *error);
+    /* Records not yet completed by a group, for /metrics and progress; negative errno when it cannot say. */
+    int64_t (*lag)(struct bus *bus, const char *group);
+    /* Housekeeping due about once a second from one thread: trims the log, makes room. */
+    void (*tend)(struct bus *bus);
+};
+
+struct bus { /* the head of every implementation's struct */
+    const struct bus_kind *kind;
+};
+
+/* ------------------------------------------------------------------------------------------------------ the three of them */
+
+struct bus_options {
+    const char *name;       /* of the pipeline; for client ids */
+    uint32_t partitions;    /* of the log, made once (postgres, memory); later values must agree */
+    int64_t retention_ms;   /* how long handled records are kept (postgres, memory) */
+    struct store *store;    /* postgres */
+    struct metrics *metrics;
+};
+
+int bus_memory_open(const struct bus_options *options, struct bus **ret, struct error *error);
+int bus_postgres_open(const struct bus_options *options, struct bus **ret, struct error *error);
+
+#endif

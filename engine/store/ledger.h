@@ -1,0 +1,137 @@
+/*
+ * ledger.h - the engine's own rows: what was handled, what waits, what must still be published.
+ *
+ * Each function is one set-based statement inside the caller's transaction (see store.h). Tables live in the schema "sluice";
+ * sql/engine/ creates them, each column commented. A name (handler, group, chain) is a smallint there: ledger_names() gives the number.
+ *
+ *   inbox     one narrow row a handled event and handler: written once, by the claim, with the outcome that most events get
+ *   outbox    one row a batch with the bytes of all its outputs, until they are published (buses that are not transactional)
+ *   parked    events that wait for their time, with their record
+ *   attempt   transient retries so far, so that a restart does not begin anew
+ *   chain     one row a correlation: steps done, steps undone, aborted or not
+ */
+#ifndef SLUICE_STORE_LEDGER_H
+#define SLUICE_STORE_LEDGER_H
+
+#include "store/store.h"
+
+/* Numbers of names, made when missing. kind: 'h' handler, 'c' chain, 'g' group, 's' schedule. */
+enum store_result ledger_names(struct connection *connection, char kind, size_t count, const struct span *names,
+                               int16_t *ret_numbers, struct error *error);
+
+/* ------------------------------------------------------------------------------------------------------------ inbox */
+
+enum { OUTCOME_DEAD = -1, OUTCOME_NONE = -2 /* a request without an outcome */, OUTCOME_PARKED = -3 };
+
+struct claim {
+    int16_t handler;
+    int16_t outcome; /* in: what to record unless changed, 0. out, on a hit: what is recorded */
+    bool hit;        /* out: was there before */
+    bool conflict;   /* out: was there with another payload */
+    struct event_id id;
+    int64_t hash;    /* of the payload */
+};
+
+/* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One round trip.
+ * Fills the out members. `member` (0: none) is this process's row in sluice.bus_member: unless it still stands, the result is
+ * STORE_FENCED and nothing may be done; it stays locked FOR SHARE until the transaction ends. */
+enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
+                               struct error *error);
+/* Queued: changes the outcome of claims of this transaction (only those that are not 0). */
+enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count, struct error *error);
+/* Queued: gives claims back (the handler said retry; nothing was done for them). */
+enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count, struct error *error);
+/* Deletes inbox rows older than keep_ms in small steps; returns how many through ret. */
+enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret, struct error *error);
+
+/* --------------------------------------------------------------------------------------------------------- attempts */
+
+struct attempt {
+    int16_t handler;
+    int32_t attempts; /* in total, this one included */
+    struct event_id id;
+    struct span reason;
+};
+enum store_result ledger_attempts_save(struct connection *connection, const struct attempt *attempts, size_t count,
+                                       struct error *error); /* queued; upsert */
+enum store_result ledger_attempts_clear(struct connection *connection, const struct attempt *attempts, size_t count,
+                                        struct error *error); /* queued */
+/* All rows of these handlers, at start: there are few. Rows: handler int2, id uuid, attempts int4. */
+enum store_result ledger_attempts_load(struct connection *connection, struct rows **ret, struct error *error);
+
+/* ----------------------------------------------------------------------------------------------------------- outbox */
+
+/* Executed: one row with a record batch (event/record_batch.h); gives its id. Deleted by ledger_outbox_done once all is acknowledged. */
+enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id, struct error *error);
+enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count, struct error *error); /* queued */
+/* The sweeper's read: rows older than age_ms, locked SKIP LOCKED, at most `limit`. Rows: id int8, batch bytea. */
+enum store_result ledger_outbox_take(struct connection *connection, int64_t age_ms, int32_t limit, struct rows **ret,
+                                     struct error *error);
+
+/* ----------------------------------------------------------------------------------------------------------- parked */
+
+enum parked_state { PARKED_WAITING = 0, PARKED_STUCK = 1 /* an undo that failed: an operator decides */ };
+
+struct parked {
+    int16_t group;        /* the consumer group that will handle it */
+    int16_t state;        /* enum parked_state */
+    struct event_id id;   /* with group: unique; parking twice is once */
+    int64_t due_ms;       /* since 1970 UTC */
+    struct span record;   /* a record batch of one */
+    struct span reason;
+};
+enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count, struct error *error); /* queued */
+/* Takes what is due, at most `limit`: each row's due time moves hold_ms ahead, so that it comes again if we die. Own round trip,
+ * autocommitted. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the next one is due (INT64_MAX: none). */
+enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count, int64_t hold_ms,
+                                     int32_t limit, struct rows **ret, int64_t *ret_next_ms, struct error *error);
+enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
+                                struct error *error); /* queued: they were handled in this transaction */
+
+/* ------------------------------------------------------------------------------------------------------------ chains */
+
+enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3 };
+
+struct chain_row {
+    int16_t chain;
+    int16_t state;              /* enum chain_state */
+    struct event_id correlation;
+    int32_t done;               /* bit i: step i was done */
+    int32_t undoing;            /* bit i: its undo was emitted */
+    int32_t undone;             /* bit i: its undo is known to have happened */
+};
+
+/* Executed: marks steps done, one row a correlation (made when absent), locks it. data: of the done event, kept for the undo; NULL
+ * for a step without an undo. ret rows in the order given: state int2, done int4, undoing int4, undone int4, reason text; the rows come for correlations
+ * that are not CHAIN_RUNNING only (column 0 is the 0-based index). Two inputs of one correlation in a call are allowed. */
+struct chain_done {
+    int16_t chain;
+    int16_t step;
+    struct event_id correlation;
+    struct span correlation_text;
+    struct span data;
+};
+enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count, struct rows **ret,
+                                    struct error *error);
+/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and returns a row: state
+ * before int2, done int4, undoing int4, undone int4, data bytea[] flattened as one column a step is not possible, so: steps' data follow by
+ * ledger_chain_data(). */
+enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
+                                     struct span correlation_text, struct span reason, struct chain_row *ret,
+                                     struct error *error);
+/* Executed: the data kept for a step, and the abort's reason; spans live as long as the rows of this transaction. */
+enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation, int16_t step,
+                                    struct span *ret_data, struct span *ret_reason, struct error *error);
+/* Executed: locks and reads a row; ret->chain is -1 when there is none. */
+enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation, struct chain_row *ret,
+                                    struct error *error);
+/* Queued: writes state, undoing and undone of a row locked before. */
+enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
+
+/* --------------------------------------------------------------------------------------------------------- schedules */
+
+/* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret false when another
+ * process had it, or has it now. */
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret, struct error *error);
+
+#endif
