@@ -1,0 +1,230 @@
+/*
+ * pipeline.h - what pipeline.yaml says, as plain data: every default filled in, every name resolved.
+ *
+ * pipeline_load() reads; pipeline_resolve() joins it with what the plugins declare; pipeline_check() finds what would go wrong.
+ * After that the pipeline is immutable and shared by all threads. Everything lives in the arena given to pipeline_load().
+ */
+#ifndef SLUICE_PIPELINE_PIPELINE_H
+#define SLUICE_PIPELINE_PIPELINE_H
+
+#include "event/event.h"
+#include "pipeline/tree.h"
+#include "sluice/plugin.h"
+
+struct retry_policy { /* of a transient failure, in place */
+    int32_t max_retries;         /* the first try is not counted */
+    int64_t initial_interval_ms;
+    double multiplier;
+    int64_t max_interval_ms;
+    double jitter;               /* 0..1: the share of a delay that is random */
+};
+
+enum route_kind { ROUTE_TOPIC = 1, ROUTE_DROP, ROUTE_LADDER };
+
+struct ladder {
+    struct topic *topic;         /* `retry:`; the same handler takes its events after their delay */
+    int32_t max_retries;
+    int64_t initial_interval_ms;
+    double multiplier;
+    int64_t max_interval_ms;
+    const char *counter;         /* the data field that counts climbed steps; default "retryCount" */
+    struct topic *exhausted;     /* where the event goes after the last step */
+};
+
+struct route {
+    struct place place;
+    const char *outcome;
+    enum route_kind kind;
+    struct topic *topic;   /* ROUTE_TOPIC */
+    struct ladder ladder;  /* ROUTE_LADDER */
+};
+
+/* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
+struct use {
+    struct place place;
+    uint32_t index;                 /* dense, in pipeline->uses */
+    const char *handler_name;       /* "payment.charge", as written */
+    const char *id;                 /* stable name under which outcomes are recorded: "payment.charge"; a tap's is "TAP/payment.charge" */
+    struct plugin_ref *plugin;
+    struct route *routes;           /* as written */
+    size_t route_count;
+    struct retry_policy retry;
+    int64_t timeout_ms;
+    uint32_t max_events;            /* most events a batch; the call is bounded by the handler's max_events too */
+    int64_t max_wait_ms;            /* taps: how long a batch may wait to fill; 0 none */
+    bool dead_letter;               /* has a dead letter topic (always, today) */
+    struct group *group;            /* NULL for requests and schedules */
+    /* filled by pipeline_resolve() */
+    const struct sluice_handler *handler; /* a copy at this header's size */
+    const struct sluice_field *input;     /* copied tables, ended by a NULL name; NULL: none */
+    const struct sluice_outcome *outcomes;
+    const struct sluice_field *sets;
+    size_t outcome_count;
+    const struct route **by_outcome;      /* by_outcome[i]: the route of outcomes[i]; NULL only where none is needed */
+    const struct ladder *ladder;          /* the first ladder among the routes, or NULL */
+};
+
+struct topic {
+    struct place place;      /* where it was first named */
+    uint32_t index;          /* dense, in pipeline->topics */
+    const char *name;
+    bool declared;           /* stands under `topics:` */
+    bool final;              /* declared to have no handler on purpose */
+    const char *key_text;    /* `key:` or NULL */
+    struct key_template *key;
+    struct use *use;         /* who handles it in the pipeline's own group; NULL: nobody */
+    struct topic *ladder_of; /* a retry topic: the topic whose ladder made it; `use` is that topic's */
+    const struct ladder *ladder; /* then: the ladder */
+    struct topic *dead_letter;   /* where its poison goes; NULL for a dead letter topic itself */
+    bool is_dead_letter;
+    int32_t partitions, replication; /* kafka; 0: not said */
+    /* chains that watch this topic: */
+    struct chain_watch *watches;
+    size_t watch_count;
+};
+
+enum chain_role { CHAIN_DONE = 1, CHAIN_ABORT, CHAIN_STEP_UNDONE, CHAIN_UNDO /* an undo event passes: on_undo_failure is about its handler */ };
+struct chain_watch {
+    struct chain *chain;
+    enum chain_role role;
+    int32_t step; /* index in the chain's steps; -1 for CHAIN_ABORT */
+};
+
+struct chain_step {
+    struct place place;
+    const char *name;
+    struct topic *done;
+    struct topic *undo;   /* NULL: `none` */
+    struct topic *undone; /* NULL: the next older undo does not wait */
+};
+enum undo_failure { UNDO_PAUSE = 1, UNDO_RETRY_FOREVER, UNDO_DEAD_LETTER };
+enum { CHAIN_STEPS_MAX = 30 };
+struct chain {
+    struct place place;
+    uint32_t index;
+    const char *name;
+    const char *correlate; /* data field */
+    struct chain_step *steps;
+    size_t step_count;
+    struct topic **abort_on;
+    size_t abort_count;
+    enum undo_failure on_undo_failure;
+};
+
+struct tap {
+    struct place place;
+    const char *name;
+    const char *const *topics; /* names and patterns, NULL-terminated */
+    size_t topic_count;
+    struct use *use;
+    uint32_t lanes;
+};
+
+struct schedule {
+    struct place place;
+    const char *name;
+    int64_t every_ms;
+    struct use *use;
+};
+
+struct request {
+    struct place place;
+    const char *method;  /* "POST" */
+    const char *path;    /* "/payments/{paymentTxId}" */
+    const char **segments; /* path split at '/': a literal, or "{name}" */
+    size_t segment_count;
+    struct use *use;
+};
+
+/* A consumer group: the pipeline's own, or a tap's. Its topics are those with work to do. */
+struct group {
+    uint32_t index;
+    const char *name;          /* engine.group (default: the pipeline's name); a tap's: "GROUP.TAP" */
+    struct tap *tap;           /* NULL: the pipeline's own */
+    const char **topics;       /* what to subscribe to, NULL-terminated */
+    size_t topic_count;
+    uint32_t lanes;
+};
+
+struct setting {
+    const char *name;
+    struct node *node;
+};
+struct plugin_ref {
+    struct place place;
+    uint32_t index;
+    const char *name;
+    const char *library;    /* as written */
+    const char *path;       /* resolved: an absolute path, a path relative to the file, or a name found in plugin_dir */
+    struct node *settings;  /* mapping, or NULL */
+    const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */
+};
+
+enum bus_choice { BUS_CHOICE_MEMORY = 1, BUS_CHOICE_POSTGRES, BUS_CHOICE_KAFKA };
+
+struct pipeline {
+    const char *file;
+    struct arena *arena;
+    const char *name;
+    struct {
+        struct place place;
+        enum bus_choice kind;
+        int32_t partitions;
+        int64_t retention_ms;
+        struct { const char *name, *value; struct place place; } *properties; /* kafka */
+        size_t property_count;
+    } bus;
+    struct {
+        bool present;
+        struct place place;
+        const char *url;
+        int64_t connect_timeout_ms, statement_timeout_ms, inbox_retention_ms;
+        bool allow_unsafe;
+        const char *migrations; /* folder with engine/ and each plugin's; NULL: the installed one */
+    } store;
+    struct {
+        const char *group;
+        int32_t lanes;
+        uint32_t max_events;
+        int32_t hop_limit;
+        int64_t max_event_size, drain_timeout_ms, sweep_after_ms;
+        bool cloudevents; /* event_format: cloudevents */
+        const char *plugin_dir;
+    } engine;
+    struct {
+        struct retry_policy retry;
+        const char *dead_letter; /* "{topic}-dlt" */
+        int64_t timeout_ms;
+    } defaults;
+    struct {
+        bool present;
+        const char *host;
+        int32_t port; /* 0: any free one, said in the log */
+        const char *token; /* NULL: nothing that changes state is allowed */
+        int64_t max_body;
+        int64_t timeout_ms;
+    } http;
+    struct plugin_ref *plugins;  size_t plugin_count;
+    struct topic **topics;       size_t topic_count;
+    struct use **uses;           size_t use_count;
+    struct chain *chains;        size_t chain_count;
+    struct tap *taps;            size_t tap_count;
+    struct schedule *schedules;  size_t schedule_count;
+    struct request *requests;    size_t request_count;
+    struct group *groups;        size_t group_count; /* groups[0] is the pipeline's own */
+};
+
+/* Reads a file as far as it can be read without the plugins. Always fills *ret as much as possible; errors are in problems. */
+int pipeline_load(const char *path, struct arena *arena, struct problems *problems, struct pipeline **ret);
+/* Joins uses with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
+void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
+/* The saga-aware checks, offline. */
+void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
+struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
+
+enum graph_format { GRAPH_TEXT, GRAPH_MERMAID, GRAPH_DOT, GRAPH_SVG, GRAPH_JSON };
+void pipeline_graph(const struct pipeline *pipeline, enum graph_format format, struct buffer *out);
+void pipeline_schema(struct buffer *out);    /* JSON schema of pipeline.yaml */
+void pipeline_reference(struct buffer *out); /* Markdown: every key, type, default, range, help */
+
+#endif
