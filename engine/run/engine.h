@@ -15,6 +15,8 @@ struct engine_parts { /* made by main.c, which alone names the concrete ones; th
     const struct pipeline *pipeline; /* resolved and checked */
     struct bus *bus;
     struct store *store; /* NULL: at-least-once, and the log says so */
+    const char *migrations;     /* folder; with a store */
+    const char *const *owners;  /* of migrations, NULL-terminated */
     struct metrics *metrics;
 };
 

@@ -1,0 +1,103 @@
+/*
+ * batch.h - the life of a batch: claim, handle, record, commit, emit, complete.
+ *
+ * One batch is one transaction. batch.c walks the steps; call.c is the engine as a plugin sees it; outputs.c composes what is
+ * emitted; compensate.c keeps the chains. A work is an item for the time of one batch: its parsed event and what became of it.
+ * Everything here lives in the worker's arena until the next batch, and on the worker's thread.
+ */
+#ifndef SLUICE_RUN_BATCH_H
+#define SLUICE_RUN_BATCH_H
+
+#include "run/state.h"
+#include "store/ledger.h"
+
+enum verdict {
+    VERDICT_NONE = 0,
+    VERDICT_OUTCOME,   /* the handler decided: `outcome` */
+    VERDICT_PASSED,    /* only a chain watched it, or a request or tick that needs no outcome */
+    VERDICT_RETRY,     /* transient: again at due_ms, its key held */
+    VERDICT_DEAD,      /* dead letter: `reason`, `why` */
+    VERDICT_PARK,      /* waits in the database until due_ms (wall) */
+    VERDICT_STUCK,     /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
+    VERDICT_DUPLICATE, /* done before */
+    VERDICT_BACK,      /* as if never taken: a predecessor of its key, or its twin in the batch, must end first */
+    VERDICT_LATER,     /* like RETRY, and no attempt is counted */
+};
+
+struct work {
+    struct item *item;
+    struct event event;
+    enum verdict verdict;
+    bool needs_claim, claimed;
+    size_t claim;          /* index in batch->claims */
+    size_t outcome;
+    enum dead_reason reason;
+    const char *why;
+    int64_t due_ms;        /* monotonic for RETRY and LATER, wall for PARK */
+    int64_t retry_count, retries_left;
+    void *input;
+    struct overlay *overlays;
+    size_t overlay_count, overlay_size;
+    uint32_t before;       /* the work of the same key just ahead in the batch, or BATCH_NONE */
+    /* requests */
+    int status;
+    struct span reply;
+    bool reply_pending;
+    /* outputs beyond the event's own, made by add() */
+    struct addition *additions;
+    size_t addition_count, addition_size;
+};
+
+struct addition {
+    size_t outcome;
+    struct overlay *overlays;
+    size_t overlay_count, overlay_size;
+};
+
+struct output { /* spans are filled by outputs_finish(): until then they are offsets into worker->bytes */
+    struct record record;
+    struct topic *topic;
+    size_t key_at, key_length, value_at, value_length;
+    bool has_key, composed; /* composed: key and value are in worker->bytes */
+};
+
+struct batch {
+    struct worker *worker;
+    struct engine *engine;
+    struct arena *arena;
+    struct connection *connection;
+    struct work *works;
+    size_t count;
+    struct claim *claims;
+    size_t claim_count;
+    struct output *outputs;
+    size_t output_count, output_size;
+    int64_t now_ms, wall_ms, deadline_ms;
+    bool transaction;            /* a transaction is open */
+    enum store_result result;    /* of the first statement that failed; STORE_OK else */
+    struct use *culprit;         /* whose statement that was, for the log */
+    struct error error;
+};
+
+/* Runs taken entries to their end: afterwards every one has gone back to the lane or is finished. */
+void batch_run(struct worker *worker, struct lane_entry **entries, size_t count);
+
+/* call.c: one call of a handler for works that share a use. On a statement's failure batch->result says which. */
+void batch_call(struct batch *batch, struct use *use, struct work **works, size_t count);
+void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* outputs.c: what the works emit. -1 when an output cannot be composed: the work is a dead letter then. */
+void outputs_of_work(struct batch *batch, struct work *work);
+void outputs_dead_letter(struct batch *batch, struct work *work);
+/* An undo of a chain's step, composed from the step's own data. */
+void outputs_undo(struct batch *batch, const struct work *work, const struct chain *chain, int32_t step, struct span data,
+                  struct span correlation, struct span reason);
+struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
+
+/* compensate.c: the chains that watch the works' topics. May add outputs. */
+void batch_chains(struct batch *batch);
+/* The handler of an undo event failed for good: what its chain's on_undo_failure says. Returns the verdict to use. */
+enum verdict chain_undo_failed(struct batch *batch, struct work *work);
+
+#endif

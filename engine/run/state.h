@@ -1,0 +1,98 @@
+/*
+ * state.h - what the rooms of run/ share: the engine and its groups.
+ *
+ * Immutable after engine_start() but for what says otherwise.
+ */
+#ifndef SLUICE_RUN_STATE_H
+#define SLUICE_RUN_STATE_H
+
+#include "run/worker.h"
+
+enum {
+    RUN_IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024, /* taken from the bus by a group and not finished */
+    RUN_REQUEST_WORKERS = 2,
+    RUN_REQUESTS_MAX = 1024,  /* waiting for an answer */
+    RUN_ADDS_MAX = 10000,     /* outputs of one call beyond its events */
+};
+
+struct group_run {
+    struct engine *engine;
+    const struct group *group;
+    struct bus_consumer *consumer;
+    pthread_t reader;
+    bool reader_started;
+    struct worker **workers;
+    size_t worker_count;
+    atomic_size_t in_flight, in_flight_bytes;
+    atomic_bool paused;
+    atomic_bool stop;  /* no new events are taken */
+    atomic_llong member;
+
+    pthread_mutex_t lock;     /* the trackers */
+    struct tracker **trackers; /* by stream; NULL: not ours now */
+    size_t tracker_count;
+    pthread_cond_t released;   /* a worker let go of revoked streams */
+
+    struct series *metric_in_flight, *metric_partitions, *metric_batches, *metric_batch_events, *metric_batch_seconds;
+};
+
+struct use_run { /* by use.index */
+    int16_t number;             /* in sluice.name */
+    bool records;               /* its events are claimed in the inbox */
+    atomic_int away;            /* consecutive calls that found something outside away */
+    struct series **by_outcome; /* [outcome_count] */
+    struct series *dead, *duplicates, *retries, *seconds;
+};
+
+struct engine {
+    struct engine_parts parts;
+    const struct pipeline *pipeline;
+    struct bus *bus;
+    struct store *store;
+    struct metrics *metrics;
+    struct map *topics;          /* name → struct topic */
+    struct topic_run *topic_runs; /* by topic.index */
+    struct use_run *uses;
+    int16_t *group_numbers, *chain_numbers, *schedule_numbers;
+    int16_t chain_handler;       /* the number under which events are recorded that only a chain watches */
+    struct group_run *groups;
+    size_t group_count;
+    struct worker **requests;    /* RUN_REQUEST_WORKERS, when there are requests */
+    size_t request_worker_count;
+    struct worker *scheduler;    /* NULL without schedules */
+    struct gateway *gateway;
+    struct keeper *keeper;
+    pthread_t opener;
+    bool opener_started;
+    atomic_bool open;            /* names are known, groups are subscribed: it can take work */
+    atomic_bool stop;
+    atomic_bool draining;
+    pthread_mutex_t fault_lock;
+    struct error fault;          /* code 0: none */
+    pthread_mutex_t wait_lock;   /* interruptible sleeps */
+    pthread_cond_t wait_wake;
+};
+
+struct topic_run {
+    struct series *emitted, *dead;
+};
+
+void engine_set_fault(struct engine *engine, const struct error *error); /* the first one counts */
+/* Sleeps, but not past engine_stop(). False when stopping. */
+bool engine_sleep(struct engine *engine, int64_t ms);
+
+int reader_start(struct group_run *group, struct error *error); /* reader.c */
+void reader_stop(struct group_run *group);                      /* hands the group over; joins */
+
+int keeper_start(struct engine *engine, struct error *error); /* keeper.c */
+void keeper_stop(struct engine *engine);
+void keeper_due(struct engine *engine, int64_t due_wall_ms); /* something was parked until then */
+
+int gateway_start(struct engine *engine, struct error *error); /* gateway.c */
+void gateway_stop(struct engine *engine); /* answers 503 to everything that waits */
+size_t gateway_waiting(struct engine *engine);
+/* A request's batch ended: answer it, or ask again later. */
+void gateway_answer(struct engine *engine, struct gateway_request *request, int status, struct span json, bool pending);
+void gateway_finished(struct engine *engine, struct gateway_request *request, int status, struct span json);
+
+#endif
