@@ -1,0 +1,395 @@
+/*
+ * fake_call.c - one call of a handler against a host that writes down what the handler asked for.
+ */
+#include "fake_inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ADD_MAX = 10000 };
+
+struct fake_call *fake_call_of(struct sluice_call *head)
+{
+    return (struct fake_call *)head;
+}
+
+void fake_note_fault(struct fake_host *host, const char *sentence)
+{
+    if (host->fault == NULL)
+        host->fault = sentence;
+}
+
+char *fake_copy(struct fake_host *host, struct sluice_text text)
+{
+    char *copy = fake_alloc(host, text.length);
+    if (text.length > 0)
+        memcpy(copy, text.at, text.length);
+    return copy;
+}
+
+/* The result that `n` means, or NULL after noting the fault. */
+static struct fake_result *result_of(struct fake_call *call, size_t n, const char *function)
+{
+    struct fake_host *host = call->host;
+    size_t place = n < call->head.count ? call->places[n] : call->event_count + (n - call->head.count);
+    if (n == SIZE_MAX || place >= host->result_count) {
+        fake_note_fault(
+            host, fake_text(host, "%s: there is no event %zu in a call of %" PRIu32, function, n, call->head.count));
+        return NULL;
+    }
+    return &host->results[place];
+}
+
+/* ---------------------------------------------------------------------------------------------- outcomes, verdicts */
+
+static void host_outcome(struct sluice_call *head, size_t n, size_t outcome)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_result *result = result_of(call, n, "outcome");
+    size_t count = 0;
+    for (const struct sluice_outcome *row = call->handler->outcomes; row != NULL && row->name != NULL; row++)
+        count++;
+    if (result != NULL && outcome >= count) {
+        fake_note_fault(call->host,
+                        fake_text(call->host, "outcome: handler '%s' declares %zu outcomes, there is no %zu",
+                                  call->handler->name, count, outcome));
+    } else if (result != NULL) {
+        result->verdict = FAKE_OUTCOME;
+        result->outcome = call->handler->outcomes[outcome].name;
+        result->why = NULL;
+    }
+}
+
+static void verdict(struct sluice_call *head, size_t n, enum fake_verdict which, const char *why)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_result *result = result_of(call, n, which == FAKE_RETRY ? "retry" : "reject");
+    if (result == NULL)
+        return;
+    if (why == NULL || *why == '\0')
+        fake_note_fault(call->host, "retry and reject need words for people");
+    result->verdict = which;
+    result->outcome = NULL;
+    result->why = fake_text(call->host, "%s", why == NULL ? "" : why);
+}
+
+static void host_retry(struct sluice_call *head, size_t n, const char *why)
+{
+    verdict(head, n, FAKE_RETRY, why);
+}
+
+static void host_reject(struct sluice_call *head, size_t n, const char *why)
+{
+    verdict(head, n, FAKE_REJECT, why);
+}
+
+static size_t host_add(struct sluice_call *head, size_t outcome)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_host *host = call->host;
+    size_t added = host->result_count - call->event_count;
+    if (added == ADD_MAX)
+        return SIZE_MAX;
+    host->results = realloc(host->results, (host->result_count + 1) * sizeof *host->results);
+    if (host->results == NULL)
+        fake_die("out of memory");
+    host->results[host->result_count++] = (struct fake_result){.added = true};
+    size_t n = head->count + added;
+    host_outcome(head, n, outcome);
+    return n;
+}
+
+/* ------------------------------------------------------------------------------------------------- fields, replies */
+
+static void set(struct sluice_call *head, size_t n, const char *name, uint32_t type, char *json)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_result *result = result_of(call, n, "set");
+    const struct sluice_field *field = call->handler->sets;
+    while (field != NULL && field->name != NULL && (name == NULL || strcmp(field->name, name) != 0))
+        field++;
+    if (field == NULL || field->name == NULL || (type != SLUICE_TYPE_JSON && field->type != type)) {
+        fake_note_fault(call->host,
+                        fake_text(call->host,
+                                  "set: handler '%s' does not declare a field '%s' of that type in its `sets`",
+                                  call->handler->name, name == NULL ? "(null)" : name));
+        return;
+    }
+    if (result == NULL)
+        return;
+    size_t i = 0;
+    while (i < result->set_count && strcmp(result->sets[i].name, name) != 0)
+        i++;
+    if (i == result->set_count) {
+        struct fake_set *sets = fake_alloc(call->host, (result->set_count + 1) * sizeof *sets);
+        if (result->set_count > 0)
+            memcpy(sets, result->sets, result->set_count * sizeof *sets);
+        result->sets = sets;
+        result->set_count++;
+    }
+    result->sets[i] = (struct fake_set){field->name, json};
+}
+
+static void host_set_text(struct sluice_call *head, size_t n, const char *name, struct sluice_text value)
+{
+    struct fake_host *host = fake_call_of(head)->host;
+    if (value.at != NULL && !fake_utf8_valid(value)) {
+        fake_note_fault(host, fake_text(host, "set_text: the value of '%s' is not UTF-8", name));
+        return;
+    }
+    char *json = value.at == NULL ? strdup("null") : fake_json_escape(value);
+    set(head, n, name, SLUICE_TYPE_TEXT, fake_text(host, "%s", json));
+    free(json);
+}
+
+static void host_set_int64(struct sluice_call *head, size_t n, const char *name, int64_t value)
+{
+    set(head, n, name, SLUICE_TYPE_INT64, fake_text(fake_call_of(head)->host, "%" PRId64, value));
+}
+
+static void host_set_json(struct sluice_call *head, size_t n, const char *name, struct sluice_text json)
+{
+    struct fake_host *host = fake_call_of(head)->host;
+    if (!fake_json_valid(json))
+        fake_note_fault(host, fake_text(host, "set_json: the value of '%s' is no JSON", name));
+    else
+        set(head, n, name, SLUICE_TYPE_JSON, fake_copy(host, json));
+}
+
+static void host_reply(struct sluice_call *head, size_t n, uint32_t status, struct sluice_text json, uint32_t flags)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_result *result = result_of(call, n, "reply");
+    if (call->handler->kind != SLUICE_REQUEST)
+        fake_note_fault(call->host,
+                        fake_text(call->host, "reply: handler '%s' is not of requests", call->handler->name));
+    else if (status < 200 || status > 599)
+        fake_note_fault(call->host,
+                        fake_text(call->host, "reply: %" PRIu32 " is no final HTTP status (200..599)", status));
+    else if (!fake_json_valid(json))
+        fake_note_fault(call->host, "reply: the body is no JSON");
+    else if (result != NULL) {
+        result->status = status;
+        result->reply = fake_copy(call->host, json);
+        result->reply_flags = flags;
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------- log and time */
+
+static void host_log(struct sluice_call *head, uint32_t level, const char *message)
+{
+    static const char *const words[] = {"debug", "info", "warn", "error"};
+    struct fake_host *host = fake_call_of(head)->host;
+    char *line;
+    if (asprintf(&line, "%s%s %s\n", fake_log(host), level < 4 ? words[level] : "?", message) < 0)
+        fake_die("out of memory");
+    free(host->log);
+    host->log = line;
+}
+
+static int64_t host_now_ms(struct sluice_call *head)
+{
+    return fake_call_of(head)->host->now_ms;
+}
+
+static int64_t host_time_left_ms(struct sluice_call *head)
+{
+    (void)head;
+    return 10000;
+}
+
+static void host_unavailable(struct sluice_call *head, const char *why)
+{
+    struct fake_call *call = fake_call_of(head);
+    if (why == NULL || *why == '\0')
+        fake_note_fault(call->host, "unavailable needs words for people");
+    call->away = fake_text(call->host, "%s", why == NULL ? "" : why);
+}
+
+static const struct sluice_host host_table = {
+    .size = sizeof(struct sluice_host),
+    .outcome = host_outcome,
+    .retry = host_retry,
+    .reject = host_reject,
+    .set_text = host_set_text,
+    .set_int64 = host_set_int64,
+    .set_json = host_set_json,
+    .add = host_add,
+    .reply = host_reply,
+    .query = fake_host_query,
+    .row_count = fake_host_row_count,
+    .is_null = fake_host_is_null,
+    .get_int64 = fake_host_get_int64,
+    .get_double = fake_host_get_double,
+    .get_text = fake_host_get_text,
+    .log = host_log,
+    .now_ms = host_now_ms,
+    .time_left_ms = host_time_left_ms,
+    .unavailable = host_unavailable,
+};
+
+/* ----------------------------------------------------------------------------------------------------------- a call */
+
+static struct sluice_text text_or(const char *text, const char *otherwise)
+{
+    const char *at = text == NULL ? otherwise : text;
+    return (struct sluice_text){at, strlen(at)};
+}
+
+static struct sluice_event event_make(struct fake_host *host, const struct fake_event *from, size_t n)
+{
+    struct sluice_event event = {
+        .size = sizeof event,
+        .attempt = from->attempt == 0 ? 1 : (uint32_t)from->attempt,
+        .id = text_or(from->id, fake_text(host, "event-%zu", n)),
+        .topic = text_or(from->topic, "test.topic"),
+        .key = text_or(from->key, ""),
+        .data = text_or(from->data, "{}"),
+        .timestamp_ms = from->timestamp_ms == 0 ? 1700000000000 : from->timestamp_ms,
+        .retries_left = from->retries_left == FAKE_NO_LADDER   ? -1
+                        : from->retries_left == FAKE_LAST_STEP ? 0
+                                                               : from->retries_left,
+        .retry_count = from->retry_count,
+    };
+    event.name = text_or(from->name, event.topic.at);
+    if (!fake_json_valid(event.data) || *event.data.at != '{')
+        fake_die("the data of event %zu is no JSON object: %s", n, event.data.at);
+    char *value = fake_text(host, "{\"eventId\":\"%s\",\"eventName\":\"%s\",\"timestamp\":%" PRId64 ",\"data\":%s}",
+                            event.id.at, event.name.at, event.timestamp_ms, event.data.at);
+    event.value = text_or(value, "");
+    return event;
+}
+
+static void meta_fill(const struct sluice_field *field, const struct sluice_event *event, void *input)
+{
+    const struct sluice_text texts[] = {[SLUICE_META_EVENT_ID] = event->id,
+                                        [SLUICE_META_TOPIC] = event->topic,
+                                        [SLUICE_META_KEY] = event->key,
+                                        [SLUICE_META_EVENT_NAME] = event->name};
+    const int64_t numbers[] = {[SLUICE_META_TIMESTAMP] = event->timestamp_ms,
+                               [SLUICE_META_ATTEMPT] = event->attempt,
+                               [SLUICE_META_RETRIES_LEFT] = event->retries_left,
+                               [SLUICE_META_RETRY_COUNT] = event->retry_count};
+    char *member = (char *)input + field->offset;
+    if (field->type == SLUICE_TYPE_META_TEXT)
+        memcpy(member, &texts[field->meta], sizeof texts[0]);
+    else
+        memcpy(member, &numbers[field->meta], sizeof numbers[0]);
+}
+
+static const char *input_make(struct fake_host *host, const struct sluice_handler *handler,
+                              const struct sluice_event *event, void *input)
+{
+    for (const struct sluice_field *field = handler->input; field != NULL && field->name != NULL; field++) {
+        if (field->type == SLUICE_TYPE_META_TEXT || field->type == SLUICE_TYPE_META_INT64) {
+            meta_fill(field, event, input);
+            continue;
+        }
+        struct sluice_text name, value, found = {NULL, 0};
+        for (const char *cursor = NULL; fake_json_next(event->data, &cursor, &name, &value);)
+            if (name.length == strlen(field->name) && memcmp(name.at, field->name, name.length) == 0)
+                found = value;
+        const char *wrong = fake_fill(host, &host->memory, field, found, input);
+        if (wrong != NULL)
+            return wrong;
+    }
+    return NULL;
+}
+
+static const struct sluice_handler *handler_find(const struct fake_host *host, const char *name)
+{
+    const struct sluice_handler *handler = host->plugin->handlers;
+    while (handler->name != NULL && strcmp(handler->name, name) != 0)
+        handler++;
+    if (handler->name == NULL)
+        fake_die("plugin '%s' has no handler '%s'", host->plugin->name, name);
+    return handler;
+}
+
+static void call_reset(struct fake_host *host, size_t count)
+{
+    if (host->fault != NULL && !host->fault_seen)
+        fake_die("the plugin is at fault, and the test did not ask: %s", host->fault);
+    fake_memory_free(&host->memory);
+    free(host->results);
+    free(host->queries);
+    free(host->log);
+    host->results = calloc(count, sizeof *host->results);
+    if (host->results == NULL)
+        fake_die("out of memory");
+    host->result_count = count;
+    host->queries = NULL;
+    host->query_count = 0;
+    host->log = NULL;
+    host->fault = NULL;
+    host->fault_seen = false;
+}
+
+static void call_moment(struct fake_call *call, enum fake_moment moment)
+{
+    struct fake_host *host = call->host;
+    const char *why = NULL;
+    if (host->has_source && host->source.moment != NULL &&
+        host->source.moment(host->source.context, host, moment, &why) != 0)
+        call->failed = why;
+}
+
+/* What the engine would find wrong after the handler returned. */
+static void call_judge(struct fake_call *call)
+{
+    struct fake_host *host = call->host;
+    for (size_t n = 0; n < call->head.count; n++) {
+        struct fake_result *result = &host->results[call->places[n]];
+        if (call->away != NULL)
+            *result = (struct fake_result){.verdict = FAKE_UNAVAILABLE, .why = call->away};
+        else if (call->failed != NULL)
+            *result = (struct fake_result){.verdict = FAKE_STATEMENT_FAILED, .why = call->failed};
+        else if (call->handler->kind == SLUICE_EVENT && result->verdict == FAKE_NOTHING)
+            fake_note_fault(host, fake_text(host, "event %zu was left without an outcome or a verdict", n));
+        else if (call->handler->kind == SLUICE_REQUEST && result->status == 0 &&
+                 (result->verdict == FAKE_NOTHING || result->verdict == FAKE_OUTCOME))
+            fake_note_fault(host, fake_text(host, "request %zu was left without a reply", n));
+    }
+}
+
+const struct fake_result *fake_call(struct fake_host *host, const char *name, size_t count,
+                                    const struct fake_event *events)
+{
+    const struct sluice_handler *handler = handler_find(host, name);
+    if (count == 0 || count > handler->max_events)
+        fake_die("handler '%s' takes 1 to %" PRIu32 " events a call, not %zu", name, handler->max_events, count);
+    call_reset(host, count);
+    struct fake_call call = {.host = host, .handler = handler, .event_count = count};
+    struct sluice_event *seen = fake_alloc(host, count * sizeof *seen);
+    char *inputs = fake_alloc(host, count * handler->input_size);
+    call.places = fake_alloc(host, count * sizeof *call.places);
+    size_t good = 0;
+    for (size_t i = 0; i < count; i++) {
+        static const struct fake_event empty;
+        seen[good] = event_make(host, events == NULL ? &empty : &events[i], i);
+        for (size_t other = 0; other < good; other++)
+            if (seen[good].key.length > 0 && strcmp(seen[other].key.at, seen[good].key.at) == 0)
+                fake_die("a call never holds two events of one key: '%s'", seen[good].key.at);
+        char *input = inputs + good * handler->input_size;
+        const char *wrong = input_make(host, handler, &seen[good], input);
+        if (wrong == NULL) {
+            call.places[good++] = i;
+            continue;
+        }
+        host->results[i] = (struct fake_result){.verdict = FAKE_BAD_INPUT, .why = wrong};
+        memset(input, 0, handler->input_size);
+    }
+    call.head = (struct sluice_call){
+        .size = sizeof call.head, .count = (uint32_t)good, .host = &host_table, .events = seen, .inputs = inputs};
+    if (good > 0) {
+        call_moment(&call, FAKE_BEGIN);
+        handler->handle(host->state, &call.head);
+        call_moment(&call,
+                    call.failed == NULL && call.away == NULL && host->fault == NULL ? FAKE_COMMIT : FAKE_ROLLBACK);
+        call_judge(&call);
+    }
+    return host->results;
+}

@@ -1,0 +1,268 @@
+/*
+ * fake_query.c - statements of the fake host: parameters resolved and shown, rows read from a script or a source.
+ */
+#include "fake_inside.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sluice_rows {
+    struct fake_call *call;
+    struct fake_rows rows;
+};
+
+static struct fake_value value_at(uint32_t type, const void *at)
+{
+    struct fake_value value = {.null = false};
+    int32_t boolean;
+    switch (type) {
+    case SLUICE_TYPE_INT64:
+        memcpy(&value.number, at, sizeof value.number);
+        break;
+    case SLUICE_TYPE_BOOL:
+        memcpy(&boolean, at, sizeof boolean);
+        value.number = boolean;
+        break;
+    case SLUICE_TYPE_DOUBLE:
+        memcpy(&value.real, at, sizeof value.real);
+        break;
+    default:
+        memcpy(&value.text, at, sizeof value.text);
+        value.null = value.text.at == NULL;
+    }
+    return value;
+}
+
+static size_t size_of(uint32_t type)
+{
+    switch (type) {
+    case SLUICE_TYPE_TEXT:
+    case SLUICE_TYPE_JSON:
+        return sizeof(struct sluice_text);
+    case SLUICE_TYPE_INT64:
+        return sizeof(int64_t);
+    case SLUICE_TYPE_DOUBLE:
+        return sizeof(double);
+    case SLUICE_TYPE_BOOL:
+        return sizeof(int32_t);
+    default:
+        return 0;
+    }
+}
+
+static bool param_resolve(struct fake_call *call, const struct sluice_param *from, struct fake_param *ret)
+{
+    bool each = from->form == SLUICE_PARAM_EACH;
+    size_t size = size_of(from->type), step = each ? call->handler->input_size : size;
+    const char *at = each ? (const char *)call->head.inputs + from->offset : from->values;
+    ret->type = from->type;
+    ret->array = from->form != SLUICE_PARAM_VALUE;
+    ret->count = each ? call->head.count : ret->array ? from->count : 1;
+    if (size == 0 || from->form < SLUICE_PARAM_EACH || from->form > SLUICE_PARAM_VALUE ||
+        (each && from->offset + size > call->handler->input_size))
+        return false;
+    ret->values = fake_alloc(call->host, ret->count * sizeof *ret->values);
+    for (size_t i = 0; i < ret->count; i++) {
+        ret->values[i] = value_at(from->type, at + i * step);
+        bool json = from->type == SLUICE_TYPE_JSON && !ret->values[i].null;
+        if (json && !fake_json_valid(ret->values[i].text))
+            return false;
+        if (from->type == SLUICE_TYPE_TEXT && !ret->values[i].null && !fake_utf8_valid(ret->values[i].text))
+            return false;
+    }
+    return true;
+}
+
+static const char *value_show(struct fake_host *host, uint32_t type, const struct fake_value *value)
+{
+    if (value->null)
+        return "null";
+    if (type == SLUICE_TYPE_JSON)
+        return fake_copy(host, value->text);
+    if (type == SLUICE_TYPE_DOUBLE)
+        return fake_text(host, "%.17g", value->real);
+    if (type == SLUICE_TYPE_BOOL)
+        return value->number != 0 ? "true" : "false";
+    if (type == SLUICE_TYPE_INT64)
+        return fake_text(host, "%" PRId64, value->number);
+    char *json = fake_json_escape(value->text);
+    char *copy = fake_text(host, "%s", json);
+    free(json);
+    return copy;
+}
+
+static const char *param_show(struct fake_host *host, const struct fake_param *param)
+{
+    if (!param->array)
+        return value_show(host, param->type, param->values);
+    const char *out = "[";
+    for (size_t i = 0; i < param->count; i++)
+        out = fake_text(host, "%s%s%s", out, i == 0 ? "" : ",", value_show(host, param->type, &param->values[i]));
+    return fake_text(host, "%s]", out);
+}
+
+static void query_note(struct fake_host *host, const char *sql, size_t count, const struct fake_param *params)
+{
+    host->queries = realloc(host->queries, (host->query_count + 1) * sizeof *host->queries);
+    if (host->queries == NULL)
+        fake_die("out of memory");
+    const char **shown = fake_alloc(host, count * sizeof *shown);
+    for (size_t i = 0; i < count; i++)
+        shown[i] = param_show(host, &params[i]);
+    host->queries[host->query_count++] = (struct fake_query){sql, count, shown};
+}
+
+static struct fake_cell cell_parse(struct fake_host *host, struct sluice_text json)
+{
+    struct fake_cell cell = {.type = SLUICE_TYPE_INT64};
+    size_t length;
+    const char *copy = fake_copy(host, json);
+    switch (*copy) {
+    case 'n':
+        cell.type = 0; /* a NULL fits any column */
+        cell.value.null = true;
+        break;
+    case 't':
+    case 'f':
+        cell.value.number = *copy == 't';
+        break;
+    case '"': {
+        char *plain = fake_json_unescape(json, &length);
+        cell.type = SLUICE_TYPE_TEXT;
+        cell.value.text = (struct sluice_text){fake_copy(host, (struct sluice_text){plain, length}), length};
+        free(plain);
+        break;
+    }
+    case '{':
+    case '[':
+        cell.type = SLUICE_TYPE_TEXT;
+        cell.value.text = (struct sluice_text){copy, json.length};
+        break;
+    default:
+        if (strpbrk(copy, ".eE") != NULL)
+            cell.type = SLUICE_TYPE_DOUBLE;
+        cell.value.number = strtoll(copy, NULL, 10);
+        cell.value.real = strtod(copy, NULL);
+    }
+    return cell;
+}
+
+static void rows_parse(struct fake_host *host, const char *json, struct fake_rows *ret)
+{
+    struct sluice_text all = {json, strlen(json)}, row, cell, none;
+    for (const char *cursor = NULL; fake_json_next(all, &cursor, &none, &row);) {
+        size_t columns = 0;
+        for (const char *inner = NULL; fake_json_next(row, &inner, &none, &cell);)
+            columns++;
+        if (*row.at != '[' || (ret->rows > 0 && columns != ret->columns))
+            fake_die("rows must be an array of arrays of one length: %s", json);
+        ret->columns = columns;
+        ret->rows++;
+    }
+    ret->cells = fake_alloc(host, ret->rows * ret->columns * sizeof *ret->cells);
+    size_t at = 0;
+    for (const char *cursor = NULL; fake_json_next(all, &cursor, &none, &row);)
+        for (const char *inner = NULL; fake_json_next(row, &inner, &none, &cell);)
+            ret->cells[at++] = cell_parse(host, cell);
+}
+
+static bool query_scripted(struct fake_call *call, const char *sql, struct fake_rows *ret)
+{
+    for (const struct fake_answer *answer = call->host->answers; answer != NULL; answer = answer->next) {
+        if (strstr(sql, answer->part) == NULL)
+            continue;
+        if (answer->rows == NULL)
+            call->failed = fake_text(call->host, "the statement with '%s' fails, as the test asked", answer->part);
+        else
+            rows_parse(call->host, answer->rows, ret);
+        return true;
+    }
+    return false;
+}
+
+const struct sluice_rows *fake_host_query(struct sluice_call *head, const struct sluice_sql *sql, size_t count,
+                                          const struct sluice_param *params)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_host *host = call->host;
+    if (call->handler->uses_store == 0) {
+        fake_note_fault(host, fake_text(host, "query: handler '%s' does not declare uses_store", call->handler->name));
+        call->failed = "no store";
+    }
+    if (call->failed != NULL) {
+        fake_note_fault(host, "query: called again after a statement failed; return at once instead");
+        return NULL;
+    }
+    struct fake_param *resolved = fake_alloc(host, count * sizeof *resolved);
+    for (size_t i = 0; i < count; i++) {
+        if (!param_resolve(call, &params[i], &resolved[i])) {
+            call->failed = fake_text(host, "query: parameter $%zu is not what its form and type say", i + 1);
+            fake_note_fault(host, call->failed);
+            return NULL;
+        }
+    }
+    query_note(host, sql->text, count, resolved);
+    struct sluice_rows *rows = fake_alloc(host, sizeof *rows);
+    rows->call = call;
+    if (query_scripted(call, sql->text, &rows->rows))
+        return call->failed == NULL ? rows : NULL;
+    if (!host->has_source)
+        fake_die("nobody answers this statement, use fake_answer() or fake_database(): %s", sql->text);
+    const struct fake_rows *answer = host->source.query(host->source.context, host, sql->text, count, resolved,
+                                                        &call->failed);
+    if (answer == NULL)
+        return NULL;
+    rows->rows = *answer;
+    return rows;
+}
+
+size_t fake_host_row_count(const struct sluice_rows *rows)
+{
+    return rows->rows.rows;
+}
+
+/* The cell, or NULL after noting the fault. type 0: any. */
+static const struct fake_cell *cell_of(const struct sluice_rows *rows, size_t row, size_t column, uint32_t type,
+                                       const char *function)
+{
+    struct fake_host *host = rows->call->host;
+    if (row >= rows->rows.rows || column >= rows->rows.columns) {
+        fake_note_fault(host,
+                        fake_text(host, "%s: there is no row %zu, column %zu in an answer of %zu rows, %zu columns",
+                                  function, row, column, rows->rows.rows, rows->rows.columns));
+        return NULL;
+    }
+    const struct fake_cell *cell = &rows->rows.cells[row * rows->rows.columns + column];
+    if (cell->value.null)
+        return type == 0 ? cell : NULL;
+    if (type != 0 && cell->type != type) {
+        fake_note_fault(host, fake_text(host, "%s: row %zu, column %zu has another type", function, row, column));
+        return NULL;
+    }
+    return cell;
+}
+
+int fake_host_is_null(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const struct fake_cell *cell = cell_of(rows, row, column, 0, "is_null");
+    return cell == NULL || cell->value.null;
+}
+
+int64_t fake_host_get_int64(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const struct fake_cell *cell = cell_of(rows, row, column, SLUICE_TYPE_INT64, "get_int64");
+    return cell == NULL ? 0 : cell->value.number;
+}
+
+double fake_host_get_double(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const struct fake_cell *cell = cell_of(rows, row, column, SLUICE_TYPE_DOUBLE, "get_double");
+    return cell == NULL ? 0 : cell->value.real;
+}
+
+struct sluice_text fake_host_get_text(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const struct fake_cell *cell = cell_of(rows, row, column, SLUICE_TYPE_TEXT, "get_text");
+    return cell == NULL ? (struct sluice_text){"", 0} : cell->value.text;
+}
