@@ -8,6 +8,8 @@
 #ifndef SLUICE_RUN_BATCH_H
 #define SLUICE_RUN_BATCH_H
 
+#include "flow/chain.h"
+#include "flow/retry.h"
 #include "run/state.h"
 #include "store/ledger.h"
 
@@ -24,34 +26,35 @@ enum verdict {
     VERDICT_LATER,     /* like RETRY, and no attempt is counted */
 };
 
+/* Fields laid over the data of what is emitted. */
+struct overlays {
+    struct overlay *list;
+    size_t count, size;
+};
+
+struct addition { /* an output beyond the event's own, made by add() */
+    size_t outcome;
+    struct overlays overlays;
+};
+
 struct work {
     struct item *item;
     struct event event;
     enum verdict verdict;
-    bool needs_claim, claimed;
-    size_t claim;          /* index in batch->claims */
+    bool claimed;
+    size_t claim;          /* index in batch->claims, when claimed */
     size_t outcome;
     enum dead_reason reason;
     const char *why;
     int64_t due_ms;        /* monotonic for RETRY and LATER, wall for PARK */
     int64_t retry_count, retries_left;
-    void *input;
-    struct overlay *overlays;
-    size_t overlay_count, overlay_size;
-    uint32_t before;       /* the work of the same key just ahead in the batch, or BATCH_NONE */
-    /* requests */
-    int status;
-    struct span reply;
-    bool reply_pending;
-    /* outputs beyond the event's own, made by add() */
+    struct overlays overlays;
     struct addition *additions;
     size_t addition_count, addition_size;
-};
-
-struct addition {
-    size_t outcome;
-    struct overlay *overlays;
-    size_t overlay_count, overlay_size;
+    /* requests */
+    int status;            /* 0: not answered yet */
+    struct span reply;
+    bool reply_pending;
 };
 
 struct output { /* spans are filled by outputs_finish(): until then they are offsets into worker->bytes */
@@ -73,10 +76,10 @@ struct batch {
     struct output *outputs;
     size_t output_count, output_size;
     int64_t now_ms, wall_ms, deadline_ms;
-    bool transaction;            /* a transaction is open */
-    enum store_result result;    /* of the first statement that failed; STORE_OK else */
-    struct use *culprit;         /* whose statement that was, for the log */
-    struct error error;
+    bool transaction;         /* one is open */
+    bool condemned;           /* an item was judged for something that its transaction must not keep: roll back, run again */
+    enum store_result result; /* of the first statement that failed; STORE_OK else */
+    struct error error;       /* its sentence */
 };
 
 /* Runs taken entries to their end: afterwards every one has gone back to the lane or is finished. */
@@ -87,11 +90,18 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* outputs.c: what the works emit. -1 when an output cannot be composed: the work is a dead letter then. */
+/* The event is at fault and its transaction must keep nothing of it: the batch is rolled back and run again without it. */
+void work_condemn(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A transient failure of this event: due again after its policy's delay, or a dead letter when that is exhausted. */
+void work_retry(struct batch *batch, struct work *work, const char *why);
+void overlay_set(struct batch *batch, struct overlays *overlays, struct span name, struct span json);
+
+/* outputs.c: what the works emit. An output that cannot be composed condemns its work. */
 void outputs_of_work(struct batch *batch, struct work *work);
 void outputs_dead_letter(struct batch *batch, struct work *work);
 /* An undo of a chain's step, composed from the step's own data. */
-void outputs_undo(struct batch *batch, const struct work *work, const struct chain *chain, int32_t step, struct span data,
+void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
                   struct span correlation, struct span reason);
 struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
 

@@ -30,8 +30,8 @@ struct gateway_request {
     void *context;                  /* the listener's */
     void (*done)(struct gateway_request *request, int status, struct span json);
     /* the gateway's: */
-    struct gateway_request *next;
-    int64_t arrived_ms, due_ms, wait_until_ms;
+    int64_t arrived_ms; /* monotonic */
+    int32_t asked;      /* how often its handler answered "pending" */
 };
 
 /* Takes the request; done() will be called exactly once, also at shutdown (503). -EAGAIN when `max` are already waiting: the

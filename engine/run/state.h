@@ -32,6 +32,10 @@ struct group_run {
     struct tracker **trackers; /* by stream; NULL: not ours now */
     size_t tracker_count;
     pthread_cond_t released;   /* a worker let go of revoked streams */
+    /* the reader's own, as long as trackers (lists: as workers) */
+    uint32_t *streams, *epochs;
+    struct position *positions;
+    struct lane_entry **heads, ***tails;
 
     struct series *metric_in_flight, *metric_partitions, *metric_batches, *metric_batch_events, *metric_batch_seconds;
 };
@@ -60,7 +64,8 @@ struct engine {
     struct worker **requests;    /* RUN_REQUEST_WORKERS, when there are requests */
     size_t request_worker_count;
     struct worker *scheduler;    /* NULL without schedules */
-    struct gateway *gateway;
+    atomic_size_t requests_waiting;
+    atomic_ullong request_count;
     struct keeper *keeper;
     pthread_t opener;
     bool opener_started;
@@ -85,14 +90,8 @@ int reader_start(struct group_run *group, struct error *error); /* reader.c */
 void reader_stop(struct group_run *group);                      /* hands the group over; joins */
 
 int keeper_start(struct engine *engine, struct error *error); /* keeper.c */
-void keeper_stop(struct engine *engine);
+void keeper_stop(struct engine *engine);    /* its thread is gone; keeper_due() still works */
+void keeper_destroy(struct engine *engine);
 void keeper_due(struct engine *engine, int64_t due_wall_ms); /* something was parked until then */
-
-int gateway_start(struct engine *engine, struct error *error); /* gateway.c */
-void gateway_stop(struct engine *engine); /* answers 503 to everything that waits */
-size_t gateway_waiting(struct engine *engine);
-/* A request's batch ended: answer it, or ask again later. */
-void gateway_answer(struct engine *engine, struct gateway_request *request, int status, struct span json, bool pending);
-void gateway_finished(struct engine *engine, struct gateway_request *request, int status, struct span json);
 
 #endif

@@ -25,6 +25,10 @@ struct item {
     struct lane_entry entry; /* first: the lane hands entries back as items */
     enum item_source source;
     uint32_t tries;          /* failed tries in place so far */
+    uint32_t stalls;         /* batches of its own that ran into their deadline */
+    enum dead_reason condemned; /* not 0: judged by an earlier batch that was rolled back for it */
+    char *sentence;          /* why; owned */
+    struct header *headers;  /* of a parked record; owned */
     struct topic *topic;     /* NULL for requests and ticks */
     struct use *use;         /* NULL: only a chain watches the topic */
     struct record record;    /* spans into chunk or rows; empty for requests and ticks */
@@ -44,6 +48,7 @@ struct item {
 /* `count` zeroed items in one allocation, which takes `rows` (may be NULL) with it when the last is released. */
 struct item_block *item_block_create(size_t count, struct rows *rows);
 struct item *item_block_items(struct item_block *block);
+struct header *item_headers(struct item *item, size_t count); /* room for a list of headers that the item owns; NULL: no memory */
 void item_block_release(struct item_block *block, size_t items);
 
 enum worker_kind { WORKER_GROUP = 1, WORKER_REQUEST, WORKER_SCHEDULE };
@@ -84,7 +89,7 @@ struct worker {
 
 /* Streams that must be let go. The worker removes their items and counts down `left`. */
 struct drop_request {
-    const uint32_t *streams, *epochs;
+    const uint32_t *streams; /* whatever the epoch: items of an older one are nobody's already */
     size_t count;
     pthread_mutex_t *lock;
     pthread_cond_t *done;

@@ -1,0 +1,246 @@
+/*
+ * outputs.c - what a batch emits: events on their routes, steps of a retry ladder, dead letters, undos.
+ *
+ * Values and keys are composed into one buffer of the worker; while it grows, outputs hold offsets. Ids are derived from
+ * parent, handler, route and ordinal, so that a repeated emission repeats the id.
+ */
+#include "run/batch.h"
+
+#include <stdio.h>
+
+static struct output *output_add(struct batch *batch, struct topic *topic)
+{
+    if (batch->output_count == batch->output_size) {
+        size_t size = batch->output_size == 0 ? batch->count + 8 : batch->output_size * 2;
+        struct output *grown = arena_array(batch->arena, struct output, size);
+        if (batch->output_count > 0)
+            memcpy(grown, batch->outputs, batch->output_count * sizeof *grown);
+        batch->outputs = grown;
+        batch->output_size = size;
+    }
+    struct output *output = &batch->outputs[batch->output_count++];
+    *output = (struct output){.topic = topic, .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
+    return output;
+}
+
+static void header_add(struct output *output, const char *name, struct span value)
+{
+    output->record.headers[output->record.header_count++] = (struct header){span_of(name), value};
+}
+
+static struct span number_span(struct batch *batch, int64_t number)
+{
+    return span_of(arena_format(batch->arena, "%lld", (long long)number));
+}
+
+void overlay_set(struct batch *batch, struct overlays *overlays, struct span name, struct span json)
+{
+    for (size_t i = 0; i < overlays->count; i++)
+        if (span_equal(overlays->list[i].name, name)) {
+            overlays->list[i].json = json;
+            return;
+        }
+    if (overlays->count == overlays->size) {
+        size_t size = overlays->size == 0 ? 4 : overlays->size * 2;
+        struct overlay *grown = arena_array(batch->arena, struct overlay, size);
+        if (overlays->count > 0)
+            memcpy(grown, overlays->list, overlays->count * sizeof *grown);
+        overlays->list = grown;
+        overlays->size = size;
+    }
+    overlays->list[overlays->count++] = (struct overlay){name, json};
+}
+
+/* The correlation of the chains, carried on or found in the data. */
+static struct span correlation_of(struct batch *batch, const struct work *work, const struct overlays *overlays)
+{
+    if (work->event.record != NULL) {
+        struct span carried = record_header(work->event.record, HEADER_CORRELATION);
+        if (carried.length > 0)
+            return carried;
+    }
+    const struct pipeline *pipeline = batch->engine->pipeline;
+    for (size_t i = 0; i < pipeline->chain_count; i++) {
+        struct span name = span_of(pipeline->chains[i].correlate);
+        for (size_t j = 0; j < overlays->count; j++)
+            if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 && overlays->list[j].json.at[0] == '"')
+                return json_unescape(overlays->list[j].json, true, batch->arena);
+        const struct json_member *member = json_find(&work->event.data, name);
+        if (member != NULL && member->kind == JSON_STRING)
+            return json_unescape(member->value, member->value_escaped, batch->arena);
+    }
+    return (struct span){NULL, 0};
+}
+
+enum { OUTPUT_HEADERS_MAX = 6 };
+
+/* One event to `topic`: the source's data with overlays, an id of its own, the headers that travel. */
+static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic, const struct json_object *data,
+                                   const struct overlays *overlays, const char *handler, const char *route, uint32_t ordinal,
+                                   struct span correlation)
+{
+    struct buffer *bytes = &batch->worker->bytes;
+    const struct event *event = &work->event;
+    struct error error = {0};
+    char *id = arena_alloc_raw(batch->arena, 37);
+
+    if (event->hops + 1 > batch->engine->pipeline->engine.hop_limit) {
+        work_condemn(batch, work, DEAD_HOPS, "event would make hop %d; engine.hop_limit is %d: is there a cycle?", event->hops + 1,
+                     batch->engine->pipeline->engine.hop_limit);
+        return NULL;
+    }
+    event_id_derive(event->id_text, span_of(handler), span_of(route), ordinal, id);
+    struct output *output = output_add(batch, topic);
+    output->composed = true;
+    output->key_at = bytes->length;
+    if (topic->key != NULL) {
+        if (key_template_apply(topic->key, data, overlays->list, overlays->count, batch->arena, bytes, &error) != 0) {
+            work_condemn(batch, work, DEAD_BAD_OUTPUT, "no key for topic %s: %s", topic->name, error.text);
+            return NULL;
+        }
+        output->has_key = true;
+    } else if (event->record != NULL && event->record->key.at != NULL) {
+        buffer_span(bytes, event->record->key);
+        output->has_key = true;
+    }
+    output->key_length = bytes->length - output->key_at;
+    output->value_at = bytes->length;
+    event_compose(bytes, (struct span){id, 36}, span_of(topic->name), batch->wall_ms, batch->engine->pipeline->engine.cloudevents,
+                  data, overlays->list, overlays->count);
+    output->value_length = bytes->length - output->value_at;
+    if (bytes->failed || output->value_length > (size_t)batch->engine->pipeline->engine.max_event_size ||
+        output->key_length > EVENT_KEY_MAX) {
+        work_condemn(batch, work, DEAD_BAD_OUTPUT, "the event for topic %s would have %zu bytes and a key of %zu; the most are %lld and %d",
+                     topic->name, output->value_length, output->key_length,
+                     (long long)batch->engine->pipeline->engine.max_event_size, EVENT_KEY_MAX);
+        return NULL;
+    }
+    output->record.headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
+    header_add(output, HEADER_HOPS, number_span(batch, event->hops + 1));
+    header_add(output, HEADER_PARENT, event->id_text);
+    if (correlation.length > 0)
+        header_add(output, HEADER_CORRELATION, correlation);
+    struct span trace = {NULL, 0};
+    if (work->item->request != NULL)
+        trace = work->item->request->traceparent;
+    else if (event->record != NULL)
+        trace = record_header(event->record, HEADER_TRACEPARENT);
+    if (trace.length > 0)
+        header_add(output, HEADER_TRACEPARENT, trace);
+    return output;
+}
+
+static void output_ladder(struct batch *batch, struct work *work, const struct route *route, struct overlays *overlays)
+{
+    const struct ladder *ladder = &route->ladder;
+    const char *handler = work->item->use->id;
+    struct span correlation = correlation_of(batch, work, overlays);
+    int64_t delay = ladder_delay_ms(ladder, work->retry_count);
+
+    if (delay < 0) {
+        output_event(batch, work, ladder->exhausted, &work->event.data, overlays, handler, "exhausted", 0, correlation);
+        return;
+    }
+    overlay_set(batch, overlays, span_of(ladder->counter), number_span(batch, work->retry_count + 1));
+    struct output *output =
+        output_event(batch, work, ladder->topic, &work->event.data, overlays, handler, route->outcome, 0, correlation);
+    if (output != NULL)
+        header_add(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
+}
+
+static void output_route(struct batch *batch, struct work *work, size_t outcome, const struct json_object *data,
+                         struct overlays *overlays, uint32_t ordinal)
+{
+    const struct route *route = work->item->use->by_outcome[outcome];
+    if (route == NULL || route->kind == ROUTE_DROP)
+        return;
+    if (route->kind == ROUTE_LADDER)
+        output_ladder(batch, work, route, overlays);
+    else
+        output_event(batch, work, route->topic, data, overlays, work->item->use->id, route->outcome, ordinal,
+                     correlation_of(batch, work, overlays));
+}
+
+void outputs_of_work(struct batch *batch, struct work *work)
+{
+    static const struct json_object nothing = {.text = {"{}", 2}};
+    if (work->verdict == VERDICT_OUTCOME)
+        output_route(batch, work, work->outcome, &work->event.data, &work->overlays, 0);
+    for (size_t i = 0; i < work->addition_count && !batch->condemned; i++) {
+        struct addition *addition = &work->additions[i];
+        output_route(batch, work, addition->outcome, &nothing, &addition->overlays, (uint32_t)i + 1);
+    }
+}
+
+enum { DEAD_HEADERS = 9, DEAD_SENTENCE_MAX = 500 };
+
+void outputs_dead_letter(struct batch *batch, struct work *work)
+{
+    const struct item *item = work->item;
+    if (item->topic == NULL || item->topic->dead_letter == NULL)
+        return;
+    struct output *output = output_add(batch, item->topic->dead_letter);
+    const struct record *source = &item->record;
+    output->record.key = source->key;
+    output->record.value = source->value;
+    output->record.headers = arena_array(batch->arena, struct header, source->header_count + DEAD_HEADERS);
+    for (size_t i = 0; i < source->header_count; i++)
+        output->record.headers[output->record.header_count++] = source->headers[i];
+    header_add(output, HEADER_DLT_TOPIC, source->topic);
+    if (item->source == ITEM_BUS && batch->worker->group != NULL) {
+        char place[96];
+        int32_t partition = -1;
+        int64_t offset = -1;
+        batch->engine->bus->kind->describe(batch->worker->group->consumer, item->stream, item->position, place, sizeof place,
+                                           &partition, &offset);
+        header_add(output, HEADER_DLT_PARTITION, number_span(batch, partition));
+        header_add(output, HEADER_DLT_OFFSET, number_span(batch, offset));
+    }
+    header_add(output, HEADER_DLT_TIMESTAMP, number_span(batch, source->timestamp_ms));
+    header_add(output, HEADER_DLT_CODE, span_of(event_dead_word(work->reason)));
+    struct span sentence = span_of(work->why == NULL ? "" : work->why);
+    if (sentence.length > DEAD_SENTENCE_MAX)
+        sentence.length = DEAD_SENTENCE_MAX;
+    header_add(output, HEADER_DLT_REASON, sentence);
+    if (item->use != NULL)
+        header_add(output, HEADER_DLT_HANDLER, span_of(item->use->id));
+    header_add(output, HEADER_ATTEMPTS, number_span(batch, item->tries + 1));
+}
+
+void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
+                  struct span correlation, struct span reason)
+{
+    struct json_object object = {.text = {"{}", 2}};
+    struct overlays overlays = {0};
+    struct buffer json;
+    if (data.length > 0)
+        json_members(data, batch->arena, &object);
+    buffer_init(&json, 4096);
+    buffer_json_string(&json, reason);
+    overlay_set(batch, &overlays, SPAN("reason"), arena_span(batch->arena, buffer_view(&json)));
+    buffer_free(&json);
+
+    /* The id depends on the chain's correlation and step alone: whatever emits this undo again, it is the same event. */
+    struct work of_chain = *work;
+    of_chain.event.id_text = correlation;
+    struct output *output = output_event(batch, &of_chain, chain->steps[step].undo, &object, &overlays,
+                                         arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name, 0, correlation);
+    if (output != NULL)
+        output->record.headers[1].value = work->event.id_text;
+}
+
+struct record *outputs_finish(struct batch *batch)
+{
+    struct record *records = arena_array(batch->arena, struct record, batch->output_count + 1);
+    for (size_t i = 0; i < batch->output_count; i++) {
+        struct output *output = &batch->outputs[i];
+        if (output->composed) {
+            const char *bytes = batch->worker->bytes.at;
+            if (output->has_key)
+                output->record.key = (struct span){bytes + output->key_at, output->key_length};
+            output->record.value = (struct span){bytes + output->value_at, output->value_length};
+        }
+        records[i] = output->record;
+    }
+    return records;
+}

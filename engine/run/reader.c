@@ -1,0 +1,295 @@
+/*
+ * reader.c - a group's thread: takes records from the bus, hands each to the lane of its key, commits what is complete.
+ *
+ * It parses nothing (the lanes do, in parallel) and waits for nobody: when the group holds too much, it asks the bus for no more
+ * records and goes on answering revocations. A revocation is cooperative: lanes let go of what is queued, finish what runs, what is
+ * complete is committed, and only then the rebalance goes on.
+ */
+#include "run/state.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+    READER_COMMIT_MS = 200,  /* positions are committed this often */
+    READER_POLL_MS = 1000,
+    READER_TRACKER_MAX = 1 << 20,
+};
+
+static size_t in_flight_max(const struct group_run *group)
+{
+    size_t most = 4 * (size_t)group->engine->pipeline->engine.max_events * group->worker_count;
+    return most < 2000 ? 2000 : most;
+}
+
+static void reader_pace(struct group_run *group)
+{
+    size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes), most = in_flight_max(group);
+    bool paused = atomic_load(&group->paused);
+    if (!paused && (events >= most || bytes >= RUN_IN_FLIGHT_BYTES_MAX)) {
+        atomic_store(&group->paused, true);
+        group->engine->bus->kind->pause(group->consumer, true);
+    } else if (paused && events <= most / 2 && bytes <= RUN_IN_FLIGHT_BYTES_MAX / 2) {
+        atomic_store(&group->paused, false);
+        group->engine->bus->kind->pause(group->consumer, false);
+    }
+}
+
+/* Lists as long as there are streams, so that no pass allocates. */
+static bool reader_room(struct group_run *group, size_t count)
+{
+    free(group->streams);
+    free(group->epochs);
+    free(group->positions);
+    group->streams = calloc(count, sizeof *group->streams);
+    group->epochs = calloc(count, sizeof *group->epochs);
+    group->positions = calloc(count, sizeof *group->positions);
+    return group->streams != NULL && group->epochs != NULL && group->positions != NULL;
+}
+
+static bool reader_assign(struct group_run *group, uint32_t stream, uint32_t epoch)
+{
+    if (stream >= group->tracker_count) {
+        size_t count = stream + 16;
+        struct tracker **trackers = realloc(group->trackers, count * sizeof *trackers);
+        group->trackers = trackers == NULL ? group->trackers : trackers;
+        if (trackers == NULL || !reader_room(group, count))
+            return false;
+        memset(trackers + group->tracker_count, 0, (count - group->tracker_count) * sizeof *trackers);
+        group->tracker_count = count;
+    }
+    tracker_destroy(group->trackers[stream]);
+    group->trackers[stream] = tracker_create(epoch, READER_TRACKER_MAX);
+    return group->trackers[stream] != NULL;
+}
+
+static size_t assigned_streams(const struct group_run *group)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < group->tracker_count; i++)
+        count += group->trackers[i] != NULL;
+    return count;
+}
+
+/* One pass over a poll's records: an item for each that a tracker takes, linked per lane, pushed once per lane. */
+static int reader_dispatch(struct group_run *group, const struct bus_event *event)
+{
+    struct engine *engine = group->engine;
+    struct item_block *block = item_block_create(event->record_count, NULL);
+    if (block == NULL)
+        return -ENOMEM;
+    struct item *items = item_block_items(block);
+    struct lane_entry **heads = group->heads, ***tails = group->tails;
+    for (size_t i = 0; i < group->worker_count; i++)
+        tails[i] = &heads[i];
+
+    size_t taken = 0, bytes = 0, refused = 0;
+    struct span last_name = {0};
+    struct topic *last_topic = NULL;
+    pthread_mutex_lock(&group->lock);
+    for (size_t i = 0; i < event->record_count; i++) {
+        const struct bus_record *record = &event->records[i];
+        struct item *item = &items[i];
+        struct tracker *tracker = record->stream < group->tracker_count ? group->trackers[record->stream] : NULL;
+        if (tracker == NULL || tracker_epoch(tracker) != record->epoch ||
+            tracker_add(tracker, record->position, &item->ticket) != 0) {
+            refused++;
+            bus_chunk_release(record->chunk, 1);
+            continue;
+        }
+        if (last_topic == NULL || !span_equal(last_name, record->record.topic)) {
+            last_name = record->record.topic;
+            last_topic = map_get(engine->topics, last_name);
+        }
+        item->source = ITEM_BUS;
+        item->record = record->record;
+        item->chunk = record->chunk;
+        item->position = record->position;
+        item->stream = record->stream;
+        item->epoch = record->epoch;
+        item->topic = last_topic;
+        item->use = group->group->tap != NULL ? group->group->tap->use : last_topic == NULL ? NULL : last_topic->use;
+        item->entry.key_hash = record->key_hash;
+        size_t lane = (record->key_hash >> 17) % group->worker_count;
+        *tails[lane] = &item->entry;
+        tails[lane] = &item->entry.next;
+        taken++;
+        bytes += record->record.value.length;
+    }
+    pthread_mutex_unlock(&group->lock);
+
+    atomic_fetch_add(&group->in_flight, taken);
+    atomic_fetch_add(&group->in_flight_bytes, bytes);
+    series_add(group->metric_in_flight, (int64_t)taken);
+    for (size_t i = 0; i < group->worker_count; i++)
+        if (tails[i] != &heads[i])
+            worker_push(group->workers[i], heads[i], tails[i]);
+    if (refused > 0)
+        item_block_release(block, refused);
+    return 0;
+}
+
+/* Commits every watermark that moved. */
+static void reader_commit(struct group_run *group)
+{
+    struct error error = {0};
+    size_t count = 0;
+    pthread_mutex_lock(&group->lock);
+    for (uint32_t i = 0; i < group->tracker_count; i++) {
+        if (group->trackers[i] == NULL || !tracker_watermark(group->trackers[i], &group->positions[count]))
+            continue;
+        group->streams[count] = i;
+        group->epochs[count] = tracker_epoch(group->trackers[i]);
+        count++;
+    }
+    pthread_mutex_unlock(&group->lock);
+    if (count == 0)
+        return;
+    if (FAILPOINT("reader.commit.before") == FAILPOINT_ERROR)
+        return;
+    int code = group->engine->bus->kind->commit(group->consumer, count, group->streams, group->epochs, group->positions,
+                                                 &error);
+    if (code != 0)
+        log_rarely(5000, LOG_WARN, "reader", "group %s: positions are not committed now (%s); they will be with the next",
+                   group->group->name, error.text);
+    (void)FAILPOINT("reader.commit.after");
+}
+
+/* Every lane lets go of these streams; one in a batch does so at its end, which the batch's deadline bounds. */
+static void reader_release(struct group_run *group, const uint32_t *streams, size_t count)
+{
+    size_t left = group->worker_count;
+    struct drop_request request = {.streams = streams, .count = count, .lock = &group->lock,
+                                   .done = &group->released, .left = &left};
+    for (size_t i = 0; i < group->worker_count; i++)
+        worker_drop(group->workers[i], &request);
+    pthread_mutex_lock(&group->lock);
+    while (left > 0)
+        pthread_cond_wait(&group->released, &group->lock);
+    pthread_mutex_unlock(&group->lock);
+}
+
+static void reader_let_go(struct group_run *group, const struct bus_event *event, bool lost)
+{
+    (void)FAILPOINT("reader.revoke");
+    reader_release(group, event->streams, event->stream_count);
+    if (!lost)
+        reader_commit(group);
+    pthread_mutex_lock(&group->lock);
+    for (size_t i = 0; i < event->stream_count; i++) {
+        uint32_t stream = event->streams[i];
+        if (stream < group->tracker_count) {
+            tracker_destroy(group->trackers[stream]);
+            group->trackers[stream] = NULL;
+        }
+    }
+    pthread_mutex_unlock(&group->lock);
+}
+
+static void reader_event(struct group_run *group, const struct bus_event *event)
+{
+    struct error error = {0};
+    switch (event->kind) {
+    case BUS_RECORDS:
+        while (reader_dispatch(group, event) == -ENOMEM)
+            if (!engine_sleep(group->engine, 100))
+                return;
+        break;
+    case BUS_ASSIGNED:
+        pthread_mutex_lock(&group->lock);
+        for (size_t i = 0; i < event->stream_count; i++)
+            reader_assign(group, event->streams[i], event->epochs[i]);
+        pthread_mutex_unlock(&group->lock);
+        atomic_store(&group->member, group->engine->bus->kind->member(group->consumer));
+        series_set(group->metric_partitions, (int64_t)assigned_streams(group));
+        log_info("reader", "group %s: %zu partitions assigned, %zu in all", group->group->name, event->stream_count,
+                 assigned_streams(group));
+        break;
+    case BUS_REVOKED:
+    case BUS_LOST:
+        reader_let_go(group, event, event->kind == BUS_LOST);
+        if (event->kind == BUS_REVOKED && group->engine->bus->kind->revoked(group->consumer, &error) != 0)
+            log_error("reader", &error);
+        atomic_store(&group->member, group->engine->bus->kind->member(group->consumer));
+        series_set(group->metric_partitions, (int64_t)assigned_streams(group));
+        log_info("reader", "group %s: %zu partitions %s, %zu left", group->group->name, event->stream_count,
+                 event->kind == BUS_LOST ? "lost" : "handed over", assigned_streams(group));
+        break;
+    case BUS_FAULT:
+        log_error("reader", &event->error);
+        break;
+    }
+}
+
+static void *reader_main(void *context)
+{
+    struct group_run *group = context;
+    struct engine *engine = group->engine;
+    int64_t next_commit = clock_monotonic_ms() + READER_COMMIT_MS;
+
+    while (!atomic_load(&group->stop)) {
+        struct bus_event event = {0};
+        struct error error = {0};
+        reader_pace(group);
+        int64_t now = clock_monotonic_ms();
+        if (now >= next_commit) {
+            reader_commit(group);
+            next_commit = now + READER_COMMIT_MS;
+        }
+        /* While events are in flight a commit is soon due; an idle group sleeps. */
+        int wait = atomic_load(&group->in_flight) > 0 || next_commit - now < READER_COMMIT_MS ? (int)(next_commit - now) : READER_POLL_MS;
+        int code = engine->bus->kind->poll(group->consumer, wait > 0 ? wait : 1, &event, &error);
+        if (code == 0)
+            reader_event(group, &event);
+        else if (code != -EAGAIN) {
+            error_prefix(&error, "group %s cannot go on", group->group->name);
+            engine_set_fault(engine, &error);
+            break;
+        }
+    }
+    return NULL;
+}
+
+int reader_start(struct group_run *group, struct error *error)
+{
+    struct engine *engine = group->engine;
+    struct bus_subscription subscription = {.group = group->group->name,
+                                            .topics = (const char *const *)group->group->topics,
+                                            .topic_count = group->group->topic_count,
+                                            .poll_records = (uint32_t)in_flight_max(group) / 2,
+                                            .poll_bytes = RUN_IN_FLIGHT_BYTES_MAX / 4};
+    int code = engine->bus->kind->subscribe(engine->bus, &subscription, &group->consumer, error);
+    if (code != 0)
+        return code;
+    atomic_store(&group->member, engine->bus->kind->member(group->consumer));
+    code = pthread_create(&group->reader, NULL, reader_main, group);
+    if (code != 0)
+        return error_set(error, code, "no thread for the reader of group %s: %s", group->group->name, strerror(code));
+    group->reader_started = true;
+    return 0;
+}
+
+/* The reader stops first; then lanes finish what is running, everything complete is committed, and the group is left. */
+void reader_stop(struct group_run *group)
+{
+    if (group->consumer == NULL)
+        return;
+    atomic_store(&group->stop, true);
+    group->engine->bus->kind->wake(group->consumer);
+    if (group->reader_started)
+        pthread_join(group->reader, NULL);
+    group->reader_started = false;
+    uint32_t *mine = calloc(group->tracker_count + 1, sizeof *mine);
+    struct bus_event all = {.streams = mine};
+    for (uint32_t i = 0; mine != NULL && i < group->tracker_count; i++)
+        if (group->trackers[i] != NULL)
+            mine[all.stream_count++] = i;
+    reader_let_go(group, &all, false);
+    free(mine);
+    group->engine->bus->kind->unsubscribe(group->consumer);
+    group->consumer = NULL;
+}
