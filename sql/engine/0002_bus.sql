@@ -195,6 +195,7 @@ comment on function sluice.bus_tick is 'One beat of a member';
 create function sluice.bus_release(p_group text, p_member int8, p_partitions int4[]) returns void
 language plpgsql as $$
 begin
+    perform pg_advisory_xact_lock(1398491699, hashtext(p_group));
     update sluice.bus_lease l set member = null
     where l.consumer_group = p_group and l.member = p_member and l.partition = any(p_partitions);
     perform pg_notify('sluice_bus', '');
@@ -204,6 +205,7 @@ comment on function sluice.bus_release is 'Gives partitions up, after the engine
 create function sluice.bus_leave(p_group text, p_member int8) returns void
 language plpgsql as $$
 begin
+    perform pg_advisory_xact_lock(1398491699, hashtext(p_group));
     update sluice.bus_lease l set member = null where l.consumer_group = p_group and l.member = p_member;
     delete from sluice.bus_member m where m.id = p_member;
     delete from sluice.bus_pulse u where u.member = p_member;
@@ -279,6 +281,19 @@ begin
     end if;
 end $$;
 comment on function sluice.bus_tend is 'Housekeeping of the log';
+
+-- Records that a group has not completed, those of topics that it does not read included; null: no such group.
+create function sluice.bus_lag(p_group text) returns int8
+language sql stable set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+    select sum(b.waiting)::int8
+    from sluice.bus_lease l cross join lateral (
+        select coalesce(sum(case when b.xid = l.high::text::xid8 and b.id = l.low >> 16
+                                 then greatest(b.count - (l.low & 65535) - 1, 0) else b.count end), 0) as waiting
+        from sluice.bus_log b
+        where b.partition = l.partition and b.xid >= l.high::text::xid8 and (b.xid, b.id) >= (l.high::text::xid8, l.low >> 16)) b
+    where l.consumer_group = p_group
+$$;
+comment on function sluice.bus_lag is 'How far a group is behind, in records';
 
 -- After a dump was restored into a server whose transaction numbers are lower: writes the log again under the numbers of this
 -- server, in the same order, with every group's position at the same record.
