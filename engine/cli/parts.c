@@ -1,0 +1,108 @@
+/*
+ * parts.c - from a configuration's path to what a command needs.
+ */
+#include "cli/parts.h"
+
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/open.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { PARTS_ARENA_BLOCK = 64 * 1024, PARTS_ARENA_MAX = 64 * 1024 * 1024, PARTS_PRINT_MAX = 4 * 1024 * 1024 };
+
+/* The folder of migrations: the configured one, the one beside the program's source tree, the installed one. */
+static const char *migrations_dir(struct arena *arena, const struct pipeline *pipeline)
+{
+    char self[PATH_MAX], folder[PATH_MAX];
+    if (pipeline->store.migrations != NULL)
+        return pipeline->store.migrations;
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    while (length > 0 && self[length - 1] != '/')
+        length--;
+    /* build/sluice and, for the sanitizers' flavours, build/NAME/sluice */
+    static const char *const beside[] = {"../sql", "../../sql", "../share/sluice/sql"};
+    for (size_t i = 0; length > 0 && i < sizeof beside / sizeof beside[0]; i++) {
+        snprintf(folder, sizeof folder, "%.*s%s/engine", (int)length, self, beside[i]);
+        if (access(folder, R_OK) == 0)
+            return arena_format(arena, "%.*s%s", (int)length, self, beside[i]);
+    }
+    return access(SLUICE_PREFIX "/share/sluice/sql/engine", R_OK) == 0 ? SLUICE_PREFIX "/share/sluice/sql" : NULL;
+}
+
+static int open_store(struct parts *parts, struct error *error)
+{
+    const struct pipeline *pipeline = parts->pipeline;
+    struct store_options options = {
+        .url = pipeline->store.url,
+        .application = arena_format(parts->arena, "sluice/%s", pipeline->name),
+        .connect_timeout_ms = pipeline->store.connect_timeout_ms,
+        .statement_timeout_ms = pipeline->store.statement_timeout_ms,
+        .allow_unsafe = pipeline->store.allow_unsafe,
+        .metrics = parts->metrics,
+    };
+    if (!pipeline->store.present)
+        return 0;
+    parts->migrations = migrations_dir(parts->arena, pipeline);
+    parts->owners = arena_array(parts->arena, const char *, pipeline->plugin_count + 2);
+    parts->owners[0] = "engine";
+    for (size_t i = 0; i < pipeline->plugin_count; i++)
+        parts->owners[i + 1] = pipeline->plugins[i].name;
+    return store_open(&options, &parts->store, error);
+}
+
+static int open_bus(struct parts *parts, struct error *error)
+{
+    struct bus_options options = {
+        .name = parts->pipeline->name,
+        .partitions = (uint32_t)parts->pipeline->bus.partitions,
+        .retention_ms = parts->pipeline->bus.retention_ms,
+        .store = parts->store,
+        .metrics = parts->metrics,
+    };
+    return bus_open(parts->pipeline, &options, &parts->bus, error);
+}
+
+int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret)
+{
+    struct problems problems;
+    struct error error = {0};
+    struct buffer text;
+
+    *ret = (struct parts){.arena = arena_create(PARTS_ARENA_BLOCK, PARTS_ARENA_MAX)};
+    problems_init(&problems, ret->arena);
+    int code = pipeline_open(path, probe, ret->arena, &problems, &ret->pipeline);
+    if (problems.count > 0) {
+        buffer_init(&text, PARTS_PRINT_MAX);
+        problems_print(&problems, false, &text);
+        fwrite(text.at, 1, text.length, stderr);
+        buffer_free(&text);
+    }
+    if (code != 0 || problems.errors > 0) {
+        parts_close(ret);
+        return CLI_CONFIG;
+    }
+    ret->metrics = metrics_create();
+    if (wanted >= PARTS_STORE)
+        code = open_store(ret, &error);
+    if (code == 0 && wanted >= PARTS_BUS)
+        code = open_bus(ret, &error);
+    if (code == 0)
+        return CLI_OK;
+    fprintf(stderr, "%s: %s%s%s\n", path, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+    parts_close(ret);
+    return CLI_FAILED;
+}
+
+void parts_close(struct parts *parts)
+{
+    if (parts->bus != NULL)
+        parts->bus->kind->close(parts->bus);
+    store_close(parts->store);
+    metrics_destroy(parts->metrics);
+    arena_destroy(parts->arena);
+    *parts = (struct parts){0};
+}

@@ -1,0 +1,31 @@
+/*
+ * parts.h - what most commands start from: a checked pipeline, its store and its bus.
+ */
+#ifndef SLUICE_CLI_PARTS_H
+#define SLUICE_CLI_PARTS_H
+
+#include "bus/bus.h"
+#include "pipeline/pipeline.h"
+#include "store/store.h"
+
+struct parts {
+    struct arena *arena;
+    struct pipeline *pipeline;
+    struct metrics *metrics;
+    struct store *store;       /* NULL when the pipeline has none */
+    struct bus *bus;
+    const char *migrations;    /* folder; NULL when there is none to be found */
+    const char **owners;       /* "engine" and every plugin, NULL-terminated */
+};
+
+enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_BUS };
+
+/* Reads, checks and opens up to what is wanted; prints every problem to stderr. CLI_OK, CLI_CONFIG or CLI_FAILED. Nothing is
+ * connected yet. `probe`: look at plugins in a child process first. */
+int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret);
+void parts_close(struct parts *parts); /* zeroed or half-open is fine */
+
+/* main.c's: the buses that this program was built with. -ENOTSUP, with a sentence, for another. */
+int bus_open(const struct pipeline *pipeline, const struct bus_options *options, struct bus **ret, struct error *error);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * run.c - `sluice run CONFIG`: the engine, until a signal.
+ *
+ * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished, the group is left so that a peer takes over
+ * at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so nothing is lost by either.
+ */
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/parts.h"
+#include "http/http.h"
+#include "run/engine.h"
+
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void usage(FILE *out)
+{
+    fputs("usage: sluice run CONFIG\n"
+          "Runs the pipeline that CONFIG (a pipeline.yaml) describes, until SIGTERM or SIGINT.\n\n"
+          "  --log-level debug|info|warn|error   what is logged to stderr (info)\n"
+          "  --log-format text|json              text on a terminal, json elsewhere\n"
+          "  -h, --help                          this text\n",
+          out);
+}
+
+static bool log_options(const char *level, const char *format)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    if (format != NULL) {
+        if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
+            fprintf(stderr, "sluice run: --log-format %s: expected text or json\n", format);
+            return false;
+        }
+        log_set_json(strcmp(format, "json") == 0);
+    }
+    for (int i = 0; level != NULL && i < 4; i++)
+        if (strcmp(level, levels[i]) == 0) {
+            log_set_level((enum log_level)i);
+            return true;
+        }
+    if (level != NULL)
+        fprintf(stderr, "sluice run: --log-level %s: expected debug, info, warn or error\n", level);
+    return level == NULL;
+}
+
+/* The thread that hears signals, so that a second SIGINT counts even while the engine drains. */
+struct signals {
+    sigset_t set;
+    atomic_int asked; /* how many SIGINT and SIGTERM so far */
+};
+
+static void *signals_main(void *context)
+{
+    struct signals *signals = context;
+    for (;;) {
+        int signal = 0;
+        if (sigwait(&signals->set, &signal) != 0)
+            continue;
+        int asked = atomic_fetch_add(&signals->asked, 1) + 1;
+        if (asked > 1 && signal == SIGINT) {
+            log_warn("run", "stopped at once; what was running is redelivered");
+            _exit(130);
+        }
+    }
+    return NULL;
+}
+
+static void start_signals(struct signals *signals)
+{
+    pthread_t thread;
+    sigemptyset(&signals->set);
+    sigaddset(&signals->set, SIGTERM);
+    sigaddset(&signals->set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals->set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (pthread_create(&thread, NULL, signals_main, signals) == 0)
+        pthread_detach(thread);
+}
+
+/* Until a signal or a fault. */
+static int run_loop(struct engine *engine, struct http *http, int port, struct signals *signals, int64_t began_ms)
+{
+    const struct pipeline *pipeline = engine_pipeline(engine);
+    bool ready = false;
+    struct error fault = {0};
+    while (atomic_load(&signals->asked) == 0) {
+        struct buffer why;
+        buffer_init(&why, 4096);
+        if (!ready && engine_ready(engine, &why)) {
+            ready = true;
+            if (http != NULL)
+                log_info("run", "ready: %s after %lld ms; http on %s:%d", pipeline->name, (long long)(clock_monotonic_ms() - began_ms),
+                         pipeline->http.host, port);
+            else
+                log_info("run", "ready: %s after %lld ms", pipeline->name, (long long)(clock_monotonic_ms() - began_ms));
+        }
+        buffer_free(&why);
+        if (engine_fault(engine, &fault) != 0) {
+            log_error("run", &fault);
+            return CLI_FAILED;
+        }
+        usleep(ready ? 100000 : 2000);
+    }
+    return CLI_OK;
+}
+
+static int run(struct parts *parts, struct signals *signals, int64_t began_ms)
+{
+    struct engine_parts engine_parts = {.pipeline = parts->pipeline, .bus = parts->bus, .store = parts->store,
+                                        .metrics = parts->metrics, .migrations = parts->migrations, .owners = parts->owners};
+    struct engine *engine = NULL;
+    struct http *http = NULL;
+    struct error error = {0};
+    int port = 0;
+
+    metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
+    if (engine_start(&engine_parts, &engine, &error) != 0 ||
+        (parts->pipeline->http.present && http_start(engine, &http, &port, &error) != 0)) {
+        log_error("run", &error);
+        engine_stop(engine);
+        return CLI_FAILED;
+    }
+    if (parts->store == NULL)
+        log_warn("run", "no store: every event is handled at least once; after a crash some are handled twice");
+    int code = run_loop(engine, http, port, signals, began_ms);
+    log_info("run", "stopping: nothing new is taken");
+    if (http != NULL)
+        http_quiesce(http);
+    if (engine_drain(engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0) != 0)
+        log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
+    http_stop(http);
+    engine_stop(engine);
+    log_info("run", "stopped");
+    return code;
+}
+
+int cli_run(int argc, char **argv)
+{
+    static const struct option options[] = {{"log-level", required_argument, NULL, 'l'},
+                                            {"log-format", required_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    const char *level = NULL, *format = NULL;
+    int64_t began_ms = clock_monotonic_ms();
+    struct error error = {0};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'l': level = optarg; break;
+        case 'f': format = optarg; break;
+        case 'h': usage(stdout); return CLI_OK;
+        default: usage(stderr); return CLI_USAGE;
+        }
+    }
+    if (argc - optind != 1) {
+        fprintf(stderr, "sluice run: expected one CONFIG, got %d arguments\n", argc - optind);
+        usage(stderr);
+        return CLI_USAGE;
+    }
+    if (!log_options(level, format))
+        return CLI_USAGE;
+    const char *seed = getenv("SLUICE_SEED");
+    if (failpoints_arm(getenv("SLUICE_FAILPOINTS"), seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) != 0) {
+        fprintf(stderr, "SLUICE_FAILPOINTS: %s\n", error.text);
+        return CLI_USAGE;
+    }
+    struct signals signals = {0};
+    struct parts parts;
+    start_signals(&signals);
+    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
+    if (code != CLI_OK)
+        return code;
+    code = run(&parts, &signals, began_ms);
+    parts_close(&parts);
+    return code;
+}

@@ -1,0 +1,74 @@
+/*
+ * main.c - chooses the subcommand, and names the concrete buses; nobody else does.
+ */
+#include "bus/bus.h"
+#include "cli/cli.h"
+#include "cli/parts.h"
+#include "pipeline/tree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+    const char *name, *help;
+    int (*main)(int argc, char **argv);
+} commands[] = {
+    {"run", "run a pipeline until a signal", cli_run},
+    {"validate", "find what would go wrong, before anything starts", cli_validate},
+    {"graph", "draw the flow: text, mermaid, dot or svg", cli_graph},
+    {"inspect", "what a plugin's .so offers", cli_inspect},
+    {"emit", "put events on a topic", cli_emit},
+    {"tap", "watch a topic", cli_tap},
+    {"explain", "one purchase's timeline: what happened, what it waits for", cli_explain},
+    {"migrate", "bring the database to this program's level", cli_migrate},
+    {"new-plugin", "start a plugin that builds and passes its test", cli_new_plugin},
+    {"version", "this program's version", cli_version},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+int bus_open(const struct pipeline *pipeline, const struct bus_options *options, struct bus **ret, struct error *error)
+{
+    switch (pipeline->bus.kind) {
+    case BUS_CHOICE_MEMORY:
+        return bus_memory_open(options, ret, error);
+    case BUS_CHOICE_POSTGRES:
+        return bus_postgres_open(options, ret, error);
+    default:
+        error_set(error, ENOTSUP, "line %d: this sluice was built without the kafka bus", pipeline->bus.place.line);
+        return error_hint(error, "use bus: {kind: postgres}");
+    }
+}
+
+static void usage(FILE *out)
+{
+    fputs("usage: sluice COMMAND …      (sluice COMMAND -h tells more)\n\n", out);
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+}
+
+int main(int argc, char **argv)
+{
+    const char *names[COMMAND_COUNT + 1] = {NULL};
+    const char *word = argc > 1 ? argv[1] : NULL;
+    if (word == NULL) {
+        usage(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "help") == 0) {
+        usage(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(word, "--version") == 0)
+        word = "version";
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].main(argc - 1, argv + 1);
+        names[i] = commands[i].name;
+    }
+    const char *near = nearest_name(word, names);
+    fprintf(stderr, "sluice: unknown command '%s'%s%s%s\n", word, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+    usage(stderr);
+    return CLI_USAGE;
+}
