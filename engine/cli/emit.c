@@ -1,0 +1,180 @@
+/*
+ * emit.c - `sluice emit CONFIG TOPIC`: puts events on a topic, as any producer would.
+ *
+ * --data gives the event's data; '-' reads one JSON object a line from standard input. --envelope: whole values instead of data,
+ * sent as they are, good or bad. The key comes from the topic's `key:` unless given. Success means acknowledged by the bus.
+ */
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "cli/parts.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EMIT_BATCH = 500, EMIT_TIMEOUT_MS = 30000, EMIT_BYTES_MAX = 64 * 1024 * 1024 };
+
+struct emit {
+    struct parts parts;
+    const struct topic *topic;
+    const char *key, *id;
+    bool envelope;
+    struct arena *arena; /* of a batch */
+    struct record records[EMIT_BATCH];
+    size_t count, sent;
+    size_t line;
+};
+
+static void usage(FILE *out)
+{
+    fputs("usage: sluice emit CONFIG TOPIC [--data JSON|-] [--key K] [--id ID] [--envelope]\n"
+          "Puts events on a topic and waits until the bus has them.\n\n"
+          "  --data JSON   the event's data, an object; '-' (the default): one a line from standard input\n"
+          "  --key K       the message key; else the topic's `key:` decides\n"
+          "  --id ID       the eventId; else a new one (only with a single event)\n"
+          "  --envelope    what is given are whole events: sent as they are\n"
+          "  -h, --help    this text\n",
+          out);
+}
+
+static int emit_flush(struct emit *emit)
+{
+    struct bus *bus = emit->parts.bus;
+    struct error error = {0};
+    size_t failed = 0;
+    if (emit->count == 0)
+        return 0;
+    if (bus->kind->publish(bus, emit->records, emit->count, clock_monotonic_ms() + EMIT_TIMEOUT_MS, &failed, &error) != 0) {
+        fprintf(stderr, "sluice emit: %s; of this batch of %zu any may have been sent, %zu were before it\n", error.text, emit->count,
+                emit->sent);
+        return -1;
+    }
+    emit->sent += emit->count;
+    emit->count = 0;
+    arena_reset(emit->arena);
+    if (isatty(STDERR_FILENO) && emit->sent >= 10 * EMIT_BATCH)
+        fprintf(stderr, "\r%zu events", emit->sent);
+    return 0;
+}
+
+static int emit_compose(struct emit *emit, struct span text, struct record *ret)
+{
+    struct error error = {0};
+    struct json_object data;
+    struct buffer value, key;
+    char id[37];
+
+    if (json_scan(text, emit->arena, &data, &error) != 0) {
+        fprintf(stderr, "sluice emit: line %zu: %s; expected the event's data, a JSON object\n", emit->line, error.text);
+        return -1;
+    }
+    event_id_new(clock_wall_ms(), id);
+    buffer_init(&value, EMIT_BYTES_MAX);
+    event_compose(&value, emit->id != NULL ? span_of(emit->id) : span_of(id), span_of(emit->topic->name), clock_wall_ms(),
+                  emit->parts.pipeline->engine.cloudevents, &data, NULL, 0);
+    ret->value = arena_span(emit->arena, buffer_view(&value));
+    buffer_free(&value);
+    if (emit->key != NULL || emit->topic->key == NULL)
+        return 0;
+    buffer_init(&key, EVENT_KEY_MAX);
+    int code = key_template_apply(emit->topic->key, &data, NULL, 0, emit->arena, &key, &error);
+    if (code == 0)
+        ret->key = arena_span(emit->arena, buffer_view(&key));
+    else
+        fprintf(stderr, "sluice emit: line %zu: no key for topic %s: %s\n", emit->line, emit->topic->name, error.text);
+    buffer_free(&key);
+    return code;
+}
+
+static int emit_one(struct emit *emit, struct span text)
+{
+    struct record *record = &emit->records[emit->count];
+    emit->line++;
+    *record = (struct record){.topic = span_of(emit->topic->name), .timestamp_ms = clock_wall_ms()};
+    if (emit->key != NULL)
+        record->key = span_of(emit->key);
+    if (emit->envelope)
+        record->value = arena_span(emit->arena, text);
+    else if (emit_compose(emit, text, record) != 0)
+        return -1;
+    return ++emit->count == EMIT_BATCH ? emit_flush(emit) : 0;
+}
+
+static int emit_lines(struct emit *emit)
+{
+    char *line = NULL;
+    size_t size = 0;
+    int code = 0;
+    for (ssize_t length; code == 0 && (length = getline(&line, &size, stdin)) != -1;) {
+        if (length > 0 && line[length - 1] == '\n')
+            length--;
+        if (length > 0)
+            code = emit_one(emit, (struct span){line, (size_t)length});
+    }
+    free(line);
+    return code;
+}
+
+static int emit_run(struct emit *emit, const char *config, const char *topic, const char *data)
+{
+    int code = parts_open(config, PARTS_BUS, false, &emit->parts);
+    if (code != CLI_OK)
+        return code;
+    if (emit->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
+        fprintf(stderr, "sluice emit: the memory bus lives inside the engine that runs it; post to its HTTP requests instead\n");
+        return CLI_FAILED;
+    }
+    emit->topic = pipeline_topic(emit->parts.pipeline, topic);
+    if (emit->topic == NULL) {
+        const char *names[1024] = {NULL};
+        for (size_t i = 0; i < emit->parts.pipeline->topic_count && i < 1023; i++)
+            names[i] = emit->parts.pipeline->topics[i]->name;
+        const char *near = nearest_name(topic, names);
+        fprintf(stderr, "sluice emit: %s names no topic '%s'%s%s%s\n", config, topic, near ? "; did you mean '" : "", near ? near : "",
+                near ? "'?" : "");
+        return CLI_USAGE;
+    }
+    emit->arena = arena_create(256 * 1024, 512 * 1024 * 1024);
+    int result = strcmp(data, "-") == 0 ? emit_lines(emit) : emit_one(emit, span_of(data));
+    if (result == 0)
+        result = emit_flush(emit);
+    if (isatty(STDERR_FILENO) && emit->sent >= 10 * EMIT_BATCH)
+        fputs("\r", stderr);
+    printf("%zu event%s on %s\n", emit->sent, emit->sent == 1 ? "" : "s", topic);
+    return result == 0 ? CLI_OK : CLI_FAILED;
+}
+
+int cli_emit(int argc, char **argv)
+{
+    static const struct option options[] = {{"data", required_argument, NULL, 'd'}, {"key", required_argument, NULL, 'k'},
+                                            {"id", required_argument, NULL, 'i'},   {"envelope", no_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'h'},       {0}};
+    struct emit *emit = calloc(1, sizeof *emit);
+    const char *data = "-";
+    int code = -1;
+    if (emit == NULL)
+        return CLI_FAILED;
+    for (int option; code < 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'd': data = optarg; break;
+        case 'k': emit->key = optarg; break;
+        case 'i': emit->id = optarg; break;
+        case 'e': emit->envelope = true; break;
+        case 'h': usage(stdout); code = CLI_OK; break;
+        default: usage(stderr); code = CLI_USAGE;
+        }
+    }
+    if (code < 0 && (argc - optind != 2 || (emit->id != NULL && (emit->envelope || strcmp(data, "-") == 0)))) {
+        usage(stderr);
+        code = CLI_USAGE;
+    }
+    if (code < 0) {
+        code = emit_run(emit, argv[optind], argv[optind + 1], data);
+        arena_destroy(emit->arena);
+        parts_close(&emit->parts);
+    }
+    free(emit);
+    return code;
+}

@@ -1,0 +1,127 @@
+/*
+ * tap.c - `sluice tap CONFIG TOPIC…`: watches topics from outside any group; changes nothing.
+ */
+#include "cli/cli.h"
+#include "cli/parts.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct tap_output {
+    bool json;
+    int64_t left; /* how many records more; negative: all */
+};
+
+static volatile int tap_stop;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    tap_stop = 1;
+}
+
+static void usage(FILE *out)
+{
+    fputs("usage: sluice tap CONFIG TOPIC… [--no-follow] [--count N] [--contains TEXT] [--json]\n"
+          "Prints what is on the topics (a trailing * matches the rest) and follows until interrupted.\n\n"
+          "  --no-follow       print what is there and stop\n"
+          "  --count N         stop after N events\n"
+          "  --contains TEXT   only events whose bytes hold TEXT\n"
+          "  --json            one JSON object a line\n"
+          "  -h, --help        this text\n",
+          out);
+}
+
+static void print_json(const struct record *record, int32_t partition)
+{
+    struct buffer line;
+    buffer_init(&line, 64 * 1024 * 1024);
+    buffer_text(&line, "{\"topic\":");
+    buffer_json_string(&line, record->topic);
+    buffer_format(&line, ",\"partition\":%d,\"timestamp\":%lld,\"key\":", partition, (long long)record->timestamp_ms);
+    buffer_json_string(&line, record->key);
+    buffer_text(&line, ",\"headers\":{");
+    for (size_t i = 0; i < record->header_count; i++) {
+        if (i > 0)
+            buffer_byte(&line, ',');
+        buffer_json_string(&line, record->headers[i].name);
+        buffer_byte(&line, ':');
+        buffer_json_string(&line, record->headers[i].value);
+    }
+    buffer_text(&line, "},\"value\":");
+    buffer_json_string(&line, record->value);
+    buffer_text(&line, "}\n");
+    fwrite(line.at, 1, line.length, stdout);
+    buffer_free(&line);
+}
+
+static bool print_record(const struct record *record, int32_t partition, struct position position, void *context)
+{
+    struct tap_output *output = context;
+    (void)position;
+    if (output->left == 0)
+        return false;
+    if (output->left > 0)
+        output->left--;
+    if (output->json) {
+        print_json(record, partition);
+    } else {
+        time_t seconds = (time_t)(record->timestamp_ms / 1000);
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        printf("%02d:%02d:%02d.%03d  %-24.*s %-16.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000),
+               (int)record->topic.length, record->topic.at, (int)record->key.length, record->key.at == NULL ? "" : record->key.at);
+        for (size_t i = 0; i < record->value.length; i++)
+            putchar((unsigned char)record->value.at[i] < 0x20 ? ' ' : record->value.at[i]);
+        putchar('\n');
+    }
+    fflush(stdout);
+    return output->left != 0 && !ferror(stdout);
+}
+
+int cli_tap(int argc, char **argv)
+{
+    static const struct option options[] = {{"no-follow", no_argument, NULL, 'n'}, {"count", required_argument, NULL, 'c'},
+                                            {"contains", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'}, {0}};
+    struct tap_output output = {.left = -1};
+    struct span contains = {NULL, 0};
+    bool follow = true;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'n': follow = false; break;
+        case 'c': output.left = strtoll(optarg, NULL, 10); break;
+        case 't': contains = span_of(optarg); break;
+        case 'j': output.json = true; break;
+        case 'h': usage(stdout); return CLI_OK;
+        default: usage(stderr); return CLI_USAGE;
+        }
+    }
+    if (argc - optind < 2) {
+        usage(stderr);
+        return CLI_USAGE;
+    }
+    struct parts parts;
+    struct error error = {0};
+    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
+    if (code != CLI_OK)
+        return code;
+    if (parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
+        fprintf(stderr, "sluice tap: the memory bus lives inside the engine that runs it; nothing of it can be seen from here\n");
+        parts_close(&parts);
+        return CLI_FAILED;
+    }
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    const char *const *topics = (const char *const *)argv + optind + 1;
+    code = parts.bus->kind->scan(parts.bus, topics, (size_t)(argc - optind - 1), contains, follow, &tap_stop, print_record, &output, &error);
+    if (code < 0)
+        fprintf(stderr, "sluice tap: %s\n", error.text);
+    parts_close(&parts);
+    return code < 0 ? CLI_FAILED : CLI_OK;
+}
