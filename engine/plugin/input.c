@@ -1,0 +1,154 @@
+/*
+ * input.c - the fields of one event are put into the struct that a handler reads.
+ *
+ * Called for every event: nothing is copied but texts with escapes, nothing is allocated outside the arena. Members of real
+ * events mostly stand in the order of the table, so the search goes on behind the last member that was found.
+ */
+#include "plugin/field.h"
+#include "plugin/plugin.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+static bool name_equal(const struct json_member *member, struct span name, struct arena *arena)
+{
+    if (!member->name_escaped)
+        return member->name.length == name.length && memcmp(member->name.at, name.at, name.length) == 0;
+    struct span quoted = {member->name.at - 1, member->name.length + 2};
+    return span_equal(json_unescape(quoted, true, arena), name);
+}
+
+static const struct json_member *member_find(const struct json_object *data, struct span name, size_t *next,
+                                             struct arena *arena)
+{
+    size_t at = *next;
+    for (size_t i = 0; i < data->count; i++, at++) {
+        at = at < data->count ? at : 0;
+        if (name_equal(&data->members[at], name, arena)) {
+            *next = at + 1;
+            return &data->members[at];
+        }
+    }
+    return NULL;
+}
+
+/* What came instead. Numbers are shown, texts are not: they may be anything, and anybody's. */
+static int refuse(const struct sluice_field *field, const struct json_member *member, struct error *error)
+{
+    static const char *const kinds[] = {
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string", [JSON_NUMBER] = "a number",
+        [JSON_TRUE] = "true",        [JSON_FALSE] = "false",    [JSON_NULL] = "null"};
+    char expected[FIELD_WORDS_MAX];
+    field_expected(field, expected);
+    if (member == NULL)
+        return error_set(error, EINVAL, "field '%s' is missing: expected %s", field->name, expected);
+    if (member->kind == JSON_NUMBER)
+        return error_set(error, EINVAL, "field '%s': expected %s, got %.*s", field->name, expected,
+                         member->value.length > 40 ? 40 : (int)member->value.length, member->value.at);
+    if (member->kind == JSON_STRING && field->type == SLUICE_TYPE_TEXT && field->choices == NULL)
+        return error_set(error, EINVAL, "field '%s': expected %s, got %zu bytes", field->name, expected,
+                         member->value.length - 2);
+    if (member->kind == JSON_STRING && field->type == SLUICE_TYPE_TEXT)
+        return error_set(error, EINVAL, "field '%s': expected %s, got another text", field->name, expected);
+    return error_set(error, EINVAL, "field '%s': expected %s, got %s", field->name, expected, kinds[member->kind]);
+}
+
+static bool outside(const struct sluice_field *field, int64_t value)
+{
+    return field_is_bounded(field) && (value < field->min || value > field->max);
+}
+
+static bool value_store(const struct sluice_field *field, const struct json_member *member, struct arena *arena,
+                        void *ret)
+{
+    struct span text;
+    int64_t number;
+    double real;
+    switch (field->type) {
+    case SLUICE_TYPE_TEXT:
+        if (member->kind != JSON_STRING)
+            return false;
+        text = member->value_escaped ? json_unescape(member->value, true, arena)
+                                     : (struct span){member->value.at + 1, member->value.length - 2};
+        if (outside(field, (int64_t)text.length) || !field_choice_fits(field->choices, text))
+            return false;
+        field_store_text(field, text, ret);
+        return true;
+    case SLUICE_TYPE_INT64:
+        if (member->kind != JSON_NUMBER || json_int64(member->value, &number) != 0 || outside(field, number))
+            return false;
+        field_store_int64(field, number, ret);
+        return true;
+    case SLUICE_TYPE_DOUBLE:
+        if (member->kind != JSON_NUMBER || json_double(member->value, &real) != 0 ||
+            (field_is_bounded(field) && (real < (double)field->min || real > (double)field->max)))
+            return false;
+        field_store_double(field, real, ret);
+        return true;
+    case SLUICE_TYPE_BOOL:
+        if (member->kind != JSON_TRUE && member->kind != JSON_FALSE)
+            return false;
+        field_store_bool(field, member->kind == JSON_TRUE, ret);
+        return true;
+    default: /* SLUICE_TYPE_JSON: fields.c lets no other through */
+        if (outside(field, (int64_t)member->value.length))
+            return false;
+        field_store_text(field, member->value, ret);
+        return true;
+    }
+}
+
+static void meta_store(const struct sluice_field *field, const struct event *event, const struct input_meta *meta,
+                       void *ret)
+{
+    struct span text = {"", 0};
+    int64_t number = 0;
+    switch (field->meta) {
+    case SLUICE_META_EVENT_ID:
+        text = event->id_text;
+        break;
+    case SLUICE_META_TOPIC:
+        text = event->record->topic;
+        break;
+    case SLUICE_META_KEY:
+        text = event->record->key;
+        break;
+    case SLUICE_META_EVENT_NAME:
+        text = event->name;
+        break;
+    case SLUICE_META_TIMESTAMP:
+        number = event->timestamp_ms;
+        break;
+    case SLUICE_META_ATTEMPT:
+        number = meta->attempt;
+        break;
+    case SLUICE_META_RETRIES_LEFT:
+        number = meta->retries_left;
+        break;
+    case SLUICE_META_RETRY_COUNT:
+        number = meta->retry_count;
+        break;
+    }
+    if (field->type == SLUICE_TYPE_META_INT64)
+        field_store_int64(field, number, ret);
+    else
+        field_store_text(field, text.at == NULL ? (struct span){"", 0} : text, ret);
+}
+
+int input_fill(const struct sluice_field *fields, const struct event *event, const struct input_meta *meta,
+               struct arena *arena, void *ret, struct error *error)
+{
+    size_t next = 0;
+    for (const struct sluice_field *field = fields; field != NULL && field->name != NULL; field++) {
+        if (field_is_meta(field)) {
+            meta_store(field, event, meta, ret);
+            continue;
+        }
+        const struct json_member *member = member_find(&event->data, span_of(field->name), &next, arena);
+        if ((field->flags & SLUICE_OPTIONAL) != 0 && (member == NULL || member->kind == JSON_NULL))
+            field_fallback(field, ret);
+        else if (member == NULL || !value_store(field, member, arena, ret))
+            return refuse(field, member, error);
+    }
+    return 0;
+}

@@ -1,0 +1,159 @@
+/*
+ * loader.c - a library is checked, opened and asked for its descriptor; the plugins of a pipeline are loaded together.
+ *
+ * What is loaded stays for as long as the process lives: a table of it is kept here, so that a library that is reached by two
+ * paths is one plugin, and so that the copies of descriptors have an owner. It is the one table with state in this folder, as
+ * the dynamic linker's own is.
+ */
+#include "plugin/descriptor.h"
+#include "plugin/library.h"
+#include "plugin/plugin.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    LOADED_MAX = 256,
+    DESCRIPTOR_BLOCK = 16 * 1024,
+    DESCRIPTOR_BYTES_MAX = 16 * 1024 * 1024,
+    PROBE_TIMEOUT_MS = 10000
+};
+
+static struct {
+    pthread_mutex_t mutex;
+    struct {
+        const struct sluice_plugin *theirs, *ours;
+        struct arena *arena;
+    } list[LOADED_MAX];
+    size_t count;
+} loaded = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static int library_open(const char *path, const struct sluice_plugin **ret, struct error *error)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        const char *why = dlerror();
+        bool symbol = strstr(why, "undefined symbol") != NULL;
+        size_t length = strlen(path);
+        /* The linker's sentence begins with the path, mostly. */
+        why += strncmp(why, path, length) == 0 && why[length] == ':' ? length + 2 : 0;
+        error_set(error, ENOEXEC, "%s cannot be loaded: %s", path, why);
+        if (!symbol)
+            return error_hint(error, "ldd %s shows which libraries it needs", path);
+        return error_hint(
+            error, "link the plugin with what it uses (cc -shared -Wl,-z,defs shows what is missing); the engine is "
+                   "reached through struct sluice_host only");
+    }
+    const struct sluice_plugin *(*entry)(void);
+    *(void **)&entry = dlsym(library, "sluice_plugin");
+    if (entry == NULL) {
+        error_set(error, ENOEXEC, "%s exports no function sluice_plugin()", path);
+        return error_hint(
+            error, "define it with SLUICE_PLUGIN(…); in C++ and others as extern \"C\", with default visibility");
+    }
+    *ret = entry();
+    return *ret != NULL ? 0
+                        : error_set(error, ENOEXEC, "%s: sluice_plugin() returned NULL instead of a descriptor", path);
+}
+
+static int library_register(const char *path, const struct sluice_plugin *theirs, const struct sluice_plugin **ret,
+                            struct error *error)
+{
+    for (size_t i = 0; i < loaded.count; i++) {
+        if (loaded.list[i].theirs == theirs) {
+            *ret = loaded.list[i].ours;
+            return 0;
+        }
+    }
+    if (loaded.count == LOADED_MAX)
+        return error_set(error, ENOSPC, "%s: this process has loaded %d plugins already", path, LOADED_MAX);
+    struct arena *arena = arena_create(DESCRIPTOR_BLOCK, DESCRIPTOR_BYTES_MAX);
+    if (arena == NULL)
+        return error_set(error, ENOMEM, "%s: out of memory", path);
+    int r = descriptor_copy(theirs, &abi_current, path, arena, ret, error);
+    if (r != 0) {
+        arena_destroy(arena);
+        return r;
+    }
+    loaded.list[loaded.count].theirs = theirs;
+    loaded.list[loaded.count].ours = *ret;
+    loaded.list[loaded.count++].arena = arena;
+    return 0;
+}
+
+int plugin_load(const char *path, const struct sluice_plugin **ret, struct error *error)
+{
+    const struct sluice_plugin *theirs;
+    int r = library_check(path, error);
+    if (r != 0)
+        return r;
+    /* With a '/' in it, or dlopen() would look elsewhere. */
+    char *absolute = realpath(path, NULL);
+    if (absolute == NULL)
+        return error_set(error, errno, "%s cannot be read: %s", path, strerror(errno));
+    pthread_mutex_lock(&loaded.mutex);
+    r = library_open(absolute, &theirs, error);
+    if (r == 0)
+        r = library_register(absolute, theirs, ret, error);
+    pthread_mutex_unlock(&loaded.mutex);
+    free(absolute);
+    return r;
+}
+
+/* Whether `ref` may be called what it is called, given those before it. */
+static bool name_check(const struct pipeline *pipeline, const struct plugin_ref *ref, struct problems *problems)
+{
+    for (const struct plugin_ref *other = pipeline->plugins; other < ref; other++) {
+        if (other->plugin == NULL)
+            continue;
+        if (other->plugin == ref->plugin) {
+            problem_add(
+                problems, ref->place, "plugin_same_library",
+                "plugin '%s': %s is the library of plugin '%s' too; a plugin is loaded once, and one entry serves any "
+                "number of topics",
+                ref->name, ref->path, other->name);
+            return false;
+        }
+        if (strcmp(other->plugin->name, ref->plugin->name) == 0) {
+            problem_add(problems, ref->place, "plugin_same_name",
+                        "plugin '%s': %s and %s both hold a plugin named '%s'; names are unique, remove one of the two",
+                        ref->name, other->path, ref->path, ref->plugin->name);
+            return false;
+        }
+    }
+    if (strcmp(ref->plugin->name, ref->name) == 0)
+        return true;
+    problem_add(problems, ref->place, "plugin_other_name",
+                "plugin '%s': the plugin in %s is named '%s'; write '%s:' here", ref->name, ref->path,
+                ref->plugin->name, ref->plugin->name);
+    return false;
+}
+
+static void plugin_load_one(struct pipeline *pipeline, struct plugin_ref *ref, bool probe, struct problems *problems)
+{
+    struct error error = {0};
+    const struct sluice_plugin *plugin = NULL;
+    if (ref->path == NULL) /* the pipeline's reader has said why */
+        return;
+    int r = probe ? plugin_probe(ref->path, PROBE_TIMEOUT_MS, &error) : 0;
+    if (r == 0)
+        r = plugin_load(ref->path, &plugin, &error);
+    if (r != 0) {
+        problem_add(problems, ref->place, "plugin_refused", "plugin '%s': %s%s%s", ref->name, error.text,
+                    error.hint[0] == '\0' ? "" : "; ", error.hint);
+        return;
+    }
+    ref->plugin = plugin;
+    if (!name_check(pipeline, ref, problems))
+        ref->plugin = NULL;
+}
+
+void plugin_load_all(struct pipeline *pipeline, bool probe, struct problems *problems)
+{
+    for (size_t i = 0; i < pipeline->plugin_count; i++)
+        plugin_load_one(pipeline, &pipeline->plugins[i], probe, problems);
+}
