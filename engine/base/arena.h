@@ -14,7 +14,7 @@ struct arena;
 /* An empty arena that grows in blocks of block_size bytes and refuses to hold more than max_size. NULL when out of memory. */
 struct arena *arena_create(size_t block_size, size_t max_size);
 void arena_destroy(struct arena *arena); /* NULL is fine */
-/* Gives all memory back to the arena; keeps up to keep_size bytes of blocks for the next round. */
+/* Gives all memory back to the arena, which keeps up to 64 blocks of block_size for the next round. */
 void arena_reset(struct arena *arena);
 size_t arena_used(const struct arena *arena);
 

@@ -1,0 +1,296 @@
+/*
+ * metrics.c - see metrics.h. Series are found under a lock when they are made and never freed before the registry is, so a
+ * bump is one relaxed atomic addition. The table below is the source of docs/metrics.md.
+ */
+#include "base/metrics.h"
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum metric_kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM };
+
+enum { BOUNDS_MAX = 20 };
+
+/* Upper bounds of a histogram's buckets, 0 after the last; +Inf follows by itself. */
+struct metric_bounds {
+    double at[BOUNDS_MAX + 1];
+};
+
+static const struct metric_bounds seconds_bounds = {{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                     0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}};
+static const struct metric_bounds count_bounds = {{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000}};
+
+struct metric_row {
+    const char *name;
+    enum metric_kind kind;
+    const char *unit;
+    const char *label1, *label2; /* NULL: it has none */
+    const struct metric_bounds *bounds;
+    const char *help;
+};
+
+static const struct metric_row metric_table[METRIC_COUNT] = {
+    [METRIC_EVENTS] = {"sluice_events_total", KIND_COUNTER, "events", "handler", "outcome", NULL,
+                       "Events that ended, by handler and recorded outcome."},
+    [METRIC_DUPLICATES] = {"sluice_duplicates_total", KIND_COUNTER, "events", "handler", NULL, NULL,
+                           "Events that came again after their outcome was recorded."},
+    [METRIC_RETRIES] = {"sluice_retries_total", KIND_COUNTER, "attempts", "handler", NULL, NULL,
+                        "Attempts repeated in place after a transient failure."},
+    [METRIC_DEAD] = {"sluice_dead_letters_total", KIND_COUNTER, "events", "topic", NULL, NULL,
+                     "Events sent to a dead letter topic, by the topic they came from."},
+    [METRIC_EMITTED] = {"sluice_emitted_total", KIND_COUNTER, "events", "topic", NULL, NULL,
+                        "Events published and acknowledged by the bus."},
+    [METRIC_BATCHES] = {"sluice_batches_total", KIND_COUNTER, "batches", "group", NULL, NULL,
+                        "Batches that were committed."},
+    [METRIC_BATCH_EVENTS] = {"sluice_batch_events", KIND_HISTOGRAM, "events", "group", NULL, &count_bounds,
+                             "Events in a committed batch."},
+    [METRIC_BATCH_SECONDS] = {"sluice_batch_seconds", KIND_HISTOGRAM, "seconds", "group", NULL, &seconds_bounds,
+                              "Time from the claim of a batch to its commit."},
+    [METRIC_ROUND_TRIPS] = {"sluice_store_round_trips_total", KIND_COUNTER, "round trips", NULL, NULL, NULL,
+                            "Waits for an answer of the database."},
+    [METRIC_IN_FLIGHT] = {"sluice_in_flight", KIND_GAUGE, "events", "group", NULL, NULL,
+                          "Events taken from the bus and not completed."},
+    [METRIC_WAITING_KEYS] = {"sluice_waiting_keys", KIND_GAUGE, "keys", "group", NULL, NULL,
+                             "Keys whose events wait behind a transient retry."},
+    [METRIC_PARKED] = {"sluice_parked", KIND_GAUGE, "events", NULL, NULL, NULL,
+                       "Events that wait in the database until they are due."},
+    [METRIC_OUTBOX_AGE] = {"sluice_outbox_oldest_seconds", KIND_GAUGE, "seconds", NULL, NULL, NULL,
+                           "Age of the oldest output that is committed and not yet published; the health number."},
+    [METRIC_STORE_UP] = {"sluice_store_up", KIND_GAUGE, "0 or 1", NULL, NULL, NULL, "1 while the database answers."},
+    [METRIC_PARTITIONS] = {"sluice_partitions", KIND_GAUGE, "partitions", "group", NULL, NULL,
+                           "Partitions that this process reads."},
+    [METRIC_REQUESTS] = {"sluice_requests_total", KIND_COUNTER, "requests", "route", "code", NULL,
+                         "HTTP requests answered, by route and status code."},
+    [METRIC_REQUEST_SECONDS] = {"sluice_request_seconds", KIND_HISTOGRAM, "seconds", "route", NULL, &seconds_bounds,
+                                "Time from a complete HTTP request to its answer."},
+    [METRIC_CHAINS_STUCK] = {"sluice_chains_stuck", KIND_GAUGE, "chains", NULL, NULL, NULL,
+                             "Chains whose undo failed for good and wait for a person."},
+    [METRIC_HANDLER_SECONDS] = {"sluice_handler_seconds", KIND_HISTOGRAM, "seconds", "handler", NULL, &seconds_bounds,
+                                "Time that one call of a handler took."},
+    [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL, "The version that runs; always 1."},
+};
+
+static const char *const metric_kinds[] = {"counter", "gauge", "histogram"};
+
+struct series {
+    struct series *next;
+    const struct metric_row *row;
+    char *label1, *label2;
+    _Atomic int64_t value;                     /* of a histogram: the number of observations */
+    _Atomic uint64_t sum;                      /* the bits of a double */
+    _Atomic uint64_t buckets[BOUNDS_MAX + 1];  /* not cumulative; the last is above every bound */
+};
+
+struct metrics {
+    pthread_mutex_t lock; /* protects the lists, not the series */
+    struct series *first[METRIC_COUNT];
+    struct series **last[METRIC_COUNT];
+};
+
+static _Noreturn void metrics_exhausted(void)
+{
+    log_line(LOG_ERROR, "memory", "cannot make a metric: the system has no memory left; the process ends");
+    _exit(EX_OSERR);
+}
+
+struct metrics *metrics_create(void)
+{
+    struct metrics *metrics = calloc(1, sizeof(*metrics));
+    if (metrics == NULL)
+        return NULL;
+    pthread_mutex_init(&metrics->lock, NULL);
+    for (int i = 0; i < METRIC_COUNT; i++)
+        metrics->last[i] = &metrics->first[i];
+    return metrics;
+}
+
+void metrics_destroy(struct metrics *metrics)
+{
+    if (metrics == NULL)
+        return;
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        for (struct series *series = metrics->first[i]; series != NULL;) {
+            struct series *next = series->next;
+            free(series->label1);
+            free(series->label2);
+            free(series);
+            series = next;
+        }
+    }
+    pthread_mutex_destroy(&metrics->lock);
+    free(metrics);
+}
+
+static struct series *series_create(const struct metric_row *row, const char *label1, const char *label2)
+{
+    struct series *series = calloc(1, sizeof(*series));
+    if (series == NULL)
+        metrics_exhausted();
+    series->row = row;
+    series->label1 = strdup(label1);
+    series->label2 = strdup(label2);
+    if (series->label1 == NULL || series->label2 == NULL)
+        metrics_exhausted();
+    return series;
+}
+
+struct series *metrics_series(struct metrics *metrics, enum metric metric, const char *label1, const char *label2)
+{
+    const struct metric_row *row = &metric_table[metric];
+    if (row->label1 == NULL || label1 == NULL)
+        label1 = "";
+    if (row->label2 == NULL || label2 == NULL)
+        label2 = "";
+
+    pthread_mutex_lock(&metrics->lock);
+    struct series *series = metrics->first[metric];
+    while (series != NULL && (strcmp(series->label1, label1) != 0 || strcmp(series->label2, label2) != 0))
+        series = series->next;
+    if (series == NULL) {
+        series = series_create(row, label1, label2);
+        *metrics->last[metric] = series;
+        metrics->last[metric] = &series->next;
+    }
+    pthread_mutex_unlock(&metrics->lock);
+    return series;
+}
+
+void series_add(struct series *series, int64_t amount)
+{
+    atomic_fetch_add_explicit(&series->value, amount, memory_order_relaxed);
+}
+
+void series_set(struct series *series, int64_t value)
+{
+    atomic_store_explicit(&series->value, value, memory_order_relaxed);
+}
+
+void series_observe(struct series *series, double value)
+{
+    const double *bounds = series->row->bounds->at;
+    size_t bucket = 0;
+    while (bounds[bucket] != 0 && value > bounds[bucket])
+        bucket++;
+    if (bounds[bucket] == 0)
+        bucket = BOUNDS_MAX;
+    atomic_fetch_add_explicit(&series->buckets[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&series->value, 1, memory_order_relaxed);
+
+    uint64_t old = atomic_load_explicit(&series->sum, memory_order_relaxed), bits;
+    do {
+        double sum;
+        memcpy(&sum, &old, sizeof(sum));
+        sum += value;
+        memcpy(&bits, &sum, sizeof(bits));
+    } while (!atomic_compare_exchange_weak_explicit(&series->sum, &old, bits, memory_order_relaxed, memory_order_relaxed));
+}
+
+int64_t series_value(const struct series *series)
+{
+    return atomic_load_explicit(&((struct series *)series)->value, memory_order_relaxed);
+}
+
+/* A label's value in quotes: Prometheus escapes backslash, quote and newline. */
+static void metrics_label(struct buffer *out, const char *name, const char *value)
+{
+    buffer_text(out, name);
+    buffer_text(out, "=\"");
+    for (; *value != '\0'; value++) {
+        if (*value == '\n')
+            buffer_text(out, "\\n");
+        else if (*value == '"' || *value == '\\')
+            buffer_format(out, "\\%c", *value);
+        else
+            buffer_byte(out, *value);
+    }
+    buffer_byte(out, '"');
+}
+
+/* "name_suffix{label1="…",label2="…",le="…"} " */
+static void metrics_head(struct buffer *out, const struct series *series, const char *suffix, const char *le)
+{
+    const struct metric_row *row = series->row;
+    const char *between = "{";
+    buffer_text(out, row->name);
+    buffer_text(out, suffix);
+    if (row->label1 != NULL) {
+        buffer_text(out, between);
+        metrics_label(out, row->label1, series->label1);
+        between = ",";
+    }
+    if (row->label2 != NULL) {
+        buffer_text(out, between);
+        metrics_label(out, row->label2, series->label2);
+        between = ",";
+    }
+    if (le != NULL) {
+        buffer_text(out, between);
+        metrics_label(out, "le", le);
+        between = ",";
+    }
+    buffer_text(out, between[0] == ',' ? "} " : " ");
+}
+
+static void metrics_print_histogram(struct buffer *out, struct series *series)
+{
+    const double *bounds = series->row->bounds->at;
+    uint64_t below = 0, bits;
+    for (size_t i = 0; bounds[i] != 0; i++) {
+        char le[32];
+        snprintf(le, sizeof(le), "%g", bounds[i]);
+        below += atomic_load_explicit(&series->buckets[i], memory_order_relaxed);
+        metrics_head(out, series, "_bucket", le);
+        buffer_format(out, "%llu\n", (unsigned long long)below);
+    }
+    /* The count is taken from the buckets: the page must agree with itself while others observe. */
+    below += atomic_load_explicit(&series->buckets[BOUNDS_MAX], memory_order_relaxed);
+    metrics_head(out, series, "_bucket", "+Inf");
+    buffer_format(out, "%llu\n", (unsigned long long)below);
+    metrics_head(out, series, "_sum", NULL);
+    double sum;
+    bits = atomic_load_explicit(&series->sum, memory_order_relaxed);
+    memcpy(&sum, &bits, sizeof(sum));
+    buffer_format(out, "%.9g\n", sum);
+    metrics_head(out, series, "_count", NULL);
+    buffer_format(out, "%llu\n", (unsigned long long)below);
+}
+
+void metrics_print(struct metrics *metrics, struct buffer *out)
+{
+    pthread_mutex_lock(&metrics->lock);
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        const struct metric_row *row = &metric_table[i];
+        if (metrics->first[i] == NULL)
+            continue;
+        buffer_format(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name, metric_kinds[row->kind]);
+        for (struct series *series = metrics->first[i]; series != NULL; series = series->next) {
+            if (row->kind == KIND_HISTOGRAM) {
+                metrics_print_histogram(out, series);
+            } else {
+                metrics_head(out, series, "", NULL);
+                buffer_int64(out, series_value(series));
+                buffer_byte(out, '\n');
+            }
+        }
+    }
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_print_reference(struct buffer *out)
+{
+    buffer_text(out, "| Metric | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|\n");
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        const struct metric_row *row = &metric_table[i];
+        buffer_format(out, "| `%s` | %s | %s | ", row->name, metric_kinds[row->kind], row->unit);
+        if (row->label1 != NULL)
+            buffer_format(out, "`%s`", row->label1);
+        if (row->label2 != NULL)
+            buffer_format(out, ", `%s`", row->label2);
+        buffer_format(out, " | %s |\n", row->help);
+    }
+}
