@@ -83,3 +83,29 @@ $(B)plugins/$(1).so: $(patsubst %.c,$(B)obj/%.o,$(wildcard plugins/$(1)/*.c))
 	$(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
+
+# ---------------------------------------------------------------------------------------------------------- tests
+.SECONDEXPANSION:
+$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives_upto,$$(firstword $$(subst /, ,$$*)))
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
+	  -Wl,--start-group $(call archives_upto,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
+
+unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)
+	tests/run unit $(T)
+
+test: all $(UNIT_TESTS) test-programs ## everything: unit, plugins, pipeline, config_bad, integration (T=name: only those)
+	B=$(B) tests/run all $(T)
+
+demo: all ## real purchases through HTTP on a private PostgreSQL in ./var
+	tests/demo/demo
+
+deps: ## install what is missing from the distribution's packages
+	tests/deps
+
+clean: ## remove build/ and var/
+	@[ ! -x tests/lib/private_postgres ] || tests/lib/private_postgres stop var/postgres >/dev/null 2>&1 || true
+	rm -rf build var
+
+.PHONY: all help unit test demo deps clean
+-include $(shell find $(B)obj $(B)tests -name '*.d' 2>/dev/null)

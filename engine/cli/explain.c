@@ -100,39 +100,15 @@ static bool collect(const struct record *record, int32_t partition, struct posit
     return ++explain->count < EXPLAIN_EVENTS_MAX;
 }
 
-static int by_time(const void *left, const void *right)
-{
-    const struct step *a = left, *b = right;
-    return a->at_ms != b->at_ms ? (a->at_ms < b->at_ms ? -1 : 1) : 0;
-}
-
-/* The scan goes partition by partition; the story goes by time, and a child never stands before its parent. */
+/* The scan goes partition by partition; the story goes by time, and by the log's order where times are equal. */
 static void order_steps(struct explain *explain)
 {
-    struct step *sorted = arena_array(explain->arena, struct step, explain->count + 1);
-    memcpy(sorted, explain->steps, explain->count * sizeof *sorted);
-    for (size_t i = 1; i < explain->count; i++) /* stable: the log's order stands for equal times */
-        for (size_t j = i; j > 0 && by_time(&sorted[j - 1], &sorted[j]) > 0; j--) {
-            struct step swap = sorted[j];
-            sorted[j] = sorted[j - 1];
-            sorted[j - 1] = swap;
+    for (size_t i = 1; i < explain->count; i++)
+        for (size_t j = i; j > 0 && explain->steps[j - 1].at_ms > explain->steps[j].at_ms; j--) {
+            struct step swap = explain->steps[j];
+            explain->steps[j] = explain->steps[j - 1];
+            explain->steps[j - 1] = swap;
         }
-    size_t placed = 0;
-    bool *done = arena_array(explain->arena, bool, explain->count + 1);
-    for (bool moved = true; moved && placed < explain->count;) {
-        moved = false;
-        for (size_t i = 0; i < explain->count; i++) {
-            bool waits = false;
-            for (size_t j = 0; !done[i] && sorted[i].parent != NULL && j < explain->count; j++)
-                waits = waits || (!done[j] && j != i && strcmp(sorted[j].id, sorted[i].parent) == 0 && sorted[j].at_ms >= sorted[i].at_ms);
-            if (done[i] || waits)
-                continue;
-            explain->steps[placed++] = sorted[i];
-            done[i] = moved = true;
-            if (waits)
-                break;
-        }
-    }
 }
 
 /* ------------------------------------------------------------------------------------------------- from the store */
@@ -188,7 +164,7 @@ static enum store_result read_store(struct explain *explain, struct error *error
         "select event_id, due, state, 0::bigint from sluice.parked where event_id = any($1::uuid[])"
         " union all select event_id, null, 0::smallint, attempts::bigint from sluice.attempt where event_id = any($1::uuid[])", false};
     static const struct statement chain = {
-        "select n.name, c.state, c.reason from sluice.chain c join sluice.name n on n.number = c.chain where c.correlation_id = $1", false};
+        "select n.name, c.state, c.reason from sluice.chain c join sluice.name n on n.number = c.chain where c.correlation = $1", false};
     static const char *const states[] = {"running", "aborted", "undone", "stuck: an undo failed and waits for an operator"};
     struct connection *connection = connection_create(explain->parts.store, "explain");
     struct event_id *ids = arena_array(explain->arena, struct event_id, explain->count + 1);
