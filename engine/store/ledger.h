@@ -34,14 +34,16 @@ struct claim {
 
 /* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One round trip.
  * Fills the out members. `member` (0: none) is this process's row in sluice.bus_member: unless it still stands, the result is
- * STORE_FENCED and nothing may be done; it stays locked FOR SHARE until the transaction ends. */
+ * STORE_FENCED and nothing may be done; it stays locked FOR KEY SHARE until the transaction ends
+ * (a heartbeat may update it meanwhile; deleting it waits). */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
 /* Queued: changes the outcome of claims of this transaction (only those that are not 0). */
 enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count, struct error *error);
 /* Queued: gives claims back (the handler said retry; nothing was done for them). */
 enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count, struct error *error);
-/* Deletes inbox rows older than keep_ms in small steps; returns how many through ret. */
+/* One step of a walk round the inbox that deletes rows older than keep_ms: looks at about `limit` rows, returns how many it deleted. Call it
+ * regularly with a limit of about three times what came in since the last call: then the walk keeps up. */
 enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret, struct error *error);
 
 /* --------------------------------------------------------------------------------------------------------- attempts */
@@ -61,7 +63,7 @@ enum store_result ledger_attempts_load(struct connection *connection, struct row
 
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
-/* Executed: one row with a record batch (event/record_batch.h); gives its id. Deleted by ledger_outbox_done once all is acknowledged. */
+/* Queued (a round trip only once in 64 calls, for ids): one row with a record batch (event/record_batch.h); gives its id. Deleted by ledger_outbox_done once all is acknowledged. */
 enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id, struct error *error);
 enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count, struct error *error); /* queued */
 /* The sweeper's read: rows older than age_ms, locked SKIP LOCKED, at most `limit`. Rows: id int8, batch bytea. */
@@ -101,7 +103,7 @@ struct chain_row {
     int32_t undone;             /* bit i: its undo is known to have happened */
 };
 
-/* Executed: marks steps done, one row a correlation (made when absent), locks it. data: of the done event, kept for the undo; NULL
+/* Executed: marks steps (0..30) done, one row a correlation (made when absent), locks it. data: of the done event, kept for the undo; NULL
  * for a step without an undo. ret rows in the order given: state int2, done int4, undoing int4, undone int4, reason text; the rows come for correlations
  * that are not CHAIN_RUNNING only (column 0 is the 0-based index). Two inputs of one correlation in a call are allowed. */
 struct chain_done {
@@ -133,5 +135,13 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 /* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret false when another
  * process had it, or has it now. */
 enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret, struct error *error);
+
+/* ------------------------------------------------------------------------------------------------------------ health */
+
+struct ledger_health {
+    int64_t outbox_age_ms; /* of the oldest row; 0: none */
+    int64_t parked, parked_stuck, chains_stuck;
+};
+enum store_result ledger_health(struct connection *connection, struct ledger_health *ret, struct error *error);
 
 #endif

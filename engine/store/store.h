@@ -43,15 +43,18 @@ struct store_options {
 int store_open(const struct store_options *options, struct store **ret, struct error *error);
 void store_close(struct store *store); /* after its connections; NULL is fine */
 
-/* One try to connect and look: server version, the settings that would lie, the schema's version (store_migrations.h).
+/* One try to connect and look: server version, the settings that would lie, encoding. (The schema's level is migrate_check's.)
  * STORE_OK; STORE_DOWN (worth trying again) or STORE_DEPLOY (never will by itself), with the sentence. */
 enum store_result store_check(struct store *store, struct error *error);
 
 /* A connection, not yet connected. `name` is for logs and application_name. */
 struct connection *connection_create(struct store *store, const char *name);
 void connection_destroy(struct connection *connection); /* rolls back; NULL is fine */
-/* From another thread: a wait in progress on this connection ends soon with STORE_DOWN. For shutdown. */
+/* From another thread: a wait in progress on this connection, or else the next one, ends soon with STORE_DOWN (STORE_UNKNOWN when
+ * COMMIT was sent). For shutdown. */
 void connection_interrupt(struct connection *connection);
+/* From another thread: ends connection_wait_notify() in progress, or else the next one, and nothing else. */
+void connection_wake(struct connection *connection);
 struct store *connection_store(const struct connection *connection);
 int connection_socket(const struct connection *connection); /* -1 while not connected; for poll() by a listener */
 
@@ -113,15 +116,19 @@ bool connection_in_transaction(const struct connection *connection);
 /* True when the plugin's own statements changed the transaction state (COMMIT, ROLLBACK inside a query): a plugin fault. */
 bool connection_tampered(const struct connection *connection);
 
-/* A statement outside any transaction, autocommitted: one round trip. */
+/* SQLSTATE of the last failure since the begin, "" when it was not the server's. */
+const char *connection_sqlstate(const struct connection *connection);
+
+/* A statement outside any transaction, autocommitted: one round trip. Its rows live until the next begin, once or script. When the
+ * connection is lost (STORE_DOWN, or STORE_TRANSIENT at the deadline) it may have been done. */
 enum store_result connection_once(struct connection *connection, const struct statement *statement, size_t param_count,
                                   const struct store_param *params, int64_t timeout_ms, struct rows **ret,
                                   struct error *error);
 /* Plain SQL text, several statements, no parameters, text results ignored: migrations and LISTEN. */
 enum store_result connection_script(struct connection *connection, const char *sql, int64_t timeout_ms, struct error *error);
 
-/* Notifications that have arrived (LISTEN through connection_script). Waits up to timeout_ms for one or for connection_interrupt();
- * returns the number of notifications consumed, 0 on time-out, -1 when the connection is lost. */
+/* Notifications that have arrived (LISTEN through connection_script). Waits up to timeout_ms for one, or for connection_wake() or
+ * connection_interrupt(); returns the number of notifications consumed, 0 on time-out, -1 when the connection is lost. */
 int connection_wait_notify(struct connection *connection, int64_t timeout_ms);
 
 /* ------------------------------------------------------------------------------------------------------------- rows */

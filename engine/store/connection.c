@@ -1,0 +1,373 @@
+/*
+ * connection.c - transactions: begin, statements, and an end that is known.
+ *
+ * BEGIN travels with the first statement and COMMIT with the last queued ones, so a transaction costs as many round trips as
+ * it has answers to wait for. A commit counts only when its result says COMMIT; a connection that is lost after COMMIT was
+ * sent leaves the answer unknown, whatever the reason, and says so. After a failure only a rollback is possible, and a rollback
+ * that cannot be confirmed becomes a closed connection.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "store/inner.h"
+
+enum { SCRATCH_BLOCK = 16 * 1024, SCRATCH_MAX = 64 * 1024 * 1024 };
+
+/* Whatever a role's or a database's defaults say. */
+static const struct statement statement_begin = {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", false};
+static const struct statement statement_commit = {"COMMIT", false};
+static const struct statement statement_rollback = {"ROLLBACK", false};
+
+struct connection *connection_create(struct store *store, const char *name)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL)
+        return NULL;
+    *connection = (struct connection){.store = store, .interrupt_fd = -1, .wake_fd = -1, .failed = STORE_OK};
+    buffer_init(&connection->bytes, PARAM_BYTES_MAX);
+    connection->random = (unsigned)(uintptr_t)connection ^ (unsigned)clock_monotonic_ns();
+    connection->interrupt_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    connection->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    connection->scratch = arena_create(SCRATCH_BLOCK, SCRATCH_MAX);
+    int length = asprintf(&connection->application, "%s%s%s", store->application, name == NULL || name[0] == '\0' ? "" : " ",
+                          name == NULL ? "" : name);
+    if (length < 0)
+        connection->application = NULL;
+    if (connection->interrupt_fd < 0 || connection->wake_fd < 0 || connection->scratch == NULL ||
+        connection->application == NULL) {
+        connection_destroy(connection);
+        return NULL;
+    }
+    return connection;
+}
+
+void connection_destroy(struct connection *connection)
+{
+    if (connection == NULL)
+        return;
+    connection_drop(connection); /* closing rolls back */
+    rows_release(connection);
+    arena_destroy(connection->scratch);
+    buffer_free(&connection->bytes);
+    free(connection->pending);
+    free(connection->results);
+    free(connection->application);
+    if (connection->interrupt_fd >= 0)
+        close(connection->interrupt_fd);
+    if (connection->wake_fd >= 0)
+        close(connection->wake_fd);
+    free(connection);
+}
+
+struct store *connection_store(const struct connection *connection)
+{
+    return connection->store;
+}
+
+bool connection_in_transaction(const struct connection *connection)
+{
+    return connection->transaction != TRANSACTION_NONE;
+}
+
+bool connection_tampered(const struct connection *connection)
+{
+    return connection->tampered;
+}
+
+const char *connection_sqlstate(const struct connection *connection)
+{
+    return connection->sqlstate;
+}
+
+/* The first failure of a transaction stays its answer. */
+static enum store_result connection_note(struct connection *connection, enum store_result result)
+{
+    if (result != STORE_OK && connection->failed == STORE_OK && connection->transaction != TRANSACTION_NONE)
+        connection->failed = result;
+    return result;
+}
+
+static void connection_fresh(struct connection *connection)
+{
+    rows_release(connection);
+    arena_reset(connection->scratch);
+    connection->failed = STORE_OK;
+    connection->tampered = false;
+    connection->sqlstate[0] = '\0';
+    connection->pending_count = 0;
+    connection->result_count = 0;
+}
+
+enum store_result connection_begin(struct connection *connection, int64_t deadline_ms, struct error *error)
+{
+    connection_rollback(connection);
+    connection_fresh(connection);
+    enum store_result result = connection_open(connection, deadline_ms, error);
+    if (result != STORE_OK)
+        return result;
+    connection->transaction = TRANSACTION_BEGUN;
+    connection->deadline_ms = deadline_ms;
+    return STORE_OK;
+}
+
+/* Whether a statement may be sent now; sends BEGIN ahead of the first one. */
+static enum store_result connection_prepare(struct connection *connection, const struct statement *statement,
+                                            struct error *error)
+{
+    if (connection->transaction == TRANSACTION_NONE) {
+        error_set(error, EINVAL, "a statement needs a transaction: %.60s", statement->text);
+        return STORE_DOWN;
+    }
+    if (connection->failed != STORE_OK) {
+        error_set(error, store_result_errno(connection->failed), "the transaction has failed before this statement: %.60s",
+                  statement->text);
+        return connection->failed;
+    }
+    if (statement->plugin && sqlstate_transaction_word(statement->text)) {
+        connection->tampered = true;
+        error_set(error, EPERM, "a plugin may not end or change its transaction or session: %.60s", statement->text);
+        return connection_note(connection, STORE_DATA);
+    }
+    if (connection->transaction == TRANSACTION_OPEN)
+        return STORE_OK;
+    connection->transaction = TRANSACTION_OPEN;
+    return connection_note(connection, pipeline_push(connection, PENDING_BEGIN, &statement_begin, 0, NULL, error));
+}
+
+enum store_result connection_queue(struct connection *connection, const struct statement *statement, size_t param_count,
+                                   const struct store_param *params, struct error *error)
+{
+    enum store_result result = connection_prepare(connection, statement, error);
+    if (result == STORE_OK)
+        result = pipeline_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
+    return connection_note(connection, result);
+}
+
+/* After a pipeline inside a transaction the server must still be inside it. */
+static enum store_result connection_check_open(struct connection *connection, struct error *error)
+{
+    if (PQtransactionStatus(connection->pg) == PQTRANS_INTRANS)
+        return STORE_OK;
+    connection->tampered = true;
+    connection_drop(connection);
+    error_set(error, EPERM, "a statement has ended the transaction that it was part of");
+    return STORE_DATA;
+}
+
+enum store_result connection_exec(struct connection *connection, const struct statement *statement, size_t param_count,
+                                  const struct store_param *params, struct rows **ret, struct error *error)
+{
+    enum store_result result = connection_queue(connection, statement, param_count, params, error);
+    if (result == STORE_OK)
+        result = pipeline_run(connection, connection->deadline_ms, error);
+    if (result == STORE_OK)
+        result = connection_check_open(connection, error);
+    if (result == STORE_OK && ret != NULL)
+        *ret = connection->results[connection->result_count - 1];
+    return connection_note(connection, result);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- the end */
+
+/* The planted bug: sends COMMIT after whatever happened, and takes any answer without an error for a commit. */
+static enum store_result commit_trusting(struct connection *connection, struct error *error)
+{
+    connection->failed = STORE_OK;
+    if (connection->pg == NULL)
+        return STORE_OK;
+    if (connection->pending_count > 0)
+        pipeline_run(connection, connection->deadline_ms, NULL);
+    if (connection->pg == NULL ||
+        pipeline_push(connection, PENDING_STATEMENT, &statement_commit, 0, NULL, error) != STORE_OK)
+        return STORE_OK;
+    return pipeline_run(connection, connection->deadline_ms, error);
+}
+
+static enum store_result commit_lost(struct connection *connection, const char *how, struct error *error)
+{
+    connection_drop(connection);
+    error_set(error, EINPROGRESS, "the connection was lost %s: whether it was committed is not known", how);
+    return STORE_UNKNOWN;
+}
+
+/* COMMIT is on its way: from here on a lost connection, for whatever reason, leaves the answer unknown. */
+static enum store_result commit_finish(struct connection *connection, struct error *error)
+{
+    connection->refused = false;
+    enum store_result result = pipeline_flush(connection, connection->deadline_ms, error);
+    if (FAILPOINT("store.commit.sent") == FAILPOINT_ERROR)
+        return commit_lost(connection, "after COMMIT was sent (failpoint)", error);
+    if (result == STORE_OK)
+        result = pipeline_read(connection, connection->deadline_ms, error);
+    if (connection->store->round_trips != NULL)
+        series_add(connection->store->round_trips, 1);
+    if (connection->pg == NULL && !connection->refused) {
+        connection_drop(connection);
+        error_prefix(error, "whether it was committed is not known");
+        return STORE_UNKNOWN;
+    }
+    if (FAILPOINT("store.commit.reply_lost") == FAILPOINT_ERROR) /* the reply was here, and nobody saw it */
+        return commit_lost(connection, "before the answer to COMMIT came (failpoint)", error);
+    if (FAILPOINT("store.commit.after") == FAILPOINT_ERROR && result == STORE_OK)
+        return commit_lost(connection, "after COMMIT (failpoint)", error);
+    return result;
+}
+
+static enum store_result commit_send(struct connection *connection, struct error *error)
+{
+    if (FAILPOINT("store.commit.before") == FAILPOINT_ERROR) {
+        connection_drop(connection);
+        error_set(error, ENOTCONN, "the connection was lost before COMMIT was sent (failpoint)");
+        return STORE_DOWN;
+    }
+    enum store_result result = pipeline_push(connection, PENDING_COMMIT, &statement_commit, 0, NULL, error);
+    if (result != STORE_OK && connection->pg != NULL)
+        return result; /* too many are queued: COMMIT was not sent */
+    if (result == STORE_OK)
+        result = pipeline_sync(connection, error);
+    if (result != STORE_OK) { /* libpq may have flushed on its own */
+        error_prefix(error, "whether it was committed is not known");
+        return STORE_UNKNOWN;
+    }
+    return commit_finish(connection, error);
+}
+
+enum store_result connection_commit_rows(struct connection *connection, struct rows **ret_rows, size_t count,
+                                         struct error *error)
+{
+    if (FAILPOINT("store.commit.ignore_tag") == FAILPOINT_MUTATE && connection->transaction == TRANSACTION_OPEN) {
+        connection->transaction = TRANSACTION_NONE;
+        return commit_trusting(connection, error);
+    }
+    if (connection->transaction == TRANSACTION_NONE || connection->failed != STORE_OK)
+        return connection_prepare(connection, &statement_commit, error);
+    if (connection->transaction == TRANSACTION_OPEN) {
+        enum store_result result = commit_send(connection, error);
+        if (result != STORE_OK)
+            return connection_note(connection, result);
+    }
+    connection->transaction = TRANSACTION_NONE;
+    for (size_t i = 0; i < count; i++)
+        ret_rows[i] = i < connection->result_count ? connection->results[i] : NULL;
+    return STORE_OK;
+}
+
+enum store_result connection_commit(struct connection *connection, struct error *error)
+{
+    return connection_commit_rows(connection, NULL, 0, error);
+}
+
+void connection_rollback(struct connection *connection)
+{
+    bool open = connection->transaction == TRANSACTION_OPEN;
+    connection->transaction = TRANSACTION_NONE;
+    connection->failed = STORE_OK;
+    if (connection->pg == NULL || !open)
+        return;
+    int64_t deadline_ms = clock_monotonic_ms() + ROLLBACK_MS;
+    if (connection->pending_count > 0) /* queued and never run: the server gets them before the ROLLBACK that undoes them */
+        pipeline_run(connection, deadline_ms, NULL);
+    if (connection->pg == NULL || PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
+        return;
+    if (pipeline_push(connection, PENDING_ROLLBACK, &statement_rollback, 0, NULL, NULL) != STORE_OK ||
+        pipeline_run(connection, deadline_ms, NULL) != STORE_OK || PQtransactionStatus(connection->pg) != PQTRANS_IDLE)
+        connection_drop(connection);
+}
+
+/* ------------------------------------------------------------------------------------------- outside a transaction */
+
+enum store_result connection_once(struct connection *connection, const struct statement *statement, size_t param_count,
+                                  const struct store_param *params, int64_t timeout_ms, struct rows **ret,
+                                  struct error *error)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+    connection_rollback(connection);
+    connection_fresh(connection);
+    enum store_result result = connection_open(connection, deadline_ms, error);
+    if (result != STORE_OK)
+        return result;
+    result = pipeline_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
+    if (result == STORE_OK)
+        result = pipeline_run(connection, deadline_ms, error);
+    if (result == STORE_OK && PQtransactionStatus(connection->pg) != PQTRANS_IDLE) {
+        connection_drop(connection);
+        error_set(error, EPERM, "a statement has opened a transaction: %.60s", statement->text);
+        result = STORE_DATA;
+    }
+    if (result == STORE_OK && ret != NULL)
+        *ret = connection->results[0];
+    return result;
+}
+
+/* Every result of a simple query, until the NULL behind the last. */
+static enum store_result script_read(struct connection *connection, int64_t deadline_ms, struct error *error)
+{
+    const struct statement script = {"a script", false};
+    const struct pending pending = {.kind = PENDING_STATEMENT, .statement = &script};
+    enum store_result answer = STORE_OK;
+    for (;;) {
+        PGresult *result;
+        enum store_result read = pipeline_result(connection, deadline_ms, &result, answer == STORE_OK ? error : NULL);
+        if (read != STORE_OK || result == NULL)
+            return answer == STORE_OK ? read : answer;
+        ExecStatusType status = PQresultStatus(result);
+        if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+            error_set(error, EINVAL, "a script may not COPY");
+            connection_drop(connection);
+            answer = STORE_DEPLOY;
+        } else if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {
+            enum store_result one = pipeline_failure(connection, &pending, result, answer == STORE_OK ? error : NULL);
+            answer = answer == STORE_OK ? one : answer;
+        }
+        PQclear(result);
+        if (connection->pg == NULL)
+            return answer;
+    }
+}
+
+static enum store_result script_run(struct connection *connection, const char *sql, int64_t deadline_ms,
+                                    struct error *error)
+{
+    /* Several statements in one text need the simple protocol, which pipeline mode does not allow. */
+    if (PQexitPipelineMode(connection->pg) != 1 || PQsendQuery(connection->pg, sql) != 1)
+        return connection_lost(connection, error);
+    enum store_result result = pipeline_flush(connection, deadline_ms, error);
+    if (result == STORE_OK)
+        result = script_read(connection, deadline_ms, error);
+    if (connection->store->round_trips != NULL)
+        series_add(connection->store->round_trips, 1);
+    if (connection->pg != NULL && PQenterPipelineMode(connection->pg) != 1)
+        connection_drop(connection);
+    return result;
+}
+
+enum store_result connection_script(struct connection *connection, const char *sql, int64_t timeout_ms, struct error *error)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+    const struct statement script = {"a script", false};
+    bool inside = connection->transaction != TRANSACTION_NONE;
+    enum store_result result;
+    if (inside) {
+        result = connection_prepare(connection, &script, error);
+        if (result == STORE_OK && connection->pending_count > 0)
+            result = pipeline_run(connection, deadline_ms, error);
+    } else {
+        connection_fresh(connection);
+        result = connection_open(connection, deadline_ms, error);
+    }
+    if (result == STORE_OK)
+        result = script_run(connection, sql, deadline_ms, error);
+    if (result == STORE_OK && inside)
+        result = connection_check_open(connection, error);
+    else if (result == STORE_OK && PQtransactionStatus(connection->pg) != PQTRANS_IDLE) {
+        connection_drop(connection);
+        error_set(error, EPERM, "a script has left a transaction open");
+        result = STORE_DATA;
+    }
+    return connection_note(connection, result);
+}

@@ -1,0 +1,135 @@
+/*
+ * inner.h - what the files of store/ share and nobody else sees: the connection's insides.
+ *
+ *   store.c       the description of a database, and the look at it before the start
+ *   connect.c     opening and losing a connection; every wait on a socket
+ *   pipeline.c    statements in, results out: preparing, sending, flushing, reading
+ *   connection.c  transactions on top of that
+ *   param.c       parameters into PostgreSQL's binary format
+ *   rows.c        results out of it
+ *   sqlstate.c    what an error means
+ */
+#ifndef SLUICE_STORE_INNER_H
+#define SLUICE_STORE_INNER_H
+
+#include <libpq-fe.h>
+
+#include "base/buffer.h"
+#include "base/map.h"
+#include "store/store.h"
+
+enum {
+    PARAMS_MAX = 32,                      /* parameters of one statement */
+    PENDING_MAX = 1024,                   /* statements in one pipeline */
+    PREPARED_MAX = 1000,                  /* statements of one connection; past it the connection is renewed */
+    PARAM_BYTES_MAX = 512 * 1024 * 1024,  /* parameters of one statement */
+    BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS = 1000,
+    ROLLBACK_MS = 3000,                   /* how long a ROLLBACK may take before the connection is given up instead */
+    STORE_VERSION_MIN = 140000,           /* of the server: TID range scans, client_connection_check_interval */
+    OUTBOX_ID_BLOCK = 64,                 /* ids that one nextval() gives: INCREMENT BY of sluice.outbox_id */
+};
+
+struct store {
+    char *url, *application, *session; /* session: the "options" of a connection */
+    int64_t connect_timeout_ms, statement_timeout_ms;
+    bool allow_unsafe;
+    struct series *round_trips, *up; /* NULL: not counted */
+};
+
+/* A statement as the server of this connection knows it: one a text and list of parameter types. */
+struct prepared {
+    struct prepared *next; /* the same text with other types */
+    char name[16];
+    bool sent;             /* its Parse was sent and has not failed */
+    bool reused;           /* it was executed before the present pipeline */
+    uint8_t type_count, types[PARAMS_MAX];
+};
+
+enum pending_kind { PENDING_PREPARE, PENDING_STATEMENT, PENDING_BEGIN, PENDING_COMMIT, PENDING_ROLLBACK };
+
+struct pending { /* a result that the server owes us */
+    enum pending_kind kind;
+    const struct statement *statement;
+    struct prepared *prepared;
+    bool reused;
+};
+
+struct rows {
+    PGresult *result;
+    struct rows *next; /* in the connection's list */
+};
+
+enum transaction {
+    TRANSACTION_NONE,
+    TRANSACTION_BEGUN, /* by the caller; BEGIN goes with the first statement */
+    TRANSACTION_OPEN,  /* BEGIN is sent */
+};
+
+struct connection {
+    struct store *store;
+    char *application;
+    PGconn *pg; /* NULL: not connected */
+    int interrupt_fd, wake_fd; /* eventfds */
+    int64_t next_try_ms, backoff_ms;
+    unsigned random;
+
+    enum transaction transaction;
+    int64_t deadline_ms;
+    enum store_result failed; /* not STORE_OK: only a rollback is possible */
+    bool tampered;
+    char sqlstate[6]; /* of the last failure; "" when it was not the server's */
+
+    struct intmap *prepared; /* address of the text → struct prepared */
+    size_t prepared_count;
+    struct pending *pending;
+    size_t pending_count, pending_size;
+    struct rows **results; /* of the statements of the pipeline just read, in order; elements belong to `rows` */
+    size_t result_count, result_size;
+    bool refused;          /* the server answered a statement of this pipeline with an error: nothing after it ran */
+    struct buffer bytes;   /* parameters on their way */
+    struct rows *rows;     /* all results handed out since the last begin */
+    struct arena *scratch; /* until the next begin */
+    int64_t outbox_id, outbox_id_end; /* ids reserved for this connection's outbox rows */
+};
+
+/* --- connect.c */
+enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error);
+void connection_drop(struct connection *connection); /* closes the socket; the server rolls back */
+/* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
+int connection_wait(struct connection *connection, short events, int64_t deadline_ms);
+/* Sees what the server sent while nobody looked; false when the connection is gone. */
+bool connection_alive(struct connection *connection);
+/* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */
+enum store_result connection_wait_failed(struct connection *connection, int code, struct error *error);
+enum store_result connection_lost(struct connection *connection, struct error *error); /* the same, from libpq's own words */
+
+/* --- pipeline.c */
+enum store_result pipeline_push(struct connection *connection, enum pending_kind kind, const struct statement *statement,
+                                size_t param_count, const struct store_param *params, struct error *error);
+enum store_result pipeline_sync(struct connection *connection, struct error *error);  /* a Sync; not yet flushed */
+enum store_result pipeline_flush(struct connection *connection, int64_t deadline_ms, struct error *error);
+/* Reads all results up to the Sync. The first failure is the answer; later ones follow from it. */
+enum store_result pipeline_read(struct connection *connection, int64_t deadline_ms, struct error *error);
+enum store_result pipeline_run(struct connection *connection, int64_t deadline_ms, struct error *error); /* the three */
+/* Waits for the next PGresult; *ret NULL at the end of a command. */
+enum store_result pipeline_result(struct connection *connection, int64_t deadline_ms, PGresult **ret, struct error *error);
+/* The answer to a result that is an error; fills error and connection->sqlstate. */
+enum store_result pipeline_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
+                                   struct error *error);
+
+/* --- param.c */
+Oid param_oid(enum param_type type, bool array);
+int param_encode(struct buffer *out, const struct store_param *param, bool *ret_null); /* -EMSGSIZE, -EINVAL */
+
+/* --- rows.c */
+struct rows *rows_keep(struct connection *connection, PGresult *result); /* takes the result */
+void rows_release(struct connection *connection);                        /* all of them */
+
+/* --- sqlstate.c */
+enum sqlstate_origin { SQLSTATE_ENGINE, SQLSTATE_PLUGIN, SQLSTATE_COMMIT };
+enum store_result sqlstate_class(const char *sqlstate, enum sqlstate_origin origin);
+int store_result_errno(enum store_result result);
+/* True when a plugin's text would end or change the transaction it runs in: its first word decides. */
+bool sqlstate_transaction_word(const char *text);
+
+#endif

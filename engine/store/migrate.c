@@ -1,0 +1,328 @@
+/*
+ * migrate.c - forward-only numbered SQL files.
+ *
+ * The checksum is sha256 of the file's bytes, computed by the server: `sha256sum` shows the same. Every step reads what is applied
+ * anew under the advisory lock and applies one file: two migrators that run at the same time share the work between
+ * them. Nothing is ever undone; a file that fails leaves nothing behind.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "store/inner.h"
+#include "store/migrate.h"
+
+enum { MIGRATION_MAX = 1000, MIGRATION_FILE_MAX = 16 * 1024 * 1024, MIGRATE_MS = 60 * 60 * 1000 };
+
+struct migration_file {
+    const char *owner;
+    int64_t number;
+    char *name;
+    char *text;
+    struct span bytes, owner_span, name_span;
+};
+
+struct migration_set {
+    struct migration_file *files;
+    size_t count;
+};
+
+static void migration_set_free(struct migration_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        free(set->files[i].name);
+        free(set->files[i].text);
+    }
+    free(set->files);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ files */
+
+/* "0001_words.sql" → 1; 0 for any other file. */
+static int migration_number(const char *name)
+{
+    size_t length = strlen(name);
+    if (length < 10 || strcmp(name + length - 4, ".sql") != 0 || name[4] != '_')
+        return 0;
+    int number = 0;
+    for (int i = 0; i < 4; i++) {
+        if (name[i] < '0' || name[i] > '9')
+            return 0;
+        number = number * 10 + (name[i] - '0');
+    }
+    return number;
+}
+
+static int migration_read(const char *path, char **ret, size_t *ret_length, struct error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0 || status.st_size > MIGRATION_FILE_MAX) {
+        int code = fd < 0 ? errno : EFBIG;
+        if (fd >= 0)
+            close(fd);
+        return error_set(error, code, "cannot read the migration %s: %s", path, strerror(code));
+    }
+    size_t size = (size_t)status.st_size, length = 0;
+    char *text = malloc(size + 1);
+    ssize_t got = text == NULL ? -1 : 1;
+    while (got > 0 && length < size) {
+        got = read(fd, text + length, size - length);
+        length += got > 0 ? (size_t)got : 0;
+    }
+    close(fd);
+    if (got < 0 || memchr(text, '\0', length) != NULL) {
+        free(text);
+        return error_set(error, EIO, "cannot read the migration %s: it cannot be read to its end, or holds a NUL byte", path);
+    }
+    text[length] = '\0';
+    *ret = text;
+    *ret_length = length;
+    return 0;
+}
+
+static int migration_add(struct migration_set *set, const char *dir, const char *owner, const char *name, struct error *error)
+{
+    char path[4096], *text = NULL;
+    size_t length = 0;
+    if (set->count == MIGRATION_MAX)
+        return error_set(error, E2BIG, "there are more than %d migrations in %s", (int)MIGRATION_MAX, dir);
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s", dir, owner, name) >= sizeof(path))
+        return error_set(error, ENAMETOOLONG, "the path of the migration %s is too long", name);
+    int code = migration_read(path, &text, &length, error);
+    if (code != 0)
+        return code;
+    struct migration_file *file = &set->files[set->count++];
+    *file = (struct migration_file){.owner = owner, .number = migration_number(name), .name = strdup(name), .text = text};
+    file->bytes = (struct span){text, length};
+    file->owner_span = span_of(owner);
+    file->name_span = span_of(file->name);
+    return file->name == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+}
+
+static int migration_filter(const struct dirent *entry)
+{
+    return migration_number(entry->d_name) > 0;
+}
+
+/* An owner's files, 1, 2, 3 … without a gap or a number twice. No folder: none. */
+static int migration_scan(struct migration_set *set, const char *dir, const char *owner, struct error *error)
+{
+    char path[4096];
+    struct dirent **entries;
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, owner) >= sizeof(path))
+        return error_set(error, ENAMETOOLONG, "the path of %s's migrations is too long", owner);
+    int count = scandir(path, &entries, migration_filter, alphasort);
+    if (count < 0)
+        return errno == ENOENT ? 0 : error_set(error, errno, "cannot read the migrations in %s: %s", path, strerror(errno));
+    int code = 0;
+    for (int i = 0; i < count; i++) {
+        int number = migration_number(entries[i]->d_name);
+        if (code == 0 && number != i + 1) {
+            code = error_set(error, EINVAL, "%s/%s: expected the migration %04d here: they count from 0001 without a gap",
+                             path, entries[i]->d_name, i + 1);
+        }
+        if (code == 0)
+            code = migration_add(set, dir, owner, entries[i]->d_name, error);
+        free(entries[i]);
+    }
+    free(entries);
+    return code;
+}
+
+static int migration_set_load(const char *dir, const char *const *owners, struct migration_set *ret, struct error *error)
+{
+    *ret = (struct migration_set){.files = calloc(MIGRATION_MAX, sizeof(struct migration_file))};
+    int code = ret->files == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    struct stat status;
+    if (code == 0 && stat(dir, &status) != 0)
+        code = error_set(error, errno, "cannot read the folder of migrations %s: %s", dir, strerror(errno));
+    for (size_t i = 0; code == 0 && owners[i] != NULL; i++)
+        code = migration_scan(ret, dir, owners[i], error);
+    return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- database */
+
+/* Two steps may run at once nowhere: the number is "sluice" in ASCII. Nothing here may be cut short by a lane's limits. */
+static const char migrate_prologue[] = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
+                                       "SET LOCAL idle_in_transaction_session_timeout = 0;"
+                                       "SELECT pg_advisory_xact_lock(126939416028005);";
+
+static const char migrate_table[] =
+    "CREATE SCHEMA IF NOT EXISTS sluice;"
+    "CREATE TABLE IF NOT EXISTS sluice.migration ("
+    " owner text NOT NULL, number integer NOT NULL, name text NOT NULL, checksum text NOT NULL,"
+    " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (owner, number));"
+    "COMMENT ON TABLE sluice.migration IS 'Numbered SQL files that were applied; written by sluice migrate';"
+    "COMMENT ON COLUMN sluice.migration.owner IS 'engine, or the plugin';"
+    "COMMENT ON COLUMN sluice.migration.number IS 'From 1, without a gap';"
+    "COMMENT ON COLUMN sluice.migration.name IS 'Name of the file';"
+    "COMMENT ON COLUMN sluice.migration.checksum IS 'sha256 of the file: an applied file must never change';"
+    "COMMENT ON COLUMN sluice.migration.applied_at IS 'When it was applied';";
+
+static const struct statement statement_exists = {"SELECT to_regclass('sluice.migration') IS NOT NULL", false};
+
+/* Every file of ours and every applied row of our owners, side by side. */
+static const struct statement statement_compare = {
+    "SELECT f.place::int4, m.number, m.name, f.checksum = m.checksum, coalesce(f.owner, m.owner) "
+    "FROM (SELECT u.owner, u.number, encode(sha256(u.bytes), 'hex') AS checksum, u.place"
+    "      FROM unnest($2, $3, $4) WITH ORDINALITY AS u(owner, number, bytes, place)) f "
+    "FULL JOIN (SELECT * FROM sluice.migration WHERE owner = ANY ($1)) m ON m.owner = f.owner AND m.number = f.number "
+    "ORDER BY f.place, m.number",
+    false,
+};
+static const struct statement statement_record = {
+    "INSERT INTO sluice.migration (owner, number, name, checksum) VALUES ($1, $2::int8::int4, $3, encode(sha256($4), 'hex'))",
+    false,
+};
+
+/* STORE_OK with *ret the first file that is missing, or -1; STORE_DEPLOY when the database and the files contradict each other. */
+static enum store_result migrate_judge(const struct rows *rows, const struct migration_set *set, int64_t *ret,
+                                       struct error *error)
+{
+    *ret = -1;
+    for (size_t i = 0; i < rows_count(rows); i++) {
+        int64_t place = rows_null(rows, i, 0) ? -1 : rows_int64(rows, i, 0) - 1;
+        struct span owner = rows_span(rows, i, 4), name = rows_span(rows, i, 2);
+        bool applied = !rows_null(rows, i, 1);
+        if (place < 0) {
+            error_set(error, ENOEXEC, "the database has the migration %.*s/%.*s, which is not in our files: it belongs to a newer program",
+                      (int)owner.length, owner.at, (int)name.length, name.at);
+            error_hint(error, "run the newer program; migrations are never undone");
+            return STORE_DEPLOY;
+        }
+        const struct migration_file *file = &set->files[place];
+        if (applied && rows_int64(rows, i, 3) == 0) {
+            error_set(error, ENOEXEC, "the migration %s/%s has changed since it was applied", file->owner, file->name);
+            error_hint(error, "restore the file, and put the change into a new one");
+            return STORE_DEPLOY;
+        }
+        bool gap = applied && *ret >= 0 && strcmp(set->files[*ret].owner, file->owner) == 0;
+        if (gap) {
+            error_set(error, ENOEXEC, "the migration %s/%s is applied, but %s before it is not", file->owner, file->name,
+                      set->files[*ret].name);
+            return STORE_DEPLOY;
+        }
+        if (!applied && *ret < 0)
+            *ret = place;
+    }
+    return STORE_OK;
+}
+
+static enum store_result migrate_compare(struct connection *connection, const struct migration_set *set,
+                                         const char *const *owners, bool transaction, int64_t *ret, struct error *error)
+{
+    struct span owner_spans[256];
+    size_t owner_count = 0;
+    while (owners[owner_count] != NULL && owner_count < sizeof(owner_spans) / sizeof(owner_spans[0])) {
+        owner_spans[owner_count] = span_of(owners[owner_count]);
+        owner_count++;
+    }
+    const struct migration_file *files = set->files;
+    const struct store_param params[] = {
+        STORE_ARRAY(PARAM_TEXT, owner_spans, owner_count),
+        STORE_COLUMN(PARAM_TEXT, &files[0].owner_span, set->count, sizeof(*files)),
+        STORE_COLUMN(PARAM_INT8, &files[0].number, set->count, sizeof(*files)),
+        STORE_COLUMN(PARAM_BYTEA, &files[0].bytes, set->count, sizeof(*files)),
+    };
+    struct rows *rows;
+    enum store_result result =
+        transaction ? connection_exec(connection, &statement_compare, 4, params, &rows, error)
+                    : connection_once(connection, &statement_compare, 4, params, connection->store->statement_timeout_ms,
+                                      &rows, error);
+    return result == STORE_OK ? migrate_judge(rows, set, ret, error) : result;
+}
+
+/* The file and its row, in the transaction that is open. */
+static enum store_result migrate_file(struct connection *connection, const struct migration_file *file, struct error *error)
+{
+    const struct store_param params[] = {
+        STORE_VALUE(PARAM_TEXT, &file->owner_span),
+        STORE_VALUE(PARAM_INT8, &file->number),
+        STORE_VALUE(PARAM_TEXT, &file->name_span),
+        STORE_VALUE(PARAM_BYTEA, &file->bytes),
+    };
+    enum store_result result = connection_script(connection, file->text, MIGRATE_MS, error);
+    if (result == STORE_OK)
+        result = connection_queue(connection, &statement_record, 4, params, error);
+    if (result == STORE_OK)
+        result = connection_commit(connection, error);
+    if (result != STORE_OK)
+        error_prefix(error, "migration %s/%s", file->owner, file->name);
+    return result;
+}
+
+/* One transaction: lock, compare, apply one. *ret -1: nothing was missing. */
+static enum store_result migrate_step(struct connection *connection, const struct migration_set *set,
+                                      const char *const *owners, int64_t *ret, struct error *error)
+{
+    enum store_result result = connection_begin(connection, clock_monotonic_ms() + MIGRATE_MS, error);
+    if (result == STORE_OK)
+        result = connection_script(connection, migrate_prologue, MIGRATE_MS, error);
+    if (result == STORE_OK)
+        result = connection_script(connection, migrate_table, MIGRATE_MS, error);
+    if (result == STORE_OK)
+        result = migrate_compare(connection, set, owners, true, ret, error);
+    if (result == STORE_OK && *ret >= 0)
+        result = migrate_file(connection, &set->files[*ret], error);
+    connection_rollback(connection);
+    return result;
+}
+
+enum store_result migrate_apply(struct store *store, const char *dir, const char *const *owners,
+                                void (*each)(const struct migration_step *step, void *context), void *context,
+                                struct error *error)
+{
+    struct migration_set set;
+    enum store_result result = STORE_OK;
+    if (migration_set_load(dir, owners, &set, error) != 0)
+        result = STORE_DEPLOY;
+    struct connection *connection = result == STORE_OK ? connection_create(store, "migrate") : NULL;
+    if (result == STORE_OK && connection == NULL) {
+        error_set(error, ENOMEM, "out of memory while migrating");
+        result = STORE_DOWN;
+    }
+    for (int64_t place = 0; result == STORE_OK && place >= 0;) {
+        result = migrate_step(connection, &set, owners, &place, error);
+        if (result == STORE_OK && place >= 0 && each != NULL) {
+            const struct migration_file *file = &set.files[place];
+            each(&(struct migration_step){file->owner, (int)file->number, file->name}, context);
+        }
+    }
+    connection_destroy(connection);
+    migration_set_free(&set);
+    return result;
+}
+
+enum store_result migrate_check(struct store *store, const char *dir, const char *const *owners, struct error *error)
+{
+    struct migration_set set;
+    enum store_result result = STORE_OK;
+    int64_t missing = 0;
+    if (migration_set_load(dir, owners, &set, error) != 0)
+        result = STORE_DEPLOY;
+    struct connection *connection = result == STORE_OK ? connection_create(store, "migrate") : NULL;
+    if (result == STORE_OK && connection == NULL) {
+        error_set(error, ENOMEM, "out of memory while looking at the migrations");
+        result = STORE_DOWN;
+    }
+    struct rows *rows;
+    if (result == STORE_OK)
+        result = connection_once(connection, &statement_exists, 0, NULL, store->statement_timeout_ms, &rows, error);
+    bool exists = result == STORE_OK && rows_int64(rows, 0, 0) != 0;
+    if (exists)
+        result = migrate_compare(connection, &set, owners, false, &missing, error);
+    if (result == STORE_OK && set.count > 0 && missing >= 0) {
+        error_set(error, ENOEXEC, "the database lacks the migration %s/%s", set.files[missing].owner, set.files[missing].name);
+        error_hint(error, "sluice migrate");
+        result = STORE_DEPLOY;
+    }
+    connection_destroy(connection);
+    migration_set_free(&set);
+    return result;
+}

@@ -1,0 +1,151 @@
+/*
+ * store.c - the description of a database, and the look at it before anything is trusted to it.
+ *
+ * The session's settings travel as connection options, so a new connection needs no statement of its own and a pooler that
+ * resets sessions does not lose them. Nothing here ever prints the url: it may hold a password.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "store/inner.h"
+
+/* The options that the url itself names, which are kept; ours come after them and count. NULL: it cannot be understood. */
+static char *store_url_options(const char *url)
+{
+    char *message = NULL; /* may quote the url: never shown */
+    PQconninfoOption *options = PQconninfoParse(url, &message);
+    PQfreemem(message);
+    if (options == NULL)
+        return NULL;
+    const char *found = "";
+    for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
+        if (strcmp(option->keyword, "options") == 0 && option->val != NULL)
+            found = option->val;
+    }
+    char *copy = strdup(found);
+    PQconninfoFree(options);
+    return copy;
+}
+
+/*
+ * lock_timeout is half of statement_timeout, so that waiting for a lock is told apart from working too long. An idle
+ * transaction ends as soon as a statement would: a frozen process must not hold its claims against its successor. A statement whose
+ * client is gone is cancelled within a second. Just-in-time compilation never pays for statements like ours.
+ */
+static char *store_session(const char *url_options, int64_t statement_timeout_ms)
+{
+    char *session;
+    int length = asprintf(&session,
+                          "%s -c statement_timeout=%lld -c lock_timeout=%lld -c idle_in_transaction_session_timeout=%lld"
+                          " -c client_connection_check_interval=1000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5"
+                          " -c tcp_keepalives_count=3 -c jit=off",
+                          url_options, (long long)statement_timeout_ms, (long long)(statement_timeout_ms + 1) / 2,
+                          (long long)statement_timeout_ms);
+    return length < 0 ? NULL : session;
+}
+
+int store_open(const struct store_options *options, struct store **ret, struct error *error)
+{
+    char *url_options = store_url_options(options->url);
+    if (url_options == NULL) {
+        error_set(error, EINVAL, "the database url cannot be understood (it is not shown: it may hold a password)");
+        return error_hint(error, "postgresql://user@host:5432/database?sslmode=require, or words like host=… dbname=…");
+    }
+    struct store *store = calloc(1, sizeof(*store));
+    if (store != NULL) {
+        store->connect_timeout_ms = options->connect_timeout_ms > 0 ? options->connect_timeout_ms : 5000;
+        store->statement_timeout_ms = options->statement_timeout_ms > 0 ? options->statement_timeout_ms : 10000;
+        store->allow_unsafe = options->allow_unsafe;
+        store->url = strdup(options->url);
+        store->application = strdup(options->application == NULL ? "sluice" : options->application);
+        store->session = store_session(url_options, store->statement_timeout_ms);
+    }
+    free(url_options);
+    if (store == NULL || store->url == NULL || store->application == NULL || store->session == NULL) {
+        store_close(store);
+        return error_set(error, ENOMEM, "out of memory while opening the store");
+    }
+    if (options->metrics != NULL) {
+        store->round_trips = metrics_series(options->metrics, METRIC_ROUND_TRIPS, NULL, NULL);
+        store->up = metrics_series(options->metrics, METRIC_STORE_UP, NULL, NULL);
+    }
+    *ret = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    if (store->url != NULL)
+        explicit_bzero(store->url, strlen(store->url));
+    free(store->url);
+    free(store->application);
+    free(store->session);
+    free(store);
+}
+
+/* ------------------------------------------------------------------------------------------------------- the look */
+
+static const struct statement statement_look = {
+    "SELECT current_setting('server_version_num')::int4, current_setting('server_version'),"
+    "       current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
+    "       current_setting('server_encoding'), pg_is_in_recovery()",
+    false,
+};
+
+static enum store_result store_look(const struct store *store, const struct rows *rows, struct error *error)
+{
+    static const struct {
+        size_t column;
+        const char *name, *what;
+    } unsafe[] = {
+        {2, "fsync", "a crash of the machine loses or corrupts what was committed"},
+        {3, "full_page_writes", "a crash of the machine corrupts pages"},
+        {4, "synchronous_commit", "a crash of the server loses what was committed"},
+    };
+    if (rows_int64(rows, 0, 0) < STORE_VERSION_MIN) {
+        struct span version = rows_span(rows, 0, 1);
+        error_set(error, ENOEXEC, "the database is PostgreSQL %.*s; 14 or later is needed", (int)version.length, version.at);
+        return STORE_DEPLOY;
+    }
+    for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]) && !store->allow_unsafe; i++) {
+        if (!span_is(rows_span(rows, 0, unsafe[i].column), "off"))
+            continue;
+        error_set(error, ENOEXEC, "the database runs with %s=off: %s, and events would be lost that were acknowledged",
+                  unsafe[i].name, unsafe[i].what);
+        error_hint(error, "turn %s on, or allow it for a database whose contents do not matter", unsafe[i].name);
+        return STORE_DEPLOY;
+    }
+    struct span encoding = rows_span(rows, 0, 5);
+    if (!span_is(encoding, "UTF8") && !span_is(encoding, "SQL_ASCII")) {
+        error_set(error, ENOEXEC, "the database's encoding is %.*s: events are UTF-8 and some would be refused",
+                  (int)encoding.length, encoding.at);
+        error_hint(error, "create the database with ENCODING 'UTF8' TEMPLATE template0");
+        return STORE_DEPLOY;
+    }
+    if (rows_int64(rows, 0, 6) != 0) {
+        error_set(error, ENOTCONN, "the database is a standby: it cannot be written to");
+        return STORE_DOWN;
+    }
+    return STORE_OK;
+}
+
+enum store_result store_check(struct store *store, struct error *error)
+{
+    struct connection *connection = connection_create(store, "check");
+    if (connection == NULL) {
+        error_set(error, ENOMEM, "out of memory while looking at the database");
+        return STORE_DOWN;
+    }
+    struct rows *rows;
+    enum store_result result = connection_once(connection, &statement_look, 0, NULL,
+                                               store->connect_timeout_ms + store->statement_timeout_ms, &rows, error);
+    if (result == STORE_OK)
+        result = store_look(store, rows, error);
+    else if (result != STORE_DEPLOY)
+        result = STORE_DOWN;
+    connection_destroy(connection);
+    return result;
+}
