@@ -11,6 +11,7 @@
 #include "cli/parts.h"
 #include "http/http.h"
 #include "run/engine.h"
+#include "run/master.h"
 
 #include <getopt.h>
 #include <pthread.h>
@@ -27,6 +28,7 @@ static void usage(FILE *out)
           "Runs the pipeline that CONFIG (a pipeline.yaml) describes, until SIGTERM or SIGINT.\n\n"
           "  --log-level debug|info|warn|error   what is logged to stderr (info)\n"
           "  --log-format text|json              text on a terminal, json elsewhere\n"
+          "  --single-process                    no supervising process: a crashing plugin ends the engine (for debuggers)\n"
           "  -h, --help                          this text\n",
           out);
 }
@@ -112,10 +114,11 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
     return CLI_OK;
 }
 
-static int run(struct parts *parts, struct signals *signals, int64_t began_ms)
+static int run(struct parts *parts, struct signals *signals, struct suspects *suspects, int64_t began_ms)
 {
     struct engine_parts engine_parts = {.pipeline = parts->pipeline, .bus = parts->bus, .store = parts->store,
-                                        .metrics = parts->metrics, .migrations = parts->migrations, .owners = parts->owners};
+                                        .metrics = parts->metrics, .migrations = parts->migrations, .owners = parts->owners,
+                                        .suspects = suspects};
     struct engine *engine = NULL;
     struct http *http = NULL;
     struct error error = {0};
@@ -142,19 +145,42 @@ static int run(struct parts *parts, struct signals *signals, int64_t began_ms)
     return code;
 }
 
+struct run_context {
+    const char *config;
+    int64_t began_ms;
+};
+
+/* The worker process. */
+static int run_worker(struct suspects *suspects, void *context)
+{
+    const struct run_context *run_context = context;
+    struct signals signals = {0};
+    struct parts parts;
+    start_signals(&signals);
+    int code = parts_open(run_context->config, PARTS_BUS, false, &parts);
+    if (code != CLI_OK)
+        return code;
+    code = run(&parts, &signals, suspects, run_context->began_ms);
+    parts_close(&parts);
+    return code;
+}
+
 int cli_run(int argc, char **argv)
 {
     static const struct option options[] = {{"log-level", required_argument, NULL, 'l'},
                                             {"log-format", required_argument, NULL, 'f'},
+                                            {"single-process", no_argument, NULL, 's'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     const char *level = NULL, *format = NULL;
+    bool single = false;
     int64_t began_ms = clock_monotonic_ms();
     struct error error = {0};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
         case 'l': level = optarg; break;
         case 'f': format = optarg; break;
+        case 's': single = true; break;
         case 'h': usage(stdout); return CLI_OK;
         default: usage(stderr); return CLI_USAGE;
         }
@@ -171,13 +197,6 @@ int cli_run(int argc, char **argv)
         fprintf(stderr, "SLUICE_FAILPOINTS: %s\n", error.text);
         return CLI_USAGE;
     }
-    struct signals signals = {0};
-    struct parts parts;
-    start_signals(&signals);
-    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
-    if (code != CLI_OK)
-        return code;
-    code = run(&parts, &signals, began_ms);
-    parts_close(&parts);
-    return code;
+    struct run_context context = {argv[optind], began_ms};
+    return single ? run_worker(NULL, &context) : master_run(run_worker, &context);
 }

@@ -127,6 +127,19 @@ static void prepare(struct batch *batch, struct work *work)
     }
     if (work->verdict != VERDICT_NONE)
         return;
+    switch (suspects_look(batch->engine->parts.suspects, work->event.id)) {
+    case SUSPECT_CONVICTED:
+        work_dead(batch, work, DEAD_CRASHED, "its handler crashed or hung on it, alone, %d times", SUSPECT_CONVICTIONS);
+        return;
+    case SUSPECT_ALONE:
+        if (batch->count > 1) {
+            work->verdict = VERDICT_ALONE;
+            return;
+        }
+        break;
+    default:
+        break;
+    }
     if (item->topic == NULL && item->source != ITEM_REQUEST && item->source != ITEM_TICK && item->use == NULL) {
         work->verdict = VERDICT_PASSED; /* a topic that nobody here handles any more */
         return;
@@ -240,7 +253,7 @@ static bool must_wait(const struct batch *batch, uint32_t before)
     if (before == BATCH_NONE)
         return false;
     enum verdict verdict = batch->works[before].verdict;
-    return verdict == VERDICT_RETRY || verdict == VERDICT_LATER || verdict == VERDICT_BACK;
+    return verdict == VERDICT_RETRY || verdict == VERDICT_LATER || verdict == VERDICT_BACK || verdict == VERDICT_ALONE;
 }
 
 static void tick_begin(struct batch *batch, struct work *work)
@@ -313,7 +326,7 @@ static void record_claims(struct batch *batch)
             failed[failed_count++] = attempt;
             back[back_count++] = *mine;
             break;
-        case VERDICT_LATER: case VERDICT_BACK: case VERDICT_STUCK: case VERDICT_PARK:
+        case VERDICT_LATER: case VERDICT_BACK: case VERDICT_STUCK: case VERDICT_PARK: case VERDICT_ALONE:
             back[back_count++] = *mine;
             break;
         default:
@@ -356,7 +369,7 @@ static void record_parked(struct batch *batch)
                 .record = arena_span(batch->arena, buffer_view(&one)), .reason = span_of(work->why == NULL ? "" : work->why)};
             buffer_free(&one);
         } else if (work->item->source == ITEM_PARKED && work->verdict != VERDICT_RETRY && work->verdict != VERDICT_LATER &&
-                   work->verdict != VERDICT_BACK) {
+                   work->verdict != VERDICT_BACK && work->verdict != VERDICT_ALONE) {
             ended[ended_count++] = work->event.id;
         }
     }
@@ -493,7 +506,8 @@ static void finish(struct batch *batch)
     struct worker *worker = batch->worker;
     struct item **ended = arena_array(batch->arena, struct item *, batch->count);
     struct lane_entry **back = arena_array(batch->arena, struct lane_entry *, batch->count);
-    size_t ended_count = 0, back_count = 0;
+    struct lane_entry **alone = arena_array(batch->arena, struct lane_entry *, batch->count);
+    size_t ended_count = 0, back_count = 0, alone_count = 0;
     int64_t parked_due = INT64_MAX;
 
     for (size_t i = 0; i < batch->count; i++) {
@@ -510,6 +524,9 @@ static void finish(struct batch *batch)
         case VERDICT_BACK:
             back[back_count++] = &item->entry;
             break;
+        case VERDICT_ALONE:
+            alone[alone_count++] = &item->entry;
+            break;
         case VERDICT_PARK:
             if (work->due_ms < parked_due)
                 parked_due = work->due_ms;
@@ -520,12 +537,16 @@ static void finish(struct batch *batch)
                 break;
             }
             count_end(batch, work);
+            if (suspects_any(batch->engine->parts.suspects))
+                suspects_acquit(batch->engine->parts.suspects, work->event.id);
             lane_done(worker->lane, &item->entry);
             ended[ended_count++] = item;
         }
     }
     if (back_count > 0)
         lane_back(worker->lane, back, back_count);
+    if (alone_count > 0)
+        lane_solo(worker->lane, alone, alone_count);
     if (ended_count > 0)
         items_finish(worker, ended, ended_count, true);
     if (parked_due != INT64_MAX)

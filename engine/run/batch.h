@@ -24,6 +24,7 @@ enum verdict {
     VERDICT_DUPLICATE, /* done before */
     VERDICT_BACK,      /* as if never taken: a predecessor of its key, or its twin in the batch, must end first */
     VERDICT_LATER,     /* like RETRY, and no attempt is counted */
+    VERDICT_ALONE,     /* suspected of a crash: comes again in a batch of its own */
 };
 
 /* Fields laid over the data of what is emitted. */

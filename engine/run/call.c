@@ -439,7 +439,12 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
     (void)FAILPOINT("lane.handler.before");
     atomic_store_explicit(&batch->worker->call_handler, use->handler_name, memory_order_relaxed);
     atomic_store_explicit(&batch->worker->call_deadline_ms, clock_monotonic_ms() + use->timeout_ms, memory_order_relaxed);
+    struct suspects *suspects = batch->engine->parts.suspects;
+    for (size_t i = 0; suspects != NULL && i < call.count; i++)
+        suspects_add(suspects, batch->worker->number, i, call.works[i]->event.id);
+    suspects_begin(suspects, batch->worker->number, call.count);
     use->handler->handle(batch->worker->plugins[use->plugin->index].state, &call.shared);
+    suspects_end(suspects, batch->worker->number);
     atomic_store_explicit(&batch->worker->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
     series_observe(run->seconds, (double)(clock_monotonic_ns() - began) / 1e9);

@@ -7,6 +7,7 @@
 #include "bus/bus.h"
 #include "pipeline/pipeline.h"
 #include "run/gateway.h"
+#include "run/suspects.h"
 #include "store/store.h"
 
 struct engine;
@@ -17,6 +18,7 @@ struct engine_parts { /* made by main.c, which alone names the concrete ones; th
     struct store *store; /* NULL: at-least-once, and the log says so */
     const char *migrations;     /* folder; with a store */
     const char *const *owners;  /* of migrations, NULL-terminated */
+    struct suspects *suspects;  /* NULL: nobody watches for crashes */
     struct metrics *metrics;
 };
 

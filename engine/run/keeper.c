@@ -188,9 +188,12 @@ static void keeper_ticks(struct keeper *keeper)
 static void overdue(struct worker *worker, int64_t now)
 {
     int64_t deadline = atomic_load_explicit(&worker->call_deadline_ms, memory_order_relaxed);
-    if (deadline != 0 && now > deadline + KEEPER_OVERDUE_MS)
-        log_rarely(5000, LOG_ERROR, "keeper", "handler %s does not come back: %lld ms past its deadline; lane %u stands still",
-                   atomic_load_explicit(&worker->call_handler, memory_order_relaxed), (long long)(now - deadline), worker->number);
+    if (deadline == 0 || now <= deadline + KEEPER_OVERDUE_MS)
+        return;
+    log_rarely(5000, LOG_ERROR, "keeper", "handler %s does not come back: %lld ms past its deadline; lane %u stands still",
+               atomic_load_explicit(&worker->call_handler, memory_order_relaxed), (long long)(now - deadline), worker->number);
+    if (worker->engine->parts.suspects != NULL)
+        suspects_hang(worker->engine->parts.suspects, worker->number);
 }
 
 static void keeper_watch(struct engine *engine)

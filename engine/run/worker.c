@@ -258,6 +258,7 @@ static void *worker_main(void *context)
 {
     struct worker *worker = context;
     size_t max = worker_batch_max(worker);
+    suspects_lane(worker->engine->parts.suspects, worker->number);
     struct lane_entry **taken = calloc(max, sizeof *taken);
     bool opened = taken != NULL && worker_open_plugins(worker);
 
