@@ -121,6 +121,9 @@ static void prepare(struct batch *batch, struct work *work)
         work->event.record = &item->record;
         work_dead(batch, work, reason, "%s", error.text);
     }
+    const struct intmap *attempts = batch->engine->attempts;
+    if (attempts != NULL && item->tries == 0 && item->use != NULL)
+        item->tries = (uint32_t)(uintptr_t)intmap_get(attempts, attempt_key(batch->engine->uses[item->use->index].number, work->event.id));
     if (item->condemned != 0) {
         work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
         return;

@@ -58,6 +58,7 @@ struct engine {
     struct topic_run *topic_runs; /* by topic.index */
     struct use_run *uses;
     int16_t *group_numbers, *chain_numbers, *schedule_numbers;
+    struct intmap *attempts;     /* tries that were stored before this process started; NULL: none */
     int16_t chain_handler;       /* the number under which events are recorded that only a chain watches */
     struct group_run *groups;
     size_t group_count;
@@ -81,6 +82,8 @@ struct engine {
 struct topic_run {
     struct series *emitted, *dead;
 };
+
+uint64_t attempt_key(int16_t handler, struct event_id id);
 
 void engine_set_fault(struct engine *engine, const struct error *error); /* the first one counts */
 /* Sleeps, but not past engine_stop(). False when stopping. */
