@@ -1,0 +1,116 @@
+/*
+ * exchange.h - one request and its answer, and the listener they belong to. Private to http/.
+ *
+ * An exchange is made when its request line is read. It lives on the listener's thread; only between gateway_submit() and done()
+ * does the gateway hold it too, and whoever lets go last frees it. `state` decides who answers: done() from a lane, or http_stop().
+ */
+#ifndef SLUICE_HTTP_EXCHANGE_H
+#define SLUICE_HTTP_EXCHANGE_H
+
+#include "base/metrics.h"
+#include "http/http.h"
+#include "http/route.h"
+#include "http/watch.h"
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+enum {
+    HTTP_CONNECTIONS_MAX = 256,
+    HTTP_WAITING_MAX = 224, /* in the lanes; the rest is kept for /healthz and its like */
+    HTTP_IDLE_S = 5,
+    HTTP_DRAIN_MAX = 256 * 1024, /* of a refused body is read, so that the answer arrives before the connection ends */
+    HTTP_BODIES_MAX = 32 * 1024 * 1024, /* of all requests together */
+    HTTP_PAGE_MAX = 16 * 1024 * 1024, /* of /metrics and /pipeline */
+    HTTP_POOL_SIZE = 32 *
+                     1024, /* a connection's; over HEAD_SIZE_MAX, so that a header too large gets an answer of ours */
+    HTTP_STOP_MS = 2000, /* for answers to be written, at the end */
+    HTTP_CODES = 600,
+};
+
+struct http_series { /* of one route; made when a code is first answered, on the listener's thread */
+    const char *route;
+    struct series *by_code[HTTP_CODES];
+    struct series *seconds;
+};
+
+struct http {
+    struct engine *engine;
+    const struct pipeline *pipeline;
+    struct metrics *metrics;
+    struct MHD_Daemon *daemon;
+    struct watch watch;
+    int listen_fd;
+    int64_t timeout_ms;
+    size_t max_body;
+    atomic_bool quiescing;
+    atomic_size_t answering; /* requests that are complete and whose answer is not written */
+    atomic_size_t waking; /* calls of done() that are about to wake the listener */
+
+    /* the listener's thread's */
+    size_t body_bytes; /* held by all requests */
+    struct arena *arena;
+    struct http_series **series; /* of the pipeline's requests, then admin's, then one for everything else */
+    struct buffer graph;
+
+    pthread_mutex_t lock; /* the listener's thread and http_stop(); never a lane */
+    bool stopping;
+    struct exchange *waiting;
+    size_t waiting_count;
+};
+
+enum exchange_state {
+    EXCHANGE_OPEN, /* the listener's alone */
+    EXCHANGE_WAITING, /* in the lanes, its connection suspended */
+    EXCHANGE_ANSWERING, /* done() writes the answer */
+    EXCHANGE_ANSWERED, /* and has, or the gateway refused it */
+    EXCHANGE_ABANDONED, /* http_stop() took it back */
+};
+
+struct admin;
+
+struct exchange {
+    struct http *http;
+    struct MHD_Connection *connection;
+    struct peer *peer; /* NULL when there was no memory for it: the connection ends */
+    atomic_int references;
+    _Atomic enum exchange_state state;
+    struct exchange *previous, *next; /* in http->waiting */
+    struct arena *arena;
+    struct span raw; /* the target, as it came */
+    int64_t since_ns;
+    bool begun, complete, submitted, listed;
+    struct head head;
+    struct refusal refusal;
+    const char *allow; /* of a 405 */
+    const struct admin *admin; /* NULL: the pipeline's */
+    struct http_series *series;
+    struct buffer body;
+    size_t received;
+    struct gateway_request gateway;
+    int status; /* the gateway's */
+    struct buffer answer;
+};
+
+/* requests.c: the steps of an exchange, on the listener's thread. */
+struct exchange *exchange_create(struct http *http, struct MHD_Connection *connection, const char *target);
+enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const char *method, const char *version);
+enum MHD_Result exchange_take(struct exchange *exchange, const char *bytes, size_t length);
+enum MHD_Result exchange_run(struct exchange *exchange); /* the request is complete, or its answer is there */
+void exchange_end(struct exchange *exchange);
+void exchange_abandon(struct exchange *exchange); /* by http_stop(), with http->lock */
+
+/* reply.c. Take the buffer's bytes. */
+enum MHD_Result reply_send(struct exchange *exchange, int status, const char *type, struct buffer *body);
+enum MHD_Result reply_refusal(struct exchange *exchange);
+void reply_error_body(struct buffer *out, const char *word, const char *message,
+                      struct span reasons); /* reasons: a line each */
+void reply_series(struct http *http); /* makes http->series */
+
+/* admin.c */
+const struct admin *admin_find(const struct target *target);
+size_t admin_index(const struct admin *admin); /* NULL: their number */
+const char *admin_path(size_t index);
+enum MHD_Result admin_answer(struct exchange *exchange);
+
+#endif

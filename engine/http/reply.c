@@ -1,0 +1,105 @@
+/*
+ * reply.c - answers: their headers, the bodies of errors, and what is counted.
+ */
+#include "base/clock.h"
+#include "http/exchange.h"
+
+static struct http_series *series_create(struct http *http, const char *route)
+{
+    struct http_series *series = arena_new(http->arena, struct http_series);
+    series->route = route;
+    series->seconds = metrics_series(http->metrics, METRIC_REQUEST_SECONDS, route, NULL);
+    return series;
+}
+
+void reply_series(struct http *http)
+{
+    size_t count = 0, requests = http->pipeline->request_count, admins = admin_index(NULL);
+    http->series = arena_array(http->arena, struct http_series *, requests + admins + 1);
+    for (size_t i = 0; i < requests; i++) {
+        const struct request *request = &http->pipeline->requests[i];
+        http->series[count++] = series_create(http, arena_format(http->arena, "%s %s", request->method, request->path));
+    }
+    for (size_t i = 0; i < admins; i++)
+        http->series[count++] = series_create(http, admin_path(i));
+    http->series[count] = series_create(http, "other");
+}
+
+static void reply_count(struct exchange *exchange, int status)
+{
+    struct http_series *series = exchange->series;
+    if (series->by_code[status] == NULL) {
+        char code[4] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10), '\0'};
+        series->by_code[status] = metrics_series(exchange->http->metrics, METRIC_REQUESTS, series->route, code);
+    }
+    series_add(series->by_code[status], 1);
+    series_observe(series->seconds, (double)(clock_monotonic_ns() - exchange->since_ns) / 1e9);
+}
+
+static bool reply_headers(struct exchange *exchange, int status, const char *type, struct MHD_Response *response)
+{
+    bool ok = MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
+              MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
+              MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
+    if (status == 503)
+        ok = ok && MHD_add_response_header(response, "Retry-After", "1") == MHD_YES;
+    if (status == 405 && exchange->allow != NULL)
+        ok = ok && MHD_add_response_header(response, "Allow", exchange->allow) == MHD_YES;
+    if (exchange->refusal.close || atomic_load(&exchange->http->quiescing))
+        ok = ok && MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+    return ok;
+}
+
+enum MHD_Result reply_send(struct exchange *exchange, int status, const char *type, struct buffer *body)
+{
+    enum MHD_Result result = MHD_NO;
+    if (status < 200 || status > 599)
+        status = 500;
+    if (status == 204 || status == 304)
+        buffer_free(body);
+    struct MHD_Response *response = MHD_create_response_from_buffer(body->length, body->at, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        buffer_free(body);
+        return MHD_NO;
+    }
+    memset(body, 0, sizeof *body); /* the response frees it */
+    if (exchange->peer != NULL)
+        watch_set(&exchange->http->watch, exchange->peer, clock_monotonic_ms() + exchange->http->timeout_ms);
+    if (reply_headers(exchange, status, type, response))
+        result = MHD_queue_response(exchange->connection, (unsigned)status, response);
+    MHD_destroy_response(response);
+    if (result == MHD_YES)
+        reply_count(exchange, status);
+    return result;
+}
+
+void reply_error_body(struct buffer *out, const char *word, const char *message, struct span reasons)
+{
+    buffer_text(out, "{\"error\":");
+    buffer_json_string(out, span_of(word));
+    buffer_text(out, ",\"message\":");
+    buffer_json_string(out, span_of(message));
+    if (reasons.length > 0) {
+        const char *separator = ",\"reasons\":[";
+        while (reasons.length > 0) {
+            const char *end = memchr(reasons.at, '\n', reasons.length);
+            struct span line = {reasons.at, end == NULL ? reasons.length : (size_t)(end - reasons.at)};
+            size_t step = line.length + (end == NULL ? 0 : 1);
+            reasons = (struct span){reasons.at + step, reasons.length - step};
+            buffer_text(out, separator);
+            buffer_json_string(out, text_is_utf8(line) ? line : SPAN("(not readable)"));
+            separator = ",";
+        }
+        buffer_text(out, "]");
+    }
+    buffer_text(out, "}\n");
+}
+
+enum MHD_Result reply_refusal(struct exchange *exchange)
+{
+    const struct refusal *refusal = &exchange->refusal;
+    struct buffer body;
+    buffer_init(&body, HTTP_PAGE_MAX);
+    reply_error_body(&body, refusal->word, refusal->message, (struct span){0});
+    return reply_send(exchange, refusal->status, "application/json", &body);
+}

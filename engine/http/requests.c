@@ -1,0 +1,304 @@
+/*
+ * requests.c - the life of an exchange: its header is judged, its body collected, then it is answered at once or suspended
+ * until a lane has the answer.
+ *
+ * A request that is refused is still read to its end when that is cheap: an answer sent while the client is still sending gets
+ * lost when the connection is reset. Where the end is uncertain, or far, the answer goes out at once and the connection closes.
+ */
+#include "base/clock.h"
+#include "http/exchange.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { EXCHANGE_ARENA_MAX = 256 * 1024 }; /* holds a header three times over: as it came, decoded, and copied */
+
+struct exchange *exchange_create(struct http *http, struct MHD_Connection *connection, const char *target)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+    struct arena *arena = arena_create(4096, EXCHANGE_ARENA_MAX);
+    if (exchange == NULL || arena == NULL) {
+        free(exchange);
+        arena_destroy(arena);
+        return NULL;
+    }
+    exchange->http = http;
+    exchange->connection = connection;
+    exchange->peer = info == NULL ? NULL : info->socket_context;
+    atomic_init(&exchange->references, 1);
+    atomic_init(&exchange->state, EXCHANGE_OPEN);
+    exchange->arena = arena;
+    exchange->raw = arena_span(arena,
+                               (struct span){target, strnlen(target, HEAD_SIZE_MAX)}); /* longer ones are refused */
+    exchange->since_ns = clock_monotonic_ns();
+    buffer_init(&exchange->body, http->max_body);
+    return exchange;
+}
+
+static void exchange_release(struct exchange *exchange)
+{
+    if (atomic_fetch_sub(&exchange->references, 1) != 1)
+        return;
+    buffer_free(&exchange->body);
+    buffer_free(&exchange->answer);
+    arena_destroy(exchange->arena);
+    free(exchange);
+}
+
+static enum MHD_Result add_field(void *context, enum MHD_ValueKind kind, const char *name, size_t name_length,
+                                 const char *value, size_t value_length)
+{
+    struct exchange *exchange = context;
+    (void)kind;
+    head_add(&exchange->head, (struct span){name, name_length},
+             (struct span){value == NULL ? "" : value, value_length});
+    /* libmicrohttpd 0.9 glues a line that continues a field to the field's NAME, in a copy behind the value: such a request
+     * would not mean what a proxy in front saw. Obsolete since 2014 and refused. */
+    if (value != NULL && (uintptr_t)value < (uintptr_t)name && !exchange->head.refusal.close) {
+        refuse(&exchange->head.refusal, 400, "bad_header", "A header field must not continue on the next line.");
+        exchange->head.refusal.close = true;
+    }
+    return MHD_YES;
+}
+
+/* The target is handed over as a C string, cut at a NUL byte; the version then stands further away than the target is long. */
+static bool target_was_cut(struct span raw, const char *url, const char *version)
+{
+    uintptr_t from = (uintptr_t)url, to = (uintptr_t)version;
+    return url != NULL && to > from && to - from < HTTP_POOL_SIZE && to - from - 1 > raw.length;
+}
+
+static void exchange_find(struct exchange *exchange, struct span method)
+{
+    struct http *http = exchange->http;
+    struct refusal *refusal = &exchange->refusal;
+    struct target target;
+    struct match match;
+    if (!target_parse(exchange->raw, exchange->arena, &target, refusal))
+        return;
+    exchange->admin = admin_find(&target);
+    if (exchange->admin != NULL) {
+        exchange->series = http->series[http->pipeline->request_count + admin_index(exchange->admin)];
+        if (!span_is(method, "GET") && !span_is(method, "HEAD")) {
+            exchange->allow = "GET, HEAD";
+            refuse(refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
+        }
+        return;
+    }
+    if (!match_request(http->pipeline, method, &target, exchange->arena, &match, &exchange->allow, refusal))
+        return;
+    exchange->series = http->series[match.index];
+    exchange->gateway.route = match.index;
+    exchange->gateway.params = match.params;
+    exchange->gateway.param_count = match.param_count;
+    exchange->gateway.wait_ms = target.wait_ms;
+}
+
+enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const char *method, const char *version)
+{
+    struct http *http = exchange->http;
+    struct head *head = &exchange->head;
+    struct refusal *refusal = &exchange->refusal;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(exchange->connection,
+                                                                   MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    struct span verb = span_of(method);
+
+    exchange->begun = true;
+    exchange->series = http->series[http->pipeline->request_count + admin_index(NULL)];
+    MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, add_field, exchange);
+    head_finish(head, strcmp(version, "HTTP/1.0") != 0, !span_is(verb, "GET") && !span_is(verb, "HEAD"),
+                info == NULL ? 0 : info->header_size);
+    if (head->refusal.close)
+        *refusal = head->refusal;
+    else if (target_was_cut(exchange->raw, url, version))
+        refuse(refusal, 400, "bad_target", "The target of a request must not contain a NUL byte.");
+    else
+        exchange_find(exchange, verb);
+    if (refusal->status == 0)
+        *refusal = head->refusal;
+    if (head->has_length && head->length > http->max_body) {
+        refuse(refusal, 413, "body_too_large", "The body is larger than this listener takes.");
+        refusal->close = refusal->close || head->length > http->max_body + HTTP_DRAIN_MAX;
+    }
+    /* The fields' bytes are the connection's; the gateway may keep the request for longer. */
+    if (head->idempotency_key.at != NULL)
+        exchange->gateway.idempotency_key = arena_span(exchange->arena, head->idempotency_key);
+    if (head->traceparent.at != NULL)
+        exchange->gateway.traceparent = arena_span(exchange->arena, head->traceparent);
+    if (refusal->close || (refusal->status != 0 && head->expects_continue && head_has_body(head)))
+        return reply_refusal(exchange);
+    return MHD_YES;
+}
+
+static void body_drop(struct exchange *exchange)
+{
+    exchange->http->body_bytes -= exchange->body.length;
+    buffer_free(&exchange->body);
+}
+
+enum MHD_Result exchange_take(struct exchange *exchange, const char *bytes, size_t length)
+{
+    struct http *http = exchange->http;
+    struct refusal *refusal = &exchange->refusal;
+    exchange->received += length;
+    if (exchange->received > http->max_body + HTTP_DRAIN_MAX)
+        return MHD_NO; /* a chunked body without an end: no answer can be sent inside of it */
+    if (refusal->status != 0)
+        return MHD_YES;
+    if (exchange->received > http->max_body) {
+        refuse(refusal, 413, "body_too_large", "The body is larger than this listener takes.");
+        body_drop(exchange);
+        return MHD_YES;
+    }
+    size_t before = exchange->body.length;
+    if (http->body_bytes + length <= HTTP_BODIES_MAX + http->max_body)
+        buffer_append(&exchange->body, bytes, length);
+    http->body_bytes += exchange->body.length - before;
+    if (exchange->body.length == before) {
+        refuse(refusal, 503, "busy", "Too many requests are being received. Try again.");
+        body_drop(exchange);
+    }
+    return MHD_YES;
+}
+
+static void waiting_add(struct exchange *exchange) /* with http->lock */
+{
+    struct http *http = exchange->http;
+    exchange->previous = NULL;
+    exchange->next = http->waiting;
+    if (exchange->next != NULL)
+        exchange->next->previous = exchange;
+    http->waiting = exchange;
+    http->waiting_count++;
+    exchange->listed = true;
+}
+
+static void waiting_remove(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    pthread_mutex_lock(&http->lock);
+    if (exchange->listed) {
+        if (exchange->next != NULL)
+            exchange->next->previous = exchange->previous;
+        if (exchange->previous != NULL)
+            exchange->previous->next = exchange->next;
+        else
+            http->waiting = exchange->next;
+        http->waiting_count--;
+        exchange->listed = false;
+    }
+    pthread_mutex_unlock(&http->lock);
+}
+
+static bool state_change(struct exchange *exchange, enum exchange_state from, enum exchange_state to)
+{
+    return atomic_compare_exchange_strong(&exchange->state, &from, to);
+}
+
+/* The gateway's answer, on a lane's thread. Once the exchange was abandoned, the listener may be gone: nothing of it is touched. */
+static void exchange_done(struct gateway_request *request, int status, struct span json)
+{
+    struct exchange *exchange = request->context;
+    if (state_change(exchange, EXCHANGE_WAITING, EXCHANGE_ANSWERING)) {
+        struct http *http = exchange->http;
+        exchange->status = status;
+        buffer_init(&exchange->answer, json.length + 1);
+        buffer_span(&exchange->answer, json);
+        atomic_fetch_add(&http->waking, 1);
+        atomic_store(&exchange->state, EXCHANGE_ANSWERED);
+        MHD_resume_connection(exchange->connection);
+        atomic_fetch_sub(&http->waking, 1);
+    }
+    exchange_release(exchange);
+}
+
+void exchange_abandon(struct exchange *exchange)
+{
+    if (state_change(exchange, EXCHANGE_WAITING, EXCHANGE_ABANDONED))
+        MHD_resume_connection(exchange->connection);
+}
+
+/* Suspends first: the answer may come before gateway_submit() returns. */
+static enum MHD_Result exchange_submit(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    struct gateway_request *request = &exchange->gateway;
+    request->body = buffer_view(&exchange->body);
+    request->context = exchange;
+    request->done = exchange_done;
+
+    pthread_mutex_lock(&http->lock);
+    if (http->stopping)
+        refuse(&exchange->refusal, 503, "stopping", "The engine is stopping.");
+    else if (http->waiting_count >= HTTP_WAITING_MAX)
+        refuse(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
+    bool refused = exchange->refusal.status != 0;
+    if (!refused) {
+        atomic_store(&exchange->references, 2);
+        atomic_store(&exchange->state, EXCHANGE_WAITING);
+        exchange->submitted = true;
+        MHD_suspend_connection(exchange->connection);
+        waiting_add(exchange);
+    }
+    pthread_mutex_unlock(&http->lock);
+    if (refused)
+        return reply_refusal(exchange);
+
+    int code = gateway_submit(http->engine, request);
+    if (code == 0)
+        return MHD_YES;
+    atomic_fetch_sub(&exchange->references, 1);
+    if (code == -EAGAIN)
+        refuse(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
+    else
+        refuse(&exchange->refusal, 503, "unavailable", "The engine takes no requests now.");
+    if (state_change(exchange, EXCHANGE_WAITING, EXCHANGE_ANSWERED))
+        MHD_resume_connection(exchange->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result exchange_answer(struct exchange *exchange)
+{
+    waiting_remove(exchange);
+    if (atomic_load(&exchange->state) == EXCHANGE_ABANDONED)
+        refuse(&exchange->refusal, 503, "stopping",
+               "The engine is stopping; whether it did what was asked is not known.");
+    else if (exchange->refusal.status == 0 && exchange->answer.failed)
+        refuse(&exchange->refusal, 500, "internal", "There was no memory for the answer.");
+    if (exchange->refusal.status != 0)
+        return reply_refusal(exchange);
+    if (exchange->answer.length == 0 && exchange->status >= 500) { /* the gateway's own, at shutdown */
+        refuse(&exchange->refusal, exchange->status, "unavailable", "The engine could not answer. Try again.");
+        return reply_refusal(exchange);
+    }
+    return reply_send(exchange, exchange->status, "application/json", &exchange->answer);
+}
+
+enum MHD_Result exchange_run(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    if (exchange->submitted)
+        return exchange_answer(exchange);
+    if (!exchange->complete) {
+        exchange->complete = true;
+        atomic_fetch_add(&http->answering, 1);
+        if (exchange->peer != NULL)
+            watch_set(&http->watch, exchange->peer, INT64_MAX);
+    }
+    if (exchange->refusal.status != 0)
+        return reply_refusal(exchange);
+    return exchange->admin != NULL ? admin_answer(exchange) : exchange_submit(exchange);
+}
+
+void exchange_end(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    waiting_remove(exchange);
+    http->body_bytes -= exchange->body.length;
+    if (exchange->peer != NULL)
+        watch_set(&http->watch, exchange->peer, clock_monotonic_ms() + http->timeout_ms);
+    if (exchange->complete)
+        atomic_fetch_sub(&http->answering, 1);
+    exchange_release(exchange);
+}
