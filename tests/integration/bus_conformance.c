@@ -1,0 +1,539 @@
+/*
+ * bus_conformance.c - what every bus must do, whatever carries it.
+ *
+ *   bus_conformance memory [TEST]
+ *   bus_conformance postgres URL [TEST]     the database must have the engine's schema
+ */
+#include "bus_harness.h"
+
+static void test_order(struct harness *harness)
+{
+    const char *topic = name_of("order", "topic");
+    char key[24];
+    for (int round = 0; round < 20; round++) {
+        for (int k = 0; k < 10; k++) {
+            snprintf(key, sizeof(key), "k%d", k);
+            publish(harness->bus, topic, key, round * 7, 7);
+        }
+    }
+    struct reader reader = reader_open(harness->bus, name_of("order", "group"), topic);
+    reader_until(&reader, 20 * 7 * 10);
+    for (int k = 0; k < 10; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        check_key(&reader, key, 0, 140);
+    }
+    for (int k = 0; k < 10; k++) { /* and what comes while it reads */
+        snprintf(key, sizeof(key), "k%d", k);
+        publish(harness->bus, topic, key, 140, 30);
+    }
+    reader_until(&reader, 1700);
+    for (int k = 0; k < 10; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        check_key(&reader, key, 0, 170);
+    }
+    reader_close(&reader);
+}
+
+struct publisher {
+    pthread_t thread;
+    struct bus *bus;
+    const char *topic;
+    char key[24];
+    int count;
+};
+
+static void *publisher_run(void *context)
+{
+    struct publisher *publisher = context;
+    for (int i = 0; i < publisher->count; i += 5)
+        publish(publisher->bus, publisher->topic, publisher->key, i, 5);
+    return NULL;
+}
+
+static void test_parallel(struct harness *harness)
+{
+    const char *topic = name_of("parallel", "topic");
+    struct publisher publishers[6];
+    struct reader reader = reader_open(harness->bus, name_of("parallel", "group"), topic);
+    for (int i = 0; i < 6; i++) {
+        publishers[i] = (struct publisher){.bus = harness->bus, .topic = topic, .count = 300};
+        snprintf(publishers[i].key, sizeof(publishers[i].key), "writer%d", i);
+        pthread_create(&publishers[i].thread, NULL, publisher_run, &publishers[i]);
+    }
+    reader_until(&reader, 6 * 300);
+    for (int i = 0; i < 6; i++) {
+        pthread_join(publishers[i].thread, NULL);
+        check_key(&reader, publishers[i].key, 0, 300);
+    }
+    reader_close(&reader);
+}
+
+static void test_groups(struct harness *harness)
+{
+    const char *topic = name_of("groups", "topic");
+    struct reader a = reader_open(harness->bus, name_of("groups", "a"), topic);
+    struct reader b = reader_open(harness->bus, name_of("groups", "b"), topic);
+    publish(harness->bus, topic, "x", 0, 100);
+    reader_until(&a, 100);
+    reader_until(&b, 100);
+    check_key(&a, "x", 0, 100);
+    check_key(&b, "x", 0, 100);
+    struct reader late = reader_open(harness->bus, name_of("groups", "late"), topic);
+    reader_until(&late, 100); /* a new group begins at the beginning */
+    check_key(&late, "x", 0, 100);
+    reader_close(&a);
+    reader_close(&b);
+    reader_close(&late);
+}
+
+static void test_topics(struct harness *harness)
+{
+    char topic[96], other[96], pattern[96];
+    snprintf(topic, sizeof(topic), "topics.%d.mine", (int)getpid());
+    snprintf(other, sizeof(other), "topics.%d.other", (int)getpid());
+    snprintf(pattern, sizeof(pattern), "topics.%d.*", (int)getpid());
+    const char *group = name_of("topics", "one");
+    struct reader one = reader_open(harness->bus, group, topic);
+    struct reader all = reader_open(harness->bus, name_of("topics", "all"), pattern);
+    one.commits = all.commits = true;
+    publish(harness->bus, topic, "m", 0, 10);
+    publish(harness->bus, other, "o", 0, 400);
+    reader_until(&all, 410);
+    reader_until(&one, 10);
+    check_key(&one, "m", 0, 10);
+    check_key(&all, "m", 0, 10);
+    check_key(&all, "o", 0, 400);
+    /* What was for others must not count as undone for ever. */
+    int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+    while (harness->bus->kind->lag(harness->bus, group) != 0) {
+        CHECK(clock_monotonic_ms() < until_ms, "the lag stays at %lld", (long long)harness->bus->kind->lag(harness->bus, group));
+        reader_poll(&one, 50);
+    }
+    CHECK(one.count == 10, "got %zu records of another topic", one.count - 10);
+    reader_close(&one);
+    reader_close(&all);
+}
+
+static void test_bytes(struct harness *harness)
+{
+    const char *topic = name_of("bytes", "topic");
+    size_t large = 1024 * 1024;
+    char *value = malloc(large);
+    for (size_t i = 0; i < large; i++)
+        value[i] = (char)(i * 7);
+    struct header headers[] = {{SPAN("a"), SPAN("\0b\xff")}, {SPAN("empty"), SPAN("")}, {SPAN("a"), SPAN("again")}};
+    struct record records[] = {
+        {.topic = span_of(topic), .key = SPAN("k\0\xfe"), .value = {value, large}, .headers = headers, .header_count = 3,
+         .timestamp_ms = 1234567890123},
+        {.topic = span_of(topic), .key = {NULL, 0}, .value = SPAN("no key")},
+        {.topic = span_of(topic), .key = SPAN("x"), .value = SPAN("")},
+    };
+    struct error error = {0};
+    size_t failed = 99;
+    const struct bus_kind *kind = harness->bus->kind;
+    CHECK(kind->publish(harness->bus, records, 3, clock_monotonic_ms() + 5000, &failed, &error) == 0, "%s", error.text);
+
+    const char *topics[] = {topic};
+    struct bus_subscription subscription = {.group = name_of("bytes", "group"), .topics = topics, .topic_count = 1};
+    struct bus_consumer *consumer;
+    CHECK(kind->subscribe(harness->bus, &subscription, &consumer, &error) == 0, "%s", error.text);
+    int seen = 0;
+    for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; seen != 7;) {
+        CHECK(clock_monotonic_ms() < until_ms, "only %d of 7 came", seen);
+        struct bus_event event;
+        if (kind->poll(consumer, 50, &event, &error) != 0 || event.kind != BUS_RECORDS)
+            continue;
+        for (size_t i = 0; i < event.record_count; i++) {
+            const struct record *record = &event.records[i].record;
+            CHECK(span_is(record->topic, topic), "the topic changed");
+            if (record->value.length == large) {
+                CHECK(memcmp(record->value.at, value, large) == 0 && span_equal(record->key, SPAN("k\0\xfe")), "bytes changed");
+                CHECK(record->header_count == 3 && record->timestamp_ms == 1234567890123, "headers or time are gone");
+                for (int h = 0; h < 3; h++)
+                    CHECK(span_equal(record->headers[h].name, headers[h].name) && span_equal(record->headers[h].value, headers[h].value),
+                          "header %d changed", h);
+                CHECK(event.records[i].key_hash == span_hash(record->key), "the key hash is not that of the key");
+                seen |= 1;
+            } else if (span_is(record->value, "no key")) {
+                CHECK(record->key.at == NULL, "a key came from nowhere");
+                CHECK(llabs((long long)(record->timestamp_ms - clock_wall_ms())) < 60000, "the record has no time");
+                seen |= 2;
+            } else {
+                CHECK(record->value.length == 0 && span_is(record->key, "x"), "something else came");
+                seen |= 4;
+            }
+            bus_chunk_release(event.records[i].chunk, 1);
+        }
+    }
+    kind->unsubscribe(consumer);
+    free(value);
+}
+
+static void test_replay(struct harness *harness)
+{
+    const char *topic = name_of("replay", "topic"), *group = name_of("replay", "group");
+    char key[24];
+    for (int k = 0; k < 12; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        publish(harness->bus, topic, key, 0, 20);
+    }
+    struct reader first = reader_open(harness->bus, group, topic);
+    reader_until(&first, 240);
+    /* In each stream, commit the record in the middle of what came. */
+    uint32_t streams[PARTITIONS], epochs[PARTITIONS];
+    struct position middle[PARTITIONS];
+    size_t count = 0, rest = 0;
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        size_t total = 0, at = 0;
+        for (size_t i = 0; i < first.count; i++)
+            total += first.got[i].stream == p;
+        if (total == 0)
+            continue;
+        for (size_t i = 0; i < first.count; i++)
+            if (first.got[i].stream == p && at++ == total / 2)
+                middle[count] = first.got[i].position;
+        streams[count] = p;
+        epochs[count++] = first.epochs[p];
+        rest += total - total / 2 - 1;
+    }
+    struct error error = {0};
+    CHECK(harness->bus->kind->commit(first.consumer, count, streams, epochs, middle, &error) == 0, "%s", error.text);
+    struct got *before = first.got;
+    size_t before_count = first.count;
+    first.got = NULL;
+    reader_close(&first);
+
+    struct reader second = reader_open(harness->bus, group, topic);
+    reader_until(&second, rest);
+    for (int i = 0; i < 3; i++)
+        reader_poll(&second, 20);
+    CHECK(second.count == rest, "%zu records came again instead of %zu", second.count, rest);
+    for (size_t i = 0; i < before_count; i++) {
+        bool done = false;
+        for (size_t s = 0; s < count; s++)
+            done = done || (streams[s] == before[i].stream && position_compare(before[i].position, middle[s]) <= 0);
+        CHECK(got_times(&second, before[i].key, before[i].number) == (done ? 0 : 1), "%s:%d came %d times", before[i].key,
+              before[i].number, got_times(&second, before[i].key, before[i].number));
+    }
+    free(before);
+    reader_close(&second);
+}
+
+static void test_pause(struct harness *harness)
+{
+    const char *topic = name_of("pause", "topic");
+    struct reader reader = reader_open_limited(harness->bus, name_of("pause", "group"), topic, 16);
+    reader_until_streams(&reader, PARTITIONS);
+    harness->bus->kind->pause(reader.consumer, true);
+    publish(harness->bus, topic, "p", 0, 300);
+    for (int i = 0; i < 20; i++)
+        reader_poll(&reader, 10);
+    CHECK(reader.count == 0, "%zu records came while paused", reader.count);
+    harness->bus->kind->pause(reader.consumer, false);
+    reader_until(&reader, 100);
+    harness->bus->kind->pause(reader.consumer, true); /* also in the middle of what was read ahead */
+    size_t count = reader.count;
+    for (int i = 0; i < 20; i++)
+        reader_poll(&reader, 10);
+    CHECK(reader.count == count, "%zu records came while paused", reader.count - count);
+    harness->bus->kind->pause(reader.consumer, false);
+    reader_until(&reader, 300);
+    check_key(&reader, "p", 0, 300);
+    CHECK(reader.largest <= 16, "a poll brought %zu records instead of at most 16", reader.largest);
+    reader_close(&reader);
+}
+
+static void test_epochs(struct harness *harness)
+{
+    const char *topic = name_of("epochs", "topic"), *group = name_of("epochs", "group");
+    char key[24];
+    for (int k = 0; k < 40; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        publish(harness->bus, topic, key, 0, 5);
+    }
+    struct reader old = reader_open(harness->bus, group, topic);
+    reader_until(&old, 200);
+    bool had[PARTITIONS];
+    memcpy(had, old.assigned, sizeof(had));
+    struct reader new = reader_open(harness->bus, group, topic);
+    readers_until_streams(&old, PARTITIONS / 2, &new, PARTITIONS / 2);
+    /* The old owner comes late with what it had: nothing may change. */
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if (!had[p] || old.assigned[p])
+            continue;
+        CHECK(new.epochs[p] > old.epochs[p], "stream %u changed hands and kept its epoch %u", p, new.epochs[p]);
+        struct error error = {0};
+        struct position end = {INT64_MAX / 2, INT64_MAX / 2};
+        CHECK(harness->bus->kind->commit(old.consumer, 1, &p, &old.epochs[p], &end, &error) == 0, "%s", error.text);
+        CHECK(harness->bus->kind->commit(new.consumer, 1, &p, &old.epochs[p], &end, &error) == 0, "%s", error.text);
+    }
+    reader_close(&old);
+    reader_close(&new);
+    struct reader third = reader_open(harness->bus, group, topic);
+    reader_until(&third, 200);
+    for (int k = 0; k < 40; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        check_key(&third, key, 0, 5);
+    }
+    reader_close(&third);
+}
+
+static void test_share(struct harness *harness)
+{
+    const char *topic = name_of("share", "topic"), *group = name_of("share", "group");
+    struct reader a = reader_open(harness->bus, group, topic), b = reader_open(harness->bus, group, topic);
+    a.commits = b.commits = true;
+    readers_until_streams(&a, PARTITIONS / 2, &b, PARTITIONS / 2);
+    for (int p = 0; p < PARTITIONS; p++)
+        CHECK(a.assigned[p] != b.assigned[p], "stream %d has two readers or none", p);
+    char key[24];
+    for (int k = 0; k < 64; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        publish(harness->bus, topic, key, 0, 3);
+    }
+    for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; a.count + b.count < 192;) {
+        CHECK(clock_monotonic_ms() < until_ms, "only %zu of 192 came", a.count + b.count);
+        reader_poll(&a, 10);
+        reader_poll(&b, 10);
+    }
+    CHECK(a.count > 0 && b.count > 0, "one reader got everything");
+    for (int k = 0; k < 64; k++) {
+        snprintf(key, sizeof(key), "k%d", k);
+        check_key(got_times(&a, key, 0) > 0 ? &a : &b, key, 0, 3);
+    }
+    struct reader c = reader_open(harness->bus, group, topic); /* a third: 3, 3, 2 */
+    for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+         reader_streams(&a) > 3 || reader_streams(&b) > 3 || reader_streams(&c) < 2 ||
+         reader_streams(&a) + reader_streams(&b) + reader_streams(&c) != PARTITIONS;) {
+        CHECK(clock_monotonic_ms() < until_ms, "shares are %d, %d, %d", reader_streams(&a), reader_streams(&b), reader_streams(&c));
+        reader_poll(&a, 10);
+        reader_poll(&b, 10);
+        reader_poll(&c, 10);
+    }
+    reader_close(&b);
+    readers_until_streams(&a, PARTITIONS / 2, &c, PARTITIONS / 2);
+    reader_close(&a);
+    reader_until_streams(&c, PARTITIONS);
+    CHECK(c.count == 0, "what was committed came again: %zu", c.count);
+    reader_close(&c);
+}
+
+static void test_takeover(struct harness *harness)
+{
+    const char *topic = name_of("takeover", "topic"), *group = name_of("takeover", "group");
+    struct reader a = reader_open(harness->bus, group, topic);
+    a.commits = true;
+    publish(harness->bus, topic, "t", 0, 50);
+    reader_until(&a, 50);
+    a.commits = false;
+    publish(harness->bus, topic, "t", 50, 50);
+    reader_until(&a, 100);
+    uint32_t epoch = a.got[0].epoch, stream = a.got[0].stream;
+    reader_close(&a);
+    struct reader b = reader_open(harness->bus, group, topic);
+    int64_t began_ms = clock_monotonic_ms();
+    reader_until(&b, 50);
+    CHECK(clock_monotonic_ms() - began_ms < 1000, "taking over from one that left took %lld ms",
+          (long long)(clock_monotonic_ms() - began_ms));
+    check_key(&b, "t", 50, 50); /* at least what was not committed, and here not more */
+    CHECK(b.epochs[stream] > epoch, "the epoch did not rise");
+    reader_close(&b);
+}
+
+static void test_revoked(struct harness *harness)
+{
+    const char *topic = name_of("revoked", "topic"), *group = name_of("revoked", "group");
+    struct reader a = reader_open(harness->bus, group, topic);
+    a.keeps_revoked = true;
+    reader_until_streams(&a, PARTITIONS);
+    struct reader b = reader_open(harness->bus, group, topic);
+    for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; a.revocations == 0;) {
+        CHECK(clock_monotonic_ms() < until_ms, "nothing was revoked");
+        reader_poll(&a, 10);
+        reader_poll(&b, 10);
+    }
+    for (int i = 0; i < 60; i++) { /* as long as the first has not let go, nobody else may have it */
+        reader_poll(&a, 5);
+        reader_poll(&b, 5);
+    }
+    CHECK(reader_streams(&b) == 0, "%d streams changed hands before their reader let go", reader_streams(&b));
+    struct error error = {0};
+    CHECK(harness->bus->kind->revoked(a.consumer, &error) == 0, "%s", error.text);
+    a.keeps_revoked = false;
+    readers_until_streams(&a, PARTITIONS / 2, &b, PARTITIONS / 2);
+    reader_close(&a);
+    reader_close(&b);
+}
+
+struct scanned {
+    int count, stop_after;
+    int last;
+    pthread_t thread;
+    struct harness *harness;
+    const char *topic;
+    volatile int stop;
+};
+
+static bool scan_each(const struct record *record, int32_t partition, struct position position, void *context)
+{
+    struct scanned *scanned = context;
+    (void)position;
+    CHECK(partition >= 0 && partition < PARTITIONS, "partition %d", partition);
+    const char *colon = memchr(record->value.at, ':', record->value.length);
+    scanned->last = atoi(colon + 1);
+    __atomic_add_fetch(&scanned->count, 1, __ATOMIC_SEQ_CST);
+    return scanned->count != scanned->stop_after;
+}
+
+static void *scan_follow(void *context)
+{
+    struct scanned *scanned = context;
+    struct error error = {0};
+    struct bus *bus = scanned->harness->bus;
+    CHECK(bus->kind->scan(bus, &scanned->topic, 1, SPAN(""), true, &scanned->stop, scan_each, scanned, &error) == 0, "%s",
+          error.text);
+    return NULL;
+}
+
+static void test_scan(struct harness *harness)
+{
+    const char *topic = name_of("scan", "topic");
+    struct bus *bus = harness->bus;
+    char key[24];
+    for (int k = 0; k < 30; k++) {
+        snprintf(key, sizeof(key), "s%d", k);
+        publish(bus, topic, key, k * 10, 10);
+    }
+    struct error error = {0};
+    struct scanned all = {.stop_after = -1}, some = {.stop_after = -1}, five = {.stop_after = 5}, follow = {.stop_after = -1};
+    CHECK(bus->kind->scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &all, &error) == 0, "%s", error.text);
+    CHECK(all.count == 300, "%d instead of 300", all.count);
+    CHECK(all.last == 299, "the last published is not the last read, but %d", all.last);
+    CHECK(bus->kind->scan(bus, &topic, 1, SPAN("s7:7"), false, NULL, scan_each, &some, &error) == 0, "%s", error.text);
+    CHECK(some.count == 10, "%d hold s7:7 instead of 10", some.count);
+    CHECK(bus->kind->scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &five, &error) == 0, "%s", error.text);
+    CHECK(five.count == 5, "%d came after it said stop", five.count);
+
+    follow.harness = harness;
+    follow.topic = topic;
+    pthread_create(&follow.thread, NULL, scan_follow, &follow);
+    publish(bus, topic, "late", 1000, 5);
+    for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; __atomic_load_n(&follow.count, __ATOMIC_SEQ_CST) < 305;) {
+        CHECK(clock_monotonic_ms() < until_ms, "only %d of 305 came", follow.count);
+        usleep(2000);
+    }
+    follow.stop = 1;
+    pthread_join(follow.thread, NULL);
+    CHECK(follow.count == 305, "%d instead of 305", follow.count);
+}
+
+static void *wake_later(void *context)
+{
+    struct reader *reader = context;
+    usleep(100000);
+    reader->bus->kind->wake(reader->consumer);
+    return NULL;
+}
+
+static void test_wake(struct harness *harness)
+{
+    const char *topic = name_of("wake", "topic");
+    struct reader reader = reader_open(harness->bus, name_of("wake", "group"), topic);
+    reader_until_streams(&reader, PARTITIONS);
+    while (reader_poll(&reader, 0) != 0)
+        ;
+    pthread_t thread;
+    pthread_create(&thread, NULL, wake_later, &reader);
+    int64_t began_ms = clock_monotonic_ms();
+    CHECK(reader_poll(&reader, 10000) == 0, "something came");
+    CHECK(clock_monotonic_ms() - began_ms < 3000, "wake() did not end the poll");
+    pthread_join(thread, NULL);
+
+    struct publisher publisher = {.bus = harness->bus, .topic = topic, .key = "w", .count = 5};
+    int64_t worst_ms = 0;
+    for (int i = 0; i < 10; i++) { /* the delay until a waiting reader has what is published */
+        size_t count = reader.count;
+        began_ms = clock_monotonic_ms();
+        pthread_create(&publisher.thread, NULL, publisher_run, &publisher);
+        reader_until(&reader, count + 5);
+        int64_t took_ms = clock_monotonic_ms() - began_ms;
+        worst_ms = took_ms > worst_ms ? took_ms : worst_ms;
+        pthread_join(publisher.thread, NULL);
+    }
+    CHECK(worst_ms < 400, "a waiting reader got its records after %lld ms", (long long)worst_ms);
+    reader_close(&reader);
+}
+
+static void test_refused(struct harness *harness)
+{
+    const char *topic = name_of("refused", "topic");
+    char *key = calloc(1, 70000);
+    memset(key, 'k', 69999);
+    struct record records[] = {{.topic = span_of(topic), .key = SPAN("a"), .value = SPAN("a:0")},
+                               {.topic = span_of(topic), .key = span_of(key), .value = SPAN("b:0")}};
+    struct error error = {0};
+    size_t failed = 99;
+    int result = harness->bus->kind->publish(harness->bus, records, 2, clock_monotonic_ms() + 1000, &failed, &error);
+    CHECK(result == -EMSGSIZE && failed == 1, "gave %d, record %zu", result, failed);
+    CHECK(strstr(error.text, topic) != NULL, "the sentence names no topic: %s", error.text);
+    free(key);
+}
+
+/* Readers come and go while records are published: duplicates are allowed, losses are not. */
+static void test_storm(struct harness *harness)
+{
+    const char *topic = name_of("storm", "topic"), *group = name_of("storm", "group");
+    enum { WRITERS = 3, EACH = 400 };
+    struct publisher publishers[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        publishers[i] = (struct publisher){.bus = harness->bus, .topic = topic, .count = EACH};
+        snprintf(publishers[i].key, sizeof(publishers[i].key), "writer%d", i);
+        pthread_create(&publishers[i].thread, NULL, publisher_run, &publishers[i]);
+    }
+    bool seen[WRITERS][EACH] = {{false}};
+    int missing = WRITERS * EACH;
+    struct reader readers[3] = {{0}};
+    unsigned random = 7;
+    for (int64_t until_ms = clock_monotonic_ms() + 2 * WAIT_MS; missing > 0;) {
+        CHECK(clock_monotonic_ms() < until_ms, "%d records never came", missing);
+        int i = (int)(rand_r(&random) % 3);
+        if (readers[i].consumer == NULL) {
+            readers[i] = reader_open_limited(harness->bus, group, topic, 1 + rand_r(&random) % 50);
+            readers[i].commits = true;
+        }
+        for (int polls = (int)(rand_r(&random) % 12); polls > 0; polls--) {
+            size_t before = readers[i].count;
+            reader_poll(&readers[i], 5);
+            for (size_t g = before; g < readers[i].count; g++) {
+                int writer = readers[i].got[g].key[6] - '0';
+                missing -= !seen[writer][readers[i].got[g].number];
+                seen[writer][readers[i].got[g].number] = true;
+            }
+        }
+        if (rand_r(&random) % 8 == 0)
+            reader_close(&readers[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        if (readers[i].consumer != NULL)
+            reader_close(&readers[i]);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(publishers[i].thread, NULL);
+}
+
+static const struct test tests[] = {
+    {"order", test_order},     {"parallel", test_parallel}, {"groups", test_groups},     {"topics", test_topics},
+    {"bytes", test_bytes},     {"replay", test_replay},     {"pause", test_pause},       {"epochs", test_epochs},
+    {"share", test_share},     {"takeover", test_takeover}, {"revoked", test_revoked},   {"scan", test_scan},
+    {"wake", test_wake},       {"refused", test_refused},   {"storm", test_storm},
+};
+
+int main(int argc, char **argv)
+{
+    bool postgres = argc > 2 && strcmp(argv[1], "postgres") == 0;
+    if (!postgres && !(argc > 1 && strcmp(argv[1], "memory") == 0)) {
+        fprintf(stderr, "usage: bus_conformance memory [TEST] | postgres URL [TEST]\n");
+        return 2;
+    }
+    struct harness harness = {.kind = argv[1], .url = postgres ? argv[2] : NULL, .self = argv[0]};
+    return run_tests(&harness, tests, sizeof(tests) / sizeof(tests[0]), argv[postgres ? 3 : 2]);
+}

@@ -1,0 +1,336 @@
+/*
+ * bus_harness.h - what the bus suites share: opening a bus, publishing, and readers that remember what they got.
+ *
+ * A failed CHECK ends the program with the place and the reason. Nothing sleeps for a fixed time: everything is polled for, with
+ * a bound. Every test uses topics and groups of its own, so that tests can share a log.
+ */
+#ifndef TESTS_BUS_HARNESS_H
+#define TESTS_BUS_HARNESS_H
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "bus/bus.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CHECK(condition, ...)                                                                                          \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                            \
+            fprintf(stderr, __VA_ARGS__);                                                                              \
+            fputc('\n', stderr);                                                                                       \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+enum { PARTITIONS = 8, WAIT_MS = 20000 };
+
+struct harness {
+    const char *kind, *url, *self;
+    struct metrics *metrics;
+    struct store *store; /* postgres */
+    struct bus *bus;
+};
+
+static inline struct bus *harness_bus(struct harness *harness, int64_t retention_ms)
+{
+    struct bus_options options = {.name = "suite", .partitions = PARTITIONS, .retention_ms = retention_ms,
+                                  .store = harness->store, .metrics = harness->metrics};
+    struct error error = {0};
+    struct bus *bus = NULL;
+    int result = strcmp(harness->kind, "memory") == 0 ? bus_memory_open(&options, &bus, &error)
+                                                      : bus_postgres_open(&options, &bus, &error);
+    CHECK(result == 0, "%s (%s)", error.text, error.hint);
+    return bus;
+}
+
+static inline void harness_open(struct harness *harness)
+{
+    harness->metrics = metrics_create();
+    if (strcmp(harness->kind, "postgres") == 0) {
+        struct store_options options = {.url = harness->url, .application = "bus-suite", .connect_timeout_ms = 5000,
+                                        .statement_timeout_ms = 20000, .allow_unsafe = true, .metrics = harness->metrics};
+        struct error error = {0};
+        CHECK(store_open(&options, &harness->store, &error) == 0, "%s", error.text);
+    }
+    harness->bus = harness_bus(harness, 3600 * 1000);
+}
+
+static inline void harness_close(struct harness *harness)
+{
+    harness->bus->kind->close(harness->bus);
+    store_close(harness->store);
+    metrics_destroy(harness->metrics);
+}
+
+/* A name no other test or run uses. */
+static inline const char *name_of(const char *test, const char *what)
+{
+    static _Thread_local char names[8][96];
+    static _Thread_local unsigned next;
+    char *name = names[next++ % 8];
+    snprintf(name, sizeof(names[0]), "%s.%s.%d", test, what, (int)getpid());
+    return name;
+}
+
+/* ------------------------------------------------------------------------------------------------------- publishing */
+
+/* `count` records of a key with the values KEY:FROM, KEY:FROM+1, … */
+static inline int publish_try(struct bus *bus, const char *topic, const char *key, int from, int count, struct error *error)
+{
+    struct record *records = calloc((size_t)count, sizeof(*records));
+    char (*values)[64] = calloc((size_t)count, sizeof(*values));
+    for (int i = 0; i < count; i++) {
+        snprintf(values[i], sizeof(values[i]), "%s:%d", key, from + i);
+        records[i] = (struct record){.topic = span_of(topic), .key = span_of(key), .value = span_of(values[i])};
+    }
+    size_t failed = 0;
+    int result = bus->kind->publish(bus, records, (size_t)count, clock_monotonic_ms() + 5000, &failed, error);
+    free(records);
+    free(values);
+    return result;
+}
+
+static inline void publish(struct bus *bus, const char *topic, const char *key, int from, int count)
+{
+    struct error error = {0};
+    CHECK(publish_try(bus, topic, key, from, count, &error) == 0, "%s", error.text);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- reading */
+
+struct got {
+    char key[32];
+    int number;
+    uint32_t stream, epoch;
+    struct position position;
+};
+
+struct reader {
+    struct bus *bus;
+    struct bus_consumer *consumer;
+    struct got *got;
+    size_t count, size;
+    size_t largest; /* records of one poll */
+    bool assigned[PARTITIONS];
+    uint32_t epochs[PARTITIONS];
+    struct position last[PARTITIONS]; /* delivered; high UINT64_MAX: nothing yet */
+    bool commits;        /* after each delivery, and before revoked() */
+    bool keeps_revoked;  /* does not call revoked() */
+    int assignments, revocations, losses, faults;
+};
+
+static inline struct reader reader_open_limited(struct bus *bus, const char *group, const char *topic, uint32_t poll_records)
+{
+    struct reader reader = {.bus = bus};
+    const char *topics[] = {topic};
+    struct bus_subscription subscription = {.group = group, .topics = topics, .topic_count = 1, .poll_records = poll_records,
+                                            .poll_bytes = 1024 * 1024};
+    struct error error = {0};
+    CHECK(bus->kind->subscribe(bus, &subscription, &reader.consumer, &error) == 0, "%s", error.text);
+    for (int p = 0; p < PARTITIONS; p++)
+        reader.last[p].high = UINT64_MAX;
+    return reader;
+}
+
+static inline struct reader reader_open(struct bus *bus, const char *group, const char *topic)
+{
+    return reader_open_limited(bus, group, topic, 500);
+}
+
+static inline void reader_close(struct reader *reader)
+{
+    reader->bus->kind->unsubscribe(reader->consumer);
+    free(reader->got);
+    *reader = (struct reader){0};
+}
+
+static inline void reader_take(struct reader *reader, const struct bus_record *record)
+{
+    if (reader->count == reader->size) {
+        reader->size = reader->size == 0 ? 1024 : reader->size * 2;
+        reader->got = reallocarray(reader->got, reader->size, sizeof(*reader->got));
+    }
+    struct got *got = &reader->got[reader->count++];
+    *got = (struct got){.stream = record->stream, .epoch = record->epoch, .position = record->position};
+    const struct span value = record->record.value;
+    const char *colon = memchr(value.at, ':', value.length);
+    if (colon != NULL && (size_t)(colon - value.at) < sizeof(got->key)) {
+        char number[16] = "";
+        memcpy(got->key, value.at, (size_t)(colon - value.at));
+        size_t digits = value.length - (size_t)(colon + 1 - value.at);
+        memcpy(number, colon + 1, digits < sizeof(number) - 1 ? digits : sizeof(number) - 1);
+        got->number = atoi(number);
+    }
+    CHECK(reader->assigned[record->stream], "a record came for stream %u, which is not assigned", record->stream);
+    CHECK(record->epoch == reader->epochs[record->stream], "a record of stream %u has epoch %u instead of %u", record->stream,
+          record->epoch, reader->epochs[record->stream]);
+    CHECK(reader->last[record->stream].high == UINT64_MAX ||
+              position_compare(record->position, reader->last[record->stream]) > 0,
+          "positions of stream %u do not rise", record->stream);
+    reader->last[record->stream] = record->position;
+    bus_chunk_release(record->chunk, 1);
+}
+
+/* Commits all that was delivered. */
+static inline int reader_commit(struct reader *reader)
+{
+    uint32_t streams[PARTITIONS], epochs[PARTITIONS];
+    struct position positions[PARTITIONS];
+    size_t count = 0;
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if (!reader->assigned[p] || reader->last[p].high == UINT64_MAX)
+            continue;
+        streams[count] = p;
+        epochs[count] = reader->epochs[p];
+        positions[count++] = reader->last[p];
+    }
+    struct error error = {0};
+    return reader->bus->kind->commit(reader->consumer, count, streams, epochs, positions, &error);
+}
+
+/* One poll. Returns the kind of what came, 0 for nothing. */
+static inline int reader_poll(struct reader *reader, int timeout_ms)
+{
+    struct bus_event event;
+    struct error error = {0};
+    int result = reader->bus->kind->poll(reader->consumer, timeout_ms, &event, &error);
+    if (result == -EAGAIN)
+        return 0;
+    CHECK(result == 0, "poll gave %d: %s", result, error.text);
+    switch (event.kind) {
+    case BUS_RECORDS:
+        reader->largest = event.record_count > reader->largest ? event.record_count : reader->largest;
+        for (size_t i = 0; i < event.record_count; i++)
+            reader_take(reader, &event.records[i]);
+        if (reader->commits)
+            (void)reader_commit(reader);
+        break;
+    case BUS_ASSIGNED:
+        reader->assignments++;
+        for (size_t i = 0; i < event.stream_count; i++) {
+            CHECK(!reader->assigned[event.streams[i]], "stream %u was assigned twice", event.streams[i]);
+            CHECK(event.epochs[i] > 0, "an epoch is 0");
+            reader->assigned[event.streams[i]] = true;
+            reader->epochs[event.streams[i]] = event.epochs[i];
+            reader->last[event.streams[i]].high = UINT64_MAX;
+        }
+        break;
+    case BUS_REVOKED:
+    case BUS_LOST:
+        if (event.kind == BUS_REVOKED && reader->commits)
+            (void)reader_commit(reader);
+        for (size_t i = 0; i < event.stream_count; i++) {
+            CHECK(reader->assigned[event.streams[i]], "stream %u was taken and never assigned", event.streams[i]);
+            reader->assigned[event.streams[i]] = false;
+        }
+        if (event.kind == BUS_LOST)
+            reader->losses++;
+        else
+            reader->revocations++;
+        if (event.kind == BUS_REVOKED && !reader->keeps_revoked)
+            CHECK(reader->bus->kind->revoked(reader->consumer, &error) == 0, "%s", error.text);
+        break;
+    case BUS_FAULT:
+        reader->faults++;
+        break;
+    }
+    return (int)event.kind;
+}
+
+static inline int reader_streams(const struct reader *reader)
+{
+    int count = 0;
+    for (int p = 0; p < PARTITIONS; p++)
+        count += reader->assigned[p];
+    return count;
+}
+
+static inline void reader_until_streams(struct reader *reader, int streams)
+{
+    int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+    while (reader_streams(reader) != streams) {
+        CHECK(clock_monotonic_ms() < until_ms, "has %d streams instead of %d", reader_streams(reader), streams);
+        reader_poll(reader, 20);
+    }
+}
+
+static inline void reader_until(struct reader *reader, size_t count)
+{
+    int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+    while (reader->count < count) {
+        CHECK(clock_monotonic_ms() < until_ms, "got %zu records instead of %zu", reader->count, count);
+        reader_poll(reader, 50);
+    }
+}
+
+/* Polls two readers until their streams are as wanted. */
+static inline void readers_until_streams(struct reader *a, int a_streams, struct reader *b, int b_streams)
+{
+    int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+    while (reader_streams(a) != a_streams || reader_streams(b) != b_streams) {
+        CHECK(clock_monotonic_ms() < until_ms, "have %d and %d streams", reader_streams(a), reader_streams(b));
+        reader_poll(a, 10);
+        reader_poll(b, 10);
+    }
+}
+
+/* How often KEY:NUMBER was received. */
+static inline int got_times(const struct reader *reader, const char *key, int number)
+{
+    int times = 0;
+    for (size_t i = 0; i < reader->count; i++)
+        times += reader->got[i].number == number && strcmp(reader->got[i].key, key) == 0;
+    return times;
+}
+
+/* KEY:FROM … KEY:FROM+COUNT-1 came, each once, in order, in one stream. */
+static inline void check_key(const struct reader *reader, const char *key, int from, int count)
+{
+    int next = from;
+    uint32_t stream = UINT32_MAX;
+    for (size_t i = 0; i < reader->count; i++) {
+        const struct got *got = &reader->got[i];
+        if (strcmp(got->key, key) != 0)
+            continue;
+        CHECK(got->number == next, "key %s: %d came instead of %d", key, got->number, next);
+        CHECK(stream == UINT32_MAX || got->stream == stream, "key %s is in two streams", key);
+        stream = got->stream;
+        next++;
+    }
+    CHECK(next == from + count, "key %s: %d came last, %d was published last", key, next - 1, from + count - 1);
+}
+
+/* --------------------------------------------------------------------------------------------------------- programs */
+
+struct test {
+    const char *name;
+    void (*run)(struct harness *harness);
+};
+
+static inline int run_tests(struct harness *harness, const struct test *tests, size_t count, const char *filter)
+{
+    size_t ran = 0;
+    struct error error = {0};
+    CHECK(failpoints_arm(getenv("SLUICE_FAILPOINTS"), 1, &error) == 0, "%s", error.text);
+    for (size_t i = 0; i < count; i++) {
+        if (filter != NULL && strcmp(filter, tests[i].name) != 0)
+            continue;
+        int64_t began_ms = clock_monotonic_ms();
+        harness_open(harness);
+        tests[i].run(harness);
+        harness_close(harness);
+        printf("ok %s %s (%lld ms)\n", harness->kind, tests[i].name, (long long)(clock_monotonic_ms() - began_ms));
+        fflush(stdout);
+        ran++;
+    }
+    CHECK(ran > 0, "no test is called \"%s\"", filter);
+    return 0;
+}
+
+#endif
