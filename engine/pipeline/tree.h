@@ -9,6 +9,7 @@
 #define SLUICE_PIPELINE_TREE_H
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 
 struct place {

@@ -14,21 +14,13 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "event/record_batch.h"
 #include "run/intake.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    BATCH_TROUBLE_SOLO = 3,       /* transient refusals of a whole batch before its events run alone */
-    BATCH_STALLS_MAX = 3,         /* deadlines that an event alone may run into */
-    BATCH_EARLY_MS = 2,           /* an event this close to its time is handled now */
-    BATCH_PUBLISH_MS = 30000,
-    BATCH_UNDO_AGAIN_MS = 30000,  /* pause of an undo under retry_forever */
-};
+enum { BATCH_EARLY_MS = 2 /* an event this close to its time is handled now */ };
 
 /* ------------------------------------------------------------------------------------------------------- verdicts */
 
@@ -152,102 +144,6 @@ static void prepare(struct batch *batch, struct work *work)
         work->verdict = VERDICT_PASSED; /* only a chain watches it */
 }
 
-/* ---------------------------------------------------------------------------------------------------------- claim */
-
-static bool wants_claim(const struct batch *batch, const struct work *work)
-{
-    const struct item *item = work->item;
-    if (batch->connection == NULL || work->claimed || (item->source != ITEM_BUS && item->source != ITEM_PARKED))
-        return false;
-    if (work->verdict == VERDICT_DEAD)
-        return true;
-    if (work->verdict == VERDICT_PASSED)
-        return item->topic != NULL && item->topic->watch_count > 0;
-    return work->verdict == VERDICT_NONE && batch->engine->uses[item->use->index].records;
-}
-
-static int16_t work_number(const struct batch *batch, const struct work *work)
-{
-    return work->item->use == NULL ? batch->engine->chain_handler : batch->engine->uses[work->item->use->index].number;
-}
-
-struct claim_order {
-    struct claim claim;
-    struct work *work;
-};
-
-static int claim_compare(const void *left, const void *right)
-{
-    const struct claim *a = &((const struct claim_order *)left)->claim, *b = &((const struct claim_order *)right)->claim;
-    return a->handler != b->handler ? (a->handler < b->handler ? -1 : 1) : memcmp(a->id.bytes, b->id.bytes, sizeof a->id.bytes);
-}
-
-/* An id that was used for another payload: the newcomer is dead under an id of its own, so that it too is recorded once. */
-static struct event_id conflict_id(struct batch *batch, const struct work *work)
-{
-    return event_id_of(span_of(arena_format(batch->arena, "conflict:%.*s:%llx", (int)work->event.id_text.length,
-                                            work->event.id_text.at, (unsigned long long)work->event.payload_hash)));
-}
-
-static void claim_answers(struct batch *batch, struct claim_order *orders, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct work *work = orders[i].work;
-        const struct claim *claim = &batch->claims[i];
-        if (!claim->hit) {
-            work->claimed = true;
-            work->claim = i;
-        } else if (claim->conflict && work->item->condemned != DEAD_ID_CONFLICT) {
-            work_condemn(batch, work, DEAD_ID_CONFLICT, "event id '%.*s' came before with another payload", (int)work->event.id_text.length,
-                         work->event.id_text.at);
-        } else {
-            work->verdict = VERDICT_DUPLICATE;
-            if (work->item->use != NULL)
-                series_add(batch->engine->uses[work->item->use->index].duplicates, 1);
-        }
-    }
-}
-
-static void claim(struct batch *batch)
-{
-    size_t wanted = 0, count = 0;
-    for (size_t i = 0; i < batch->count; i++)
-        wanted += wants_claim(batch, &batch->works[i]);
-    if (wanted == 0)
-        return;
-    struct claim_order *orders = arena_array(batch->arena, struct claim_order, wanted);
-    for (size_t i = 0; i < batch->count; i++) {
-        struct work *work = &batch->works[i];
-        if (!wants_claim(batch, work))
-            continue;
-        struct event_id id = work->item->condemned == DEAD_ID_CONFLICT ? conflict_id(batch, work) : work->event.id;
-        orders[count++] = (struct claim_order){
-            .claim = {.handler = work_number(batch, work), .id = id, .hash = (int64_t)work->event.payload_hash}, .work = work};
-    }
-    qsort(orders, count, sizeof *orders, claim_compare);
-    /* A twin in the same batch waits for the first one's end. */
-    size_t kept = 0;
-    batch->claims = arena_array(batch->arena, struct claim, count);
-    for (size_t i = 0; i < count; i++) {
-        if (kept > 0 && claim_compare(&orders[kept - 1], &orders[i]) == 0) {
-            orders[i].work->verdict = VERDICT_BACK;
-            continue;
-        }
-        orders[kept] = orders[i];
-        batch->claims[kept++] = orders[i].claim;
-    }
-    batch->claim_count = kept;
-    if (!batch->transaction) {
-        batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
-        batch->transaction = true;
-    }
-    int64_t member = batch->worker->group == NULL ? 0 : atomic_load(&batch->worker->group->member);
-    if (batch->result == STORE_OK)
-        batch->result = ledger_claim(batch->connection, member, batch->claims, kept, &batch->error);
-    if (batch->result == STORE_OK)
-        claim_answers(batch, orders, kept);
-}
-
 /* --------------------------------------------------------------------------------------------------------- handle */
 
 /* A predecessor of the same key that did not end keeps everything behind it. */
@@ -307,322 +203,6 @@ static void handle(struct batch *batch)
     }
 }
 
-/* --------------------------------------------------------------------------------------------------------- record */
-
-static void record_claims(struct batch *batch)
-{
-    struct claim *back = arena_array(batch->arena, struct claim, batch->claim_count + 1);
-    struct attempt *failed = arena_array(batch->arena, struct attempt, batch->count);
-    struct attempt *over = arena_array(batch->arena, struct attempt, batch->count);
-    size_t back_count = 0, failed_count = 0, over_count = 0;
-    bool changed = false;
-
-    for (size_t i = 0; i < batch->count; i++) {
-        struct work *work = &batch->works[i];
-        if (!work->claimed)
-            continue;
-        struct claim *mine = &batch->claims[work->claim];
-        struct attempt attempt = {.handler = mine->handler, .id = mine->id, .attempts = (int32_t)work->item->tries + 1,
-                                  .reason = span_of(work->why == NULL ? "" : work->why)};
-        switch (work->verdict) {
-        case VERDICT_RETRY:
-            failed[failed_count++] = attempt;
-            back[back_count++] = *mine;
-            break;
-        case VERDICT_LATER: case VERDICT_BACK: case VERDICT_STUCK: case VERDICT_PARK: case VERDICT_ALONE:
-            back[back_count++] = *mine;
-            break;
-        default:
-            mine->outcome = work->verdict == VERDICT_DEAD ? OUTCOME_DEAD : work->verdict == VERDICT_OUTCOME ? (int16_t)work->outcome : 0;
-            changed = changed || mine->outcome != 0;
-            if (work->item->tries > 0)
-                over[over_count++] = attempt;
-        }
-    }
-    if (batch->result == STORE_OK && changed)
-        batch->result = ledger_outcomes(batch->connection, batch->claims, batch->claim_count, &batch->error);
-    if (batch->result == STORE_OK && back_count > 0)
-        batch->result = ledger_unclaim(batch->connection, back, back_count, &batch->error);
-    if (batch->result == STORE_OK && failed_count > 0)
-        batch->result = ledger_attempts_save(batch->connection, failed, failed_count, &batch->error);
-    if (batch->result == STORE_OK && over_count > 0)
-        batch->result = ledger_attempts_clear(batch->connection, over, over_count, &batch->error);
-}
-
-/* Events that wait in the database, and those that waited there and have ended. */
-static void record_parked(struct batch *batch)
-{
-    if (batch->worker->group == NULL)
-        return;
-    struct parked *parked = arena_array(batch->arena, struct parked, batch->count);
-    struct event_id *ended = arena_array(batch->arena, struct event_id, batch->count);
-    int16_t group = batch->engine->group_numbers[batch->worker->group->group->index];
-    size_t parked_count = 0, ended_count = 0;
-
-    for (size_t i = 0; i < batch->count; i++) {
-        struct work *work = &batch->works[i];
-        if (work->verdict == VERDICT_PARK || work->verdict == VERDICT_STUCK) {
-            struct buffer one;
-            buffer_init(&one, 4 * EVENT_VALUE_MAX);
-            record_batch_begin(&one);
-            record_batch_append(&one, 0, &work->item->record);
-            parked[parked_count++] = (struct parked){
-                .group = group, .state = work->verdict == VERDICT_STUCK ? PARKED_STUCK : PARKED_WAITING, .id = work->event.id,
-                .due_ms = work->verdict == VERDICT_STUCK ? batch->wall_ms : work->due_ms,
-                .record = arena_span(batch->arena, buffer_view(&one)), .reason = span_of(work->why == NULL ? "" : work->why)};
-            buffer_free(&one);
-        } else if (work->item->source == ITEM_PARKED && work->verdict != VERDICT_RETRY && work->verdict != VERDICT_LATER &&
-                   work->verdict != VERDICT_BACK && work->verdict != VERDICT_ALONE) {
-            ended[ended_count++] = work->event.id;
-        }
-    }
-    if (parked_count + ended_count > 0 && !batch->transaction) {
-        batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
-        batch->transaction = batch->result == STORE_OK;
-    }
-    if (batch->result == STORE_OK && ended_count > 0)
-        batch->result = ledger_unpark(batch->connection, group, ended, ended_count, &batch->error);
-    if (batch->result == STORE_OK && parked_count > 0)
-        batch->result = ledger_park(batch->connection, parked, parked_count, &batch->error);
-}
-
-/* What ends for good decides: an undo that failed may have to wait for an operator instead. */
-static void record_dead(struct batch *batch)
-{
-    for (size_t i = 0; i < batch->count && batch->result == STORE_OK; i++) {
-        struct work *work = &batch->works[i];
-        if (work->verdict != VERDICT_DEAD)
-            continue;
-        work->verdict = chain_undo_failed(batch, work);
-        if (work->verdict == VERDICT_LATER)
-            work->due_ms = batch->now_ms + BATCH_UNDO_AGAIN_MS;
-    }
-}
-
-static void record_outputs(struct batch *batch, struct record **ret_records, int64_t *ret_outbox)
-{
-    *ret_records = NULL;
-    *ret_outbox = 0;
-    for (size_t i = 0; i < batch->count && !batch->condemned; i++) {
-        struct work *work = &batch->works[i];
-        if (work->verdict == VERDICT_OUTCOME || work->verdict == VERDICT_PASSED)
-            outputs_of_work(batch, work);
-        else if (work->verdict == VERDICT_DEAD)
-            outputs_dead_letter(batch, work);
-    }
-    if (batch->condemned || batch->output_count == 0)
-        return;
-    *ret_records = outputs_finish(batch);
-    if (!batch->transaction)
-        return;
-    struct bus *bus = batch->engine->bus;
-    if (bus->kind->transactional) {
-        batch->result = (enum store_result)bus->kind->append(bus, batch->connection, *ret_records, batch->output_count, &batch->error);
-        return;
-    }
-    struct buffer *packed = &batch->worker->packed;
-    buffer_clear(packed);
-    record_batch_begin(packed);
-    for (size_t i = 0; i < batch->output_count; i++)
-        record_batch_append(packed, 0, &(*ret_records)[i]);
-    if (packed->failed)
-        batch->result = STORE_DOWN;
-    else
-        batch->result = ledger_outbox_add(batch->connection, buffer_view(packed), ret_outbox, &batch->error);
-}
-
-static void commit(struct batch *batch)
-{
-    struct worker *worker = batch->worker;
-    if (!batch->transaction)
-        return;
-    if (worker->outbox_id_count > 0)
-        batch->result = ledger_outbox_done(batch->connection, worker->outbox_ids, worker->outbox_id_count, &batch->error);
-    if (FAILPOINT("lane.commit.before") == FAILPOINT_ERROR)
-        batch->result = STORE_DOWN;
-    if (batch->result == STORE_OK)
-        batch->result = connection_commit(batch->connection, &batch->error);
-    if (batch->result == STORE_OK) {
-        batch->transaction = false;
-        worker->outbox_id_count = 0;
-    }
-    (void)FAILPOINT("lane.commit.after");
-}
-
-/* ----------------------------------------------------------------------------------------------------------- emit */
-
-static void outbox_remember(struct worker *worker, int64_t id)
-{
-    if (worker->outbox_id_count == worker->outbox_id_size) {
-        size_t size = worker->outbox_id_size == 0 ? 16 : worker->outbox_id_size * 2;
-        int64_t *grown = realloc(worker->outbox_ids, size * sizeof *grown);
-        if (grown == NULL)
-            return; /* the sweeper publishes it again; readers drop what they had */
-        worker->outbox_ids = grown;
-        worker->outbox_id_size = size;
-    }
-    worker->outbox_ids[worker->outbox_id_count++] = id;
-}
-
-/* 0, or negative when the outputs are not (all) out. */
-static int emit(struct batch *batch, const struct record *records, int64_t outbox)
-{
-    struct bus *bus = batch->engine->bus;
-    if (batch->output_count == 0)
-        return 0;
-    for (size_t i = 0; i < batch->output_count; i++)
-        series_add(batch->engine->topic_runs[batch->outputs[i].topic->index].emitted, 1);
-    if (bus->kind->transactional && batch->connection != NULL) {
-        bus->kind->published(bus);
-        return 0;
-    }
-    size_t failed = 0;
-    struct error error = {0};
-    (void)FAILPOINT("lane.emit.before");
-    int code = bus->kind->publish(bus, records, batch->output_count, clock_monotonic_ms() + BATCH_PUBLISH_MS, &failed, &error);
-    (void)FAILPOINT("lane.emit.after");
-    if (code == 0 && outbox != 0)
-        outbox_remember(batch->worker, outbox);
-    if (code != 0)
-        log_rarely(5000, LOG_WARN, "lane", "outputs are not published now: %s; %s", error.text,
-                   outbox != 0 ? "the sweeper will" : "their events run again");
-    return code;
-}
-
-/* --------------------------------------------------------------------------------------------------------- finish */
-
-static void count_end(struct batch *batch, const struct work *work)
-{
-    if (work->item->use == NULL)
-        return;
-    struct use_run *run = &batch->engine->uses[work->item->use->index];
-    if (work->verdict == VERDICT_OUTCOME)
-        series_add(run->by_outcome[work->outcome], 1);
-    else if (work->verdict == VERDICT_DEAD)
-        series_add(run->dead, 1);
-    if (work->verdict == VERDICT_DEAD && work->item->topic != NULL)
-        series_add(batch->engine->topic_runs[work->item->topic->index].dead, 1);
-}
-
-static void finish(struct batch *batch)
-{
-    struct worker *worker = batch->worker;
-    struct item **ended = arena_array(batch->arena, struct item *, batch->count);
-    struct lane_entry **back = arena_array(batch->arena, struct lane_entry *, batch->count);
-    struct lane_entry **alone = arena_array(batch->arena, struct lane_entry *, batch->count);
-    size_t ended_count = 0, back_count = 0, alone_count = 0;
-    int64_t parked_due = INT64_MAX;
-
-    for (size_t i = 0; i < batch->count; i++) {
-        struct work *work = &batch->works[i];
-        struct item *item = work->item;
-        switch (work->verdict) {
-        case VERDICT_RETRY:
-            item->tries++;
-            lane_retry(worker->lane, &item->entry, work->due_ms);
-            break;
-        case VERDICT_LATER:
-            lane_retry(worker->lane, &item->entry, work->due_ms);
-            break;
-        case VERDICT_BACK:
-            back[back_count++] = &item->entry;
-            break;
-        case VERDICT_ALONE:
-            alone[alone_count++] = &item->entry;
-            break;
-        case VERDICT_PARK:
-            if (work->due_ms < parked_due)
-                parked_due = work->due_ms;
-            /* fall through */
-        default:
-            if (item->source == ITEM_REQUEST && !intake_answer(batch, work, &work->due_ms)) {
-                lane_retry(worker->lane, &item->entry, work->due_ms);
-                break;
-            }
-            count_end(batch, work);
-            if (suspects_any(batch->engine->parts.suspects))
-                suspects_acquit(batch->engine->parts.suspects, work->event.id);
-            lane_done(worker->lane, &item->entry);
-            ended[ended_count++] = item;
-        }
-    }
-    if (back_count > 0)
-        lane_back(worker->lane, back, back_count);
-    if (alone_count > 0)
-        lane_solo(worker->lane, alone, alone_count);
-    if (ended_count > 0)
-        items_finish(worker, ended, ended_count, true);
-    if (parked_due != INT64_MAX)
-        keeper_due(batch->engine, parked_due);
-}
-
-/* Requests do not wait for a database for ever: those past http.timeout are told so. The others go back. */
-static size_t give_up_late(struct batch *batch, struct lane_entry **entries)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct item *item = batch->works[i].item;
-        if (item->source == ITEM_REQUEST && intake_late(batch, item)) {
-            lane_done(batch->worker->lane, &item->entry);
-            items_finish(batch->worker, &item, 1, false);
-        } else if (item->source == ITEM_TICK) {
-            lane_done(batch->worker->lane, &item->entry); /* the next tick comes by itself */
-            items_finish(batch->worker, &item, 1, false);
-        } else {
-            entries[count++] = &item->entry;
-        }
-    }
-    return count;
-}
-
-/* The transaction did not happen. Why decides what is next; no attempt of any event is counted. */
-static void fail(struct batch *batch)
-{
-    struct worker *worker = batch->worker;
-    struct lane_entry **entries = arena_array(batch->arena, struct lane_entry *, batch->count);
-    bool late = clock_monotonic_ms() >= batch->deadline_ms;
-    int64_t pause = 0;
-
-    if (batch->transaction)
-        connection_rollback(batch->connection);
-    batch->transaction = false;
-    if (batch->condemned) {
-        for (size_t i = 0; i < batch->count; i++)
-            entries[i] = &batch->works[i].item->entry;
-        lane_back(worker->lane, entries, batch->count);
-        return;
-    }
-    worker->trouble++;
-    bool solo = batch->count > 1 && (batch->result == STORE_DATA || worker->trouble >= BATCH_TROUBLE_SOLO);
-    switch (batch->result) {
-    case STORE_DATA:
-        if (batch->count == 1)
-            work_condemn(batch, &batch->works[0], DEAD_DATABASE, "%s", batch->error.text);
-        break;
-    case STORE_TRANSIENT:
-        if (batch->count == 1 && late && ++batch->works[0].item->stalls >= BATCH_STALLS_MAX)
-            work_condemn(batch, &batch->works[0], DEAD_DEADLINE, "ran past its deadline %d times: %s", BATCH_STALLS_MAX, batch->error.text);
-        pause = 1 + (int64_t)(20 * worker_random(worker));
-        break;
-    case STORE_DEPLOY:
-        solo = false;
-        pause = 1000;
-        log_rarely(5000, LOG_ERROR, "lane", "the database does not fit this engine, nothing moves: %s", batch->error.text);
-        break;
-    default:
-        solo = false;
-        pause = worker->trouble > 5 ? 1000 : 30ll << worker->trouble;
-        log_rarely(5000, LOG_WARN, "lane", "%s: %s; the batch runs again", store_result_word(batch->result), batch->error.text);
-    }
-    size_t count = give_up_late(batch, entries);
-    if (count > 0 && solo)
-        lane_solo(worker->lane, entries, count);
-    else if (count > 0)
-        lane_back(worker->lane, entries, count);
-    if (pause > 0)
-        engine_sleep(batch->engine, pause);
-}
-
 /* ------------------------------------------------------------------------------------------------------------ run */
 
 static void begin(struct batch *batch, struct lane_entry **entries)
@@ -658,36 +238,34 @@ void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
     begin(&batch, entries);
     (void)FAILPOINT("lane.claim.before");
     if (batch.result == STORE_OK)
-        claim(&batch);
+        batch_claim(&batch);
     (void)FAILPOINT("lane.claim.after");
     if (batch.result == STORE_OK && !batch.condemned)
         handle(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
-        claim(&batch); /* dead letters of handlers whose events are not claimed before */
+        batch_claim(&batch); /* dead letters of handlers whose events are not claimed before */
     if (batch.result == STORE_OK && !batch.condemned)
-        record_dead(&batch);
+        batch_judge_dead(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
         batch_chains(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
-        record_parked(&batch);
-    if (batch.result == STORE_OK && !batch.condemned && batch.transaction)
-        record_claims(&batch);
+        batch_record(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
-        record_outputs(&batch, &records, &outbox);
+        batch_outputs(&batch, &records, &outbox);
     if (batch.result == STORE_OK && !batch.condemned)
-        commit(&batch);
+        batch_commit(&batch);
     if (batch.result != STORE_OK || batch.condemned) {
-        fail(&batch);
+        batch_fail(&batch);
         return;
     }
     worker->trouble = 0;
-    if (emit(&batch, records, outbox) != 0 && batch.connection == NULL) {
+    if (batch_emit(&batch, records, outbox) != 0 && batch.connection == NULL) {
         batch.result = STORE_DOWN;
-        fail(&batch);
+        batch_fail(&batch);
         return;
     }
     (void)FAILPOINT("lane.finish.before");
-    finish(&batch);
+    batch_finish(&batch);
     if (worker->group != NULL) {
         series_add(worker->group->metric_batches, 1);
         series_observe(worker->group->metric_batch_events, (double)count);

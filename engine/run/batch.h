@@ -1,7 +1,8 @@
 /*
  * batch.h - the life of a batch: claim, handle, record, commit, emit, complete.
  *
- * One batch is one transaction. batch.c walks the steps; call.c is the engine as a plugin sees it; outputs.c composes what is
+ * One batch is one transaction. batch.c walks the steps, which batch_claim.c, batch_record.c and
+ * batch_finish.c take; call.c is the engine as a plugin sees it; outputs.c composes what is
  * emitted; compensate.c keeps the chains. A work is an item for the time of one batch: its parsed event and what became of it.
  * Everything here lives in the worker's arena until the next batch, and on the worker's thread.
  */
@@ -85,6 +86,21 @@ struct batch {
 
 /* Runs taken entries to their end: afterwards every one has gone back to the lane or is finished. */
 void batch_run(struct worker *worker, struct lane_entry **entries, size_t count);
+
+/* batch_claim.c: one statement for every work that wants a claim and has none. */
+void batch_claim(struct batch *batch);
+
+/* batch_record.c, in this order: */
+void batch_judge_dead(struct batch *batch); /* an undo that failed for good may have to wait for an operator instead */
+void batch_record(struct batch *batch);     /* outcomes, attempts, parked events */
+/* All outputs into the transaction; *ret_outbox: the id of their outbox row, 0 when there is none. */
+void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *ret_outbox);
+void batch_commit(struct batch *batch);
+int batch_emit(struct batch *batch, const struct record *records, int64_t outbox); /* 0, or negative: not (all) out */
+
+/* batch_finish.c: after COMMIT; and when the transaction did not happen: why decides what is next. */
+void batch_finish(struct batch *batch);
+void batch_fail(struct batch *batch);
 
 /* call.c: one call of a handler for works that share a use. On a statement's failure batch->result says which. */
 void batch_call(struct batch *batch, struct use *use, struct work **works, size_t count);
