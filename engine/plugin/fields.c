@@ -128,13 +128,13 @@ static int member_check(const struct sluice_field *field, const struct sluice_fi
     if (table->use == FIELDS_SET)
         return 0;
     if (size > table->owner_size || field->offset > table->owner_size - size) {
-        error_set(error, EINVAL, "its member ends at byte %zu, but `%s` is %zu", field->offset + size, owner,
-                  table->owner_size);
+        error_set(error, EINVAL, "its member of %zu bytes at offset %zu is outside of the `%s` of %zu", size,
+                  field->offset, owner, table->owner_size);
         return error_hint(error, "`%s` is the sizeof of the struct that the offsets are in", owner);
     }
     if (field->offset % align != 0)
-        return error_set(error, EINVAL, "its offset %zu is no multiple of %zu, as a %s needs", field->offset, align,
-                         field_type_word(field->type));
+        return error_set(error, EINVAL, "its offset %zu is no multiple of %zu, as its type %s needs", field->offset,
+                         align, field_type_word(field->type));
     for (size_t i = 0; i < count; i++)
         if (field->offset < others[i].offset + field_member_size(others[i].type) &&
             others[i].offset < field->offset + size)

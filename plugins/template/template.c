@@ -1,5 +1,5 @@
 /*
- * template.c - the plugin to copy: it greets whoever an event names.
+ * template.c - greets whoever an event names; a plugin to start from.
  *
  * Reads   name   who is greeted
  * Sets    greeting
@@ -16,7 +16,7 @@ struct template_state {
 };
 
 static const struct sluice_field settings[] = {
-    SLUICE_TEXT(struct template_state, word, .flags = SLUICE_OPTIONAL, .fallback = "Hello", .min = 1, .max = 32,
+    SLUICE_TEXT(struct template_state, word, .min = 1, .max = 32, .flags = SLUICE_OPTIONAL, .fallback = "Hello",
                 .help = "the word that greets"),
     {0},
 };
@@ -70,5 +70,5 @@ static const struct sluice_handler handlers[] = {
     {0},
 };
 
-SLUICE_PLUGIN(.name = "template", .version = "1.0.0", .help = "the plugin to copy", .settings = settings,
+SLUICE_PLUGIN(.name = "template", .version = "1.0.0", .help = "greets whoever an event names", .settings = settings,
               .state_size = sizeof(struct template_state), .handlers = handlers)

@@ -1,5 +1,5 @@
 /*
- * test_template.c - plugins/template, against the fake host: test_template PATH/template.so
+ * test_template.c - the plugin `template` against the fake host: test_template PATH/template.so
  */
 #include "fake_host.h"
 

@@ -1,0 +1,72 @@
+/*
+ * inspect.c - `sluice inspect PLUGIN.so`: what a plugin offers, or why it is refused.
+ *
+ * The library is loaded in a child process first: one that crashes, hangs or leaves costs a sentence. Nothing of it is called
+ * but sluice_plugin().
+ */
+#include "cli/cli.h"
+#include "plugin/plugin.h"
+
+#include "base/buffer.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+enum { INSPECT_TIMEOUT_MS = 10000, INSPECT_BYTES_MAX = 16 * 1024 * 1024 };
+
+static void usage(FILE *out)
+{
+    fputs("usage: sluice inspect PLUGIN.so [--json] [--timeout DURATION]\n"
+          "Shows the settings, handlers, fields and outcomes of a plugin, or why it cannot be loaded.\n\n"
+          "  --json               for programs\n"
+          "  --timeout DURATION   how long it may take to load (default 10s)\n"
+          "  -h, --help           this text\n",
+          out);
+}
+
+static int inspect(const char *path, bool json, int64_t timeout_ms)
+{
+    const struct sluice_plugin *plugin;
+    struct error error = {0};
+    struct buffer out;
+    if (plugin_probe(path, timeout_ms, &error) != 0 || plugin_load(path, &plugin, &error) != 0) {
+        fprintf(stderr, "sluice inspect: %s%s%s\n", error.text, error.hint[0] == '\0' ? "" : "; ", error.hint);
+        return CLI_FAILED;
+    }
+    buffer_init(&out, INSPECT_BYTES_MAX);
+    plugin_describe(plugin, path, json, &out);
+    bool written = !out.failed && fwrite(out.at, 1, out.length, stdout) == out.length && fflush(stdout) == 0;
+    buffer_free(&out);
+    if (!written)
+        fputs("sluice inspect: the description could not be written\n", stderr);
+    return written ? CLI_OK : CLI_FAILED;
+}
+
+int cli_inspect(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"timeout", required_argument, NULL, 't'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    bool json = false;
+    int64_t timeout_ms = INSPECT_TIMEOUT_MS;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (option == 'h') {
+            usage(stdout);
+            return CLI_OK;
+        }
+        if (option == 'j') {
+            json = true;
+        } else if (option != 't' || duration_parse(span_of(optarg), &timeout_ms) != 0 || timeout_ms < 1) {
+            if (option == 't')
+                fprintf(stderr, "sluice inspect: --timeout %s: expected a duration with its unit, like 10s\n", optarg);
+            usage(stderr);
+            return CLI_USAGE;
+        }
+    }
+    if (argc - optind != 1) {
+        usage(stderr);
+        return CLI_USAGE;
+    }
+    return inspect(argv[optind], json, timeout_ms);
+}

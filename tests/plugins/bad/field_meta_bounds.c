@@ -1,0 +1,7 @@
+/*
+ * expect: PATH: handler 'work': field 'amount': flags, fallback, choices and bounds mean nothing for what the
+ * event itself says
+ */
+#include "bad.h"
+
+PLUGIN_WITH_FIELDS(SLUICE_META_INT64(struct input, amount, SLUICE_META_ATTEMPT, .max = 3))

@@ -1,0 +1,6 @@
+/*
+ * expect: PATH: handler 'work': field 'amount': its type is 0, which is no SLUICE_TYPE_* of plugin ABI 1.0
+ */
+#include "bad.h"
+
+PLUGIN_WITH_FIELDS({.name = "amount"})

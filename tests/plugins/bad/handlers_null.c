@@ -1,0 +1,6 @@
+/*
+ * expect: PATH: it has no handlers
+ */
+#include "bad.h"
+
+PLUGIN(.handlers = NULL)
