@@ -149,7 +149,9 @@ static const struct statement statement_tick = {
     false,
 };
 static const struct statement statement_tick_first = {
-    "INSERT INTO sluice.schedule (schedule, slot) VALUES ($1, $2) ON CONFLICT (schedule) DO NOTHING RETURNING schedule",
+    "INSERT INTO sluice.schedule (schedule, slot) SELECT $1, $2"
+    " WHERE NOT EXISTS (SELECT FROM sluice.schedule WHERE schedule = $1)" /* else it would wait for a tick in progress */
+    " ON CONFLICT (schedule) DO NOTHING RETURNING schedule",
     false,
 };
 

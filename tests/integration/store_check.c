@@ -1,0 +1,263 @@
+/*
+ * store_check.c - names, claims, fences and attempts against a real database.
+ */
+#include "store_harness.h"
+
+/* ------------------------------------------------------------------------------------------------------------ names */
+
+static void names_are_made_once(void **state)
+{
+    (void)state;
+    struct connection *connection = open_connection();
+    const struct span names[] = {SPAN("charge"), SPAN("confirm"), SPAN("charge")};
+    const struct span more[] = {SPAN("confirm"), SPAN("refund")};
+    int16_t first[3], second[2], other[1];
+    OK(ledger_names(connection, 'h', 3, names, first, &error));
+    assert_int_equal(first[0], first[2]);
+    assert_int_not_equal(first[0], first[1]);
+    begin(connection);
+    OK(ledger_names(connection, 'h', 2, more, second, &error));
+    OK(connection_commit(connection, &error));
+    assert_int_equal(second[0], first[1]);
+    OK(ledger_names(connection, 'c', 1, names, other, &error));
+    assert_int_not_equal(other[0], first[0]);
+    OK(ledger_names(connection, 'h', 0, NULL, NULL, &error));
+    connection_destroy(connection);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- claims */
+
+static void a_claim_costs_one_round_trip_and_hits_tell_what_stands(void **state)
+{
+    (void)state;
+    enum { COUNT = 300 };
+    int16_t handler = next_number++;
+    struct connection *connection = open_connection();
+    struct claim claims[COUNT];
+    begin(connection);
+    fill(claims, COUNT, handler, 0);
+    for (size_t i = 0; i < COUNT; i++)
+        claims[i].outcome = i % 3 == 0 ? OUTCOME_DEAD : 0;
+    int64_t before = round_trips();
+    OK(ledger_claim(connection, 0, claims, COUNT, &error));
+    assert_int_equal(round_trips() - before, 1);
+    OK(connection_commit(connection, &error));
+    assert_int_equal(round_trips() - before, 2);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_false(claims[i].hit);
+
+    begin(connection); /* half of them again, one with another payload, and as many new ones */
+    fill(claims, COUNT, handler, COUNT / 2);
+    claims[7].hash++;
+    OK(ledger_claim(connection, 0, claims, COUNT, &error));
+    for (size_t i = 0; i < COUNT; i++) {
+        bool old = i < COUNT / 2;
+        assert_int_equal(claims[i].hit, old);
+        assert_int_equal(claims[i].conflict, i == 7);
+        assert_int_equal(claims[i].outcome, old && (i + COUNT / 2) % 3 == 0 ? OUTCOME_DEAD : 0);
+    }
+    connection_rollback(connection);
+
+    begin(connection); /* what was rolled back is new again; another handler's rows are its own */
+    fill(claims, COUNT, handler, COUNT);
+    OK(ledger_claim(connection, 0, claims, COUNT, &error));
+    assert_false(claims[0].hit || claims[COUNT - 1].hit);
+    connection_rollback(connection);
+    begin(connection);
+    fill(claims, COUNT, next_number++, 0);
+    OK(ledger_claim(connection, 0, claims, COUNT, &error));
+    assert_false(claims[0].hit);
+    connection_destroy(connection);
+}
+
+static void outcomes_change_and_claims_are_given_back(void **state)
+{
+    (void)state;
+    int16_t handler = next_number++;
+    struct connection *connection = open_connection();
+    struct claim claims[4];
+    begin(connection);
+    fill(claims, 4, handler, 0);
+    OK(ledger_claim(connection, 0, claims, 4, &error));
+    claims[1].outcome = 5;
+    claims[2].outcome = OUTCOME_PARKED;
+    int64_t before = round_trips();
+    OK(ledger_outcomes(connection, claims, 3, &error));
+    OK(ledger_unclaim(connection, claims + 3, 1, &error));
+    OK(connection_commit(connection, &error));
+    assert_int_equal(round_trips() - before, 1);
+    begin(connection);
+    fill(claims, 4, handler, 0);
+    OK(ledger_claim(connection, 0, claims, 4, &error));
+    const int16_t outcomes[] = {0, 5, OUTCOME_PARKED, 0};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(claims[i].hit, i < 3);
+        assert_int_equal(claims[i].outcome, outcomes[i]);
+    }
+    connection_destroy(connection);
+}
+
+struct claimer {
+    pthread_t thread;
+    int16_t handler;
+    struct claim claims[64];
+    size_t count, won;
+    unsigned seed;
+};
+
+static void *claimer_once(void *argument)
+{
+    struct claimer *claimer = argument;
+    struct connection *connection = open_connection();
+    begin(connection);
+    OK(ledger_claim(connection, 0, claimer->claims, claimer->count, &error));
+    OK(connection_commit(connection, &error));
+    connection_destroy(connection);
+    return NULL;
+}
+
+static void of_two_claimers_the_second_waits_and_sees(void **state)
+{
+    (void)state;
+    for (int rolls_back = 0; rolls_back < 2; rolls_back++) {
+        struct claimer second = {.handler = next_number++, .count = 10};
+        struct connection *first = open_connection();
+        struct claim claims[10];
+        begin(first);
+        fill(claims, 10, second.handler, 0);
+        OK(ledger_claim(first, 0, claims, 10, &error));
+        fill(second.claims, 10, second.handler, 0);
+        assert_int_equal(pthread_create(&second.thread, NULL, claimer_once, &second), 0);
+        wait_for_lock();
+        if (rolls_back)
+            connection_rollback(first);
+        else
+            OK(connection_commit(first, &error));
+        pthread_join(second.thread, NULL);
+        for (size_t i = 0; i < 10; i++)
+            assert_int_equal(second.claims[i].hit, !rolls_back);
+        connection_destroy(first);
+    }
+}
+
+/* Overlapping sorted sets, again and again: whoever wins an id is the only one, and nobody deadlocks. */
+static void *claimer_many(void *argument)
+{
+    struct claimer *claimer = argument;
+    struct connection *connection = open_connection();
+    for (uint32_t round = 0; round < 150; round++) {
+        size_t count = 0;
+        for (uint32_t i = 0; i < 40; i++) {
+            if (rand_r(&claimer->seed) % 2 == 0)
+                claimer->claims[count++] = (struct claim){.handler = claimer->handler, .id = id_of(round * 40 + i)};
+        }
+        begin(connection);
+        OK(ledger_claim(connection, 0, claimer->claims, count, &error));
+        OK(connection_commit(connection, &error));
+        for (size_t i = 0; i < count; i++)
+            claimer->won += !claimer->claims[i].hit;
+    }
+    connection_destroy(connection);
+    return NULL;
+}
+
+static void crossing_claimers_never_share_an_id(void **state)
+{
+    (void)state;
+    struct claimer claimers[4];
+    int16_t handler = next_number++;
+    size_t won = 0;
+    for (size_t i = 0; i < 4; i++) {
+        claimers[i] = (struct claimer){.handler = handler, .seed = (unsigned)i + 1};
+        assert_int_equal(pthread_create(&claimers[i].thread, NULL, claimer_many, &claimers[i]), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(claimers[i].thread, NULL);
+        won += claimers[i].won;
+    }
+    char sql[96];
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM sluice.inbox WHERE handler = %d", handler);
+    assert_int_equal(won, number_of(sql));
+    assert_true(won > 150 * 30);
+}
+
+static void a_member_that_was_declared_dead_is_fenced(void **state)
+{
+    (void)state;
+    int16_t handler = next_number++;
+    int64_t member = number_of("INSERT INTO sluice.bus_member (consumer_group, name) VALUES ('g', 'n') RETURNING id");
+    struct connection *connection = open_connection(), *peer = open_connection();
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &member)};
+    static const struct statement heartbeat = {"UPDATE sluice.bus_member SET heartbeat_at = now() WHERE id = $1", false};
+    static const struct statement fence = {
+        "WITH d AS (SELECT id FROM sluice.bus_member WHERE id = $1 FOR UPDATE NOWAIT) DELETE FROM sluice.bus_member m USING d"
+        " WHERE m.id = d.id", false};
+    struct claim claims[3];
+    begin(connection);
+    fill(claims, 3, handler, 0);
+    int64_t before = round_trips();
+    OK(ledger_claim(connection, member, claims, 3, &error));
+    assert_int_equal(round_trips() - before, 1);
+    OK(connection_once(peer, &heartbeat, 1, params, 2000, NULL, &error)); /* a heartbeat goes on */
+    GIVES(STORE_TRANSIENT, connection_once(peer, &fence, 1, params, 2000, NULL, &error));
+    assert_string_equal(connection_sqlstate(peer), "55P03");
+    OK(connection_commit(connection, &error));
+    OK(connection_once(peer, &fence, 1, params, 2000, NULL, &error));
+    begin(connection);
+    fill(claims, 3, handler, 100);
+    GIVES(STORE_FENCED, ledger_claim(connection, member, claims, 3, &error));
+    GIVES(STORE_FENCED, connection_commit(connection, &error));
+    connection_rollback(connection);
+    begin(connection);
+    OK(ledger_claim(connection, 0, claims, 3, &error));
+    assert_false(claims[0].hit);
+    connection_destroy(connection);
+    connection_destroy(peer);
+}
+
+static void attempts_are_kept_until_cleared(void **state)
+{
+    (void)state;
+    struct connection *connection = open_connection();
+    struct attempt attempts[] = {
+        {.handler = next_number++, .attempts = 1, .id = id_of(1), .reason = SPAN("no answer")},
+        {.handler = next_number++, .attempts = 3, .id = id_of(1)},
+    };
+    struct rows *rows;
+    begin(connection);
+    OK(ledger_attempts_save(connection, attempts, 2, &error));
+    OK(connection_commit(connection, &error));
+    attempts[0].attempts = 2;
+    begin(connection);
+    OK(ledger_attempts_save(connection, attempts, 1, &error));
+    OK(ledger_attempts_clear(connection, attempts + 1, 1, &error));
+    OK(connection_commit(connection, &error));
+    OK(ledger_attempts_load(connection, &rows, &error));
+    assert_int_equal(rows_count(rows), 1);
+    assert_int_equal(rows_int64(rows, 0, 0), attempts[0].handler);
+    struct event_id id = rows_uuid(rows, 0, 1);
+    assert_memory_equal(&id, &attempts[0].id, sizeof(id));
+    assert_int_equal(rows_int64(rows, 0, 2), 2);
+    begin(connection);
+    OK(ledger_attempts_clear(connection, attempts, 1, &error));
+    OK(connection_commit(connection, &error));
+    connection_destroy(connection);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_made_once),
+        cmocka_unit_test(a_claim_costs_one_round_trip_and_hits_tell_what_stands),
+        cmocka_unit_test(outcomes_change_and_claims_are_given_back),
+        cmocka_unit_test(of_two_claimers_the_second_waits_and_sees),
+        cmocka_unit_test(crossing_claimers_never_share_an_id),
+        cmocka_unit_test(a_member_that_was_declared_dead_is_fenced),
+        cmocka_unit_test(attempts_are_kept_until_cleared),
+    };
+    if (harness_open() != 0)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    harness_close();
+    return failed;
+}
