@@ -35,15 +35,27 @@ enum { JSON_DEPTH_MAX = 64, JSON_MEMBERS_MAX = 10000 };
 /* Scans `text`, whose top level must be an object. ret gets its members; members live in the arena, spans point into
  * `text`. 0, or -EINVAL / -E2BIG (too deep, too many) with "… at byte N" in the error. */
 int json_scan(struct span text, struct arena *arena, struct json_object *ret, struct error *error);
+
+/* What a text is refused for; only json_scan_nested() tells. */
+enum json_fault { JSON_FAULT_TEXT = 1, JSON_FAULT_NOT_OBJECT, JSON_FAULT_TOO_DEEP, JSON_FAULT_TOO_MANY };
+
+/* json_scan() which gets the members of one inner object in the same pass: *ret_inner is that of the top level's member `inner`,
+ * all zero when there is none, or it is no object, or its name is written with escapes. */
+int json_scan_nested(struct span text, struct span inner, struct arena *arena, struct json_object *ret,
+                     struct json_object *ret_inner, enum json_fault *ret_fault, struct error *error);
 /* The members of a value that json_scan() accepted (kind JSON_OBJECT): no check is made again. */
 void json_members(struct span object, struct arena *arena, struct json_object *ret);
-/* The member called `name`, or NULL. */
+/* The member called `name` (plain UTF-8), or NULL. */
 const struct json_member *json_find(const struct json_object *object, struct span name);
 /* The bytes of an accepted string value (quotes included in `string`); a span into `string` when nothing is escaped, else
  * in the arena. */
 struct span json_unescape(struct span string, bool escaped, struct arena *arena);
+/* Whether two names between quotes, as written, spell the same once unescaped. */
+bool json_names_equal(struct span a, struct span b);
+/* The bytes that the escape at `at` (its backslash) stands for, of an accepted string; at most 4, and where it ends. */
+size_t json_decode_escape(const char *at, char ret[4], const char **ret_end);
 /* An accepted number as an integer. -ERANGE outside int64, -EINVAL with a fraction or exponent (also 1.0 and 1e3). */
 int json_int64(struct span number, int64_t *ret);
-int json_double(struct span number, double *ret);
+int json_double(struct span number, double *ret); /* -ERANGE beyond a double's range */
 
 #endif

@@ -1,0 +1,274 @@
+/*
+ * json_value.c - what json.h does with text that json_scan() has accepted: members, names, strings and numbers. Nothing is
+ * checked twice here; handed anything else, the results mean nothing, but no byte outside the span is read.
+ */
+#include "event/json.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { MEMBERS_LOCAL = 64, NUMBER_LOCAL = 128 };
+
+/* ---------------------------------------------------------------- members */
+
+static const char *value_space(const char *at, const char *end)
+{
+    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+        at++;
+    return at;
+}
+
+/* `at` is behind the opening quote; the position of the closing one (or `end`). */
+static const char *value_string(const char *at, const char *end, bool *escaped)
+{
+    while (at < end && *at != '"') {
+        if (*at == '\\') {
+            *escaped = true;
+            if (++at == end)
+                break;
+        }
+        at++;
+    }
+    return at;
+}
+
+/* The position behind the value that begins at `at`. */
+static const char *value_skip(const char *at, const char *end, enum json_kind *ret_kind, bool *ret_escaped)
+{
+    size_t depth = 0;
+    bool ignored = false;
+
+    switch (*at) {
+    case '"':
+        *ret_kind = JSON_STRING;
+        at = value_string(at + 1, end, ret_escaped);
+        return at < end ? at + 1 : end;
+    case '{':
+    case '[':
+        *ret_kind = *at == '{' ? JSON_OBJECT : JSON_ARRAY;
+        for (; at < end; at++) {
+            if (*at == '"') {
+                at = value_string(at + 1, end, &ignored);
+                if (at == end)
+                    break;
+            } else if (*at == '{' || *at == '[') {
+                depth++;
+            } else if ((*at == '}' || *at == ']') && --depth == 0) {
+                return at + 1;
+            }
+        }
+        return end;
+    default:
+        *ret_kind = *at == 't' ? JSON_TRUE : *at == 'f' ? JSON_FALSE : *at == 'n' ? JSON_NULL : JSON_NUMBER;
+        while (at < end && *at != ',' && *at != '}' && *at != ']' && (unsigned char)*at > ' ')
+            at++;
+        return at;
+    }
+}
+
+/* Reads `"name": value` at `at` and the comma behind it, if there is one; the position behind, or NULL when there is none. */
+static const char *value_member(const char *at, const char *end, struct json_member *ret)
+{
+    *ret = (struct json_member){0};
+    at = value_space(at, end);
+    if (at == end || *at != '"')
+        return NULL;
+    const char *name = at + 1;
+    at = value_string(name, end, &ret->name_escaped);
+    ret->name = (struct span){name, (size_t)(at - name)};
+    at = value_space(at < end ? at + 1 : end, end);
+    at = value_space(at < end ? at + 1 : end, end); /* over the colon */
+    if (at == end)
+        return NULL;
+
+    const char *value = at;
+    at = value_skip(at, end, &ret->kind, &ret->value_escaped);
+    ret->value = (struct span){value, (size_t)(at - value)};
+    at = value_space(at, end);
+    return at < end ? at + 1 : end;
+}
+
+void json_members(struct span object, struct arena *arena, struct json_object *ret)
+{
+    struct json_member local[MEMBERS_LOCAL], *members = local;
+    size_t count = 0, size = MEMBERS_LOCAL;
+    const char *end = object.at + object.length;
+    const char *at = object.length > 0 ? object.at + 1 : end;
+    struct json_member member;
+
+    while ((at = value_member(at, end, &member)) != NULL) {
+        if (count == size) {
+            struct json_member *larger = arena_alloc_raw(arena, 2 * size * sizeof(*larger));
+            memcpy(larger, members, size * sizeof(*larger));
+            members = larger;
+            size *= 2;
+        }
+        members[count++] = member;
+    }
+    ret->text = object;
+    ret->count = count;
+    ret->members = members == local ? arena_copy(arena, local, count * sizeof(*local)) : members;
+}
+
+/* ---------------------------------------------------------------- strings and names */
+
+static unsigned value_hex(const char *at)
+{
+    unsigned value = 0;
+    for (int i = 0; i < 4; i++)
+        value = value << 4 | (unsigned)(at[i] <= '9' ? at[i] - '0' : (at[i] | 0x20) - 'a' + 10);
+    return value;
+}
+
+size_t json_decode_escape(const char *at, char ret[4], const char **ret_end)
+{
+    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
+    *ret_end = at + 2;
+    if (at[1] != 'u') {
+        const char *found = strchr(from, at[1]);
+        ret[0] = found != NULL ? to[found - from] : at[1];
+        return 1;
+    }
+
+    unsigned code = value_hex(at + 2);
+    *ret_end = at + 6;
+    if (code >= 0xd800 && code <= 0xdbff) {
+        code = 0x10000 + ((code & 0x3ff) << 10) + (value_hex(at + 8) & 0x3ff);
+        *ret_end = at + 12;
+    }
+    if (code < 0x80) {
+        ret[0] = (char)code;
+        return 1;
+    }
+    size_t length = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, code >>= 6)
+        ret[i] = (char)(0x80 | (code & 0x3f));
+    ret[0] = (char)((0xf00 >> length & 0xff) | code);
+    return length;
+}
+
+struct span json_unescape(struct span string, bool escaped, struct arena *arena)
+{
+    struct span inside = {string.at + 1, string.length - 2};
+    if (!escaped)
+        return inside;
+
+    char *bytes = arena_alloc_raw(arena, inside.length), *to = bytes;
+    const char *at = inside.at, *end = inside.at + inside.length;
+    while (at < end) {
+        const char *backslash = memchr(at, '\\', (size_t)(end - at));
+        size_t plain = (size_t)((backslash != NULL ? backslash : end) - at);
+        memcpy(to, at, plain);
+        to += plain;
+        at += plain;
+        if (backslash != NULL) {
+            char decoded[4];
+            size_t length = json_decode_escape(at, decoded, &at);
+            memcpy(to, decoded, length);
+            to += length;
+        }
+    }
+    return (struct span){bytes, (size_t)(to - bytes)};
+}
+
+/* The bytes of a name one after the other, escapes resolved. */
+struct name_reader {
+    const char *at, *end;
+    char decoded[4];
+    size_t next, count; /* of decoded[] */
+};
+
+static int name_next(struct name_reader *reader)
+{
+    if (reader->next < reader->count)
+        return (unsigned char)reader->decoded[reader->next++];
+    if (reader->at == reader->end)
+        return -1;
+    if (*reader->at != '\\')
+        return (unsigned char)*reader->at++;
+    reader->count = json_decode_escape(reader->at, reader->decoded, &reader->at);
+    reader->next = 1;
+    return (unsigned char)reader->decoded[0];
+}
+
+bool json_names_equal(struct span a, struct span b)
+{
+    struct name_reader left = {.at = a.at, .end = a.at + a.length}, right = {.at = b.at, .end = b.at + b.length};
+    int byte;
+    do {
+        byte = name_next(&left);
+        if (byte != name_next(&right))
+            return false;
+    } while (byte >= 0);
+    return true;
+}
+
+/* Whether a name as written spells the plain bytes; those may hold backslashes that are no escapes. */
+static bool name_spells(struct span written, struct span plain)
+{
+    struct name_reader reader = {.at = written.at, .end = written.at + written.length};
+    for (size_t i = 0; i < plain.length; i++)
+        if (name_next(&reader) != (unsigned char)plain.at[i])
+            return false;
+    return name_next(&reader) < 0;
+}
+
+const struct json_member *json_find(const struct json_object *object, struct span name)
+{
+    for (size_t i = 0; i < object->count; i++) {
+        const struct json_member *member = &object->members[i];
+        if (member->name_escaped ? name_spells(member->name, name) : span_equal(member->name, name))
+            return member;
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- numbers */
+
+int json_int64(struct span number, int64_t *ret)
+{
+    const char *at = number.at, *end = number.at + number.length;
+    bool negative = at < end && *at == '-', over = false;
+    uint64_t value = 0;
+
+    at += negative;
+    if (at == end)
+        return -EINVAL;
+    for (; at < end; at++) {
+        unsigned digit = (unsigned)(unsigned char)*at - '0';
+        if (digit > 9)
+            return -EINVAL;
+        over |= __builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, digit, &value);
+    }
+    if (over || value > (uint64_t)INT64_MAX + negative)
+        return -ERANGE;
+    *ret = negative ? (int64_t)(0 - value) : (int64_t)value;
+    return 0;
+}
+
+int json_double(struct span number, double *ret)
+{
+    char local[NUMBER_LOCAL], *text = local, *end;
+    if (number.length == 0)
+        return -EINVAL;
+    if (number.length >= sizeof(local) && (text = malloc(number.length + 1)) == NULL)
+        return -ENOMEM;
+    memcpy(text, number.at, number.length);
+    text[number.length] = '\0';
+
+    /* A plugin may have changed the locale, and with it the decimal point that strtod() expects. */
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    double value = strtod_l(text, &end, plain);
+    freelocale(plain);
+    bool whole = end == text + number.length;
+    if (text != local)
+        free(text);
+    if (!whole)
+        return -EINVAL;
+    if (isinf(value))
+        return -ERANGE;
+    *ret = value;
+    return 0;
+}
