@@ -1,7 +1,7 @@
 /*
- * arena.c - see arena.h. A list of blocks, the newest first; only the newest is allocated from. What is larger than a block
- * gets a block of its own. Under AddressSanitizer the unused part of every block is poisoned, so that a pointer kept across
- * arena_reset() is caught where it is used.
+ * arena.c - see arena.h. A list of blocks, the newest first; only the newest is allocated from. What is larger than a
+ * block gets a block of its own. Under AddressSanitizer the unused part of every block is poisoned, so that a pointer
+ * kept across arena_reset() is caught where it is used.
  */
 #include "base/arena.h"
 #include "base/log.h"
@@ -43,7 +43,7 @@ struct arena_block {
 
 struct arena {
     struct arena_block *blocks; /* in use, the current one first */
-    struct arena_block *spare;  /* kept by arena_reset() */
+    struct arena_block *spare; /* kept by arena_reset() */
     size_t block_size, max_size;
     size_t used; /* bytes handed out, with their padding */
 };
@@ -77,7 +77,8 @@ void arena_destroy(struct arena *arena)
     free(arena);
 }
 
-/* Blocks of the ordinary size go to the spare list while it has room; larger ones were for one event and go back to libc. */
+/* Blocks of the ordinary size go to the spare list while it has room; larger ones were for one event and go back to
+ * libc. */
 void arena_reset(struct arena *arena)
 {
     size_t kept = 0;
@@ -110,8 +111,9 @@ size_t arena_used(const struct arena *arena)
 
 static _Noreturn void arena_exhausted(const struct arena *arena, size_t size, const char *why)
 {
-    log_line(LOG_ERROR, "memory", "cannot take %zu bytes more, %zu are in use and %zu are allowed: %s; the process ends", size,
-             arena->used, arena->max_size, why);
+    log_line(LOG_ERROR, "memory",
+             "cannot take %zu bytes more, %zu are in use and %zu are allowed: %s; the process ends", size, arena->used,
+             arena->max_size, why);
     _exit(EX_OSERR);
 }
 

@@ -1,5 +1,6 @@
 /*
- * error.c - see error.h. Every text is formatted aside first, so that an argument may point into the error that it fills.
+ * error.c - see error.h. Every text is formatted aside first, so that an argument may point into the error that it
+ * fills.
  */
 #include "base/error.h"
 

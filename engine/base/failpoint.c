@@ -1,6 +1,7 @@
 /*
- * failpoint.c - see failpoint.h. The sites are found through the bounds that the linker gives to their section; both are weak,
- * so that a program without a site links as well. Rules are counted by name, also when several sites share it.
+ * failpoint.c - see failpoint.h. The sites are found through the bounds that the linker gives to their section; both
+ * are weak, so that a program without a site links as well. Rules are counted by name, also when several sites share
+ * it.
  */
 #include "base/failpoint.h"
 #include "base/span.h"
@@ -26,7 +27,7 @@ static const char *const failpoint_deeds[] = {"crash", "exit", "error", "delay",
 struct failpoint_rule {
     enum failpoint_deed deed;
     long delay_ms;
-    unsigned long nth;     /* 0: not limited to one hit */
+    unsigned long nth; /* 0: not limited to one hit */
     unsigned long percent; /* 100: always */
     atomic_ulong hits;
 };
@@ -56,12 +57,14 @@ static long failpoint_number(const char **text, long max)
 static int failpoint_read(const char *text, const char *whole, struct failpoint_rule *rule, struct error *error)
 {
     size_t deeds = sizeof(failpoint_deeds) / sizeof(failpoint_deeds[0]), deed = 0, length = strcspn(text, ":@%");
-    while (deed < deeds && (strlen(failpoint_deeds[deed]) != length || strncmp(failpoint_deeds[deed], text, length) != 0))
+    while (deed < deeds &&
+           (strlen(failpoint_deeds[deed]) != length || strncmp(failpoint_deeds[deed], text, length) != 0))
         deed++;
     if (deed == deeds)
-        return error_set(error, EINVAL,
-                         "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS, freeze or mutate",
-                         whole);
+        return error_set(
+            error, EINVAL,
+            "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS, freeze or mutate",
+            whole);
 
     long delay_ms = 0, nth = 0, percent = 100;
     text += length;
@@ -129,8 +132,8 @@ int failpoints_arm(const char *spec, unsigned seed, struct error *error)
             result = error_set(error, EINVAL, "SLUICE_FAILPOINTS: \"%s\" is not of the form name=action", one);
         } else if ((result = failpoint_read(equals + 1, one, &failpoint_rules[rules], error)) == 0) {
             if (failpoint_point(one, (size_t)(equals - one), rules) == 0) {
-                result = error_set(error, ENOENT, "SLUICE_FAILPOINTS: no failpoint is called \"%.*s\"", (int)(equals - one),
-                                   one);
+                result = error_set(error, ENOENT, "SLUICE_FAILPOINTS: no failpoint is called \"%.*s\"",
+                                   (int)(equals - one), one);
                 error_hint(error, "`sluice version --failpoints` lists them");
             }
             rules++;

@@ -1,5 +1,6 @@
 /*
- * heap.c - see heap.h. An array in heap order by (due, number of the push), which makes ties leave in the order they came.
+ * heap.c - see heap.h. An array in heap order by (due, number of the push), which makes ties leave in the order they
+ * came.
  */
 #include "base/heap.h"
 

@@ -1,6 +1,6 @@
 /*
- * log.c - see log.h. A line is built on the stack and leaves in one write(2), so lines of different threads never mix. When
- * stderr cannot take it the line is lost and the engine goes on: a log must not stop events.
+ * log.c - see log.h. A line is built on the stack and leaves in one write(2), so lines of different threads never mix.
+ * When stderr cannot take it the line is lost and the engine goes on: a log must not stop events.
  */
 #include "base/log.h"
 #include "base/buffer.h"
@@ -16,7 +16,7 @@
 
 enum {
     LOG_SENTENCE_MAX = 2048, /* bytes of a sentence as it was formatted; longer ones are cut */
-    LOG_LINE_MAX = 16384,    /* bytes of a line; every byte of a sentence and a hint may become six */
+    LOG_LINE_MAX = 16384, /* bytes of a line; every byte of a sentence and a hint may become six */
 };
 
 /* How the process logs is a property of the process, set once at its start. */
@@ -63,8 +63,8 @@ static void log_word(struct log_text *line, const char *word)
     log_put(line, word, strlen(word));
 }
 
-/* The length of the UTF-8 character at `at`, 0 when there is none or when it is a control character (also U+0080 to U+009F,
- * which terminals obey). */
+/* The length of the UTF-8 character at `at`, 0 when there is none or when it is a control character (also U+0080 to
+ * U+009F, which terminals obey). */
 static size_t log_character(const unsigned char *at)
 {
     if (at[0] < 0x80)

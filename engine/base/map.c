@@ -1,6 +1,6 @@
 /*
- * map.c - see map.h. Open addressing with linear probing over a power of two; removing shifts the followers back, so there
- * are no tombstones and a long-lived map does not slow down. At most three quarters are in use.
+ * map.c - see map.h. Open addressing with linear probing over a power of two; removing shifts the followers back, so
+ * there are no tombstones and a long-lived map does not slow down. At most three quarters are in use.
  */
 #include "base/map.h"
 #include "base/log.h"
@@ -13,7 +13,8 @@ enum { MAP_SIZE_MIN = 16 };
 
 static _Noreturn void map_exhausted(size_t slots)
 {
-    log_line(LOG_ERROR, "memory", "cannot take a table of %zu slots: the system has no memory left; the process ends", slots);
+    log_line(LOG_ERROR, "memory", "cannot take a table of %zu slots: the system has no memory left; the process ends",
+             slots);
     _exit(EX_OSERR);
 }
 
@@ -26,7 +27,8 @@ static size_t map_slots(size_t expected)
     return slots;
 }
 
-/* True when the entry in slot `at` whose home is `home` may move back to `hole`: its home does not lie between the two. */
+/* True when the entry in slot `at` whose home is `home` may move back to `hole`: its home does not lie between the two.
+ * */
 static bool map_may_shift(size_t hole, size_t home, size_t at, size_t mask)
 {
     return ((at - home) & mask) >= ((at - hole) & mask);

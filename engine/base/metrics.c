@@ -1,6 +1,6 @@
 /*
- * metrics.c - see metrics.h. Series are found under a lock when they are made and never freed before the registry is, so a
- * bump is one relaxed atomic addition. The table below is the source of docs/metrics.md.
+ * metrics.c - see metrics.h. Series are found under a lock when they are made and never freed before the registry is,
+ * so a bump is one relaxed atomic addition. The table below is the source of docs/metrics.md.
  */
 #include "base/metrics.h"
 #include "base/log.h"
@@ -21,8 +21,8 @@ struct metric_bounds {
     double at[BOUNDS_MAX + 1];
 };
 
-static const struct metric_bounds seconds_bounds = {{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                                     0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}};
+static const struct metric_bounds seconds_bounds = {
+    {0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}};
 static const struct metric_bounds count_bounds = {{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000}};
 
 struct metric_row {
@@ -72,7 +72,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                              "Chains whose undo failed for good and wait for a person."},
     [METRIC_HANDLER_SECONDS] = {"sluice_handler_seconds", KIND_HISTOGRAM, "seconds", "handler", NULL, &seconds_bounds,
                                 "Time that one call of a handler took."},
-    [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL, "The version that runs; always 1."},
+    [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
+                           "The version that runs; always 1."},
 };
 
 static const char *const metric_kinds[] = {"counter", "gauge", "histogram"};
@@ -81,9 +82,9 @@ struct series {
     struct series *next;
     const struct metric_row *row;
     char *label1, *label2;
-    _Atomic int64_t value;                     /* of a histogram: the number of observations */
-    _Atomic uint64_t sum;                      /* the bits of a double */
-    _Atomic uint64_t buckets[BOUNDS_MAX + 1];  /* not cumulative; the last is above every bound */
+    _Atomic int64_t value; /* of a histogram: the number of observations */
+    _Atomic uint64_t sum; /* the bits of a double */
+    _Atomic uint64_t buckets[BOUNDS_MAX + 1]; /* not cumulative; the last is above every bound */
 };
 
 struct metrics {
@@ -187,7 +188,8 @@ void series_observe(struct series *series, double value)
         memcpy(&sum, &old, sizeof(sum));
         sum += value;
         memcpy(&bits, &sum, sizeof(bits));
-    } while (!atomic_compare_exchange_weak_explicit(&series->sum, &old, bits, memory_order_relaxed, memory_order_relaxed));
+    } while (
+        !atomic_compare_exchange_weak_explicit(&series->sum, &old, bits, memory_order_relaxed, memory_order_relaxed));
 }
 
 int64_t series_value(const struct series *series)

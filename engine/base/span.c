@@ -1,13 +1,13 @@
 /*
  * span.c - the two hashes of span.h.
  *
- * span_hash() folds 16 bytes at a time through a 64×64→128 bit multiplication, in three independent lanes for long input, so
- * that an event's payload costs a few dozen nanoseconds. A lane's state is kept beside each product (rotated and xored in),
- * so that a zero factor cannot wipe out what came before.
+ * span_hash() folds 16 bytes at a time through a 64×64→128 bit multiplication, in three independent lanes for long
+ * input, so that an event's payload costs a few dozen nanoseconds. A lane's state is kept beside each product (rotated
+ * and xored in), so that a zero factor cannot wipe out what came before.
  *
- * span_hash128() decides whether two ids are the same event, so it is slower and stricter: a state of 128 bits goes through
- * steps that can each be undone, hence two inputs of equal length differ in state until the bytes themselves cancel out,
- * and every bit of a block reaches every bit of the state before the next block comes.
+ * span_hash128() decides whether two ids are the same event, so it is slower and stricter: a state of 128 bits goes
+ * through steps that can each be undone, hence two inputs of equal length differ in state until the bytes themselves
+ * cancel out, and every bit of a block reaches every bit of the state before the next block comes.
  *
  * Both read little-endian words on every machine. The constants are the first bits of the square roots of small primes.
  * Neither resists an attacker who chooses the bytes to collide; neither is promised to.

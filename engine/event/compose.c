@@ -1,12 +1,13 @@
 /*
- * compose.c - the value of an emitted event: the envelope, then the bytes of the source's data with the handler's fields laid
- * over. Nothing of the source is parsed or printed again; only the values that change are replaced.
+ * compose.c - the value of an emitted event: the envelope, then the bytes of the source's data with the handler's
+ * fields laid over. Nothing of the source is parsed or printed again; only the values that change are replaced.
  */
 #include "event/event.h"
 #include "event/timestamp.h"
 
 /* The overlay that counts for a name: of several the last one. */
-static const struct overlay *compose_overlay(const struct overlay *overlays, size_t count, const struct json_member *member)
+static const struct overlay *compose_overlay(const struct overlay *overlays, size_t count,
+                                             const struct json_member *member)
 {
     const struct json_object one = {.members = (struct json_member *)member, .count = 1};
     for (size_t i = count; i > 0; i--) {
@@ -25,7 +26,8 @@ static bool compose_superseded(const struct overlay *overlays, size_t count, siz
     return false;
 }
 
-static void compose_data(struct buffer *out, const struct json_object *data, const struct overlay *overlays, size_t count)
+static void compose_data(struct buffer *out, const struct json_object *data, const struct overlay *overlays,
+                         size_t count)
 {
     static const struct json_object empty = {.text = {"{}", 2}};
     if (data == NULL || data->text.length < 2)
@@ -68,7 +70,8 @@ void event_compose(struct buffer *out, struct span id, struct span name, int64_t
     char time[TIMESTAMP_TEXT + 1];
     timestamp_format(timestamp_ms, time);
 
-    buffer_span(out, cloudevent ? SPAN("{\"specversion\":\"1.0\",\"source\":\"/sluice\",\"id\":") : SPAN("{\"eventId\":"));
+    buffer_span(out,
+                cloudevent ? SPAN("{\"specversion\":\"1.0\",\"source\":\"/sluice\",\"id\":") : SPAN("{\"eventId\":"));
     buffer_json_string(out, id);
     buffer_span(out, cloudevent ? SPAN(",\"type\":") : SPAN(",\"eventName\":"));
     buffer_json_string(out, name);

@@ -1,6 +1,6 @@
 /*
- * event.c - from a record to an event: which envelope it has, its id, name, time and data, or why it is poison. Reads the
- * value once; what it returns points into it. Decides nothing about routes or fields: those know their topic.
+ * event.c - from a record to an event: which envelope it has, its id, name, time and data, or why it is poison. Reads
+ * the value once; what it returns points into it. Decides nothing about routes or fields: those know their topic.
  */
 #include "event/event.h"
 #include "event/timestamp.h"
@@ -14,22 +14,14 @@ enum { EVENT_HOPS_CLAMP = 1000000000 };
 const char *event_dead_word(enum dead_reason reason)
 {
     static const char *const words[DEAD_REASON_COUNT] = {
-        [DEAD_BAD_JSON] = "bad_json",
-        [DEAD_NOT_OBJECT] = "not_object",
-        [DEAD_TOO_LARGE] = "too_large",
-        [DEAD_TOO_DEEP] = "too_deep",
-        [DEAD_BAD_ID] = "bad_id",
-        [DEAD_BAD_ENVELOPE] = "bad_envelope",
-        [DEAD_BAD_FIELD] = "bad_field",
-        [DEAD_ID_CONFLICT] = "id_conflict",
-        [DEAD_REJECTED] = "rejected",
-        [DEAD_RETRIES_EXHAUSTED] = "retries_exhausted",
-        [DEAD_DATABASE] = "database",
-        [DEAD_PLUGIN_FAULT] = "plugin_fault",
-        [DEAD_DEADLINE] = "deadline",
-        [DEAD_HOPS] = "hops",
-        [DEAD_CRASHED] = "crashed",
-        [DEAD_BAD_OUTPUT] = "bad_output",
+        [DEAD_BAD_JSON] = "bad_json",   [DEAD_NOT_OBJECT] = "not_object",
+        [DEAD_TOO_LARGE] = "too_large", [DEAD_TOO_DEEP] = "too_deep",
+        [DEAD_BAD_ID] = "bad_id",       [DEAD_BAD_ENVELOPE] = "bad_envelope",
+        [DEAD_BAD_FIELD] = "bad_field", [DEAD_ID_CONFLICT] = "id_conflict",
+        [DEAD_REJECTED] = "rejected",   [DEAD_RETRIES_EXHAUSTED] = "retries_exhausted",
+        [DEAD_DATABASE] = "database",   [DEAD_PLUGIN_FAULT] = "plugin_fault",
+        [DEAD_DEADLINE] = "deadline",   [DEAD_HOPS] = "hops",
+        [DEAD_CRASHED] = "crashed",     [DEAD_BAD_OUTPUT] = "bad_output",
     };
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
 }
@@ -59,7 +51,8 @@ struct reading {
 
 /* ---------------------------------------------------------------- limits and headers */
 
-/* Headers that the engine itself adds on the way are not held against the event: a retry or a dead letter adds several. */
+/* Headers that the engine itself adds on the way are not held against the event: a retry or a dead letter adds several.
+ * */
 static size_t event_foreign_headers(const struct record *record)
 {
     static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT};
@@ -81,13 +74,14 @@ static int event_check_size(struct reading *reading, size_t max_size)
 {
     const struct record *record = reading->record;
     if (record->value.length > max_size)
-        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu bytes; the most is %zu", record->value.length, max_size);
+        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu bytes; the most is %zu", record->value.length,
+                              max_size);
     if (record->key.length > EVENT_KEY_MAX)
-        return reading_poison(reading, DEAD_TOO_LARGE, "the event's key has %zu bytes; the most is %d", record->key.length,
-                              EVENT_KEY_MAX);
+        return reading_poison(reading, DEAD_TOO_LARGE, "the event's key has %zu bytes; the most is %d",
+                              record->key.length, EVENT_KEY_MAX);
     if (record->header_count > EVENT_HEADERS_MAX && event_foreign_headers(record) > EVENT_HEADERS_MAX)
-        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d", record->header_count,
-                              EVENT_HEADERS_MAX);
+        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d",
+                              record->header_count, EVENT_HEADERS_MAX);
     return 0;
 }
 
@@ -136,11 +130,12 @@ static int event_read_id(struct reading *reading)
     if (!event_text(reading, member, &text))
         return reading_poison(reading, DEAD_BAD_ID, "\"%s\" is not a string", field);
     if (text.length == 0 || text.length > EVENT_ID_MAX)
-        return reading_poison(reading, DEAD_BAD_ID, "\"%s\" has %zu bytes; an id has 1 to %d", field, text.length, EVENT_ID_MAX);
+        return reading_poison(reading, DEAD_BAD_ID, "\"%s\" has %zu bytes; an id has 1 to %d", field, text.length,
+                              EVENT_ID_MAX);
     for (size_t i = 0; i < text.length; i++)
         if (text.at[i] < '!' || text.at[i] > '~')
-            return reading_poison(reading, DEAD_BAD_ID, "byte %zu of \"%s\" is not a printable ASCII character other than space",
-                                  i, field);
+            return reading_poison(reading, DEAD_BAD_ID,
+                                  "byte %zu of \"%s\" is not a printable ASCII character other than space", i, field);
     reading->event.id_text = text;
     reading->event.id = event_id_of(text);
     return 0;
@@ -176,7 +171,8 @@ static int event_read_time(struct reading *reading)
         result = !event_text(reading, member, &text) || timestamp_parse(text, &ms) != 0;
     if (result != 0)
         return reading_poison(reading, DEAD_BAD_ENVELOPE,
-                              "\"%s\" is neither an RFC 3339 time nor a whole number of milliseconds since 1970", field);
+                              "\"%s\" is neither an RFC 3339 time nor a whole number of milliseconds since 1970",
+                              field);
     reading->event.timestamp_ms = ms;
     return 0;
 }
@@ -212,7 +208,8 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
     struct span text;
     reading->event.cloudevent = true;
     if (!event_text(reading, version, &text) || !span_is(text, "1.0"))
-        return reading_poison(reading, DEAD_BAD_ENVELOPE, "\"specversion\" is not \"1.0\", the CloudEvents version that is read");
+        return reading_poison(reading, DEAD_BAD_ENVELOPE,
+                              "\"specversion\" is not \"1.0\", the CloudEvents version that is read");
     const struct json_member *type = json_find(&reading->envelope, SPAN("datacontenttype"));
     if (type != NULL && type->kind != JSON_NULL && (!event_text(reading, type, &text) || !event_is_json_type(text)))
         return reading_poison(reading, DEAD_BAD_ENVELOPE, "\"datacontenttype\" is not a JSON media type");
@@ -224,8 +221,8 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
 static int event_scan(struct reading *reading)
 {
     enum json_fault fault = 0;
-    int result = json_scan_nested(reading->record->value, SPAN("data"), reading->arena, &reading->envelope, &reading->data, &fault,
-                                  reading->error);
+    int result = json_scan_nested(reading->record->value, SPAN("data"), reading->arena, &reading->envelope,
+                                  &reading->data, &fault, reading->error);
     if (result == 0)
         return 0;
     switch (fault) {
@@ -270,7 +267,8 @@ static int event_read(struct reading *reading, size_t max_size)
     return 0;
 }
 
-/* The id of a record that has none to read: the same record gets the same one, wherever and whenever it is read again. */
+/* The id of a record that has none to read: the same record gets the same one, wherever and whenever it is read again.
+ * */
 static struct event_id event_id_of_record(const struct record *record)
 {
     uint8_t parts[3 * 16 + 8];

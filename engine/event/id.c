@@ -1,6 +1,6 @@
 /*
- * id.c - the ids of event.h. A canonical UUID (36 characters, lower case) is its own 16 bytes; every other text is its hash,
- * so that two texts which differ in any byte, also only in case, are two ids.
+ * id.c - the ids of event.h. A canonical UUID (36 characters, lower case) is its own 16 bytes; every other text is its
+ * hash, so that two texts which differ in any byte, also only in case, are two ids.
  */
 #include "event/event.h"
 

@@ -2,19 +2,17 @@
  * json.c - the scanner of json.h: one pass, no recursion.
  *
  * The members of the objects that are open lie on one stack, the innermost on top. When an object closes its names are
- * compared, the members that somebody wants are copied into the arena, and the stack shrinks. A string is read eight bytes
- * at a time until one of them needs a look. The arena gives at most a small multiple of the text's size, whatever the text
- * is: running out of an arena ends the process, so nobody outside may bring that about.
+ * compared, the members that somebody wants are copied into the arena, and the stack shrinks. A string is read eight
+ * bytes at a time until one of them needs a look. The arena gives at most a small multiple of the text's size, whatever
+ * the text is: running out of an arena ends the process, so nobody outside may bring that about.
  */
 #include "event/json.h"
+#include "event/json_names.h"
 
 #include <endian.h>
 #include <errno.h>
 
-enum {
-    SCAN_LOCAL = 96,  /* members on the C stack before the arena is asked */
-    SCAN_PAIRS = 24,  /* up to so many members are compared in pairs, more through a table */
-};
+enum { SCAN_LOCAL = 96 }; /* members on the C stack before the arena is asked */
 
 struct scan {
     const char *begin, *end;
@@ -27,8 +25,8 @@ struct scan {
     size_t total; /* members seen so far, of closed objects as well */
 
     unsigned depth;
-    uint64_t objects;              /* bit n: what is open at depth n + 1 is an object, not an array */
-    size_t base[JSON_DEPTH_MAX];   /* where the members of the object at depth n + 1 begin */
+    uint64_t objects; /* bit n: what is open at depth n + 1 is an object, not an array */
+    size_t base[JSON_DEPTH_MAX]; /* where the members of the object at depth n + 1 begin */
 
     enum json_kind top;
     const char *top_at;
@@ -60,8 +58,9 @@ static inline const char *scan_space(const struct scan *scan, const char *at)
 enum { BYTE_PLAIN, BYTE_QUOTE, BYTE_ESCAPE, BYTE_CONTROL, BYTE_TWO, BYTE_THREE, BYTE_FOUR, BYTE_BAD };
 
 static const unsigned char byte_class[256] = {
-    [0x00 ... 0x1f] = BYTE_CONTROL, ['"'] = BYTE_QUOTE,         ['\\'] = BYTE_ESCAPE,        [0x80 ... 0xc1] = BYTE_BAD,
-    [0xc2 ... 0xdf] = BYTE_TWO,     [0xe0 ... 0xef] = BYTE_THREE, [0xf0 ... 0xf4] = BYTE_FOUR, [0xf5 ... 0xff] = BYTE_BAD,
+    [0x00 ... 0x1f] = BYTE_CONTROL, ['"'] = BYTE_QUOTE,         ['\\'] = BYTE_ESCAPE,
+    [0x80 ... 0xc1] = BYTE_BAD,     [0xc2 ... 0xdf] = BYTE_TWO, [0xe0 ... 0xef] = BYTE_THREE,
+    [0xf0 ... 0xf4] = BYTE_FOUR,    [0xf5 ... 0xff] = BYTE_BAD,
 };
 
 /* How many of the next eight bytes are ordinary; 8 when all are. Bytes of 0x80 and more count as not ordinary. */
@@ -84,8 +83,8 @@ static size_t scan_utf8(const char *at, const char *end)
     size_t length = (size_t)byte_class[byte[0]] - BYTE_TWO + 2;
     if ((size_t)(end - at) < length || (byte[1] & 0xc0) != 0x80)
         return 0;
-    if ((byte[0] == 0xe0 && byte[1] < 0xa0) || (byte[0] == 0xed && byte[1] > 0x9f) || (byte[0] == 0xf0 && byte[1] < 0x90) ||
-        (byte[0] == 0xf4 && byte[1] > 0x8f))
+    if ((byte[0] == 0xe0 && byte[1] < 0xa0) || (byte[0] == 0xed && byte[1] > 0x9f) ||
+        (byte[0] == 0xf0 && byte[1] < 0x90) || (byte[0] == 0xf4 && byte[1] > 0x8f))
         return 0;
     for (size_t i = 2; i < length; i++)
         if ((byte[i] & 0xc0) != 0x80)
@@ -100,7 +99,10 @@ static int scan_hex(const char *at, const char *end)
         return -1;
     for (int i = 0; i < 4; i++) {
         char c = at[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0)
             return -1;
         value = value << 4 | digit;
@@ -134,7 +136,8 @@ static const char *scan_escape(struct scan *scan, const char *at)
     return at + 12;
 }
 
-/* `at` is behind the opening quote; the position behind the closing one, or NULL. Sets *escaped when there are escapes. */
+/* `at` is behind the opening quote; the position behind the closing one, or NULL. Sets *escaped when there are escapes.
+ * */
 static const char *scan_string(struct scan *scan, const char *at, bool *escaped)
 {
     const char *end = scan->end;
@@ -231,7 +234,8 @@ static const char *scan_scalar(struct scan *scan, const char *at, enum json_kind
         return scan_number(scan, at);
     }
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if ((size_t)(scan->end - at) >= words[i].word.length && memcmp(at, words[i].word.at, words[i].word.length) == 0) {
+        if ((size_t)(scan->end - at) >= words[i].word.length &&
+            memcmp(at, words[i].word.at, words[i].word.length) == 0) {
             *ret_kind = words[i].kind;
             return at + words[i].word.length;
         }
@@ -240,54 +244,6 @@ static const char *scan_scalar(struct scan *scan, const char *at, enum json_kind
 }
 
 /* ---------------------------------------------------------------- objects */
-
-static bool scan_same_name(const struct json_member *a, const struct json_member *b)
-{
-    if (!a->name_escaped && !b->name_escaped)
-        return span_equal(a->name, b->name);
-    return json_names_equal(a->name, b->name);
-}
-
-/* The later of two members with one name, or NULL. Most objects are told apart by one bit for each name. */
-static const struct json_member *scan_pairs(const struct json_member *members, size_t count)
-{
-    uint64_t seen = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct json_member *one = &members[i];
-        if (one->name_escaped)
-            seen = UINT64_MAX; /* its bits are not those of what it spells */
-        uint64_t bit = 1;
-        if (one->name.length > 0)
-            bit = 1ull << ((one->name.length * 7 + (unsigned char)one->name.at[0] * 3 +
-                            (unsigned char)one->name.at[one->name.length - 1] * 5) & 63);
-        if ((seen & bit) != 0)
-            for (size_t j = 0; j < i; j++)
-                if (scan_same_name(&members[j], one))
-                    return one;
-        seen |= bit;
-    }
-    return NULL;
-}
-
-/* The same through a table of hashes, for objects of any size. */
-static const struct json_member *scan_table(struct arena *arena, const struct json_member *members, size_t count)
-{
-    size_t slots = 64;
-    while (slots < count * 2)
-        slots *= 2;
-    uint32_t *table = arena_array(arena, uint32_t, slots); /* index + 1; 0: free */
-    for (size_t i = 0; i < count; i++) {
-        struct span name = members[i].name;
-        if (members[i].name_escaped)
-            name = json_unescape((struct span){name.at - 1, name.length + 2}, true, arena);
-        size_t at = span_hash(name) & (slots - 1);
-        for (; table[at] != 0; at = (at + 1) & (slots - 1))
-            if (scan_same_name(&members[table[at] - 1], &members[i]))
-                return &members[i];
-        table[at] = (uint32_t)i + 1;
-    }
-    return NULL;
-}
 
 static void scan_grow(struct scan *scan)
 {
@@ -368,7 +324,7 @@ static const char *scan_close(struct scan *scan, const char *at)
 
     const struct json_member *members = scan->members + base, *twice = NULL;
     if (count > 1)
-        twice = count <= SCAN_PAIRS ? scan_pairs(members, count) : scan_table(scan->arena, members, count);
+        twice = json_names_twice(members, count, scan->arena);
     if (twice != NULL)
         return scan_fail(scan, twice->name.at - 1, "the name of a member stands twice in one object");
 
@@ -392,8 +348,8 @@ static inline void scan_ended(struct scan *scan, const char *at, enum json_kind 
     member->value_escaped = escaped;
 }
 
-/* Behind a value: takes closing brackets for as long as they come; the position where the next value begins, or NULL at the end
- * of the whole (fault 0) or when something is wrong. */
+/* Behind a value: takes closing brackets for as long as they come; the position where the next value begins, or NULL at
+ * the end of the whole (fault 0) or when something is wrong. */
 static const char *scan_after(struct scan *scan, const char *at, const char **ret_end)
 {
     while (scan->depth > 0) {
@@ -464,8 +420,14 @@ int json_scan_nested(struct span text, struct span inner, struct arena *arena, s
     if (text.at == NULL)
         text.at = "";
     struct scan scan = {
-        .begin = text.at, .end = text.at + text.length, .arena = arena, .inner = inner, .ret = &object,
-        .ret_inner = ret_inner == NULL ? NULL : &nested, .members = local, .size = SCAN_LOCAL,
+        .begin = text.at,
+        .end = text.at + text.length,
+        .arena = arena,
+        .inner = inner,
+        .ret = &object,
+        .ret_inner = ret_inner == NULL ? NULL : &nested,
+        .members = local,
+        .size = SCAN_LOCAL,
     };
 
     const char *at = scan_space(&scan, text.at);

@@ -50,10 +50,6 @@ const struct json_member *json_find(const struct json_object *object, struct spa
 /* The bytes of an accepted string value (quotes included in `string`); a span into `string` when nothing is escaped, else
  * in the arena. */
 struct span json_unescape(struct span string, bool escaped, struct arena *arena);
-/* Whether two names between quotes, as written, spell the same once unescaped. */
-bool json_names_equal(struct span a, struct span b);
-/* The bytes that the escape at `at` (its backslash) stands for, of an accepted string; at most 4, and where it ends. */
-size_t json_decode_escape(const char *at, char ret[4], const char **ret_end);
 /* An accepted number as an integer. -ERANGE outside int64, -EINVAL with a fraction or exponent (also 1.0 and 1e3). */
 int json_int64(struct span number, int64_t *ret);
 int json_double(struct span number, double *ret); /* -ERANGE beyond a double's range */

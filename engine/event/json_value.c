@@ -1,8 +1,9 @@
 /*
- * json_value.c - what json.h does with text that json_scan() has accepted: members, names, strings and numbers. Nothing is
+ * json_value.c - what json.h does with text that json_scan() has accepted: members, strings and numbers. Nothing is
  * checked twice here; handed anything else, the results mean nothing, but no byte outside the span is read.
  */
 #include "event/json.h"
+#include "event/json_names.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -68,7 +69,8 @@ static const char *value_skip(const char *at, const char *end, enum json_kind *r
     }
 }
 
-/* Reads `"name": value` at `at` and the comma behind it, if there is one; the position behind, or NULL when there is none. */
+/* Reads `"name": value` at `at` and the comma behind it, if there is one; the position behind, or NULL when there is
+ * none. */
 static const char *value_member(const char *at, const char *end, struct json_member *ret)
 {
     *ret = (struct json_member){0};
@@ -112,42 +114,7 @@ void json_members(struct span object, struct arena *arena, struct json_object *r
     ret->members = members == local ? arena_copy(arena, local, count * sizeof(*local)) : members;
 }
 
-/* ---------------------------------------------------------------- strings and names */
-
-static unsigned value_hex(const char *at)
-{
-    unsigned value = 0;
-    for (int i = 0; i < 4; i++)
-        value = value << 4 | (unsigned)(at[i] <= '9' ? at[i] - '0' : (at[i] | 0x20) - 'a' + 10);
-    return value;
-}
-
-size_t json_decode_escape(const char *at, char ret[4], const char **ret_end)
-{
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    *ret_end = at + 2;
-    if (at[1] != 'u') {
-        const char *found = strchr(from, at[1]);
-        ret[0] = found != NULL ? to[found - from] : at[1];
-        return 1;
-    }
-
-    unsigned code = value_hex(at + 2);
-    *ret_end = at + 6;
-    if (code >= 0xd800 && code <= 0xdbff) {
-        code = 0x10000 + ((code & 0x3ff) << 10) + (value_hex(at + 8) & 0x3ff);
-        *ret_end = at + 12;
-    }
-    if (code < 0x80) {
-        ret[0] = (char)code;
-        return 1;
-    }
-    size_t length = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (size_t i = length - 1; i > 0; i--, code >>= 6)
-        ret[i] = (char)(0x80 | (code & 0x3f));
-    ret[0] = (char)((0xf00 >> length & 0xff) | code);
-    return length;
-}
+/* ---------------------------------------------------------------- strings */
 
 struct span json_unescape(struct span string, bool escaped, struct arena *arena)
 {
@@ -173,53 +140,11 @@ struct span json_unescape(struct span string, bool escaped, struct arena *arena)
     return (struct span){bytes, (size_t)(to - bytes)};
 }
 
-/* The bytes of a name one after the other, escapes resolved. */
-struct name_reader {
-    const char *at, *end;
-    char decoded[4];
-    size_t next, count; /* of decoded[] */
-};
-
-static int name_next(struct name_reader *reader)
-{
-    if (reader->next < reader->count)
-        return (unsigned char)reader->decoded[reader->next++];
-    if (reader->at == reader->end)
-        return -1;
-    if (*reader->at != '\\')
-        return (unsigned char)*reader->at++;
-    reader->count = json_decode_escape(reader->at, reader->decoded, &reader->at);
-    reader->next = 1;
-    return (unsigned char)reader->decoded[0];
-}
-
-bool json_names_equal(struct span a, struct span b)
-{
-    struct name_reader left = {.at = a.at, .end = a.at + a.length}, right = {.at = b.at, .end = b.at + b.length};
-    int byte;
-    do {
-        byte = name_next(&left);
-        if (byte != name_next(&right))
-            return false;
-    } while (byte >= 0);
-    return true;
-}
-
-/* Whether a name as written spells the plain bytes; those may hold backslashes that are no escapes. */
-static bool name_spells(struct span written, struct span plain)
-{
-    struct name_reader reader = {.at = written.at, .end = written.at + written.length};
-    for (size_t i = 0; i < plain.length; i++)
-        if (name_next(&reader) != (unsigned char)plain.at[i])
-            return false;
-    return name_next(&reader) < 0;
-}
-
 const struct json_member *json_find(const struct json_object *object, struct span name)
 {
     for (size_t i = 0; i < object->count; i++) {
         const struct json_member *member = &object->members[i];
-        if (member->name_escaped ? name_spells(member->name, name) : span_equal(member->name, name))
+        if (member->name_escaped ? json_name_spells(member->name, name) : span_equal(member->name, name))
             return member;
     }
     return NULL;

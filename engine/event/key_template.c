@@ -25,18 +25,18 @@ static int key_read_piece(struct span whole, size_t at, struct key_piece *ret, s
     bool field = *from == '{';
 
     if (*from == '}')
-        return error_set(error, EINVAL, "the key \"%.*s\" has a } at character %zu that no { opens", (int)whole.length, whole.at,
-                         at + 1);
+        return error_set(error, EINVAL, "the key \"%.*s\" has a } at character %zu that no { opens", (int)whole.length,
+                         whole.at, at + 1);
     from += field;
     left -= field;
     while (length < left && from[length] != '{' && from[length] != '}')
         length++;
     if (field && (length == left || from[length] != '}'))
-        return error_set(error, EINVAL, "the key \"%.*s\" has a { at character %zu that no } closes", (int)whole.length, whole.at,
-                         at + 1);
-    if (field && length == 0)
-        return error_set(error, EINVAL, "the key \"%.*s\" has {} at character %zu without the name of a field", (int)whole.length,
+        return error_set(error, EINVAL, "the key \"%.*s\" has a { at character %zu that no } closes", (int)whole.length,
                          whole.at, at + 1);
+    if (field && length == 0)
+        return error_set(error, EINVAL, "the key \"%.*s\" has {} at character %zu without the name of a field",
+                         (int)whole.length, whole.at, at + 1);
     *ret = (struct key_piece){{from, length}, field};
     *ret_next = at + length + (field ? 2 : 0);
     return 0;
@@ -74,8 +74,10 @@ size_t key_template_fields(const struct key_template *template, const struct spa
     return template->name_count;
 }
 
-/* The value of a field as JSON: the last overlay of that name, else what the data holds; {NULL, 0} when there is none. */
-static struct span key_value(struct span name, const struct json_object *data, const struct overlay *overlays, size_t count)
+/* The value of a field as JSON: the last overlay of that name, else what the data holds; {NULL, 0} when there is none.
+ * */
+static struct span key_value(struct span name, const struct json_object *data, const struct overlay *overlays,
+                             size_t count)
 {
     for (size_t i = count; i > 0; i--)
         if (span_equal(overlays[i - 1].name, name))
@@ -84,30 +86,34 @@ static struct span key_value(struct span name, const struct json_object *data, c
     return member != NULL ? member->value : (struct span){NULL, 0};
 }
 
-static int key_append_field(struct span name, struct span value, struct arena *arena, struct buffer *out, struct error *error)
+static int key_append_field(struct span name, struct span value, struct arena *arena, struct buffer *out,
+                            struct error *error)
 {
     int64_t number;
     if (value.length == 0)
-        return error_set(error, EINVAL, "the key needs the field \"%.*s\", which the event does not have", (int)name.length,
-                         name.at);
+        return error_set(error, EINVAL, "the key needs the field \"%.*s\", which the event does not have",
+                         (int)name.length, name.at);
     if (value.at[0] == '"' && value.length >= 2)
         buffer_span(out, json_unescape(value, memchr(value.at, '\\', value.length) != NULL, arena));
     else if (json_int64(value, &number) == 0)
         buffer_int64(out, number);
     else
-        return error_set(error, EINVAL, "the key needs the field \"%.*s\" as text or as an integer", (int)name.length, name.at);
+        return error_set(error, EINVAL, "the key needs the field \"%.*s\" as text or as an integer", (int)name.length,
+                         name.at);
     return 0;
 }
 
-int key_template_apply(const struct key_template *template, const struct json_object *data, const struct overlay *overlays,
-                       size_t overlay_count, struct arena *arena, struct buffer *out, struct error *error)
+int key_template_apply(const struct key_template *template, const struct json_object *data,
+                       const struct overlay *overlays, size_t overlay_count, struct arena *arena, struct buffer *out,
+                       struct error *error)
 {
     size_t begin = out->length;
     int result = 0;
     for (size_t i = 0; i < template->piece_count && result == 0; i++) {
         const struct key_piece *piece = &template->pieces[i];
         if (piece->field)
-            result = key_append_field(piece->text, key_value(piece->text, data, overlays, overlay_count), arena, out, error);
+            result = key_append_field(piece->text, key_value(piece->text, data, overlays, overlay_count), arena, out,
+                                      error);
         else
             buffer_span(out, piece->text);
     }

@@ -1,6 +1,6 @@
 /*
- * record_batch.c - see record_batch.h for the layout. A record is written whole or not at all; reading trusts nothing, as the
- * bytes come out of a database that others can write to.
+ * record_batch.c - see record_batch.h for the layout. A record is written whole or not at all; reading trusts nothing,
+ * as the bytes come out of a database that others can write to.
  */
 #include "event/record_batch.h"
 
@@ -168,13 +168,15 @@ static void batch_read_record(struct batch_reader *reader, struct arena *arena, 
     record->value = batch_read_span(reader, batch_read(reader, 4));
 }
 
-int record_batch_read(struct span bytes, struct arena *arena, struct record **ret, size_t *ret_count, struct error *error)
+int record_batch_read(struct span bytes, struct arena *arena, struct record **ret, size_t *ret_count,
+                      struct error *error)
 {
     const char *at = bytes.at != NULL ? bytes.at : "";
     struct batch_reader reader = {at, at + bytes.length, false};
     uint64_t version = batch_read(&reader, 2), count = batch_read(&reader, 2);
     if (reader.torn || version != BATCH_VERSION)
-        return error_set(error, EBADMSG, "%zu bytes are not a batch of records: version 1 was expected at their head", bytes.length);
+        return error_set(error, EBADMSG, "%zu bytes are not a batch of records: version 1 was expected at their head",
+                         bytes.length);
     /* Checked before memory is taken: a few bytes must not ask for megabytes. */
     if (count * BATCH_RECORD_MIN > (uint64_t)(reader.end - reader.at))
         return error_set(error, EBADMSG, "a batch of records is torn: %zu bytes cannot hold %zu records", bytes.length,
@@ -184,8 +186,8 @@ int record_batch_read(struct span bytes, struct arena *arena, struct record **re
     for (size_t i = 0; i < count; i++) {
         batch_read_record(&reader, arena, &records[i]);
         if (reader.torn)
-            return error_set(error, EBADMSG, "a batch of records is torn: record %zu of %zu goes beyond its %zu bytes", i + 1,
-                             (size_t)count, bytes.length);
+            return error_set(error, EBADMSG, "a batch of records is torn: record %zu of %zu goes beyond its %zu bytes",
+                             i + 1, (size_t)count, bytes.length);
     }
     if (reader.at != reader.end)
         return error_set(error, EBADMSG, "a batch of records has %zu bytes too much behind its last record",

@@ -1,6 +1,6 @@
 /*
- * timestamp.c - see timestamp.h. Own arithmetic on the Gregorian calendar: strptime() and timegm() depend on the locale or
- * are slow, and this runs once or twice an event.
+ * timestamp.c - see timestamp.h. Own arithmetic on the Gregorian calendar: strptime() and timegm() depend on the locale
+ * or are slow, and this runs once or twice an event.
  */
 #include "event/timestamp.h"
 
@@ -102,8 +102,8 @@ int timestamp_parse(struct span text, int64_t *ret_ms)
     int minute = timestamp_digits(&at, end, 2);
     form &= timestamp_take(&at, end, ':');
     int second = timestamp_digits(&at, end, 2);
-    if (!form || year < 0 || month < 1 || month > 12 || day < 1 || day > timestamp_month_days(year, month) || hour < 0 ||
-        hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) /* 60: a leap second */
+    if (!form || year < 0 || month < 1 || month > 12 || day < 1 || day > timestamp_month_days(year, month) ||
+        hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) /* 60: a leap second */
         return -EINVAL;
 
     int offset_minutes, fraction_ms = timestamp_fraction(&at, end);

@@ -11,8 +11,9 @@
 
 enum { TIMESTAMP_TEXT = 24 }; /* bytes of what timestamp_format() writes, without the NUL */
 
-/* Reads "2025-01-02T03:04:05.678Z": any number of digits behind the point (cut to milliseconds) or none, an offset as Z, ±hh:mm,
- * ±hhmm or ±hh, none meaning UTC, and a space or lower case for the T. -EINVAL for anything else and for dates that do not exist. */
+/* Reads "2025-01-02T03:04:05.678Z": any number of digits behind the point (cut to milliseconds) or none, an offset as
+ * Z, ±hh:mm, ±hhmm or ±hh, none meaning UTC, and a space or lower case for the T. -EINVAL for anything else and for
+ * dates that do not exist. */
 int timestamp_parse(struct span text, int64_t *ret_ms);
 /* "YYYY-MM-DDThh:mm:ss.mmmZ" and a NUL; a time outside the years 0 to 9999 becomes the nearest one inside. */
 void timestamp_format(int64_t ms, char buf[TIMESTAMP_TEXT + 1]);
