@@ -97,22 +97,22 @@ static void rename_words(const char *text, const char *name, const char *include
 static void include_find(char ret[PATH_MAX])
 {
     static const char *const places[] = {"../include", "../engine/include", "../../engine/include"};
-    char self[PATH_MAX], header[PATH_MAX + 32];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 64);
+    char self[PATH_MAX], path[PATH_MAX + 64];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self);
+    while (length > 0 && self[length - 1] != '/')
+        length--;
+    snprintf(ret, PATH_MAX, "%s/include", SLUICE_PREFIX);
     for (size_t i = 0; length > 0 && i < sizeof places / sizeof places[0]; i++) {
-        self[length] = '\0';
-        char *slash = strrchr(self, '/');
-        strcpy(slash == NULL ? self : slash + 1, places[i]);
-        char *folder = realpath(self, NULL);
-        snprintf(header, sizeof header, "%s/sluice/plugin.h", folder == NULL ? "" : folder);
-        bool found = folder != NULL && access(header, R_OK) == 0;
-        if (found)
+        snprintf(path, sizeof path, "%.*s%s/sluice/plugin.h", (int)length, self, places[i]);
+        if (access(path, R_OK) != 0)
+            continue;
+        snprintf(path, sizeof path, "%.*s%s", (int)length, self, places[i]);
+        char *folder = realpath(path, NULL);
+        if (folder != NULL)
             snprintf(ret, PATH_MAX, "%s", folder);
         free(folder);
-        if (found)
-            return;
+        return;
     }
-    snprintf(ret, PATH_MAX, "%s/include", SLUICE_PREFIX);
 }
 
 static int file_write(const char *path, const char *text)

@@ -65,12 +65,12 @@ bool descriptor_text_fits(const char *text)
     return true;
 }
 
-const char *descriptor_show(const char *name, char buf[DESCRIPTOR_NAME_MAX + 4])
+const char *descriptor_show(const char *name, char buf[DESCRIPTOR_SHOWN_MAX])
 {
     size_t length = 0;
     for (; length < DESCRIPTOR_NAME_MAX && name[length] != '\0'; length++)
         buf[length] = name[length] >= 0x20 && name[length] < 0x7f ? name[length] : '?';
-    strcpy(buf + length, name[length] == '\0' ? "" : "…");
+    snprintf(buf + length, DESCRIPTOR_SHOWN_MAX - length, "%s", name[length] == '\0' ? "" : "…");
     return buf;
 }
 
@@ -127,7 +127,7 @@ static int outcomes_copy(const void *from, size_t row_size, const char *where, s
                          const struct sluice_outcome **ret, size_t *ret_count, struct error *error)
 {
     struct sluice_outcome *copy = arena_array(arena, struct sluice_outcome, DESCRIPTOR_OUTCOMES_MAX + 1);
-    char shown[DESCRIPTOR_NAME_MAX + 4];
+    char shown[DESCRIPTOR_SHOWN_MAX];
     size_t count = 0;
     for (const char *row = from; row != NULL; row += row_size, count++) {
         struct sluice_outcome *to = &copy[count];
@@ -192,7 +192,7 @@ static int handler_shape_check(const struct sluice_handler *handler, const char 
 static int handler_copy(struct sluice_handler *handler, const struct sluice_plugin *plugin, struct arena *arena,
                         struct error *error)
 {
-    char shown[DESCRIPTOR_NAME_MAX + 4];
+    char shown[DESCRIPTOR_SHOWN_MAX];
     if (!descriptor_name_fits(handler->name)) {
         error_set(error, EINVAL, "handler '%s' has no good name", descriptor_show(handler->name, shown));
         return error_hint(error, "names are a letter a-z, then letters, digits and '_', at most %d bytes",
@@ -251,7 +251,7 @@ static int handlers_copy(struct sluice_plugin *plugin, struct arena *arena, stru
 
 static int identity_check(const struct sluice_plugin *plugin, struct error *error)
 {
-    char shown[DESCRIPTOR_NAME_MAX + 4];
+    char shown[DESCRIPTOR_SHOWN_MAX];
     if (plugin->name == NULL)
         return error_set(error, EINVAL, "it has no name: its `name` is NULL");
     if (!descriptor_name_fits(plugin->name)) {

@@ -13,6 +13,7 @@
 
 enum {
     DESCRIPTOR_NAME_MAX = 64, /* bytes of a name or a version */
+    DESCRIPTOR_SHOWN_MAX = DESCRIPTOR_NAME_MAX + 4,
     DESCRIPTOR_TEXT_MAX = 1024, /* of a help, a fallback, choices */
     DESCRIPTOR_HANDLERS_MAX = 64,
     DESCRIPTOR_FIELDS_MAX = 256,
@@ -58,6 +59,6 @@ bool descriptor_name_fits(const char *name);
 /* NULL, or one line of UTF-8 of at most DESCRIPTOR_TEXT_MAX bytes. */
 bool descriptor_text_fits(const char *text);
 /* A name for a sentence even when it is no good: cut, unprintable bytes as '?'. Returns buf. */
-const char *descriptor_show(const char *name, char buf[DESCRIPTOR_NAME_MAX + 4]);
+const char *descriptor_show(const char *name, char buf[DESCRIPTOR_SHOWN_MAX]);
 
 #endif

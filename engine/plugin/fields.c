@@ -179,7 +179,7 @@ int fields_copy(const struct sluice_field *from, const struct field_table *table
                 const struct sluice_field **ret, struct error *error)
 {
     size_t count = 0;
-    char shown[DESCRIPTOR_NAME_MAX + 4];
+    char shown[DESCRIPTOR_SHOWN_MAX];
     if (from == NULL) {
         *ret = NULL;
         return 0;

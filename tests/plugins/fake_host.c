@@ -245,6 +245,14 @@ static const struct sluice_plugin *library_load(const char *path, void **ret_lib
     return plugin;
 }
 
+const char *fake_library(int argc, char **argv, const char *name)
+{
+    static char path[512];
+    const char *build = getenv("B");
+    snprintf(path, sizeof path, "%splugins/%s.so", build == NULL ? "build/" : build, name);
+    return argc > 1 ? argv[1] : path;
+}
+
 struct opening {
     struct sluice_opening head;
     struct fake_host *host;

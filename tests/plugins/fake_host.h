@@ -3,7 +3,7 @@
  *
  * A test loads the real .so, hands a handler events as JSON, and looks at what came out:
  *
- *     struct fake_host *host = fake_host_open("build/plugins/payment.so", "{\"amount_max\": 1000}");
+ *     struct fake_host *host = fake_host_open(fake_library(argc, argv, "payment"), "{\"amount_max\": 1000}");
  *     fake_answer(host, "payment_charge", "[[0, 1]]");             // each statement with that in it gets these rows
  *     const struct fake_result *result = fake_call(host, "charge", 1, &(struct fake_event){.data = "{\"amount\": 5}"});
  *     fake_expect_outcome(&result[0], "declined");
@@ -27,6 +27,9 @@
 #include <stdbool.h>
 
 struct fake_host;
+
+/* Where the library is: the first argument, else plugins/NAME.so in the build folder (the environment's B, "build/"). */
+const char *fake_library(int argc, char **argv, const char *name);
 
 /* Loads a plugin, checks the head of its descriptor, fills settings from a JSON object (NULL: none; durations and sizes as numbers of
  * milliseconds and bytes, or as texts with their unit) and calls open(). */
@@ -155,7 +158,7 @@ struct fake_source {
 void fake_source(struct fake_host *host, const struct fake_source *source);
 const struct fake_source *fake_source_of(const struct fake_host *host); /* NULL: none was given */
 void *fake_alloc(struct fake_host *host, size_t size); /* zeroed; lives until the next fake_call() */
-char *fake_text(struct fake_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *fake_text(struct fake_host *host, const char *format, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 __attribute__((noreturn, format(printf, 1, 2))) void fake_die(const char *format, ...);
 
 #endif

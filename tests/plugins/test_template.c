@@ -1,5 +1,5 @@
 /*
- * test_template.c - the plugin `template` against the fake host: test_template PATH/template.so
+ * test_template.c - the plugin `template` against the fake host: test_template [LIBRARY]
  */
 #include "fake_host.h"
 
@@ -33,10 +33,10 @@ static void the_word_is_a_setting(const char *library)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2)
-        fake_die("usage: %s LIBRARY", argv[0]);
-    each_event_is_greeted(argv[1]);
-    the_word_is_a_setting(argv[1]);
-    puts("template: 2 tests passed");
+    const char *library = fake_library(argc, argv, "template");
+    each_event_is_greeted(library);
+    puts("ok 1 - each event is greeted");
+    the_word_is_a_setting(library);
+    puts("ok 2 - the word is a setting");
     return 0;
 }

@@ -1,0 +1,555 @@
+/*
+ * chaos.c - the plugin that misbehaves on demand: what it does to an event is in the event's own `mode`.
+ *
+ * Handlers  act       without a store      act_sql   with one; both know every mode, sql_* need the second
+ *           ask       of requests: replies with what `mode` says
+ *           tick      of schedules: adds `adds` events of outcome ok, each with its `number`
+ * Reads     mode      one of the table at the end; anything else is outcome ok
+ *           n         a count, milliseconds or bytes, by mode
+ *           path      a file that remembers what must happen once (modes *_once)
+ * Sets      note, number, blob
+ * Settings  open      ok, fail, silent, crash, hang: what open() does
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "sluice/plugin.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct chaos {
+    struct sluice_text open;
+    int64_t adds;
+};
+
+static const struct sluice_field settings[] = {
+    SLUICE_TEXT(struct chaos, open, .choices = "ok|fail|silent|crash|hang", .flags = SLUICE_OPTIONAL, .fallback = "ok",
+                .help = "what open() does"),
+    SLUICE_INT64(struct chaos, adds, .min = 0, .max = 2000000, .flags = SLUICE_OPTIONAL, .fallback = "1",
+                 .help = "events that a tick adds"),
+    {0},
+};
+
+struct act {
+    struct sluice_text mode, path;
+    int64_t n, attempt;
+};
+
+static const struct sluice_field act_input[] = {
+    SLUICE_TEXT(struct act, mode, .min = 1, .max = 64, .help = "what to do"),
+    SLUICE_TEXT(struct act, path, .max = 1024, .flags = SLUICE_OPTIONAL, .help = "a file for modes *_once"),
+    SLUICE_INT64(struct act, n, .flags = SLUICE_OPTIONAL, .fallback = "1", .help = "how much"),
+    SLUICE_META_INT64(struct act, attempt, SLUICE_META_ATTEMPT),
+    {0},
+};
+
+static const struct sluice_field ask_input[] = {
+    SLUICE_TEXT(struct act, mode, .min = 1, .max = 64, .help = "what to do"),
+    SLUICE_INT64(struct act, n, .flags = SLUICE_OPTIONAL, .fallback = "1", .help = "how much"),
+    {0},
+};
+
+enum { OK, OTHER };
+static const struct sluice_outcome outcomes[] = {
+    [OK] = {"ok", "it went well"}, [OTHER] = {"other", "it went another way"}, {0}};
+
+static const struct sluice_field sets[] = {
+    SLUICE_SETS_TEXT("note", .help = "a text"),
+    SLUICE_SETS_INT64("number", .help = "the number of an added event"),
+    {.name = "blob", .type = SLUICE_TYPE_JSON, .help = "any JSON"},
+    {0},
+};
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0)
+        continue;
+}
+
+/* True once for a path: whoever makes the file. */
+static int is_first(const struct act *act)
+{
+    char path[1100];
+    snprintf(path, sizeof path, "%.*s", (int)act->path.length, act->path.at);
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file >= 0)
+        close(file);
+    return file >= 0;
+}
+
+/* ------------------------------------------------------------------------------------- what ends or holds the process */
+
+static void do_crash(struct sluice_call *call, size_t n, const struct act *act)
+{
+    static volatile int *volatile nowhere;
+    (void)call, (void)n, (void)act;
+    *nowhere = 1;
+}
+
+static void do_crash_once(struct sluice_call *call, size_t n, const struct act *act)
+{
+    if (is_first(act))
+        do_crash(call, n, act);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_abort(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)call, (void)n, (void)act;
+    abort();
+}
+
+static void do_exit(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)call, (void)n;
+    exit((int)act->n);
+}
+
+static void do_hang(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)call, (void)n, (void)act;
+    for (;;)
+        sleep_ms(1000);
+}
+
+static void do_spin(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)call, (void)n, (void)act;
+    for (volatile uint64_t turns = 0;; turns++)
+        continue;
+}
+
+static void do_hang_once(struct sluice_call *call, size_t n, const struct act *act)
+{
+    if (is_first(act))
+        do_hang(call, n, act);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_sleep(struct sluice_call *call, size_t n, const struct act *act)
+{
+    sleep_ms(act->n);
+    call->host->outcome(call, n, OK);
+}
+
+static int64_t deeper(volatile char *above)
+{
+    volatile char room[4096];
+    room[0] = *above;
+    if (room[0] != 0) /* never: the compiler need not know */
+        return 1;
+    return deeper(room) + room[0];
+}
+
+static void do_stack_overflow(struct sluice_call *call, size_t n, const struct act *act)
+{
+    volatile char start = 0;
+    (void)act;
+    call->host->outcome(call, n, (size_t)deeper(&start));
+}
+
+static void do_heap_smash(struct sluice_call *call, size_t n, const struct act *act)
+{
+    volatile char *room = malloc(16);
+    for (int64_t i = 0; room != NULL && i < 16 + act->n * 64; i++)
+        room[i] = (char)0x5a;
+    free((void *)room); /* the allocator notices, here or later */
+    call->host->outcome(call, n, OK);
+}
+
+/* ------------------------------------------------------------------------------------------------- wrong answers */
+
+static void do_retry_n(struct sluice_call *call, size_t n, const struct act *act)
+{
+    if (act->attempt <= act->n)
+        call->host->retry(call, n, "not yet");
+    else
+        call->host->outcome(call, n, OK);
+}
+
+static void do_reject(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->reject(call, n, "rejected on demand");
+}
+
+static void do_unavailable_once(struct sluice_call *call, size_t n, const struct act *act)
+{
+    if (is_first(act))
+        call->host->unavailable(call, "away on demand");
+    else
+        call->host->outcome(call, n, OK);
+}
+
+static void do_other(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->outcome(call, n, OTHER);
+}
+
+static void do_no_outcome(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)call, (void)n, (void)act;
+}
+
+static void do_changed_mind(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->reject(call, n, "no");
+    call->host->outcome(call, n, OTHER);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_bad_outcome_index(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->outcome(call, n, 77);
+}
+
+static void do_bad_event_index(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->outcome(call, n, OK);
+    call->host->outcome(call, call->count + 1000, OK);
+}
+
+static void do_invalid_utf8(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_text(call, n, "note", (struct sluice_text){"\xff\xfe\xc0\x80", 4});
+    call->host->outcome(call, n, OK);
+}
+
+static void do_invalid_json(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_json(call, n, "blob", (struct sluice_text){"{\"a\":", 5});
+    call->host->outcome(call, n, OK);
+}
+
+static void do_undeclared_set(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_int64(call, n, "surprise", 1);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_huge_set(struct sluice_call *call, size_t n, const struct act *act)
+{
+    char *text = malloc((size_t)act->n);
+    if (text == NULL) {
+        call->host->reject(call, n, "too huge for malloc");
+        return;
+    }
+    memset(text, 'x', (size_t)act->n);
+    call->host->set_text(call, n, "note", (struct sluice_text){text, (size_t)act->n});
+    call->host->outcome(call, n, OK);
+    free(text);
+}
+
+static void do_many_adds(struct sluice_call *call, size_t n, const struct act *act)
+{
+    for (int64_t i = 0; i < act->n; i++) {
+        size_t added = call->host->add(call, OK);
+        if (added != SIZE_MAX)
+            call->host->set_int64(call, added, "number", i);
+    }
+    call->host->outcome(call, n, OK);
+}
+
+static void do_reply(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->reply(call, n, 200, (struct sluice_text){"{}", 2}, 0);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_log(struct sluice_call *call, size_t n, const struct act *act)
+{
+    for (int64_t i = 0; i < act->n; i++)
+        call->host->log(call, SLUICE_LOG_WARN, "a line\nwith a break and \033[31mcolour");
+    call->host->outcome(call, n, OK);
+}
+
+/* ------------------------------------------------------------------------------------ what belongs to the whole process */
+
+static void do_chdir(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->outcome(call, n, chdir("/") == 0 ? OK : OTHER);
+}
+
+static void do_umask(struct sluice_call *call, size_t n, const struct act *act)
+{
+    umask((mode_t)act->n);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_block_signals(struct sluice_call *call, size_t n, const struct act *act)
+{
+    sigset_t all;
+    (void)act;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_leak_files(struct sluice_call *call, size_t n, const struct act *act)
+{
+    for (int64_t i = 0; i < act->n; i++)
+        if (open("/dev/null", O_RDONLY | O_CLOEXEC) < 0)
+            break;
+    call->host->outcome(call, n, OK);
+}
+
+static void do_fork(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    if (fork() == 0)
+        _exit(0);
+    call->host->outcome(call, n, OK);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- SQL */
+
+static void run(struct sluice_call *call, size_t n, const struct sluice_sql *sql)
+{
+    if (call->host->query(call, sql, 0, NULL) != NULL)
+        call->host->outcome(call, n, OK);
+}
+
+#define SQL_MODE(name, statement)                                                                                      \
+    static void do_##name(struct sluice_call *call, size_t n, const struct act *act)                                   \
+    {                                                                                                                  \
+        static const struct sluice_sql sql = {statement};                                                              \
+        (void)act;                                                                                                     \
+        run(call, n, &sql);                                                                                            \
+    }
+
+SQL_MODE(sql_ok, "select 1::bigint")
+SQL_MODE(sql_error, "select 1 / 0")
+SQL_MODE(sql_bad_data, "select 'x'::integer")
+SQL_MODE(sql_no_table, "select * from there_is_no_such_table")
+SQL_MODE(sql_syntax, "selectt")
+SQL_MODE(sql_serialization, "do $$begin raise exception 'on demand' using errcode = '40001'; end$$")
+SQL_MODE(sql_check, "do $$begin raise exception 'on demand' using errcode = '23514'; end$$")
+SQL_MODE(sql_commit, "commit")
+SQL_MODE(sql_rollback, "rollback")
+SQL_MODE(sql_begin, "begin")
+SQL_MODE(sql_two, "select 1; select 2")
+SQL_MODE(sql_set, "set session statement_timeout = 0")
+SQL_MODE(sql_terminate, "select pg_terminate_backend(pg_backend_pid())")
+SQL_MODE(sql_hang, "select pg_sleep(3600)")
+SQL_MODE(sql_copy, "copy (select 1) to stdout")
+
+static const struct sluice_sql sql_rows = {"select 1::bigint, 'text'::text, null::bigint"};
+
+static void do_sql_bad_cell(struct sluice_call *call, size_t n, const struct act *act)
+{
+    const struct sluice_rows *rows = call->host->query(call, &sql_rows, 0, NULL);
+    (void)act;
+    if (rows == NULL)
+        return;
+    int64_t past = call->host->get_int64(rows, 5, 5) + call->host->get_int64(rows, 0, 1);
+    call->host->outcome(call, n, past == 0 ? OK : OTHER);
+}
+
+static void do_sql_bad_param(struct sluice_call *call, size_t n, const struct act *act)
+{
+    static const struct sluice_sql sql = {"select $1::jsonb"};
+    static const struct sluice_text broken = {"{\"a\":", 5};
+    const struct sluice_param param = {
+        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_JSON, .values = &broken, .count = 1};
+    (void)act;
+    if (call->host->query(call, &sql, 1, &param) != NULL)
+        call->host->outcome(call, n, OK);
+}
+
+static void do_sql_after_failure(struct sluice_call *call, size_t n, const struct act *act)
+{
+    do_sql_error(call, n, act);
+    do_sql_ok(call, n, act);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ table */
+
+static void do_ok(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->outcome(call, n, OK);
+}
+
+#define MODE(name)                                                                                                     \
+    {                                                                                                                  \
+#name, do_##name                                                                                               \
+    }
+
+static const struct mode {
+    const char *name;
+    void (*act)(struct sluice_call *call, size_t n, const struct act *act);
+} modes[] = {
+    MODE(ok),
+    MODE(other),
+    MODE(retry_n),
+    MODE(reject),
+    MODE(changed_mind),
+    MODE(unavailable_once),
+    MODE(no_outcome),
+    MODE(bad_outcome_index),
+    MODE(bad_event_index),
+    MODE(invalid_utf8),
+    MODE(invalid_json),
+    MODE(undeclared_set),
+    MODE(huge_set),
+    MODE(many_adds),
+    MODE(reply),
+    MODE(log),
+    MODE(crash),
+    MODE(crash_once),
+    MODE(abort),
+    MODE(exit),
+    MODE(hang),
+    MODE(hang_once),
+    MODE(spin),
+    MODE(sleep),
+    MODE(stack_overflow),
+    MODE(heap_smash),
+    MODE(chdir),
+    MODE(umask),
+    MODE(block_signals),
+    MODE(leak_files),
+    MODE(fork),
+    MODE(sql_ok),
+    MODE(sql_error),
+    MODE(sql_bad_data),
+    MODE(sql_no_table),
+    MODE(sql_syntax),
+    MODE(sql_serialization),
+    MODE(sql_check),
+    MODE(sql_commit),
+    MODE(sql_rollback),
+    MODE(sql_begin),
+    MODE(sql_two),
+    MODE(sql_set),
+    MODE(sql_terminate),
+    MODE(sql_hang),
+    MODE(sql_copy),
+    MODE(sql_bad_cell),
+    MODE(sql_bad_param),
+    MODE(sql_after_failure),
+};
+
+static void act_on(struct sluice_call *call, size_t n, const struct act *act)
+{
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strlen(modes[i].name) == act->mode.length && memcmp(modes[i].name, act->mode.at, act->mode.length) == 0) {
+            modes[i].act(call, n, act);
+            return;
+        }
+    }
+    do_ok(call, n, act);
+}
+
+static void act_all(void *state, struct sluice_call *call)
+{
+    const struct act *inputs = call->inputs;
+    (void)state;
+    for (size_t n = 0; n < call->count; n++)
+        act_on(call, n, &inputs[n]);
+}
+
+/* Replies before it acts, so that the reply of a request whose transaction fails can be looked for. */
+static void ask(void *state, struct sluice_call *call)
+{
+    const struct act *inputs = call->inputs;
+    static const struct sluice_text broken = {"{", 1}, good = {"{\"chaos\":true}", 14};
+    (void)state;
+    for (size_t n = 0; n < call->count; n++) {
+        const struct act *act = &inputs[n];
+        int no_reply = act->mode.length == 8 && memcmp(act->mode.at, "no_reply", 8) == 0;
+        int bad_reply = act->mode.length == 9 && memcmp(act->mode.at, "bad_reply", 9) == 0;
+        int bad_status = act->mode.length == 10 && memcmp(act->mode.at, "bad_status", 10) == 0;
+        if (!no_reply)
+            call->host->reply(call, n, bad_status ? 99 : 200, bad_reply ? broken : good, 0);
+        act_on(call, n, act);
+    }
+}
+
+static void tick(void *state, struct sluice_call *call)
+{
+    const struct chaos *self = state;
+    for (int64_t i = 0; i < self->adds; i++) {
+        size_t added = call->host->add(call, OK);
+        if (added == SIZE_MAX)
+            break;
+        call->host->set_int64(call, added, "number", i);
+    }
+}
+
+static int chaos_open(void *state, struct sluice_opening *opening)
+{
+    const struct chaos *self = state;
+    switch (self->open.at[0]) {
+    case 'f':
+        opening->fail(opening, "it fails on demand");
+        return -1;
+    case 's':
+        return -1;
+    case 'c':
+        abort();
+    case 'h':
+        for (;;)
+            sleep_ms(1000);
+    default:
+        return 0;
+    }
+}
+
+static const struct sluice_handler handlers[] = {
+    {.name = "act",
+     .help = "does what `mode` says",
+     .input = act_input,
+     .input_size = sizeof(struct act),
+     .outcomes = outcomes,
+     .sets = sets,
+     .max_events = 100,
+     .handle = act_all},
+    {.name = "act_sql",
+     .help = "does what `mode` says, with a store",
+     .input = act_input,
+     .input_size = sizeof(struct act),
+     .outcomes = outcomes,
+     .sets = sets,
+     .max_events = 100,
+     .uses_store = 1,
+     .handle = act_all},
+    {.name = "ask",
+     .help = "replies, then does what `mode` says",
+     .kind = SLUICE_REQUEST,
+     .input = ask_input,
+     .input_size = sizeof(struct act),
+     .outcomes = outcomes,
+     .sets = sets,
+     .max_events = 100,
+     .uses_store = 1,
+     .handle = ask},
+    {.name = "tick",
+     .help = "adds events",
+     .kind = SLUICE_SCHEDULE,
+     .outcomes = outcomes,
+     .sets = sets,
+     .max_events = 1,
+     .handle = tick},
+    {0},
+};
+
+SLUICE_PLUGIN(.name = "chaos", .version = "1.0.0", .help = "misbehaves on demand", .settings = settings,
+              .state_size = sizeof(struct chaos), .open = chaos_open, .handlers = handlers)
