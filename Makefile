@@ -91,21 +91,68 @@ $(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives_upto,$$(firstword $$
 	$(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
 	  -Wl,--start-group $(call archives_upto,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
 
-unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)
-	tests/run unit $(T)
+# Plugins' own tests run the .so against a fake host; programs in C that integration tests drive.
+FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))
+PLUGIN_TEST_SOURCES := $(wildcard tests/plugins/test_*.c)
+PLUGIN_TESTS := $(PLUGIN_TEST_SOURCES:tests/plugins/%.c=$(B)tests/plugins/%)
+$(B)tests/plugins/test_%: $(B)obj/tests/plugins/test_%.o $(FAKE_HOST) $(PLUGINS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< $(FAKE_HOST) -lcmocka $(LIBS_ENGINE)
 
-test: all $(UNIT_TESTS) test-programs ## everything: unit, plugins, pipeline, config_bad, integration (T=name: only those)
+# tests/plugins/NAME/NAME.c: plugins that misbehave on purpose, for the tests of the engine.
+TEST_PLUGIN_NAMES := $(filter-out rust bad,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/plugins/*/*.c))))))
+TEST_PLUGINS := $(TEST_PLUGIN_NAMES:%=$(B)tests/plugins/%.so)
+$(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildcard tests/plugins/$$*/*.c))
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
+percent := %
+
+PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c tests/sim/*.c))
+$(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+
+test-programs: $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
+
+unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)
+	B=$(B) tests/run unit $(T)
+
+# Everything that a bare machine lacks is installed first; then make looks again at what there is.
+test: ## everything: unit, plugins, config_bad, sim, integration (T=name: only programs whose path holds it)
+	@tests/deps
+	@$(MAKE) --no-print-directory -j2 all test-programs
 	B=$(B) tests/run all $(T)
 
-demo: all ## real purchases through HTTP on a private PostgreSQL in ./var
+demo: ## real purchases through HTTP on a private PostgreSQL in ./var
+	@tests/deps
+	@$(MAKE) --no-print-directory -j2 all
 	tests/demo/demo
+
+check: all ## the rules of the house, static analysers, and the tests under the sanitizers
+	@tests/deps --tools
+	tests/run check $(T)
+
+sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=1000000)
+	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),1000000)
+
+bench: all $(PROGRAMS) ## purchases a second against the floor, latency, memory, start
+	tests/bench/bench
+
+install: all ## into DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/include/sluice \
+	  $(DESTDIR)$(PREFIX)/share/sluice/config
+	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
+	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
+	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/config/
+	cp -R sql $(DESTDIR)$(PREFIX)/share/sluice/
 
 deps: ## install what is missing from the distribution's packages
 	tests/deps
 
 clean: ## remove build/ and var/
-	@[ ! -x tests/lib/private_postgres ] || tests/lib/private_postgres stop var/postgres >/dev/null 2>&1 || true
+	@[ ! -d var/postgres ] || tests/lib/private_postgres stop var/postgres >/dev/null 2>&1 || true
 	rm -rf build var
 
-.PHONY: all help unit test demo deps clean
+.PHONY: all help unit test test-programs demo check sim bench install deps clean
 -include $(shell find $(B)obj $(B)tests -name '*.d' 2>/dev/null)
