@@ -210,16 +210,12 @@ static void keeper_watch(struct engine *engine)
 
 static void keeper_gauges(struct keeper *keeper)
 {
-    static const struct statement gauges = {
-        "select coalesce((extract(epoch from clock_timestamp() - min(created_at)))::bigint, 0),"
-        " (select count(*) from sluice.parked where state = 0), (select count(*) from sluice.parked where state = 1)"
-        " from sluice.outbox", false};
-    struct rows *rows = NULL;
-    if (connection_once(keeper->connection, &gauges, 0, NULL, 5000, &rows, NULL) != STORE_OK || rows_count(rows) != 1)
+    struct ledger_health health;
+    if (ledger_health(keeper->connection, &health, NULL) != STORE_OK)
         return;
-    series_set(keeper->outbox_age, rows_int64(rows, 0, 0));
-    series_set(keeper->parked, rows_int64(rows, 0, 1));
-    series_set(keeper->stuck, rows_int64(rows, 0, 2));
+    series_set(keeper->outbox_age, health.outbox_age_ms / 1000);
+    series_set(keeper->parked, health.parked);
+    series_set(keeper->stuck, health.chains_stuck);
 }
 
 static void keeper_prune(struct keeper *keeper)
