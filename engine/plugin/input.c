@@ -33,7 +33,8 @@ static const struct json_member *member_find(const struct json_object *data, str
 }
 
 /* What came instead. Numbers are shown, texts are not: they may be anything, and anybody's. */
-static int refuse(const struct sluice_field *field, const struct json_member *member, struct error *error)
+static int refuse(const struct sluice_field *field, const struct json_member *member, struct arena *arena,
+                  struct error *error)
 {
     static const char *const kinds[] = {
         [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string", [JSON_NUMBER] = "a number",
@@ -47,7 +48,7 @@ static int refuse(const struct sluice_field *field, const struct json_member *me
                          member->value.length > 40 ? 40 : (int)member->value.length, member->value.at);
     if (member->kind == JSON_STRING && field->type == SLUICE_TYPE_TEXT && field->choices == NULL)
         return error_set(error, EINVAL, "field '%s': expected %s, got %zu bytes", field->name, expected,
-                         member->value.length - 2);
+                         json_unescape(member->value, member->value_escaped, arena).length);
     if (member->kind == JSON_STRING && field->type == SLUICE_TYPE_TEXT)
         return error_set(error, EINVAL, "field '%s': expected %s, got another text", field->name, expected);
     return error_set(error, EINVAL, "field '%s': expected %s, got %s", field->name, expected, kinds[member->kind]);
@@ -148,7 +149,7 @@ int input_fill(const struct sluice_field *fields, const struct event *event, con
         if ((field->flags & SLUICE_OPTIONAL) != 0 && (member == NULL || member->kind == JSON_NULL))
             field_fallback(field, ret);
         else if (member == NULL || !value_store(field, member, arena, ret))
-            return refuse(field, member, error);
+            return refuse(field, member, arena, error);
     }
     return 0;
 }

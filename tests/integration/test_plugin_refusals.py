@@ -15,7 +15,7 @@ import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SLUICE = os.environ.get("SLUICE", str(ROOT / "build" / "sluice"))
+SLUICE = os.environ.get("SLUICE", str(ROOT / os.environ.get("B", "build/") / "sluice"))
 BAD = ROOT / "tests" / "plugins" / "bad"
 CC = os.environ.get("CC", "cc")
 TRUNCATED = re.compile(r"PATH is cut short: it should have at least \d+ bytes, it has (\d+); copy or build it again")
