@@ -48,9 +48,9 @@ class Rust(unittest.TestCase):
         self.assertEqual(handler["outcomes"], [{"name": "done", "help": "reversed"}])
 
     def test_it_works(self):
-        program = pathlib.Path(self.folder.name) / "test_reverse"
-        sources = [TESTS / name for name in ("test_reverse.c", "fake_host.c", "fake_call.c", "fake_query.c", "fake_json.c")]
-        made = run(CC, "-std=gnu17", "-D_GNU_SOURCE", "-g", f"-I{ROOT}/engine/include", "-o", program, *sources, "-ldl")
+        program = pathlib.Path(self.folder.name) / "check_reverse"
+        sources = [TESTS / name for name in ("rust/check_reverse.c", "fake_host.c", "fake_call.c", "fake_query.c", "fake_json.c")]
+        made = run(CC, "-std=gnu17", "-D_GNU_SOURCE", "-g", f"-I{ROOT}/engine/include", f"-I{TESTS}", "-o", program, *sources, "-ldl")
         self.assertEqual(made.returncode, 0, made.stderr)
         said = run(program, self.library)
         self.assertEqual((said.returncode, said.stderr), (0, ""))

@@ -1,5 +1,5 @@
 /*
- * test_reverse.c - the plugin in Rust (rust/reverse.rs) against the fake host: test_reverse [LIBRARY]
+ * check_reverse.c - the plugin in Rust against the fake host: check_reverse LIBRARY; tests/integration/test_plugin_rust.py builds both.
  */
 #include "fake_host.h"
 
@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv)
 {
-    struct fake_host *host = fake_host_open(fake_library(argc, argv, "../tests/plugins/reverse"), "{\"limit\": 10}");
+    struct fake_host *host = fake_host_open(fake_library(argc, argv, "reverse"), "{\"limit\": 10}");
     const struct fake_event events[] = {{.data = "{\"text\": \"stressed\"}"},
                                         {.data = "{\"text\": \"Gr\\u00fc\\u00dfe \\ud83c\\udf9f\"}"},
                                         {.data = "{\"text\": \"longer than ten\"}"},
@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     fake_expect_why(&results[2], FAKE_REJECT, "longer than the limit");
     fake_expect_why(&results[3], FAKE_BAD_INPUT, "'text' has the wrong type");
     fake_host_close(host);
-    host = fake_host_open(fake_library(argc, argv, "../tests/plugins/reverse"), NULL);
+    host = fake_host_open(fake_library(argc, argv, "reverse"), NULL);
     results = fake_call(host, "reverse", 2, events);
     fake_expect_set(&results[1], "reversed", "\"🎟 eßürG\"");
     fake_expect_set(&results[1], "characters", "7");
