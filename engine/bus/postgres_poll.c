@@ -283,7 +283,7 @@ static void postgres_heard(struct bus_consumer *consumer, int notifications)
 static void postgres_wait(struct bus_consumer *consumer, int64_t until_ms)
 {
     if (connection_socket(consumer->connection) >= 0)
-        postgres_heard(consumer, connection_wait_notify(consumer->connection, 0)); /* came with an earlier answer */
+        postgres_heard(consumer, connection_wait_notify(consumer->connection, -1)); /* came with an earlier answer: does not wait */
     atomic_store(&consumer->sleeping, true);
     int64_t wait_ms = until_ms - clock_monotonic_ms();
     if (wait_ms > 0 && !atomic_load(&consumer->news) && !atomic_load(&consumer->woken)) {
@@ -360,9 +360,9 @@ int postgres_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_even
             result = postgres_tick(consumer, error);
         if (result < 0)
             return result;
+        int64_t notify_ms = postgres_notify(consumer, now); /* before anything that returns: a busy reader must not forget it */
         if (postgres_tell(consumer, ret))
             return 0;
-        int64_t notify_ms = postgres_notify(consumer, now);
         if (atomic_exchange(&consumer->news, false) && !consumer->down)
             consumer->fetch_ms = now;
         if (!consumer->paused && now >= consumer->fetch_ms) {

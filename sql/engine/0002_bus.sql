@@ -323,6 +323,7 @@ begin
     end loop;
     delete from sluice.bus_segment;
     truncate sluice.bus_log;
+    perform sluice.bus_make_segment(v_xid / 1024 * 1024, v_xid / 1024 * 1024 + 4096); -- nobody else can have written
     insert into sluice.bus_log (partition, xid, id, count, payload)
         select m.partition, v_xid::text::xid8, m.id, m.count, m.payload from bus_moved m order by m.id;
 end $$;

@@ -1,7 +1,7 @@
 /*
  * bus_harness.h - what the bus suites share: opening a bus, publishing, and readers that remember what they got.
  *
- * A failed CHECK ends the program with the place and the reason. Nothing sleeps for a fixed time: everything is polled for, with
+ * Output is TAP without a plan. A failed CHECK ends the program with the place and the reason. Nothing sleeps for a fixed time: everything is polled for, with
  * a bound. Every test uses topics and groups of its own, so that tests can share a log.
  */
 #ifndef TESTS_BUS_HARNESS_H
@@ -100,6 +100,23 @@ static inline void publish(struct bus *bus, const char *topic, const char *key, 
 {
     struct error error = {0};
     CHECK(publish_try(bus, topic, key, from, count, &error) == 0, "%s", error.text);
+}
+
+/* The same, five at a time, from a thread. */
+struct publisher {
+    pthread_t thread;
+    struct bus *bus;
+    const char *topic;
+    char key[24];
+    int count;
+};
+
+static inline void *publisher_run(void *context)
+{
+    struct publisher *publisher = context;
+    for (int i = 0; i < publisher->count; i += 5)
+        publish(publisher->bus, publisher->topic, publisher->key, i, 5);
+    return NULL;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- reading */
@@ -325,12 +342,23 @@ static inline int run_tests(struct harness *harness, const struct test *tests, s
         harness_open(harness);
         tests[i].run(harness);
         harness_close(harness);
-        printf("ok %s %s (%lld ms)\n", harness->kind, tests[i].name, (long long)(clock_monotonic_ms() - began_ms));
+        printf("ok %zu %s %s (%lld ms)\n", ++ran, harness->kind, tests[i].name, (long long)(clock_monotonic_ms() - began_ms));
         fflush(stdout);
-        ran++;
     }
     CHECK(ran > 0, "no test is called \"%s\"", filter);
     return 0;
+}
+
+/* PROGRAM memory [TEST] | PROGRAM postgres URL [TEST] */
+static inline int run_main(int argc, char **argv, const struct test *tests, size_t count)
+{
+    bool postgres = argc > 2 && strcmp(argv[1], "postgres") == 0;
+    if (!postgres && !(argc > 1 && strcmp(argv[1], "memory") == 0)) {
+        fprintf(stderr, "usage: %s memory [TEST] | postgres URL [TEST]\n", argv[0]);
+        return 2;
+    }
+    struct harness harness = {.kind = argv[1], .url = postgres ? argv[2] : NULL, .self = argv[0]};
+    return run_tests(&harness, tests, count, argv[postgres ? 3 : 2]);
 }
 
 #endif

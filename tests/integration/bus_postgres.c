@@ -350,12 +350,15 @@ static void test_notify(struct harness *harness)
             int64_t began_ms = clock_monotonic_ms();
             size_t count = reader.count;
             publish(other, topic, "n", (int)count, 1);
-            if (round == 0)
-                reader_poll(&busy, 0); /* it sends the NOTIFY for its process */
-            reader_until(&reader, count + 1);
+            for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; reader.count <= count;) {
+                CHECK(clock_monotonic_ms() < until_ms, "another process never heard");
+                if (round == 0)
+                    reader_poll(&busy, 2); /* it sends the NOTIFY for its process */
+                reader_poll(&reader, 20);
+            }
             worst_ms = clock_monotonic_ms() - began_ms > worst_ms ? clock_monotonic_ms() - began_ms : worst_ms;
         }
-        CHECK(worst_ms < 300, "another process heard of news after %lld ms", (long long)worst_ms);
+        CHECK(worst_ms < 300, "another process heard of news after %lld ms (round %d)", (long long)worst_ms, round);
         if (round == 0)
             reader_close(&busy); /* from now on nobody there could send it: the transaction does */
     }
@@ -390,7 +393,7 @@ static void test_trim(struct harness *harness)
     const char *topic = name_of("trim", "topic"), *group = name_of("trim", "group");
     struct connection *connection = sql_open(harness);
     struct bus *bus = harness_bus(harness, 0);
-    sql(connection, "delete from sluice.bus_lease where member is null"); /* groups of tests before */
+    sql(connection, "delete from sluice.bus_lease"); /* groups of tests before */
     struct reader reader = reader_open(bus, group, topic);
     reader.commits = true;
     publish(bus, topic, "t", 0, 100);
@@ -410,9 +413,9 @@ static void test_trim(struct harness *harness)
     struct reader idle = reader_open(bus, name_of("trim", "idle"), topic);
     reader_until_streams(&idle, PARTITIONS);
     reader_until(&reader, 110);
-    for (int64_t until_ms = clock_monotonic_ms() + 7000; clock_monotonic_ms() < until_ms;) {
-        reader_poll(&reader, 200);
-        bus->kind->tend(bus);
+    for (int i = 0; i < 4; i++) {
+        reader_poll(&reader, 100);
+        sql(connection, "select sluice.bus_tend(4096, 0)");
     }
     CHECK(sql(connection, "select min(start) from sluice.bus_segment where start >= 0") == first, "a segment was dropped that a group has not read");
     idle.commits = true;
@@ -491,10 +494,5 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "child") == 0)
         child_run(argv[2], argv[3], argv[4]);
-    if (argc < 3 || strcmp(argv[1], "postgres") != 0) {
-        fprintf(stderr, "usage: bus_postgres postgres URL [TEST]\n");
-        return 2;
-    }
-    struct harness harness = {.kind = "postgres", .url = argv[2], .self = argv[0]};
-    return run_tests(&harness, tests, sizeof(tests) / sizeof(tests[0]), argv[3]);
+    return run_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""The bus suites: every bus against bus_conformance.c and bus_groups.c, the postgres bus also against bus_postgres.c.
+
+The planted bugs must turn them red. Run alone: python3 tests/integration/test_bus.py [-k NAME]; one test of a suite:
+build/tests/integration/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "lib"))
+from postgres import PrivatePostgres  # noqa: E402
+
+PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "integration"))
+
+
+def run(program, *arguments, failpoints="", seed=1, seconds=180):
+    environment = dict(os.environ, SLUICE_FAILPOINTS=failpoints, SLUICE_SEED=str(seed))
+    return subprocess.run([str(PROGRAMS / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=environment)
+
+
+class Suite(unittest.TestCase):
+    def good(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        self.assertIn("ok 1 ", done.stdout)
+
+    def bad(self, sentence, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 1, f"{' '.join(arguments)} does not see the planted bug\n{done.stdout}{done.stderr}")
+        self.assertIn(sentence, done.stderr)
+
+
+class Memory(Suite):
+    def test_conformance(self):
+        self.good("bus_conformance", "memory")
+
+    def test_groups(self):
+        self.good("bus_groups", "memory")
+
+    def test_planted_epoch(self):
+        self.bad("records instead of 200", "bus_groups", "memory", "epochs", failpoints="bus.epoch.mutate=mutate")
+
+
+class Postgres(Suite):
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = PrivatePostgres()
+        cls.postgres.start()
+        cls.addClassCleanup(cls.postgres.close)
+
+    def setUp(self):
+        self.url = self.postgres.create_database()
+        self.postgres.query("CREATE SCHEMA IF NOT EXISTS sluice", self.url)
+        for file in sorted((ROOT / "sql" / "engine").glob("*.sql")):
+            done = subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-f", str(file)],
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_conformance(self):
+        self.good("bus_conformance", "postgres", self.url)
+
+    def test_groups(self):
+        self.good("bus_groups", "postgres", self.url)
+
+    def test_promises(self):
+        self.good("bus_postgres", "postgres", self.url)
+
+    def test_interleaved_seeds(self):
+        for seed in range(2, 6):
+            self.good("bus_postgres", "postgres", self.url, "interleaved", seed=seed)
+
+    def test_planted_horizon(self):
+        self.bad("records instead of", "bus_postgres", "postgres", self.url, "interleaved", failpoints="bus.horizon.mutate=mutate")
+
+    def test_planted_epoch(self):
+        self.bad("records instead of 200", "bus_groups", "postgres", self.url, "epochs", failpoints="bus.epoch.mutate=mutate")
+
+    def test_delayed_heartbeats_cost_no_membership(self):
+        self.good("bus_groups", "postgres", self.url, "share", failpoints="bus.heartbeat=delay:120")
+
+    def test_failing_commits_repeat_but_never_lose(self):
+        self.good("bus_groups", "postgres", self.url, "storm", failpoints="bus.commit.before=error%30")
+
+    def test_server_killed(self):
+        """Readers outlive a crash of the server, and what was published before it comes."""
+        program = subprocess.Popen([str(PROGRAMS / "bus_groups"), "postgres", self.url, "outage"], stdout=subprocess.PIPE,
+                                   stdin=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, BUS_OUTAGE="1"))
+        self.assertEqual(program.stdout.readline(), "# break it\n")
+        self.postgres.kill()
+        self.postgres.start()
+        program.stdin.write("mended\n")
+        program.stdin.flush()
+        output, _ = program.communicate(timeout=60)
+        self.assertEqual(program.returncode, 0, output)
+
+
+if __name__ == "__main__":
+    unittest.main()
