@@ -1,79 +1,102 @@
 /*
- * batch.c - how a batch is cut into calls.
- *
- * The n-th entry of a key belongs to round n; a call takes entries of one round and one handler. Rounds run one after another, so a
- * key's entries run in order even across handlers. Linear: one table of keys, then a counting sort by (round, handler).
+ * batch.c - see batch_plan() in lane.h. An entry's level is the number of entries of its key ahead of it in the batch. Levels run one
+ * after the other; within a level all keys differ, so the entries of one handler make up as few calls as its maximum
+ * allows. Everything is linear: two open-addressing tables (key → last entry, level and handler → group) and two passes.
  */
 #include "flow/lane.h"
 
-struct key_slot {
-    uint64_t key;
-    uint32_t last;  /* the latest entry of the key, + 1; 0: free */
-    uint32_t round; /* of the next one */
+struct batch_group { /* the entries of one handler in one level */
+    uint32_t level, use;
+    uint32_t count;
+    uint32_t first; /* then: where its next entry goes in order[] */
+    uint32_t next;  /* group of the same level, in order of appearance, +1; 0: none */
 };
 
-static struct key_slot *slot_of(struct key_slot *slots, size_t mask, uint64_t key)
+static uint64_t batch_mix(uint64_t value)
 {
-    size_t at = (size_t)(key * 0x9e3779b97f4a7c15ull >> 32) & mask;
-    while (slots[at].last != 0 && slots[at].key != key)
-        at = (at + 1) & mask;
-    return &slots[at];
+    value *= 0x9e3779b97f4a7c15ull;
+    return value ^ value >> 32;
 }
 
-static size_t use_bound(size_t count, const uint32_t *use)
+/* Slots of a table that `count` entries fill at most by half. */
+static size_t batch_slots(size_t count)
 {
-    uint32_t most = 0;
-    for (size_t i = 0; i < count; i++)
-        most = use[i] > most ? use[i] : most;
-    return (size_t)most + 1;
+    size_t slots = 8;
+    while (slots < count * 2)
+        slots *= 2;
+    return slots;
+}
+
+/* Fills before[] and level[]; returns the number of levels. */
+static uint32_t batch_levels(size_t count, const uint64_t *key_hash, uint32_t *before, uint32_t *level, uint32_t *table,
+                             size_t slots)
+{
+    uint32_t levels = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t at = batch_mix(key_hash[i]) & (slots - 1);
+        while (table[at] != 0 && key_hash[table[at] - 1] != key_hash[i])
+            at = (at + 1) & (slots - 1);
+        before[i] = table[at] == 0 ? BATCH_NONE : table[at] - 1;
+        table[at] = i + 1;
+        level[i] = before[i] == BATCH_NONE ? 0 : level[before[i]] + 1;
+        if (level[i] >= levels)
+            levels = level[i] + 1;
+    }
+    return levels;
+}
+
+/* Fills groups[] in order of appearance and group[i] of each entry; returns their number. */
+static uint32_t batch_groups(size_t count, const uint32_t *use, const uint32_t *level, struct batch_group *groups,
+                             uint32_t *group, uint32_t *table, size_t slots)
+{
+    uint32_t group_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = batch_mix((uint64_t)level[i] << 32 | use[i]) & (slots - 1);
+        while (table[at] != 0 && (groups[table[at] - 1].level != level[i] || groups[table[at] - 1].use != use[i]))
+            at = (at + 1) & (slots - 1);
+        if (table[at] == 0) {
+            groups[group_count] = (struct batch_group){.level = level[i], .use = use[i]};
+            table[at] = ++group_count;
+        }
+        group[i] = table[at] - 1;
+        groups[group[i]].count++;
+    }
+    return group_count;
 }
 
 size_t batch_plan(size_t count, const uint64_t *key_hash, const uint32_t *use, const uint32_t *max_by_use, uint32_t *order,
                   uint32_t *before, struct call_plan *calls, struct arena *scratch)
 {
-    size_t size = 16, uses = use_bound(count, use), call_count = 0;
-    while (size < count * 2)
-        size *= 2;
-    struct key_slot *slots = arena_array(scratch, struct key_slot, size);
-    uint32_t *round = arena_array(scratch, uint32_t, count + 1), rounds = 0;
+    if (count == 0)
+        return 0;
+    size_t slots = batch_slots(count);
+    uint32_t *level = arena_alloc_raw(scratch, count * sizeof *level);
+    uint32_t *group = arena_alloc_raw(scratch, count * sizeof *group);
+    struct batch_group *groups = arena_alloc_raw(scratch, count * sizeof *groups);
+    uint32_t levels = batch_levels(count, key_hash, before, level, arena_array(scratch, uint32_t, slots), slots);
+    uint32_t group_count = batch_groups(count, use, level, groups, group, arena_array(scratch, uint32_t, slots), slots);
 
-    for (size_t i = 0; i < count; i++) {
-        struct key_slot *slot = slot_of(slots, size - 1, key_hash[i]);
-        before[i] = slot->last == 0 ? BATCH_NONE : slot->last - 1;
-        round[i] = slot->round++;
-        slot->key = key_hash[i];
-        slot->last = (uint32_t)i + 1;
-        rounds = round[i] + 1 > rounds ? round[i] + 1 : rounds;
+    uint32_t *heads = arena_array(scratch, uint32_t, levels);
+    for (uint32_t g = group_count; g > 0; g--) { /* backwards: each list ends up in order of appearance */
+        groups[g - 1].next = heads[groups[g - 1].level];
+        heads[groups[g - 1].level] = g;
     }
-    /* Entries by round, in order: a counting sort. */
-    uint32_t *start = arena_array(scratch, uint32_t, rounds + 1), *by_round = arena_array(scratch, uint32_t, count + 1);
-    for (size_t i = 0; i < count; i++)
-        start[round[i] + 1]++;
-    for (uint32_t r = 0; r < rounds; r++)
-        start[r + 1] += start[r];
-    uint32_t *next = arena_array(scratch, uint32_t, rounds + 1);
-    memcpy(next, start, rounds * sizeof *next);
-    for (size_t i = 0; i < count; i++)
-        by_round[next[round[i]]++] = (uint32_t)i;
-    /* Within a round by handler, cut at each handler's maximum. */
-    uint32_t *tally = arena_array(scratch, uint32_t, uses + 1), placed = 0;
-    for (uint32_t r = 0; r < rounds; r++) {
-        memset(tally, 0, (uses + 1) * sizeof *tally);
-        for (uint32_t i = start[r]; i < start[r + 1]; i++)
-            tally[use[by_round[i]] + 1]++;
-        for (uint32_t u = 0; u < uses; u++) {
-            for (uint32_t done = 0; done < tally[u + 1];) {
-                uint32_t most = max_by_use[u] == 0 ? 1 : max_by_use[u], left = tally[u + 1] - done;
-                uint32_t take = left < most ? left : most;
-                calls[call_count++] = (struct call_plan){.first = placed + done, .count = take, .use = u};
-                done += take;
+    uint32_t first = 0;
+    size_t call_count = 0;
+    for (uint32_t l = 0; l < levels; l++) {
+        for (uint32_t g = heads[l]; g != 0; g = groups[g - 1].next) {
+            struct batch_group *of = &groups[g - 1];
+            uint32_t max = max_by_use[of->use] > 0 ? max_by_use[of->use] : 1;
+            of->first = first;
+            for (uint32_t left = of->count; left > 0;) {
+                uint32_t take = left < max ? left : max;
+                calls[call_count++] = (struct call_plan){.first = first, .count = take, .use = of->use};
+                first += take;
+                left -= take;
             }
-            uint32_t begin = placed;
-            placed += tally[u + 1];
-            tally[u + 1] = begin; /* where this handler's entries of the round go */
         }
-        for (uint32_t i = start[r]; i < start[r + 1]; i++)
-            order[tally[use[by_round[i]] + 1]++] = by_round[i];
     }
+    for (uint32_t i = 0; i < count; i++)
+        order[groups[group[i]].first++] = i;
     return call_count;
 }

@@ -1,69 +1,76 @@
 /*
- * chain.c - the decisions of a compensation chain.
+ * chain.c - see chain.h. Everything follows from one rule, applied to what is known after each input: from the newest step down,
+ * each done step whose undo was not emitted is emitted, until a step is met whose undo must first be known to have happened.
+ * Being a function of the facts alone, it gives the same for an input that comes again, comes late or comes first.
  */
 #include "flow/chain.h"
-
 #include "store/ledger.h"
+
+#include <assert.h>
 
 struct chain_shape chain_shape_of(const struct chain *chain)
 {
     struct chain_shape shape = {.step_count = (int32_t)chain->step_count};
     for (size_t i = 0; i < chain->step_count; i++) {
-        shape.has_undo |= (chain->steps[i].undo != NULL ? 1u : 0u) << i;
-        shape.waits |= (chain->steps[i].undone != NULL ? 1u : 0u) << i;
+        if (chain->steps[i].undo == NULL)
+            continue;
+        shape.has_undo |= 1u << i;
+        if (chain->steps[i].undone != NULL)
+            shape.waits |= 1u << i;
     }
     return shape;
 }
 
-/* Walks from the newest step to the oldest: what is done and not being undone is undone now, until a step is reached whose
- * undo must be known to have happened first. */
-static uint32_t undo_now(const struct chain_shape *shape, struct chain_facts *facts)
+/* The undos due now; notes them, and what has become of the chain. */
+static uint32_t chain_settle(const struct chain_shape *shape, struct chain_facts *facts)
 {
-    uint32_t now = 0;
-    bool all = true;
+    if (facts->state == CHAIN_RUNNING)
+        return 0;
+    uint32_t concerned = facts->done & shape->has_undo;
+    uint32_t awaited = concerned & shape->waits & ~facts->undone;
+    uint32_t emit = 0;
     for (int32_t step = shape->step_count - 1; step >= 0; step--) {
         uint32_t bit = 1u << step;
-        if (!(facts->done & bit) || !(shape->has_undo & bit))
-            continue;
-        if (!(facts->undoing & bit))
-            now |= bit;
-        if (!(facts->undone & bit)) {
-            all = false;
-            if (shape->waits & bit)
-                break;
-        }
+        emit |= concerned & ~facts->undoing & bit;
+        if (awaited & bit)
+            break;
     }
-    facts->undoing |= now;
-    if (facts->state == CHAIN_ABORTED && all)
+    facts->undoing |= emit;
+    /* An undo nobody reports on is taken as done once emitted, unless one failed: then only reports count. */
+    uint32_t known = facts->undone | (facts->state == CHAIN_STUCK ? 0 : facts->undoing & ~shape->waits);
+    if ((concerned & ~known) == 0)
         facts->state = CHAIN_UNDONE;
-    else if (facts->state == CHAIN_UNDONE && !all)
+    else if (facts->state == CHAIN_UNDONE)
         facts->state = CHAIN_ABORTED;
-    return now;
+    return emit;
 }
 
 uint32_t chain_step_done(const struct chain_shape *shape, struct chain_facts *facts, int32_t step)
 {
+    assert(step >= 0 && step < shape->step_count);
     facts->done |= 1u << step;
-    return facts->state == CHAIN_RUNNING ? 0 : undo_now(shape, facts);
+    return chain_settle(shape, facts);
 }
 
 uint32_t chain_abort(const struct chain_shape *shape, struct chain_facts *facts)
 {
     if (facts->state == CHAIN_RUNNING)
         facts->state = CHAIN_ABORTED;
-    return undo_now(shape, facts);
+    return chain_settle(shape, facts);
 }
 
 uint32_t chain_step_undone(const struct chain_shape *shape, struct chain_facts *facts, int32_t step)
 {
-    if (facts->undoing & 1u << step)
-        facts->undone |= 1u << step;
-    return facts->state == CHAIN_RUNNING ? 0 : undo_now(shape, facts);
+    assert(step >= 0 && step < shape->step_count);
+    /* What this chain did not ask for (somebody else's undo, before any abort) says nothing about its own. */
+    facts->undone |= facts->undoing & 1u << step;
+    return chain_settle(shape, facts);
 }
 
 void chain_stuck(struct chain_facts *facts)
 {
-    facts->state = CHAIN_STUCK;
+    if (facts->state != CHAIN_RUNNING)
+        facts->state = CHAIN_STUCK;
 }
 
 void chain_resumed(struct chain_facts *facts)

@@ -25,7 +25,8 @@ struct chain_shape chain_shape_of(const struct chain *chain);
 uint32_t chain_step_done(const struct chain_shape *shape, struct chain_facts *facts, int32_t step);
 uint32_t chain_abort(const struct chain_shape *shape, struct chain_facts *facts);
 uint32_t chain_step_undone(const struct chain_shape *shape, struct chain_facts *facts, int32_t step);
-/* The undo of a step failed for good and the policy is pause: facts say STUCK until it is resumed. */
+/* The undo of a step failed for good and the policy is pause: facts say STUCK until it is resumed, or until every undo is known
+ * to have happened. Meanwhile steps are undone as before: STUCK is for people. Without an abort nothing changes. */
 void chain_stuck(struct chain_facts *facts);
 void chain_resumed(struct chain_facts *facts);
 

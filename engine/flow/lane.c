@@ -1,40 +1,225 @@
 /*
- * lane.c - a queue that lets held keys wait and everything else pass.
+ * lane.c - see lane.h. What may run waits in one queue, `ready`, by arrival. A key that is tried again gets a queue of its own, which
+ * is in one of two heaps: `later`, by the time its head is due, or `now`, by its head's arrival. lane_take() merges `ready` with
+ * the heads of `now`, so batches are filled oldest first whatever happened before.
  *
- * Ready entries stand in one list in order of arrival. A held key has a list of its own (the retry at its head, later entries behind
- * it) in a table by key and in a heap by due time. When the time has come the whole list goes to the front of the ready
- * list, so the retry runs first and its followers keep their order.
+ * Entries of a held key that still stand in `ready` are moved behind their key when they come to its front, once each:
+ * after every call the front of `ready` may run. An entry costs O(1), one of a held key O(log held keys).
  */
 #include "flow/lane.h"
 
-#include "base/heap.h"
-
+#include <assert.h>
 #include <stdlib.h>
 
-struct held { /* a key that waits */
-    struct lane_entry *head, **tail;
+enum { LANE_ARENA_BLOCK = 4096, LANE_HEAP_MIN = 16 };
+
+struct lane_queue { /* sorted by arrival */
+    struct lane_entry *head, *tail;
+    struct lane_entry *hint; /* the last one put in between; what comes back comes in order, so the next goes just behind it */
+};
+
+struct lane_key {
     uint64_t key_hash;
+    struct lane_queue queue; /* never empty between calls */
+    struct lane_heap *heap;  /* the one it is in */
+    size_t at;               /* its index there */
+    int64_t rank;            /* what that heap is ordered by */
+    struct lane_key *next;   /* while unused, or on lane_drop()'s list */
+};
+
+struct lane_heap {
+    struct lane_key **keys;
+    size_t count, size;
 };
 
 struct lane {
-    struct lane_entry *ready, **ready_tail;
-    struct intmap *held; /* key → struct held */
-    struct heap *due;    /* of struct held */
-    size_t waiting;      /* ready and held */
-    uint32_t arrived;
+    struct lane_queue ready;
+    struct intmap *keys; /* key_hash → struct lane_key */
+    struct lane_heap now, later;
+    struct lane_key *unused;
+    struct arena *arena; /* of the keys and the heaps' arrays */
+    size_t waiting, out;
+    uint64_t arrivals;
 };
 
-enum { LANE_HELD_MAX = 1 << 20 };
+/* --------------------------------------------------------------------------------------------------------- queue */
+
+static bool lane_older(const struct lane_entry *a, const struct lane_entry *b)
+{
+    return (int32_t)(a->sequence - b->sequence) < 0; /* right across the wrap of the counter */
+}
+
+static void queue_insert(struct lane_queue *queue, struct lane_entry *entry)
+{
+    if (queue->tail == NULL || lane_older(queue->tail, entry)) {
+        entry->next = NULL;
+        if (queue->tail == NULL)
+            queue->head = entry;
+        else
+            queue->tail->next = entry;
+        queue->tail = entry;
+        return;
+    }
+    struct lane_entry *ahead = queue->hint != NULL && lane_older(queue->hint, entry) ? queue->hint : NULL;
+    struct lane_entry *behind = ahead == NULL ? queue->head : ahead->next;
+    while (lane_older(behind, entry)) { /* ends: the tail is not older */
+        ahead = behind;
+        behind = behind->next;
+    }
+    entry->next = behind;
+    if (ahead == NULL)
+        queue->head = entry;
+    else
+        ahead->next = entry;
+    queue->hint = entry;
+}
+
+static struct lane_entry *queue_pop(struct lane_queue *queue)
+{
+    struct lane_entry *entry = queue->head;
+    queue->head = entry->next;
+    if (queue->head == NULL)
+        queue->tail = NULL;
+    if (queue->hint == entry)
+        queue->hint = NULL;
+    entry->next = NULL;
+    return entry;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- heap */
+
+static void heap_set(struct lane_heap *heap, size_t at, struct lane_key *key)
+{
+    heap->keys[at] = key;
+    key->at = at;
+}
+
+static void heap_up(struct lane_heap *heap, struct lane_key *key)
+{
+    size_t at = key->at;
+    for (; at > 0 && key->rank < heap->keys[(at - 1) / 2]->rank; at = (at - 1) / 2)
+        heap_set(heap, at, heap->keys[(at - 1) / 2]);
+    heap_set(heap, at, key);
+}
+
+static void heap_down(struct lane_heap *heap, struct lane_key *key)
+{
+    size_t at = key->at;
+    for (;;) {
+        size_t child = at * 2 + 1;
+        if (child + 1 < heap->count && heap->keys[child + 1]->rank < heap->keys[child]->rank)
+            child++;
+        if (child >= heap->count || key->rank <= heap->keys[child]->rank)
+            break;
+        heap_set(heap, at, heap->keys[child]);
+        at = child;
+    }
+    heap_set(heap, at, key);
+}
+
+static void heap_add(struct lane *lane, struct lane_heap *heap, struct lane_key *key, int64_t rank)
+{
+    if (heap->count == heap->size) {
+        size_t size = heap->size == 0 ? LANE_HEAP_MIN : heap->size * 2;
+        struct lane_key **keys = arena_alloc_raw(lane->arena, size * sizeof *keys);
+        if (heap->count > 0)
+            memcpy(keys, heap->keys, heap->count * sizeof *keys);
+        heap->keys = keys;
+        heap->size = size;
+    }
+    key->heap = heap;
+    key->rank = rank;
+    heap_set(heap, heap->count++, key);
+    heap_up(heap, key);
+}
+
+static void heap_leave(struct lane_key *key)
+{
+    struct lane_heap *heap = key->heap;
+    key->heap = NULL;
+    if (heap == NULL)
+        return;
+    struct lane_key *last = heap->keys[--heap->count];
+    if (last == key)
+        return;
+    heap_set(heap, key->at, last);
+    heap_up(heap, last);
+    heap_down(heap, last);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- keys */
+
+static struct lane_key *lane_key(const struct lane *lane, const struct lane_entry *entry)
+{
+    return intmap_count(lane->keys) == 0 ? NULL : intmap_get(lane->keys, entry->key_hash);
+}
+
+static struct lane_key *lane_hold(struct lane *lane, uint64_t key_hash)
+{
+    struct lane_key *key = lane->unused;
+    if (key != NULL)
+        lane->unused = key->next;
+    else
+        key = arena_alloc_raw(lane->arena, sizeof *key);
+    *key = (struct lane_key){.key_hash = key_hash};
+    (void)intmap_set(lane->keys, key_hash, key);
+    return key;
+}
+
+/* Puts the key where its head belongs; a key without entries is held no more. */
+static void lane_place(struct lane *lane, struct lane_key *key)
+{
+    const struct lane_entry *head = key->queue.head;
+    heap_leave(key);
+    if (head == NULL) {
+        (void)intmap_remove(lane->keys, key->key_hash);
+        key->next = lane->unused;
+        lane->unused = key;
+    } else if (head->held) {
+        heap_add(lane, &lane->later, key, head->due_ms);
+    } else {
+        /* The arrival number in full, which the entry has no room for. */
+        heap_add(lane, &lane->now, key, (int64_t)(lane->arrivals - (uint32_t)((uint32_t)lane->arrivals - head->sequence)));
+    }
+}
+
+/* Behind its key when that is held, else into `ready`. */
+static void lane_insert(struct lane *lane, struct lane_entry *entry)
+{
+    struct lane_key *key = lane_key(lane, entry);
+    lane->waiting++;
+    if (key == NULL) {
+        queue_insert(&lane->ready, entry);
+        return;
+    }
+    struct lane_entry *head = key->queue.head;
+    queue_insert(&key->queue, entry);
+    if (key->queue.head != head)
+        lane_place(lane, key);
+}
+
+/* Makes the front of `ready` one that may run. */
+static void lane_settle(struct lane *lane)
+{
+    struct lane_key *key;
+    while (lane->ready.head != NULL && (key = lane_key(lane, lane->ready.head)) != NULL) {
+        struct lane_entry *head = key->queue.head;
+        queue_insert(&key->queue, queue_pop(&lane->ready));
+        if (key->queue.head != head)
+            lane_place(lane, key);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- lane */
 
 struct lane *lane_create(void)
 {
     struct lane *lane = calloc(1, sizeof *lane);
     if (lane == NULL)
         return NULL;
-    lane->ready_tail = &lane->ready;
-    lane->held = intmap_create(16);
-    lane->due = heap_create(LANE_HELD_MAX);
-    if (lane->held == NULL || lane->due == NULL) {
+    lane->keys = intmap_create(0);
+    lane->arena = arena_create(LANE_ARENA_BLOCK, SIZE_MAX);
+    if (lane->keys == NULL || lane->arena == NULL) {
         lane_destroy(lane);
         return NULL;
     }
@@ -45,176 +230,115 @@ void lane_destroy(struct lane *lane)
 {
     if (lane == NULL)
         return;
-    size_t cursor = 0;
-    uint64_t key;
-    void *held;
-    while (lane->held != NULL && intmap_next(lane->held, &cursor, &key, &held))
-        free(held);
-    intmap_destroy(lane->held);
-    heap_destroy(lane->due);
+    intmap_destroy(lane->keys);
+    arena_destroy(lane->arena);
     free(lane);
-}
-
-static void ready_append(struct lane *lane, struct lane_entry *entry)
-{
-    entry->next = NULL;
-    *lane->ready_tail = entry;
-    lane->ready_tail = &entry->next;
-}
-
-static void held_append(struct held *held, struct lane_entry *entry)
-{
-    entry->next = NULL;
-    *held->tail = entry;
-    held->tail = &entry->next;
-}
-
-/* In order of arrival, but never before the retry at the head. */
-static void held_insert(struct held *held, struct lane_entry *entry)
-{
-    struct lane_entry **link = held->head == NULL ? &held->head : &held->head->next;
-    while (*link != NULL && (int32_t)((*link)->sequence - entry->sequence) < 0)
-        link = &(*link)->next;
-    entry->next = *link;
-    if (*link == NULL)
-        held->tail = &entry->next;
-    *link = entry;
 }
 
 void lane_offer(struct lane *lane, struct lane_entry *entry)
 {
-    struct held *held = intmap_count(lane->held) > 0 ? intmap_get(lane->held, entry->key_hash) : NULL;
-    entry->solo = false;
-    entry->sequence = lane->arrived++;
+    entry->sequence = (uint32_t)++lane->arrivals;
+    entry->solo = entry->held = false;
+    entry->due_ms = 0;
+    queue_insert(&lane->ready, entry);
     lane->waiting++;
-    if (held != NULL)
-        held_append(held, entry);
-    else
-        ready_append(lane, entry);
+    if (lane->ready.head == entry)
+        lane_settle(lane);
 }
 
-/* A list in front of the ready one. */
-static void ready_prepend(struct lane *lane, struct lane_entry *head, struct lane_entry **tail)
+/* The oldest that may run, without taking it; *ret_key its key when that is held, else NULL. */
+static struct lane_entry *lane_oldest(const struct lane *lane, struct lane_key **ret_key)
 {
-    if (head == NULL)
-        return;
-    for (struct lane_entry *entry = head; entry != NULL; entry = entry->next)
-        *tail = lane->ready;
-    if (lane->ready == NULL)
-        lane->ready_tail = tail;
-    lane->ready = head;
-}
-
-static void release_due(struct lane *lane, int64_t now_ms)
-{
-    for (struct held *held; (held = heap_pop(lane->due, now_ms)) != NULL;) {
-        intmap_remove(lane->held, held->key_hash);
-        ready_prepend(lane, held->head, held->tail);
-        free(held);
+    struct lane_entry *ready = lane->ready.head;
+    struct lane_key *key = lane->now.count > 0 ? lane->now.keys[0] : NULL;
+    if (key != NULL && (ready == NULL || lane_older(key->queue.head, ready))) {
+        *ret_key = key;
+        return key->queue.head;
     }
+    *ret_key = NULL;
+    return ready;
 }
 
 size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entry **ret)
 {
+    assert(lane->out == 0);
+    while (lane->later.count > 0 && lane->later.keys[0]->rank <= now_ms) {
+        struct lane_key *key = lane->later.keys[0];
+        key->queue.head->held = false;
+        lane_place(lane, key);
+    }
     size_t count = 0;
-    release_due(lane, now_ms);
-    while (lane->ready != NULL && count < max) {
-        struct lane_entry *entry = lane->ready;
-        if (entry->solo && count > 0)
-            break; /* it runs in the next batch, by itself */
-        lane->ready = entry->next;
-        if (lane->ready == NULL)
-            lane->ready_tail = &lane->ready;
-        entry->next = NULL;
+    while (count < max) {
+        struct lane_key *key;
+        struct lane_entry *entry = lane_oldest(lane, &key);
+        if (entry == NULL || (entry->solo && count > 0))
+            break;
+        if (key != NULL) {
+            (void)queue_pop(&key->queue);
+            lane_place(lane, key);
+        } else {
+            (void)queue_pop(&lane->ready);
+            lane_settle(lane);
+        }
+        entry->due_ms = 0;
         ret[count++] = entry;
-        lane->waiting--;
         if (entry->solo)
             break;
     }
+    lane->waiting -= count;
+    lane->out = count;
     return count;
 }
 
 int64_t lane_due(const struct lane *lane, int64_t now_ms)
 {
-    (void)now_ms;
-    return lane->ready != NULL ? 0 : heap_due(lane->due);
+    if (lane->ready.head != NULL || lane->now.count > 0)
+        return 0;
+    if (lane->later.count == 0)
+        return INT64_MAX;
+    int64_t due_ms = lane->later.keys[0]->rank;
+    return due_ms <= now_ms ? 0 : due_ms;
+}
+
+static void lane_returned(struct lane *lane, size_t count)
+{
+    assert(lane->out >= count);
+    lane->out -= count;
 }
 
 void lane_done(struct lane *lane, struct lane_entry *entry)
 {
-    (void)lane;
-    entry->next = NULL;
-}
-
-/* Entries of the key that arrived meanwhile stand in the ready list: they go behind the retry. */
-static void gather_key(struct lane *lane, struct held *held)
-{
-    struct lane_entry **link = &lane->ready;
-    while (*link != NULL) {
-        struct lane_entry *entry = *link;
-        if (entry->key_hash != held->key_hash) {
-            link = &entry->next;
-            continue;
-        }
-        *link = entry->next;
-        held_append(held, entry);
-    }
-    lane->ready_tail = link;
+    (void)entry;
+    lane_returned(lane, 1);
 }
 
 void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
 {
-    struct held *held = intmap_get(lane->held, entry->key_hash);
+    lane_returned(lane, 1);
     entry->solo = false;
+    entry->held = true;
+    entry->due_ms = due_ms;
+    struct lane_key *key = lane_key(lane, entry);
+    if (key == NULL)
+        key = lane_hold(lane, entry->key_hash);
+    queue_insert(&key->queue, entry);
     lane->waiting++;
-    if (held != NULL) { /* two of a key in one batch, both to be retried: the second waits behind the first */
-        held_insert(held, entry);
-        return;
-    }
-    held = calloc(1, sizeof *held);
-    if (held == NULL) { /* no memory for a pause: it runs again at once */
-        ready_prepend(lane, entry, &entry->next);
-        return;
-    }
-    held->key_hash = entry->key_hash;
-    held->tail = &held->head;
-    held_append(held, entry);
-    gather_key(lane, held);
-    intmap_set(lane->held, held->key_hash, held);
-    if (heap_push(lane->due, due_ms, held) != 0) {
-        intmap_remove(lane->held, held->key_hash);
-        ready_prepend(lane, held->head, held->tail);
-        free(held);
-    }
-}
-
-static void put_back(struct lane *lane, struct lane_entry **entries, size_t count, bool solo)
-{
-    struct lane_entry *head = NULL, **tail = &head;
-    for (size_t i = 0; i < count; i++) {
-        struct lane_entry *entry = entries[i];
-        struct held *held = intmap_count(lane->held) > 0 ? intmap_get(lane->held, entry->key_hash) : NULL;
-        lane->waiting++;
-        entry->solo = entry->solo || solo;
-        entry->next = NULL;
-        if (held != NULL) {
-            held_insert(held, entry);
-            continue;
-        }
-        *tail = entry;
-        tail = &entry->next;
-    }
-    ready_prepend(lane, head, tail);
+    lane_place(lane, key);
+    lane_settle(lane);
 }
 
 void lane_back(struct lane *lane, struct lane_entry **entries, size_t count)
 {
-    put_back(lane, entries, count, false);
+    lane_returned(lane, count);
+    for (size_t i = 0; i < count; i++)
+        lane_insert(lane, entries[i]);
 }
 
 void lane_solo(struct lane *lane, struct lane_entry **entries, size_t count)
 {
-    put_back(lane, entries, count, true);
+    for (size_t i = 0; i < count; i++)
+        entries[i]->solo = true;
+    lane_back(lane, entries, count);
 }
 
 size_t lane_waiting(const struct lane *lane)
@@ -224,45 +348,87 @@ size_t lane_waiting(const struct lane *lane)
 
 size_t lane_held_keys(const struct lane *lane)
 {
-    return intmap_count(lane->held);
+    return intmap_count(lane->keys);
 }
 
-/* Takes the matching entries out of a list and puts them at the end of another. */
-static void list_filter(struct lane_entry **head, struct lane_entry ***tail, bool (*match)(const struct lane_entry *, void *),
-                        void *context, struct lane_entry ***out)
+/* ---------------------------------------------------------------------------------------------------------- drop */
+
+typedef bool lane_match(const struct lane_entry *entry, void *context);
+
+/* Moves what matches out of the queue into `dropped`, a list in no order; the others keep theirs. */
+static void queue_drop(struct lane_queue *queue, lane_match *match, void *context, struct lane_entry **dropped)
 {
-    struct lane_entry **link = head;
-    while (*link != NULL) {
-        struct lane_entry *entry = *link;
-        if (!match(entry, context)) {
-            link = &entry->next;
-            continue;
+    struct lane_entry *entry = queue->head;
+    *queue = (struct lane_queue){0};
+    while (entry != NULL) {
+        struct lane_entry *next = entry->next;
+        if (match(entry, context)) {
+            entry->next = *dropped;
+            *dropped = entry;
+        } else {
+            queue_insert(queue, entry);
         }
-        *link = entry->next;
-        entry->next = NULL;
-        **out = entry;
-        *out = &entry->next;
+        entry = next;
     }
-    *tail = link;
+}
+
+static struct lane_entry *lane_merge(struct lane_entry *a, struct lane_entry *b)
+{
+    struct lane_entry *head = NULL, **tail = &head;
+    while (a != NULL && b != NULL) {
+        struct lane_entry **older = lane_older(a, b) ? &a : &b;
+        *tail = *older;
+        tail = &(*older)->next;
+        *older = (*older)->next;
+    }
+    *tail = a != NULL ? a : b;
+    return head;
+}
+
+/* By arrival: a merge sort whose bins hold sorted lists of 1, 2, 4 … entries. */
+static struct lane_entry *lane_sort(struct lane_entry *list)
+{
+    struct lane_entry *bins[64] = {0};
+    while (list != NULL) {
+        struct lane_entry *run = list;
+        list = list->next;
+        run->next = NULL;
+        size_t bin = 0;
+        for (; bins[bin] != NULL; bin++) {
+            run = lane_merge(bins[bin], run);
+            bins[bin] = NULL;
+        }
+        bins[bin] = run;
+    }
+    struct lane_entry *sorted = NULL;
+    for (size_t bin = 0; bin < 64; bin++)
+        sorted = lane_merge(bins[bin], sorted);
+    return sorted;
 }
 
 void lane_drop(struct lane *lane, bool (*match)(const struct lane_entry *entry, void *context),
                void (*each)(struct lane_entry *entry, void *context), void *context)
 {
-    struct lane_entry *dropped = NULL, **out = &dropped;
-    size_t cursor = 0;
-    uint64_t key;
+    struct lane_entry *dropped = NULL;
+    struct lane_key *keys = NULL, *key;
     void *value;
-
-    while (intmap_next(lane->held, &cursor, &key, &value)) {
-        struct held *held = value;
-        list_filter(&held->head, &held->tail, match, context, &out); /* an empty one leaves with its due time */
+    queue_drop(&lane->ready, match, context, &dropped);
+    for (size_t cursor = 0; intmap_next(lane->keys, &cursor, NULL, &value);) {
+        key = value;
+        queue_drop(&key->queue, match, context, &dropped);
+        key->next = keys;
+        keys = key;
     }
-    list_filter(&lane->ready, &lane->ready_tail, match, context, &out);
-    while (dropped != NULL) {
-        struct lane_entry *entry = dropped;
-        dropped = entry->next;
+    while ((key = keys) != NULL) {
+        keys = key->next;
+        lane_place(lane, key);
+    }
+    lane_settle(lane);
+    for (struct lane_entry *entry = lane_sort(dropped); entry != NULL;) {
+        struct lane_entry *next = entry->next;
+        entry->next = NULL;
         lane->waiting--;
         each(entry, context);
+        entry = next;
     }
 }

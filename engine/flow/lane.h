@@ -5,8 +5,9 @@
  * lane. A batch may hold several entries of a key, in order. When an entry must be tried again, its key is held: its later
  * entries wait behind it, all other keys go on. A batch that breaks is put back and its entries then run alone, one a batch.
  *
- * Every entry taken comes back through exactly one of done, retry, back or solo. Entries are the caller's memory; the lane
- * links them. Nothing is allocated on the way but a slot for each held key.
+ * Every entry taken comes back through exactly one of done, retry, back or solo, in any order, before the next lane_take()
+ * (asserted): one batch at a time. Entries are the caller's memory; the lane links them. Nothing is allocated on the way but a slot for each held key,
+ * which is kept for the next one.
  */
 #ifndef SLUICE_FLOW_LANE_H
 #define SLUICE_FLOW_LANE_H
@@ -37,7 +38,7 @@ void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms);   
 void lane_back(struct lane *lane, struct lane_entry **entries, size_t count);   /* as if never taken: to the front, in order */
 void lane_solo(struct lane *lane, struct lane_entry **entries, size_t count);   /* back, and each runs alone */
 size_t lane_waiting(const struct lane *lane);   /* entries inside, held ones included */
-size_t lane_held_keys(const struct lane *lane);
+size_t lane_held_keys(const struct lane *lane);  /* keys with a retry to come, or with entries that waited behind one */
 /* Takes everything out, in arrival order, whatever its state (revocation, shutdown): each(entry) for those that `match`. */
 void lane_drop(struct lane *lane, bool (*match)(const struct lane_entry *entry, void *context),
                void (*each)(struct lane_entry *entry, void *context), void *context);

@@ -5,7 +5,7 @@
  * completed; its watermark is the last delivered position below which everything is complete. It counts delivered positions,
  * never the integers between them (compaction and transactions leave gaps). One tracker lives for one assignment: its
  * epoch is compared with that of every completion, and a late completion of an older assignment is ignored.
- * Pure: no lock, no clock. Memory: 24 bytes a record in flight; grows to `max`.
+ * Pure: no lock, no clock. Memory: 32 bytes a record in flight, however far apart they are; grows to `max`.
  */
 #ifndef SLUICE_FLOW_TRACKER_H
 #define SLUICE_FLOW_TRACKER_H
@@ -18,7 +18,8 @@ struct tracker *tracker_create(uint32_t epoch, size_t max); /* NULL when out of 
 void tracker_destroy(struct tracker *tracker);              /* NULL is fine */
 uint32_t tracker_epoch(const struct tracker *tracker);
 /* A record was delivered. *ret_ticket names it. 0; -EEXIST when the position is not above the last one delivered (a bus may
- * repeat itself within an assignment: drop the record); -ENOSPC when `max` are in flight. */
+ * repeat itself within an assignment: drop the record); -ENOSPC when `max` are in flight, -ENOMEM: not taken, offer it again later.
+ * Until then whatever lies above it is refused, too (-ENOSPC): the watermark can never pass a record that found no room. */
 int tracker_add(struct tracker *tracker, struct position position, uint64_t *ret_ticket);
 /* It is complete. Ignored when the epoch is another one's. Completing twice is a bug of ours (asserted). */
 void tracker_complete(struct tracker *tracker, uint32_t epoch, uint64_t ticket);
