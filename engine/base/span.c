@@ -2,8 +2,8 @@
  * span.c - the two hashes of span.h.
  *
  * span_hash() folds 16 bytes at a time through a 64×64→128 bit multiplication, in three independent lanes for long
- * input, so that an event's payload costs a few dozen nanoseconds. A lane's state is kept beside each product (rotated
- * and xored in), so that a zero factor cannot wipe out what came before.
+ * input, so that an event's payload costs a few dozen nanoseconds. State and words also go in beside the product,
+ * so that a zero factor wipes out neither what came before nor its partner.
  *
  * span_hash128() decides whether two ids are the same event, so it is slower and stricter: a state of 128 bits goes
  * through steps that can each be undone, hence two inputs of equal length differ in state until the bytes themselves
@@ -50,9 +50,15 @@ static inline uint64_t span_fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t span_step(uint64_t state, const char *at, uint64_t root)
+static inline uint64_t span_step(uint64_t state, uint64_t low, uint64_t high, uint64_t root)
 {
-    return span_rotate(state, 23) ^ span_fold(span_word(at) ^ root, span_word(at + 8) ^ state);
+    state ^= high;
+    return (span_rotate(state, 23) + low) ^ span_fold(low ^ root, state);
+}
+
+static inline uint64_t span_block(uint64_t state, const char *at, uint64_t root)
+{
+    return span_step(state, span_word(at), span_word(at + 8), root);
 }
 
 /* Up to 16 bytes as two words; which bytes land where depends on the length alone. */
@@ -82,23 +88,23 @@ uint64_t span_hash(struct span bytes)
     if (left > 48) {
         uint64_t second = ROOT_3, third = ROOT_5;
         do {
-            state = span_step(state, at, ROOT_7);
-            second = span_step(second, at + 16, ROOT_11);
-            third = span_step(third, at + 32, ROOT_13);
+            state = span_block(state, at, ROOT_7);
+            second = span_block(second, at + 16, ROOT_11);
+            third = span_block(third, at + 32, ROOT_13);
             at += 48;
             left -= 48;
         } while (left > 48);
         state ^= span_rotate(second, 17) + span_rotate(third, 41);
     }
     while (left > 16) {
-        state = span_step(state, at, ROOT_7);
+        state = span_block(state, at, ROOT_7);
         at += 16;
         left -= 16;
     }
 
     uint64_t low, high;
     span_tail(at, left, &low, &high);
-    state = span_rotate(state, 23) ^ span_fold(low ^ ROOT_3, high ^ state);
+    state = span_step(state, low, high, ROOT_3);
     return span_fold(state ^ ROOT_5, (uint64_t)bytes.length ^ ROOT_11 ^ span_rotate(state, 32));
 }
 
