@@ -252,9 +252,12 @@ static enum store_result migrate_file(struct connection *connection, const struc
         result = connection_queue(connection, &statement_record, 4, params, error);
     if (result == STORE_OK)
         result = connection_commit(connection, error);
-    if (result != STORE_OK)
-        error_prefix(error, "migration %s/%s", file->owner, file->name);
-    return result;
+    if (result == STORE_OK)
+        return STORE_OK;
+    error_prefix(error, "migration %s/%s", file->owner, file->name);
+    if (result == STORE_DATA || result == STORE_DEPLOY)
+        error_hint(error, "nothing of this file was applied: mend it, or the database, and run sluice migrate again");
+    return result == STORE_DATA ? STORE_DEPLOY : result;
 }
 
 /* One transaction: lock, compare, apply one. *ret -1: nothing was missing. */

@@ -117,6 +117,15 @@ static const char *sqlstate_first_word(const char *at)
     }
 }
 
+static bool sqlstate_is_word(const char *at, const char *word)
+{
+    size_t length = strlen(word);
+    if (strncasecmp(at, word, length) != 0)
+        return false;
+    unsigned char next = (unsigned char)at[length];
+    return !isalnum(next) && next != '_' && next != '$' && next < 0x80;
+}
+
 bool sqlstate_transaction_word(const char *text)
 {
     /* SET and RESET change the session that other handlers use after this one; DISCARD and DEALLOCATE our statements. */
@@ -124,13 +133,10 @@ bool sqlstate_transaction_word(const char *text)
                                         "prepare", "release",    "reset",  "rollback",   "savepoint", "set",    "start",
                                         "unlisten"};
     const char *at = sqlstate_first_word(text);
-    if (strncasecmp(at, "set", 3) == 0 && isspace((unsigned char)at[3]) &&
-        strncasecmp(sqlstate_first_word(at + 3), "local", 5) == 0)
+    if (sqlstate_is_word(at, "set") && sqlstate_is_word(sqlstate_first_word(at + 3), "local"))
         return false; /* ends with the transaction */
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        size_t length = strlen(words[i]);
-        unsigned char next = (unsigned char)at[strncasecmp(at, words[i], length) == 0 ? length : 0];
-        if (strncasecmp(at, words[i], length) == 0 && !isalnum(next) && next != '_' && next != '$')
+        if (sqlstate_is_word(at, words[i]))
             return true;
     }
     return false;

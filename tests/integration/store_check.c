@@ -244,6 +244,51 @@ static void attempts_are_kept_until_cleared(void **state)
     connection_destroy(connection);
 }
 
+/* -------------------------------------------------------------------------------------------------------- interrupts */
+
+static void *interrupter_run(void *argument)
+{
+    wait_for("wait_event = 'PgSleep'");
+    connection_interrupt(argument);
+    return NULL;
+}
+
+static void an_interrupt_ends_a_wait(void **state)
+{
+    (void)state;
+    static const struct statement sleeps = {"SELECT pg_sleep(30)", false};
+    struct connection *connection = open_connection();
+    for (int at_commit = 0; at_commit < 2; at_commit++) {
+        pthread_t thread;
+        begin(connection);
+        if (at_commit)
+            OK(connection_queue(connection, &sleeps, 0, NULL, &error));
+        assert_int_equal(pthread_create(&thread, NULL, interrupter_run, connection), 0);
+        int64_t began_ms = clock_monotonic_ms();
+        if (at_commit)
+            GIVES(STORE_UNKNOWN, connection_commit(connection, &error));
+        else
+            GIVES(STORE_DOWN, connection_exec(connection, &sleeps, 0, NULL, NULL, &error));
+        assert_true(clock_monotonic_ms() - began_ms < 8000); /* the statement would have gone on */
+        pthread_join(thread, NULL);
+        connection_rollback(connection);
+        for (int64_t until = clock_monotonic_ms() + 10000; clock_monotonic_ms() < until; usleep(20000)) {
+            if (number_of("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 0)
+                break;
+        }
+        assert_int_equal(number_of("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), 0);
+    }
+    begin(connection);
+    connection_wake(connection); /* disturbs no transaction */
+    OK(connection_exec(connection, &(const struct statement){"SELECT 1", false}, 0, NULL, NULL, &error));
+    OK(connection_commit(connection, &error));
+    int64_t began_ms = clock_monotonic_ms();
+    assert_int_equal(connection_wait_notify(connection, 20000), 0); /* it was for this */
+    assert_true(clock_monotonic_ms() - began_ms < 5000);
+    assert_int_equal(connection_wait_notify(connection, 10), 0);
+    connection_destroy(connection);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +299,7 @@ int main(void)
         cmocka_unit_test(crossing_claimers_never_share_an_id),
         cmocka_unit_test(a_member_that_was_declared_dead_is_fenced),
         cmocka_unit_test(attempts_are_kept_until_cleared),
+        cmocka_unit_test(an_interrupt_ends_a_wait),
     };
     if (harness_open() != 0)
         return 1;

@@ -80,13 +80,21 @@ static inline int64_t number_of(const char *sql)
     return value;
 }
 
-static inline void wait_for_lock(void)
+/* Until a session is in a state that a condition on pg_stat_activity tells. */
+static inline void wait_for(const char *condition)
 {
+    char sql[256];
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM pg_stat_activity WHERE %s", condition);
     for (int64_t until = clock_monotonic_ms() + 10000; clock_monotonic_ms() < until; usleep(5000)) {
-        if (number_of("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0)
+        if (number_of(sql) > 0)
             return;
     }
-    fail_msg("nobody waits for a lock");
+    fail_msg("never: %s", condition);
+}
+
+static inline void wait_for_lock(void)
+{
+    wait_for("wait_event_type = 'Lock'");
 }
 
 static inline int harness_open(void)
