@@ -1,0 +1,140 @@
+/*
+ * test_map.c - both maps against a plain array, through growth and through removals that move neighbours.
+ */
+#include "check.h"
+
+#include "base/map.h"
+
+enum { KEYS = 3000, STEPS = 60000 };
+
+static char key_text[KEYS][16];
+
+static struct span key_of(unsigned i)
+{
+    snprintf(key_text[i], sizeof(key_text[i]), "k%u", i);
+    return span_of(key_text[i]);
+}
+
+static unsigned next_random(unsigned *random)
+{
+    *random = *random * 1103515245u + 12345;
+    return *random >> 8;
+}
+
+static void test_map_against_model(void **state)
+{
+    (void)state;
+    static void *model[KEYS];
+    static char values[7];
+    memset(model, 0, sizeof(model));
+    struct map *map = map_create(0);
+    unsigned random = 1;
+    size_t count = 0;
+    for (int step = 0; step < STEPS; step++) {
+        unsigned key = next_random(&random) % KEYS;
+        void *value = &values[next_random(&random) % 7];
+        /* First it grows, then it shrinks. */
+        if ((int)(next_random(&random) % STEPS) > step / 2 + STEPS / 4) {
+            assert_ptr_equal(map_set(map, key_of(key), value), model[key]);
+            count += model[key] == NULL;
+            model[key] = value;
+        } else {
+            assert_ptr_equal(map_remove(map, key_of(key)), model[key]);
+            count -= model[key] != NULL;
+            model[key] = NULL;
+        }
+        assert_int_equal(map_count(map), count);
+        key = next_random(&random) % KEYS;
+        assert_ptr_equal(map_get(map, key_of(key)), model[key]);
+    }
+    for (unsigned i = 0; i < KEYS; i++)
+        assert_ptr_equal(map_get(map, key_of(i)), model[i]);
+
+    size_t cursor = 0, walked = 0;
+    struct span key;
+    void *value;
+    while (map_next(map, &cursor, &key, &value)) {
+        unsigned i = (unsigned)atoi(key.at + 1);
+        assert_ptr_equal(model[i], value);
+        model[i] = NULL;
+        walked++;
+    }
+    assert_int_equal(walked, count);
+    map_destroy(map);
+    map_destroy(NULL);
+}
+
+static void test_intmap_against_model(void **state)
+{
+    (void)state;
+    /* Keys that lie close together, far apart, and in the upper bits only. */
+    static const unsigned shifts[] = {0, 3, 32, 52};
+    static void *model[KEYS];
+    static char values[7];
+    for (size_t s = 0; s < 4; s++) {
+        memset(model, 0, sizeof(model));
+        struct intmap *map = intmap_create(s * 100);
+        unsigned random = 7;
+        size_t count = 0;
+        for (int step = 0; step < STEPS; step++) {
+            unsigned key = next_random(&random) % KEYS;
+            void *value = &values[next_random(&random) % 7];
+            if ((int)(next_random(&random) % STEPS) > step / 2 + STEPS / 4) {
+                assert_ptr_equal(intmap_set(map, (uint64_t)key << shifts[s], value), model[key]);
+                count += model[key] == NULL;
+                model[key] = value;
+            } else {
+                assert_ptr_equal(intmap_remove(map, (uint64_t)key << shifts[s]), model[key]);
+                count -= model[key] != NULL;
+                model[key] = NULL;
+            }
+            assert_int_equal(intmap_count(map), count);
+            key = next_random(&random) % KEYS;
+            assert_ptr_equal(intmap_get(map, (uint64_t)key << shifts[s]), model[key]);
+        }
+        size_t cursor = 0, walked = 0;
+        uint64_t key;
+        void *value;
+        while (intmap_next(map, &cursor, &key, &value)) {
+            assert_ptr_equal(model[key >> shifts[s]], value);
+            model[key >> shifts[s]] = NULL;
+            walked++;
+        }
+        assert_int_equal(walked, count);
+        intmap_destroy(map);
+    }
+    intmap_destroy(NULL);
+}
+
+static void test_odd_keys(void **state)
+{
+    (void)state;
+    struct map *map = map_create(100);
+    int one, two, three;
+    assert_null(map_get(map, (struct span){NULL, 0}));
+    assert_null(map_set(map, (struct span){NULL, 0}, &one));
+    assert_ptr_equal(map_get(map, SPAN("")), &one);
+    assert_null(map_set(map, SPAN("a\0b"), &two));
+    assert_null(map_set(map, SPAN("a\0c"), &three));
+    assert_ptr_equal(map_get(map, SPAN("a\0b")), &two);
+    assert_null(map_get(map, SPAN("a")));
+    map_destroy(map);
+
+    struct intmap *ints = intmap_create(0);
+    assert_null(intmap_set(ints, 0, &one));
+    assert_null(intmap_set(ints, UINT64_MAX, &two));
+    assert_ptr_equal(intmap_get(ints, 0), &one);
+    assert_ptr_equal(intmap_get(ints, UINT64_MAX), &two);
+    assert_null(intmap_remove(ints, 5));
+    intmap_destroy(ints);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_map_against_model),
+        cmocka_unit_test(test_intmap_against_model),
+        cmocka_unit_test(test_odd_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
