@@ -9,6 +9,7 @@
 
 #include "base/metrics.h"
 #include "http/http.h"
+#include "http/layout.h"
 #include "http/route.h"
 #include "http/watch.h"
 
@@ -25,6 +26,7 @@ enum {
     HTTP_POOL_SIZE = 32 *
                      1024, /* a connection's; over HEAD_SIZE_MAX, so that a header too large gets an answer of ours */
     HTTP_STOP_MS = 2000, /* for answers to be written, at the end */
+    HTTP_GONE = 499, /* in the metrics only: the client left, or took too long, before its answer */
     HTTP_CODES = 600,
 };
 
@@ -79,8 +81,9 @@ struct exchange {
     struct arena *arena;
     struct span raw; /* the target, as it came */
     int64_t since_ns;
-    bool begun, complete, submitted, listed;
+    bool begun, complete, submitted, listed, counted;
     struct head head;
+    struct layout layout;
     struct refusal refusal;
     const char *allow; /* of a 405 */
     const struct admin *admin; /* NULL: the pipeline's */
@@ -103,6 +106,7 @@ void exchange_abandon(struct exchange *exchange); /* by http_stop(), with http->
 /* reply.c. Take the buffer's bytes. */
 enum MHD_Result reply_send(struct exchange *exchange, int status, const char *type, struct buffer *body);
 enum MHD_Result reply_refusal(struct exchange *exchange);
+void reply_count(struct exchange *exchange, int status); /* once for each request; HTTP_GONE: it got no answer */
 void reply_error_body(struct buffer *out, const char *word, const char *message,
                       struct span reasons); /* reasons: a line each */
 void reply_series(struct http *http); /* makes http->series */

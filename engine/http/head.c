@@ -161,11 +161,16 @@ static bool json_type(struct span type)
                    "application/json");
 }
 
-void head_finish(struct head *head, bool http11, bool body_allowed, size_t size)
+void head_finish(struct head *head, bool http11, bool body_allowed, size_t size, bool in_order)
 {
     struct refusal *refusal = &head->refusal;
     if (size > HEAD_SIZE_MAX)
         refuse_framing(refusal, 431, "header_too_large", "The header of a request may have at most 8192 bytes.");
+    if (!in_order)
+        refuse_framing(
+            refusal, 400, "bad_header",
+            "A header must be lines that end in CR LF, without NUL bytes, fields without a name, and lines that "
+            "continue a field.");
     if (head->chunked && (head->has_length || !http11))
         refuse_framing(refusal, 400, "bad_transfer_encoding",
                        "Transfer-Encoding needs HTTP/1.1 and excludes Content-Length.");

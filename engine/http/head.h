@@ -36,8 +36,8 @@ struct head {
 void refuse(struct refusal *refusal, int status, const char *word, const char *message); /* the first one counts */
 /* One field, in the order of the request. */
 void head_add(struct head *head, struct span name, struct span value);
-/* After the last one: what only the whole can tell. `size` is that of the header in bytes. */
-void head_finish(struct head *head, bool http11, bool body_allowed, size_t size);
+/* After the last one: what only the whole can tell. `size` is that of the header in bytes; `in_order`: layout.h says so. */
+void head_finish(struct head *head, bool http11, bool body_allowed, size_t size, bool in_order);
 static inline bool head_has_body(const struct head *head)
 {
     return head->chunked || (head->has_length && head->length > 0);

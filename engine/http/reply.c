@@ -25,8 +25,9 @@ void reply_series(struct http *http)
     http->series[count] = series_create(http, "other");
 }
 
-static void reply_count(struct exchange *exchange, int status)
+void reply_count(struct exchange *exchange, int status)
 {
+    exchange->counted = true;
     struct http_series *series = exchange->series;
     if (series->by_code[status] == NULL) {
         char code[4] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10), '\0'};

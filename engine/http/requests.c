@@ -50,23 +50,11 @@ static enum MHD_Result add_field(void *context, enum MHD_ValueKind kind, const c
                                  const char *value, size_t value_length)
 {
     struct exchange *exchange = context;
+    struct span name_span = {name, name_length}, value_span = {value == NULL ? "" : value, value_length};
     (void)kind;
-    head_add(&exchange->head, (struct span){name, name_length},
-             (struct span){value == NULL ? "" : value, value_length});
-    /* libmicrohttpd 0.9 glues a line that continues a field to the field's NAME, in a copy behind the value: such a request
-     * would not mean what a proxy in front saw. Obsolete since 2014 and refused. */
-    if (value != NULL && (uintptr_t)value < (uintptr_t)name && !exchange->head.refusal.close) {
-        refuse(&exchange->head.refusal, 400, "bad_header", "A header field must not continue on the next line.");
-        exchange->head.refusal.close = true;
-    }
+    layout_field(&exchange->layout, name_span, value_span);
+    head_add(&exchange->head, name_span, value_span);
     return MHD_YES;
-}
-
-/* The target is handed over as a C string, cut at a NUL byte; the version then stands further away than the target is long. */
-static bool target_was_cut(struct span raw, const char *url, const char *version)
-{
-    uintptr_t from = (uintptr_t)url, to = (uintptr_t)version;
-    return url != NULL && to > from && to - from < HTTP_POOL_SIZE && to - from - 1 > raw.length;
 }
 
 static void exchange_find(struct exchange *exchange, struct span method)
@@ -103,16 +91,16 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(exchange->connection,
                                                                    MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct span verb = span_of(method);
+    size_t size = info == NULL ? 0 : info->header_size;
 
     exchange->begun = true;
     exchange->series = http->series[http->pipeline->request_count + admin_index(NULL)];
+    layout_begin(&exchange->layout, url, exchange->raw, version);
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, add_field, exchange);
-    head_finish(head, strcmp(version, "HTTP/1.0") != 0, !span_is(verb, "GET") && !span_is(verb, "HEAD"),
-                info == NULL ? 0 : info->header_size);
+    head_finish(head, strcmp(version, "HTTP/1.0") != 0, !span_is(verb, "GET") && !span_is(verb, "HEAD"), size,
+                layout_finish(&exchange->layout, method, size));
     if (head->refusal.close)
         *refusal = head->refusal;
-    else if (target_was_cut(exchange->raw, url, version))
-        refuse(refusal, 400, "bad_target", "The target of a request must not contain a NUL byte.");
     else
         exchange_find(exchange, verb);
     if (refusal->status == 0)
@@ -295,6 +283,8 @@ void exchange_end(struct exchange *exchange)
 {
     struct http *http = exchange->http;
     waiting_remove(exchange);
+    if (exchange->begun && !exchange->counted)
+        reply_count(exchange, HTTP_GONE);
     http->body_bytes -= exchange->body.length;
     if (exchange->peer != NULL)
         watch_set(&http->watch, exchange->peer, clock_monotonic_ms() + http->timeout_ms);

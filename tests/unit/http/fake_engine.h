@@ -1,0 +1,475 @@
+/*
+ * fake_engine.h - an engine that only answers requests, and a client that speaks raw bytes, for the tests of the listener.
+ *
+ * Included by one file of each test. What it defines are the functions of run/gateway.h: the linker finds them here first and
+ * takes nothing of the real engine. Its routes say how it answers:
+ *
+ *   POST /payments                echoes what it was given, 202, from a thread of its own
+ *   GET  /payments/{paymentTxId}  the same, 200; with ?wait= it is held until fake_release() or until the time is over
+ *   GET  /payments/new            the same: a literal beside a parameter
+ *   POST /hold, GET /hold         200, held until fake_release()
+ *   GET  /busy, GET /gone         gateway_submit() says -EAGAIN, -ESHUTDOWN
+ *   GET  /inline                  done() is called before gateway_submit() returns
+ *   GET  /large                   4 MiB
+ *   GET  /status/{code}           that status, nothing in it
+ */
+#ifndef SLUICE_TESTS_FAKE_ENGINE_H
+#define SLUICE_TESTS_FAKE_ENGINE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "http/http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+enum { LARGE = 4 * 1024 * 1024, PATIENCE_MS = 20000 };
+
+/* ------------------------------------------------------------------ the engine */
+
+enum { ROUTE_POST, ROUTE_GET, ROUTE_NEW, ROUTE_HOLD_POST, ROUTE_HOLD_GET, ROUTE_BUSY, ROUTE_GONE, ROUTE_INLINE, ROUTE_LARGE,
+       ROUTE_STATUS, ROUTE_COUNT };
+
+struct fake_request {
+    struct fake_request *next;
+    struct gateway_request *request;
+    int64_t until_ms;
+};
+
+struct engine {
+    struct pipeline pipeline;
+    struct metrics *metrics;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct fake_request *requests; /* not answered */
+    size_t held;                      /* of them, those that wait for fake_release() */
+    bool release, stop;
+    const char *why; /* not NULL: neither healthy nor ready */
+    char *large;
+};
+
+static inline bool fake_holds(const struct gateway_request *request)
+{
+    return request->route == ROUTE_HOLD_POST || request->route == ROUTE_HOLD_GET ||
+           (request->route == ROUTE_GET && request->wait_ms > 0);
+}
+
+static inline void fake_echo_span(struct buffer *out, const char *name, struct span text)
+{
+    buffer_format(out, ",\"%s\":", name);
+    if (text.at == NULL)
+        buffer_text(out, "null");
+    else
+        buffer_json_string(out, text);
+}
+
+static inline void fake_answer(struct engine *engine, struct gateway_request *request)
+{
+    struct buffer out;
+    if (request->route == ROUTE_LARGE) {
+        request->done(request, 200, (struct span){engine->large, LARGE});
+        return;
+    }
+    if (request->route == ROUTE_STATUS) {
+        request->done(request, atoi(request->params[0].value.at), (struct span){NULL, 0});
+        return;
+    }
+    buffer_init(&out, 4 * 1024 * 1024);
+    buffer_format(&out, "{\"route\":%u,\"wait\":%lld", request->route, (long long)request->wait_ms);
+    fake_echo_span(&out, "body", request->body);
+    fake_echo_span(&out, "key", request->idempotency_key);
+    fake_echo_span(&out, "trace", request->traceparent);
+    buffer_text(&out, ",\"params\":{");
+    for (size_t i = 0; i < request->param_count; i++) {
+        buffer_text(&out, i == 0 ? "" : ",");
+        buffer_json_string(&out, request->params[i].name);
+        buffer_text(&out, ":");
+        buffer_json_string(&out, request->params[i].value);
+    }
+    buffer_text(&out, "}}");
+    request->done(request, request->route == ROUTE_POST ? 202 : 200, buffer_view(&out));
+    buffer_free(&out);
+}
+
+static inline void *fake_run(void *context)
+{
+    struct engine *engine = context;
+    pthread_mutex_lock(&engine->lock);
+    while (!engine->stop) {
+        struct fake_request **at = &engine->requests, *found = NULL;
+        int64_t now_ms = clock_monotonic_ms();
+        for (; *at != NULL; at = &(*at)->next) {
+            bool over = (*at)->request->route == ROUTE_GET && (*at)->until_ms <= now_ms;
+            if (!fake_holds((*at)->request) || engine->release || over) {
+                found = *at;
+                break;
+            }
+        }
+        if (found == NULL) {
+            struct timespec until;
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_nsec += 20000000;
+            until.tv_sec += until.tv_nsec / 1000000000;
+            until.tv_nsec %= 1000000000;
+            pthread_cond_timedwait(&engine->wake, &engine->lock, &until);
+            continue;
+        }
+        *at = found->next;
+        struct gateway_request *request = found->request;
+        engine->held -= fake_holds(request) ? 1 : 0;
+        free(found);
+        pthread_mutex_unlock(&engine->lock);
+        fake_answer(engine, request);
+        pthread_mutex_lock(&engine->lock);
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return NULL;
+}
+
+int gateway_submit(struct engine *engine, struct gateway_request *request)
+{
+    if (request->route == ROUTE_BUSY || request->route == ROUTE_GONE)
+        return request->route == ROUTE_BUSY ? -EAGAIN : -ESHUTDOWN;
+    if (request->route == ROUTE_INLINE) {
+        fake_answer(engine, request);
+        return 0;
+    }
+    struct fake_request *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        return -EAGAIN;
+    *entry = (struct fake_request){.request = request, .until_ms = clock_monotonic_ms() + request->wait_ms};
+    pthread_mutex_lock(&engine->lock);
+    struct fake_request **at = &engine->requests;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = entry;
+    engine->held += fake_holds(request) ? 1 : 0;
+    pthread_cond_signal(&engine->wake);
+    pthread_mutex_unlock(&engine->lock);
+    return 0;
+}
+
+static inline bool fake_verdict(struct engine *engine, struct buffer *ret_why)
+{
+    pthread_mutex_lock(&engine->lock);
+    const char *why = engine->why;
+    pthread_mutex_unlock(&engine->lock);
+    if (why != NULL)
+        buffer_text(ret_why, why);
+    return why == NULL;
+}
+
+bool engine_ready(struct engine *engine, struct buffer *ret_why)
+{
+    return fake_verdict(engine, ret_why);
+}
+
+bool engine_healthy(struct engine *engine, struct buffer *ret_why)
+{
+    return fake_verdict(engine, ret_why);
+}
+
+struct metrics *engine_metrics(struct engine *engine)
+{
+    return engine->metrics;
+}
+
+const struct pipeline *engine_pipeline(struct engine *engine)
+{
+    return &engine->pipeline;
+}
+
+static inline struct engine *fake_start(int64_t timeout_ms)
+{
+    static const char *const payments[] = {"payments"}, *const by_id[] = {"payments", "{paymentTxId}"},
+                      *const new[] = {"payments", "new"}, *const hold[] = {"hold"}, *const busy[] = {"busy"},
+                      *const gone[] = {"gone"}, *const inline_[] = {"inline"}, *const large[] = {"large"},
+                      *const status[] = {"status", "{code}"};
+    static const struct request requests[ROUTE_COUNT] = {
+        [ROUTE_POST] = {.method = "POST", .path = "/payments", .segments = (const char **)payments, .segment_count = 1},
+        [ROUTE_GET] = {.method = "GET", .path = "/payments/{paymentTxId}", .segments = (const char **)by_id, .segment_count = 2},
+        [ROUTE_NEW] = {.method = "GET", .path = "/payments/new", .segments = (const char **)new, .segment_count = 2},
+        [ROUTE_HOLD_POST] = {.method = "POST", .path = "/hold", .segments = (const char **)hold, .segment_count = 1},
+        [ROUTE_HOLD_GET] = {.method = "GET", .path = "/hold", .segments = (const char **)hold, .segment_count = 1},
+        [ROUTE_BUSY] = {.method = "GET", .path = "/busy", .segments = (const char **)busy, .segment_count = 1},
+        [ROUTE_GONE] = {.method = "GET", .path = "/gone", .segments = (const char **)gone, .segment_count = 1},
+        [ROUTE_INLINE] = {.method = "GET", .path = "/inline", .segments = (const char **)inline_, .segment_count = 1},
+        [ROUTE_LARGE] = {.method = "GET", .path = "/large", .segments = (const char **)large, .segment_count = 1},
+        [ROUTE_STATUS] = {.method = "GET", .path = "/status/{code}", .segments = (const char **)status, .segment_count = 2},
+    };
+    struct engine *engine = calloc(1, sizeof *engine);
+    assert_non_null(engine);
+    engine->pipeline.name = "fake";
+    engine->pipeline.requests = (struct request *)requests;
+    engine->pipeline.request_count = ROUTE_COUNT;
+    engine->pipeline.http.present = true;
+    engine->pipeline.http.host = "127.0.0.1";
+    engine->pipeline.http.max_body = 64 * 1024;
+    engine->pipeline.http.timeout_ms = timeout_ms;
+    engine->metrics = metrics_create();
+    engine->large = malloc(LARGE);
+    assert_non_null(engine->large);
+    memset(engine->large, 'x', LARGE);
+    pthread_mutex_init(&engine->lock, NULL);
+    pthread_cond_init(&engine->wake, NULL);
+    assert_int_equal(pthread_create(&engine->thread, NULL, fake_run, engine), 0);
+    return engine;
+}
+
+static inline void fake_release(struct engine *engine, bool release)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->release = release;
+    pthread_cond_signal(&engine->wake);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static inline void fake_why(struct engine *engine, const char *why)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->why = why;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static inline size_t fake_held(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    size_t held = engine->held;
+    pthread_mutex_unlock(&engine->lock);
+    return held;
+}
+
+/* Answers 503 to what is left, as the real one does. */
+static inline void fake_stop(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->stop = true;
+    pthread_cond_signal(&engine->wake);
+    pthread_mutex_unlock(&engine->lock);
+    pthread_join(engine->thread, NULL);
+    while (engine->requests != NULL) {
+        struct fake_request *entry = engine->requests;
+        engine->requests = entry->next;
+        entry->request->done(entry->request, 503, (struct span){NULL, 0});
+        free(entry);
+    }
+    metrics_destroy(engine->metrics);
+    free(engine->large);
+    pthread_cond_destroy(&engine->wake);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine);
+}
+
+/* ------------------------------------------------------------------ the client */
+
+struct client {
+    int fd;
+    char bytes[64 * 1024]; /* what came and was not looked at yet */
+    size_t length;
+    bool ended;
+};
+
+struct answer {
+    int status; /* 0: none came */
+    char head[4096], body[64 * 1024];
+    size_t body_length; /* as received */
+};
+
+static inline bool eventually(bool (*is_so)(void *context), void *context)
+{
+    int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS;
+    while (!is_so(context)) {
+        if (clock_monotonic_ms() > until_ms)
+            return false;
+        poll(NULL, 0, 2);
+    }
+    return true;
+}
+
+static inline int client_connect(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static inline void client_open(struct client *client, int port)
+{
+    memset(client, 0, sizeof *client);
+    client->fd = client_connect(port);
+    assert_true(client->fd >= 0);
+}
+
+static inline void client_close(struct client *client)
+{
+    close(client->fd);
+}
+
+/* False when the listener hung up meanwhile. */
+static inline bool client_send(struct client *client, const void *bytes, size_t length)
+{
+    const char *at = bytes;
+    while (length > 0) {
+        ssize_t sent = send(client->fd, at, length, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        at += sent;
+        length -= (size_t)sent;
+    }
+    return true;
+}
+
+static inline bool client_say(struct client *client, const char *text)
+{
+    return client_send(client, text, strlen(text));
+}
+
+/* Waits for more bytes. False at the end of the connection, or when nothing comes in time. */
+static inline bool client_more(struct client *client)
+{
+    struct pollfd wait = {.fd = client->fd, .events = POLLIN};
+    if (client->ended || client->length == sizeof client->bytes - 1 || poll(&wait, 1, PATIENCE_MS) <= 0)
+        return false;
+    ssize_t got = recv(client->fd, client->bytes + client->length, sizeof client->bytes - 1 - client->length, 0);
+    if (got <= 0) {
+        client->ended = true;
+        return false;
+    }
+    client->length += (size_t)got;
+    client->bytes[client->length] = '\0';
+    return true;
+}
+
+static inline void client_skip(struct client *client, size_t length)
+{
+    memmove(client->bytes, client->bytes + length, client->length - length + 1);
+    client->length -= length;
+}
+
+/* Reads one answer; the next one's bytes stay. `head`: it has no body whatever it says. */
+static inline struct answer client_answer(struct client *client, bool head)
+{
+    struct answer answer = {0};
+    char *end;
+    while ((end = strstr(client->bytes, "\r\n\r\n")) == NULL)
+        if (!client_more(client))
+            return answer;
+    size_t length = (size_t)(end - client->bytes) + 4;
+    assert_true(length < sizeof answer.head);
+    memcpy(answer.head, client->bytes, length);
+    client_skip(client, length);
+    const char *size = strstr(answer.head, "Content-Length: ");
+    size_t expected = size == NULL || head ? 0 : (size_t)atol(size + 16);
+    while (client->length < expected && client_more(client))
+        ;
+    answer.body_length = client->length < expected ? client->length : expected;
+    memcpy(answer.body, client->bytes, answer.body_length);
+    client_skip(client, answer.body_length);
+    if (sscanf(answer.head, "HTTP/1.1 %d", &answer.status) != 1)
+        sscanf(answer.head, "HTTP/1.0 %d", &answer.status);
+    return answer;
+}
+
+static inline bool client_ended(struct client *client) /* in time */
+{
+    while (client_more(client))
+        client->length = 0;
+    return client->ended;
+}
+
+static inline struct answer ask(int port, const char *request)
+{
+    struct client client;
+    client_open(&client, port);
+    client_say(&client, request);
+    struct answer answer = client_answer(&client, strncmp(request, "HEAD ", 5) == 0);
+    client_close(&client);
+    return answer;
+}
+
+static inline struct answer get(int port, const char *target)
+{
+    char request[8192];
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: t\r\n\r\n", target);
+    return ask(port, request);
+}
+
+/* ------------------------------------------------------------------ both */
+
+struct stage {
+    struct engine *engine;
+    struct http *http;
+    int port;
+};
+
+static inline void stage_start(struct stage *stage, int64_t timeout_ms)
+{
+    struct error error = {0};
+    stage->engine = fake_start(timeout_ms);
+    if (http_start(stage->engine, &stage->http, &stage->port, &error) != 0)
+        fail_msg("%s", error.text);
+}
+
+static inline void stage_stop(struct stage *stage)
+{
+    http_quiesce(stage->http);
+    http_stop(stage->http);
+    fake_stop(stage->engine);
+}
+
+struct held {
+    struct engine *engine;
+    size_t count;
+};
+
+static inline bool held_is(void *context)
+{
+    struct held *held = context;
+    return fake_held(held->engine) == held->count;
+}
+
+static inline void wait_held(struct stage *stage, size_t count)
+{
+    struct held held = {stage->engine, count};
+    if (!eventually(held_is, &held))
+        fail_msg("%zu requests are held, wanted %zu", fake_held(stage->engine), count);
+}
+
+static inline int64_t counted(struct stage *stage, const char *route, const char *code)
+{
+    return series_value(metrics_series(stage->engine->metrics, METRIC_REQUESTS, route, code));
+}
+
+#define assert_has(text, part)                                                                                        \
+    do {                                                                                                               \
+        if (strstr((text), (part)) == NULL)                                                                            \
+            fail_msg("wanted \"%s\" in: %s", (part), (text));                                                          \
+    } while (0)
+
+#endif
