@@ -259,17 +259,23 @@ static struct lane_entry *lane_oldest(const struct lane *lane, struct lane_key *
     return ready;
 }
 
-size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entry **ret)
+/* Keys whose time has come may run. */
+static void lane_wake(struct lane *lane, int64_t now_ms)
 {
-    assert(lane->out == 0);
     while (lane->later.count > 0 && lane->later.keys[0]->rank <= now_ms) {
         struct lane_key *key = lane->later.keys[0];
         key->queue.head->held = false;
         lane_place(lane, key);
     }
+}
+
+size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entry **ret)
+{
+    assert(lane->out == 0);
     size_t count = 0;
     while (count < max) {
         struct lane_key *key;
+        lane_wake(lane, now_ms); /* each time: behind the entry just taken may stand one that is due, too */
         struct lane_entry *entry = lane_oldest(lane, &key);
         if (entry == NULL || (entry->solo && count > 0))
             break;
