@@ -31,6 +31,12 @@ uint32_t record_partition(const struct record *record, uint32_t partitions);
 /* key_hash of a delivered record. */
 uint64_t record_key_hash(const struct record *record, struct position position);
 
+/* *stop of a scan, which another thread or a signal handler sets. */
+static inline bool scan_stopped(const volatile int *stop)
+{
+    return stop != NULL && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+}
+
 /* How many of `partitions` the member with this rank among `members` reads. */
 static inline uint32_t share_of(uint32_t partitions, uint32_t members, uint32_t rank)
 {

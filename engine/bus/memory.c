@@ -130,15 +130,16 @@ void memory_trim(struct memory_bus *bus, int64_t before_ms)
 /* Waits until there is room or the deadline is over. With the lock. */
 static int memory_make_room(struct memory_bus *bus, int64_t deadline_ms, struct error *error)
 {
-    while (bus->bytes > MEMORY_BYTES_MAX) {
+    while (bus->bytes > bus->bytes_max) {
         memory_trim(bus, INT64_MAX);
-        if (bus->bytes <= MEMORY_BYTES_MAX)
+        if (bus->bytes <= bus->bytes_max)
             break;
         struct timespec until = memory_deadline(deadline_ms);
         if (pthread_cond_timedwait(&bus->room, &bus->lock, &until) == ETIMEDOUT) {
             error_set(error, ENOBUFS, "the memory bus holds %zu MiB of events that are not handled yet and takes no more",
                       bus->bytes / (1024 * 1024));
-            return error_hint(error, "slow the producers down, raise engine.lanes, or use the postgres bus");
+            error_hint(error, "slow the producers down, raise engine.lanes, or use the postgres bus");
+            return -ENOBUFS;
         }
     }
     return 0;
@@ -228,7 +229,7 @@ static int memory_scan(struct bus *head, const char *const *topics, size_t topic
     uint64_t *cursors = calloc(bus->partition_count, sizeof(*cursors));
     if (cursors == NULL)
         return error_set(error, ENOMEM, "out of memory while reading the log");
-    for (bool more = true; more && (stop == NULL || !*stop);) {
+    for (bool more = true; more && !scan_stopped(stop);) {
         uint32_t partition = 0;
         pthread_mutex_lock(&bus->lock);
         struct segment *segment = memory_scan_next(bus, cursors, &partition);
@@ -374,6 +375,7 @@ int bus_memory_open(const struct bus_options *options, struct bus **ret, struct 
     bus->partition_count = options->partitions;
     bus->partitions = partitions;
     bus->retention_ms = options->retention_ms;
+    bus->bytes_max = MEMORY_BYTES_MAX;
     pthread_mutex_init(&bus->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

@@ -69,7 +69,7 @@ struct memory_bus {
     pthread_cond_t room;    /* for publishers that wait: records were completed */
     pthread_cond_t arrived; /* for scans that follow */
     uint64_t sequence;
-    size_t bytes;
+    size_t bytes, bytes_max; /* of all segments */
     struct memory_group *groups;
     struct log_partition *partitions;
 };

@@ -285,14 +285,16 @@ static int postgres_agree(struct postgres_bus *bus, struct error *error)
     if (partitions != wanted) {
         error_set(error, EINVAL, "the postgres bus was made with %lld partitions, and the configuration says %d",
                   (long long)partitions, wanted);
-        return error_hint(error, "set bus.partitions to %lld: the number cannot change while there are events, or events of one key "
+        error_hint(error, "set bus.partitions to %lld: the number cannot change while there are events, or events of one key "
                                  "would be in two partitions", (long long)partitions);
+        return -EINVAL;
     }
     if (newest >= now) {
         error_set(error, ESTALE, "the log of the postgres bus ends at transaction %lld, and this server is only at %lld: the database was "
                                  "restored from a dump, and new events would sort before old ones",
                   (long long)newest, (long long)now);
-        return error_hint(error, "while no engine runs, execute \"SELECT sluice.bus_rebase()\" in this database once, then start again");
+        error_hint(error, "while no engine runs, execute \"SELECT sluice.bus_rebase()\" in this database once, then start again");
+        return -ESTALE;
     }
     return 0;
 }

@@ -12,7 +12,8 @@
  * Groups. A consumer is a member: a row in bus_member, a session that holds the advisory lock on it, a pulse. Members tick
  * (bus_tick() in SQL does one beat in one round trip): alone once a second, in company three times as often. Peers bury a member whose session is
  * gone, or that was silent for TTL_MS. Burying deletes its row; transactions of its engine hold that row FOR SHARE, so they either ended
- * before or find themselves fenced. A partition that changes hands gets a new epoch.
+ * before or find themselves fenced. A partition that changes hands gets a new epoch; so does one whose reader got a new session, because
+ * a server that crashed gives the last transaction numbers out again, and positions in memory may be ahead of them.
  *
  * Waking. A process wakes its own readers through an eventfd. For the others a reader of this process sends one NOTIFY for all that
  * was published meanwhile, outside the publishing transactions: commits with a NOTIFY inside run one at a time. A process

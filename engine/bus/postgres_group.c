@@ -23,7 +23,7 @@ static const struct statement statement_commit = {
     .text = "update sluice.bus_lease l set high = c.high, low = c.low"
             " from unnest($3::int4[], $4::int4[], $5::int8[], $6::int8[]) c (partition, epoch, high, low)"
             " where l.consumer_group = $1 and l.partition = c.partition and l.member = $2 and l.epoch = c.epoch"
-            " and (l.high, l.low) < (c.high, c.low)"};
+            " and (l.high, l.low) < (c.high, c.low) and current_setting('sluice.bus_reader', true) = $2::text"};
 /* A planted bug: takes the word of whoever comes. */
 static const struct statement statement_commit_mutated = {
     .text = "update sluice.bus_lease l set high = c.high, low = c.low"

@@ -19,10 +19,12 @@
 /*
  * $1..$3 the cursors (partition, xid, id), $4 the lowest of the xids (it excludes old segments), $5 rows and $6 bytes for each
  * partition. At least one row comes for each cursor, so that the horizon is known; a row behind the horizon comes without its payload.
+ * "known": the session is the one in which the cursors were made. In a new one they may be wrong (see bus_tick() in SQL).
  */
 #define FETCH(horizon)                                                                                                 \
-    "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid"                               \
-    " from (select " horizon "(pg_current_snapshot()) as xid) h"                                                      \
+    "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.known"                      \
+    " from (select " horizon "(pg_current_snapshot()) as xid,"                                                        \
+    "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as known) h"                                    \
     " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"                                   \
     " left join lateral ("                                                                                             \
     "  select f.xid, f.id, f.payload from ("                                                                           \
@@ -38,7 +40,7 @@ static const struct statement statement_fetch = {.text = FETCH("pg_snapshot_xmin
 static const struct statement statement_fetch_mutated = {.text = FETCH("pg_snapshot_xmax")};
 static const struct statement statement_notify = {.text = "select pg_notify('sluice_bus', '')"};
 
-enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON };
+enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON, FETCH_KNOWN };
 enum { FETCH_ROWS_MIN = 8, FETCH_BYTES_MIN = 2 * ROW_BYTES };
 
 struct delivery { /* one fetch */
@@ -123,14 +125,20 @@ static bool postgres_decode(struct bus_consumer *consumer, struct delivery *deli
     return true;
 }
 
-/* What one partition brought: rows [first, last). Returns true when rows stand behind the horizon. */
-static bool postgres_take(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t first, size_t last,
-                          size_t row_limit, size_t byte_limit)
+/* What a fetch left in the log. */
+struct left {
+    bool more;   /* rows past its limits: to be fetched at once */
+    bool behind; /* rows behind the horizon: to be asked for soon */
+};
+
+/* What one partition brought: rows [first, last). */
+static void postgres_take(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t first, size_t last,
+                          size_t row_limit, size_t byte_limit, struct left *left)
 {
     struct stream *stream = &consumer->streams[p];
     uint64_t horizon = (uint64_t)rows_int64(delivery->rows, first, FETCH_HORIZON);
     size_t taken = 0, bytes = 0;
-    bool behind = false, all = true;
+    bool behind = false;
     for (size_t row = first; row < last && !behind; row++) {
         if (rows_null(delivery->rows, row, FETCH_XID))
             break; /* nothing there */
@@ -139,15 +147,31 @@ static bool postgres_take(struct bus_consumer *consumer, struct delivery *delive
             break;
         }
         if (!postgres_decode(consumer, delivery, p, row))
-            return false;
+            return;
         taken++;
         bytes += rows_span(delivery->rows, row, FETCH_PAYLOAD).length;
     }
-    all = behind || (taken < row_limit && bytes <= byte_limit);
+    bool all = behind || (taken < row_limit && bytes <= byte_limit);
+    left->behind = left->behind || behind;
+    left->more = left->more || !all;
     /* Nothing is left below the horizon, and nothing can come there any more. */
     if (all && horizon > 0 && horizon - 1 >= stream->cursor.high)
         stream->cursor = (struct position){horizon - 1, POSITION_LOW_MAX};
-    return behind;
+}
+
+/* When the next fetch is due. */
+static void postgres_schedule(struct bus_consumer *consumer, struct left left)
+{
+    int64_t now = clock_monotonic_ms();
+    bool soon = left.behind && !left.more && consumer->pending_count == 0;
+    consumer->behind_ms = !soon ? 0 : consumer->behind_ms == 0 ? 1 : consumer->behind_ms * 2 < BEHIND_MAX_MS ? consumer->behind_ms * 2 : BEHIND_MAX_MS;
+    if (consumer->pending_count > 0 || left.more) /* all of it may have been for others */
+        consumer->fetch_ms = now;
+    else if (soon)
+        consumer->fetch_ms = now + consumer->behind_ms;
+    else if (consumer->notified && consumer->tick_ms > consumer->ticked_ms + TICK_SOON_MS)
+        consumer->tick_ms = consumer->ticked_ms + TICK_SOON_MS; /* not news of the log: of the group, then */
+    consumer->notified = false;
 }
 
 /* One query. Sets when the next is due. 0, or negative: fatal. */
@@ -185,6 +209,11 @@ static int postgres_fetch(struct bus_consumer *consumer, struct error *error)
     enum store_result result = connection_once(consumer->connection, statement, 6, params, STATEMENT_MS, &rows, error);
     if (result != STORE_OK)
         return postgres_failed(consumer, result, error);
+    if (rows_count(rows) > 0 && rows_int64(rows, 0, FETCH_KNOWN) == 0) {
+        consumer->tick_ms = 0;
+        consumer->fetch_ms = 0;
+        return 0;
+    }
 
     struct delivery *delivery = calloc(1, sizeof(*delivery));
     struct arena *arena = delivery == NULL ? NULL : arena_create(64 * 1024, (size_t)1 << 30);
@@ -195,28 +224,17 @@ static int postgres_fetch(struct bus_consumer *consumer, struct error *error)
     *delivery = (struct delivery){.chunk = {.destroy = delivery_destroy}, .arena = arena};
     atomic_init(&delivery->chunk.references, 1); /* ours, until all is taken */
     delivery->rows = rows_detach(consumer->connection, rows);
-    bool behind = false;
+    struct left left = {false, false};
     for (size_t first = 0, last, end = rows_count(delivery->rows); first < end; first = last) {
         uint32_t p = (uint32_t)rows_int64(delivery->rows, first, FETCH_PARTITION);
         for (last = first + 1; last < end && rows_int64(delivery->rows, last, FETCH_PARTITION) == p; last++)
             ;
         if (p < consumer->bus->partition_count)
-            behind |= postgres_take(consumer, delivery, p, first, last, (size_t)row_limit, (size_t)byte_limit);
+            postgres_take(consumer, delivery, p, first, last, (size_t)row_limit, (size_t)byte_limit, &left);
     }
     bus_chunk_release(&delivery->chunk, 1);
 
-    int64_t now = clock_monotonic_ms();
-    if (consumer->pending_count > 0 || !behind)
-        consumer->behind_ms = 0;
-    else
-        consumer->behind_ms = consumer->behind_ms == 0 ? 1 : consumer->behind_ms * 2 > BEHIND_MAX_MS ? BEHIND_MAX_MS : consumer->behind_ms * 2;
-    if (consumer->pending_count > 0)
-        consumer->fetch_ms = now;
-    else if (behind)
-        consumer->fetch_ms = now + consumer->behind_ms;
-    else if (consumer->notified && consumer->tick_ms > consumer->ticked_ms + TICK_SOON_MS)
-        consumer->tick_ms = consumer->ticked_ms + TICK_SOON_MS; /* not news of the log: of the group, then */
-    consumer->notified = false;
+    postgres_schedule(consumer, left);
     return 0;
 }
 

@@ -13,8 +13,10 @@
 #include <time.h>
 
 static const char *const scan_settings =
-    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off";
-static const struct statement statement_horizon = {.text = "select pg_snapshot_xmin(pg_current_snapshot())"};
+    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off;"
+    " set sluice.bus_reader = 'scan'";
+static const struct statement statement_horizon = {
+    .text = "select pg_snapshot_xmin(pg_current_snapshot()), coalesce(current_setting('sluice.bus_reader', true), '') <> ''"};
 static const struct statement statement_scan = {
     .text = "select c.partition, r.xid, r.id, r.payload"
             " from unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
@@ -35,7 +37,8 @@ struct scan {
     void *context;
     uint32_t partitions;
     int32_t *numbers;
-    int64_t *xids, *ids; /* cursors */
+    int64_t *xids, *ids;           /* cursors */
+    int64_t *row_xids, *row_ids;   /* the last rows handed out: where a new session goes on, see bus_tick() in SQL */
     struct arena *arena;
 };
 
@@ -100,8 +103,8 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
     qsort(sorted, count, sizeof(*sorted), scan_compare);
     int result = 0;
     for (size_t i = 0; i < count && result == 0 && scan_compare(&sorted[i], &bound) <= 0; i++) {
-        scan->xids[sorted[i].partition] = sorted[i].xid;
-        scan->ids[sorted[i].partition] = sorted[i].id;
+        scan->row_xids[sorted[i].partition] = scan->xids[sorted[i].partition] = sorted[i].xid;
+        scan->row_ids[sorted[i].partition] = scan->ids[sorted[i].partition] = sorted[i].id;
         result = scan_deliver(scan, rows, &sorted[i], error);
     }
     free(sorted);
@@ -109,17 +112,32 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
     return result;
 }
 
+/* The horizon, and whether the session is still the one of the cursors; if not, makes it so and goes back to what was handed out. */
+static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret_known, struct error *error)
+{
+    struct rows *rows;
+    enum store_result result = connection_once(scan->connection, &statement_horizon, 0, NULL, SCAN_STATEMENT_MS, &rows, error);
+    if (result != STORE_OK)
+        return result;
+    *ret = rows_int64(rows, 0, 0);
+    *ret_known = rows_int64(rows, 0, 1) != 0;
+    if (*ret_known)
+        return STORE_OK;
+    memcpy(scan->xids, scan->row_xids, scan->partitions * sizeof(*scan->xids));
+    memcpy(scan->ids, scan->row_ids, scan->partitions * sizeof(*scan->ids));
+    return connection_script(scan->connection, scan_settings, SCAN_STATEMENT_MS, error);
+}
+
 /* Reads what is below the horizon now. STORE_OK with *ret 0, 1 (stop) or negative; or what the database said. */
 static enum store_result scan_round(struct scan *scan, const volatile int *stop, int *ret, struct error *error)
 {
     struct rows *rows;
-    enum store_result result = connection_script(scan->connection, scan_settings, SCAN_STATEMENT_MS, error);
-    if (result == STORE_OK)
-        result = connection_once(scan->connection, &statement_horizon, 0, NULL, SCAN_STATEMENT_MS, &rows, error);
+    int64_t horizon, limit = SCAN_ROWS, ignored;
+    bool known;
+    enum store_result result = scan_horizon(scan, &horizon, &known, error);
     if (result != STORE_OK)
         return result;
-    int64_t horizon = rows_int64(rows, 0, 0), limit = SCAN_ROWS;
-    for (bool more = true; more && *ret == 0 && (stop == NULL || !*stop);) {
+    for (bool more = true; more && *ret == 0 && !scan_stopped(stop);) {
         int64_t lowest = INT64_MAX;
         for (uint32_t p = 0; p < scan->partitions; p++)
             lowest = scan->xids[p] < lowest ? scan->xids[p] : lowest;
@@ -137,11 +155,12 @@ static enum store_result scan_round(struct scan *scan, const volatile int *stop,
         *ret = scan_rows(scan, rows, &more, error);
         rows_free(rows);
     }
-    for (uint32_t p = 0; *ret == 0 && p < scan->partitions; p++) {
+    result = *ret == 0 ? scan_horizon(scan, &ignored, &known, error) : STORE_OK;
+    for (uint32_t p = 0; *ret == 0 && result == STORE_OK && known && p < scan->partitions; p++) {
         scan->xids[p] = horizon - 1;
         scan->ids[p] = INT64_MAX;
     }
-    return STORE_OK;
+    return result;
 }
 
 int postgres_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains, bool follow,
@@ -153,13 +172,15 @@ int postgres_scan(struct bus *head, const char *const *topics, size_t topic_coun
     struct scan scan = {.connection = connection_create(bus->store, "scan"), .topics = topics, .topic_count = topic_count,
                         .contains = contains, .each = each, .context = context, .partitions = bus->partition_count,
                         .numbers = calloc(bus->partition_count, sizeof(int32_t)), .xids = calloc(bus->partition_count, sizeof(int64_t)),
-                        .ids = calloc(bus->partition_count, sizeof(int64_t)), .arena = arena_create(64 * 1024, (size_t)1 << 30)};
+                        .ids = calloc(bus->partition_count, sizeof(int64_t)), .row_xids = calloc(bus->partition_count, sizeof(int64_t)),
+                        .row_ids = calloc(bus->partition_count, sizeof(int64_t)), .arena = arena_create(64 * 1024, (size_t)1 << 30)};
     int result = 0;
-    if (scan.connection == NULL || scan.numbers == NULL || scan.xids == NULL || scan.ids == NULL || scan.arena == NULL)
+    if (scan.connection == NULL || scan.numbers == NULL || scan.xids == NULL || scan.ids == NULL || scan.row_xids == NULL ||
+        scan.row_ids == NULL || scan.arena == NULL)
         result = error_set(error, ENOMEM, "out of memory while reading the log");
     for (uint32_t p = 0; result == 0 && p < scan.partitions; p++)
         scan.numbers[p] = (int32_t)p;
-    while (result == 0 && (stop == NULL || !*stop)) {
+    while (result == 0 && !scan_stopped(stop)) {
         enum store_result said = scan_round(&scan, stop, &result, error);
         bool passes = said == STORE_DOWN || said == STORE_TRANSIENT || said == STORE_UNKNOWN;
         if (said != STORE_OK && !(follow && passes)) {
@@ -177,5 +198,7 @@ int postgres_scan(struct bus *head, const char *const *topics, size_t topic_coun
     free(scan.numbers);
     free(scan.xids);
     free(scan.ids);
+    free(scan.row_xids);
+    free(scan.row_ids);
     return result == 1 ? 0 : result;
 }

@@ -91,13 +91,19 @@ end $$;
 comment on function sluice.bus_open is 'Fixes the number of partitions and says whether the log is from another server''s time';
 
 -- A session belongs to a member by holding the advisory lock on it; a peer that finds the lock free knows that the member died.
-create function sluice.bus_session(p_member int8) returns void
+-- True when the session is new. Readers ask for the setting with each read, because a connection may be renewed between two.
+create function sluice.bus_session(p_member int8) returns bool
 language plpgsql as $$
+declare
+    v_new bool := current_setting('sluice.bus_reader', true) is distinct from p_member::text;
 begin
     if current_setting('sluice.bus_member', true) is distinct from p_member::text then
         if pg_try_advisory_lock(1398491698, p_member::int4) then
             perform set_config('sluice.bus_member', p_member::text, false);
         end if;
+    end if;
+    if v_new then
+        perform set_config('sluice.bus_reader', p_member::text, false);
         -- Positions that a crash of the server takes back are read again, and events that were handled are known.
         perform set_config('synchronous_commit', 'off', false);
         -- The one plan that is right at any size, and only planned once.
@@ -105,6 +111,7 @@ begin
                 set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false);
         listen sluice_bus;
     end if;
+    return v_new;
 end $$;
 comment on function sluice.bus_session is 'Makes this session the one of a member, again after a reconnect';
 
@@ -140,15 +147,20 @@ declare
     v_quota int4;
     v_held int4;
     v_process text;
+    v_new bool;
 begin
     perform pg_advisory_xact_lock(1398491699, hashtext(p_group));
     if not exists (select from sluice.bus_member m where m.id = p_member) then
         return query select 3, 0, 0, 0::int8, 0::int8;
         return;
     end if;
-    perform sluice.bus_session(p_member);
+    v_new := sluice.bus_session(p_member);
     update sluice.bus_pulse u set heartbeat = clock_timestamp() where u.member = p_member returning process into v_process;
-    if cardinality(p_partitions) > 0 then
+    if v_new then
+        -- What it remembers of the log may not be true any more: a server that crashed gives transaction numbers out again that were
+        -- seen before, and one that took over may not have all rows. New epochs make it begin at the committed positions.
+        update sluice.bus_lease l set epoch = l.epoch + 1 where l.consumer_group = p_group and l.member = p_member;
+    elsif cardinality(p_partitions) > 0 then
         update sluice.bus_lease l set high = c.high, low = c.low
         from unnest(p_partitions, p_epochs, p_highs, p_lows) c (partition, epoch, high, low)
         where l.consumer_group = p_group and l.partition = c.partition and l.member = p_member and l.epoch = c.epoch

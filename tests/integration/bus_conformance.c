@@ -94,6 +94,15 @@ static void test_topics(struct harness *harness)
         reader_poll(&one, 50);
     }
     CHECK(one.count == 10, "got %zu records of another topic", one.count - 10);
+    /* A new group goes through a long log that is not its own without a pause. */
+    for (int i = 0; i < 60; i++)
+        publish(harness->bus, other, "o", 400 + i, 1);
+    publish(harness->bus, topic, "m", 10, 1);
+    struct reader late = reader_open_limited(harness->bus, name_of("topics", "late"), topic, 1);
+    int64_t began_ms = clock_monotonic_ms();
+    reader_until(&late, 11);
+    CHECK(clock_monotonic_ms() - began_ms < 1500, "reading past others' records took %lld ms", (long long)(clock_monotonic_ms() - began_ms));
+    reader_close(&late);
     reader_close(&one);
     reader_close(&all);
 }
@@ -284,7 +293,7 @@ static void test_scan(struct harness *harness)
         CHECK(clock_monotonic_ms() < until_ms, "only %d of 305 came", follow.count);
         usleep(2000);
     }
-    follow.stop = 1;
+    __atomic_store_n(&follow.stop, 1, __ATOMIC_RELAXED);
     pthread_join(follow.thread, NULL);
     CHECK(follow.count == 305, "%d instead of 305", follow.count);
 }

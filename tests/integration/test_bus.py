@@ -17,8 +17,8 @@ from postgres import PrivatePostgres  # noqa: E402
 PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "integration"))
 
 
-def run(program, *arguments, failpoints="", seed=1, seconds=180):
-    environment = dict(os.environ, SLUICE_FAILPOINTS=failpoints, SLUICE_SEED=str(seed))
+def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000):
+    environment = dict(os.environ, SLUICE_FAILPOINTS=failpoints, SLUICE_SEED=str(seed), BUS_WAIT_MS=str(wait_ms))
     return subprocess.run([str(PROGRAMS / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=environment)
 
 
@@ -29,7 +29,7 @@ class Suite(unittest.TestCase):
         self.assertIn("ok 1 ", done.stdout)
 
     def bad(self, sentence, *arguments, **options):
-        done = run(*arguments, **options)
+        done = run(*arguments, wait_ms=4000, **options)
         self.assertEqual(done.returncode, 1, f"{' '.join(arguments)} does not see the planted bug\n{done.stdout}{done.stderr}")
         self.assertIn(sentence, done.stderr)
 
