@@ -1,0 +1,51 @@
+/*
+ * option.h - the keys of a section as a table: type, range, default, help.
+ *
+ * The same table reads the file, refuses what it does not know, and prints the JSON schema and the reference page.
+ */
+#ifndef SLUICE_PIPELINE_OPTION_H
+#define SLUICE_PIPELINE_OPTION_H
+
+#include "pipeline/pipeline.h"
+
+enum option_type {
+    OPTION_TEXT = 1, /* const char * */
+    OPTION_BOOL,     /* bool */
+    OPTION_INT32,    /* int32_t */
+    OPTION_INT64,    /* int64_t */
+    OPTION_NUMBER,   /* double */
+    OPTION_DURATION, /* int64_t milliseconds */
+    OPTION_SIZE,     /* int64_t bytes */
+    OPTION_SECTION,  /* a mapping with a table of its own: `section` */
+    OPTION_MAP,      /* a mapping from names to `section` */
+    OPTION_LIST,     /* a list of `section`, or of texts when it is NULL */
+    OPTION_ANY,      /* free: a mapping that somebody else checks */
+};
+
+struct option {
+    const char *key; /* NULL ends a table */
+    enum option_type type;
+    size_t offset;
+    int64_t min, max;
+    const char *fallback; /* as it would be written; NULL: none */
+    const char *choices;  /* a|b|c */
+    bool required;
+    bool own;             /* checked here, read by the loader: it has no offset */
+    const char *help;
+    const struct option *section;
+};
+
+
+/* Fills `base` from the mapping's scalars and from fallbacks, and refuses unknown keys. Sections, maps and lists are left to the caller. A NULL
+ * mapping gives the fallbacks. */
+void options_apply(const struct option *options, struct node *mapping, struct place place, const char *what, void *base, struct arena *arena,
+                   struct problems *problems);
+/* Fallbacks alone. */
+void options_default(const struct option *options, void *base);
+
+extern const struct option pipeline_options[]; /* the whole file; option_table.c */
+extern const struct option bus_options_table[], store_options_table[], engine_options_table[], batch_options[], plugin_options[],
+    retry_options[], backoff_options[], defaults_options[], topic_options[], ladder_options[], chain_options[], chain_step_options[],
+    tap_options[], schedule_options[], http_options[], request_options[];
+
+#endif

@@ -1,0 +1,141 @@
+/*
+ * resolve.c - joins what the file says with what the plugins declare, and finds which topics each group has work on.
+ */
+#include "pipeline/pipeline.h"
+
+/* Rows of a plugin's table are as long as its header said; the loader has copied them to ours. */
+static size_t outcome_count_of(const struct sluice_outcome *outcomes)
+{
+    size_t count = 0;
+    while (outcomes != NULL && outcomes[count].name != NULL)
+        count++;
+    return count;
+}
+
+static const char *kind_word(uint32_t kind)
+{
+    return kind == SLUICE_REQUEST ? "requests" : kind == SLUICE_SCHEDULE ? "schedules" : "events";
+}
+
+static void resolve_handler(struct pipeline *pipeline, struct use *use, uint32_t kind, struct problems *problems)
+{
+    const struct sluice_plugin *plugin = use->plugin == NULL ? NULL : use->plugin->plugin;
+    const char *names[256] = {NULL}, *word = strchr(use->handler_name, '.');
+    size_t count = 0;
+    if (plugin == NULL || word == NULL)
+        return;
+    for (const struct sluice_handler *handler = plugin->handlers; handler != NULL && handler->name != NULL && count < 255; handler++) {
+        names[count++] = handler->name;
+        if (strcmp(handler->name, word + 1) == 0)
+            use->handler = handler;
+    }
+    if (use->handler == NULL) {
+        const char *near = nearest_name(word + 1, names);
+        problem_add(problems, use->place, "unknown_handler", "plugin '%s' has no handler '%s'%s%s%s", plugin->name, word + 1,
+                    near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+        return;
+    }
+    if (use->handler->kind != kind)
+        problem_add(problems, use->place, "wrong_kind", "handler %s is for %s; here stands one for %s", use->handler_name, kind_word(use->handler->kind),
+                    kind_word(kind));
+    if (use->handler->uses_store && !pipeline->store.present)
+        problem_add(problems, use->place, "missing_key", "handler %s works in the database; 'store' is missing", use->handler_name);
+    use->input = use->handler->input;
+    use->outcomes = use->handler->outcomes;
+    use->sets = use->handler->sets;
+    use->outcome_count = outcome_count_of(use->outcomes);
+}
+
+/* Every outcome has a route; nothing is ever dropped by default, but by a tap: it watches, and its outcomes lead nowhere unless said. */
+static void resolve_routes(struct pipeline *pipeline, struct use *use, bool optional, struct problems *problems)
+{
+    static const struct route drop = {.kind = ROUTE_DROP};
+    const char **names = arena_array(pipeline->arena, const char *, use->outcome_count + 1);
+    use->by_outcome = arena_array(pipeline->arena, const struct route *, use->outcome_count + 1);
+    for (size_t o = 0; o < use->outcome_count; o++)
+        names[o] = use->outcomes[o].name;
+    for (size_t r = 0; r < use->route_count; r++) {
+        const struct route *route = &use->routes[r];
+        bool found = false;
+        for (size_t o = 0; o < use->outcome_count; o++)
+            if (strcmp(names[o], route->outcome) == 0) {
+                use->by_outcome[o] = route;
+                found = true;
+            }
+        if (!found && use->handler != NULL) {
+            const char *near = nearest_name(route->outcome, names);
+            problem_add(problems, route->place, "unknown_outcome", "handler %s has no outcome '%s'%s%s%s", use->handler_name, route->outcome,
+                        near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+        }
+        if (route->kind == ROUTE_LADDER && use->ladder == NULL)
+            use->ladder = &route->ladder;
+        else if (route->kind == ROUTE_LADDER)
+            problem_add(problems, route->place, "second_ladder", "handler %s has a second retry ladder here; one of its outcomes may climb", use->handler_name);
+        if (route->kind == ROUTE_LADDER && optional)
+            problem_add(problems, route->place, "ladder_place", "a retry ladder belongs to a topic's handler");
+    }
+    for (size_t o = 0; o < use->outcome_count; o++)
+        if (use->by_outcome[o] == NULL && optional)
+            use->by_outcome[o] = &drop;
+        else if (use->by_outcome[o] == NULL)
+            problem_add(problems, use->place, "missing_route", "outcome '%s' of %s has no route (%s); say a topic, drop, or a retry ladder", names[o],
+                        use->handler_name, use->outcomes[o].help == NULL ? "" : use->outcomes[o].help);
+}
+
+static bool chain_has_work(const struct topic *topic)
+{
+    for (size_t i = 0; i < topic->watch_count; i++) {
+        const struct chain_watch *watch = &topic->watches[i];
+        if (watch->role == CHAIN_ABORT || watch->role == CHAIN_STEP_UNDONE || (watch->role == CHAIN_DONE && watch->chain->steps[watch->step].undo != NULL))
+            return true;
+    }
+    return false;
+}
+
+static void resolve_groups(struct pipeline *pipeline)
+{
+    pipeline->group_count = pipeline->tap_count + 1;
+    pipeline->groups = arena_array(pipeline->arena, struct group, pipeline->group_count);
+    struct group *own = &pipeline->groups[0];
+    own->name = pipeline->engine.group;
+    own->lanes = (uint32_t)pipeline->engine.lanes;
+    own->topics = arena_array(pipeline->arena, const char *, pipeline->topic_count + 1);
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        struct topic *topic = pipeline->topics[i];
+        if (topic->use != NULL)
+            topic->use->group = own;
+        if (topic->use != NULL || chain_has_work(topic))
+            own->topics[own->topic_count++] = topic->name;
+    }
+    for (size_t i = 0; i < pipeline->tap_count; i++) {
+        struct tap *tap = &pipeline->taps[i];
+        struct group *group = &pipeline->groups[i + 1];
+        *group = (struct group){.index = (uint32_t)i + 1, .name = arena_format(pipeline->arena, "%s.%s", own->name, tap->name), .tap = tap,
+                                .topics = (const char **)tap->topics, .topic_count = tap->topic_count, .lanes = tap->lanes};
+        tap->use->group = group;
+    }
+}
+
+void pipeline_resolve(struct pipeline *pipeline, struct problems *problems)
+{
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        struct topic *topic = pipeline->topics[i];
+        if (topic->use == NULL || topic->ladder_of != NULL)
+            continue;
+        resolve_handler(pipeline, topic->use, SLUICE_EVENT, problems);
+        resolve_routes(pipeline, topic->use, false, problems);
+    }
+    for (size_t i = 0; i < pipeline->tap_count; i++) {
+        resolve_handler(pipeline, pipeline->taps[i].use, SLUICE_EVENT, problems);
+        resolve_routes(pipeline, pipeline->taps[i].use, true, problems);
+    }
+    for (size_t i = 0; i < pipeline->schedule_count; i++) {
+        resolve_handler(pipeline, pipeline->schedules[i].use, SLUICE_SCHEDULE, problems);
+        resolve_routes(pipeline, pipeline->schedules[i].use, false, problems);
+    }
+    for (size_t i = 0; i < pipeline->request_count; i++) {
+        resolve_handler(pipeline, pipeline->requests[i].use, SLUICE_REQUEST, problems);
+        resolve_routes(pipeline, pipeline->requests[i].use, false, problems);
+    }
+    resolve_groups(pipeline);
+}
