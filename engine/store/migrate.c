@@ -155,7 +155,7 @@ static const char migrate_prologue[] = "SET LOCAL statement_timeout = 0; SET LOC
 
 static const char migrate_table[] =
     "CREATE SCHEMA IF NOT EXISTS sluice;"
-    "CREATE TABLE IF NOT EXISTS sluice.migration ("
+    "CREATE TABLE sluice.migration ("
     " owner text NOT NULL, number integer NOT NULL, name text NOT NULL, checksum text NOT NULL,"
     " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (owner, number));"
     "COMMENT ON TABLE sluice.migration IS 'Numbered SQL files that were applied; written by sluice migrate';"
@@ -264,10 +264,13 @@ static enum store_result migrate_file(struct connection *connection, const struc
 static enum store_result migrate_step(struct connection *connection, const struct migration_set *set,
                                       const char *const *owners, int64_t *ret, struct error *error)
 {
+    struct rows *rows;
     enum store_result result = connection_begin(connection, clock_monotonic_ms() + MIGRATE_MS, error);
     if (result == STORE_OK)
         result = connection_script(connection, migrate_prologue, MIGRATE_MS, error);
     if (result == STORE_OK)
+        result = connection_exec(connection, &statement_exists, 0, NULL, &rows, error);
+    if (result == STORE_OK && rows_int64(rows, 0, 0) == 0)
         result = connection_script(connection, migrate_table, MIGRATE_MS, error);
     if (result == STORE_OK)
         result = migrate_compare(connection, set, owners, true, ret, error);

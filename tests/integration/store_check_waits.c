@@ -271,6 +271,18 @@ static void an_abort_sees_the_step_it_waited_for(void **state)
     pthread_join(thread, NULL);
     assert_int_equal(aborter.row.done, 4);
     assert_int_equal(aborter.row.state, CHAIN_RUNNING);
+
+    struct chain_row row; /* and the other way round: who looks at a chain holds it */
+    begin(connection);
+    OK(ledger_chain_lock(connection, aborter.chain, id_of(1), &row, &error));
+    row.undone = 4;
+    assert_int_equal(pthread_create(&thread, NULL, aborter_run, &aborter), 0);
+    wait_for_lock();
+    OK(ledger_chain_update(connection, &row, &error));
+    OK(connection_commit(connection, &error));
+    pthread_join(thread, NULL);
+    assert_int_equal(aborter.row.undone, 4);
+    assert_int_equal(aborter.row.state, CHAIN_ABORTED);
     connection_destroy(connection);
 }
 

@@ -127,7 +127,7 @@ class Migrations(unittest.TestCase):
         self.assertEqual(len(self.applied()), 1)
 
     def test_two_migrators_wait_for_each_other(self):
-        self.write("engine", "0002_second.sql", "SELECT pg_sleep(0.5); CREATE TABLE second AS SELECT * FROM first")
+        self.write("engine", "0001_first.sql", "SELECT pg_sleep(0.5); CREATE TABLE first (n int)")
         with Drive(self.url, STATEMENT_TIMEOUT_MS="200") as other:
             self.drive.ask("migrate", self.folder, "engine", "charge")
             wait_until(lambda: postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
