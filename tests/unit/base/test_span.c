@@ -1,6 +1,6 @@
 /*
- * test_span.c - spans and their hashes. The hashes choose partitions and identify events in databases that outlive us: their
- * values are nailed down here and must never change.
+ * test_span.c - spans and their hashes. The hashes choose partitions and identify events in databases that outlive us:
+ * their values are nailed down here and must never change.
  */
 #include "check.h"
 

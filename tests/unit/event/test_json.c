@@ -1,5 +1,5 @@
 /*
- * test_json.c - what the scanner accepts, what it refuses and where, and the members it finds.
+ * test_json.c - what the scanner accepts, what it refuses and where.
  */
 #include "../base/check.h"
 
@@ -43,7 +43,8 @@ static void test_accepted(void **state)
         "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\uABCD\\uabcd\"}",
         "{\"a\":\"\\ud83d\\ude00\\uDBFF\\uDFFF\"}",
         "{\"a\":\"\x7f\"}",
-        "{\"a\":\"\xc2\x80 \xdf\xbf \xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\"}",
+        "{\"a\":\"\xc2\x80 \xdf\xbf \xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf \xf0\x90\x80\x80 "
+        "\xf4\x8f\xbf\xbf\"}",
         "{\"a\":{\"a\":{\"a\":1}}}",
         "{\"a\":1,\"A\":2,\"aa\":3,\" a\":4}",
         "{\"a\" : [ 1 , 2 ] , \"b\" : { \"c\" : \"d\" } }",
@@ -65,7 +66,10 @@ struct refused {
     size_t at;
 };
 
-#define ROW(text, fault, says, at) {SPAN(text), JSON_FAULT_##fault, says, at}
+#define ROW(text, fault, says, at)                                                                                     \
+    {                                                                                                                  \
+        SPAN(text), JSON_FAULT_##fault, says, at                                                                       \
+    }
 
 static const struct refused refused[] = {
     /* not an object */
@@ -204,7 +208,8 @@ static void test_refused(void **state)
         const char *found = strstr(error.text, ", at byte ");
         if (result != -EINVAL || fault != row->fault || strstr(error.text, row->says) == NULL || found == NULL ||
             strcmp(found, at) != 0)
-            fail_msg("row %zu, %s: %d, fault %d, %s; expected %s%s", i, row->text.at, result, fault, error.text, row->says, at);
+            fail_msg("row %zu, %s: %d, fault %d, %s; expected %s%s", i, row->text.at, result, fault, error.text,
+                     row->says, at);
         assert_int_equal(object.count, 77);
     }
     struct json_object object;
@@ -214,7 +219,8 @@ static void test_refused(void **state)
 /* Every text that is accepted is refused when any of its bytes at the end is missing. */
 static void test_torn(void **state)
 {
-    static const char text[] = "{\"a\\n\":[1.5e3,true,{\"\xc3\xa9\":\"\\ud83d\\ude00\xf0\x9f\x98\x80\"}],\"data\":{\"b\":null,\"c\":\"12345678\"}}";
+    static const char text[] = "{\"a\\n\":[1.5e3,true,{\"\xc3\xa9\":\"\\ud83d\\ude00\xf0\x9f\x98\x80\"}],\"data\":{"
+                               "\"b\":null,\"c\":\"12345678\"}}";
     struct json_object object;
     for (size_t length = 0; length < sizeof(text) - 1; length++)
         assert_int_equal(scan_exact((struct span){text, length}, *state, &object, NULL, NULL), -EINVAL);
@@ -326,7 +332,8 @@ static void test_members_max(void **state)
     buffer_free(&text);
 }
 
-/* In objects of every size around the switch from pairs to a table, a name that stands twice is found wherever it stands. */
+/* In objects of every size around the switch from pairs to a table, a name that stands twice is found wherever it
+ * stands. */
 static void test_twice_in_large(void **state)
 {
     static const unsigned sizes[] = {2, 3, 23, 24, 25, 26, 31, 64, 96, 97, 200};
@@ -371,70 +378,6 @@ static void test_many_alike(void **state)
     buffer_free(&text);
 }
 
-static void assert_member(const struct json_object *object, size_t i, const char *name, const char *value, enum json_kind kind)
-{
-    assert_true(i < object->count);
-    assert_true(span_is(object->members[i].name, name));
-    assert_true(span_is(object->members[i].value, value));
-    assert_int_equal(object->members[i].kind, kind);
-}
-
-static void test_members(void **state)
-{
-    static const char text[] =
-        " { \"a\" : \"x\\ty\" , \"b\":[1,{\"q\":\"]}\"}],\"data\" : {\"n\":-1.5e3,\"t\":true,\"o\":{\"p\":{}},\"s\":\"\\\"}\"} ,"
-        "\"f\":false,\"\\u006e\":null}";
-    struct json_object object, inner, again;
-    assert_int_equal(json_scan_nested(span_of(text), SPAN("data"), *state, &object, &inner, NULL, NULL), 0);
-    assert_int_equal(object.count, 5);
-    assert_member(&object, 0, "a", "\"x\\ty\"", JSON_STRING);
-    assert_true(object.members[0].value_escaped);
-    assert_member(&object, 1, "b", "[1,{\"q\":\"]}\"}]", JSON_ARRAY);
-    assert_member(&object, 2, "data", "{\"n\":-1.5e3,\"t\":true,\"o\":{\"p\":{}},\"s\":\"\\\"}\"}", JSON_OBJECT);
-    assert_member(&object, 3, "f", "false", JSON_FALSE);
-    assert_member(&object, 4, "\\u006e", "null", JSON_NULL);
-    assert_true(object.members[4].name_escaped);
-    assert_false(object.members[3].name_escaped);
-    assert_int_equal(inner.count, 4);
-    assert_true(span_equal(inner.text, object.members[2].value));
-    assert_member(&inner, 0, "n", "-1.5e3", JSON_NUMBER);
-    assert_member(&inner, 1, "t", "true", JSON_TRUE);
-    assert_member(&inner, 2, "o", "{\"p\":{}}", JSON_OBJECT);
-    assert_member(&inner, 3, "s", "\"\\\"}\"", JSON_STRING);
-
-    /* A second look at an accepted object finds the same. */
-    for (int round = 0; round < 2; round++) {
-        const struct json_object *first = round == 0 ? &object : &inner;
-        json_members(first->text, *state, &again);
-        assert_int_equal(again.count, first->count);
-        for (size_t i = 0; i < again.count; i++) {
-            assert_ptr_equal(again.members[i].name.at, first->members[i].name.at);
-            assert_true(span_equal(again.members[i].name, first->members[i].name));
-            assert_true(span_equal(again.members[i].value, first->members[i].value));
-            assert_int_equal(again.members[i].kind, first->members[i].kind);
-            assert_int_equal(again.members[i].name_escaped, first->members[i].name_escaped);
-            assert_int_equal(again.members[i].value_escaped, first->members[i].value_escaped);
-        }
-    }
-    json_members(SPAN("{ }"), *state, &again);
-    assert_int_equal(again.count, 0);
-}
-
-/* The inner object counts only on the level below the top, when it is an object. */
-static void test_inner(void **state)
-{
-    static const char *const none[] = {"{}", "{\"data\":1}", "{\"data\":[{\"a\":1}]}", "{\"x\":{\"data\":{\"a\":1}}}",
-                                       "{\"Data\":{\"a\":1}}", "{\"d\\u0061ta\":{\"a\":1}}"};
-    struct json_object object, inner;
-    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
-        assert_int_equal(json_scan_nested(span_of(none[i]), SPAN("data"), *state, &object, &inner, NULL, NULL), 0);
-        assert_null(inner.text.at);
-        assert_int_equal(inner.count, 0);
-    }
-    assert_int_equal(json_scan_nested(SPAN("{\"data\":{}}"), SPAN("data"), *state, &object, &inner, NULL, NULL), 0);
-    assert_true(span_is(inner.text, "{}"));
-}
-
 /* More members than the scanner keeps on its own stack. */
 static void test_wide(void **state)
 {
@@ -443,7 +386,8 @@ static void test_wide(void **state)
         struct json_object object, inner, again;
         buffer_init(&text, 1 << 20);
         for (unsigned i = 0; i < count; i++)
-            buffer_format(&text, "%s\"k%u\":%s%u}", i == 0 ? "{" : ",", i, i == count / 2 ? "{\"z\":1,\"y\":" : "{\"x\":", i);
+            buffer_format(&text, "%s\"k%u\":%s%u}", i == 0 ? "{" : ",", i,
+                          i == count / 2 ? "{\"z\":1,\"y\":" : "{\"x\":", i);
         buffer_byte(&text, '}');
         char name[20];
         snprintf(name, sizeof(name), "k%u", count / 2);
@@ -461,108 +405,12 @@ static void test_wide(void **state)
     }
 }
 
-static void test_find(void **state)
-{
-    struct json_object object;
-    assert_int_equal(json_scan(SPAN("{\"a\":1,\"\\u0062\":2,\"\\\\u0061\":3,\"\xc3\xa9\":4,\"\\uD83D\\uDE00\":5,\"\":6}"), *state, &object, NULL), 0);
-    assert_ptr_equal(json_find(&object, SPAN("a")), &object.members[0]);
-    assert_ptr_equal(json_find(&object, SPAN("b")), &object.members[1]);
-    assert_ptr_equal(json_find(&object, SPAN("\\u0061")), &object.members[2]);
-    assert_ptr_equal(json_find(&object, SPAN("\xc3\xa9")), &object.members[3]);
-    assert_ptr_equal(json_find(&object, SPAN("\xf0\x9f\x98\x80")), &object.members[4]);
-    assert_ptr_equal(json_find(&object, SPAN("")), &object.members[5]);
-    assert_null(json_find(&object, SPAN("c")));
-    assert_null(json_find(&object, SPAN("bb")));
-    assert_null(json_find(&object, SPAN("\\u0062")));
-    assert_null(json_find(&(struct json_object){0}, SPAN("a")));
-}
-
-static void test_unescape(void **state)
-{
-    static const struct {
-        const char *string;
-        struct span plain;
-    } rows[] = {
-        {"\"\"", SPAN("")},
-        {"\"abc\"", SPAN("abc")},
-        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", SPAN("\"\\/\b\f\n\r\t")},
-        {"\"x\\u0041y\\u007f\"", SPAN("xAy\x7f")},
-        {"\"\\u0080\\u07ff\\u0800\\uFFFF\"", SPAN("\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf")},
-        {"\"\\uD800\\uDC00\\udbff\\udfff\"", SPAN("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf")},
-        {"\"\xc3\xa9\\u00E9\"", SPAN("\xc3\xa9\xc3\xa9")},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct span plain = json_unescape(span_of(rows[i].string), strchr(rows[i].string, '\\') != NULL, *state);
-        if (!span_equal(plain, rows[i].plain))
-            fail_msg("%s became %.*s", rows[i].string, (int)plain.length, plain.at);
-    }
-    const char *untouched = "\"abc\"";
-    assert_ptr_equal(json_unescape(span_of(untouched), false, *state).at, untouched + 1);
-}
-
-static void test_int64(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int result;
-        int64_t value;
-    } rows[] = {
-        {"0", 0, 0},
-        {"-0", 0, 0},
-        {"42", 0, 42},
-        {"-42", 0, -42},
-        {"9007199254740993", 0, 9007199254740993}, /* 2^53 + 1: a double would lose it */
-        {"9223372036854775807", 0, INT64_MAX},
-        {"-9223372036854775808", 0, INT64_MIN},
-        {"9223372036854775808", -ERANGE, 0},
-        {"-9223372036854775809", -ERANGE, 0},
-        {"18446744073709551616", -ERANGE, 0},
-        {"99999999999999999999999999", -ERANGE, 0},
-        {"1.0", -EINVAL, 0},
-        {"1e3", -EINVAL, 0},
-        {"99999999999999999999999999.5", -EINVAL, 0},
-        {"", -EINVAL, 0},
-        {"-", -EINVAL, 0},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int64_t value = 77;
-        assert_int_equal(json_int64(span_of(rows[i].text), &value), rows[i].result);
-        assert_int_equal(value, rows[i].result == 0 ? rows[i].value : 77);
-    }
-}
-
-static void test_double(void **state)
-{
-    (void)state;
-    double value = 77;
-    assert_int_equal(json_double(SPAN("1e400"), &value), -ERANGE);
-    assert_int_equal(json_double(SPAN("-1e400"), &value), -ERANGE);
-    assert_int_equal(json_double(SPAN(""), &value), -EINVAL);
-    assert_true(value == 77);
-    assert_int_equal(json_double(SPAN("19.99"), &value), 0);
-    assert_true(value == 19.99);
-    assert_int_equal(json_double(SPAN("-1.5e3"), &value), 0);
-    assert_true(value == -1500);
-    assert_int_equal(json_double(SPAN("1e-400"), &value), 0);
-    assert_true(value == 0);
-    assert_int_equal(json_double((struct span){"12345", 2}, &value), 0);
-    assert_true(value == 12);
-    char longer[1000];
-    memset(longer, '1', sizeof(longer));
-    longer[1] = '.';
-    assert_int_equal(json_double((struct span){longer, sizeof(longer)}, &value), 0);
-    assert_true(value > 1.1111111 && value < 1.1111112);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),   cmocka_unit_test(test_refused),        cmocka_unit_test(test_torn),
-        cmocka_unit_test(test_string_runs), cmocka_unit_test(test_depth),         cmocka_unit_test(test_members_max),
-        cmocka_unit_test(test_twice_in_large), cmocka_unit_test(test_many_alike), cmocka_unit_test(test_members),
-        cmocka_unit_test(test_inner),      cmocka_unit_test(test_wide),           cmocka_unit_test(test_find),
-        cmocka_unit_test(test_unescape),   cmocka_unit_test(test_int64),          cmocka_unit_test(test_double),
+        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_refused),    cmocka_unit_test(test_torn),
+        cmocka_unit_test(test_string_runs),    cmocka_unit_test(test_depth),      cmocka_unit_test(test_members_max),
+        cmocka_unit_test(test_twice_in_large), cmocka_unit_test(test_many_alike), cmocka_unit_test(test_wide),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
