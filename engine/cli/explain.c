@@ -56,9 +56,9 @@ static bool carries(const struct explain *explain, const struct record *record, 
         return memmem(record->value.at, record->value.length, explain->correlation, strlen(explain->correlation)) != NULL;
     for (size_t i = 0; i < event->data.count; i++) {
         const struct json_member *member = &event->data.members[i];
-        if (member->kind == JSON_STRING && span_is(json_unescape(member->value, member->value_escaped, explain->arena), explain->correlation))
+        if (member->kind == JSON_KIND_STRING && span_is(json_unescape(member->value, member->value_escaped, explain->arena), explain->correlation))
             return true;
-        if (member->kind == JSON_NUMBER && span_is(member->value, explain->correlation))
+        if (member->kind == JSON_KIND_NUMBER && span_is(member->value, explain->correlation))
             return true;
     }
     return false;
@@ -69,7 +69,7 @@ static const char *data_field(const struct explain *explain, const struct event 
     const struct json_member *member = json_find(&event->data, span_of(name));
     if (member == NULL)
         return NULL;
-    return arena_string(explain->arena, member->kind == JSON_STRING ? json_unescape(member->value, member->value_escaped, explain->arena)
+    return arena_string(explain->arena, member->kind == JSON_KIND_STRING ? json_unescape(member->value, member->value_escaped, explain->arena)
                                                                     : member->value);
 }
 

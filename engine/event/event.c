@@ -114,7 +114,7 @@ static int event_read_headers(struct reading *reading)
 /* The text of a member that must be a string; false when it is another kind. */
 static bool event_text(struct reading *reading, const struct json_member *member, struct span *ret)
 {
-    if (member->kind != JSON_STRING)
+    if (member->kind != JSON_KIND_STRING)
         return false;
     *ret = json_unescape(member->value, member->value_escaped, reading->arena);
     return true;
@@ -165,9 +165,9 @@ static int event_read_time(struct reading *reading)
     int result = 0;
     struct span text;
 
-    if (member != NULL && member->kind == JSON_NUMBER)
+    if (member != NULL && member->kind == JSON_KIND_NUMBER)
         result = json_int64(member->value, &ms) != 0 || ms < TIMESTAMP_MIN_MS || ms > TIMESTAMP_MAX_MS;
-    else if (member != NULL && member->kind != JSON_NULL)
+    else if (member != NULL && member->kind != JSON_KIND_NULL)
         result = !event_text(reading, member, &text) || timestamp_parse(text, &ms) != 0;
     if (result != 0)
         return reading_poison(reading, DEAD_BAD_ENVELOPE,
@@ -182,7 +182,7 @@ static int event_read_data(struct reading *reading)
     const struct json_member *member = json_find(&reading->envelope, SPAN("data"));
     if (member == NULL)
         return reading_poison(reading, DEAD_BAD_ENVELOPE, "the event has no \"data\"");
-    if (member->kind != JSON_OBJECT)
+    if (member->kind != JSON_KIND_OBJECT)
         return reading_poison(reading, DEAD_BAD_ENVELOPE, "\"data\" is not an object");
     if (reading->data.text.at != NULL)
         reading->event.data = reading->data;
@@ -211,7 +211,7 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
         return reading_poison(reading, DEAD_BAD_ENVELOPE,
                               "\"specversion\" is not \"1.0\", the CloudEvents version that is read");
     const struct json_member *type = json_find(&reading->envelope, SPAN("datacontenttype"));
-    if (type != NULL && type->kind != JSON_NULL && (!event_text(reading, type, &text) || !event_is_json_type(text)))
+    if (type != NULL && type->kind != JSON_KIND_NULL && (!event_text(reading, type, &text) || !event_is_json_type(text)))
         return reading_poison(reading, DEAD_BAD_ENVELOPE, "\"datacontenttype\" is not a JSON media type");
     return 0;
 }

@@ -223,14 +223,14 @@ static const char *scan_scalar(struct scan *scan, const char *at, enum json_kind
     static const struct {
         struct span word;
         enum json_kind kind;
-    } words[] = {{{"true", 4}, JSON_TRUE}, {{"false", 5}, JSON_FALSE}, {{"null", 4}, JSON_NULL}};
+    } words[] = {{{"true", 4}, JSON_KIND_TRUE}, {{"false", 5}, JSON_KIND_FALSE}, {{"null", 4}, JSON_KIND_NULL}};
 
     if (*at == '"') {
-        *ret_kind = JSON_STRING;
+        *ret_kind = JSON_KIND_STRING;
         return scan_string(scan, at + 1, ret_escaped);
     }
     if (*at == '-' || (unsigned char)(*at - '0') <= 9) {
-        *ret_kind = JSON_NUMBER;
+        *ret_kind = JSON_KIND_NUMBER;
         return scan_number(scan, at);
     }
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -364,7 +364,7 @@ static const char *scan_after(struct scan *scan, const char *at, const char **re
         at = scan_close(scan, at);
         if (at == NULL)
             return NULL;
-        scan_ended(scan, at, object ? JSON_OBJECT : JSON_ARRAY, false);
+        scan_ended(scan, at, object ? JSON_KIND_OBJECT : JSON_KIND_ARRAY, false);
     }
     *ret_end = at;
     return NULL;
@@ -383,7 +383,7 @@ static const char *scan_value(struct scan *scan, const char *at)
         if (*at == '{' || *at == '[') {
             bool object = *at == '{';
             if (scan->depth == 0) {
-                scan->top = object ? JSON_OBJECT : JSON_ARRAY;
+                scan->top = object ? JSON_KIND_OBJECT : JSON_KIND_ARRAY;
                 scan->top_at = at;
             }
             at = scan_open(scan, at, object);
@@ -436,9 +436,9 @@ int json_scan_nested(struct span text, struct span inner, struct arena *arena, s
         scan_fail(&scan, at, "there is nothing but white space");
     else if ((at = scan_value(&scan, at)) != NULL && (at = scan_space(&scan, at)) != scan.end)
         scan_fail(&scan, at, "bytes follow behind the value");
-    else if (at != NULL && scan.top != JSON_OBJECT)
+    else if (at != NULL && scan.top != JSON_KIND_OBJECT)
         scan_fail(&scan, scan_space(&scan, text.at), "an object was expected");
-    if (scan.fault == JSON_FAULT_TEXT && (empty || (at == scan.end && scan.top != JSON_OBJECT)))
+    if (scan.fault == JSON_FAULT_TEXT && (empty || (at == scan.end && scan.top != JSON_KIND_OBJECT)))
         scan.fault = JSON_FAULT_NOT_OBJECT;
 
     if (scan.fault != 0) {

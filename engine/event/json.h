@@ -14,7 +14,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-enum json_kind { JSON_OBJECT = 1, JSON_ARRAY, JSON_STRING, JSON_NUMBER, JSON_TRUE, JSON_FALSE, JSON_NULL };
+enum json_kind { JSON_KIND_OBJECT = 1, JSON_KIND_ARRAY, JSON_KIND_STRING, JSON_KIND_NUMBER, JSON_KIND_TRUE, JSON_KIND_FALSE, JSON_KIND_NULL };
 
 struct json_member {
     struct span name;  /* between the quotes, as written */
@@ -43,7 +43,7 @@ enum json_fault { JSON_FAULT_TEXT = 1, JSON_FAULT_NOT_OBJECT, JSON_FAULT_TOO_DEE
  * all zero when there is none, or it is no object, or its name is written with escapes. */
 int json_scan_nested(struct span text, struct span inner, struct arena *arena, struct json_object *ret,
                      struct json_object *ret_inner, enum json_fault *ret_fault, struct error *error);
-/* The members of a value that json_scan() accepted (kind JSON_OBJECT): no check is made again. */
+/* The members of a value that json_scan() accepted (kind JSON_KIND_OBJECT): no check is made again. */
 void json_members(struct span object, struct arena *arena, struct json_object *ret);
 /* The member called `name` (plain UTF-8), or NULL. */
 const struct json_member *json_find(const struct json_object *object, struct span name);

@@ -43,12 +43,12 @@ static const char *value_skip(const char *at, const char *end, enum json_kind *r
 
     switch (*at) {
     case '"':
-        *ret_kind = JSON_STRING;
+        *ret_kind = JSON_KIND_STRING;
         at = value_string(at + 1, end, ret_escaped);
         return at < end ? at + 1 : end;
     case '{':
     case '[':
-        *ret_kind = *at == '{' ? JSON_OBJECT : JSON_ARRAY;
+        *ret_kind = *at == '{' ? JSON_KIND_OBJECT : JSON_KIND_ARRAY;
         for (; at < end; at++) {
             if (*at == '"') {
                 at = value_string(at + 1, end, &ignored);
@@ -62,7 +62,7 @@ static const char *value_skip(const char *at, const char *end, enum json_kind *r
         }
         return end;
     default:
-        *ret_kind = *at == 't' ? JSON_TRUE : *at == 'f' ? JSON_FALSE : *at == 'n' ? JSON_NULL : JSON_NUMBER;
+        *ret_kind = *at == 't' ? JSON_KIND_TRUE : *at == 'f' ? JSON_KIND_FALSE : *at == 'n' ? JSON_KIND_NULL : JSON_KIND_NUMBER;
         while (at < end && *at != ',' && *at != '}' && *at != ']' && (unsigned char)*at > ' ')
             at++;
         return at;

@@ -38,6 +38,8 @@ static struct topic *topic_of(struct load *load, const struct node *node)
     topic = arena_new(load->arena, struct topic);
     topic->name = name;
     topic->place = node->place;
+    if (strcmp(name, "?") == 0) /* refused: it stands for no other */
+        return topic;
     topic->index = (uint32_t)pipeline->topic_count;
     pipeline->topics = grown(load->arena, pipeline->topics, pipeline->topic_count, sizeof *pipeline->topics);
     pipeline->topics[pipeline->topic_count++] = topic;
@@ -144,10 +146,11 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
     if (mapping->kind == NODE_SCALAR && mapping->text.length == 0)
         mapping = NULL; /* "payment.failure:" alone */
     options_apply(topic_options, mapping, key->place, what, topic, load->arena, load->problems);
-    if (mapping == NULL)
+    if (mapping == NULL || mapping->kind != NODE_MAPPING)
         return;
+    struct node *template = node_get(mapping, "key");
     if (topic->key_text != NULL && (topic->key = key_template_create(span_of(topic->key_text), load->arena, &error)) == NULL)
-        problem_add(load->problems, node_get(mapping, "key")->place, "bad_value", "%s.key: %s", what, error.text);
+        problem_add(load->problems, template->place, "bad_value", "%s.key: %s", what, error.text);
     if (node_get(mapping, "handler") != NULL)
         topic->use = load_use(load, mapping, key->place, what);
     else if (node_get(mapping, "routes") != NULL)

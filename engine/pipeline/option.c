@@ -19,12 +19,12 @@ static void option_store(const struct option *option, struct node *node, const c
     double real = 0;
     const char *text = NULL;
     bool flag = false;
-    char *at = (char *)base + option->offset;
-    if (option->own) /* only looked at */
-        at = option->type == OPTION_TEXT     ? (char *)&text
-             : option->type == OPTION_BOOL   ? (char *)&flag
-             : option->type == OPTION_NUMBER ? (char *)&real
-                                             : (char *)&number;
+    char *at = option->type == OPTION_TEXT     ? (char *)&text
+               : option->type == OPTION_BOOL   ? (char *)&flag
+               : option->type == OPTION_NUMBER ? (char *)&real
+                                               : (char *)&number;
+    if (!option->own) /* else it is only looked at */
+        at = (char *)base + option->offset;
     switch (option->type) {
     case OPTION_TEXT:
         if (!node_text(node, what, (const char **)(void *)at, problems) || option->choices == NULL)
@@ -66,9 +66,9 @@ static void option_store(const struct option *option, struct node *node, const c
 void options_default(const struct option *options, void *base)
 {
     for (const struct option *option = options; option->key != NULL; option++) {
-        char *at = (char *)base + option->offset;
         if (option->fallback == NULL || option->own)
             continue;
+        char *at = (char *)base + option->offset;
         struct span text = span_of(option->fallback);
         switch (option->type) {
         case OPTION_TEXT: *(const char **)(void *)at = option->fallback; break;

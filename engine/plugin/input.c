@@ -37,19 +37,19 @@ static int refuse(const struct sluice_field *field, const struct json_member *me
                   struct error *error)
 {
     static const char *const kinds[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string", [JSON_NUMBER] = "a number",
-        [JSON_TRUE] = "true",        [JSON_FALSE] = "false",    [JSON_NULL] = "null"};
+        [JSON_KIND_OBJECT] = "an object", [JSON_KIND_ARRAY] = "an array", [JSON_KIND_STRING] = "a string", [JSON_KIND_NUMBER] = "a number",
+        [JSON_KIND_TRUE] = "true",        [JSON_KIND_FALSE] = "false",    [JSON_KIND_NULL] = "null"};
     char expected[FIELD_WORDS_MAX];
     field_expected(field, expected);
     if (member == NULL)
         return error_set(error, EINVAL, "field '%s' is missing: expected %s", field->name, expected);
-    if (member->kind == JSON_NUMBER)
+    if (member->kind == JSON_KIND_NUMBER)
         return error_set(error, EINVAL, "field '%s': expected %s, got %.*s", field->name, expected,
                          member->value.length > 40 ? 40 : (int)member->value.length, member->value.at);
-    if (member->kind == JSON_STRING && field->type == SLUICE_TYPE_TEXT && field->choices == NULL)
+    if (member->kind == JSON_KIND_STRING && field->type == SLUICE_TYPE_TEXT && field->choices == NULL)
         return error_set(error, EINVAL, "field '%s': expected %s, got %zu bytes", field->name, expected,
                          json_unescape(member->value, member->value_escaped, arena).length);
-    if (member->kind == JSON_STRING && field->type == SLUICE_TYPE_TEXT)
+    if (member->kind == JSON_KIND_STRING && field->type == SLUICE_TYPE_TEXT)
         return error_set(error, EINVAL, "field '%s': expected %s, got another text", field->name, expected);
     return error_set(error, EINVAL, "field '%s': expected %s, got %s", field->name, expected, kinds[member->kind]);
 }
@@ -67,7 +67,7 @@ static bool value_store(const struct sluice_field *field, const struct json_memb
     double real;
     switch (field->type) {
     case SLUICE_TYPE_TEXT:
-        if (member->kind != JSON_STRING)
+        if (member->kind != JSON_KIND_STRING)
             return false;
         text = member->value_escaped ? json_unescape(member->value, true, arena)
                                      : (struct span){member->value.at + 1, member->value.length - 2};
@@ -76,20 +76,20 @@ static bool value_store(const struct sluice_field *field, const struct json_memb
         field_store_text(field, text, ret);
         return true;
     case SLUICE_TYPE_INT64:
-        if (member->kind != JSON_NUMBER || json_int64(member->value, &number) != 0 || outside(field, number))
+        if (member->kind != JSON_KIND_NUMBER || json_int64(member->value, &number) != 0 || outside(field, number))
             return false;
         field_store_int64(field, number, ret);
         return true;
     case SLUICE_TYPE_DOUBLE:
-        if (member->kind != JSON_NUMBER || json_double(member->value, &real) != 0 ||
+        if (member->kind != JSON_KIND_NUMBER || json_double(member->value, &real) != 0 ||
             (field_is_bounded(field) && (real < (double)field->min || real > (double)field->max)))
             return false;
         field_store_double(field, real, ret);
         return true;
     case SLUICE_TYPE_BOOL:
-        if (member->kind != JSON_TRUE && member->kind != JSON_FALSE)
+        if (member->kind != JSON_KIND_TRUE && member->kind != JSON_KIND_FALSE)
             return false;
-        field_store_bool(field, member->kind == JSON_TRUE, ret);
+        field_store_bool(field, member->kind == JSON_KIND_TRUE, ret);
         return true;
     default: /* SLUICE_TYPE_JSON: fields.c lets no other through */
         if (outside(field, (int64_t)member->value.length))
@@ -146,7 +146,7 @@ int input_fill(const struct sluice_field *fields, const struct event *event, con
             continue;
         }
         const struct json_member *member = member_find(&event->data, span_of(field->name), &next, arena);
-        if ((field->flags & SLUICE_OPTIONAL) != 0 && (member == NULL || member->kind == JSON_NULL))
+        if ((field->flags & SLUICE_OPTIONAL) != 0 && (member == NULL || member->kind == JSON_KIND_NULL))
             field_fallback(field, ret);
         else if (member == NULL || !value_store(field, member, arena, ret))
             return refuse(field, member, arena, error);

@@ -77,7 +77,7 @@ static void prepare_ladder(struct batch *batch, struct work *work)
     if (item->topic != NULL && item->topic->ladder_of != NULL) {
         const struct json_member *counter = json_find(&work->event.data, span_of(ladder->counter));
         int64_t climbed = 0;
-        if (counter == NULL || counter->kind != JSON_NUMBER || json_int64(counter->value, &climbed) != 0 || climbed < 1 ||
+        if (counter == NULL || counter->kind != JSON_KIND_NUMBER || json_int64(counter->value, &climbed) != 0 || climbed < 1 ||
             climbed > ladder->max_retries) {
             work_dead(batch, work, DEAD_BAD_FIELD, "field '%s': expected the ladder's step, an integer from 1 to %d", ladder->counter,
                       ladder->max_retries);

@@ -12,11 +12,11 @@
 static bool correlation_read(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
 {
     const struct json_member *member = json_find(&work->event.data, span_of(chain->correlate));
-    if (member != NULL && member->kind == JSON_STRING && member->value.length > 2) {
+    if (member != NULL && member->kind == JSON_KIND_STRING && member->value.length > 2) {
         *ret = json_unescape(member->value, member->value_escaped, batch->arena);
         return ret->length <= EVENT_ID_MAX;
     }
-    if (member != NULL && member->kind == JSON_NUMBER) {
+    if (member != NULL && member->kind == JSON_KIND_NUMBER) {
         *ret = member->value;
         return true;
     }
@@ -68,7 +68,7 @@ static struct chain_facts facts_of(const struct chain_row *row)
 static struct span abort_reason(struct batch *batch, const struct work *work)
 {
     const struct json_member *member = json_find(&work->event.data, SPAN("reason"));
-    if (member != NULL && member->kind == JSON_STRING)
+    if (member != NULL && member->kind == JSON_KIND_STRING)
         return json_unescape(member->value, member->value_escaped, batch->arena);
     return span_of(work->item->topic->name);
 }

@@ -64,7 +64,7 @@ static void param_append(struct buffer *out, const struct use *use, const struct
     buffer_byte(out, ':');
     if (is_integer_field(use, param->name) && param->value.length > 0 && param->value.length < 20) {
         char *text = arena_format(arena, "{\"n\":%.*s}", (int)param->value.length, param->value.at);
-        if (json_scan(span_of(text), arena, &probe, NULL) == 0 && probe.count == 1 && probe.members[0].kind == JSON_NUMBER) {
+        if (json_scan(span_of(text), arena, &probe, NULL) == 0 && probe.count == 1 && probe.members[0].kind == JSON_KIND_NUMBER) {
             buffer_span(out, param->value);
             return;
         }

@@ -66,7 +66,7 @@ static struct span correlation_of(struct batch *batch, const struct work *work, 
             if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 && overlays->list[j].json.at[0] == '"')
                 return json_unescape(overlays->list[j].json, true, batch->arena);
         const struct json_member *member = json_find(&work->event.data, name);
-        if (member != NULL && member->kind == JSON_STRING)
+        if (member != NULL && member->kind == JSON_KIND_STRING)
             return json_unescape(member->value, member->value_escaped, batch->arena);
     }
     return (struct span){NULL, 0};

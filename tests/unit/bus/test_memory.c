@@ -51,7 +51,8 @@ static size_t drain(struct bus *bus, struct bus_consumer *consumer, bool commits
         for (size_t i = 0; i < event.record_count; i++) {
             struct bus_record *record = &event.records[i];
             if (commits)
-                assert_int_equal(bus->kind->commit(consumer, 1, &record->stream, &record->epoch, &record->position, NULL), 0);
+                assert_int_equal(
+                    bus->kind->commit(consumer, 1, &record->stream, &record->epoch, &record->position, NULL), 0);
             if (kept != NULL && kept->chunk == NULL)
                 *kept = *record;
             else

@@ -34,20 +34,20 @@ static void test_members(void **state)
     struct json_object object, inner, again;
     assert_int_equal(json_scan_nested(span_of(text), SPAN("data"), *state, &object, &inner, NULL, NULL), 0);
     assert_int_equal(object.count, 5);
-    assert_member(&object, 0, "a", "\"x\\ty\"", JSON_STRING);
+    assert_member(&object, 0, "a", "\"x\\ty\"", JSON_KIND_STRING);
     assert_true(object.members[0].value_escaped);
-    assert_member(&object, 1, "b", "[1,{\"q\":\"]}\"}]", JSON_ARRAY);
-    assert_member(&object, 2, "data", "{\"n\":-1.5e3,\"t\":true,\"o\":{\"p\":{}},\"s\":\"\\\"}\"}", JSON_OBJECT);
-    assert_member(&object, 3, "f", "false", JSON_FALSE);
-    assert_member(&object, 4, "\\u006e", "null", JSON_NULL);
+    assert_member(&object, 1, "b", "[1,{\"q\":\"]}\"}]", JSON_KIND_ARRAY);
+    assert_member(&object, 2, "data", "{\"n\":-1.5e3,\"t\":true,\"o\":{\"p\":{}},\"s\":\"\\\"}\"}", JSON_KIND_OBJECT);
+    assert_member(&object, 3, "f", "false", JSON_KIND_FALSE);
+    assert_member(&object, 4, "\\u006e", "null", JSON_KIND_NULL);
     assert_true(object.members[4].name_escaped);
     assert_false(object.members[3].name_escaped);
     assert_int_equal(inner.count, 4);
     assert_true(span_equal(inner.text, object.members[2].value));
-    assert_member(&inner, 0, "n", "-1.5e3", JSON_NUMBER);
-    assert_member(&inner, 1, "t", "true", JSON_TRUE);
-    assert_member(&inner, 2, "o", "{\"p\":{}}", JSON_OBJECT);
-    assert_member(&inner, 3, "s", "\"\\\"}\"", JSON_STRING);
+    assert_member(&inner, 0, "n", "-1.5e3", JSON_KIND_NUMBER);
+    assert_member(&inner, 1, "t", "true", JSON_KIND_TRUE);
+    assert_member(&inner, 2, "o", "{\"p\":{}}", JSON_KIND_OBJECT);
+    assert_member(&inner, 3, "s", "\"\\\"}\"", JSON_KIND_STRING);
 
     /* A second look at an accepted object finds the same. */
     for (int round = 0; round < 2; round++) {

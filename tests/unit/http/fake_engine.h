@@ -10,7 +10,7 @@
  *   POST /hold, GET /hold         200, held until fake_release()
  *   GET  /busy, GET /gone         gateway_submit() says -EAGAIN, -ESHUTDOWN
  *   GET  /inline                  done() is called before gateway_submit() returns
- *   GET  /large                   4 MiB
+ *   GET  /large                   16 MiB
  *   GET  /status/{code}           that status, nothing in it
  */
 #ifndef SLUICE_TESTS_FAKE_ENGINE_H
@@ -42,12 +42,23 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-enum { LARGE = 4 * 1024 * 1024, PATIENCE_MS = 20000 };
+enum { LARGE = 16 * 1024 * 1024, PATIENCE_MS = 20000 };
 
 /* ------------------------------------------------------------------ the engine */
 
-enum { ROUTE_POST, ROUTE_GET, ROUTE_NEW, ROUTE_HOLD_POST, ROUTE_HOLD_GET, ROUTE_BUSY, ROUTE_GONE, ROUTE_INLINE, ROUTE_LARGE,
-       ROUTE_STATUS, ROUTE_COUNT };
+enum {
+    ROUTE_POST,
+    ROUTE_GET,
+    ROUTE_NEW,
+    ROUTE_HOLD_POST,
+    ROUTE_HOLD_GET,
+    ROUTE_BUSY,
+    ROUTE_GONE,
+    ROUTE_INLINE,
+    ROUTE_LARGE,
+    ROUTE_STATUS,
+    ROUTE_COUNT
+};
 
 struct fake_request {
     struct fake_request *next;
@@ -62,7 +73,7 @@ struct engine {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct fake_request *requests; /* not answered */
-    size_t held;                      /* of them, those that wait for fake_release() */
+    size_t held; /* of them, those that wait for fake_release() */
     bool release, stop;
     const char *why; /* not NULL: neither healthy nor ready */
     char *large;
@@ -202,12 +213,15 @@ const struct pipeline *engine_pipeline(struct engine *engine)
 static inline struct engine *fake_start(int64_t timeout_ms)
 {
     static const char *const payments[] = {"payments"}, *const by_id[] = {"payments", "{paymentTxId}"},
-                      *const new[] = {"payments", "new"}, *const hold[] = {"hold"}, *const busy[] = {"busy"},
-                      *const gone[] = {"gone"}, *const inline_[] = {"inline"}, *const large[] = {"large"},
-                      *const status[] = {"status", "{code}"};
+                             *const new[] = {"payments", "new"}, *const hold[] = {"hold"}, *const busy[] = {"busy"},
+                             *const gone[] = {"gone"}, *const inline_[] = {"inline"}, *const large[] = {"large"},
+                             *const status[] = {"status", "{code}"};
     static const struct request requests[ROUTE_COUNT] = {
         [ROUTE_POST] = {.method = "POST", .path = "/payments", .segments = (const char **)payments, .segment_count = 1},
-        [ROUTE_GET] = {.method = "GET", .path = "/payments/{paymentTxId}", .segments = (const char **)by_id, .segment_count = 2},
+        [ROUTE_GET] = {.method = "GET",
+                       .path = "/payments/{paymentTxId}",
+                       .segments = (const char **)by_id,
+                       .segment_count = 2},
         [ROUTE_NEW] = {.method = "GET", .path = "/payments/new", .segments = (const char **)new, .segment_count = 2},
         [ROUTE_HOLD_POST] = {.method = "POST", .path = "/hold", .segments = (const char **)hold, .segment_count = 1},
         [ROUTE_HOLD_GET] = {.method = "GET", .path = "/hold", .segments = (const char **)hold, .segment_count = 1},
@@ -215,7 +229,10 @@ static inline struct engine *fake_start(int64_t timeout_ms)
         [ROUTE_GONE] = {.method = "GET", .path = "/gone", .segments = (const char **)gone, .segment_count = 1},
         [ROUTE_INLINE] = {.method = "GET", .path = "/inline", .segments = (const char **)inline_, .segment_count = 1},
         [ROUTE_LARGE] = {.method = "GET", .path = "/large", .segments = (const char **)large, .segment_count = 1},
-        [ROUTE_STATUS] = {.method = "GET", .path = "/status/{code}", .segments = (const char **)status, .segment_count = 2},
+        [ROUTE_STATUS] = {.method = "GET",
+                          .path = "/status/{code}",
+                          .segments = (const char **)status,
+                          .segment_count = 2},
     };
     struct engine *engine = calloc(1, sizeof *engine);
     assert_non_null(engine);
@@ -308,8 +325,8 @@ static inline bool eventually(bool (*is_so)(void *context), void *context)
 
 static inline int client_connect(int port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
@@ -466,7 +483,7 @@ static inline int64_t counted(struct stage *stage, const char *route, const char
     return series_value(metrics_series(stage->engine->metrics, METRIC_REQUESTS, route, code));
 }
 
-#define assert_has(text, part)                                                                                        \
+#define assert_has(text, part)                                                                                         \
     do {                                                                                                               \
         if (strstr((text), (part)) == NULL)                                                                            \
             fail_msg("wanted \"%s\" in: %s", (part), (text));                                                          \

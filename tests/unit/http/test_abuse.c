@@ -31,10 +31,10 @@ static int teardown(void **state)
 
 struct row {
     const char *name, *request;
-    size_t length;      /* 0: up to the first NUL */
+    size_t length; /* 0: up to the first NUL */
     int status;
-    const char *word;   /* of the body; NULL: the answer is libmicrohttpd's own */
-    bool closes;        /* the connection, whatever the client wants */
+    const char *word; /* of the body; NULL: the answer is libmicrohttpd's own */
+    bool closes; /* the connection, whatever the client wants */
 };
 
 #define ROW_BYTES(text) (text), sizeof(text) - 1
@@ -52,72 +52,100 @@ static const struct row rows[] = {
     {"no Host in HTTP/1.0", "GET /healthz HTTP/1.0\r\n\r\n", 0, 200, "ok", true},
     {"two Hosts", "GET /healthz HTTP/1.1\r\n" HOST HOST "\r\n", 0, 400, "bad_host", true},
     /* the length of a body */
-    {"a body on GET", "GET /healthz HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}", 0, 400, "unexpected_body", true},
-    {"a chunked body on GET", "GET /payments/1 HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0, 400,
-     "unexpected_body", true},
-    {"a body of no bytes on GET", "GET /healthz HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", 0, 200, "ok", false},
-    {"a negative Content-Length", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: -2\r\n\r\n{}", 0, 400, NULL, true},
-    {"a Content-Length with a plus", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: +2\r\n\r\n{}", 0, 400, NULL, true},
-    {"a Content-Length in hexadecimal", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 0x2\r\n\r\n{}", 0, 400, NULL, true},
-    {"a Content-Length of two numbers", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2, 2\r\n\r\n{}", 0, 400, NULL, true},
-    {"no number at all", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length:\r\n\r\n{}", 0, 400, NULL, true},
-    {"a Content-Length over 2^64", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 99999999999999999999\r\n\r\n{}", 0, 413, NULL,
+    {"a body on GET", "GET /healthz HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}", 0, 400, "unexpected_body",
      true},
-    {"two Content-Lengths, different", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nContent-Length: 0\r\n\r\n{}", 0, 400,
+    {"a chunked body on GET", "GET /payments/1 HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0,
+     400, "unexpected_body", true},
+    {"a body of no bytes on GET", "GET /healthz HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", 0, 200, "ok", false},
+    {"a negative Content-Length", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: -2\r\n\r\n{}", 0, 400, NULL,
+     true},
+    {"a Content-Length with a plus", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: +2\r\n\r\n{}", 0, 400,
+     NULL, true},
+    {"a Content-Length in hexadecimal", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 0x2\r\n\r\n{}", 0, 400,
+     NULL, true},
+    {"a Content-Length of two numbers", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2, 2\r\n\r\n{}", 0,
+     400, NULL, true},
+    {"no number at all", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length:\r\n\r\n{}", 0, 400, NULL, true},
+    {"a Content-Length over 2^64",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 99999999999999999999\r\n\r\n{}", 0, 413, NULL, true},
+    {"two Content-Lengths, different",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nContent-Length: 0\r\n\r\n{}", 0, 400,
      "bad_content_length", true},
-    {"two Content-Lengths, equal", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 0, 400,
+    {"two Content-Lengths, equal",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 0, 400,
      "bad_content_length", true},
-    {"chunked and a length", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0,
-     400, "bad_transfer_encoding", true},
-    {"a length and chunked", "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", 0,
-     400, "bad_transfer_encoding", true},
-    {"gzip, chunked", "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 0, 400,
+    {"chunked and a length",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0, 400,
      "bad_transfer_encoding", true},
-    {"chunked twice", "POST /payments HTTP/1.1\r\n" HOST JSON
-     "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0, 400, "bad_transfer_encoding", true},
+    {"a length and chunked",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", 0, 400,
+     "bad_transfer_encoding", true},
+    {"gzip, chunked", "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 0,
+     400, "bad_transfer_encoding", true},
+    {"chunked twice",
+     "POST /payments HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     0, 400, "bad_transfer_encoding", true},
     {"chunked in HTTP/1.0", "POST /payments HTTP/1.0\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0, 400,
      "bad_transfer_encoding", true},
-    {"a space before the colon", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length : 2\r\n\r\n{}", 0, 400, "bad_header", true},
-    {"a field that goes on", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n chunked\r\n\r\n{}", 0, 400, "bad_header", true},
-    {"a chunk with a bad size", "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 0, 400,
-     NULL, true},
-    {"a chunk longer than it says", "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n", 0, 400,
-     NULL, true},
+    {"a space before the colon", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length : 2\r\n\r\n{}", 0, 400,
+     "bad_header", true},
+    {"a field that goes on", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n chunked\r\n\r\n{}", 0, 400,
+     "bad_header", true},
+    {"a chunk with a bad size",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 0, 400, NULL,
+     true},
+    {"a chunk longer than it says",
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n", 0, 400, NULL,
+     true},
     {"a chunk of 2^64 bytes",
-     "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{}", 0, 413, NULL, true},
-    {"a length of far too much", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 999999999\r\n\r\n{}", 0, 413, "body_too_large", true},
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{}", 0, 413, NULL,
+     true},
+    {"a length of far too much", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 999999999\r\n\r\n{}", 0, 413,
+     "body_too_large", true},
     {"asking first with a length of too much",
-     "POST /payments HTTP/1.1\r\n" HOST JSON "Expect: 100-continue\r\nContent-Length: 70000\r\n\r\n", 0, 413, "body_too_large", true},
+     "POST /payments HTTP/1.1\r\n" HOST JSON "Expect: 100-continue\r\nContent-Length: 70000\r\n\r\n", 0, 413,
+     "body_too_large", true},
     /* the type of a body */
-    {"a body without a type", "POST /payments HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}", 0, 415, "unsupported_media_type", false},
-    {"a form", "POST /payments HTTP/1.1\r\n" HOST "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=b", 0, 415,
+    {"a body without a type", "POST /payments HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}", 0, 415,
      "unsupported_media_type", false},
-    {"a type that only begins like JSON", "POST /payments HTTP/1.1\r\n" HOST "Content-Type: application/jsonx\r\nContent-Length: 2\r\n\r\n{}",
+    {"a form",
+     "POST /payments HTTP/1.1\r\n" HOST
+     "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=b",
      0, 415, "unsupported_media_type", false},
-    {"gzip", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 0, 415, "unsupported_encoding",
+    {"a type that only begins like JSON",
+     "POST /payments HTTP/1.1\r\n" HOST "Content-Type: application/jsonx\r\nContent-Length: 2\r\n\r\n{}", 0, 415,
+     "unsupported_media_type", false},
+    {"gzip", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 0, 415,
+     "unsupported_encoding", false},
+    {"two types", "POST /payments HTTP/1.1\r\n" HOST JSON JSON "Content-Length: 2\r\n\r\n{}", 0, 400, "bad_header",
      false},
-    {"two types", "POST /payments HTTP/1.1\r\n" HOST JSON JSON "Content-Length: 2\r\n\r\n{}", 0, 400, "bad_header", false},
     /* fields */
     {"64 fields", "GET /healthz HTTP/1.1\r\n" HOST HEADERS_60 "B: 1\r\nB: 2\r\nB: 3\r\n\r\n", 0, 200, "ok", false},
-    {"65 fields", "GET /healthz HTTP/1.1\r\n" HOST HEADERS_60 "B: 1\r\nB: 2\r\nB: 3\r\nB: 4\r\n\r\n", 0, 431, "header_too_large", true},
-    {"a carriage return in a value", "GET /healthz HTTP/1.1\r\n" HOST "X: a\rSet-Cookie: b\r\n\r\n", 0, 400, "bad_header", true},
+    {"65 fields", "GET /healthz HTTP/1.1\r\n" HOST HEADERS_60 "B: 1\r\nB: 2\r\nB: 3\r\nB: 4\r\n\r\n", 0, 431,
+     "header_too_large", true},
+    {"a carriage return in a value", "GET /healthz HTTP/1.1\r\n" HOST "X: a\rSet-Cookie: b\r\n\r\n", 0, 400,
+     "bad_header", true},
     {"a control character in a value", "GET /healthz HTTP/1.1\r\n" HOST "X: a\x01\r\n\r\n", 0, 400, "bad_header", true},
     {"a name with a slash", "GET /healthz HTTP/1.1\r\n" HOST "a/b: 1\r\n\r\n", 0, 400, "bad_header", true},
     {"no name", "GET /healthz HTTP/1.1\r\n" HOST ": 1\r\nContent-Length: 2\r\n\r\n{}", 0, 400, "bad_header", true},
     {"only a colon", "GET /healthz HTTP/1.1\r\n" HOST ":\r\nX: 1\r\n\r\n", 0, 400, "bad_header", true},
     {"no name, first", "GET /healthz HTTP/1.1\r\n:\r\n" HOST "\r\n", 0, 400, NULL, true},
     {"a NUL byte in a value", ROW_BYTES("GET /healthz HTTP/1.1\r\nX: a\0b\r\n" HOST "\r\n"), 400, "bad_header", true},
-    {"a NUL byte in the last value", ROW_BYTES("GET /healthz HTTP/1.1\r\n" HOST "X: a\0b\r\n\r\n"), 400, "bad_header", true},
+    {"a NUL byte in the last value", ROW_BYTES("GET /healthz HTTP/1.1\r\n" HOST "X: a\0b\r\n\r\n"), 400, "bad_header",
+     true},
     {"lines that end in LF", "GET /healthz HTTP/1.1\n" HOST "\n\n", 0, 400, "bad_header", true},
     {"one line that ends in LF", "GET /healthz HTTP/1.1\r\nX: 1\n" HOST "\r\n", 0, 400, "bad_header", true},
     {"empty fields", "GET /healthz HTTP/1.1\r\n" HOST "X:\r\nY:   \r\nZ: 1 \r\n\r\n", 0, 200, "ok", false},
     {"a field that goes on, first", "GET /healthz HTTP/1.1\r\n X: 1\r\n" HOST "\r\n", 0, 400, "bad_header", true},
-    {"an empty Idempotency-Key", "POST /payments HTTP/1.1\r\n" HOST "Idempotency-Key:\r\n\r\n", 0, 400, "bad_idempotency_key", false},
-    {"two Idempotency-Keys", "POST /payments HTTP/1.1\r\n" HOST "Idempotency-Key: a\r\nIdempotency-Key: a\r\n\r\n", 0, 400,
+    {"an empty Idempotency-Key", "POST /payments HTTP/1.1\r\n" HOST "Idempotency-Key:\r\n\r\n", 0, 400,
      "bad_idempotency_key", false},
-    {"an Idempotency-Key that is not ASCII", "POST /payments HTTP/1.1\r\n" HOST "Idempotency-Key: \xc3\xa9\r\n\r\n", 0, 400,
-     "bad_idempotency_key", false},
-    {"a traceparent that is none", "POST /payments HTTP/1.1\r\n" HOST "traceparent: 00-zz-01\r\n\r\n", 0, 202, "\"trace\":null", false},
+    {"two Idempotency-Keys", "POST /payments HTTP/1.1\r\n" HOST "Idempotency-Key: a\r\nIdempotency-Key: a\r\n\r\n", 0,
+     400, "bad_idempotency_key", false},
+    {"an Idempotency-Key that is not ASCII", "POST /payments HTTP/1.1\r\n" HOST "Idempotency-Key: \xc3\xa9\r\n\r\n", 0,
+     400, "bad_idempotency_key", false},
+    {"a traceparent that is none", "POST /payments HTTP/1.1\r\n" HOST "traceparent: 00-zz-01\r\n\r\n", 0, 202,
+     "\"trace\":null", false},
     /* targets */
     {"%00", "GET /payments/a%00b HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_target", false},
     {"%00 in the query", "GET /payments/1?a=%00 HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_target", false},
@@ -136,8 +164,8 @@ static const struct row rows[] = {
     {"a fragment", "GET /payments/a#b HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_target", false},
     {"a whole URL", "GET http://t/healthz HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_target", false},
     {"a tunnel", "CONNECT t:80 HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_target", false},
-    {"33 segments", "GET /1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3 HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_target",
-     false},
+    {"33 segments", "GET /1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3 HTTP/1.1\r\n" HOST "\r\n",
+     0, 400, "bad_target", false},
     {"a parameter without a name", "GET /payments/1?=2 HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_query", false},
     {"a parameter twice", "GET /payments/1?a=1&%61=2 HTTP/1.1\r\n" HOST "\r\n", 0, 400, "bad_query", false},
     {"a method of one's own", "BREW /payments HTTP/1.1\r\n" HOST "\r\n", 0, 405, "method_not_allowed", false},
@@ -199,7 +227,10 @@ static void test_header_sizes(void **state)
 {
     struct stage *stage = *state;
     static char request[20000];
-    const struct { size_t size; int status; } cases[] = {{8192, 200}, {8193, 431}, {14000, 431}};
+    const struct {
+        size_t size;
+        int status;
+    } cases[] = {{8192, 200}, {8193, 431}, {14000, 431}};
     for (size_t i = 0; i < 3; i++) {
         int length = snprintf(request, sizeof request, "GET /healthz HTTP/1.1\r\n" HOST "X: ");
         memset(request + length, 'x', cases[i].size);
@@ -236,8 +267,11 @@ static struct answer post_of(struct stage *stage, size_t size, bool chunked)
     assert_non_null(body);
     memset(body, ' ', size);
     client_open(&client, stage->port);
-    int length = chunked ? snprintf(head, sizeof head, "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", size)
-                         : snprintf(head, sizeof head, "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: %zu\r\n\r\n", size);
+    int length = chunked ? snprintf(head, sizeof head,
+                                    "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n%zx\r\n",
+                                    size)
+                         : snprintf(head, sizeof head,
+                                    "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: %zu\r\n\r\n", size);
     if (client_send(&client, head, (size_t)length) && client_send(&client, body, size) && chunked)
         client_say(&client, "\r\n0\r\n\r\n");
     struct answer answer = client_answer(&client, false);
@@ -260,6 +294,25 @@ static void test_body_sizes(void **state)
         answer = post_of(stage, 10 * 1024 * 1024, chunked); /* may be hung up on before the answer can be read */
         assert_true(answer.status == 413 || answer.status == 0);
     }
+    assert_int_equal(get(stage->port, "/healthz").status, 200);
+}
+
+/* A body in chunks says nowhere how long it is: it is read for a while, then the connection ends. */
+static void test_endless_body(void **state)
+{
+    struct stage *stage = *state;
+    static char chunk[7 + 65536 + 2];
+    memset(chunk, ' ', sizeof chunk);
+    memcpy(chunk, "10000\r\n", 7);
+    memcpy(chunk + sizeof chunk - 2, "\r\n", 2);
+    struct client client;
+    client_open(&client, stage->port);
+    client_say(&client, "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n");
+    size_t sent = 0;
+    while (sent < 32 * 1024 * 1024 && client_send(&client, chunk, sizeof chunk))
+        sent += sizeof chunk;
+    assert_true(sent < 32 * 1024 * 1024);
+    client_close(&client);
     assert_int_equal(get(stage->port, "/healthz").status, 200);
 }
 
@@ -334,7 +387,9 @@ static int64_t drip(struct stage *stage, const char *begin, const char *drop)
 static void test_slow_senders(void **state)
 {
     struct stage *stage = *state;
-    const struct { const char *name, *begin, *drop; } cases[] = {
+    const struct {
+        const char *name, *begin, *drop;
+    } cases[] = {
         {"a request line", "G", "E"},
         {"a header", "GET /healthz HTTP/1.1\r\n" HOST, "X: y\r\n"},
         {"a body", "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 60000\r\n\r\n", " "},
@@ -375,13 +430,13 @@ static size_t open_files(void)
     return count;
 }
 
-/* Reads a little now and then. The listener, in this process, closes its end in time, although it is never silent. */
+/* Reads steadily, but so slowly that 16 MiB take 20 s. The listener, in this process, closes its end in time. */
 static void test_slow_reader(void **state)
 {
     struct stage *stage = *state;
     struct client client;
-    int small = 4096;
-    char bytes[1024];
+    int small = 64 * 1024;
+    char bytes[16 * 1024];
     size_t before = open_files();
     client_open(&client, stage->port);
     setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
@@ -390,7 +445,7 @@ static void test_slow_reader(void **state)
     assert_int_equal(open_files(), before + 2);
     int64_t before_ms = clock_monotonic_ms();
     while (open_files() == before + 2 && clock_monotonic_ms() - before_ms < PATIENCE_MS) {
-        poll(NULL, 0, 50);
+        poll(NULL, 0, 20);
         assert_true(recv(client.fd, bytes, sizeof bytes, 0) > 0);
     }
     assert_true(clock_monotonic_ms() - before_ms < TIMEOUT_MS + SLACK_MS);
@@ -423,7 +478,10 @@ static void test_idle_connections(void **state)
 static void test_half_requests(void **state)
 {
     struct stage *stage = *state;
-    const char *halves[] = {"", "G", "GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\n" HOST "\r",
+    const char *halves[] = {"",
+                            "G",
+                            "GET /healthz HTTP/1.1\r\n",
+                            "GET /healthz HTTP/1.1\r\n" HOST "\r",
                             "POST /payments HTTP/1.1\r\n" HOST JSON "Content-Length: 100\r\n\r\n{",
                             "POST /payments HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n5\r\n{"};
     struct linger reset = {1, 0};
@@ -462,6 +520,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_header_sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_key_sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_body_sizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_endless_body, setup, teardown),
         cmocka_unit_test_setup_teardown(test_endless_header, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_bodies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_senders, setup, teardown),

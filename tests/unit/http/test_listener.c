@@ -29,8 +29,9 @@ static void test_health(void **state)
     fake_why(stage->engine, "the database is away\nlane 3 does not move \"since\" 30 s\n");
     answer = get(stage->port, "/readyz");
     assert_int_equal(answer.status, 503);
-    assert_string_equal(answer.body, "{\"error\":\"not_ready\",\"message\":\"The engine takes no work now.\","
-                                     "\"reasons\":[\"the database is away\",\"lane 3 does not move \\\"since\\\" 30 s\"]}\n");
+    assert_string_equal(answer.body,
+                        "{\"error\":\"not_ready\",\"message\":\"The engine takes no work now.\","
+                        "\"reasons\":[\"the database is away\",\"lane 3 does not move \\\"since\\\" 30 s\"]}\n");
     answer = get(stage->port, "/healthz?verbose=1");
     assert_int_equal(answer.status, 503);
     assert_has(answer.body, "\"error\":\"unhealthy\"");
@@ -67,7 +68,8 @@ static void test_head_and_methods(void **state)
 static void test_unknown(void **state)
 {
     struct stage *stage = *state;
-    const char *targets[] = {"/", "/nothing", "/payments/", "/payments//", "/payments/1/2", "//payments", "/healthz/", "/PAYMENTS/1"};
+    const char *targets[] = {"/",          "/nothing",  "/payments/", "/payments//", "/payments/1/2",
+                             "//payments", "/healthz/", "/PAYMENTS/1"};
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         struct answer answer = get(stage->port, targets[i]);
         if (answer.status != 404)
@@ -81,21 +83,24 @@ static void test_unknown(void **state)
 static void test_post(void **state)
 {
     struct stage *stage = *state;
-    struct answer answer = ask(stage->port, "POST /payments?source=web%20shop&a=b+c HTTP/1.1\r\nHost: t\r\n"
-                                            "content-type: Application/JSON; charset=utf-8\r\n"
-                                            "Idempotency-Key:  order 7 \r\nContent-Length: 15\r\n"
-                                            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
-                                            "{\"userId\":\"u1\"}");
+    struct answer answer = ask(stage->port,
+                               "POST /payments?source=web%20shop&a=b+c HTTP/1.1\r\nHost: t\r\n"
+                               "content-type: Application/JSON; charset=utf-8\r\n"
+                               "Idempotency-Key:  order 7 \r\nContent-Length: 15\r\n"
+                               "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
+                               "{\"userId\":\"u1\"}");
     assert_int_equal(answer.status, 202);
     assert_has(answer.head, "Content-Type: application/json\r\n");
-    assert_string_equal(answer.body, "{\"route\":0,\"wait\":0,\"body\":\"{\\\"userId\\\":\\\"u1\\\"}\",\"key\":\"order 7\","
-                                     "\"trace\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\","
-                                     "\"params\":{\"source\":\"web shop\",\"a\":\"b c\"}}");
+    assert_string_equal(answer.body,
+                        "{\"route\":0,\"wait\":0,\"body\":\"{\\\"userId\\\":\\\"u1\\\"}\",\"key\":\"order 7\","
+                        "\"trace\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\","
+                        "\"params\":{\"source\":\"web shop\",\"a\":\"b c\"}}");
     /* chunked, and with nothing optional */
     answer = ask(stage->port, "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
                               "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\n{\"a\":\r\n2\r\n1}\r\n0\r\n\r\n");
     assert_int_equal(answer.status, 202);
-    assert_string_equal(answer.body, "{\"route\":0,\"wait\":0,\"body\":\"{\\\"a\\\":1}\",\"key\":null,\"trace\":null,\"params\":{}}");
+    assert_string_equal(
+        answer.body, "{\"route\":0,\"wait\":0,\"body\":\"{\\\"a\\\":1}\",\"key\":null,\"trace\":null,\"params\":{}}");
     /* a body is not needed, and then neither is its type */
     answer = ask(stage->port, "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
     assert_int_equal(answer.status, 202);
@@ -139,9 +144,10 @@ static void test_suspended(void **state)
     struct stage *stage = *state;
     struct client client;
     client_open(&client, stage->port);
-    client_say(&client, "GET /payments/1?wait=30s HTTP/1.1\r\nHost: t\r\n\r\nGET /status/404 HTTP/1.1\r\nHost: t\r\n\r\n"
-                        "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-                        "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(&client,
+               "GET /payments/1?wait=30s HTTP/1.1\r\nHost: t\r\n\r\nGET /status/404 HTTP/1.1\r\nHost: t\r\n\r\n"
+               "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+               "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
     wait_held(stage, 1);
     assert_int_equal(get(stage->port, "/healthz").status, 200);
     assert_int_equal(get(stage->port, "/payments/2").status, 200);
@@ -160,7 +166,8 @@ static void test_gateway_refuses(void **state)
     struct stage *stage = *state;
     struct client client;
     client_open(&client, stage->port);
-    client_say(&client, "GET /busy HTTP/1.1\r\nHost: t\r\n\r\nGET /gone HTTP/1.1\r\nHost: t\r\n\r\nGET /inline HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(&client, "GET /busy HTTP/1.1\r\nHost: t\r\n\r\nGET /gone HTTP/1.1\r\nHost: t\r\n\r\nGET /inline "
+                        "HTTP/1.1\r\nHost: t\r\n\r\n");
     struct answer answer = client_answer(&client, false);
     assert_int_equal(answer.status, 503);
     assert_has(answer.head, "Retry-After: 1\r\n");
@@ -217,7 +224,8 @@ static void test_client_gone(void **state)
     struct client quiet, rude;
     client_open(&quiet, stage->port);
     client_open(&rude, stage->port);
-    client_say(&quiet, "POST /hold HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+    client_say(&quiet,
+               "POST /hold HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
     client_say(&rude, "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n");
     wait_held(stage, 2);
     setsockopt(rude.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);

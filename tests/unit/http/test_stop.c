@@ -86,7 +86,8 @@ static void test_stop_while_waiting(void **state)
     stage_start(&stage, 10000);
     for (size_t i = 0; i < MANY; i++) {
         client_open(&clients[i], stage.port);
-        client_say(&clients[i], "POST /hold HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        client_say(&clients[i],
+                   "POST /hold HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
     }
     wait_held(&stage, MANY);
     int64_t before_ms = clock_monotonic_ms();
@@ -119,7 +120,8 @@ static void test_stop_in_the_middle(void **state)
     client_open(&reader, stage.port);
     setsockopt(reader.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     client_say(&half, "GET /healthz HTTP/1.1\r\nHo");
-    client_say(&body, "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{");
+    client_say(&body,
+               "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{");
     client_say(&reader, "GET /large HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_true(client_more(&reader));
     int64_t before_ms = clock_monotonic_ms();
@@ -128,6 +130,35 @@ static void test_stop_in_the_middle(void **state)
     client_close(&half);
     client_close(&body);
     client_close(&reader);
+    fake_stop(stage.engine);
+}
+
+static void *stop_run(void *context)
+{
+    http_stop(context);
+    return NULL;
+}
+
+/* An answer that is being read when the end comes is read to its last byte. */
+static void test_stop_while_reading(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct client client;
+    pthread_t thread;
+    stage_start(&stage, 10000);
+    client_open(&client, stage.port);
+    client_say(&client, "GET /large HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_true(client_more(&client));
+    size_t got = client.length;
+    client.length = 0;
+    assert_int_equal(pthread_create(&thread, NULL, stop_run, stage.http), 0);
+    poll(NULL, 0, 200); /* for the other thread to come as far as it can */
+    for (; client_more(&client); client.length = 0)
+        got += client.length;
+    pthread_join(thread, NULL);
+    assert_true(got > LARGE);
+    client_close(&client);
     fake_stop(stage.engine);
 }
 
@@ -140,9 +171,12 @@ struct storm {
 static void *storm_run(void *context)
 {
     static const char *const requests[] = {
-        "GET /payments/1 HTTP/1.1\r\nHost: t\r\n\r\n", "GET /inline HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /payments/1?wait=3ms HTTP/1.1\r\nHost: t\r\n\r\n", "GET /busy HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n", "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /payments/1 HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /inline HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /payments/1?wait=3ms HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /busy HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n",
         "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"};
     struct storm *storm = context;
     struct client client;
@@ -195,8 +229,9 @@ static void test_stop_in_a_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused_to_start), cmocka_unit_test(test_quiesce),         cmocka_unit_test(test_stop_while_waiting),
-        cmocka_unit_test(test_stop_in_the_middle), cmocka_unit_test(test_stop_in_a_storm),
+        cmocka_unit_test(test_refused_to_start),   cmocka_unit_test(test_quiesce),
+        cmocka_unit_test(test_stop_while_waiting), cmocka_unit_test(test_stop_in_the_middle),
+        cmocka_unit_test(test_stop_while_reading), cmocka_unit_test(test_stop_in_a_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

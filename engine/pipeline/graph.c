@@ -1,0 +1,202 @@
+/*
+ * graph.c - the flow as boxes and arrows; text, mermaid and dot.
+ *
+ * Dead letter topics are left out of the drawing: every topic has one, and they would hide the flow.
+ */
+#include "pipeline/graph.h"
+
+#include <ctype.h>
+
+enum { GRAPH_BOXES_MAX = 8192, GRAPH_ARROWS_MAX = 16384 };
+
+static size_t box_add(struct graph *graph, enum box_kind kind, const char *prefix, const char *label)
+{
+    char *id = arena_format(graph->arena, "%s_%s", prefix, label);
+    for (char *at = id; *at != '\0'; at++)
+        if (!isalnum((unsigned char)*at))
+            *at = '_';
+    for (size_t i = 0; i < graph->box_count; i++)
+        if (strcmp(graph->boxes[i].id, id) == 0)
+            return i;
+    if (graph->box_count == GRAPH_BOXES_MAX)
+        return 0;
+    graph->boxes[graph->box_count] = (struct box){.kind = kind, .id = id, .label = label};
+    return graph->box_count++;
+}
+
+static void arrow_add(struct graph *graph, enum arrow_kind kind, size_t from, size_t to, const char *label)
+{
+    if (graph->arrow_count < GRAPH_ARROWS_MAX)
+        graph->arrows[graph->arrow_count++] = (struct arrow){kind, from, to, label};
+}
+
+static size_t topic_box(struct graph *graph, const struct topic *topic)
+{
+    size_t box = box_add(graph, topic->ladder_of != NULL ? BOX_RETRY : BOX_TOPIC, "t", topic->name);
+    graph->boxes[box].final = topic->final;
+    return box;
+}
+
+static void routes(struct graph *graph, const struct use *use, size_t from)
+{
+    for (size_t r = 0; r < use->route_count; r++) {
+        const struct route *route = &use->routes[r];
+        if (route->kind == ROUTE_TOPIC)
+            arrow_add(graph, ARROW_FLOW, from, topic_box(graph, route->topic), route->outcome);
+        if (route->kind != ROUTE_LADDER)
+            continue;
+        arrow_add(graph, ARROW_RETRY, from, topic_box(graph, route->ladder.topic),
+                  arena_format(graph->arena, "%s, %d retries", route->outcome, route->ladder.max_retries));
+        arrow_add(graph, ARROW_FLOW, from, topic_box(graph, route->ladder.exhausted), "exhausted");
+    }
+}
+
+static bool tap_watches(const struct tap *tap, const struct topic *topic)
+{
+    for (size_t t = 0; t < tap->topic_count; t++) {
+        size_t length = strlen(tap->topics[t]);
+        bool prefix = length > 0 && tap->topics[t][length - 1] == '*';
+        if (prefix ? !topic->is_dead_letter && strncmp(tap->topics[t], topic->name, length - 1) == 0 : strcmp(tap->topics[t], topic->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret)
+{
+    *ret = (struct graph){.arena = arena, .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),
+                          .arrows = arena_array(arena, struct arrow, GRAPH_ARROWS_MAX)};
+    for (size_t i = 0; i < pipeline->request_count; i++)
+        routes(ret, pipeline->requests[i].use, box_add(ret, BOX_REQUEST, "r", pipeline->requests[i].use->id));
+    for (size_t i = 0; i < pipeline->schedule_count; i++)
+        routes(ret, pipeline->schedules[i].use, box_add(ret, BOX_SCHEDULE, "s", pipeline->schedules[i].name));
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        const struct topic *topic = pipeline->topics[i];
+        if (topic->is_dead_letter)
+            continue;
+        size_t box = topic_box(ret, topic);
+        if (topic->use == NULL)
+            continue;
+        size_t handler = box_add(ret, BOX_HANDLER, "h", topic->use->handler_name);
+        arrow_add(ret, ARROW_FLOW, box, handler, "");
+        if (topic->ladder_of == NULL)
+            routes(ret, topic->use, handler);
+    }
+    for (size_t c = 0; c < pipeline->chain_count; c++) {
+        const struct chain *chain = &pipeline->chains[c];
+        size_t box = box_add(ret, BOX_CHAIN, "c", chain->name);
+        for (size_t a = 0; a < chain->abort_count; a++)
+            arrow_add(ret, ARROW_WATCH, topic_box(ret, chain->abort_on[a]), box, "abort");
+        for (size_t s = 0; s < chain->step_count; s++)
+            if (chain->steps[s].undo != NULL)
+                arrow_add(ret, ARROW_UNDO, box, topic_box(ret, chain->steps[s].undo), arena_format(arena, "undo %s", chain->steps[s].name));
+    }
+    for (size_t t = 0; t < pipeline->tap_count; t++) {
+        size_t box = box_add(ret, BOX_TAP, "tap", pipeline->taps[t].name);
+        for (size_t i = 0; i < pipeline->topic_count; i++)
+            if (tap_watches(&pipeline->taps[t], pipeline->topics[i]) && !pipeline->topics[i]->is_dead_letter)
+                arrow_add(ret, ARROW_WATCH, topic_box(ret, pipeline->topics[i]), box, "");
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------ text */
+
+static void text_routes(const struct use *use, struct buffer *out)
+{
+    for (size_t r = 0; r < use->route_count; r++) {
+        const struct route *route = &use->routes[r];
+        const struct ladder *ladder = &route->ladder;
+        buffer_format(out, "      %-12s ", route->outcome);
+        if (route->kind == ROUTE_DROP)
+            buffer_text(out, "nothing\n");
+        else if (route->kind == ROUTE_TOPIC)
+            buffer_format(out, "→ %s\n", route->topic->name);
+        else
+            buffer_format(out, "→ %s, again after %lld ms (× %g), %d times, then → %s\n", ladder->topic->name, (long long)ladder->initial_interval_ms,
+                          ladder->multiplier, ladder->max_retries, ladder->exhausted->name);
+    }
+}
+
+static void graph_text(const struct pipeline *pipeline, struct buffer *out)
+{
+    buffer_format(out, "%s\n", pipeline->name);
+    for (size_t i = 0; i < pipeline->request_count; i++) {
+        buffer_format(out, "\n  %s  %s\n", pipeline->requests[i].use->id, pipeline->requests[i].use->handler_name);
+        text_routes(pipeline->requests[i].use, out);
+    }
+    for (size_t i = 0; i < pipeline->schedule_count; i++) {
+        buffer_format(out, "\n  every %lld ms  %s  %s\n", (long long)pipeline->schedules[i].every_ms, pipeline->schedules[i].name,
+                      pipeline->schedules[i].use->handler_name);
+        text_routes(pipeline->schedules[i].use, out);
+    }
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        const struct topic *topic = pipeline->topics[i];
+        if (topic->is_dead_letter)
+            continue;
+        buffer_format(out, "\n  [%s]%s%s", topic->name, topic->key_text != NULL ? "  key " : "", topic->key_text != NULL ? topic->key_text : "");
+        if (topic->ladder_of != NULL)
+            buffer_format(out, "  retries of %s, same handler\n", topic->ladder_of->name);
+        else if (topic->use != NULL)
+            buffer_format(out, "  %s\n", topic->use->handler_name);
+        else
+            buffer_text(out, "  final\n");
+        if (topic->use != NULL && topic->ladder_of == NULL)
+            text_routes(topic->use, out);
+        for (size_t w = 0; w < topic->watch_count; w++) {
+            static const char *const roles[] = {"", "does step", "aborts", "says undone of step", "undoes step"};
+            const struct chain_watch *watch = &topic->watches[w];
+            buffer_format(out, "      chain %s: %s %s\n", watch->chain->name, roles[watch->role], watch->step >= 0 ? watch->chain->steps[watch->step].name : "it");
+        }
+    }
+    for (size_t t = 0; t < pipeline->tap_count; t++) {
+        buffer_format(out, "\n  tap %s  %s  watches", pipeline->taps[t].name, pipeline->taps[t].use->handler_name);
+        for (size_t i = 0; i < pipeline->taps[t].topic_count; i++)
+            buffer_format(out, " %s", pipeline->taps[t].topics[i]);
+        buffer_byte(out, '\n');
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------- mermaid, dot */
+
+static void graph_mermaid(const struct graph *graph, struct buffer *out)
+{
+    static const char *const shapes[][2] = {{"[", "]"}, {"([", "])"}, {"([", "])"}, {"[", "]"}, {">", "]"}, {"{{", "}}"}, {"[/", "/]"}, {"[[", "]]"}};
+    static const char *const lines[] = {"", "-->", "-.->", "-.->", "==>"};
+    buffer_text(out, "flowchart LR\n");
+    for (size_t i = 0; i < graph->box_count; i++)
+        buffer_format(out, "  %s%s\"%s\"%s\n", graph->boxes[i].id, shapes[graph->boxes[i].kind][0], graph->boxes[i].label, shapes[graph->boxes[i].kind][1]);
+    for (size_t i = 0; i < graph->arrow_count; i++) {
+        const struct arrow *arrow = &graph->arrows[i];
+        bool label = arrow->label[0] != '\0';
+        buffer_format(out, "  %s %s%s%s%s %s\n", graph->boxes[arrow->from].id, lines[arrow->kind], label ? "|\"" : "", arrow->label, label ? "\"|" : "",
+                      graph->boxes[arrow->to].id);
+    }
+}
+
+static void graph_dot(const struct pipeline *pipeline, const struct graph *graph, struct buffer *out)
+{
+    static const char *const shapes[] = {"", "box, style=rounded", "box, style=\"rounded,dashed\"", "component", "rarrow", "hexagon", "parallelogram", "octagon"};
+    static const char *const lines[] = {"", "solid", "dashed", "dotted", "bold"};
+    buffer_format(out, "digraph \"%s\" {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n", pipeline->name);
+    for (size_t i = 0; i < graph->box_count; i++)
+        buffer_format(out, "  %s [label=\"%s\", shape=%s];\n", graph->boxes[i].id, graph->boxes[i].label, shapes[graph->boxes[i].kind]);
+    for (size_t i = 0; i < graph->arrow_count; i++)
+        buffer_format(out, "  %s -> %s [label=\"%s\", style=%s];\n", graph->boxes[graph->arrows[i].from].id, graph->boxes[graph->arrows[i].to].id,
+                      graph->arrows[i].label, lines[graph->arrows[i].kind]);
+    buffer_text(out, "}\n");
+}
+
+void pipeline_graph(const struct pipeline *pipeline, enum graph_format format, struct buffer *out)
+{
+    struct arena *arena = arena_create(256 * 1024, 64 * 1024 * 1024);
+    struct graph graph;
+    graph_build(pipeline, arena, &graph);
+    switch (format) {
+    case GRAPH_TEXT: graph_text(pipeline, out); break;
+    case GRAPH_MERMAID: graph_mermaid(&graph, out); break;
+    case GRAPH_DOT: graph_dot(pipeline, &graph, out); break;
+    case GRAPH_SVG: graph_svg(pipeline, &graph, out); break;
+    case GRAPH_JSON: graph_json(pipeline, out); break;
+    }
+    arena_destroy(arena);
+}

@@ -1,0 +1,84 @@
+/*
+ * graph_json.c - the pipeline for programs: /pipeline and `graph --format json`. Secrets are not in it.
+ */
+#include "pipeline/graph.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+static json_t *routes_json(const struct use *use)
+{
+    json_t *routes = json_object();
+    for (size_t r = 0; r < use->route_count; r++) {
+        const struct route *route = &use->routes[r];
+        if (route->kind == ROUTE_LADDER)
+            json_object_set_new(routes, route->outcome,
+                                json_pack("{s:s, s:I, s:f, s:i, s:s, s:s}", "retry", route->ladder.topic->name, "initialIntervalMs",
+                                          (json_int_t)route->ladder.initial_interval_ms, "multiplier", route->ladder.multiplier, "maxRetries",
+                                          route->ladder.max_retries, "counter", route->ladder.counter, "exhausted", route->ladder.exhausted->name));
+        else
+            json_object_set_new(routes, route->outcome, route->kind == ROUTE_DROP ? json_null() : json_string(route->topic->name));
+    }
+    return routes;
+}
+
+static json_t *topic_json(const struct topic *topic)
+{
+    json_t *json = json_pack("{s:s, s:b}", "name", topic->name, "final", topic->final);
+    if (topic->key_text != NULL)
+        json_object_set_new(json, "key", json_string(topic->key_text));
+    if (topic->use != NULL)
+        json_object_set_new(json, "handler", json_string(topic->use->handler_name));
+    if (topic->ladder_of != NULL)
+        json_object_set_new(json, "retriesOf", json_string(topic->ladder_of->name));
+    else if (topic->use != NULL)
+        json_object_set_new(json, "routes", routes_json(topic->use));
+    if (topic->dead_letter != NULL)
+        json_object_set_new(json, "deadLetter", json_string(topic->dead_letter->name));
+    return json;
+}
+
+static json_t *chain_json(const struct chain *chain)
+{
+    json_t *steps = json_array(), *aborts = json_array();
+    for (size_t s = 0; s < chain->step_count; s++) {
+        json_t *step = json_pack("{s:s, s:s}", "name", chain->steps[s].name, "done", chain->steps[s].done->name);
+        json_object_set_new(step, "undo", chain->steps[s].undo == NULL ? json_null() : json_string(chain->steps[s].undo->name));
+        json_array_append_new(steps, step);
+    }
+    for (size_t a = 0; a < chain->abort_count; a++)
+        json_array_append_new(aborts, json_string(chain->abort_on[a]->name));
+    return json_pack("{s:s, s:s, s:o, s:o}", "name", chain->name, "correlate", chain->correlate, "steps", steps, "abortOn", aborts);
+}
+
+void graph_json(const struct pipeline *pipeline, struct buffer *out)
+{
+    static const char *const kinds[] = {"", "memory", "postgres", "kafka"};
+    json_t *topics = json_array(), *chains = json_array(), *taps = json_array(), *schedules = json_array(), *requests = json_array();
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        if (!pipeline->topics[i]->is_dead_letter)
+            json_array_append_new(topics, topic_json(pipeline->topics[i]));
+    for (size_t i = 0; i < pipeline->chain_count; i++)
+        json_array_append_new(chains, chain_json(&pipeline->chains[i]));
+    for (size_t i = 0; i < pipeline->tap_count; i++) {
+        json_t *names = json_array();
+        for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
+            json_array_append_new(names, json_string(pipeline->taps[i].topics[t]));
+        json_array_append_new(taps, json_pack("{s:s, s:s, s:o}", "name", pipeline->taps[i].name, "handler", pipeline->taps[i].use->handler_name, "topics", names));
+    }
+    for (size_t i = 0; i < pipeline->schedule_count; i++)
+        json_array_append_new(schedules, json_pack("{s:s, s:s, s:I, s:o}", "name", pipeline->schedules[i].name, "handler",
+                                                   pipeline->schedules[i].use->handler_name, "everyMs", (json_int_t)pipeline->schedules[i].every_ms, "routes",
+                                                   routes_json(pipeline->schedules[i].use)));
+    for (size_t i = 0; i < pipeline->request_count; i++)
+        json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].use->id, "handler",
+                                                  pipeline->requests[i].use->handler_name, "routes", routes_json(pipeline->requests[i].use)));
+    json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus", kinds[pipeline->bus.kind], "topics", topics, "chains",
+                             chains, "taps", taps, "schedules", schedules, "requests", requests);
+    char *text = json_dumps(root, JSON_INDENT(2));
+    if (text != NULL)
+        buffer_text(out, text);
+    buffer_byte(out, '\n');
+    free(text);
+    json_decref(root);
+}
