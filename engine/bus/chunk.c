@@ -52,7 +52,8 @@ int record_check(const struct record *record, struct error *error)
                          (int)record->topic.length, record->topic.at, record->header_count, HEADER_COUNT_MAX);
     for (size_t i = 0; i < record->header_count; i++)
         if (record->headers[i].name.length > HEADER_NAME_MAX || record->headers[i].value.length > HEADER_VALUE_MAX)
-            return error_set(error, EMSGSIZE, "header %zu of a record for \"%.*s\" is longer than %d (name) or %d (value)", i,
+            return error_set(error, EMSGSIZE,
+                             "header %zu of a record for \"%.*s\" is longer than %d (name) or %d (value)", i,
                              (int)record->topic.length, record->topic.at, HEADER_NAME_MAX, HEADER_VALUE_MAX);
     return 0;
 }

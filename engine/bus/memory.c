@@ -136,7 +136,8 @@ static int memory_make_room(struct memory_bus *bus, int64_t deadline_ms, struct 
             break;
         struct timespec until = memory_deadline(deadline_ms);
         if (pthread_cond_timedwait(&bus->room, &bus->lock, &until) == ETIMEDOUT) {
-            error_set(error, ENOBUFS, "the memory bus holds %zu MiB of events that are not handled yet and takes no more",
+            error_set(error, ENOBUFS,
+                      "the memory bus holds %zu MiB of events that are not handled yet and takes no more",
                       bus->bytes / (1024 * 1024));
             error_hint(error, "slow the producers down, raise engine.lanes, or use the postgres bus");
             return -ENOBUFS;
@@ -220,9 +221,10 @@ static struct segment *memory_scan_next(struct memory_bus *bus, uint64_t *cursor
     return found;
 }
 
-static int memory_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains, bool follow,
-                       const volatile int *stop,
-                       bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
+static int memory_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains,
+                       bool follow, const volatile int *stop,
+                       bool (*each)(const struct record *record, int32_t partition, struct position position,
+                                    void *context),
                        void *context, struct error *error)
 {
     struct memory_bus *bus = memory_of(head);
@@ -245,8 +247,9 @@ static int memory_scan(struct bus *head, const char *const *topics, size_t topic
         for (size_t i = 0; more && i < segment->count; i++) {
             const struct record *record = &segment->records[i];
             bool wanted = topics_match(topics, topic_count, record->topic) &&
-                          (contains.length == 0 || (record->value.length >= contains.length &&
-                                                    memmem(record->value.at, record->value.length, contains.at, contains.length) != NULL));
+                          (contains.length == 0 ||
+                           (record->value.length >= contains.length &&
+                            memmem(record->value.at, record->value.length, contains.at, contains.length) != NULL));
             if (wanted)
                 more = each(record, (int32_t)partition, (struct position){segment->offset + i, 0}, context);
         }
@@ -291,8 +294,8 @@ static int64_t memory_member(struct bus_consumer *consumer)
     return 0;
 }
 
-static void memory_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
-                            int32_t *ret_partition, int64_t *ret_offset)
+static void memory_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
+                            size_t size, int32_t *ret_partition, int64_t *ret_offset)
 {
     (void)consumer;
     struct buffer text;

@@ -22,10 +22,10 @@ enum { MEMORY_BYTES_MAX = 512 * 1024 * 1024, MEMORY_PARTITIONS_MAX = 4096 };
 
 struct segment {
     struct bus_chunk chunk; /* first: the two are the same address */
-    uint64_t sequence;      /* of the publish: the order across partitions */
-    uint64_t offset;        /* of records[0] */
+    uint64_t sequence; /* of the publish: the order across partitions */
+    uint64_t offset; /* of records[0] */
     int64_t published_ms;
-    size_t size;            /* bytes of the allocation */
+    size_t size; /* bytes of the allocation */
     size_t count;
     struct record records[];
 };
@@ -38,9 +38,9 @@ struct log_partition {
 
 enum lease_state {
     LEASE_FREE = 0,
-    LEASE_GIVEN,     /* the owner's next poll says BUS_ASSIGNED */
+    LEASE_GIVEN, /* the owner's next poll says BUS_ASSIGNED */
     LEASE_HELD,
-    LEASE_RECALLED,  /* the owner's next poll says BUS_REVOKED */
+    LEASE_RECALLED, /* the owner's next poll says BUS_REVOKED */
     LEASE_RETURNING, /* it has; revoked() ends it */
 };
 
@@ -48,9 +48,10 @@ struct memory_lease {
     struct bus_consumer *owner;
     enum lease_state state;
     uint32_t epoch;
-    uint64_t done;   /* every offset below it is complete */
+    uint64_t done; /* every offset below it is complete */
     uint64_t cursor; /* the next to deliver */
-    uint64_t queued; /* one past the last record that was delivered: what must be complete before `done` may follow the cursor */
+    uint64_t
+        queued; /* one past the last record that was delivered: what must be complete before `done` may follow the cursor */
 };
 
 struct memory_group {
@@ -66,7 +67,7 @@ struct memory_bus {
     uint32_t partition_count;
     int64_t retention_ms;
     pthread_mutex_t lock;
-    pthread_cond_t room;    /* for publishers that wait: records were completed */
+    pthread_cond_t room; /* for publishers that wait: records were completed */
     pthread_cond_t arrived; /* for scans that follow */
     uint64_t sequence;
     size_t bytes, bytes_max; /* of all segments */
@@ -94,7 +95,8 @@ struct segment *memory_find(const struct log_partition *partition, uint64_t offs
 /* Drops what every group completed and is older than `before_ms`. With the lock. */
 void memory_trim(struct memory_bus *bus, int64_t before_ms);
 
-int memory_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error);
+int memory_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret,
+                     struct error *error);
 int memory_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
 void memory_wake(struct bus_consumer *consumer);
 void memory_pause(struct bus_consumer *consumer, bool paused);

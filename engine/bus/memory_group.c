@@ -92,7 +92,8 @@ static struct bus_consumer *consumer_create(struct memory_bus *bus, const struct
     consumer->epochs = calloc(bus->partition_count, sizeof(*consumer->epochs));
     consumer->topics = calloc(subscription->topic_count + 1, sizeof(*consumer->topics));
     consumer->topic_count = subscription->topic_count;
-    bool enough = consumer->records != NULL && consumer->streams != NULL && consumer->epochs != NULL && consumer->topics != NULL;
+    bool enough = consumer->records != NULL && consumer->streams != NULL && consumer->epochs != NULL &&
+                  consumer->topics != NULL;
     for (size_t i = 0; enough && i < subscription->topic_count; i++)
         enough = (consumer->topics[i] = strdup(subscription->topics[i])) != NULL;
     if (enough)
@@ -127,7 +128,8 @@ static struct memory_group *memory_group_get(struct memory_bus *bus, const char 
     return group;
 }
 
-int memory_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error)
+int memory_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret,
+                     struct error *error)
 {
     struct memory_bus *bus = (struct memory_bus *)head;
     struct bus_consumer *consumer = consumer_create(bus, subscription);
@@ -154,8 +156,8 @@ int memory_subscribe(struct bus *head, const struct bus_subscription *subscripti
 }
 
 /* Moves leases of ours from one state to the next and lists them. */
-static bool memory_collect(struct bus_consumer *consumer, enum lease_state from, enum lease_state to, enum bus_event_kind kind,
-                           struct bus_event *ret)
+static bool memory_collect(struct bus_consumer *consumer, enum lease_state from, enum lease_state to,
+                           enum bus_event_kind kind, struct bus_event *ret)
 {
     size_t count = 0;
     for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
@@ -168,7 +170,8 @@ static bool memory_collect(struct bus_consumer *consumer, enum lease_state from,
     }
     if (count == 0)
         return false;
-    *ret = (struct bus_event){.kind = kind, .streams = consumer->streams, .epochs = consumer->epochs, .stream_count = count};
+    *ret = (struct bus_event){
+        .kind = kind, .streams = consumer->streams, .epochs = consumer->epochs, .stream_count = count};
     return true;
 }
 
@@ -204,7 +207,8 @@ static size_t memory_take(struct bus_consumer *consumer, uint32_t p, size_t byte
         }
         bus_chunk_hold(&segment->chunk, *count - before);
     }
-    if (lease->queued <= lease->done && lease->done < lease->cursor) /* nothing of ours is out: what follows was for others */
+    if (lease->queued <= lease->done &&
+        lease->done < lease->cursor) /* nothing of ours is out: what follows was for others */
         lease->done = lease->cursor;
     return bytes;
 }

@@ -23,7 +23,7 @@ enum {
     TEND_EVERY_MS = 5000,
     SEGMENT_XIDS_MIN = 1 << 12,
     SEGMENT_XIDS_MAX = 1 << 20,
-    SEGMENT_MS_MIN = 30 * 1000,            /* a segment should last an eighth of the retention, within these */
+    SEGMENT_MS_MIN = 30 * 1000, /* a segment should last an eighth of the retention, within these */
     SEGMENT_MS_MAX = 6 * 60 * 60 * 1000,
 };
 
@@ -52,7 +52,8 @@ static void parcel_free(struct parcel *parcel)
 }
 
 /* Packs the records of each partition, in their order, into rows. */
-static int parcel_pack(struct parcel *parcel, const struct record *records, size_t count, uint32_t partitions, struct error *error)
+static int parcel_pack(struct parcel *parcel, const struct record *records, size_t count, uint32_t partitions,
+                       struct error *error)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++)
@@ -181,7 +182,8 @@ static int64_t postgres_lag(struct bus *head, const char *group)
     struct rows *rows;
     pthread_mutex_lock(&bus->keeper_lock);
     int64_t lag = -EAGAIN;
-    if (connection_once(bus->keeper, &statement_lag, 1, &param, STATEMENT_MS, &rows, NULL) == STORE_OK && rows_count(rows) == 1)
+    if (connection_once(bus->keeper, &statement_lag, 1, &param, STATEMENT_MS, &rows, NULL) == STORE_OK &&
+        rows_count(rows) == 1)
         lag = rows_null(rows, 0, 0) ? -ENOENT : rows_int64(rows, 0, 0);
     pthread_mutex_unlock(&bus->keeper_lock);
     return lag;
@@ -237,8 +239,8 @@ static int64_t postgres_member(struct bus_consumer *consumer)
     return atomic_load(&consumer->member);
 }
 
-static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
-                              int32_t *ret_partition, int64_t *ret_offset)
+static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
+                              size_t size, int32_t *ret_partition, int64_t *ret_offset)
 {
     (void)consumer;
     struct buffer text;
@@ -280,20 +282,27 @@ static int postgres_agree(struct postgres_bus *bus, struct error *error)
         return result == STORE_DEPLOY || result == STORE_DATA ? -EPROTO : -EAGAIN;
     }
     if (rows_count(rows) != 1)
-        return error_set(error, EPROTO, "cannot open the postgres bus: sluice.bus_open() gave %zu rows instead of one", rows_count(rows));
+        return error_set(error, EPROTO, "cannot open the postgres bus: sluice.bus_open() gave %zu rows instead of one",
+                         rows_count(rows));
     int64_t partitions = rows_int64(rows, 0, 0), newest = rows_int64(rows, 0, 1), now = rows_int64(rows, 0, 2);
     if (partitions != wanted) {
         error_set(error, EINVAL, "the postgres bus was made with %lld partitions, and the configuration says %d",
                   (long long)partitions, wanted);
-        error_hint(error, "set bus.partitions to %lld: the number cannot change while there are events, or events of one key "
-                                 "would be in two partitions", (long long)partitions);
+        error_hint(error,
+                   "set bus.partitions to %lld: the number cannot change while there are events, or events of one key "
+                   "would be in two partitions",
+                   (long long)partitions);
         return -EINVAL;
     }
     if (newest >= now) {
-        error_set(error, ESTALE, "the log of the postgres bus ends at transaction %lld, and this server is only at %lld: the database was "
-                                 "restored from a dump, and new events would sort before old ones",
-                  (long long)newest, (long long)now);
-        error_hint(error, "while no engine runs, execute \"SELECT sluice.bus_rebase()\" in this database once, then start again");
+        error_set(
+            error, ESTALE,
+            "the log of the postgres bus ends at transaction %lld, and this server is only at %lld: the database was "
+            "restored from a dump, and new events would sort before old ones",
+            (long long)newest, (long long)now);
+        error_hint(
+            error,
+            "while no engine runs, execute \"SELECT sluice.bus_rebase()\" in this database once, then start again");
         return -ESTALE;
     }
     return 0;

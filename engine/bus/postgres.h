@@ -35,17 +35,17 @@
 
 enum {
     POSTGRES_PARTITIONS_MAX = 1024,
-    ROW_BYTES = 8000,       /* a row of the log is cut here, so that it fills its page and is stored inline */
-    TTL_MS = 10000,         /* silence after which a member is dead whatever its session says */
-    GRACE_MS = 600,         /* and when its session is gone: a short cut of the connection must not cost the membership */
+    ROW_BYTES = 8000, /* a row of the log is cut here, so that it fills its page and is stored inline */
+    TTL_MS = 10000, /* silence after which a member is dead whatever its session says */
+    GRACE_MS = 600, /* and when its session is gone: a short cut of the connection must not cost the membership */
     TICK_ALONE_MS = 1000,
     TICK_MS = 300,
-    TICK_SOON_MS = 100,     /* while it has less than its share, or was notified for nothing */
-    IDLE_MS = 500,          /* reads the log anyway */
+    TICK_SOON_MS = 100, /* while it has less than its share, or was notified for nothing */
+    IDLE_MS = 500, /* reads the log anyway */
     BEHIND_MAX_MS = 20,
     NOTIFY_EVERY_MS = 5,
     STATEMENT_MS = 5000,
-    PROMOTE_XIDS = 1024,    /* an idle group's positions follow the horizon in steps of this */
+    PROMOTE_XIDS = 1024, /* an idle group's positions follow the horizon in steps of this */
 };
 
 struct postgres_bus {
@@ -55,8 +55,8 @@ struct postgres_bus {
     int64_t retention_ms;
     char process[37];
     atomic_uint consumer_count;
-    atomic_uint appends;    /* since the last tend() */
-    atomic_bool peers;      /* readers in other processes, as of the last tick of any consumer */
+    atomic_uint appends; /* since the last tend() */
+    atomic_bool peers; /* readers in other processes, as of the last tick of any consumer */
     atomic_bool notify_due; /* something was published that they have not been told of */
     atomic_llong notified_ms;
 
@@ -72,22 +72,22 @@ struct postgres_bus {
 
 enum stream_state {
     STREAM_NONE = 0,
-    STREAM_GIVEN,     /* a tick brought it; the next poll says BUS_ASSIGNED */
+    STREAM_GIVEN, /* a tick brought it; the next poll says BUS_ASSIGNED */
     STREAM_HELD,
-    STREAM_RECALLED,  /* the next poll says BUS_REVOKED */
+    STREAM_RECALLED, /* the next poll says BUS_REVOKED */
     STREAM_RETURNING, /* it has; revoked() ends it */
-    STREAM_LOST,      /* the next poll says BUS_LOST */
+    STREAM_LOST, /* the next poll says BUS_LOST */
 };
 
 /* One partition as its reader sees it. Positions: everything up to and including. */
 struct stream {
     enum stream_state state;
     uint32_t epoch;
-    bool broken;             /* a row of it cannot be read; told once */
-    bool foreign;            /* records of other topics were passed since the last promotion */
-    struct position cursor;  /* read from the log */
-    struct position queued;  /* last record that was put into `pending`: done >= queued means that nothing is out */
-    struct position done;    /* committed */
+    bool broken; /* a row of it cannot be read; told once */
+    bool foreign; /* records of other topics were passed since the last promotion */
+    struct position cursor; /* read from the log */
+    struct position queued; /* last record that was put into `pending`: done >= queued means that nothing is out */
+    struct position done; /* committed */
 };
 
 struct bus_consumer { /* of the postgres bus */
@@ -107,10 +107,11 @@ struct bus_consumer { /* of the postgres bus */
     atomic_bool sleeping, news, woken;
     bool paused, notified;
     int64_t tick_ms, ticked_ms, fetch_ms; /* when the next are due, and when the last tick was */
-    int behind_ms, down_ms;               /* current back-off */
+    int behind_ms, down_ms; /* current back-off */
     bool down;
     struct error fault; /* code 0: none to tell */
 
+    size_t row_bytes; /* of the rows that came last, on average */
     struct bus_record *pending; /* [first, first + count) are to be delivered */
     size_t pending_first, pending_count, pending_size;
     uint32_t *listed_streams, *listed_epochs;

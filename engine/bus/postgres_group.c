@@ -78,10 +78,10 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
     consumer->ask_highs = calloc(partitions, sizeof(*consumer->ask_highs));
     consumer->ask_lows = calloc(partitions, sizeof(*consumer->ask_lows));
     consumer->topics = calloc(subscription->topic_count + 1, sizeof(*consumer->topics));
-    bool enough = consumer->event_fd >= 0 && consumer->connection != NULL && consumer->group != NULL && consumer->streams != NULL &&
-                  consumer->listed_streams != NULL && consumer->listed_epochs != NULL && consumer->ask_partitions != NULL &&
-                  consumer->ask_epochs != NULL && consumer->ask_highs != NULL && consumer->ask_lows != NULL &&
-                  consumer->topics != NULL;
+    bool enough = consumer->event_fd >= 0 && consumer->connection != NULL && consumer->group != NULL &&
+                  consumer->streams != NULL && consumer->listed_streams != NULL && consumer->listed_epochs != NULL &&
+                  consumer->ask_partitions != NULL && consumer->ask_epochs != NULL && consumer->ask_highs != NULL &&
+                  consumer->ask_lows != NULL && consumer->topics != NULL;
     for (size_t i = 0; enough && i < subscription->topic_count; i++) {
         consumer->topics[i] = strdup(subscription->topics[i]);
         enough = consumer->topics[i] != NULL;
@@ -89,7 +89,8 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
     }
     if (!enough) {
         consumer_free(consumer);
-        return error_set(error, ENOMEM, "out of memory or file descriptors while subscribing group \"%s\"", subscription->group);
+        return error_set(error, ENOMEM, "out of memory or file descriptors while subscribing group \"%s\"",
+                         subscription->group);
     }
     pthread_mutex_lock(&bus->consumers_lock);
     consumer->next = bus->consumers;
@@ -121,7 +122,8 @@ static enum store_result postgres_join(struct bus_consumer *consumer, struct err
     struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_TEXT, &process),
                                    STORE_VALUE(PARAM_TEXT, &process)};
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, &statement_join, 3, params, STATEMENT_MS, &rows, error);
+    enum store_result result = connection_once(consumer->connection, &statement_join, 3, params, STATEMENT_MS, &rows,
+                                               error);
     if (result != STORE_OK)
         return result;
     atomic_store(&consumer->member, rows_int64(rows, 0, 0));
@@ -190,7 +192,10 @@ static void postgres_heed(struct bus_consumer *consumer, const struct rows *rows
         lost = lost || consumer->streams[p].state == STREAM_LOST;
     }
     free(seen);
-    consumer->tick_ms = !consumer->joined || lost ? now : now + (held < quota ? TICK_SOON_MS : company ? TICK_MS : TICK_ALONE_MS);
+    consumer->tick_ms = !consumer->joined || lost ? now
+                                                  : now + (held < quota ? TICK_SOON_MS
+                                                           : company    ? TICK_MS
+                                                                        : TICK_ALONE_MS);
 }
 
 /* Streams of which nothing is out move over what was for others: to be written with the tick. Returns how many. */
@@ -263,11 +268,13 @@ int postgres_commit(struct bus_consumer *consumer, size_t count, const uint32_t 
         if (streams[i] >= consumer->bus->partition_count)
             continue;
         const struct stream *stream = &consumer->streams[streams[i]];
-        if (!any_epoch && (!stream_out(stream) || stream->epoch != epochs[i] || position_compare(positions[i], stream->done) <= 0))
+        if (!any_epoch &&
+            (!stream_out(stream) || stream->epoch != epochs[i] || position_compare(positions[i], stream->done) <= 0))
             continue;
         /* With the last of what is out complete, what was read past it for others is complete, too. */
         struct position position = positions[i];
-        if (!any_epoch && position_compare(position, stream->queued) >= 0 && position_compare(stream->cursor, position) > 0)
+        if (!any_epoch && position_compare(position, stream->queued) >= 0 &&
+            position_compare(stream->cursor, position) > 0)
             position = stream->cursor;
         consumer->ask_partitions[asked] = (int32_t)streams[i];
         consumer->ask_epochs[asked] = (int32_t)epochs[i];
@@ -287,8 +294,9 @@ int postgres_commit(struct bus_consumer *consumer, size_t count, const uint32_t 
         STORE_ARRAY(PARAM_INT8, consumer->ask_lows, asked),
     };
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, any_epoch ? &statement_commit_mutated : &statement_commit, 6,
-                                               params, STATEMENT_MS, &rows, error);
+    enum store_result result = connection_once(consumer->connection,
+                                               any_epoch ? &statement_commit_mutated : &statement_commit, 6, params,
+                                               STATEMENT_MS, &rows, error);
     if (result != STORE_OK) {
         error_prefix(error, "group \"%s\" cannot commit its positions", consumer->group);
         return result == STORE_DEPLOY || result == STORE_DATA ? -EPROTO : -EAGAIN;
@@ -314,7 +322,8 @@ int postgres_revoked(struct bus_consumer *consumer, struct error *error)
     struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_INT8, &member),
                                    STORE_ARRAY(PARAM_INT4, consumer->ask_partitions, count)};
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, &statement_release, 3, params, STATEMENT_MS, &rows, error);
+    enum store_result result = connection_once(consumer->connection, &statement_release, 3, params, STATEMENT_MS, &rows,
+                                               error);
     /* Failed: the next tick finds that it still holds them, gives them to the engine again with the same epoch and recalls them. */
     for (size_t i = 0; i < count; i++)
         consumer->streams[consumer->ask_partitions[i]].state = STREAM_NONE;

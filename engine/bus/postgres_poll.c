@@ -23,15 +23,15 @@
  */
 #define FETCH(horizon)                                                                                                 \
     "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.known"                      \
-    " from (select " horizon "(pg_current_snapshot()) as xid,"                                                        \
-    "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as known) h"                                    \
-    " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"                                   \
+    " from (select " horizon "(pg_current_snapshot()) as xid,"                                                         \
+    "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as known) h"                                     \
+    " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"                                    \
     " left join lateral ("                                                                                             \
     "  select f.xid, f.id, f.payload from ("                                                                           \
-    "   select b.xid, b.id, b.payload, octet_length(b.payload) as size,"                                              \
-    "          sum(octet_length(b.payload)) over (order by b.xid, b.id rows unbounded preceding) as running"          \
+    "   select b.xid, b.id, b.payload, octet_length(b.payload) as size,"                                               \
+    "          sum(octet_length(b.payload)) over (order by b.xid, b.id rows unbounded preceding) as running"           \
     "   from sluice.bus_log b"                                                                                         \
-    "   where b.partition = c.partition and b.xid >= $4::xid8 and (b.xid, b.id) > (c.xid, c.id)"                      \
+    "   where b.partition = c.partition and b.xid >= $4::xid8 and (b.xid, b.id) > (c.xid, c.id)"                       \
     "   order by b.xid, b.id limit $5::int8) f"                                                                        \
     "  where f.running - f.size <= $6::int8) r on true"
 
@@ -86,13 +86,16 @@ static bool pending_push(struct bus_consumer *consumer, const struct bus_record 
 static bool postgres_decode(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t row)
 {
     struct stream *stream = &consumer->streams[p];
-    uint64_t xid = (uint64_t)rows_int64(delivery->rows, row, FETCH_XID), id = (uint64_t)rows_int64(delivery->rows, row, FETCH_ID);
+    uint64_t xid = (uint64_t)rows_int64(delivery->rows, row, FETCH_XID),
+             id = (uint64_t)rows_int64(delivery->rows, row, FETCH_ID);
     struct record *records;
     size_t count;
     struct error error = {0};
-    if (record_batch_read(rows_span(delivery->rows, row, FETCH_PAYLOAD), delivery->arena, &records, &count, &error) < 0) {
+    if (record_batch_read(rows_span(delivery->rows, row, FETCH_PAYLOAD), delivery->arena, &records, &count, &error) <
+        0) {
         stream->broken = true;
-        error_set(&consumer->fault, EBADMSG, "group \"%s\" stopped reading partition %u: row (%llu, %llu) of sluice.bus_log is damaged: %s",
+        error_set(&consumer->fault, EBADMSG,
+                  "group \"%s\" stopped reading partition %u: row (%llu, %llu) of sluice.bus_log is damaged: %s",
                   consumer->group, p, (unsigned long long)xid, (unsigned long long)id, error.text);
         error_hint(&consumer->fault, "delete that row to go on without its events, and start again");
         return false;
@@ -127,13 +130,13 @@ static bool postgres_decode(struct bus_consumer *consumer, struct delivery *deli
 
 /* What a fetch left in the log. */
 struct left {
-    bool more;   /* rows past its limits: to be fetched at once */
+    bool more; /* rows past its limits: to be fetched at once */
     bool behind; /* rows behind the horizon: to be asked for soon */
 };
 
 /* What one partition brought: rows [first, last). */
-static void postgres_take(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t first, size_t last,
-                          size_t row_limit, size_t byte_limit, struct left *left)
+static void postgres_take(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t first,
+                          size_t last, size_t row_limit, size_t byte_limit, struct left *left)
 {
     struct stream *stream = &consumer->streams[p];
     uint64_t horizon = (uint64_t)rows_int64(delivery->rows, first, FETCH_HORIZON);
@@ -151,6 +154,8 @@ static void postgres_take(struct bus_consumer *consumer, struct delivery *delive
         taken++;
         bytes += rows_span(delivery->rows, row, FETCH_PAYLOAD).length;
     }
+    if (taken > 0)
+        consumer->row_bytes = bytes / taken + 1;
     bool all = behind || (taken < row_limit && bytes <= byte_limit);
     left->behind = left->behind || behind;
     left->more = left->more || !all;
@@ -164,7 +169,10 @@ static void postgres_schedule(struct bus_consumer *consumer, struct left left)
 {
     int64_t now = clock_monotonic_ms();
     bool soon = left.behind && !left.more && consumer->pending_count == 0;
-    consumer->behind_ms = !soon ? 0 : consumer->behind_ms == 0 ? 1 : consumer->behind_ms * 2 < BEHIND_MAX_MS ? consumer->behind_ms * 2 : BEHIND_MAX_MS;
+    consumer->behind_ms = !soon                                     ? 0
+                          : consumer->behind_ms == 0                ? 1
+                          : consumer->behind_ms * 2 < BEHIND_MAX_MS ? consumer->behind_ms * 2
+                                                                    : BEHIND_MAX_MS;
     if (consumer->pending_count > 0 || left.more) /* all of it may have been for others */
         consumer->fetch_ms = now;
     else if (soon)
@@ -195,16 +203,22 @@ static int postgres_fetch(struct bus_consumer *consumer, struct error *error)
     if (FAILPOINT("bus.poll.before") == FAILPOINT_ERROR)
         return postgres_failed(consumer, STORE_TRANSIENT, error);
 
-    int64_t row_limit = consumer->poll_records / count, byte_limit = (int64_t)(consumer->poll_bytes / count);
-    row_limit = row_limit < FETCH_ROWS_MIN ? FETCH_ROWS_MIN : row_limit;
+    /* Rows past the bytes would be read for nothing, so no more are asked for than their usual size lets through. */
+    int64_t byte_limit = (int64_t)(consumer->poll_bytes / count), row_limit = consumer->poll_records / count;
     byte_limit = byte_limit < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : byte_limit;
+    int64_t usual = byte_limit / (int64_t)(consumer->row_bytes != 0 ? consumer->row_bytes : ROW_BYTES) + 1;
+    row_limit = row_limit > usual ? usual : row_limit;
+    row_limit = row_limit < FETCH_ROWS_MIN ? FETCH_ROWS_MIN : row_limit;
     struct store_param params[] = {
-        STORE_ARRAY(PARAM_INT4, consumer->ask_partitions, count), STORE_ARRAY(PARAM_XID8, consumer->ask_highs, count),
-        STORE_ARRAY(PARAM_INT8, consumer->ask_lows, count),       STORE_VALUE(PARAM_XID8, &lowest),
-        STORE_VALUE(PARAM_INT8, &row_limit),                      STORE_VALUE(PARAM_INT8, &byte_limit),
+        STORE_ARRAY(PARAM_INT4, consumer->ask_partitions, count),
+        STORE_ARRAY(PARAM_XID8, consumer->ask_highs, count),
+        STORE_ARRAY(PARAM_INT8, consumer->ask_lows, count),
+        STORE_VALUE(PARAM_XID8, &lowest),
+        STORE_VALUE(PARAM_INT8, &row_limit),
+        STORE_VALUE(PARAM_INT8, &byte_limit),
     };
-    const struct statement *statement =
-        FAILPOINT("bus.horizon.mutate") == FAILPOINT_MUTATE ? &statement_fetch_mutated : &statement_fetch;
+    const struct statement *statement = FAILPOINT("bus.horizon.mutate") == FAILPOINT_MUTATE ? &statement_fetch_mutated
+                                                                                            : &statement_fetch;
     struct rows *rows;
     enum store_result result = connection_once(consumer->connection, statement, 6, params, STATEMENT_MS, &rows, error);
     if (result != STORE_OK)
@@ -301,7 +315,8 @@ static void postgres_heard(struct bus_consumer *consumer, int notifications)
 static void postgres_wait(struct bus_consumer *consumer, int64_t until_ms)
 {
     if (connection_socket(consumer->connection) >= 0)
-        postgres_heard(consumer, connection_wait_notify(consumer->connection, -1)); /* came with an earlier answer: does not wait */
+        postgres_heard(consumer, connection_wait_notify(consumer->connection,
+                                                        -1)); /* came with an earlier answer: does not wait */
     atomic_store(&consumer->sleeping, true);
     int64_t wait_ms = until_ms - clock_monotonic_ms();
     if (wait_ms > 0 && !atomic_load(&consumer->news) && !atomic_load(&consumer->woken)) {
@@ -317,8 +332,8 @@ static void postgres_wait(struct bus_consumer *consumer, int64_t until_ms)
 
 /* ----------------------------------------------------------------------------------------------------------- polling */
 
-static bool postgres_list(struct bus_consumer *consumer, enum stream_state from, enum stream_state to, enum bus_event_kind kind,
-                          struct bus_event *ret)
+static bool postgres_list(struct bus_consumer *consumer, enum stream_state from, enum stream_state to,
+                          enum bus_event_kind kind, struct bus_event *ret)
 {
     size_t count = 0;
     for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
@@ -360,7 +375,8 @@ static bool postgres_tell(struct bus_consumer *consumer, struct bus_event *ret)
     if (consumer->paused || consumer->pending_count == 0)
         return false;
     size_t count = consumer->pending_count < consumer->poll_records ? consumer->pending_count : consumer->poll_records;
-    *ret = (struct bus_event){.kind = BUS_RECORDS, .records = consumer->pending + consumer->pending_first, .record_count = count};
+    *ret = (struct bus_event){
+        .kind = BUS_RECORDS, .records = consumer->pending + consumer->pending_first, .record_count = count};
     consumer->pending_first += count;
     consumer->pending_count -= count;
     return true;
@@ -378,7 +394,8 @@ int postgres_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_even
             result = postgres_tick(consumer, error);
         if (result < 0)
             return result;
-        int64_t notify_ms = postgres_notify(consumer, now); /* before anything that returns: a busy reader must not forget it */
+        int64_t notify_ms = postgres_notify(consumer,
+                                            now); /* before anything that returns: a busy reader must not forget it */
         if (postgres_tell(consumer, ret))
             return 0;
         if (atomic_exchange(&consumer->news, false) && !consumer->down)

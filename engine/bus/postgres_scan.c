@@ -16,15 +16,17 @@ static const char *const scan_settings =
     "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off;"
     " set sluice.bus_reader = 'scan'";
 static const struct statement statement_horizon = {
-    .text = "select pg_snapshot_xmin(pg_current_snapshot()), coalesce(current_setting('sluice.bus_reader', true), '') <> ''"};
+    .text = "select pg_snapshot_xmin(pg_current_snapshot()), coalesce(current_setting('sluice.bus_reader', true), '') "
+            "<> ''"};
 static const struct statement statement_scan = {
-    .text = "select c.partition, r.xid, r.id, r.payload"
-            " from unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
-            " cross join lateral ("
-            "  select b.xid, b.id, b.payload from sluice.bus_log b"
-            "  where b.partition = c.partition and b.xid >= $4::xid8 and (b.xid, b.id) > (c.xid, c.id) and b.xid < $5::xid8"
-            "   and ($6::bytea is null or position($6::bytea in b.payload) > 0)"
-            "  order by b.xid, b.id limit $7::int8) r"};
+    .text =
+        "select c.partition, r.xid, r.id, r.payload"
+        " from unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
+        " cross join lateral ("
+        "  select b.xid, b.id, b.payload from sluice.bus_log b"
+        "  where b.partition = c.partition and b.xid >= $4::xid8 and (b.xid, b.id) > (c.xid, c.id) and b.xid < $5::xid8"
+        "   and ($6::bytea is null or position($6::bytea in b.payload) > 0)"
+        "  order by b.xid, b.id limit $7::int8) r"};
 
 enum { SCAN_ROWS = 32, SCAN_FOLLOW_MS = 100, SCAN_STATEMENT_MS = 60000 };
 
@@ -37,8 +39,8 @@ struct scan {
     void *context;
     uint32_t partitions;
     int32_t *numbers;
-    int64_t *xids, *ids;           /* cursors */
-    int64_t *row_xids, *row_ids;   /* the last rows handed out: where a new session goes on, see bus_tick() in SQL */
+    int64_t *xids, *ids; /* cursors */
+    int64_t *row_xids, *row_ids; /* the last rows handed out: where a new session goes on, see bus_tick() in SQL */
     struct arena *arena;
 };
 
@@ -95,7 +97,8 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
     }
     struct scan_row bound = {.xid = INT64_MAX, .id = INT64_MAX};
     for (size_t i = 0; i < count; i++) {
-        sorted[i] = (struct scan_row){rows_int64(rows, i, 1), rows_int64(rows, i, 2), (int32_t)rows_int64(rows, i, 0), i};
+        sorted[i] = (struct scan_row){rows_int64(rows, i, 1), rows_int64(rows, i, 2), (int32_t)rows_int64(rows, i, 0),
+                                      i};
         if (++seen[sorted[i].partition] == SCAN_ROWS && scan_compare(&sorted[i], &bound) < 0)
             bound = sorted[i];
     }
@@ -116,7 +119,8 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
 static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret_known, struct error *error)
 {
     struct rows *rows;
-    enum store_result result = connection_once(scan->connection, &statement_horizon, 0, NULL, SCAN_STATEMENT_MS, &rows, error);
+    enum store_result result = connection_once(scan->connection, &statement_horizon, 0, NULL, SCAN_STATEMENT_MS, &rows,
+                                               error);
     if (result != STORE_OK)
         return result;
     *ret = rows_int64(rows, 0, 0);
@@ -143,9 +147,12 @@ static enum store_result scan_round(struct scan *scan, const volatile int *stop,
             lowest = scan->xids[p] < lowest ? scan->xids[p] : lowest;
         struct span contains = scan->contains.length > 0 ? scan->contains : (struct span){0};
         struct store_param params[] = {
-            STORE_ARRAY(PARAM_INT4, scan->numbers, scan->partitions), STORE_ARRAY(PARAM_XID8, scan->xids, scan->partitions),
-            STORE_ARRAY(PARAM_INT8, scan->ids, scan->partitions),     STORE_VALUE(PARAM_XID8, &lowest),
-            STORE_VALUE(PARAM_XID8, &horizon),                        STORE_VALUE(PARAM_BYTEA, &contains),
+            STORE_ARRAY(PARAM_INT4, scan->numbers, scan->partitions),
+            STORE_ARRAY(PARAM_XID8, scan->xids, scan->partitions),
+            STORE_ARRAY(PARAM_INT8, scan->ids, scan->partitions),
+            STORE_VALUE(PARAM_XID8, &lowest),
+            STORE_VALUE(PARAM_XID8, &horizon),
+            STORE_VALUE(PARAM_BYTEA, &contains),
             STORE_VALUE(PARAM_INT8, &limit),
         };
         result = connection_once(scan->connection, &statement_scan, 7, params, SCAN_STATEMENT_MS, &rows, error);
@@ -169,14 +176,22 @@ int postgres_scan(struct bus *head, const char *const *topics, size_t topic_coun
                   void *context, struct error *error)
 {
     struct postgres_bus *bus = (struct postgres_bus *)head;
-    struct scan scan = {.connection = connection_create(bus->store, "scan"), .topics = topics, .topic_count = topic_count,
-                        .contains = contains, .each = each, .context = context, .partitions = bus->partition_count,
-                        .numbers = calloc(bus->partition_count, sizeof(int32_t)), .xids = calloc(bus->partition_count, sizeof(int64_t)),
-                        .ids = calloc(bus->partition_count, sizeof(int64_t)), .row_xids = calloc(bus->partition_count, sizeof(int64_t)),
-                        .row_ids = calloc(bus->partition_count, sizeof(int64_t)), .arena = arena_create(64 * 1024, (size_t)1 << 30)};
+    struct scan scan = {.connection = connection_create(bus->store, "scan"),
+                        .topics = topics,
+                        .topic_count = topic_count,
+                        .contains = contains,
+                        .each = each,
+                        .context = context,
+                        .partitions = bus->partition_count,
+                        .numbers = calloc(bus->partition_count, sizeof(int32_t)),
+                        .xids = calloc(bus->partition_count, sizeof(int64_t)),
+                        .ids = calloc(bus->partition_count, sizeof(int64_t)),
+                        .row_xids = calloc(bus->partition_count, sizeof(int64_t)),
+                        .row_ids = calloc(bus->partition_count, sizeof(int64_t)),
+                        .arena = arena_create(64 * 1024, (size_t)1 << 30)};
     int result = 0;
-    if (scan.connection == NULL || scan.numbers == NULL || scan.xids == NULL || scan.ids == NULL || scan.row_xids == NULL ||
-        scan.row_ids == NULL || scan.arena == NULL)
+    if (scan.connection == NULL || scan.numbers == NULL || scan.xids == NULL || scan.ids == NULL ||
+        scan.row_xids == NULL || scan.row_ids == NULL || scan.arena == NULL)
         result = error_set(error, ENOMEM, "out of memory while reading the log");
     for (uint32_t p = 0; result == 0 && p < scan.partitions; p++)
         scan.numbers[p] = (int32_t)p;

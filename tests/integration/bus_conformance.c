@@ -90,7 +90,8 @@ static void test_topics(struct harness *harness)
     /* What was for others must not count as undone for ever. */
     int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
     while (harness->bus->kind->lag(harness->bus, group) != 0) {
-        CHECK(clock_monotonic_ms() < until_ms, "the lag stays at %lld", (long long)harness->bus->kind->lag(harness->bus, group));
+        CHECK(clock_monotonic_ms() < until_ms, "the lag stays at %lld",
+              (long long)harness->bus->kind->lag(harness->bus, group));
         reader_poll(&one, 50);
     }
     CHECK(one.count == 10, "got %zu records of another topic", one.count - 10);
@@ -101,7 +102,8 @@ static void test_topics(struct harness *harness)
     struct reader late = reader_open_limited(harness->bus, name_of("topics", "late"), topic, 1);
     int64_t began_ms = clock_monotonic_ms();
     reader_until(&late, 11);
-    CHECK(clock_monotonic_ms() - began_ms < 1500, "reading past others' records took %lld ms", (long long)(clock_monotonic_ms() - began_ms));
+    CHECK(clock_monotonic_ms() - began_ms < 1500, "reading past others' records took %lld ms",
+          (long long)(clock_monotonic_ms() - began_ms));
     reader_close(&late);
     reader_close(&one);
     reader_close(&all);
@@ -116,7 +118,11 @@ static void test_bytes(struct harness *harness)
         value[i] = (char)(i * 7);
     struct header headers[] = {{SPAN("a"), SPAN("\0b\xff")}, {SPAN("empty"), SPAN("")}, {SPAN("a"), SPAN("again")}};
     struct record records[] = {
-        {.topic = span_of(topic), .key = SPAN("k\0\xfe"), .value = {value, large}, .headers = headers, .header_count = 3,
+        {.topic = span_of(topic),
+         .key = SPAN("k\0\xfe"),
+         .value = {value, large},
+         .headers = headers,
+         .header_count = 3,
          .timestamp_ms = 1234567890123},
         {.topic = span_of(topic), .key = {NULL, 0}, .value = SPAN("no key")},
         {.topic = span_of(topic), .key = SPAN("x"), .value = SPAN("")},
@@ -140,10 +146,12 @@ static void test_bytes(struct harness *harness)
             const struct record *record = &event.records[i].record;
             CHECK(span_is(record->topic, topic), "the topic changed");
             if (record->value.length == large) {
-                CHECK(memcmp(record->value.at, value, large) == 0 && span_equal(record->key, SPAN("k\0\xfe")), "bytes changed");
+                CHECK(memcmp(record->value.at, value, large) == 0 && span_equal(record->key, SPAN("k\0\xfe")),
+                      "bytes changed");
                 CHECK(record->header_count == 3 && record->timestamp_ms == 1234567890123, "headers or time are gone");
                 for (int h = 0; h < 3; h++)
-                    CHECK(span_equal(record->headers[h].name, headers[h].name) && span_equal(record->headers[h].value, headers[h].value),
+                    CHECK(span_equal(record->headers[h].name, headers[h].name) &&
+                              span_equal(record->headers[h].value, headers[h].value),
                           "header %d changed", h);
                 CHECK(event.records[i].key_hash == span_hash(record->key), "the key hash is not that of the key");
                 seen |= 1;
@@ -205,8 +213,8 @@ static void test_replay(struct harness *harness)
         bool done = false;
         for (size_t s = 0; s < count; s++)
             done = done || (streams[s] == before[i].stream && position_compare(before[i].position, middle[s]) <= 0);
-        CHECK(got_times(&second, before[i].key, before[i].number) == (done ? 0 : 1), "%s:%d came %d times", before[i].key,
-              before[i].number, got_times(&second, before[i].key, before[i].number));
+        CHECK(got_times(&second, before[i].key, before[i].number) == (done ? 0 : 1), "%s:%d came %d times",
+              before[i].key, before[i].number, got_times(&second, before[i].key, before[i].number));
     }
     free(before);
     reader_close(&second);
@@ -261,8 +269,8 @@ static void *scan_follow(void *context)
     struct scanned *scanned = context;
     struct error error = {0};
     struct bus *bus = scanned->harness->bus;
-    CHECK(bus->kind->scan(bus, &scanned->topic, 1, SPAN(""), true, &scanned->stop, scan_each, scanned, &error) == 0, "%s",
-          error.text);
+    CHECK(bus->kind->scan(bus, &scanned->topic, 1, SPAN(""), true, &scanned->stop, scan_each, scanned, &error) == 0,
+          "%s", error.text);
     return NULL;
 }
 
@@ -276,7 +284,8 @@ static void test_scan(struct harness *harness)
         publish(bus, topic, key, k * 10, 10);
     }
     struct error error = {0};
-    struct scanned all = {.stop_after = -1}, some = {.stop_after = -1}, five = {.stop_after = 5}, follow = {.stop_after = -1};
+    struct scanned all = {.stop_after = -1}, some = {.stop_after = -1}, five = {.stop_after = 5},
+                   follow = {.stop_after = -1};
     CHECK(bus->kind->scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &all, &error) == 0, "%s", error.text);
     CHECK(all.count == 300, "%d instead of 300", all.count);
     CHECK(all.last == 299, "the last published is not the last read, but %d", all.last);
@@ -351,8 +360,9 @@ static void test_refused(struct harness *harness)
 }
 
 static const struct test tests[] = {
-    {"order", test_order},   {"parallel", test_parallel}, {"groups", test_groups}, {"topics", test_topics}, {"bytes", test_bytes},
-    {"replay", test_replay}, {"pause", test_pause},       {"scan", test_scan},     {"wake", test_wake},     {"refused", test_refused},
+    {"order", test_order}, {"parallel", test_parallel}, {"groups", test_groups}, {"topics", test_topics},
+    {"bytes", test_bytes}, {"replay", test_replay},     {"pause", test_pause},   {"scan", test_scan},
+    {"wake", test_wake},   {"refused", test_refused},
 };
 
 int main(int argc, char **argv)

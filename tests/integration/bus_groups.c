@@ -70,7 +70,8 @@ static void test_share(struct harness *harness)
     for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
          reader_streams(&a) > 3 || reader_streams(&b) > 3 || reader_streams(&c) < 2 ||
          reader_streams(&a) + reader_streams(&b) + reader_streams(&c) != PARTITIONS;) {
-        CHECK(clock_monotonic_ms() < until_ms, "shares are %d, %d, %d", reader_streams(&a), reader_streams(&b), reader_streams(&c));
+        CHECK(clock_monotonic_ms() < until_ms, "shares are %d, %d, %d", reader_streams(&a), reader_streams(&b),
+              reader_streams(&c));
         reader_poll(&a, 10);
         reader_poll(&b, 10);
         reader_poll(&c, 10);
@@ -203,8 +204,8 @@ static void test_outage(struct harness *harness)
 }
 
 static const struct test tests[] = {
-    {"epochs", test_epochs}, {"share", test_share}, {"takeover", test_takeover}, {"revoked", test_revoked}, {"storm", test_storm},
-    {"outage", test_outage},
+    {"epochs", test_epochs},   {"share", test_share}, {"takeover", test_takeover},
+    {"revoked", test_revoked}, {"storm", test_storm}, {"outage", test_outage},
 };
 
 int main(int argc, char **argv)

@@ -45,8 +45,11 @@ struct harness {
 
 static inline struct bus *harness_bus(struct harness *harness, int64_t retention_ms)
 {
-    struct bus_options options = {.name = "suite", .partitions = PARTITIONS, .retention_ms = retention_ms,
-                                  .store = harness->store, .metrics = harness->metrics};
+    struct bus_options options = {.name = "suite",
+                                  .partitions = PARTITIONS,
+                                  .retention_ms = retention_ms,
+                                  .store = harness->store,
+                                  .metrics = harness->metrics};
     struct error error = {0};
     struct bus *bus = NULL;
     int result = strcmp(harness->kind, "memory") == 0 ? bus_memory_open(&options, &bus, &error)
@@ -59,8 +62,12 @@ static inline void harness_open(struct harness *harness)
 {
     harness->metrics = metrics_create();
     if (strcmp(harness->kind, "postgres") == 0) {
-        struct store_options options = {.url = harness->url, .application = "bus-suite", .connect_timeout_ms = 5000,
-                                        .statement_timeout_ms = 20000, .allow_unsafe = true, .metrics = harness->metrics};
+        struct store_options options = {.url = harness->url,
+                                        .application = "bus-suite",
+                                        .connect_timeout_ms = 5000,
+                                        .statement_timeout_ms = 20000,
+                                        .allow_unsafe = true,
+                                        .metrics = harness->metrics};
         struct error error = {0};
         CHECK(store_open(&options, &harness->store, &error) == 0, "%s", error.text);
     }
@@ -87,10 +94,11 @@ static inline const char *name_of(const char *test, const char *what)
 /* ------------------------------------------------------------------------------------------------------- publishing */
 
 /* `count` records of a key with the values KEY:FROM, KEY:FROM+1, … */
-static inline int publish_try(struct bus *bus, const char *topic, const char *key, int from, int count, struct error *error)
+static inline int publish_try(struct bus *bus, const char *topic, const char *key, int from, int count,
+                              struct error *error)
 {
     struct record *records = calloc((size_t)count, sizeof(*records));
-    char (*values)[64] = calloc((size_t)count, sizeof(*values));
+    char(*values)[64] = calloc((size_t)count, sizeof(*values));
     for (int i = 0; i < count; i++) {
         snprintf(values[i], sizeof(values[i]), "%s:%d", key, from + i);
         records[i] = (struct record){.topic = span_of(topic), .key = span_of(key), .value = span_of(values[i])};
@@ -143,17 +151,18 @@ struct reader {
     bool assigned[PARTITIONS];
     uint32_t epochs[PARTITIONS];
     struct position last[PARTITIONS]; /* delivered; high UINT64_MAX: nothing yet */
-    bool commits;        /* after each delivery, and before revoked() */
-    bool keeps_revoked;  /* does not call revoked() */
+    bool commits; /* after each delivery, and before revoked() */
+    bool keeps_revoked; /* does not call revoked() */
     int assignments, revocations, losses, faults;
 };
 
-static inline struct reader reader_open_limited(struct bus *bus, const char *group, const char *topic, uint32_t poll_records)
+static inline struct reader reader_open_limited(struct bus *bus, const char *group, const char *topic,
+                                                uint32_t poll_records)
 {
     struct reader reader = {.bus = bus};
     const char *topics[] = {topic};
-    struct bus_subscription subscription = {.group = group, .topics = topics, .topic_count = 1, .poll_records = poll_records,
-                                            .poll_bytes = 1024 * 1024};
+    struct bus_subscription subscription = {
+        .group = group, .topics = topics, .topic_count = 1, .poll_records = poll_records, .poll_bytes = 1024 * 1024};
     struct error error = {0};
     CHECK(bus->kind->subscribe(bus, &subscription, &reader.consumer, &error) == 0, "%s", error.text);
     for (int p = 0; p < PARTITIONS; p++)
@@ -191,8 +200,8 @@ static inline void reader_take(struct reader *reader, const struct bus_record *r
         got->number = atoi(number);
     }
     CHECK(reader->assigned[record->stream], "a record came for stream %u, which is not assigned", record->stream);
-    CHECK(record->epoch == reader->epochs[record->stream], "a record of stream %u has epoch %u instead of %u", record->stream,
-          record->epoch, reader->epochs[record->stream]);
+    CHECK(record->epoch == reader->epochs[record->stream], "a record of stream %u has epoch %u instead of %u",
+          record->stream, record->epoch, reader->epochs[record->stream]);
     CHECK(reader->last[record->stream].high == UINT64_MAX ||
               position_compare(record->position, reader->last[record->stream]) > 0,
           "positions of stream %u do not rise", record->stream);
@@ -329,6 +338,40 @@ static inline void check_key(const struct reader *reader, const char *key, int f
     CHECK(next == from + count, "key %s: %d came last, %d was published last", key, next - 1, from + count - 1);
 }
 
+/* -------------------------------------------------------------------------------------------------------------- SQL */
+
+static inline struct connection *sql_open(struct harness *harness)
+{
+    struct connection *connection = connection_create(harness->store, "sql");
+    CHECK(connection != NULL, "out of memory");
+    return connection;
+}
+
+/* A statement by its text, which must live for ever. Returns the first value, or 0. */
+static inline int64_t sql(struct connection *connection, const char *text)
+{
+    struct statement statement = {.text = text};
+    struct rows *rows;
+    struct error error = {0};
+    CHECK(connection_once(connection, &statement, 0, NULL, 20000, &rows, &error) == STORE_OK, "%s: %s", text,
+          error.text);
+    return rows_count(rows) > 0 && rows_columns(rows) > 0 && rows_type(rows, 0) != 0 && !rows_null(rows, 0, 0)
+               ? rows_int64(rows, 0, 0)
+               : 0;
+}
+
+static inline int64_t sql_group(struct connection *connection, const char *text, const char *group)
+{
+    struct statement statement = {.text = text};
+    struct span name = span_of(group);
+    struct store_param param = STORE_VALUE(PARAM_TEXT, &name);
+    struct rows *rows;
+    struct error error = {0};
+    CHECK(connection_once(connection, &statement, 1, &param, 20000, &rows, &error) == STORE_OK, "%s: %s", text,
+          error.text);
+    return rows_count(rows) > 0 && rows_type(rows, 0) != 0 && !rows_null(rows, 0, 0) ? rows_int64(rows, 0, 0) : 0;
+}
+
 /* --------------------------------------------------------------------------------------------------------- programs */
 
 struct test {
@@ -348,7 +391,8 @@ static inline int run_tests(struct harness *harness, const struct test *tests, s
         harness_open(harness);
         tests[i].run(harness);
         harness_close(harness);
-        printf("ok %zu %s %s (%lld ms)\n", ++ran, harness->kind, tests[i].name, (long long)(clock_monotonic_ms() - began_ms));
+        printf("ok %zu %s %s (%lld ms)\n", ++ran, harness->kind, tests[i].name,
+               (long long)(clock_monotonic_ms() - began_ms));
         fflush(stdout);
     }
     CHECK(ran > 0, "no test is called \"%s\"", filter);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The bus suites: every bus against bus_conformance.c and bus_groups.c, the postgres bus also against bus_postgres.c.
+"""The bus suites: every bus against bus_conformance.c and bus_groups.c, the postgres bus also against bus_postgres.c
+and bus_log.c.
 
 The planted bugs must turn them red. Run alone: python3 tests/integration/test_bus.py [-k NAME]; one test of a suite:
 build/tests/integration/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
@@ -68,6 +69,9 @@ class Postgres(Suite):
 
     def test_promises(self):
         self.good("bus_postgres", "postgres", self.url)
+
+    def test_log(self):
+        self.good("bus_log", "postgres", self.url)
 
     def test_interleaved_seeds(self):
         for seed in range(2, 6):
