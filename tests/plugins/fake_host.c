@@ -275,7 +275,10 @@ static struct fake_host *host_open(const char *path, const char *settings, const
     host->plugin = library_load(path, &host->library);
     host->state = host->plugin->state_size == 0 ? NULL : calloc(1, host->plugin->state_size);
     *ret_why = settings_fill(host, settings);
-    if (*ret_why != NULL || host->plugin->open == NULL)
+    if (*ret_why != NULL)
+        return host;
+    host->opened = true;
+    if (host->plugin->open == NULL)
         return host;
     struct opening opening = {.head = {.size = sizeof opening.head, .fail = opening_fail}, .host = host};
     if (host->plugin->open(host->state, &opening.head) != 0)
@@ -285,9 +288,9 @@ static struct fake_host *host_open(const char *path, const char *settings, const
     return host;
 }
 
-static void host_free(struct fake_host *host, bool opened)
+static void host_free(struct fake_host *host)
 {
-    if (opened && host->plugin->close != NULL)
+    if (host->opened && host->plugin->close != NULL)
         host->plugin->close(host->state);
     if (host->has_source && host->source.moment != NULL)
         host->source.moment(host->source.context, host, FAKE_DISCONNECT, &(const char *){NULL});
@@ -323,7 +326,7 @@ const char *fake_host_refusal(const char *library, const char *settings)
     struct fake_host *host = host_open(library, settings, &why);
     snprintf(sentence, sizeof sentence, "%s", why == NULL ? "" : why);
     bool refused = why != NULL;
-    host_free(host, true);
+    host_free(host);
     return refused ? sentence : NULL;
 }
 
@@ -333,7 +336,7 @@ void fake_host_close(struct fake_host *host)
         return;
     if (host->fault != NULL && !host->fault_seen)
         fake_die("the plugin is at fault, and the test did not ask: %s", host->fault);
-    host_free(host, true);
+    host_free(host);
 }
 
 const struct sluice_plugin *fake_host_plugin(const struct fake_host *host)

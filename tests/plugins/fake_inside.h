@@ -21,6 +21,7 @@ struct fake_host {
     void *library;
     const struct sluice_plugin *plugin;
     void *state;
+    bool opened; /* its state goes to close() */
     struct fake_memory *memory; /* until the next call */
     struct fake_memory *settings; /* until the end: texts that the state points to */
     struct fake_answer *answers; /* the latest first */

@@ -238,7 +238,7 @@ struct sluice_plugin {
     size_t state_size;                   /* bytes of one state; settings are offsets into it. 0: no state */
     /* Makes a zeroed state with its settings filled in ready for work. 0, or anything else after fail(). May be NULL. */
     int (*open)(void *state, struct sluice_opening *opening);
-    /* Gets every state back for which open() was called, half-open ones too. May be NULL. */
+    /* Gets every state back that was ready for open(), half-open ones too, whether there is an open() or not. May be NULL. */
     void (*close)(void *state);
     const struct sluice_handler *handlers;
 };
