@@ -1,0 +1,128 @@
+/*
+ * fuzz_event.c - a record of any bytes: what is understood can be composed again, in both envelopes and with a field
+ * laid over, and reads back the same; what is poison has a reason, a sentence and always the same id.
+ *
+ * The input is lines up to the first empty one (hops, not-before, key template, field name; any may be missing), then
+ * the value.
+ */
+#include "fuzz.h"
+
+#include "event/event.h"
+
+#include <errno.h>
+
+/* Cuts the next line off `rest`; the empty span at the end. */
+static struct span next_line(struct span *rest)
+{
+    const char *newline = rest->length > 0 ? memchr(rest->at, '\n', rest->length) : NULL;
+    size_t length = newline != NULL ? (size_t)(newline - rest->at) : rest->length;
+    struct span line = {rest->at, length};
+    rest->at += length + (newline != NULL);
+    rest->length -= length + (newline != NULL);
+    return line;
+}
+
+static bool is_utf8_name(struct span name, struct arena *arena)
+{
+    struct buffer text;
+    struct json_object object;
+    buffer_init(&text, 8 * name.length + 16);
+    buffer_byte(&text, '{');
+    buffer_json_string(&text, name);
+    buffer_text(&text, ":1}");
+    bool fine = json_scan(buffer_view(&text), arena, &object, NULL) == 0;
+    buffer_free(&text);
+    return fine;
+}
+
+/* Emits the event again, with `name` set to 17 when there is one, and reads it back. */
+static void check_emission(const struct event *event, struct span name, bool cloudevent, struct arena *arena)
+{
+    struct overlay overlay = {name, SPAN("17")};
+    size_t overlays = name.length > 0 && is_utf8_name(name, arena);
+    struct buffer out;
+    buffer_init(&out, 4 << 20);
+    event_compose(&out, event->id_text, event->name, event->timestamp_ms, cloudevent, &event->data, &overlay, overlays);
+    must(!out.failed);
+
+    struct record record = {.topic = event->record->topic, .value = buffer_view(&out), .timestamp_ms = 1};
+    struct event again;
+    enum dead_reason reason;
+    struct error error = {0};
+    int result = event_parse(&record, 4 << 20, arena, &again, &reason, &error);
+    if (result != 0 && reason == DEAD_TOO_LARGE) { /* the field laid over was one member too many */
+        must(overlays == 1);
+        buffer_free(&out);
+        return;
+    }
+    must(result == 0);
+    must(again.cloudevent == cloudevent);
+    must(span_equal(again.id_text, event->id_text) && span_equal(again.name, event->name));
+    must(memcmp(&again.id, &event->id, sizeof(again.id)) == 0);
+    must(again.timestamp_ms == event->timestamp_ms);
+    bool replaced = overlays == 1 && json_find(&event->data, name) != NULL;
+    must(again.data.count == event->data.count + (overlays == 1 && !replaced));
+    if (overlays == 1)
+        must(span_is(json_find(&again.data, name)->value, "17"));
+    else
+        must(span_equal(again.data.text, event->data.text));
+    for (size_t i = 0; i < event->data.count; i++) {
+        must(span_equal(again.data.members[i].name, event->data.members[i].name));
+        if (!replaced)
+            must(span_equal(again.data.members[i].value, event->data.members[i].value));
+    }
+    buffer_free(&out);
+}
+
+static void check_key(struct span text, const struct event *event, struct arena *arena)
+{
+    struct error error = {0};
+    struct key_template *template = key_template_create(text, arena, &error);
+    if (template == NULL) {
+        must(error.code == EINVAL);
+        return;
+    }
+    struct buffer out;
+    buffer_init(&out, 4096);
+    int result = key_template_apply(template, &event->data, NULL, 0, arena, &out, &error);
+    must(result == 0 || (result == -EINVAL && out.length == 0));
+    must(out.length <= EVENT_KEY_MAX);
+    const struct span *names;
+    if (result == 0)
+        for (size_t i = 0; i < key_template_fields(template, &names); i++)
+            must(json_find(&event->data, names[i]) != NULL);
+    buffer_free(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct span lines[4] = {{NULL, 0}}, rest = {(const char *)bytes, size};
+    for (size_t i = 0; i < 4 && rest.length > 0 && rest.at[0] != '{' && rest.at[0] != '\n'; i++)
+        lines[i] = next_line(&rest);
+    if (rest.length > 0 && rest.at[0] == '\n')
+        next_line(&rest);
+
+    struct header headers[] = {{SPAN(HEADER_HOPS), lines[0]}, {SPAN(HEADER_NOT_BEFORE), lines[1]}};
+    struct record record = {.topic = SPAN("t"), .key = SPAN("k"), .value = rest, .headers = headers, .timestamp_ms = 5};
+    record.header_count = lines[1].length > 0 ? 2 : lines[0].length > 0 ? 1 : 0;
+    struct arena *arena = arena_create(16384, 256 * size + (16 << 20));
+    struct event event = {0};
+    enum dead_reason reason = 0;
+    struct error error = {0};
+
+    if (event_parse(&record, 1 << 20, arena, &event, &reason, &error) == 0) {
+        must(event.hops >= 0 && event.not_before_ms >= 0);
+        must(event.id_text.length >= 1 && event.id_text.length <= EVENT_ID_MAX);
+        check_emission(&event, lines[3], false, arena);
+        check_emission(&event, lines[3], true, arena);
+        check_key(lines[2], &event, arena);
+    } else {
+        struct event again = {0};
+        enum dead_reason same = 0;
+        must(reason > 0 && reason < DEAD_REASON_COUNT && error.code == EINVAL && error.text[0] != '\0');
+        must(event_parse(&record, 1 << 20, arena, &again, &same, NULL) == -EINVAL);
+        must(same == reason && memcmp(&again.id, &event.id, sizeof(event.id)) == 0);
+    }
+    arena_destroy(arena);
+    return 0;
+}
