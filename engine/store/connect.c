@@ -225,6 +225,7 @@ enum store_result connection_open(struct connection *connection, int64_t deadlin
     }
     connection->backoff_ms = 0;
     connection->next_try_ms = 0;
+    connection->claim_careful = CLAIM_CAREFUL; /* a new connection: much may come again */
     if (connection->store->up != NULL)
         series_set(connection->store->up, 1);
     return STORE_OK;

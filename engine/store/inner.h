@@ -26,6 +26,7 @@ enum {
     BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS = 1000,
     ROLLBACK_MS = 3000,                   /* how long a ROLLBACK may take before the connection is given up instead */
     STORE_VERSION_MIN = 140000,           /* of the server: TID range scans, client_connection_check_interval */
+    CLAIM_CAREFUL = 32,                   /* claims without a duplicate until the next one is taken to have none */
     OUTBOX_ID_BLOCK = 64,                 /* ids that one nextval() gives: INCREMENT BY of sluice.outbox_id */
 };
 
@@ -89,6 +90,7 @@ struct connection {
     struct buffer bytes;   /* parameters on their way */
     struct rows *rows;     /* all results handed out since the last begin */
     struct arena *scratch; /* until the next begin */
+    int claim_careful;     /* how many more claims expect duplicates; see ledger.c */
     int64_t outbox_id, outbox_id_end; /* ids reserved for this connection's outbox rows */
 };
 

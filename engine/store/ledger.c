@@ -4,6 +4,10 @@
  * The claim is the statement that everything rests on, and the one that every event pays for. It inserts with a constant number of
  * parameters, in the order given (sorted, so that two claimers never wait for each other in a circle), and its command tag says
  * how many rows were new: when that is all of them, no row travels back.
+ *
+ * ON CONFLICT costs a look into the index before each row and a record in the log after it, a third of the whole insert. As duplicates come
+ * in swarms (after a restart, a rebalance, a lost answer), a claim is optimistic after a while without any: a plain INSERT, which
+ * the first duplicate makes fail; then the transaction, of which it is the first statement, begins again, carefully.
  */
 #include <errno.h>
 
@@ -69,13 +73,12 @@ static const struct statement statement_fence = {
 };
 
 /* No ORDER BY: unnest gives its elements in order, and a sort of sorted rows is work. The time is computed once. */
-static const struct statement statement_claim = {
-    "INSERT INTO sluice.inbox (handler, outcome, at, event_id, hash) "
-    "SELECT u.handler, u.outcome, " LEDGER_NOW ", u.event_id, u.hash "
-    "FROM unnest($1, $2, $3, $4) AS u(handler, outcome, event_id, hash) "
-    "ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING",
-    false,
-};
+#define CLAIM_INSERT                                                                                                   \
+    "INSERT INTO sluice.inbox (handler, outcome, at, event_id, hash) "                                                 \
+    "SELECT u.handler, u.outcome, " LEDGER_NOW ", u.event_id, u.hash "                                                 \
+    "FROM unnest($1, $2, $3, $4) AS u(handler, outcome, event_id, hash)"
+static const struct statement statement_claim = {CLAIM_INSERT " ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING", false};
+static const struct statement statement_claim_new = {CLAIM_INSERT, false};
 
 /*
  * What was there before us. A row is ours when this transaction wrote it; its transaction number has 32 bits and comes again some
@@ -117,8 +120,8 @@ static enum store_result claim_hits(struct connection *connection, struct claim 
 }
 
 /* BEGIN, the fence and the insert, in one round trip; *ret the number of new rows. */
-static enum store_result claim_insert(struct connection *connection, int64_t member, const struct claim *claims, size_t count,
-                                      size_t *ret, struct error *error)
+static enum store_result claim_insert(struct connection *connection, const struct statement *statement, int64_t member,
+                                      const struct claim *claims, size_t count, size_t *ret, struct error *error)
 {
     const struct store_param fence[] = {STORE_VALUE(PARAM_INT8, &member)};
     enum store_result result = STORE_OK;
@@ -133,7 +136,7 @@ static enum store_result claim_insert(struct connection *connection, int64_t mem
         STORE_COLUMN(PARAM_INT8, &claims[0].hash, count, sizeof(*claims)),
     };
     struct rows *rows;
-    result = connection_exec(connection, &statement_claim, 4, params, &rows, error);
+    result = connection_exec(connection, statement, 4, params, &rows, error);
     if (result != STORE_OK)
         return result;
     if (member != 0 && rows_count(connection->results[connection->result_count - 2]) == 0) {
@@ -145,6 +148,30 @@ static enum store_result claim_insert(struct connection *connection, int64_t mem
     return STORE_OK;
 }
 
+/* Optimistic, if nothing would be lost by beginning again; else, or then, carefully. */
+static enum store_result claim_try(struct connection *connection, int64_t member, const struct claim *claims, size_t count,
+                                   size_t *ret, struct error *error)
+{
+    if (connection->claim_careful == 0 && connection->transaction == TRANSACTION_BEGUN) {
+        enum store_result result = claim_insert(connection, &statement_claim_new, member, claims, count, ret, error);
+        if (result != STORE_TRANSIENT || strcmp(connection->sqlstate, "23505") != 0)
+            return result;
+        connection_rollback(connection);
+        result = connection_begin(connection, connection->deadline_ms, error);
+        if (result != STORE_OK)
+            return result;
+        if (error != NULL)
+            *error = (struct error){0};
+        connection->claim_careful = CLAIM_CAREFUL;
+    }
+    enum store_result result = claim_insert(connection, &statement_claim, member, claims, count, ret, error);
+    if (result == STORE_OK && *ret < count)
+        connection->claim_careful = CLAIM_CAREFUL;
+    else if (result == STORE_OK && connection->claim_careful > 0)
+        connection->claim_careful--;
+    return result;
+}
+
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error)
 {
@@ -153,7 +180,7 @@ enum store_result ledger_claim(struct connection *connection, int64_t member, st
     if (FAILPOINT("store.claim.before") == FAILPOINT_ERROR)
         return ledger_failpoint(connection, error);
     size_t inserted = 0;
-    enum store_result result = claim_insert(connection, member, claims, count, &inserted, error);
+    enum store_result result = claim_try(connection, member, claims, count, &inserted, error);
     if (FAILPOINT("store.claim.after") == FAILPOINT_ERROR && result == STORE_OK)
         return ledger_failpoint(connection, error);
     if (result != STORE_OK || inserted == count)

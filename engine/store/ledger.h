@@ -32,7 +32,8 @@ struct claim {
     int64_t hash;    /* of the payload */
 };
 
-/* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One round trip.
+/* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One round trip (more when
+ * there are duplicates; the transaction is begun again for the first of a swarm, so nothing should be queued before it).
  * Fills the out members. `member` (0: none) is this process's row in sluice.bus_member: unless it still stands, the result is
  * STORE_FENCED and nothing may be done; it stays locked FOR KEY SHARE until the transaction ends
  * (a heartbeat may update it meanwhile; deleting it waits). */

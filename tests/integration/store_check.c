@@ -70,6 +70,54 @@ static void a_claim_costs_one_round_trip_and_hits_tell_what_stands(void **state)
     connection_destroy(connection);
 }
 
+/* After a while without duplicates a claim expects none; the first one that comes makes it begin again. */
+static void an_optimistic_claim_meets_a_duplicate(void **state)
+{
+    (void)state;
+    int16_t handler = next_number++;
+    struct connection *connection = open_connection();
+    struct claim claims[10];
+    int64_t before = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        begin(connection);
+        fill(claims, 10, handler, i * 10);
+        before = round_trips();
+        OK(ledger_claim(connection, 0, claims, 10, &error));
+        assert_int_equal(round_trips() - before, 1);
+        OK(connection_commit(connection, &error));
+    }
+    for (int64_t trips = 4; trips >= 2; trips -= 2) { /* insert, rollback, insert, read; and then carefully */
+        begin(connection);
+        fill(claims, 10, handler, 595);
+        before = round_trips();
+        OK(ledger_claim(connection, 0, claims, 10, &error));
+        assert_int_equal(round_trips() - before, trips);
+        for (size_t i = 0; i < 10; i++)
+            assert_int_equal(claims[i].hit, i < 5);
+        connection_rollback(connection);
+    }
+    assert_string_equal(connection_sqlstate(connection), "");
+    connection_destroy(connection);
+
+    connection = open_connection();
+    static const struct statement first = {"SELECT 1", false};
+    for (uint32_t i = 0; i < 60; i++) { /* when it is not the first statement, nothing may be begun again */
+        begin(connection);
+        OK(connection_queue(connection, &first, 0, NULL, &error));
+        fill(claims, 10, handler, 1000 + i * 10);
+        OK(ledger_claim(connection, 0, claims, 10, &error));
+        OK(connection_commit(connection, &error));
+    }
+    begin(connection);
+    OK(connection_queue(connection, &first, 0, NULL, &error));
+    fill(claims, 10, handler, 1595);
+    before = round_trips();
+    OK(ledger_claim(connection, 0, claims, 10, &error));
+    assert_int_equal(round_trips() - before, 2);
+    assert_true(claims[4].hit && !claims[5].hit);
+    connection_destroy(connection);
+}
+
 static void outcomes_change_and_claims_are_given_back(void **state)
 {
     (void)state;
@@ -294,6 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_made_once),
         cmocka_unit_test(a_claim_costs_one_round_trip_and_hits_tell_what_stands),
+        cmocka_unit_test(an_optimistic_claim_meets_a_duplicate),
         cmocka_unit_test(outcomes_change_and_claims_are_given_back),
         cmocka_unit_test(of_two_claimers_the_second_waits_and_sees),
         cmocka_unit_test(crossing_claimers_never_share_an_id),
