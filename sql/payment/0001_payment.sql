@@ -71,34 +71,42 @@ COMMENT ON COLUMN payment_transactions.retry_count IS 'The retry that is waited 
 CREATE FUNCTION payment_charge_refused(tx_ids text[], user_ids bigint[], seat_ids bigint[], amounts bigint[], amount_max bigint,
                                        claimed text[])
 RETURNS TABLE (n bigint, decision bigint)
-LANGUAGE sql STABLE
-SET enable_hashjoin = on SET enable_nestloop = off SET enable_seqscan = off
+LANGUAGE plpgsql STABLE
+SET enable_hashjoin = on SET enable_nestloop = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT e.n, CASE WHEN e.amount > amount_max THEN 4
-                     WHEN t.id IS NULL THEN 5
-                     WHEN t.user_id <> e.user_id OR t.seat_id <> e.seat_id OR t.amount <> e.amount THEN 3
-                     WHEN t.status IN ('PENDING', 'RETRYING') THEN 5
-                     ELSE 2 END
-      FROM (SELECT o.ordinality AS n, o.tx_id, o.user_id, o.seat_id, o.amount,
-                   row_number() OVER (PARTITION BY o.tx_id ORDER BY o.amount > amount_max, o.ordinality) AS time
-              FROM unnest(tx_ids, user_ids, seat_ids, amounts) WITH ORDINALITY AS o (tx_id, user_id, seat_id, amount)) AS e
-      LEFT JOIN unnest(claimed) AS c (id) ON c.id = e.tx_id
-      LEFT JOIN (SELECT * FROM payment_transactions WHERE id = ANY (tx_ids)) AS t ON t.id = e.tx_id
-     WHERE c.id IS NULL OR e.time > 1
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT e.n, CASE WHEN e.amount > amount_max THEN 4
+                         WHEN t.id IS NULL THEN 5
+                         WHEN t.user_id <> e.user_id OR t.seat_id <> e.seat_id OR t.amount <> e.amount THEN 3
+                         WHEN t.status IN ('PENDING', 'RETRYING') THEN 5
+                         ELSE 2 END::bigint
+          FROM (SELECT o.ordinality AS n, o.tx_id, o.user_id, o.seat_id, o.amount,
+                       row_number() OVER (PARTITION BY o.tx_id ORDER BY o.amount > amount_max, o.ordinality) AS time
+                  FROM unnest(tx_ids, user_ids, seat_ids, amounts) WITH ORDINALITY AS o (tx_id, user_id, seat_id, amount)) AS e
+          LEFT JOIN unnest(claimed) AS c (id) ON c.id = e.tx_id
+          LEFT JOIN (SELECT * FROM payment_transactions WHERE id = ANY (tx_ids)) AS t ON t.id = e.tx_id
+         WHERE c.id IS NULL OR e.time > 1;
+END
 $$;
 COMMENT ON FUNCTION payment_charge_refused IS 'Part of payment_charge: the events that claimed nothing, n from 1, and their decision; 5: the row changed under us';
 
 -- The events of users who do not cover everything that is due from them, in order; a user who does not exist has nothing.
 CREATE FUNCTION payment_charge_uncovered(user_ids bigint[], due bigint[], payers bigint[], balances bigint[], debits bigint[])
 RETURNS TABLE (n bigint, user_id bigint, amount bigint, points bigint)
-LANGUAGE sql STABLE
-SET enable_hashjoin = on SET enable_nestloop = off
+LANGUAGE plpgsql STABLE
+SET enable_hashjoin = on SET enable_nestloop = off SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT e.ordinality, e.user_id, e.amount, coalesce(p.points, 0)
-      FROM unnest(user_ids, due) WITH ORDINALITY AS e (user_id, amount)
-      LEFT JOIN unnest(payers, balances, debits) AS p (user_id, points, debit) ON p.user_id = e.user_id
-     WHERE e.amount > 0 AND (p.user_id IS NULL OR p.points < p.debit)
-     ORDER BY e.user_id, e.ordinality
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT e.ordinality, e.user_id, e.amount, coalesce(p.points, 0)
+          FROM unnest(user_ids, due) WITH ORDINALITY AS e (user_id, amount)
+          LEFT JOIN unnest(payers, balances, debits) AS p (user_id, points, debit) ON p.user_id = e.user_id
+         WHERE e.amount > 0 AND (p.user_id IS NULL OR p.points < p.debit)
+         ORDER BY e.user_id, e.ordinality;
+END
 $$;
 COMMENT ON FUNCTION payment_charge_uncovered IS 'Part of payment_charge: what must be decided event by event, n from 1';
 

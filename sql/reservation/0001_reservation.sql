@@ -36,25 +36,29 @@ COMMENT ON INDEX reservations_on_hold IS 'What reservation_expire looks through;
 CREATE FUNCTION reservation_confirm_refused(reservation_ids bigint[], user_ids bigint[], seat_ids bigint[], amounts bigint[],
                                             tx_ids text[], confirmed_ids bigint[], confirmed_by text[])
 RETURNS TABLE (n bigint, decision bigint, reason text)
-LANGUAGE sql STABLE
-SET enable_hashjoin = on SET enable_nestloop = off SET enable_seqscan = off
+LANGUAGE plpgsql STABLE
+SET enable_hashjoin = on SET enable_nestloop = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT e.place, w.decision,
-           CASE WHEN w.decision = 1 THEN
-               CASE WHEN r.id IS NULL THEN 'absent' WHEN r.user_id <> e.user_id THEN 'other_user'
-                    WHEN r.seat_id <> e.seat_id THEN 'other_seat' WHEN r.purchase_price <> e.amount THEN 'other_amount'
-                    WHEN r.status = 'CONFIRMED' THEN 'paid_by_another_payment' ELSE lower(r.status) END END
-      FROM (SELECT o.*, row_number() OVER (PARTITION BY o.id, o.tx_id ORDER BY o.place) AS time
-              FROM unnest(reservation_ids, user_ids, seat_ids, amounts, tx_ids) WITH ORDINALITY
-                   AS o (id, user_id, seat_id, amount, tx_id, place)) AS e
-      LEFT JOIN unnest(confirmed_ids, confirmed_by) AS c (id, tx_id) ON c.id = e.id AND c.tx_id = e.tx_id
-      LEFT JOIN (SELECT * FROM reservations WHERE id = ANY (reservation_ids)) AS r ON r.id = e.id
-     CROSS JOIN LATERAL (
-           SELECT CASE WHEN r.status = 'CONFIRMED' AND r.payment_tx_id = e.tx_id THEN 2
-                       WHEN r.status = 'PENDING' AND r.user_id = e.user_id AND r.seat_id = e.seat_id
-                            AND r.purchase_price = e.amount THEN 3
-                       ELSE 1 END::bigint AS decision) AS w
-     WHERE c.id IS NULL OR e.time > 1
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT e.place, w.decision,
+               CASE WHEN w.decision = 1 THEN
+                   CASE WHEN r.id IS NULL THEN 'absent' WHEN r.user_id <> e.user_id THEN 'other_user'
+                        WHEN r.seat_id <> e.seat_id THEN 'other_seat' WHEN r.purchase_price <> e.amount THEN 'other_amount'
+                        WHEN r.status = 'CONFIRMED' THEN 'paid_by_another_payment' ELSE lower(r.status) END END
+          FROM (SELECT o.*, row_number() OVER (PARTITION BY o.id, o.tx_id ORDER BY o.place) AS time
+                  FROM unnest(reservation_ids, user_ids, seat_ids, amounts, tx_ids) WITH ORDINALITY
+                       AS o (id, user_id, seat_id, amount, tx_id, place)) AS e
+          LEFT JOIN unnest(confirmed_ids, confirmed_by) AS c (id, tx_id) ON c.id = e.id AND c.tx_id = e.tx_id
+          LEFT JOIN (SELECT * FROM reservations WHERE id = ANY (reservation_ids)) AS r ON r.id = e.id
+         CROSS JOIN LATERAL (
+               SELECT CASE WHEN r.status = 'CONFIRMED' AND r.payment_tx_id = e.tx_id THEN 2
+                           WHEN r.status = 'PENDING' AND r.user_id = e.user_id AND r.seat_id = e.seat_id
+                                AND r.purchase_price = e.amount THEN 3
+                           ELSE 1 END::bigint AS decision) AS w
+         WHERE c.id IS NULL OR e.time > 1;
+END
 $$;
 COMMENT ON FUNCTION reservation_confirm_refused IS 'Part of reservation_confirm: the events that confirmed nothing, n from 1; 3: the row changed under us';
 
@@ -108,7 +112,7 @@ COMMENT ON FUNCTION reservation_confirm IS 'PENDING to CONFIRMED: 0 success, 1 f
 CREATE FUNCTION reservation_expire(hold_ms bigint, most bigint)
 RETURNS TABLE (id bigint, user_id bigint, seat_id bigint, purchase_price bigint, payment_tx_id text)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -127,21 +131,28 @@ COMMENT ON FUNCTION reservation_expire IS 'PENDING to EXPIRED for the oldest `mo
 
 CREATE FUNCTION reservation_for_payment(ids bigint[])
 RETURNS TABLE (id bigint, user_id bigint, seat_id bigint, purchase_price bigint, status text, payment_tx_id text)
-LANGUAGE sql
-SET enable_seqscan = off SET enable_bitmapscan = off
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT r.id, r.user_id, r.seat_id, r.purchase_price, r.status, r.payment_tx_id
-      FROM reservations AS r WHERE r.id = ANY (ids) ORDER BY r.id FOR UPDATE
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT r.id, r.user_id, r.seat_id, r.purchase_price, r.status, r.payment_tx_id
+          FROM reservations AS r WHERE r.id = ANY (ids) ORDER BY r.id FOR UPDATE;
+END
 $$;
 COMMENT ON FUNCTION reservation_for_payment IS 'Reads reservations and holds them until the end of the transaction';
 
 CREATE FUNCTION reservation_claim(ids bigint[], tx_ids text[])
 RETURNS void
-LANGUAGE sql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
+BEGIN
     UPDATE reservations AS r SET payment_tx_id = e.tx_id
       FROM unnest(ids, tx_ids) AS e (id, tx_id)
-     WHERE r.id = e.id AND r.status = 'PENDING'
+     WHERE r.id = e.id AND r.status = 'PENDING';
+END
 $$;
 COMMENT ON FUNCTION reservation_claim IS 'Notes which payment was accepted for a reservation, so that its timeout can name it';

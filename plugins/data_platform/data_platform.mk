@@ -1,0 +1,1 @@
+LIBS_data_platform := -lcurl
