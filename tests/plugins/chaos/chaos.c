@@ -13,7 +13,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "sluice/plugin.h"
+#include "chaos.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -37,11 +37,6 @@ static const struct sluice_field settings[] = {
     {0},
 };
 
-struct act {
-    struct sluice_text mode, path;
-    int64_t n, attempt;
-};
-
 static const struct sluice_field act_input[] = {
     SLUICE_TEXT(struct act, mode, .min = 1, .max = 64, .help = "what to do"),
     SLUICE_TEXT(struct act, path, .max = 1024, .flags = SLUICE_OPTIONAL, .help = "a file for modes *_once"),
@@ -56,7 +51,6 @@ static const struct sluice_field ask_input[] = {
     {0},
 };
 
-enum { OK, OTHER };
 static const struct sluice_outcome outcomes[] = {
     [OK] = {"ok", "it went well"}, [OTHER] = {"other", "it went another way"}, {0}};
 
@@ -318,67 +312,6 @@ static void do_fork(struct sluice_call *call, size_t n, const struct act *act)
     call->host->outcome(call, n, OK);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- SQL */
-
-static void run(struct sluice_call *call, size_t n, const struct sluice_sql *sql)
-{
-    if (call->host->query(call, sql, 0, NULL) != NULL)
-        call->host->outcome(call, n, OK);
-}
-
-#define SQL_MODE(name, statement)                                                                                      \
-    static void do_##name(struct sluice_call *call, size_t n, const struct act *act)                                   \
-    {                                                                                                                  \
-        static const struct sluice_sql sql = {statement};                                                              \
-        (void)act;                                                                                                     \
-        run(call, n, &sql);                                                                                            \
-    }
-
-SQL_MODE(sql_ok, "select 1::bigint")
-SQL_MODE(sql_error, "select 1 / 0")
-SQL_MODE(sql_bad_data, "select 'x'::integer")
-SQL_MODE(sql_no_table, "select * from there_is_no_such_table")
-SQL_MODE(sql_syntax, "selectt")
-SQL_MODE(sql_serialization, "do $$begin raise exception 'on demand' using errcode = '40001'; end$$")
-SQL_MODE(sql_check, "do $$begin raise exception 'on demand' using errcode = '23514'; end$$")
-SQL_MODE(sql_commit, "commit")
-SQL_MODE(sql_rollback, "rollback")
-SQL_MODE(sql_begin, "begin")
-SQL_MODE(sql_two, "select 1; select 2")
-SQL_MODE(sql_set, "set session statement_timeout = 0")
-SQL_MODE(sql_terminate, "select pg_terminate_backend(pg_backend_pid())")
-SQL_MODE(sql_hang, "select pg_sleep(3600)")
-SQL_MODE(sql_copy, "copy (select 1) to stdout")
-
-static const struct sluice_sql sql_rows = {"select 1::bigint, 'text'::text, null::bigint"};
-
-static void do_sql_bad_cell(struct sluice_call *call, size_t n, const struct act *act)
-{
-    const struct sluice_rows *rows = call->host->query(call, &sql_rows, 0, NULL);
-    (void)act;
-    if (rows == NULL)
-        return;
-    int64_t past = call->host->get_int64(rows, 5, 5) + call->host->get_int64(rows, 0, 1);
-    call->host->outcome(call, n, past == 0 ? OK : OTHER);
-}
-
-static void do_sql_bad_param(struct sluice_call *call, size_t n, const struct act *act)
-{
-    static const struct sluice_sql sql = {"select $1::jsonb"};
-    static const struct sluice_text broken = {"{\"a\":", 5};
-    const struct sluice_param param = {
-        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_JSON, .values = &broken, .count = 1};
-    (void)act;
-    if (call->host->query(call, &sql, 1, &param) != NULL)
-        call->host->outcome(call, n, OK);
-}
-
-static void do_sql_after_failure(struct sluice_call *call, size_t n, const struct act *act)
-{
-    do_sql_error(call, n, act);
-    do_sql_ok(call, n, act);
-}
-
 /* ------------------------------------------------------------------------------------------------------------ table */
 
 static void do_ok(struct sluice_call *call, size_t n, const struct act *act)
@@ -392,10 +325,7 @@ static void do_ok(struct sluice_call *call, size_t n, const struct act *act)
 #name, do_##name                                                                                               \
     }
 
-static const struct mode {
-    const char *name;
-    void (*act)(struct sluice_call *call, size_t n, const struct act *act);
-} modes[] = {
+static const struct mode modes[] = {
     MODE(ok),
     MODE(other),
     MODE(retry_n),
@@ -427,24 +357,6 @@ static const struct mode {
     MODE(block_signals),
     MODE(leak_files),
     MODE(fork),
-    MODE(sql_ok),
-    MODE(sql_error),
-    MODE(sql_bad_data),
-    MODE(sql_no_table),
-    MODE(sql_syntax),
-    MODE(sql_serialization),
-    MODE(sql_check),
-    MODE(sql_commit),
-    MODE(sql_rollback),
-    MODE(sql_begin),
-    MODE(sql_two),
-    MODE(sql_set),
-    MODE(sql_terminate),
-    MODE(sql_hang),
-    MODE(sql_copy),
-    MODE(sql_bad_cell),
-    MODE(sql_bad_param),
-    MODE(sql_after_failure),
 };
 
 static void act_on(struct sluice_call *call, size_t n, const struct act *act)
@@ -455,7 +367,8 @@ static void act_on(struct sluice_call *call, size_t n, const struct act *act)
             return;
         }
     }
-    do_ok(call, n, act);
+    if (!chaos_sql(call, n, act))
+        do_ok(call, n, act);
 }
 
 static void act_all(void *state, struct sluice_call *call)

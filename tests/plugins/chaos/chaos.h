@@ -1,0 +1,24 @@
+/*
+ * chaos.h - what chaos.c and chaos_sql.c share.
+ */
+#ifndef SLUICE_TESTS_CHAOS_H
+#define SLUICE_TESTS_CHAOS_H
+
+#include "sluice/plugin.h"
+
+struct act {
+    struct sluice_text mode, path;
+    int64_t n, attempt;
+};
+
+enum { OK, OTHER };
+
+struct mode {
+    const char *name;
+    void (*act)(struct sluice_call *call, size_t n, const struct act *act);
+};
+
+/* Does it when its mode is one of sql_*; 0 when it is none. */
+__attribute__((visibility("hidden"))) int chaos_sql(struct sluice_call *call, size_t n, const struct act *act);
+
+#endif
