@@ -1,11 +1,13 @@
 /*
  * connect.c - opening a connection, losing it, and every wait on its socket.
  *
- * Each wait is a poll(2) on the socket and on an eventfd, with our own deadline: a server that is frozen, a network that
- * swallows packets and a shutdown all end it. What libpq offers without such a limit (PQexec, PQconnectdb, PQreset,
- * PQcancel) is not used. Resolving a host name is the one thing that libpq does blocking; its time is the resolver's.
+ * Each wait is a poll(2) on the socket and on an eventfd, with our own deadline: a server that is frozen, a network
+ * that swallows packets and a shutdown all end it. What libpq offers without such a limit (PQexec, PQconnectdb,
+ * PQreset, PQcancel) is not used. Resolving a host name is the one thing that libpq does blocking; its time is the
+ * resolver's.
  *
- * A connection that failed once is closed and never repaired: the server rolls back what was open, a new one starts clean.
+ * A connection that failed once is closed and never repaired: the server rolls back what was open, a new one starts
+ * clean.
  */
 #include <errno.h>
 #include <poll.h>
@@ -125,8 +127,9 @@ static int connect_start(struct connection *connection)
 {
     const struct store *store = connection->store;
     /* What comes after "dbname" overrides what the url says. */
-    const char *const keywords[] = {"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
-                                    "options", "application_name", "client_encoding", "target_session_attrs", NULL};
+    const char *const keywords[] = {
+        "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",     "dbname",
+        "options",         "application_name",    "client_encoding",  "target_session_attrs", NULL};
     const char *const values[] = {"10", "5", "3", "20000", store->url,
                                   store->session, connection->application, "UTF8", "read-write", NULL};
     connection->pg = PQconnectStartParams(keywords, values, 1);
@@ -202,7 +205,8 @@ bool connection_alive(struct connection *connection)
         struct pollfd fd = {.fd = PQsocket(connection->pg), .events = POLLIN};
         if (poll(&fd, 1, 0) <= 0)
             break;
-        if (PQconsumeInput(connection->pg) != 1 || PQisBusy(connection->pg) || PQstatus(connection->pg) != CONNECTION_OK)
+        if (PQconsumeInput(connection->pg) != 1 || PQisBusy(connection->pg) ||
+            PQstatus(connection->pg) != CONNECTION_OK)
             return false;
     }
     return PQtransactionStatus(connection->pg) == PQTRANS_IDLE;

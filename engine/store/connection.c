@@ -1,10 +1,10 @@
 /*
  * connection.c - transactions: begin, statements, and an end that is known.
  *
- * BEGIN travels with the first statement and COMMIT with the last queued ones, so a transaction costs as many round trips as
- * it has answers to wait for. A commit counts only when its result says COMMIT; a connection that is lost after COMMIT was
- * sent leaves the answer unknown, whatever the reason, and says so. After a failure only a rollback is possible, and a rollback
- * that cannot be confirmed becomes a closed connection.
+ * BEGIN travels with the first statement and COMMIT with the last queued ones, so a transaction costs as many round
+ * trips as it has answers to wait for. A commit counts only when its result says COMMIT; a connection that is lost
+ * after COMMIT was sent leaves the answer unknown, whatever the reason, and says so. After a failure only a rollback is
+ * possible, and a rollback that cannot be confirmed becomes a closed connection.
  */
 #include <errno.h>
 #include <poll.h>
@@ -34,8 +34,8 @@ struct connection *connection_create(struct store *store, const char *name)
     connection->interrupt_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     connection->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     connection->scratch = arena_create(SCRATCH_BLOCK, SCRATCH_MAX);
-    int length = asprintf(&connection->application, "%s%s%s", store->application, name == NULL || name[0] == '\0' ? "" : " ",
-                          name == NULL ? "" : name);
+    int length = asprintf(&connection->application, "%s%s%s", store->application,
+                          name == NULL || name[0] == '\0' ? "" : " ", name == NULL ? "" : name);
     if (length < 0)
         connection->application = NULL;
     if (connection->interrupt_fd < 0 || connection->wake_fd < 0 || connection->scratch == NULL ||
@@ -124,8 +124,8 @@ static enum store_result connection_prepare(struct connection *connection, const
         return STORE_DOWN;
     }
     if (connection->failed != STORE_OK) {
-        error_set(error, store_result_errno(connection->failed), "the transaction has failed before this statement: %.60s",
-                  statement->text);
+        error_set(error, store_result_errno(connection->failed),
+                  "the transaction has failed before this statement: %.60s", statement->text);
         return connection->failed;
     }
     if (statement->plugin && sqlstate_transaction_word(statement->text)) {
@@ -270,7 +270,8 @@ void connection_rollback(struct connection *connection)
     if (connection->pg == NULL || !open)
         return;
     int64_t deadline_ms = clock_monotonic_ms() + ROLLBACK_MS;
-    if (connection->pending_count > 0) /* queued and never run: the server gets them before the ROLLBACK that undoes them */
+    if (connection->pending_count >
+        0) /* queued and never run: the server gets them before the ROLLBACK that undoes them */
         pipeline_run(connection, deadline_ms, NULL);
     if (connection->pg == NULL || PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
         return;
@@ -346,7 +347,8 @@ static enum store_result script_run(struct connection *connection, const char *s
     return result;
 }
 
-enum store_result connection_script(struct connection *connection, const char *sql, int64_t timeout_ms, struct error *error)
+enum store_result connection_script(struct connection *connection, const char *sql, int64_t timeout_ms,
+                                    struct error *error)
 {
     int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
     const struct statement script = {"a script", false};

@@ -103,18 +103,21 @@ int connection_wait(struct connection *connection, short events, int64_t deadlin
 bool connection_alive(struct connection *connection);
 /* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */
 enum store_result connection_wait_failed(struct connection *connection, int code, struct error *error);
-enum store_result connection_lost(struct connection *connection, struct error *error); /* the same, from libpq's own words */
+enum store_result connection_lost(struct connection *connection,
+                                  struct error *error); /* the same, from libpq's own words */
 
 /* --- pipeline.c */
-enum store_result pipeline_push(struct connection *connection, enum pending_kind kind, const struct statement *statement,
-                                size_t param_count, const struct store_param *params, struct error *error);
+enum store_result pipeline_push(struct connection *connection, enum pending_kind kind,
+                                const struct statement *statement, size_t param_count, const struct store_param *params,
+                                struct error *error);
 enum store_result pipeline_sync(struct connection *connection, struct error *error);  /* a Sync; not yet flushed */
 enum store_result pipeline_flush(struct connection *connection, int64_t deadline_ms, struct error *error);
 /* Reads all results up to the Sync. The first failure is the answer; later ones follow from it. */
 enum store_result pipeline_read(struct connection *connection, int64_t deadline_ms, struct error *error);
 enum store_result pipeline_run(struct connection *connection, int64_t deadline_ms, struct error *error); /* the three */
 /* Waits for the next PGresult; *ret NULL at the end of a command. */
-enum store_result pipeline_result(struct connection *connection, int64_t deadline_ms, PGresult **ret, struct error *error);
+enum store_result pipeline_result(struct connection *connection, int64_t deadline_ms, PGresult **ret,
+                                  struct error *error);
 /* The answer to a result that is an error; fills error and connection->sqlstate. */
 enum store_result pipeline_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
                                    struct error *error);

@@ -1,13 +1,14 @@
 /*
  * ledger.c - names, the inbox and the attempts.
  *
- * The claim is the statement that everything rests on, and the one that every event pays for. It inserts with a constant number of
- * parameters, in the order given (sorted, so that two claimers never wait for each other in a circle), and its command tag says
- * how many rows were new: when that is all of them, no row travels back.
+ * The claim is the statement that everything rests on, and the one that every event pays for. It inserts with a
+ * constant number of parameters, in the order given (sorted, so that two claimers never wait for each other in a
+ * circle), and its command tag says how many rows were new: when that is all of them, no row travels back.
  *
- * ON CONFLICT costs a look into the index before each row and a record in the log after it, a third of the whole insert. As duplicates come
- * in swarms (after a restart, a rebalance, a lost answer), a claim is optimistic after a while without any: a plain INSERT, which
- * the first duplicate makes fail; then the transaction, of which it is the first statement, begins again, carefully.
+ * ON CONFLICT costs a look into the index before each row and a record in the log after it, a third of the whole
+ * insert. As duplicates come in swarms (after a restart, a rebalance, a lost answer), a claim is optimistic after a
+ * while without any: a plain INSERT, which the first duplicate makes fail; then the transaction, of which it is the
+ * first statement, begins again, carefully.
  */
 #include <errno.h>
 
@@ -21,7 +22,8 @@ enum store_result ledger_run(struct connection *connection, const struct stateme
 {
     if (connection_in_transaction(connection))
         return connection_exec(connection, statement, param_count, params, ret, error);
-    return connection_once(connection, statement, param_count, params, connection->store->statement_timeout_ms, ret, error);
+    return connection_once(connection, statement, param_count, params, connection->store->statement_timeout_ms, ret,
+                           error);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ names */
@@ -64,7 +66,7 @@ enum store_result ledger_names(struct connection *connection, char kind, size_t 
     return STORE_TRANSIENT;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ claims */
+/* ----------------------------------------------------------------------------------------------------------- claims */
 
 /* KEY SHARE: a heartbeat may update the row meanwhile, deleting it must wait for us. */
 static const struct statement statement_fence = {
@@ -77,12 +79,13 @@ static const struct statement statement_fence = {
     "INSERT INTO sluice.inbox (handler, outcome, at, event_id, hash) "                                                 \
     "SELECT u.handler, u.outcome, " LEDGER_NOW ", u.event_id, u.hash "                                                 \
     "FROM unnest($1, $2, $3, $4) AS u(handler, outcome, event_id, hash)"
-static const struct statement statement_claim = {CLAIM_INSERT " ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING", false};
+static const struct statement statement_claim = {CLAIM_INSERT " ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING",
+                                                 false};
 static const struct statement statement_claim_new = {CLAIM_INSERT, false};
 
 /*
- * What was there before us. A row is ours when this transaction wrote it; its transaction number has 32 bits and comes again some
- * day, hence the second look at the time.
+ * What was there before us. A row is ours when this transaction wrote it; its transaction number has 32 bits and comes
+ * again some day, hence the second look at the time.
  */
 static const struct statement statement_hits = {
     "SELECT (u.place - 1)::int4, i.outcome, i.hash,"
@@ -93,7 +96,8 @@ static const struct statement statement_hits = {
 };
 
 /* Fills the out members from the rows that stand now: ours and those before us must make up all of them. */
-static enum store_result claim_hits(struct connection *connection, struct claim *claims, size_t count, struct error *error)
+static enum store_result claim_hits(struct connection *connection, struct claim *claims, size_t count,
+                                    struct error *error)
 {
     const struct store_param params[] = {
         STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof(*claims)),
@@ -149,8 +153,8 @@ static enum store_result claim_insert(struct connection *connection, const struc
 }
 
 /* Optimistic, if nothing would be lost by beginning again; else, or then, carefully. */
-static enum store_result claim_try(struct connection *connection, int64_t member, const struct claim *claims, size_t count,
-                                   size_t *ret, struct error *error)
+static enum store_result claim_try(struct connection *connection, int64_t member, const struct claim *claims,
+                                   size_t count, size_t *ret, struct error *error)
 {
     if (connection->claim_careful == 0 && connection->transaction == TRANSACTION_BEGUN) {
         enum store_result result = claim_insert(connection, &statement_claim_new, member, claims, count, ret, error);
@@ -205,7 +209,8 @@ static const struct statement statement_outcomes = {
     false,
 };
 
-enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count, struct error *error)
+enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
+                                  struct error *error)
 {
     struct claim *changed = arena_alloc_raw(connection->scratch, (count + 1) * sizeof(*changed));
     size_t changed_count = 0;
@@ -229,7 +234,8 @@ static const struct statement statement_unclaim = {
     false,
 };
 
-enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count, struct error *error)
+enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count,
+                                 struct error *error)
 {
     if (count == 0)
         return STORE_OK;

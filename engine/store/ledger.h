@@ -1,11 +1,12 @@
 /*
  * ledger.h - the engine's own rows: what was handled, what waits, what must still be published.
  *
- * Each function is one set-based statement inside the caller's transaction (see store.h). Tables live in the schema "sluice";
- * sql/engine/ creates them, each column commented. A name (handler, group, chain) is a smallint there: ledger_names() gives the number.
+ * Each function is one set-based statement inside the caller's transaction (see store.h). Tables live in the schema
+ * "sluice"; sql/engine/ creates them, each column commented. A name (handler, group, chain) is a smallint there:
+ * ledger_names() gives the number.
  *
- *   inbox     one narrow row a handled event and handler: written once, by the claim, with the outcome that most events get
- *   outbox    one row a batch with the bytes of all its outputs, until they are published (buses that are not transactional)
+ *   inbox     one narrow row a handled event and handler: written once, by the claim, with the usual outcome
+ *   outbox    one row a batch with the bytes of all its outputs, until they are published (a transactional bus: none)
  *   parked    events that wait for their time, with their record
  *   attempt   transient retries so far, so that a restart does not begin anew
  *   chain     one row a correlation: steps done, steps undone, aborted or not
@@ -32,20 +33,24 @@ struct claim {
     int64_t hash;    /* of the payload */
 };
 
-/* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One round trip (more when
- * there are duplicates; the transaction is begun again for the first of a swarm, so nothing should be queued before it).
- * Fills the out members. `member` (0: none) is this process's row in sluice.bus_member: unless it still stands, the result is
- * STORE_FENCED and nothing may be done; it stays locked FOR KEY SHARE until the transaction ends
- * (a heartbeat may update it meanwhile; deleting it waits). */
+/* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One
+ * round trip (more when there are duplicates; the transaction is begun again for the first of a swarm, so nothing
+ * should be queued before it). Fills the out members. `member` (0: none) is this process's row in sluice.bus_member:
+ * unless it still stands, the result is STORE_FENCED and nothing may be done; it stays locked FOR KEY SHARE until the
+ * transaction ends (a heartbeat may update it meanwhile; deleting it waits). */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
 /* Queued: changes the outcome of claims of this transaction (only those that are not 0). */
-enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count, struct error *error);
+enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
+                                  struct error *error);
 /* Queued: gives claims back (the handler said retry; nothing was done for them). */
-enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count, struct error *error);
-/* One step of a walk round the inbox that deletes rows older than keep_ms: looks at about `limit` rows, returns how many it deleted. Call it
- * regularly with a limit of about three times what came in since the last call: then the walk keeps up. */
-enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret, struct error *error);
+enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count,
+                                 struct error *error);
+/* One step of a walk round the inbox that deletes rows older than keep_ms: looks at about `limit` rows, returns how
+ * many it deleted. Call it regularly with a limit of about three times what came in since the last call: then the walk
+ * keeps up. */
+enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret,
+                               struct error *error);
 
 /* --------------------------------------------------------------------------------------------------------- attempts */
 
@@ -64,9 +69,12 @@ enum store_result ledger_attempts_load(struct connection *connection, struct row
 
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
-/* Queued (a round trip only once in 64 calls, for ids): one row with a record batch (event/record_batch.h); gives its id. Deleted by ledger_outbox_done once all is acknowledged. */
-enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id, struct error *error);
-enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count, struct error *error); /* queued */
+/* Queued (a round trip only once in 64 calls, for ids): one row with a record batch (event/record_batch.h); gives its
+ * id. Deleted by ledger_outbox_done once all is acknowledged. */
+enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id,
+                                    struct error *error);
+enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
+                                     struct error *error); /* queued */
 /* The sweeper's read: rows older than age_ms, locked SKIP LOCKED, at most `limit`. Rows: id int8, batch bytea. */
 enum store_result ledger_outbox_take(struct connection *connection, int64_t age_ms, int32_t limit, struct rows **ret,
                                      struct error *error);
@@ -83,15 +91,18 @@ struct parked {
     struct span record;   /* a record batch of one */
     struct span reason;
 };
-enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count, struct error *error); /* queued */
-/* Takes what is due, at most `limit`: each row's due time moves hold_ms ahead, so that it comes again if we die. Own round trip,
- * autocommitted. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the next one is due (INT64_MAX: none). */
-enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count, int64_t hold_ms,
-                                     int32_t limit, struct rows **ret, int64_t *ret_next_ms, struct error *error);
+enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
+                              struct error *error); /* queued */
+/* Takes what is due, at most `limit`: each row's due time moves hold_ms ahead, so that it comes again if we die. Own
+ * round trip, autocommitted. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the next one is due
+ * (INT64_MAX: none). */
+enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count,
+                                     int64_t hold_ms, int32_t limit, struct rows **ret, int64_t *ret_next_ms,
+                                     struct error *error);
 enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
                                 struct error *error); /* queued: they were handled in this transaction */
 
-/* ------------------------------------------------------------------------------------------------------------ chains */
+/* ----------------------------------------------------------------------------------------------------------- chains */
 
 enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3 };
 
@@ -104,9 +115,10 @@ struct chain_row {
     int32_t undone;             /* bit i: its undo is known to have happened */
 };
 
-/* Executed: marks steps (0..30) done, one row a correlation (made when absent), locks it. data: of the done event, kept for the undo; NULL
- * for a step without an undo. ret rows in the order given: state int2, done int4, undoing int4, undone int4, reason text; the rows come for correlations
- * that are not CHAIN_RUNNING only (column 0 is the 0-based index). Two inputs of one correlation in a call are allowed. */
+/* Executed: marks steps (0..30) done, one row a correlation (made when absent), locks it. data: of the done event, kept
+ * for the undo; NULL for a step without an undo. ret rows in the order given: state int2, done int4, undoing int4,
+ * undone int4, reason text; the rows come for correlations that are not CHAIN_RUNNING only (column 0 is the 0-based
+ * index). Two inputs of one correlation in a call are allowed. */
 struct chain_done {
     int16_t chain;
     int16_t step;
@@ -114,30 +126,31 @@ struct chain_done {
     struct span correlation_text;
     struct span data;
 };
-enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count, struct rows **ret,
-                                    struct error *error);
-/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and returns a row: state
- * before int2, done int4, undoing int4, undone int4, data bytea[] flattened as one column a step is not possible, so: steps' data follow by
- * ledger_chain_data(). */
+enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
+                                    struct rows **ret, struct error *error);
+/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and returns a row:
+ * state before int2, done int4, undoing int4, undone int4, data bytea[] flattened as one column a step is not possible,
+ * so: steps' data follow by ledger_chain_data(). */
 enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
                                      struct span correlation_text, struct span reason, struct chain_row *ret,
                                      struct error *error);
 /* Executed: the data kept for a step, and the abort's reason; spans live as long as the rows of this transaction. */
-enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation, int16_t step,
-                                    struct span *ret_data, struct span *ret_reason, struct error *error);
+enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation,
+                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error);
 /* Executed: locks and reads a row; ret->chain is -1 when there is none. */
-enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation, struct chain_row *ret,
-                                    struct error *error);
+enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation,
+                                    struct chain_row *ret, struct error *error);
 /* Queued: writes state, undoing and undone of a row locked before. */
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
 
-/* --------------------------------------------------------------------------------------------------------- schedules */
+/* -------------------------------------------------------------------------------------------------------- schedules */
 
-/* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret false when another
- * process had it, or has it now. */
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret, struct error *error);
+/* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret
+ * false when another process had it, or has it now. */
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
+                              struct error *error);
 
-/* ------------------------------------------------------------------------------------------------------------ health */
+/* ----------------------------------------------------------------------------------------------------------- health */
 
 struct ledger_health {
     int64_t outbox_age_ms; /* of the oldest row; 0: none */

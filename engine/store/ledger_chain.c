@@ -1,8 +1,8 @@
 /*
  * ledger_chain.c - one row a correlation: steps done, steps undone, aborted or not.
  *
- * A row is locked by whoever marks a step or an abort, until that transaction ends: of a step and an abort that happen at the same
- * time, one sees the other.
+ * A row is locked by whoever marks a step or an abort, until that transaction ends: of a step and an abort that happen
+ * at the same time, one sees the other.
  */
 #include <errno.h>
 
@@ -11,9 +11,9 @@
 enum { CHAIN_STEPS_MAX = 31 /* bits of a positive int4 */ };
 
 /*
- * One row a correlation, in the order of the primary key, so that two batches do not lock each other out. Of a step that was done
- * twice the data of the first time stays: that is what happened. Rows come back for the correlations that are no
- * longer running, for each of their inputs.
+ * One row a correlation, in the order of the primary key, so that two batches do not lock each other out. Of a step
+ * that was done twice the data of the first time stays: that is what happened. Rows come back for the correlations that
+ * are no longer running, for each of their inputs.
  */
 static const struct statement statement_chain_done = {
     "WITH input AS MATERIALIZED (SELECT u.chain, u.step, u.correlation, u.text, u.data, u.place "
@@ -24,12 +24,14 @@ static const struct statement statement_chain_done = {
     "       GROUP BY i.chain, i.correlation),"
     "  written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
     "       SELECT g.chain, " LEDGER_NOW ", g.correlation, g.text, g.done,"
-    "         ARRAY(SELECT k.step FROM kept k WHERE k.chain = g.chain AND k.correlation = g.correlation ORDER BY k.step),"
-    "         ARRAY(SELECT k.data FROM kept k WHERE k.chain = g.chain AND k.correlation = g.correlation ORDER BY k.step)"
+    "         ARRAY(SELECT k.step FROM kept k WHERE (k.chain, k.correlation) = (g.chain, g.correlation) ORDER BY 1),"
+    "         ARRAY(SELECT k.data FROM kept k WHERE (k.chain, k.correlation) = (g.chain, g.correlation)"
+    "               ORDER BY k.step)"
     "       FROM grouped g ORDER BY g.chain, g.correlation"
     "       ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET done = c.done | excluded.done, at = excluded.at,"
     "         data_steps = CASE WHEN c.data_steps && excluded.data_steps THEN c.data_steps || ARRAY("
-    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step) WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"
+    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step)"
+    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"
     "           ELSE c.data_steps || excluded.data_steps END,"
     "         data = CASE WHEN c.data_steps && excluded.data_steps THEN c.data || ARRAY("
     "             SELECT s.data FROM unnest(excluded.data_steps, excluded.data) AS s(step, data)"
@@ -42,8 +44,8 @@ static const struct statement statement_chain_done = {
     false,
 };
 
-enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count, struct rows **ret,
-                                    struct error *error)
+enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
+                                    struct rows **ret, struct error *error)
 {
     for (size_t i = 0; i < count; i++) {
         if (done[i].step < 0 || done[i].step >= CHAIN_STEPS_MAX) {
@@ -63,7 +65,8 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
     return connection_exec(connection, &statement_chain_done, 5, params, ret, error);
 }
 
-/* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for it. */
+/* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for
+ * it. */
 static const struct statement statement_chain_make = {
     "INSERT INTO sluice.chain (chain, at, correlation, correlation_text) VALUES ($1, " LEDGER_NOW ", $2, $3) "
     "ON CONFLICT ON CONSTRAINT chain_pkey DO NOTHING",
@@ -103,7 +106,8 @@ enum store_result ledger_chain_lock(struct connection *connection, int16_t chain
 }
 
 enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
-                                     struct span correlation_text, struct span reason, struct chain_row *ret, struct error *error)
+                                     struct span correlation_text, struct span reason, struct chain_row *ret,
+                                     struct error *error)
 {
     const struct store_param make[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &correlation),
                                        STORE_VALUE(PARAM_TEXT, &correlation_text)};
@@ -125,8 +129,8 @@ static const struct statement statement_chain_data = {
     false,
 };
 
-enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation, int16_t step,
-                                    struct span *ret_data, struct span *ret_reason, struct error *error)
+enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation,
+                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error)
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &correlation),
                                          STORE_VALUE(PARAM_INT2, &step)};

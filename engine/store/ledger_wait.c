@@ -11,7 +11,8 @@
 static const struct statement statement_outbox_id = {"SELECT nextval('sluice.outbox_id')", false};
 static const struct statement statement_outbox_add = {"INSERT INTO sluice.outbox (id, batch) VALUES ($1, $2)", false};
 
-enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id, struct error *error)
+enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id,
+                                    struct error *error)
 {
     if (connection->outbox_id == connection->outbox_id_end) {
         struct rows *rows;
@@ -31,7 +32,8 @@ enum store_result ledger_outbox_add(struct connection *connection, struct span r
 
 static const struct statement statement_outbox_done = {"DELETE FROM sluice.outbox WHERE id = ANY ($1)", false};
 
-enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count, struct error *error)
+enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
+                                     struct error *error)
 {
     if (count == 0)
         return STORE_OK;
@@ -68,7 +70,8 @@ static const struct statement statement_park = {
     false,
 };
 
-enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count, struct error *error)
+enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
+                              struct error *error)
 {
     if (count == 0)
         return STORE_OK;
@@ -101,8 +104,9 @@ static const struct statement statement_parked_next = {
     false,
 };
 
-enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count, int64_t hold_ms,
-                                     int32_t limit, struct rows **ret, int64_t *ret_next_ms, struct error *error)
+enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count,
+                                     int64_t hold_ms, int32_t limit, struct rows **ret, int64_t *ret_next_ms,
+                                     struct error *error)
 {
     double hold = (double)hold_ms;
     const struct store_param take[] = {STORE_ARRAY(PARAM_INT2, groups, group_count), STORE_VALUE(PARAM_DOUBLE, &hold),
@@ -140,22 +144,24 @@ enum store_result ledger_unpark(struct connection *connection, int16_t group, co
     return connection_queue(connection, &statement_unpark, 2, params, error);
 }
 
-/* --------------------------------------------------------------------------------------------------------- schedules */
+/* -------------------------------------------------------------------------------------------------------- schedules */
 
 /* SKIP LOCKED: who has the tick now will have had it. */
 static const struct statement statement_tick = {
     "WITH mine AS (SELECT schedule FROM sluice.schedule WHERE schedule = $1 AND slot < $2 FOR UPDATE SKIP LOCKED) "
-    "UPDATE sluice.schedule s SET slot = $2, at = now() FROM mine WHERE s.schedule = mine.schedule RETURNING s.schedule",
+    "UPDATE sluice.schedule s SET slot = $2, at = now() FROM mine WHERE s.schedule = mine.schedule RETURNING "
+    "s.schedule",
     false,
 };
 static const struct statement statement_tick_first = {
     "INSERT INTO sluice.schedule (schedule, slot) SELECT $1, $2"
-    " WHERE NOT EXISTS (SELECT FROM sluice.schedule WHERE schedule = $1)" /* else it would wait for a tick in progress */
+    " WHERE NOT EXISTS (SELECT FROM sluice.schedule WHERE schedule = $1)" /* or it would wait for a tick */
     " ON CONFLICT (schedule) DO NOTHING RETURNING schedule",
     false,
 };
 
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret, struct error *error)
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
+                              struct error *error)
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &schedule), STORE_VALUE(PARAM_INT8, &slot_ms)};
     struct rows *rows;
@@ -167,13 +173,14 @@ enum store_result ledger_tick(struct connection *connection, int16_t schedule, i
     return result;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- broom */
+/* ------------------------------------------------------------------------------------------------------------ broom */
 
 enum { PRUNE_ROWS_PER_BLOCK = 100 /* about: 8 KiB of inbox rows with their line pointers hold 136 */ };
 
 /*
- * The inbox has no index on its time: every event would pay for it. Rows lie in about the order they came, so a walk round the table, a
- * window of blocks a step, finds the old ones. The walk's place is a row, locked while a step runs: two brooms take turns.
+ * The inbox has no index on its time: every event would pay for it. Rows lie in about the order they came, so a walk
+ * round the table, a window of blocks a step, finds the old ones. The walk's place is a row, locked while a step runs:
+ * two brooms take turns.
  */
 static const struct statement statement_prune = {
     "WITH here AS (SELECT p.block, least(p.block + $2, size.blocks) AS stop, size.blocks"
@@ -181,12 +188,14 @@ static const struct statement statement_prune = {
     "                                    AS blocks) size FOR UPDATE OF p),"
     "     moved AS (UPDATE sluice.prune p SET block = CASE WHEN h.stop >= h.blocks THEN 0 ELSE h.stop END FROM here h) "
     "DELETE FROM sluice.inbox i "
-    "WHERE i.ctid >= (SELECT format('(%s,0)', block)::tid FROM here) AND i.ctid < (SELECT format('(%s,0)', stop)::tid FROM here)"
+    "WHERE i.ctid >= (SELECT format('(%s,0)', block)::tid FROM here) AND i.ctid < (SELECT format('(%s,0)', stop)::tid "
+    "FROM here)"
     "  AND i.at < " LEDGER_NOW " - $1",
     false,
 };
 
-enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret, struct error *error)
+enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret,
+                               struct error *error)
 {
     int64_t keep_s = keep_ms / 1000, blocks = (int64_t)(limit / PRUNE_ROWS_PER_BLOCK) + 1;
     const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &keep_s), STORE_VALUE(PARAM_INT8, &blocks)};

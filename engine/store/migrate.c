@@ -1,9 +1,9 @@
 /*
  * migrate.c - forward-only numbered SQL files.
  *
- * The checksum is sha256 of the file's bytes, computed by the server: `sha256sum` shows the same. Every step reads what is applied
- * anew under the advisory lock and applies one file: two migrators that run at the same time share the work between
- * them. Nothing is ever undone; a file that fails leaves nothing behind.
+ * The checksum is sha256 of the file's bytes, computed by the server: `sha256sum` shows the same. Every step reads what
+ * is applied anew under the advisory lock and applies one file: two migrators that run at the same time share the work
+ * between them. Nothing is ever undone; a file that fails leaves nothing behind.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -77,7 +77,8 @@ static int migration_read(const char *path, char **ret, size_t *ret_length, stru
     close(fd);
     if (got < 0 || memchr(text, '\0', length) != NULL) {
         free(text);
-        return error_set(error, EIO, "cannot read the migration %s: it cannot be read to its end, or holds a NUL byte", path);
+        return error_set(error, EIO, "cannot read the migration %s: it cannot be read to its end, or holds a NUL byte",
+                         path);
     }
     text[length] = '\0';
     *ret = text;
@@ -85,7 +86,8 @@ static int migration_read(const char *path, char **ret, size_t *ret_length, stru
     return 0;
 }
 
-static int migration_add(struct migration_set *set, const char *dir, const char *owner, const char *name, struct error *error)
+static int migration_add(struct migration_set *set, const char *dir, const char *owner, const char *name,
+                         struct error *error)
 {
     char path[4096], *text = NULL;
     size_t length = 0;
@@ -97,7 +99,8 @@ static int migration_add(struct migration_set *set, const char *dir, const char 
     if (code != 0)
         return code;
     struct migration_file *file = &set->files[set->count++];
-    *file = (struct migration_file){.owner = owner, .number = migration_number(name), .name = strdup(name), .text = text};
+    *file = (struct migration_file){
+        .owner = owner, .number = migration_number(name), .name = strdup(name), .text = text};
     file->bytes = (struct span){text, length};
     file->owner_span = span_of(owner);
     file->name_span = span_of(file->name);
@@ -118,13 +121,15 @@ static int migration_scan(struct migration_set *set, const char *dir, const char
         return error_set(error, ENAMETOOLONG, "the path of %s's migrations is too long", owner);
     int count = scandir(path, &entries, migration_filter, alphasort);
     if (count < 0)
-        return errno == ENOENT ? 0 : error_set(error, errno, "cannot read the migrations in %s: %s", path, strerror(errno));
+        return errno == ENOENT ? 0
+                               : error_set(error, errno, "cannot read the migrations in %s: %s", path, strerror(errno));
     int code = 0;
     for (int i = 0; i < count; i++) {
         int number = migration_number(entries[i]->d_name);
         if (code == 0 && number != i + 1) {
-            code = error_set(error, EINVAL, "%s/%s: expected the migration %04d here: they count from 0001 without a gap",
-                             path, entries[i]->d_name, i + 1);
+            code = error_set(error, EINVAL,
+                             "%s/%s: expected the migration %04d here: they count from 0001 without a gap", path,
+                             entries[i]->d_name, i + 1);
         }
         if (code == 0)
             code = migration_add(set, dir, owner, entries[i]->d_name, error);
@@ -134,7 +139,8 @@ static int migration_scan(struct migration_set *set, const char *dir, const char
     return code;
 }
 
-static int migration_set_load(const char *dir, const char *const *owners, struct migration_set *ret, struct error *error)
+static int migration_set_load(const char *dir, const char *const *owners, struct migration_set *ret,
+                              struct error *error)
 {
     *ret = (struct migration_set){.files = calloc(MIGRATION_MAX, sizeof(struct migration_file))};
     int code = ret->files == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
@@ -146,12 +152,12 @@ static int migration_set_load(const char *dir, const char *const *owners, struct
     return code;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- database */
+/* --------------------------------------------------------------------------------------------------------- database */
 
-/* Two steps may run at once nowhere: the number is "sluice" in ASCII. Nothing here may be cut short by a lane's limits. */
+/* No two steps run at the same time; the number is "sluice" in ASCII. A lane's limits do not cut a migration short. */
 static const char migrate_prologue[] = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
                                        "SET LOCAL idle_in_transaction_session_timeout = 0;"
-                                       "SELECT pg_advisory_xact_lock(126939416028005);";
+                                       "SELECT pg_advisory_xact_lock(126909663503205);";
 
 static const char migrate_table[] =
     "CREATE SCHEMA IF NOT EXISTS sluice;"
@@ -177,11 +183,13 @@ static const struct statement statement_compare = {
     false,
 };
 static const struct statement statement_record = {
-    "INSERT INTO sluice.migration (owner, number, name, checksum) VALUES ($1, $2::int8::int4, $3, encode(sha256($4), 'hex'))",
+    "INSERT INTO sluice.migration (owner, number, name, checksum) VALUES ($1, $2::int8::int4, $3, encode(sha256($4), "
+    "'hex'))",
     false,
 };
 
-/* STORE_OK with *ret the first file that is missing, or -1; STORE_DEPLOY when the database and the files contradict each other. */
+/* STORE_OK with *ret the first file that is missing, or -1; STORE_DEPLOY when the database and the files contradict
+ * each other. */
 static enum store_result migrate_judge(const struct rows *rows, const struct migration_set *set, int64_t *ret,
                                        struct error *error)
 {
@@ -191,8 +199,10 @@ static enum store_result migrate_judge(const struct rows *rows, const struct mig
         struct span owner = rows_span(rows, i, 4), name = rows_span(rows, i, 2);
         bool applied = !rows_null(rows, i, 1);
         if (place < 0) {
-            error_set(error, ENOEXEC, "the database has the migration %.*s/%.*s, which is not in our files: it belongs to a newer program",
-                      (int)owner.length, owner.at, (int)name.length, name.at);
+            error_set(
+                error, ENOEXEC,
+                "the database has the migration %.*s/%.*s, which is not in our files: it belongs to a newer program",
+                (int)owner.length, owner.at, (int)name.length, name.at);
             error_hint(error, "run the newer program; migrations are never undone");
             return STORE_DEPLOY;
         }
@@ -204,8 +214,8 @@ static enum store_result migrate_judge(const struct rows *rows, const struct mig
         }
         bool gap = applied && *ret >= 0 && strcmp(set->files[*ret].owner, file->owner) == 0;
         if (gap) {
-            error_set(error, ENOEXEC, "the migration %s/%s is applied, but %s before it is not", file->owner, file->name,
-                      set->files[*ret].name);
+            error_set(error, ENOEXEC, "the migration %s/%s is applied, but %s before it is not", file->owner,
+                      file->name, set->files[*ret].name);
             return STORE_DEPLOY;
         }
         if (!applied && *ret < 0)
@@ -231,15 +241,15 @@ static enum store_result migrate_compare(struct connection *connection, const st
         STORE_COLUMN(PARAM_BYTEA, &files[0].bytes, set->count, sizeof(*files)),
     };
     struct rows *rows;
-    enum store_result result =
-        transaction ? connection_exec(connection, &statement_compare, 4, params, &rows, error)
-                    : connection_once(connection, &statement_compare, 4, params, connection->store->statement_timeout_ms,
-                                      &rows, error);
+    enum store_result result = transaction ? connection_exec(connection, &statement_compare, 4, params, &rows, error)
+                                           : connection_once(connection, &statement_compare, 4, params,
+                                                             connection->store->statement_timeout_ms, &rows, error);
     return result == STORE_OK ? migrate_judge(rows, set, ret, error) : result;
 }
 
 /* The file and its row, in the transaction that is open. */
-static enum store_result migrate_file(struct connection *connection, const struct migration_file *file, struct error *error)
+static enum store_result migrate_file(struct connection *connection, const struct migration_file *file,
+                                      struct error *error)
 {
     const struct store_param params[] = {
         STORE_VALUE(PARAM_TEXT, &file->owner_span),
@@ -324,7 +334,8 @@ enum store_result migrate_check(struct store *store, const char *dir, const char
     if (exists)
         result = migrate_compare(connection, &set, owners, false, &missing, error);
     if (result == STORE_OK && set.count > 0 && missing >= 0) {
-        error_set(error, ENOEXEC, "the database lacks the migration %s/%s", set.files[missing].owner, set.files[missing].name);
+        error_set(error, ENOEXEC, "the database lacks the migration %s/%s", set.files[missing].owner,
+                  set.files[missing].name);
         error_hint(error, "sluice migrate");
         result = STORE_DEPLOY;
     }

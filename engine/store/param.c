@@ -1,7 +1,8 @@
 /*
  * param.c - parameters in PostgreSQL's binary format, written straight into one buffer.
  *
- * The size of a parameter is known before its first byte is written, so an array of a thousand elements is one reservation and one loop.
+ * The size of a parameter is known before its first byte is written, so an array of a thousand elements is one
+ * reservation and one loop.
  */
 #include <endian.h>
 #include <errno.h>
@@ -112,7 +113,8 @@ static size_t param_span_size(enum param_type type, const struct span *span)
 }
 
 /* Bytes of all elements with their lengths; *ret_null when one of them is NULL. */
-static size_t param_array_size(const struct store_param *param, const struct param_kind *kind, size_t stride, bool *ret_null)
+static size_t param_array_size(const struct store_param *param, const struct param_kind *kind, size_t stride,
+                               bool *ret_null)
 {
     *ret_null = false;
     if (kind->wire > 0)

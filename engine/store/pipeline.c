@@ -2,8 +2,9 @@
  * pipeline.c - statements in, results out.
  *
  * A statement goes to the server at most once as text: it is prepared under a short name the first time, in the same
- * pipeline as its first execution, so preparing costs no round trip. Every pipeline ends in one Sync; an error makes the server skip
- * to it, and so do we. What the server owes us is kept in a list, in order: libpq's results are matched against it.
+ * pipeline as its first execution, so preparing costs no round trip. Every pipeline ends in one Sync; an error makes
+ * the server skip to it, and so do we. What the server owes us is kept in a list, in order: libpq's results are matched
+ * against it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -28,7 +29,8 @@ enum store_result pipeline_flush(struct connection *connection, int64_t deadline
     }
 }
 
-enum store_result pipeline_result(struct connection *connection, int64_t deadline_ms, PGresult **ret, struct error *error)
+enum store_result pipeline_result(struct connection *connection, int64_t deadline_ms, PGresult **ret,
+                                  struct error *error)
 {
     while (PQisBusy(connection->pg)) {
         int code = connection_wait(connection, POLLIN, deadline_ms);
@@ -132,11 +134,13 @@ static int pipeline_send(struct connection *connection, const struct prepared *e
     }
     for (size_t i = 0; i < count; i++) /* only now does the buffer stay where it is */
         values[i] = nulls[i] ? NULL : connection->bytes.at == NULL ? "" : connection->bytes.at + offsets[i];
-    return PQsendQueryPrepared(connection->pg, entry->name, (int)count, values, lengths, formats, 1) == 1 ? 0 : -ENOTCONN;
+    return PQsendQueryPrepared(connection->pg, entry->name, (int)count, values, lengths, formats, 1) == 1 ? 0
+                                                                                                          : -ENOTCONN;
 }
 
-enum store_result pipeline_push(struct connection *connection, enum pending_kind kind, const struct statement *statement,
-                                size_t param_count, const struct store_param *params, struct error *error)
+enum store_result pipeline_push(struct connection *connection, enum pending_kind kind,
+                                const struct statement *statement, size_t param_count, const struct store_param *params,
+                                struct error *error)
 {
     if (param_count > PARAMS_MAX || connection->pending_count >= PENDING_MAX) {
         error_set(error, E2BIG, "a statement may have %d parameters, and %d may be queued: %.60s", (int)PARAMS_MAX,
@@ -151,7 +155,8 @@ enum store_result pipeline_push(struct connection *connection, enum pending_kind
     if (code == -ENOTCONN)
         return connection_lost(connection, error);
     if (code != 0) {
-        error_set(error, -code, "the parameters of a statement are too large or of no known type: %.60s", statement->text);
+        error_set(error, -code, "the parameters of a statement are too large or of no known type: %.60s",
+                  statement->text);
         return STORE_DATA;
     }
     pipeline_expect(connection, &(struct pending){
@@ -218,7 +223,8 @@ enum store_result pipeline_failure(struct connection *connection, const struct p
     memcpy(connection->sqlstate, state, sizeof(connection->sqlstate) - 1);
     connection->refused = strcmp(severity, "ERROR") == 0; /* FATAL may be anywhere, even behind the commit */
 
-    if (strcmp(severity, "ERROR") != 0 || PQstatus(connection->pg) != CONNECTION_OK || stale || strcmp(state, "26000") == 0)
+    if (strcmp(severity, "ERROR") != 0 || PQstatus(connection->pg) != CONNECTION_OK || stale ||
+        strcmp(state, "26000") == 0)
         connection_drop(connection); /* FATAL: the server closes it; else: what is prepared there is worth nothing */
     return answer;
 }
@@ -231,7 +237,8 @@ static enum store_result pipeline_take(struct connection *connection, const stru
     enum store_result answer = STORE_OK;
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
         if (pending->kind == PENDING_COMMIT && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-            error_set(error, ENOTCONN, "the database answered COMMIT with %s: nothing was committed", PQcmdStatus(result));
+            error_set(error, ENOTCONN, "the database answered COMMIT with %s: nothing was committed",
+                      PQcmdStatus(result));
             answer = STORE_DOWN;
             connection->refused = true;
         }
@@ -254,8 +261,8 @@ static enum store_result pipeline_take(struct connection *connection, const stru
 }
 
 /* The results of one pending statement: one, and the NULL that ends it. */
-static enum store_result pipeline_read_one(struct connection *connection, const struct pending *pending, int64_t deadline_ms,
-                                           struct error *error)
+static enum store_result pipeline_read_one(struct connection *connection, const struct pending *pending,
+                                           int64_t deadline_ms, struct error *error)
 {
     enum store_result answer = STORE_OK;
     for (;;) {
@@ -286,7 +293,8 @@ static enum store_result pipeline_read_sync(struct connection *connection, int64
         return read;
     bool sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
     PQclear(result);
-    return sync ? STORE_OK : connection_lost(connection, error); /* FATAL between two statements, or a broken protocol */
+    return sync ? STORE_OK
+                : connection_lost(connection, error); /* FATAL between two statements, or a broken protocol */
 }
 
 enum store_result pipeline_read(struct connection *connection, int64_t deadline_ms, struct error *error)

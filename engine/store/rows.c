@@ -1,7 +1,8 @@
 /*
  * rows.c - results in PostgreSQL's binary format, read where libpq put them.
  *
- * Reading a cell of another type than asked for gives 0 or an empty span, never other bytes: the column's type is looked at.
+ * Reading a cell of another type than asked for gives 0 or an empty span, never other bytes: the column's type is
+ * looked at.
  */
 #include <endian.h>
 #include <math.h>
@@ -9,11 +10,11 @@
 
 #include "store/inner.h"
 
-enum { /* types that are only read */
-    OID_CHAR = 18, OID_NAME = 19, OID_OID = 26, OID_XID = 28, OID_JSON = 114, OID_FLOAT4 = 700, OID_VARCHAR = 1043, OID_TIMESTAMP = 1114,
-    OID_NUMERIC = 1700,
-    OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_FLOAT8 = 701, OID_BPCHAR = 1042,
-    OID_TIMESTAMPTZ = 1184, OID_UUID = 2950, OID_JSONB = 3802, OID_XID8 = 5069,
+enum { /* of the types that are read */
+    OID_BOOL = 16, OID_BYTEA = 17, OID_CHAR = 18, OID_NAME = 19, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23,
+    OID_TEXT = 25, OID_OID = 26, OID_XID = 28, OID_JSON = 114, OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_BPCHAR = 1042,
+    OID_VARCHAR = 1043, OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_NUMERIC = 1700, OID_UUID = 2950,
+    OID_JSONB = 3802, OID_XID8 = 5069,
 };
 
 static const int64_t ROWS_EPOCH_MS = INT64_C(946684800000);

@@ -128,10 +128,11 @@ static bool sqlstate_is_word(const char *at, const char *word)
 
 bool sqlstate_transaction_word(const char *text)
 {
-    /* SET and RESET change the session that other handlers use after this one; DISCARD and DEALLOCATE our statements. */
-    static const char *const words[] = {"abort",   "begin",      "commit", "deallocate", "discard",   "end",    "listen",
-                                        "prepare", "release",    "reset",  "rollback",   "savepoint", "set",    "start",
-                                        "unlisten"};
+    /* SET and RESET change the session that other handlers use after this one; DISCARD and DEALLOCATE our statements.
+     * */
+    static const char *const words[] = {"abort",    "begin",     "commit",  "deallocate", "discard",
+                                        "end",      "listen",    "prepare", "release",    "reset",
+                                        "rollback", "savepoint", "set",     "start",      "unlisten"};
     const char *at = sqlstate_first_word(text);
     if (sqlstate_is_word(at, "set") && sqlstate_is_word(sqlstate_first_word(at + 3), "local"))
         return false; /* ends with the transaction */

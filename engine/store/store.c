@@ -1,8 +1,8 @@
 /*
  * store.c - the description of a database, and the look at it before anything is trusted to it.
  *
- * The session's settings travel as connection options, so a new connection needs no statement of its own and a pooler that
- * resets sessions does not lose them. Nothing here ever prints the url: it may hold a password.
+ * The session's settings travel as connection options, so a new connection needs no statement of its own and a pooler
+ * that resets sessions does not lose them. Nothing here ever prints the url: it may hold a password.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "store/inner.h"
 
-/* The options that the url itself names, which are kept; ours come after them and count. NULL: it cannot be understood. */
+/* The options that the url itself names are kept; ours come after them and count. NULL: it cannot be understood. */
 static char *store_url_options(const char *url)
 {
     char *message = NULL; /* may quote the url: never shown */
@@ -30,18 +30,20 @@ static char *store_url_options(const char *url)
 
 /*
  * lock_timeout is half of statement_timeout, so that waiting for a lock is told apart from working too long. An idle
- * transaction ends as soon as a statement would: a frozen process must not hold its claims against its successor. A statement whose
- * client is gone is cancelled within a second. Just-in-time compilation never pays for statements like ours.
+ * transaction ends as soon as a statement would: a frozen process must not hold its claims against its successor. A
+ * statement whose client is gone is cancelled within a second. Just-in-time compilation never pays for statements like
+ * ours.
  */
 static char *store_session(const char *url_options, int64_t statement_timeout_ms)
 {
     char *session;
-    int length = asprintf(&session,
-                          "%s -c statement_timeout=%lld -c lock_timeout=%lld -c idle_in_transaction_session_timeout=%lld"
-                          " -c client_connection_check_interval=1000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5"
-                          " -c tcp_keepalives_count=3 -c jit=off",
-                          url_options, (long long)statement_timeout_ms, (long long)(statement_timeout_ms + 1) / 2,
-                          (long long)statement_timeout_ms);
+    int length = asprintf(
+        &session,
+        "%s -c statement_timeout=%lld -c lock_timeout=%lld -c idle_in_transaction_session_timeout=%lld"
+        " -c client_connection_check_interval=1000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5"
+        " -c tcp_keepalives_count=3 -c jit=off",
+        url_options, (long long)statement_timeout_ms, (long long)(statement_timeout_ms + 1) / 2,
+        (long long)statement_timeout_ms);
     return length < 0 ? NULL : session;
 }
 
@@ -50,7 +52,7 @@ int store_open(const struct store_options *options, struct store **ret, struct e
     char *url_options = store_url_options(options->url);
     if (url_options == NULL) {
         error_set(error, EINVAL, "the database url cannot be understood (it is not shown: it may hold a password)");
-        return error_hint(error, "postgresql://user@host:5432/database?sslmode=require, or words like host=… dbname=…");
+        return error_hint(error, "it looks like postgresql://user@host:5432/database or like host=… dbname=…");
     }
     struct store *store = calloc(1, sizeof(*store));
     if (store != NULL) {
@@ -107,7 +109,8 @@ static enum store_result store_look(const struct store *store, const struct rows
     };
     if (rows_int64(rows, 0, 0) < STORE_VERSION_MIN) {
         struct span version = rows_span(rows, 0, 1);
-        error_set(error, ENOEXEC, "the database is PostgreSQL %.*s; 14 or later is needed", (int)version.length, version.at);
+        error_set(error, ENOEXEC, "the database is PostgreSQL %.*s; 14 or later is needed", (int)version.length,
+                  version.at);
         return STORE_DEPLOY;
     }
     for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]) && !store->allow_unsafe; i++) {

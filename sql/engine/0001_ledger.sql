@@ -1,8 +1,8 @@
 -- The engine's own tables: what was handled, what waits, what must still be published.
 --
--- Written for the hot path: one narrow inbox row an event and handler, one outbox row a batch, and nothing else. No foreign keys and no
--- triggers: each would run once a row. Numbers stand for names (sluice.name). Small tables whose rows come and go are
--- vacuumed after a number of changes, not after a share of their size.
+-- Written for the hot path: one narrow inbox row an event and handler, one outbox row a batch, and nothing else. No
+-- foreign keys and no triggers: each would run once a row. Numbers stand for names (sluice.name). Small tables whose
+-- rows come and go are vacuumed after a number of changes, not after a share of their size.
 
 CREATE SCHEMA IF NOT EXISTS sluice;
 COMMENT ON SCHEMA sluice IS 'The event engine Sluice: its own rows, changed by nobody else';
@@ -22,8 +22,8 @@ COMMENT ON COLUMN sluice.name.name IS 'As in the pipeline';
 
 -- ---------------------------------------------------------------------------------------------------------- inbox
 
--- 32 bytes of data without padding. Appended in the order of time and pruned from its oldest end, so it is never rewritten: full
--- pages, and vacuum has work only where ledger_prune was.
+-- 32 bytes of data without padding. Appended in the order of time and pruned from its oldest end, so it is never
+-- rewritten: full pages, and vacuum has work only where ledger_prune was.
 CREATE TABLE sluice.inbox (
     handler  smallint NOT NULL,
     outcome  smallint NOT NULL,
@@ -112,7 +112,8 @@ COMMENT ON INDEX sluice.parked_due IS 'What is due next, for each group';
 
 -- ----------------------------------------------------------------------------------------------------------- chains
 
--- Rewritten once a step: room for the next versions on the same page, and the data beside them, uncompressed, up to a page.
+-- Rewritten once a step: room for the next versions on the same page, and the data beside them, uncompressed, up to a
+-- page.
 CREATE TABLE sluice.chain (
     chain            smallint   NOT NULL,
     state            smallint   NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 3),

@@ -236,10 +236,12 @@ static void a_member_that_was_declared_dead_is_fenced(void **state)
     int64_t member = number_of("INSERT INTO sluice.bus_member (consumer_group, name) VALUES ('g', 'n') RETURNING id");
     struct connection *connection = open_connection(), *peer = open_connection();
     const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &member)};
-    static const struct statement heartbeat = {"UPDATE sluice.bus_member SET heartbeat_at = now() WHERE id = $1", false};
-    static const struct statement fence = {
-        "WITH d AS (SELECT id FROM sluice.bus_member WHERE id = $1 FOR UPDATE NOWAIT) DELETE FROM sluice.bus_member m USING d"
-        " WHERE m.id = d.id", false};
+    static const struct statement heartbeat = {"UPDATE sluice.bus_member SET heartbeat_at = now() WHERE id = $1",
+                                               false};
+    static const struct statement fence = {"WITH d AS (SELECT id FROM sluice.bus_member WHERE id = $1 FOR UPDATE "
+                                           "NOWAIT) DELETE FROM sluice.bus_member m USING d"
+                                           " WHERE m.id = d.id",
+                                           false};
     struct claim claims[3];
     begin(connection);
     fill(claims, 3, handler, 0);
@@ -292,7 +294,7 @@ static void attempts_are_kept_until_cleared(void **state)
     connection_destroy(connection);
 }
 
-/* -------------------------------------------------------------------------------------------------------- interrupts */
+/* ------------------------------------------------------------------------------------------------------- interrupts */
 
 static void *interrupter_run(void *argument)
 {

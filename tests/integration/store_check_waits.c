@@ -143,7 +143,7 @@ static void the_broom_goes_round(void **state)
     connection_destroy(connection);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ chains */
+/* ----------------------------------------------------------------------------------------------------------- chains */
 
 static struct chain_done step(int16_t chain, int16_t number, uint32_t correlation, const char *data)
 {
@@ -156,8 +156,8 @@ static void a_chain_remembers_what_was_done(void **state)
     (void)state;
     int16_t chain = next_number++;
     struct connection *connection = open_connection();
-    const struct chain_done first[] = {step(chain, 2, 1, "reserved"), step(chain, 0, 2, "other"), step(chain, 0, 1, "charged"),
-                                       step(chain, 1, 1, NULL)};
+    const struct chain_done first[] = {step(chain, 2, 1, "reserved"), step(chain, 0, 2, "other"),
+                                       step(chain, 0, 1, "charged"), step(chain, 1, 1, NULL)};
     const struct chain_done again[] = {step(chain, 0, 1, "charged twice"), step(chain, 3, 1, "sent")};
     struct rows *rows;
     struct chain_row row;
@@ -330,8 +330,9 @@ static void values_travel_both_ways(void **state)
     assert_true(rows_double(rows, 0, 16) == 1.5);
     assert_true(span_is(rows_span(rows, 0, 17), "[1]"));
     assert_true(rows_null(rows, 0, 18));
-    const enum param_type types[] = {PARAM_INT2, PARAM_INT4, PARAM_INT8, PARAM_BOOL, PARAM_DOUBLE, PARAM_TEXT, PARAM_BYTEA,
-                                     PARAM_UUID, PARAM_JSONB, PARAM_XID8, PARAM_TIMESTAMP, PARAM_INT8, PARAM_DOUBLE};
+    const enum param_type types[] = {PARAM_INT2,      PARAM_INT4,  PARAM_INT8,  PARAM_BOOL,  PARAM_DOUBLE,
+                                     PARAM_TEXT,      PARAM_BYTEA, PARAM_UUID,  PARAM_JSONB, PARAM_XID8,
+                                     PARAM_TIMESTAMP, PARAM_INT8,  PARAM_DOUBLE};
     for (size_t i = 0; i < 13; i++)
         assert_int_equal(rows_type(rows, i), types[i]);
     assert_int_equal(rows_int64(rows, 0, 5), 0); /* asked for as another type: nothing */
@@ -353,7 +354,8 @@ static void arrays_travel_with_stride_and_nulls(void **state)
         int32_t flag;
         struct span text, json;
         int64_t at;
-    } elements[] = {{1, 1, SPAN("a"), SPAN("1"), 1000}, {-1, 0, {NULL, 0}, SPAN("{}"), -1001}, {3, 7, SPAN(""), SPAN("[]"), 0}};
+    } elements[] = {
+        {1, 1, SPAN("a"), SPAN("1"), 1000}, {-1, 0, {NULL, 0}, SPAN("{}"), -1001}, {3, 7, SPAN(""), SPAN("[]"), 0}};
     static const struct statement statement = {
         "SELECT * FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY u(a, b, c, d, e, place) ORDER BY place", false};
     struct connection *connection = open_connection();

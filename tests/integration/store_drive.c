@@ -1,11 +1,11 @@
 /*
  * store_drive.c - a connection of the store by hand, for tests that kill, freeze and cheat the server in between.
  *
- * Reads a command a line from stdin, fields separated by tabs, and answers with one line of JSON:
- * {"result": "ok", "sqlstate": "", "ms": 3, "tampered": false, "error": "…", "rows": [["1"]]}. One connection, on DATABASE_URL.
+ * Reads a command a line from stdin, fields separated by tabs, and answers with one line of JSON: {"result": "ok",
+ * "sqlstate": "", "ms": 3, "tampered": false, "error": "…", "rows": [["1"]]}. One connection, on DATABASE_URL.
  *
  *   begin MS                 a transaction with a deadline MS ahead
- *   exec SQL | queue SQL     a statement of the engine's; `plugin SQL` executes, `plugin_queue SQL` queues one of a plugin's
+ *   exec SQL | queue SQL     the engine's; `plugin SQL` executes and `plugin_queue SQL` queues a plugin's
  *   commit | rollback
  *   once SQL | script SQL    outside a transaction
  *   claim HANDLER ID:HASH …  ledger_claim of small numbers; rows: hit, conflict, outcome
@@ -91,8 +91,8 @@ static enum store_result drive_claim(struct drive *drive, char **fields, size_t 
 static void drive_step(const struct migration_step *step, void *context)
 {
     struct drive *drive = context;
-    buffer_format(&drive->rows, "%s[\"%s\", %d, \"%s\"]", drive->rows.length == 0 ? "[" : ", ", step->owner, step->number,
-                  step->name);
+    buffer_format(&drive->rows, "%s[\"%s\", %d, \"%s\"]", drive->rows.length == 0 ? "[" : ", ", step->owner,
+                  step->number, step->name);
 }
 
 static enum store_result drive_migrate(struct drive *drive, char **fields, size_t count, struct error *error)
@@ -164,10 +164,11 @@ static void drive_line(struct drive *drive, char *line)
     struct buffer text;
     buffer_init(&text, 1 << 20);
     buffer_json_string(&text, span_of(error.text));
-    printf("{\"result\": \"%s\", \"sqlstate\": \"%s\", \"ms\": %lld, \"tampered\": %s, \"error\": %.*s, \"rows\": %.*s}\n",
-           store_result_word(result), connection_sqlstate(drive->connection), (long long)took_ms,
-           connection_tampered(drive->connection) ? "true" : "false", (int)text.length, text.at,
-           drive->rows.length == 0 ? 2 : (int)drive->rows.length, drive->rows.length == 0 ? "[]" : drive->rows.at);
+    printf(
+        "{\"result\": \"%s\", \"sqlstate\": \"%s\", \"ms\": %lld, \"tampered\": %s, \"error\": %.*s, \"rows\": %.*s}\n",
+        store_result_word(result), connection_sqlstate(drive->connection), (long long)took_ms,
+        connection_tampered(drive->connection) ? "true" : "false", (int)text.length, text.at,
+        drive->rows.length == 0 ? 2 : (int)drive->rows.length, drive->rows.length == 0 ? "[]" : drive->rows.at);
     fflush(stdout);
     buffer_free(&text);
 }

@@ -1,8 +1,8 @@
 /*
  * store_harness.h - what the C programs that test the store share: a store on DATABASE_URL, and short ways to use it.
  *
- * Started by test_store_ledger.py with an empty, migrated database. Each test uses handlers, groups and ids of its own, so they run in any
- * order.
+ * Started by test_store_ledger.py with an empty, migrated database. Each test uses handlers, groups and ids of its own,
+ * so they run in any order.
  */
 #ifndef STORE_HARNESS_H
 #define STORE_HARNESS_H
@@ -66,7 +66,8 @@ static inline struct event_id id_of(uint32_t number)
 static inline void fill(struct claim *claims, size_t count, int16_t handler, uint32_t first)
 {
     for (size_t i = 0; i < count; i++)
-        claims[i] = (struct claim){.handler = handler, .id = id_of(first + (uint32_t)i), .hash = (int64_t)(first + i) * 77};
+        claims[i] = (struct claim){
+            .handler = handler, .id = id_of(first + (uint32_t)i), .hash = (int64_t)(first + i) * 77};
 }
 
 static inline int64_t number_of(const char *sql)

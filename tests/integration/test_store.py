@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The store's connection against a real server that refuses, stops, freezes, dies and lies.
 
-What must hold: a failure has the class of its SQLSTATE; a commit that was not confirmed is never taken for one, nor for a
-failure; every wait ends at its deadline; and after any of it the next transaction works.
+What must hold: a failure has the class of its SQLSTATE; a commit that was not confirmed is never taken for one, nor for
+a failure; every wait ends at its deadline; and after any of it the next transaction works.
 """
 import os
 import signal
@@ -140,8 +140,8 @@ class Classes(StoreTest):
 
     def test_sessions_are_set_up(self):
         with Drive(url + "?options=-c%20work_mem%3D5MB", STATEMENT_TIMEOUT_MS="4000") as drive:
-            for name, value in {"statement_timeout": "4s", "lock_timeout": "2s", "jit": "off", "client_encoding": "UTF8",
-                                "idle_in_transaction_session_timeout": "4s", "tcp_keepalives_idle": "10",
+            for name, value in {"statement_timeout": "4s", "lock_timeout": "2s", "jit": "off",
+                                "client_encoding": "UTF8", "idle_in_transaction_session_timeout": "4s", "tcp_keepalives_idle": "10",
                                 "client_connection_check_interval": "1s", "application_name": "sluice/drive by hand",
                                 "work_mem": "5MB"}.items():
                 self.assertEqual(drive("once", f"SELECT current_setting('{name}')")["rows"], [[value]])
@@ -227,8 +227,8 @@ class Commits(StoreTest):
 
     def test_a_plugin_cannot_end_the_transaction(self):
         with Drive(url) as drive:
-            for sql in ("COMMIT", " rollback", "/* a /* nested */ comment */ Commit", "END", "SAVEPOINT a", "DISCARD ALL",
-                        "SET statement_timeout = 0", "PREPARE TRANSACTION 'a'"):
+            for sql in ("COMMIT", " rollback", "/* a /* nested */ comment */ Commit", "END", "SAVEPOINT a",
+                        "DISCARD ALL", "SET statement_timeout = 0", "PREPARE TRANSACTION 'a'"):
                 with self.subTest(sql=sql):
                     self.insert(drive)
                     answer = self.gives("data", drive("plugin", sql))
@@ -399,8 +399,8 @@ class Looks(StoreTest):
             self.assertNotIn("hunter2", answer["error"])
             self.assertIn("refused", answer["error"])
         for bad in ("host=a password hunter2", "postgresql://me:hunter2@h/x?nonsense=1"):
-            done = subprocess.run([os.path.join(BUILD, "tests/integration/store_drive")], capture_output=True, text=True,
-                                  env=dict(os.environ, DATABASE_URL=bad), stdin=subprocess.DEVNULL, timeout=20)
+            done = subprocess.run([os.path.join(BUILD, "tests/integration/store_drive")], capture_output=True,
+                                  text=True, env=dict(os.environ, DATABASE_URL=bad), stdin=subprocess.DEVNULL, timeout=20)
             self.assertEqual(done.returncode, 1)
             self.assertIn("cannot be understood", done.stderr)
             self.assertNotIn("hunter2", done.stderr)

@@ -58,7 +58,7 @@ class Migrations(unittest.TestCase):
     def applied(self):
         if postgres.value("SELECT to_regclass('sluice.migration')", self.url) is None:
             return []
-        return postgres.query("SELECT owner, number, name, checksum FROM sluice.migration ORDER BY owner, number", self.url)
+        return postgres.query("SELECT owner, number, name, checksum FROM sluice.migration ORDER BY 1, 2", self.url)
 
     def test_in_order_and_once(self):
         answer = self.drive("migrated", self.folder, "engine", "charge")
@@ -142,8 +142,8 @@ class Migrations(unittest.TestCase):
         self.assertEqual(answer["result"], "ok", answer)
         uncommented = postgres.query("""
             SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0
-            WHERE c.relnamespace = 'sluice'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT a.attisdropped
-              AND col_description(c.oid, a.attnum) IS NULL
+            WHERE c.relnamespace = 'sluice'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+              AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
             UNION ALL SELECT c.relname, NULL FROM pg_class c WHERE c.relnamespace = 'sluice'::regnamespace
               AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND obj_description(c.oid) IS NULL""", self.url)
         self.assertEqual(uncommented, [])

@@ -42,7 +42,8 @@ static void every_result_has_a_word_and_a_code(void **state)
         assert_string_equal(store_result_word((enum store_result)i), words[i]);
         assert_int_equal(store_result_errno((enum store_result)i) > 0, i != STORE_OK);
         for (int other = STORE_OK; other < i; other++)
-            assert_int_not_equal(store_result_errno((enum store_result)i), store_result_errno((enum store_result)other));
+            assert_int_not_equal(store_result_errno((enum store_result)i),
+                                 store_result_errno((enum store_result)other));
     }
 }
 
@@ -50,14 +51,42 @@ static void words_that_end_a_transaction(void **state)
 {
     (void)state;
     static const char *const refused[] = {
-        "COMMIT", "commit;", "  \n\tRollback TO a", "END", "ABORT", "begin", "START TRANSACTION", "SAVEPOINT s", "RELEASE s",
-        "PREPARE TRANSACTION 'x'", "SET search_path = a", "RESET ALL", "DISCARD ALL", "DEALLOCATE s1", "LISTEN x",
-        "/* /* */ */COMMIT", "-- words\nCOMMIT", "--\n/**/ -- \n ; (commit", "set/**/x = 1", "SET localized = 1",
+        "COMMIT",
+        "commit;",
+        "  \n\tRollback TO a",
+        "END",
+        "ABORT",
+        "begin",
+        "START TRANSACTION",
+        "SAVEPOINT s",
+        "RELEASE s",
+        "PREPARE TRANSACTION 'x'",
+        "SET search_path = a",
+        "RESET ALL",
+        "DISCARD ALL",
+        "DEALLOCATE s1",
+        "LISTEN x",
+        "/* /* */ */COMMIT",
+        "-- words\nCOMMIT",
+        "--\n/**/ -- \n ; (commit",
+        "set/**/x = 1",
+        "SET localized = 1",
     };
     static const char *const allowed[] = {
-        "SELECT 1", "WITH a AS (SELECT 1) SELECT 1", "INSERT INTO commit VALUES (1)", "UPDATE t SET a = 1", "ENDPOINT",
-        "set_config('a', 'b', true)", "SET LOCAL work_mem = '1MB'", "set -- \n local a = 1", "commit_2()", "", "/* COMMIT",
-        "-- COMMIT", "begin$", "",
+        "SELECT 1",
+        "WITH a AS (SELECT 1) SELECT 1",
+        "INSERT INTO commit VALUES (1)",
+        "UPDATE t SET a = 1",
+        "ENDPOINT",
+        "set_config('a', 'b', true)",
+        "SET LOCAL work_mem = '1MB'",
+        "set -- \n local a = 1",
+        "commit_2()",
+        "",
+        "/* COMMIT",
+        "-- COMMIT",
+        "begin$",
+        "",
     };
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         if (!sqlstate_transaction_word(refused[i]))
