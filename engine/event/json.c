@@ -63,7 +63,8 @@ static const unsigned char byte_class[256] = {
     [0xf0 ... 0xf4] = BYTE_FOUR,    [0xf5 ... 0xff] = BYTE_BAD,
 };
 
-/* How many of the next eight bytes are ordinary; 8 when all are. Bytes of 0x80 and more count as not ordinary. */
+/* How many of the next eight bytes are ordinary; 8 when all are. Bytes of 0x80 and more are hits of one subtraction or
+ * another. */
 static inline unsigned scan_plain_run(const char *at)
 {
     const uint64_t ones = 0x0101010101010101ull;
@@ -72,7 +73,7 @@ static inline unsigned scan_plain_run(const char *at)
     word = le64toh(word);
     uint64_t quote = word ^ ones * '"', escape = word ^ ones * '\\';
     /* A borrow can only come out of a byte that is a hit itself, so the lowest hit is always a true one. */
-    uint64_t hits = ((word - ones * 0x20) | (quote - ones) | (escape - ones) | word) & ones * 0x80;
+    uint64_t hits = ((word - ones * 0x20) | (quote - ones) | (escape - ones)) & ones * 0x80;
     return hits == 0 ? 8 : (unsigned)__builtin_ctzll(hits) / 8;
 }
 

@@ -44,6 +44,8 @@ static void test_not_canonical(void **state)
         "0190b0a0-7c3e-7d2a-9f00--234567890ab",
         "a",
         "A",
+        "0190B0a0-7c3e-7d2a-9f00-1234567890ab",
+        "0190b0a0-7c3e-7d2a-9f00-1234567890Ab",
     };
     size_t count = sizeof(texts) / sizeof(texts[0]);
     for (size_t i = 0; i < count; i++) {

@@ -238,7 +238,7 @@ static void test_string_runs(void **state)
         memcpy(text, "{\"a\":\"", 6);
         memcpy(text + 6 + length, "\"}", 2);
         for (size_t odd = 0; odd < length; odd++) {
-            static const char odds[] = {'\x01', '\x1f', '\x80', '\xff', '"'};
+            static const char odds[] = {'\x01', '\x1f', '\x80', '\x9f', '\xa0', '\xff', '"'};
             for (size_t i = 0; i < sizeof(odds); i++) {
                 memset(text + 6, 'x', length);
                 text[6 + odd] = odds[i];

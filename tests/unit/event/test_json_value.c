@@ -82,6 +82,9 @@ static void test_inner(void **state)
         assert_null(inner.text.at);
         assert_int_equal(inner.count, 0);
     }
+    assert_int_equal(json_scan_nested(SPAN("{\"\\u0061\":{}}"), SPAN("\\u0061"), *state, &object, &inner, NULL, NULL),
+                     0);
+    assert_null(inner.text.at);
     assert_int_equal(json_scan_nested(SPAN("{\"data\":{}}"), SPAN("data"), *state, &object, &inner, NULL, NULL), 0);
     assert_true(span_is(inner.text, "{}"));
 }
