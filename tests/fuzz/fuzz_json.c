@@ -8,27 +8,13 @@
 #include "event/json.h"
 
 #include <errno.h>
-
-/* Both libraries call their kinds alike; jansson's are not needed here. */
-#define JSON_OBJECT JANSSON_OBJECT
-#define JSON_ARRAY JANSSON_ARRAY
-#define JSON_STRING JANSSON_STRING
-#define JSON_TRUE JANSSON_TRUE
-#define JSON_FALSE JANSSON_FALSE
-#define JSON_NULL JANSSON_NULL
 #include <jansson.h>
-#undef JSON_OBJECT
-#undef JSON_ARRAY
-#undef JSON_STRING
-#undef JSON_TRUE
-#undef JSON_FALSE
-#undef JSON_NULL
 
 /* Whether jansson takes the text, and why not when it does not. */
 static bool oracle_accepts(struct span text, json_error_t *ret_error)
 {
     json_t *parsed = json_loadb(text.at, text.length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, ret_error);
-    bool object = (parsed != NULL && parsed->type == JANSSON_OBJECT);
+    bool object = json_is_object(parsed);
     json_decref(parsed);
     return object;
 }
