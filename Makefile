@@ -62,6 +62,11 @@ $(B)obj/%.o: %.c $(B)flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# Embedded with .incbin, which -MMD does not see.
+$(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* tests/plugins/fake_*.[ch]) tests/plugins/test_template.c
+# A plugin of several files exports one function all the same.
+$(B)obj/plugins/%.o: CFLAGS += -fvisibility=hidden
+
 define layer_rule
 $(call LIB,$(1)): $(patsubst %.c,$(B)obj/%.o,$(wildcard engine/$(1)/*.c))
 	@mkdir -p $$(@D)
@@ -110,7 +115,7 @@ percent := %
 PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c tests/sim/*.c))
 $(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
 
 test-programs: $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
 

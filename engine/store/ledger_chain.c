@@ -5,64 +5,107 @@
  * at the same time, one sees the other.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "store/ledger_inner.h"
 
 enum { CHAIN_STEPS_MAX = 31 /* bits of a positive int4 */ };
+
+/* An input with its place in the caller's list, so that rows can be named after they were sorted. */
+struct placed {
+    struct chain_done done;
+    int32_t place;
+    int32_t bit;
+};
 
 /*
  * One row a correlation, in the order of the primary key, so that two batches do not lock each other out. Of a step
  * that was done twice the data of the first time stays: that is what happened. Rows come back for the correlations that
  * are no longer running, for each of their inputs.
  */
+#define CHAIN_UPSERT                                                                                                   \
+    "       ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET done = c.done | excluded.done, at = excluded.at,"           \
+    "         data_steps = CASE WHEN c.data_steps && excluded.data_steps THEN c.data_steps || ARRAY("                      \
+    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step)"                                               \
+    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                     \
+    "           ELSE c.data_steps || excluded.data_steps END,"                                                             \
+    "         data = CASE WHEN c.data_steps && excluded.data_steps THEN c.data || ARRAY("                                  \
+    "             SELECT s.data FROM unnest(excluded.data_steps, excluded.data) AS s(step, data)"                          \
+    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                     \
+    "           ELSE c.data || excluded.data END"                                                                          \
+    "       RETURNING c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "                            \
+    "SELECT i.place, w.state, w.done, w.undoing, w.undone, w.reason "                                                      \
+    "FROM written w JOIN unnest($1, $3, $7) AS i(chain, correlation, place)"                                               \
+    "  ON i.chain = w.chain AND i.correlation = w.correlation WHERE w.state <> 0 ORDER BY i.place"
+
+/* The common case: every correlation stands once in the call. Nothing is sorted or grouped again. */
 static const struct statement statement_chain_done = {
-    "WITH input AS MATERIALIZED (SELECT u.chain, u.step, u.correlation, u.text, u.data, u.place "
-    "       FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS u(chain, step, correlation, text, data, place)),"
-    "  kept AS (SELECT DISTINCT ON (chain, correlation, step) chain, correlation, step, data FROM input"
-    "       WHERE data IS NOT NULL ORDER BY chain, correlation, step, place),"
-    "  grouped AS (SELECT i.chain, i.correlation, bit_or(1 << i.step) AS done, min(i.text) AS text FROM input i"
-    "       GROUP BY i.chain, i.correlation),"
-    "  written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
-    "       SELECT g.chain, " LEDGER_NOW ", g.correlation, g.text, g.done,"
-    "         ARRAY(SELECT k.step FROM kept k WHERE (k.chain, k.correlation) = (g.chain, g.correlation) ORDER BY 1),"
-    "         ARRAY(SELECT k.data FROM kept k WHERE (k.chain, k.correlation) = (g.chain, g.correlation)"
-    "               ORDER BY k.step)"
-    "       FROM grouped g ORDER BY g.chain, g.correlation"
-    "       ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET done = c.done | excluded.done, at = excluded.at,"
-    "         data_steps = CASE WHEN c.data_steps && excluded.data_steps THEN c.data_steps || ARRAY("
-    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step)"
-    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"
-    "           ELSE c.data_steps || excluded.data_steps END,"
-    "         data = CASE WHEN c.data_steps && excluded.data_steps THEN c.data || ARRAY("
-    "             SELECT s.data FROM unnest(excluded.data_steps, excluded.data) AS s(step, data)"
-    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"
-    "           ELSE c.data || excluded.data END"
-    "       RETURNING c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "
-    "SELECT (i.place - 1)::int4, w.state, w.done, w.undoing, w.undone, w.reason "
-    "FROM written w JOIN input i ON i.chain = w.chain AND i.correlation = w.correlation "
-    "WHERE w.state <> 0 ORDER BY i.place",
+    "WITH written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
+    "       SELECT u.chain, " LEDGER_NOW ", u.correlation, u.text, u.bit,"
+    "         CASE WHEN u.data IS NULL THEN '{}' ELSE ARRAY[u.step] END, CASE WHEN u.data IS NULL THEN '{}' ELSE ARRAY[u.data] END"
+    "       FROM unnest($1, $2, $3, $4, $5, $6) AS u(chain, step, correlation, text, data, bit)" CHAIN_UPSERT,
     false,
 };
+static const struct statement statement_chain_done_grouped = {
+    "WITH once AS (SELECT DISTINCT ON (u.chain, u.correlation, u.step) u.chain, u.correlation, u.step, u.text, u.data, u.bit"
+    "       FROM unnest($1, $2, $3, $4, $5, $6, $7) AS u(chain, step, correlation, text, data, bit, place)"
+    "       ORDER BY u.chain, u.correlation, u.step, u.place),"
+    "  written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
+    "       SELECT o.chain, " LEDGER_NOW ", o.correlation, min(o.text), bit_or(o.bit),"
+    "         coalesce(array_agg(o.step ORDER BY o.step) FILTER (WHERE o.data IS NOT NULL), '{}'),"
+    "         coalesce(array_agg(o.data ORDER BY o.step) FILTER (WHERE o.data IS NOT NULL), '{}')"
+    "       FROM once o GROUP BY o.chain, o.correlation ORDER BY o.chain, o.correlation" CHAIN_UPSERT,
+    false,
+};
+
+static int placed_compare(const void *left, const void *right)
+{
+    const struct placed *a = left, *b = right;
+    if (a->done.chain != b->done.chain)
+        return a->done.chain < b->done.chain ? -1 : 1;
+    int order = memcmp(&a->done.correlation, &b->done.correlation, sizeof(a->done.correlation));
+    return order != 0 ? order : a->place < b->place ? -1 : 1;
+}
+
+static bool same_chain(const struct placed *a, const struct placed *b)
+{
+    return a->done.chain == b->done.chain && memcmp(&a->done.correlation, &b->done.correlation, sizeof(a->done.correlation)) == 0;
+}
 
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
                                     struct rows **ret, struct error *error)
 {
+    struct placed *list = calloc(count + 1, sizeof(*list));
+    bool once = true;
+    if (list == NULL) {
+        error_set(error, ENOMEM, "out of memory for %zu steps of chains", count);
+        return connection->failed = STORE_DOWN;
+    }
     for (size_t i = 0; i < count; i++) {
         if (done[i].step < 0 || done[i].step >= CHAIN_STEPS_MAX) {
+            free(list);
             error_set(error, EINVAL, "a chain may have %d steps; a step has the number %d", (int)CHAIN_STEPS_MAX,
                       done[i].step);
-            connection->failed = STORE_DEPLOY;
-            return STORE_DEPLOY;
+            return connection->failed = STORE_DEPLOY;
         }
+        list[i] = (struct placed){done[i], (int32_t)i, 1 << done[i].step};
     }
+    qsort(list, count, sizeof(*list), placed_compare);
+    for (size_t i = 1; i < count && once; i++)
+        once = !same_chain(&list[i - 1], &list[i]);
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &done[0].chain, count, sizeof(*done)),
-        STORE_COLUMN(PARAM_INT2, &done[0].step, count, sizeof(*done)),
-        STORE_COLUMN(PARAM_UUID, &done[0].correlation, count, sizeof(*done)),
-        STORE_COLUMN(PARAM_TEXT, &done[0].correlation_text, count, sizeof(*done)),
-        STORE_COLUMN(PARAM_BYTEA, &done[0].data, count, sizeof(*done)),
+        STORE_COLUMN(PARAM_INT2, &list[0].done.chain, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_INT2, &list[0].done.step, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_UUID, &list[0].done.correlation, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_TEXT, &list[0].done.correlation_text, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_BYTEA, &list[0].done.data, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_INT4, &list[0].bit, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_INT4, &list[0].place, count, sizeof(*list)),
     };
-    return connection_exec(connection, &statement_chain_done, 5, params, ret, error);
+    enum store_result result =
+        connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped, 7, params, ret, error);
+    free(list);
+    return result;
 }
 
 /* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for
