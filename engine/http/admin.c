@@ -58,7 +58,7 @@ static enum MHD_Result answer_metrics(struct exchange *exchange)
         buffer_free(&page);
         log_rarely(60000, LOG_WARN, "http", "the page of /metrics is larger than %d bytes and was not sent",
                    HTTP_PAGE_MAX);
-        refuse(&exchange->refusal, 500, "page_too_large", "The page of metrics is too large.");
+        refusal_set(&exchange->refusal, 500, "page_too_large", "The page of metrics is too large.");
         return reply_refusal(exchange);
     }
     return reply_send(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", &page);

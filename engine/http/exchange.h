@@ -20,6 +20,7 @@ enum {
     HTTP_CONNECTIONS_MAX = 256,
     HTTP_WAITING_MAX = 224, /* in the lanes; the rest is kept for /healthz and its like */
     HTTP_IDLE_S = 5,
+    HTTP_CLIENT_MS = 10000, /* at most: for a request to arrive, and for its answer to be read */
     HTTP_DRAIN_MAX = 256 * 1024, /* of a refused body is read, so that the answer arrives before the connection ends */
     HTTP_BODIES_MAX = 32 * 1024 * 1024, /* of all requests together */
     HTTP_PAGE_MAX = 16 * 1024 * 1024, /* of /metrics and /pipeline */
@@ -43,7 +44,7 @@ struct http {
     struct MHD_Daemon *daemon;
     struct watch watch;
     int listen_fd;
-    int64_t timeout_ms;
+    int64_t timeout_ms; /* a client's: http.timeout, at most HTTP_CLIENT_MS */
     size_t max_body;
     atomic_bool quiescing;
     atomic_size_t answering; /* requests that are complete and whose answer is not written */

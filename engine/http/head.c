@@ -5,14 +5,14 @@
 
 #include <strings.h>
 
-void refuse(struct refusal *refusal, int status, const char *word, const char *message)
+void refusal_set(struct refusal *refusal, int status, const char *word, const char *message)
 {
     if (refusal->status == 0)
         *refusal = (struct refusal){.status = status, .word = word, .message = message};
 }
 
 /* For what makes the end of the request uncertain. It wins over a milder refusal: the connection must not be used again. */
-static void refuse_framing(struct refusal *refusal, int status, const char *word, const char *message)
+static void refusal_close(struct refusal *refusal, int status, const char *word, const char *message)
 {
     if (!refusal->close)
         *refusal = (struct refusal){.status = status, .word = word, .message = message, .close = true};
@@ -64,9 +64,9 @@ static void add_length(struct head *head, struct span value)
         length = length * 10 + (uint64_t)(value.at[i] - '0');
     }
     if (!valid)
-        refuse_framing(&head->refusal, 400, "bad_content_length", "Content-Length must be a decimal number.");
+        refusal_close(&head->refusal, 400, "bad_content_length", "Content-Length must be a decimal number.");
     else if (head->has_length)
-        refuse_framing(&head->refusal, 400, "bad_content_length", "Content-Length must be given once.");
+        refusal_close(&head->refusal, 400, "bad_content_length", "Content-Length must be given once.");
     head->has_length = true;
     head->length = length;
 }
@@ -74,8 +74,8 @@ static void add_length(struct head *head, struct span value)
 static void add_encoding(struct head *head, struct span value)
 {
     if (head->chunked || !text_is(value, "chunked"))
-        refuse_framing(&head->refusal, 400, "bad_transfer_encoding",
-                       "The only Transfer-Encoding understood is chunked, once.");
+        refusal_close(&head->refusal, 400, "bad_transfer_encoding",
+                      "The only Transfer-Encoding understood is chunked, once.");
     head->chunked = true;
 }
 
@@ -85,8 +85,8 @@ static void add_idempotency_key(struct head *head, struct span value)
     for (size_t i = 0; valid && i < value.length; i++)
         valid = value.at[i] >= 0x20 && value.at[i] <= 0x7e;
     if (!valid)
-        refuse(&head->refusal, 400, "bad_idempotency_key",
-               "Idempotency-Key must be given once, as 1 to 128 printable ASCII characters.");
+        refusal_set(&head->refusal, 400, "bad_idempotency_key",
+                    "Idempotency-Key must be given once, as 1 to 128 printable ASCII characters.");
     else
         head->idempotency_key = value;
 }
@@ -122,16 +122,16 @@ static void add_known(struct head *head, struct span name, struct span value)
         add_encoding(head, value);
     } else if (text_is(name, "Host")) {
         if (head->has_host)
-            refuse_framing(&head->refusal, 400, "bad_host", "Host must be given once.");
+            refusal_close(&head->refusal, 400, "bad_host", "Host must be given once.");
         head->has_host = true;
     } else if (text_is(name, "Content-Type")) {
         if (head->has_content_type)
-            refuse(&head->refusal, 400, "bad_header", "Content-Type must be given once.");
+            refusal_set(&head->refusal, 400, "bad_header", "Content-Type must be given once.");
         head->has_content_type = true;
         head->content_type = trimmed;
     } else if (text_is(name, "Content-Encoding")) {
         if (!text_is(trimmed, "identity"))
-            refuse(&head->refusal, 415, "unsupported_encoding", "A body must be sent without Content-Encoding.");
+            refusal_set(&head->refusal, 415, "unsupported_encoding", "A body must be sent without Content-Encoding.");
     } else if (text_is(name, "Expect")) {
         head->expects_continue = head->expects_continue || text_is(trimmed, "100-continue");
     } else if (text_is(name, "Idempotency-Key")) {
@@ -146,10 +146,10 @@ void head_add(struct head *head, struct span name, struct span value)
 {
     head->field_count++;
     if (head->field_count > HEAD_FIELDS_MAX)
-        refuse_framing(&head->refusal, 431, "header_too_large", "A request may have at most 64 header fields.");
+        refusal_close(&head->refusal, 431, "header_too_large", "A request may have at most 64 header fields.");
     else if (!name_valid(name) || !value_valid(value))
-        refuse_framing(&head->refusal, 400, "bad_header",
-                       "A header field has a name or a value with characters that are not allowed.");
+        refusal_close(&head->refusal, 400, "bad_header",
+                      "A header field has a name or a value with characters that are not allowed.");
     else
         add_known(head, name, value);
 }
@@ -165,19 +165,19 @@ void head_finish(struct head *head, bool http11, bool body_allowed, size_t size,
 {
     struct refusal *refusal = &head->refusal;
     if (size > HEAD_SIZE_MAX)
-        refuse_framing(refusal, 431, "header_too_large", "The header of a request may have at most 8192 bytes.");
+        refusal_close(refusal, 431, "header_too_large", "The header of a request may have at most 8192 bytes.");
     if (!in_order)
-        refuse_framing(
+        refusal_close(
             refusal, 400, "bad_header",
             "A header must be lines that end in CR LF, without NUL bytes, fields without a name, and lines that "
             "continue a field.");
     if (head->chunked && (head->has_length || !http11))
-        refuse_framing(refusal, 400, "bad_transfer_encoding",
-                       "Transfer-Encoding needs HTTP/1.1 and excludes Content-Length.");
+        refusal_close(refusal, 400, "bad_transfer_encoding",
+                      "Transfer-Encoding needs HTTP/1.1 and excludes Content-Length.");
     if (http11 && !head->has_host)
-        refuse_framing(refusal, 400, "bad_host", "An HTTP/1.1 request must have a Host.");
+        refusal_close(refusal, 400, "bad_host", "An HTTP/1.1 request must have a Host.");
     if (!body_allowed && head_has_body(head))
-        refuse_framing(refusal, 400, "unexpected_body", "A GET or HEAD request must not have a body.");
+        refusal_close(refusal, 400, "unexpected_body", "A GET or HEAD request must not have a body.");
     if (head_has_body(head) && !json_type(head->content_type))
-        refuse(refusal, 415, "unsupported_media_type", "A body must have Content-Type: application/json.");
+        refusal_set(refusal, 415, "unsupported_media_type", "A body must have Content-Type: application/json.");
 }

@@ -33,7 +33,7 @@ struct head {
     struct refusal refusal; /* the first one counts */
 };
 
-void refuse(struct refusal *refusal, int status, const char *word, const char *message); /* the first one counts */
+void refusal_set(struct refusal *refusal, int status, const char *word, const char *message); /* the first one counts */
 /* One field, in the order of the request. */
 void head_add(struct head *head, struct span name, struct span value);
 /* After the last one: what only the whole can tell. `size` is that of the header in bytes; `in_order`: layout.h says so. */

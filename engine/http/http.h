@@ -5,14 +5,16 @@
  * run/gateway.h. That thread takes no lock that a lane takes: an answer comes back through an atomic and a wake-up. Whatever a
  * client does costs bounded memory and bounded time, and no lane ever waits for a client.
  *
- *   a request          its header at most 8 KiB and 64 fields (431), its body at most http.max_body (413), both within http.timeout
- *   a connection       5 s of silence end it; so does an answer that was not read within http.timeout
+ *   a request          its header at most 8 KiB and 64 fields (431), its body at most http.max_body (413), all of it within 10 s
+ *   a connection       5 s of silence end it; so does an answer that is not read within 10 s; http.timeout, when shorter, counts
  *   all of them        256 connections, further ones wait in the kernel; 224 requests in the lanes, further ones get 503 and
  *                      Retry-After, so that /healthz still answers when every lane is stuck
  *
  * Every answer is application/json but for /metrics; an error is {"error":"a_word","message":"A sentence."}. What is not HTTP at
  * all (a first line without a version, a Content-Length that is no number, a header beyond every bound) is refused by
  * libmicrohttpd itself: the right status, a short page of its own, the connection closed.
+ *
+ * A client that ends its sending side before its answer came is taken for gone: libmicrohttpd hangs up. What it asked for is done.
  *
  * Not here: TLS, HTTP/2, compression, authentication. It listens on loopback unless told otherwise.
  */

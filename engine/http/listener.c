@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,12 +108,15 @@ static int socket_open(const char *host, int port, struct error *error)
 
 static int socket_port(int fd)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.any.sa_family = AF_UNSPEC};
     socklen_t length = sizeof address;
-    char service[16] = "0";
-    if (getsockname(fd, (struct sockaddr *)&address, &length) == 0)
-        getnameinfo((struct sockaddr *)&address, length, NULL, 0, service, sizeof service, NI_NUMERICSERV);
-    return atoi(service);
+    if (getsockname(fd, &address.any, &length) != 0)
+        return 0;
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 static struct MHD_Daemon *daemon_start(struct http *http)
@@ -169,7 +173,7 @@ int http_start(struct engine *engine, struct http **ret, int *ret_port, struct e
     http->pipeline = pipeline;
     http->metrics = engine_metrics(engine);
     http->arena = arena;
-    http->timeout_ms = pipeline->http.timeout_ms;
+    http->timeout_ms = pipeline->http.timeout_ms < HTTP_CLIENT_MS ? pipeline->http.timeout_ms : HTTP_CLIENT_MS;
     http->max_body = (size_t)pipeline->http.max_body;
     pthread_mutex_init(&http->lock, NULL);
     buffer_init(&http->graph, HTTP_PAGE_MAX);

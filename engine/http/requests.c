@@ -70,7 +70,7 @@ static void exchange_find(struct exchange *exchange, struct span method)
         exchange->series = http->series[http->pipeline->request_count + admin_index(exchange->admin)];
         if (!span_is(method, "GET") && !span_is(method, "HEAD")) {
             exchange->allow = "GET, HEAD";
-            refuse(refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
+            refusal_set(refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
         }
         return;
     }
@@ -106,7 +106,7 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const
     if (refusal->status == 0)
         *refusal = head->refusal;
     if (head->has_length && head->length > http->max_body) {
-        refuse(refusal, 413, "body_too_large", "The body is larger than this listener takes.");
+        refusal_set(refusal, 413, "body_too_large", "The body is larger than this listener takes.");
         refusal->close = refusal->close || head->length > http->max_body + HTTP_DRAIN_MAX;
     }
     /* The fields' bytes are the connection's; the gateway may keep the request for longer. */
@@ -135,7 +135,7 @@ enum MHD_Result exchange_take(struct exchange *exchange, const char *bytes, size
     if (refusal->status != 0)
         return MHD_YES;
     if (exchange->received > http->max_body) {
-        refuse(refusal, 413, "body_too_large", "The body is larger than this listener takes.");
+        refusal_set(refusal, 413, "body_too_large", "The body is larger than this listener takes.");
         body_drop(exchange);
         return MHD_YES;
     }
@@ -144,7 +144,7 @@ enum MHD_Result exchange_take(struct exchange *exchange, const char *bytes, size
         buffer_append(&exchange->body, bytes, length);
     http->body_bytes += exchange->body.length - before;
     if (exchange->body.length == before) {
-        refuse(refusal, 503, "busy", "Too many requests are being received. Try again.");
+        refusal_set(refusal, 503, "busy", "Too many requests are being received. Try again.");
         body_drop(exchange);
     }
     return MHD_YES;
@@ -218,9 +218,9 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
 
     pthread_mutex_lock(&http->lock);
     if (http->stopping)
-        refuse(&exchange->refusal, 503, "stopping", "The engine is stopping.");
+        refusal_set(&exchange->refusal, 503, "stopping", "The engine is stopping.");
     else if (http->waiting_count >= HTTP_WAITING_MAX)
-        refuse(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
+        refusal_set(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
     bool refused = exchange->refusal.status != 0;
     if (!refused) {
         atomic_store(&exchange->references, 2);
@@ -238,9 +238,9 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
         return MHD_YES;
     atomic_fetch_sub(&exchange->references, 1);
     if (code == -EAGAIN)
-        refuse(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
+        refusal_set(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
     else
-        refuse(&exchange->refusal, 503, "unavailable", "The engine takes no requests now.");
+        refusal_set(&exchange->refusal, 503, "unavailable", "The engine takes no requests now.");
     if (state_change(exchange, EXCHANGE_WAITING, EXCHANGE_ANSWERED))
         MHD_resume_connection(exchange->connection);
     return MHD_YES;
@@ -250,14 +250,14 @@ static enum MHD_Result exchange_answer(struct exchange *exchange)
 {
     waiting_remove(exchange);
     if (atomic_load(&exchange->state) == EXCHANGE_ABANDONED)
-        refuse(&exchange->refusal, 503, "stopping",
-               "The engine is stopping; whether it did what was asked is not known.");
+        refusal_set(&exchange->refusal, 503, "stopping",
+                    "The engine is stopping; whether it did what was asked is not known.");
     else if (exchange->refusal.status == 0 && exchange->answer.failed)
-        refuse(&exchange->refusal, 500, "internal", "There was no memory for the answer.");
+        refusal_set(&exchange->refusal, 500, "internal", "There was no memory for the answer.");
     if (exchange->refusal.status != 0)
         return reply_refusal(exchange);
     if (exchange->answer.length == 0 && exchange->status >= 500) { /* the gateway's own, at shutdown */
-        refuse(&exchange->refusal, exchange->status, "unavailable", "The engine could not answer. Try again.");
+        refusal_set(&exchange->refusal, exchange->status, "unavailable", "The engine could not answer. Try again.");
         return reply_refusal(exchange);
     }
     return reply_send(exchange, exchange->status, "application/json", &exchange->answer);

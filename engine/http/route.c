@@ -61,7 +61,8 @@ static bool text_decode(struct span raw, bool query, struct arena *arena, struct
             int high = i + 2 < raw.length ? hex_digit(raw.at[i + 1]) : -1,
                 low = high < 0 ? -1 : hex_digit(raw.at[i + 2]);
             if (low < 0) {
-                refuse(ret_refusal, 400, "bad_target", "A % in the target must be followed by two hexadecimal digits.");
+                refusal_set(ret_refusal, 400, "bad_target",
+                            "A % in the target must be followed by two hexadecimal digits.");
                 return false;
             }
             c = (char)(high * 16 + low);
@@ -73,7 +74,7 @@ static bool text_decode(struct span raw, bool query, struct arena *arena, struct
     }
     struct span text = {out, length};
     if (!text_is_printable(text) || !text_is_utf8(text)) {
-        refuse(ret_refusal, 400, "bad_target", "The target must be UTF-8 without control characters.");
+        refusal_set(ret_refusal, 400, "bad_target", "The target must be UTF-8 without control characters.");
         return false;
     }
     *ret = text;
@@ -102,13 +103,13 @@ static bool path_parse(struct span path, struct arena *arena, struct target *tar
     while (text_next(&path, '/', &raw)) {
         struct span segment;
         if (target->segment_count == TARGET_SEGMENTS_MAX) {
-            refuse(ret_refusal, 400, "bad_target", "A path may have at most 32 segments.");
+            refusal_set(ret_refusal, 400, "bad_target", "A path may have at most 32 segments.");
             return false;
         }
         if (!text_decode(raw, false, arena, &segment, ret_refusal))
             return false;
         if (span_is(segment, ".") || span_is(segment, "..")) {
-            refuse(ret_refusal, 400, "bad_target", "A path must not have the segments . and ..");
+            refusal_set(ret_refusal, 400, "bad_target", "A path must not have the segments . and ..");
             return false;
         }
         target->segments[target->segment_count++] = segment;
@@ -119,7 +120,7 @@ static bool path_parse(struct span path, struct arena *arena, struct target *tar
 static bool wait_parse(struct span value, int64_t *ret_ms, struct refusal *ret_refusal)
 {
     if (duration_parse(value, ret_ms) != 0 || *ret_ms < 0 || *ret_ms > WAIT_MAX_MS) {
-        refuse(ret_refusal, 400, "bad_wait", "wait must be a duration of at most 30s, such as 10s or 500ms.");
+        refusal_set(ret_refusal, 400, "bad_wait", "wait must be a duration of at most 30s, such as 10s or 500ms.");
         return false;
     }
     return true;
@@ -141,8 +142,8 @@ static bool query_parse(struct span query, struct arena *arena, struct target *t
         for (size_t i = 0; i < target->query_count; i++)
             again = again || span_equal(target->query[i].name, name);
         if (again || name.length == 0) {
-            refuse(ret_refusal, 400, "bad_query",
-                   "Each parameter of the query must have a name, and none may come twice.");
+            refusal_set(ret_refusal, 400, "bad_query",
+                        "Each parameter of the query must have a name, and none may come twice.");
             return false;
         }
         if (span_is(name, "wait")) {
@@ -150,7 +151,7 @@ static bool query_parse(struct span query, struct arena *arena, struct target *t
             if (!wait_parse(value, &target->wait_ms, ret_refusal))
                 return false;
         } else if (target->query_count == TARGET_PARAMS_MAX) {
-            refuse(ret_refusal, 400, "bad_query", "A query may have at most 32 parameters.");
+            refusal_set(ret_refusal, 400, "bad_query", "A query may have at most 32 parameters.");
             return false;
         } else {
             target->query[target->query_count++] = (struct gateway_param){name, value};
@@ -163,13 +164,13 @@ bool target_parse(struct span raw, struct arena *arena, struct target *ret, stru
 {
     memset(ret, 0, sizeof *ret);
     if (raw.length == 0 || raw.at[0] != '/') {
-        refuse(ret_refusal, 400, "bad_target", "The target of a request must begin with a slash.");
+        refusal_set(ret_refusal, 400, "bad_target", "The target of a request must begin with a slash.");
         return false;
     }
     for (size_t i = 0; i < raw.length; i++) {
         unsigned char c = (unsigned char)raw.at[i];
         if (c <= ' ' || c >= 0x7f || c == '#') {
-            refuse(ret_refusal, 400, "bad_target", "The target has characters that must be written as %XX.");
+            refusal_set(ret_refusal, 400, "bad_target", "The target has characters that must be written as %XX.");
             return false;
         }
     }
@@ -256,16 +257,16 @@ bool match_request(const struct pipeline *pipeline, struct span method, const st
     }
     if (best == NULL && known) {
         *ret_allow = allow_list(pipeline, target, arena);
-        refuse(ret_refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
+        refusal_set(ret_refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
         return false;
     }
     if (best == NULL) {
-        refuse(ret_refusal, 404, "not_found", "Nothing is served at this path.");
+        refusal_set(ret_refusal, 404, "not_found", "Nothing is served at this path.");
         return false;
     }
     struct match match = {.index = (uint32_t)(best - pipeline->requests)};
     if (!params_collect(best, target, arena, &match)) {
-        refuse(ret_refusal, 400, "bad_query", "The query names a parameter that the path already has.");
+        refusal_set(ret_refusal, 400, "bad_query", "The query names a parameter that the path already has.");
         return false;
     }
     *ret = match;
