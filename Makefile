@@ -112,12 +112,16 @@ $(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildc
 	$(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
 percent := %
 
-PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c tests/sim/*.c))
+PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c))
 $(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
 
-test-programs: $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
+$(B)tests/sim/sim: $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/sim/*.c)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+
+test-programs: $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
 
 unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)
 	B=$(B) tests/run unit $(T)
