@@ -51,6 +51,14 @@ static void jitter_stays_within_its_share(void **state)
     assert_int_equal(retry_delay_ms(&policy, 1, 0.75), 1100);
 }
 
+static void parts_of_a_millisecond_are_rounded(void **state)
+{
+    (void)state;
+    struct retry_policy policy = {.max_retries = 9, .initial_interval_ms = 100, .multiplier = 1.5, .max_interval_ms = 20000};
+    assert_int_equal(retry_delay_ms(&policy, 4, 0), 338); /* 337.5 */
+    assert_int_equal(retry_delay_ms(&policy, 5, 0), 506); /* 506.25 */
+}
+
 static void absurd_settings_do_not_overflow(void **state)
 {
     (void)state;
@@ -110,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delays_double_up_to_the_most),
         cmocka_unit_test(jitter_stays_within_its_share),
+        cmocka_unit_test(parts_of_a_millisecond_are_rounded),
         cmocka_unit_test(absurd_settings_do_not_overflow),
         cmocka_unit_test(ladders_add_up),
     };

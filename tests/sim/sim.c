@@ -1,0 +1,415 @@
+/*
+ * sim.c - runs the engine's decisions through years of trouble in seconds.
+ *
+ *     sim SEED EVENTS [RUNS] [--plant NAME]
+ *
+ * RUNS runs (default 1), of seeds SEED, SEED + 1, …, each of EVENTS events from outside: prints what they met and the events handled
+ * a minute. A violation prints its sentence, the seed and the command that shows it again, and exits 1. --plant makes one
+ * mistake on purpose (sim alone lists them), to see that the checks find it.
+ */
+#include "world/sim.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One program, one translation unit. */
+#include "world/batch.c"
+#include "world/bus.c"
+#include "world/check.c"
+#include "world/process.c"
+#include "world/store.c"
+
+enum { SIM_TICKS_STILL = 100000, SIM_BACKLOG = 400, SIM_POOL = 24 };
+
+static const char *const plant_names[PLANT_COUNT] = {
+    "none", "effect-before-claim", "watermark-over-incomplete", "old-epoch-accepted", "held-key-ignored", "late-step-not-undone",
+    "unknown-commit-is-done", "emit-not-awaited", "claim-kept-on-retry", "unpark-before-commit",
+    "hit-passes-a-held-key",
+};
+
+/* ------------------------------------------------------------------------------------------------------------- tools */
+
+uint64_t sim_random(struct world *world)
+{
+    uint64_t x = world->random += 0x9e3779b97f4a7c15ull; /* splitmix64 */
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+static char again_text[160]; /* the command, for a signal handler */
+
+static void again_write(void)
+{
+    size_t length = strlen(again_text);
+    if (write(STDOUT_FILENO, again_text, length) != (ssize_t)length)
+        _exit(2);
+}
+
+static void on_signal(int number)
+{
+    static const char text[] = "FAILED: an assertion of the engine, or a fault\n";
+    (void)number;
+    if (write(STDOUT_FILENO, text, sizeof text - 1) < 0)
+        _exit(2);
+    again_write();
+    _exit(1);
+}
+
+void sim_fail(const struct world *world, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    printf("FAILED at %lld ms: ", (long long)world->now_ms);
+    vprintf(format, arguments);
+    printf("\n");
+    va_end(arguments);
+    fflush(stdout);
+    again_write();
+    _exit(1);
+}
+
+void *sim_grow(void *array, size_t *size, size_t count, size_t element)
+{
+    if (count < *size)
+        return array;
+    *size = *size == 0 ? 256 : *size * 2;
+    array = realloc(array, *size * element);
+    if (array == NULL)
+        abort();
+    return array;
+}
+
+uint32_t sim_event_new(struct world *world, struct event_state event)
+{
+    world->events = sim_grow(world->events, &world->event_size, world->event_count, sizeof *world->events);
+    event.first_index = event.outbox = SIM_NONE;
+    world->events[world->event_count] = event;
+    return (uint32_t)world->event_count++;
+}
+
+/* What will happen to an event. Undos and what they report come to a good end: someone sees to it that they do. */
+void sim_fate(struct world *world, struct event_state *event)
+{
+    static const uint8_t any[] = {FATE_TRANSIENT, FATE_TRANSIENT, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER};
+    uint64_t dice = sim_random(world);
+    event->fate = FATE_GOOD;
+    if (event->kind == KIND_DEAD || dice % 100 >= world->settings.trouble)
+        return;
+    dice /= 100;
+    bool undo = event->kind == KIND_UNDO || event->kind == KIND_UNDONE;
+    if (undo)
+        event->fate = dice % 3 == 0 ? FATE_TRANSIENT : dice % 3 == 1 || event->kind == KIND_UNDONE ? FATE_AWAY : FATE_STUCK;
+    else
+        event->fate = any[dice % 6];
+    if (event->fate == FATE_LADDER && event->kind != KIND_WORK)
+        event->fate = FATE_GOOD;
+    uint32_t most = event->fate == FATE_LADDER ? (uint32_t)world->settings.ladder.max_retries + 2
+                    : undo                     ? (uint32_t)world->settings.retry.max_retries
+                                               : (uint32_t)world->settings.retry.max_retries + 2;
+    event->fate_count = (uint8_t)(1 + (dice >> 16) % most);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ a run */
+
+static uint32_t one_in(struct world *world, uint32_t often, uint32_t seldom)
+{
+    return sim_below(world, 4) == 0 ? 0 : often + sim_below(world, seldom - often);
+}
+
+static void sim_settings(struct world *world)
+{
+    struct settings *s = &world->settings;
+    s->streams = 1 + sim_below(world, SIM_STREAMS);
+    s->processes = 1 + sim_below(world, SIM_PROCESSES);
+    s->lanes = 1 + sim_below(world, SIM_LANES);
+    s->keys = sim_below(world, 2) ? 2 + sim_below(world, 12) : 20 + sim_below(world, 500);
+    s->batch = sim_below(world, 3) == 0 ? 1 + sim_below(world, 6) : 8 + sim_below(world, SIM_BATCH - 7);
+    s->in_flight = 8 + sim_below(world, 400);
+    for (uint32_t use = 0; use < KIND_COUNT; use++)
+        s->max_by_use[use] = 1 + sim_below(world, 40);
+    s->max_by_use[USE_NOBODY] = UINT32_MAX;
+    s->crash = one_in(world, 300, 20000);
+    s->rebalance = one_in(world, 200, 10000);
+    s->outage = one_in(world, 2000, 50000);
+    s->reply_lost = one_in(world, 20, 1000);
+    s->freeze = one_in(world, 500, 20000);
+    s->duplicate = one_in(world, 10, 200);
+    s->trouble = sim_below(world, 3) == 0 ? sim_below(world, 2) : 1 + sim_below(world, 25);
+    s->chains = sim_below(world, 40);
+    s->retry = (struct retry_policy){.max_retries = 1 + (int32_t)sim_below(world, 4), .initial_interval_ms = 1 + sim_below(world, 40),
+                                     .multiplier = 2, .max_interval_ms = 400, .jitter = 0.2};
+    s->ladder = (struct ladder){.max_retries = 1 + (int32_t)sim_below(world, 3), .initial_interval_ms = 100 + sim_below(world, 900),
+                                .multiplier = 2, .max_interval_ms = 4000};
+    s->sweep_after_ms = 500;
+    s->hold_ms = 2000;
+}
+
+/* Events from outside wait in a small pool and are published in a random order, so steps and aborts meet in all ways. */
+struct pool {
+    struct event_state events[SIM_POOL + SIM_STEPS + 2];
+    size_t count;
+};
+
+static void pool_chain(struct world *world, struct pool *pool)
+{
+    world->chains = sim_grow(world->chains, &world->chain_size, world->chain_count, sizeof *world->chains);
+    uint32_t number = (uint32_t)world->chain_count++, all = sim_below(world, 1u << SIM_STEPS);
+    struct correlation *chain = &world->chains[number];
+    *chain = (struct correlation){.shape.step_count = 1 + (int32_t)sim_below(world, SIM_STEPS)};
+    uint32_t mask = (1u << chain->shape.step_count) - 1;
+    chain->shape.has_undo = (all | sim_below(world, mask + 1)) & mask;
+    chain->shape.waits = chain->shape.has_undo & sim_below(world, mask + 1);
+    uint32_t key = sim_below(world, world->settings.keys);
+    bool one_key = sim_below(world, 2);
+    for (int32_t step = 0; step < SIM_STEPS; step++)
+        chain->undo[step] = SIM_NONE;
+    for (int32_t step = 0; step <= chain->shape.step_count; step++) {
+        if (sim_below(world, 8) == 0 || (step == chain->shape.step_count && sim_below(world, 2)))
+            continue;
+        pool->events[pool->count++] = (struct event_state){
+            .kind = step == chain->shape.step_count ? KIND_ABORT : KIND_DONE, .chain = number, .step = (uint8_t)step,
+            .key = one_key ? key : sim_below(world, world->settings.keys), .parent = SIM_NONE,
+        };
+    }
+}
+
+static void sim_inject(struct world *world, struct pool *pool)
+{
+    while (pool->count < SIM_POOL && world->inputs + pool->count < world->inputs_wanted) {
+        if (sim_below(world, 100) < world->settings.chains)
+            pool_chain(world, pool);
+        else
+            pool->events[pool->count++] = (struct event_state){.kind = KIND_WORK, .chain = SIM_NONE, .parent = SIM_NONE,
+                                                               .key = sim_below(world, world->settings.keys)};
+    }
+    for (uint32_t n = 1 + sim_below(world, 64); n > 0 && pool->count > 0; n--) {
+        size_t i = sim_below(world, (uint32_t)pool->count);
+        struct event_state event = pool->events[i];
+        pool->events[i] = pool->events[--pool->count];
+        sim_fate(world, &event);
+        uint32_t number = sim_event_new(world, event);
+        bus_append(world, number);
+        world->inputs++;
+        if (sim_odds(world, world->settings.duplicate)) { /* somebody did not hear an acknowledgement */
+            number -= sim_below(world, number < 100 ? number + 1 : 100);
+            if (world->events[number].first_index != SIM_NONE)
+                bus_append(world, number);
+        }
+        if (pool->count == 0 || (pool->count < SIM_POOL / 2 && world->inputs + pool->count < world->inputs_wanted))
+            break;
+    }
+    world->progress++;
+}
+
+static size_t sim_backlog(const struct world *world)
+{
+    size_t backlog = 0;
+    for (uint32_t s = 0; s < world->settings.streams; s++)
+        backlog += world->streams[s].count - world->streams[s].committed_index;
+    return backlog;
+}
+
+static uint32_t any_process(struct world *world)
+{
+    return sim_below(world, world->settings.processes);
+}
+
+/* The server ends transactions that have been open for too long. */
+static void sim_kill_idle(struct world *world)
+{
+    for (uint32_t p = 0; p < world->settings.processes; p++) {
+        for (uint32_t l = 0; l < world->settings.lanes && world->processes[p].alive; l++) {
+            struct sim_lane *lane = &world->processes[p].lanes[l];
+            if (lane->tx == 0 || world->now_ms - lane->since_ms < 1000)
+                continue;
+            lane_rollback(world, lane);
+            lane->killed = true;
+        }
+    }
+}
+
+static void sim_faults(struct world *world)
+{
+    const struct settings *s = &world->settings;
+    for (uint32_t i = 0; i < s->streams; i++) {
+        struct stream *stream = &world->streams[i];
+        bool gone = stream->owner == SIM_NONE || !world->processes[stream->owner].alive;
+        if (gone && sim_below(world, 8) == 0) {
+            uint32_t heir = any_process(world);
+            if (world->processes[heir].alive)
+                bus_assign(world, i, heir);
+        }
+    }
+    if (sim_odds(world, s->rebalance)) {
+        uint32_t i = sim_below(world, s->streams);
+        world->count.rebalances++;
+        if (sim_below(world, 2) == 0)
+            world->streams[i].revoking = world->streams[i].owner != SIM_NONE;
+        else
+            bus_assign(world, i, any_process(world)); /* lost: the old owner, maybe the new one as well, hears of it late */
+    }
+    if (sim_odds(world, s->outage)) {
+        world->count.outages++;
+        *(sim_below(world, 2) ? &world->bus_down_ms : &world->store_down_ms) = world->now_ms + sim_below(world, 3000);
+    }
+    if (sim_odds(world, s->freeze))
+        world->processes[any_process(world)].frozen_ms = world->now_ms + sim_below(world, 4000);
+    sim_kill_idle(world);
+    if (sim_below(world, 64) == 0)
+        store_operator(world);
+}
+
+static bool sim_over(const struct world *world)
+{
+    if (world->outbox_live != 0 || world->parked_count != 0 || !bus_drained(world))
+        return false;
+    for (uint32_t p = 0; p < world->settings.processes; p++)
+        if (!process_idle(&world->processes[p]))
+            return false;
+    return true;
+}
+
+static void sim_calm(struct world *world)
+{
+    world->calm = true;
+    world->bus_down_ms = world->store_down_ms = 0;
+    for (uint32_t p = 0; p < world->settings.processes; p++)
+        world->processes[p].frozen_ms = 0;
+}
+
+static void sim_loop(struct world *world)
+{
+    struct pool pool = {0};
+    size_t still = 0, seen = 0;
+    for (size_t tick = 0;; tick++) {
+        if (world->inputs + pool.count < world->inputs_wanted || pool.count > 0) {
+            if (tick % 4 == 0 && sim_backlog(world) < SIM_BACKLOG)
+                sim_inject(world, &pool);
+        } else if (!world->calm && sim_below(world, 500) == 0) {
+            sim_calm(world);
+        }
+        if (tick % 4 == 0 || still > 0)
+            sim_faults(world);
+        process_step(world, &world->processes[any_process(world)]);
+        if (world->progress != seen) {
+            seen = world->progress;
+            still = 0;
+            world->now_ms += sim_below(world, 3);
+        } else if (++still > SIM_TICKS_STILL) {
+            sim_fail(world, "nothing moves any more: %zu outbox rows, %zu parked, %zu in the log", world->outbox_live,
+                     world->parked_count, sim_backlog(world));
+        } else {
+            world->now_ms += still < 24 ? (int64_t)still / 4 : still < 200 ? 10 : 500;
+        }
+        if (world->calm && tick % 64 == 0 && sim_over(world))
+            break;
+    }
+}
+
+static void sim_run(struct world *world, uint64_t seed, size_t events, enum plant plant)
+{
+    *world = (struct world){.seed = seed, .random = seed * 0x2545f4914f6cdd1dull + 1, .plant = plant, .inputs_wanted = events};
+    snprintf(again_text, sizeof again_text, "again: sim %llu %zu%s%s\n", (unsigned long long)seed, events,
+             plant == PLANT_NONE ? "" : " --plant ", plant == PLANT_NONE ? "" : plant_names[plant]);
+    sim_settings(world);
+    world->parked = heap_create(SIZE_MAX / 64);
+    world->key_last = calloc(world->settings.keys, sizeof *world->key_last);
+    for (uint32_t s = 0; s < world->settings.streams; s++)
+        world->streams[s].owner = SIM_NONE;
+    sim_loop(world);
+    check_end(world);
+}
+
+static void sim_free(struct world *world)
+{
+    for (uint32_t p = 0; p < SIM_PROCESSES; p++)
+        process_free(&world->processes[p]);
+    for (uint32_t s = 0; s < SIM_STREAMS; s++)
+        free(world->streams[s].records);
+    heap_destroy(world->parked);
+    free(world->events);
+    free(world->chains);
+    free(world->outbox);
+    free(world->outbox_events);
+    free(world->held);
+    free(world->key_last);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- command */
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: sim SEED EVENTS [RUNS] [--plant NAME]\n  plants:");
+    for (int i = 1; i < PLANT_COUNT; i++)
+        fprintf(stderr, " %s", plant_names[i]);
+    fprintf(stderr, "\n");
+    return 64;
+}
+
+/* PLANT_COUNT when there is none of that name. */
+static enum plant plant_named(const char *name)
+{
+    enum plant plant = PLANT_NONE + 1;
+    while (plant < PLANT_COUNT && strcmp(plant_names[plant], name) != 0)
+        plant++;
+    return plant;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long long numbers[3] = {0, 0, 1};
+    int number_count = 0;
+    enum plant plant = PLANT_NONE;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--plant") == 0 && i + 1 < argc) {
+            plant = plant_named(argv[++i]);
+            continue;
+        }
+        char *end;
+        unsigned long long number = strtoull(argv[i], &end, 10);
+        if (number_count == 3 || end == argv[i] || *end != '\0')
+            return usage();
+        numbers[number_count++] = number;
+    }
+    if (plant == PLANT_COUNT || number_count < 2 || numbers[1] == 0 || numbers[1] > 50000000)
+        return usage();
+    signal(SIGABRT, on_signal);
+    signal(SIGSEGV, on_signal);
+
+    static struct world world;
+    double began = seconds(), virtual_s = 0;
+    size_t inputs = 0, events = 0, deliveries = 0, crashes = 0, rebalances = 0, unknown = 0, retries = 0, parked = 0, undos = 0, solos = 0;
+    for (unsigned long long run = 0; run < numbers[2]; run++) {
+        sim_run(&world, numbers[0] + run, (size_t)numbers[1], plant);
+        inputs += world.inputs;
+        events += world.event_count;
+        deliveries += world.count.deliveries;
+        crashes += world.count.crashes;
+        rebalances += world.count.rebalances;
+        unknown += world.count.unknown;
+        retries += world.count.retries;
+        parked += world.count.parked;
+        undos += world.count.undos;
+        solos += world.count.solos;
+        virtual_s += (double)world.now_ms / 1000;
+        sim_free(&world);
+    }
+    double took = seconds() - began;
+    printf("runs=%llu inputs=%zu events=%zu deliveries=%zu crashes=%zu rebalances=%zu unknown_commits=%zu retries=%zu parked=%zu "
+           "undos=%zu broken_batches=%zu virtual_hours=%.1f\n",
+           numbers[2], inputs, events, deliveries, crashes, rebalances, unknown, retries, parked, undos, solos, virtual_s / 3600);
+    printf("ok: %.1f million events a minute\n", (double)events / took * 60 / 1e6);
+    return 0;
+}
