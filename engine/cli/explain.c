@@ -155,6 +155,25 @@ static void read_waiting(struct explain *explain, const struct rows *rows)
     }
 }
 
+/* Every step's event is among those that were found. */
+static bool all_steps_done(const struct explain *explain)
+{
+    const struct pipeline *pipeline = explain->parts.pipeline;
+    for (size_t c = 0; c < pipeline->chain_count; c++) {
+        if (strcmp(pipeline->chains[c].name, explain->chain) != 0)
+            continue;
+        for (size_t s = 0; s < pipeline->chains[c].step_count; s++) {
+            bool found = false;
+            for (size_t i = 0; i < explain->count && !found; i++)
+                found = strcmp(explain->steps[i].topic, pipeline->chains[c].steps[s].done->name) == 0;
+            if (!found)
+                return false;
+        }
+        return true;
+    }
+    return false;
+}
+
 static enum store_result read_store(struct explain *explain, struct error *error)
 {
     static const struct statement inbox = {
@@ -186,7 +205,7 @@ static enum store_result read_store(struct explain *explain, struct error *error
     if (result == STORE_OK && rows_count(rows) > 0) {
         int64_t state = rows_int64(rows, 0, 1);
         explain->chain = arena_string(explain->arena, rows_span(rows, 0, 0));
-        explain->chain_state = state >= 0 && state < 4 ? states[state] : "?";
+        explain->chain_state = state == 0 && all_steps_done(explain) ? "complete" : state >= 0 && state < 4 ? states[state] : "?";
         explain->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(explain->arena, rows_span(rows, 0, 2));
     }
     connection_destroy(connection);
