@@ -141,8 +141,8 @@ check: all ## the rules of the house, static analysers, and the tests under the 
 	@tests/deps --tools
 	tests/run check $(T)
 
-sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=1000000)
-	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),1000000)
+sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
+	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),5000) $(or $(RUNS),1000)
 
 bench: all $(PROGRAMS) ## purchases a second against the floor, latency, memory, start
 	tests/bench/bench

@@ -160,3 +160,8 @@ bool tracker_watermark(struct tracker *tracker, struct position *ret)
     *ret = tracker->watermark;
     return true;
 }
+
+void tracker_remind(struct tracker *tracker)
+{
+    tracker->moved = true;
+}

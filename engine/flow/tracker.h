@@ -27,4 +27,7 @@ size_t tracker_in_flight(const struct tracker *tracker);
 /* True, and the position, when the watermark has moved since the last call that returned true. */
 bool tracker_watermark(struct tracker *tracker, struct position *ret);
 
+/* The position that was told last was not committed: tell it again. */
+void tracker_remind(struct tracker *tracker);
+
 #endif

@@ -100,6 +100,14 @@ static void prepare_ladder(struct batch *batch, struct work *work)
     }
 }
 
+static bool tap_names(const struct tap *tap, const char *topic)
+{
+    for (size_t i = 0; i < tap->topic_count; i++)
+        if (strcmp(tap->topics[i], topic) == 0)
+            return true;
+    return false;
+}
+
 static void prepare(struct batch *batch, struct work *work)
 {
     struct item *item = work->item;
@@ -134,6 +142,11 @@ static void prepare(struct batch *batch, struct work *work)
         break;
     default:
         break;
+    }
+    const struct tap *tap = batch->worker->group == NULL ? NULL : batch->worker->group->group->tap;
+    if (tap != NULL && item->topic != NULL && item->topic->is_dead_letter && !tap_names(tap, item->topic->name)) {
+        work->verdict = VERDICT_PASSED; /* a pattern does not mean dead letters */
+        return;
     }
     if (item->topic == NULL && item->source != ITEM_REQUEST && item->source != ITEM_TICK && item->use == NULL) {
         work->verdict = VERDICT_PASSED; /* a topic that nobody here handles any more */
@@ -191,8 +204,8 @@ static void handle(struct batch *batch)
         size_t count = 0;
         for (uint32_t i = calls[c].first; i < calls[c].first + calls[c].count; i++) {
             struct work *work = &batch->works[order[i]];
-            if (must_wait(batch, before[order[i]]) && work->verdict != VERDICT_DUPLICATE)
-                work->verdict = VERDICT_BACK;
+            if (must_wait(batch, before[order[i]]))
+                work->verdict = VERDICT_BACK; /* a duplicate too: what is behind it waits for what is before it */
             if (work->verdict == VERDICT_NONE && work->item->source == ITEM_TICK)
                 tick_begin(batch, work);
             if (work->verdict == VERDICT_NONE)

@@ -153,9 +153,14 @@ static void reader_commit(struct group_run *group)
         return;
     int code = group->engine->bus->kind->commit(group->consumer, count, group->streams, group->epochs, group->positions,
                                                  &error);
-    if (code != 0)
+    if (code != 0) {
+        pthread_mutex_lock(&group->lock);
+        for (size_t i = 0; i < count; i++)
+            tracker_remind(group->trackers[group->streams[i]]);
+        pthread_mutex_unlock(&group->lock);
         log_rarely(5000, LOG_WARN, "reader", "group %s: positions are not committed now (%s); they will be with the next",
                    group->group->name, error.text);
+    }
     (void)FAILPOINT("reader.commit.after");
 }
 

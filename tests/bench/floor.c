@@ -1,0 +1,190 @@
+/*
+ * floor.c - how fast the database itself is: the statements of a purchase in a tight loop.
+ *
+ *     floor URL PURCHASES THREADS BATCH
+ *
+ * Each thread takes its share of the purchases (users, seats and reservations 1..PURCHASES, price 100) in batches, two transactions
+ * a batch as the engine would: claim, payment_charge, append; claim, reservation_confirm, chain step, append. Inputs are made beforehand.
+ * No bus is read, nothing is parsed, routed, tapped or composed: what an engine needs above this is its own.
+ * Prints purchases a second.
+ */
+#include "base/clock.h"
+#include "bus/bus.h"
+#include "store/ledger.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct loop {
+    pthread_t thread;
+    struct store *store;
+    struct bus *bus;
+    int64_t first, count;
+    size_t batch;
+    int16_t charge, confirm, chain;
+    int failed;
+};
+
+struct purchase_batch { /* of at most `batch` purchases, by column */
+    struct span *tx, *data;
+    int64_t *user, *amount, *left, *climbed;
+    struct claim *claims;
+    struct chain_done *done;
+    struct record *records;
+};
+
+static const struct statement charge_sql = {
+    "SELECT n, decision FROM payment_charge($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint)", true};
+static const struct statement confirm_sql = {
+    "SELECT n, decision, reason FROM reservation_confirm($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])", true};
+
+static int by_id(const void *left, const void *right)
+{
+    return memcmp(&((const struct claim *)left)->id, &((const struct claim *)right)->id, sizeof(struct event_id));
+}
+
+static void fill(struct loop *loop, struct purchase_batch *batch, struct arena *arena, int64_t from, size_t count)
+{
+    char parent[37], id[37];
+    for (size_t i = 0; i < count; i++) {
+        int64_t n = from + (int64_t)i;
+        event_id_new(clock_wall_ms(), parent);
+        event_id_derive(span_of(parent), SPAN("payment.charge"), SPAN("success"), 0, id);
+        batch->tx[i] = span_of(arena_format(arena, "floor-%s", parent));
+        batch->user[i] = n;
+        batch->amount[i] = 100;
+        batch->left[i] = 3;
+        batch->data[i] = span_of(arena_format(arena, "{\"paymentTxId\":\"%s\",\"userId\":%lld,\"seatId\":%lld,\"amount\":100,\"reservationId\":%lld}",
+                                              batch->tx[i].at, (long long)n, (long long)n, (long long)n));
+        batch->claims[i] = (struct claim){.handler = loop->charge, .id = event_id_of(span_of(parent)), .hash = n};
+        batch->done[i] = (struct chain_done){.chain = loop->chain, .correlation = event_id_of(batch->tx[i]), .correlation_text = batch->tx[i],
+                                             .data = batch->data[i]};
+        batch->records[i] = (struct record){
+            .topic = SPAN("payment.success"), .key = span_of(arena_format(arena, "%lld-%lld", (long long)n, (long long)n)), .timestamp_ms = clock_wall_ms(),
+            .value = span_of(arena_format(arena, "{\"eventId\":\"%s\",\"eventName\":\"payment.success\",\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"data\":%s}",
+                                          id, batch->data[i].at))};
+    }
+}
+
+static enum store_result first_half(struct loop *loop, struct connection *connection, struct purchase_batch *b, size_t count, struct error *error)
+{
+    static const int64_t amount_max = 10000000;
+    const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, b->tx, count),    STORE_ARRAY(PARAM_INT8, b->user, count),
+                                         STORE_ARRAY(PARAM_INT8, b->user, count),  STORE_ARRAY(PARAM_INT8, b->amount, count),
+                                         STORE_ARRAY(PARAM_INT8, b->user, count),  STORE_ARRAY(PARAM_INT8, b->climbed, count),
+                                         STORE_ARRAY(PARAM_INT8, b->left, count),  STORE_VALUE(PARAM_INT8, &amount_max)};
+    struct rows *rows;
+    qsort(b->claims, count, sizeof *b->claims, by_id);
+    enum store_result result = connection_begin(connection, clock_monotonic_ms() + 60000, error);
+    if (result == STORE_OK)
+        result = ledger_claim(connection, 0, b->claims, count, error);
+    if (result == STORE_OK)
+        result = connection_exec(connection, &charge_sql, 8, params, &rows, error);
+    if (result == STORE_OK && (rows_count(rows) != count || rows_int64(rows, 0, 1) != 0)) {
+        error_set(error, 1, "the charge did not succeed; is the data seeded?");
+        return STORE_DATA;
+    }
+    if (result == STORE_OK)
+        result = (enum store_result)loop->bus->kind->append(loop->bus, connection, b->records, count, error);
+    return result == STORE_OK ? connection_commit(connection, error) : result;
+}
+
+static enum store_result second_half(struct loop *loop, struct connection *connection, struct purchase_batch *b, size_t count, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->user, count),
+                                         STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->amount, count),
+                                         STORE_ARRAY(PARAM_TEXT, b->tx, count)};
+    struct rows *rows;
+    for (size_t i = 0; i < count; i++) {
+        b->claims[i].handler = loop->confirm;
+        b->claims[i].hit = false;
+        b->records[i].topic = SPAN("reservation.success");
+    }
+    enum store_result result = connection_begin(connection, clock_monotonic_ms() + 60000, error);
+    if (result == STORE_OK)
+        result = ledger_claim(connection, 0, b->claims, count, error);
+    if (result == STORE_OK)
+        result = connection_exec(connection, &confirm_sql, 5, params, &rows, error);
+    if (result == STORE_OK)
+        result = ledger_chain_done(connection, b->done, count, &rows, error);
+    if (result == STORE_OK)
+        result = (enum store_result)loop->bus->kind->append(loop->bus, connection, b->records, count, error);
+    return result == STORE_OK ? connection_commit(connection, error) : result;
+}
+
+static void *loop_main(void *context)
+{
+    struct loop *loop = context;
+    struct error error = {0};
+    struct arena *arena = arena_create(1 << 20, 1 << 30);
+    struct connection *connection = connection_create(loop->store, "floor");
+    for (int64_t at = 0; at < loop->count && !loop->failed;) {
+        size_t count = loop->count - at < (int64_t)loop->batch ? (size_t)(loop->count - at) : loop->batch;
+        struct purchase_batch batch = {
+            .tx = arena_array(arena, struct span, count), .data = arena_array(arena, struct span, count), .user = arena_array(arena, int64_t, count),
+            .amount = arena_array(arena, int64_t, count), .left = arena_array(arena, int64_t, count), .climbed = arena_array(arena, int64_t, count),
+            .claims = arena_array(arena, struct claim, count), .done = arena_array(arena, struct chain_done, count),
+            .records = arena_array(arena, struct record, count)};
+        fill(loop, &batch, arena, loop->first + at, count);
+        enum store_result result = first_half(loop, connection, &batch, count, &error);
+        if (result == STORE_OK)
+            result = second_half(loop, connection, &batch, count, &error);
+        if (result != STORE_OK) {
+            fprintf(stderr, "floor: %s: %s\n", store_result_word(result), error.text);
+            loop->failed = 1;
+        }
+        at += (int64_t)count;
+        arena_reset(arena);
+    }
+    connection_destroy(connection);
+    arena_destroy(arena);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    enum { THREADS_MAX = 64 };
+    struct loop loops[THREADS_MAX] = {0};
+    struct error error = {0};
+    struct store *store = NULL;
+    struct bus *bus = NULL;
+    if (argc != 5) {
+        fprintf(stderr, "usage: floor URL PURCHASES THREADS BATCH\n");
+        return 2;
+    }
+    int64_t purchases = strtoll(argv[2], NULL, 10), threads = strtoll(argv[3], NULL, 10), batch = strtoll(argv[4], NULL, 10);
+    struct store_options options = {.url = argv[1], .application = "floor", .connect_timeout_ms = 5000, .statement_timeout_ms = 60000};
+    if (threads < 1 || threads > THREADS_MAX || store_open(&options, &store, &error) != 0) {
+        fprintf(stderr, "floor: %s\n", error.text);
+        return 1;
+    }
+    struct bus_options bus_options = {.name = "floor", .partitions = 16, .retention_ms = 86400000, .store = store};
+    if (bus_postgres_open(&bus_options, &bus, &error) != 0) {
+        fprintf(stderr, "floor: %s\n", error.text);
+        return 1;
+    }
+    struct connection *connection = connection_create(store, "floor");
+    struct span names[] = {SPAN("payment.charge"), SPAN("reservation.confirm")}, chain = SPAN("purchase");
+    int16_t numbers[2], chain_number = 0;
+    if (ledger_names(connection, 'h', 2, names, numbers, &error) != STORE_OK || ledger_names(connection, 'c', 1, &chain, &chain_number, &error) != STORE_OK) {
+        fprintf(stderr, "floor: %s\n", error.text);
+        return 1;
+    }
+    connection_destroy(connection);
+    int64_t began = clock_monotonic_ns(), share = purchases / threads;
+    for (int64_t t = 0; t < threads; t++) {
+        loops[t] = (struct loop){.store = store, .bus = bus, .first = t * share + 1, .count = t == threads - 1 ? purchases - t * share : share,
+                                 .batch = (size_t)batch, .charge = numbers[0], .confirm = numbers[1], .chain = chain_number};
+        pthread_create(&loops[t].thread, NULL, loop_main, &loops[t]);
+    }
+    int failed = 0;
+    for (int64_t t = 0; t < threads; t++) {
+        pthread_join(loops[t].thread, NULL);
+        failed |= loops[t].failed;
+    }
+    printf("%.0f\n", (double)purchases / ((double)(clock_monotonic_ns() - began) / 1e9));
+    bus->kind->close(bus);
+    store_close(store);
+    return failed;
+}
