@@ -4,7 +4,7 @@
  * One statement for all of them, sorted, first in the transaction: whoever claims first handles, everybody else sees a
  * duplicate. The same id with another payload is never dropped silently: it is a dead letter of its own.
  */
-#include "run/batch.h"
+#include "run/intake.h"
 
 #include "base/log.h"
 
@@ -13,7 +13,9 @@
 static bool wants_claim(const struct batch *batch, const struct work *work)
 {
     const struct item *item = work->item;
-    if (batch->connection == NULL || work->claimed || (item->source != ITEM_BUS && item->source != ITEM_PARKED))
+    if (item->source == ITEM_REQUEST)
+        return batch->connection != NULL && !work->claimed && work->verdict == VERDICT_NONE && item->request->idempotency_key.length > 0;
+    if (batch->connection == NULL || work->claimed || item->source == ITEM_TICK)
         return false;
     if (work->verdict == VERDICT_DEAD)
         return true;
@@ -41,8 +43,9 @@ static int claim_compare(const void *left, const void *right)
 /* An id that was used for another payload: the newcomer is dead under an id of its own, so that it too is recorded once. */
 static struct event_id conflict_id(struct batch *batch, const struct work *work)
 {
-    return event_id_of(span_of(arena_format(batch->arena, "conflict:%.*s:%llx", (int)work->event.id_text.length,
-                                            work->event.id_text.at, (unsigned long long)work->event.payload_hash)));
+    char id[37];
+    event_id_format(&work->event.id, id); /* a poison has no id_text */
+    return event_id_of(span_of(arena_format(batch->arena, "conflict:%s:%llx", id, (unsigned long long)work->event.payload_hash)));
 }
 
 static void claim_answers(struct batch *batch, struct claim_order *orders, size_t count)
@@ -53,6 +56,8 @@ static void claim_answers(struct batch *batch, struct claim_order *orders, size_
         if (!claim->hit) {
             work->claimed = true;
             work->claim = i;
+        } else if (work->item->source == ITEM_REQUEST) {
+            intake_repeated(batch, work, claim);
         } else if (claim->conflict && work->item->condemned != DEAD_ID_CONFLICT) {
             work_condemn(batch, work, DEAD_ID_CONFLICT, "event id '%.*s' came before with another payload", (int)work->event.id_text.length,
                          work->event.id_text.at);

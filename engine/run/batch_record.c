@@ -20,7 +20,8 @@ static void record_claims(struct batch *batch)
     struct claim *back = arena_array(batch->arena, struct claim, batch->claim_count + 1);
     struct attempt *failed = arena_array(batch->arena, struct attempt, batch->count);
     struct attempt *over = arena_array(batch->arena, struct attempt, batch->count);
-    size_t back_count = 0, failed_count = 0, over_count = 0;
+    struct kept_reply *replies = arena_array(batch->arena, struct kept_reply, batch->count);
+    size_t back_count = 0, failed_count = 0, over_count = 0, reply_count = 0;
     bool changed = false;
 
     for (size_t i = 0; i < batch->count; i++) {
@@ -38,7 +39,15 @@ static void record_claims(struct batch *batch)
         case VERDICT_LATER: case VERDICT_BACK: case VERDICT_STUCK: case VERDICT_PARK: case VERDICT_ALONE:
             back[back_count++] = *mine;
             break;
+        case VERDICT_DEAD:
+            if (work->item->source == ITEM_REQUEST) { /* nothing was done: the key is free for a better request */
+                back[back_count++] = *mine;
+                break;
+            }
+            /* fall through */
         default:
+            if (work->item->source == ITEM_REQUEST)
+                replies[reply_count++] = (struct kept_reply){.handler = mine->handler, .status = (int16_t)work->status, .id = mine->id, .body = work->reply};
             mine->outcome = work->verdict == VERDICT_DEAD ? OUTCOME_DEAD : work->verdict == VERDICT_OUTCOME ? (int16_t)work->outcome : 0;
             changed = changed || mine->outcome != 0;
             if (work->item->tries > 0)
@@ -49,6 +58,8 @@ static void record_claims(struct batch *batch)
         batch->result = ledger_outcomes(batch->connection, batch->claims, batch->claim_count, &batch->error);
     if (batch->result == STORE_OK && back_count > 0)
         batch->result = ledger_unclaim(batch->connection, back, back_count, &batch->error);
+    if (batch->result == STORE_OK)
+        batch->result = ledger_replies_save(batch->connection, replies, reply_count, &batch->error);
     if (batch->result == STORE_OK && failed_count > 0)
         batch->result = ledger_attempts_save(batch->connection, failed, failed_count, &batch->error);
     if (batch->result == STORE_OK && over_count > 0)

@@ -189,6 +189,10 @@ static void *opener_main(void *context)
             i++;
             continue;
         }
+        if (error.code != EAGAIN) {
+            engine_set_fault(engine, &error); /* waiting would not help */
+            return NULL;
+        }
         log_rarely(5000, LOG_WARN, "engine", "waiting for the bus: %s", error.text);
         if (!engine_sleep(engine, pause))
             return NULL;

@@ -116,12 +116,33 @@ void intake_event(struct batch *batch, struct work *work)
     work->event.name = span_of(item->use->id);
     if (item->source == ITEM_TICK) {
         snprintf(id, 64, "%.40s-%lld", item->schedule->name, (long long)item->slot_ms);
+    } else if (item->request->idempotency_key.length > 0) {
+        event_id_derive(item->request->idempotency_key, span_of(item->use->id), SPAN("idempotency-key"), 0, id);
+        request_object(batch, work);
+        work->event.payload_hash = span_hash(work->event.data.text);
     } else {
         event_id_new(batch->wall_ms, id);
         request_object(batch, work);
     }
     work->event.id_text = span_of(id);
     work->event.id = event_id_of(work->event.id_text);
+}
+
+void intake_repeated(struct batch *batch, struct work *work, const struct claim *claim)
+{
+    struct kept_reply reply = {.handler = claim->handler, .id = claim->id};
+    work->verdict = VERDICT_DUPLICATE;
+    if (claim->conflict) {
+        work->status = 422;
+        work->reply = SPAN("{\"error\":\"idempotency_key_reused\",\"message\":\"this Idempotency-Key came before with another request\"}");
+        return;
+    }
+    batch->result = ledger_reply_get(batch->connection, &reply, &batch->error);
+    if (batch->result != STORE_OK)
+        return;
+    work->status = reply.status != 0 ? reply.status : 409;
+    work->reply = reply.status != 0 ? arena_span(batch->arena, reply.body)
+                                    : SPAN("{\"error\":\"idempotency_key_reused\",\"message\":\"the answer to this Idempotency-Key is not kept any more\"}");
 }
 
 static int dead_status(enum dead_reason reason)

@@ -225,6 +225,7 @@ static void keeper_prune(struct keeper *keeper)
     if (ledger_prune(keeper->connection, keeper->engine->pipeline->store.inbox_retention_ms, KEEPER_PRUNE_LIMIT, &pruned, &error) == STORE_OK &&
         pruned > 0)
         log_debug("keeper", "pruned %zu inbox rows", pruned);
+    (void)ledger_replies_prune(keeper->connection, keeper->engine->pipeline->store.inbox_retention_ms, &error);
 }
 
 /* When there is something to do next, as a wall time. */

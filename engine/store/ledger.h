@@ -150,6 +150,19 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
                               struct error *error);
 
+/* ---------------------------------------------------------------------------------------------------------- replies */
+
+struct kept_reply { /* the answer to a request that came with an Idempotency-Key */
+    int16_t handler;
+    int16_t status;     /* out of ledger_reply_get: 0 when there is none */
+    struct event_id id;
+    struct span body;   /* out of ledger_reply_get: until the transaction ends */
+};
+enum store_result ledger_replies_save(struct connection *connection, const struct kept_reply *replies, size_t count,
+                                      struct error *error); /* queued */
+enum store_result ledger_reply_get(struct connection *connection, struct kept_reply *reply, struct error *error);
+enum store_result ledger_replies_prune(struct connection *connection, int64_t keep_ms, struct error *error);
+
 /* ----------------------------------------------------------------------------------------------------------- health */
 
 struct ledger_health {

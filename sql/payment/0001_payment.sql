@@ -80,7 +80,7 @@ BEGIN
         SELECT e.n, CASE WHEN e.amount > amount_max THEN 4
                          WHEN t.id IS NULL THEN 5
                          WHEN t.user_id <> e.user_id OR t.seat_id <> e.seat_id OR t.amount <> e.amount THEN 3
-                         WHEN t.status IN ('PENDING', 'RETRYING') THEN 5
+                         WHEN t.status IN ('PENDING', 'RETRYING') THEN CASE e.time WHEN 1 THEN 5 ELSE 6 END
                          ELSE 2 END::bigint
           FROM (SELECT o.ordinality AS n, o.tx_id, o.user_id, o.seat_id, o.amount,
                        row_number() OVER (PARTITION BY o.tx_id ORDER BY o.amount > amount_max, o.ordinality) AS time
@@ -90,7 +90,7 @@ BEGIN
          WHERE c.id IS NULL OR e.time > 1;
 END
 $$;
-COMMENT ON FUNCTION payment_charge_refused IS 'Part of payment_charge: the events that claimed nothing, n from 1, and their decision; 5: the row changed under us';
+COMMENT ON FUNCTION payment_charge_refused IS 'Part of payment_charge: the events that claimed nothing, n from 1; 5: the row changed under us, 6: an impostor came first in the same call';
 
 -- The events of users who do not cover everything that is due from them, in order; a user who does not exist has nothing.
 CREATE FUNCTION payment_charge_uncovered(user_ids bigint[], due bigint[], payers bigint[], balances bigint[], debits bigint[])
@@ -131,6 +131,7 @@ DECLARE
     covered   boolean;
     decisions bigint[];
     declined  bigint[] := '{}';
+    later     bigint[] := '{}';
     payer     bigint;
     balance   bigint;
     event     record;
@@ -152,9 +153,13 @@ BEGIN
     IF cardinality(claimed) IS DISTINCT FROM asked THEN
         decisions := array_fill(0::bigint, ARRAY[asked]);
         FOR event IN SELECT r.n, r.decision
-                       FROM payment_charge_refused(tx_ids, user_ids, seat_ids, amounts, amount_max, claimed) AS r LOOP
+                       FROM payment_charge_refused(tx_ids, user_ids, seat_ids, amounts, amount_max, claimed) AS r
+                      ORDER BY r.n LOOP
             IF event.decision = 5 THEN
                 RAISE EXCEPTION 'a payment changed while it was charged' USING ERRCODE = 'serialization_failure';
+            END IF;
+            IF event.decision = 6 THEN
+                later := later || event.n;
             END IF;
             decisions[event.n] := event.decision;
             due[event.n] := 0;
@@ -199,6 +204,17 @@ BEGIN
     UPDATE users AS u SET points = u.points - d.debit
       FROM unnest(payers, debits) AS d (user_id, debit)
      WHERE u.id = d.user_id;
+
+    IF cardinality(later) > 0 THEN -- fewer than now: each has one before it here
+        FOR event IN SELECT later[c.n + 1] AS n, c.decision
+                       FROM (SELECT array_agg(tx_ids[l.at]) AS a, array_agg(user_ids[l.at]) AS b, array_agg(seat_ids[l.at]) AS c,
+                                    array_agg(amounts[l.at]) AS d, array_agg(reservation_ids[l.at]) AS e,
+                                    array_agg(retry_counts[l.at]) AS f, array_agg(retries_left[l.at]) AS g
+                               FROM unnest(later) AS l (at)) AS p,
+                            payment_charge(p.a, p.b, p.c, p.d, p.e, p.f, p.g, amount_max) AS c LOOP
+            decisions[event.n] := event.decision;
+        END LOOP;
+    END IF;
 
     IF decisions IS NULL THEN
         RETURN QUERY SELECT s.at, 0::bigint FROM generate_series(0::bigint, asked - 1) AS s (at);
