@@ -88,6 +88,20 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     return code;
 }
 
+/* A whole event has the key that its data says, as any event of the topic; one that cannot be read, or has no such data, has none. */
+static void emit_key(struct emit *emit, struct record *record)
+{
+    struct event event;
+    enum dead_reason reason = 0;
+    struct buffer key;
+    if (emit->topic->key == NULL || event_parse(record, EMIT_BYTES_MAX, emit->arena, &event, &reason, NULL) != 0)
+        return;
+    buffer_init(&key, EVENT_KEY_MAX);
+    if (key_template_apply(emit->topic->key, &event.data, NULL, 0, emit->arena, &key, NULL) == 0)
+        record->key = arena_span(emit->arena, buffer_view(&key));
+    buffer_free(&key);
+}
+
 static int emit_one(struct emit *emit, struct span text)
 {
     struct record *record = &emit->records[emit->count];
@@ -97,7 +111,9 @@ static int emit_one(struct emit *emit, struct span text)
         record->key = span_of(emit->key);
     if (emit->envelope)
         record->value = arena_span(emit->arena, text);
-    else if (emit_compose(emit, text, record) != 0)
+    if (emit->envelope && emit->key == NULL)
+        emit_key(emit, record);
+    else if (!emit->envelope && emit_compose(emit, text, record) != 0)
         return -1;
     return ++emit->count == EMIT_BATCH ? emit_flush(emit) : 0;
 }
