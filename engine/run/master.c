@@ -15,7 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MASTER_YOUNG_MS = 2000, MASTER_PAUSE_MAX_MS = 5000 };
+enum {
+    MASTER_YOUNG_MS = 2000,
+    MASTER_PAUSE_MAX_MS = 5000,
+    MASTER_DEATH_MIN = 70, /* exit codes that are deaths, not decisions: out of memory (71), a failpoint (70) */
+    MASTER_DEATH_MAX = 71,
+};
 
 static pid_t spawn(struct suspects *suspects, int (*work)(struct suspects *, void *), void *context, const sigset_t *unblocked)
 {
@@ -78,14 +83,17 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
             return 1;
         }
         int status = attend(pid, &signals, &asked);
-        if (WIFEXITED(status) || asked > 0)
+        bool decided = WIFEXITED(status) && (WEXITSTATUS(status) < MASTER_DEATH_MIN || WEXITSTATUS(status) > MASTER_DEATH_MAX);
+        if (decided || asked > 0)
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         bool crashed = false;
         size_t named = suspects_judge(suspects, &crashed);
         pause = clock_monotonic_ms() - born > MASTER_YOUNG_MS || named > 0 ? 0 : pause == 0 ? 100 : pause * 2;
         if (pause > MASTER_PAUSE_MAX_MS)
             pause = MASTER_PAUSE_MAX_MS;
-        if (is_fault(WTERMSIG(status)))
+        if (WIFEXITED(status))
+            log_line(LOG_ERROR, "master", "the worker gave up with status %d; a new one starts", WEXITSTATUS(status));
+        else if (is_fault(WTERMSIG(status)))
             log_line(LOG_ERROR, "master", "the worker died of signal %d (%s) in %s; %zu events are suspects and run alone now", WTERMSIG(status),
                      strsignal(WTERMSIG(status)), crashed ? "a handler's call" : "the engine itself", named);
         else
