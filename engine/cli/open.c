@@ -17,7 +17,7 @@ int pipeline_open(const char *path, bool probe, struct arena *arena, struct prob
             if (pipeline->plugins[i].plugin != NULL)
                 plugin_check_settings(&pipeline->plugins[i], problems);
         pipeline_resolve(pipeline, problems);
-        if (problems->errors == 0)
+        if (pipeline->whole)
             pipeline_check(pipeline, problems);
     }
     problems_sort(problems);

@@ -1,5 +1,5 @@
 /*
- * check_fields.c - does every handler get what it needs?
+ * check_fields.c - does every handler, tap, key and chain get the fields that it needs?
  *
  * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and what the next
  * handler sets. So for every topic that only known sources feed, the set of fields that surely arrive is the intersection over its
@@ -78,14 +78,27 @@ struct emission {
     bool report;
 };
 
+static bool lacks(struct fields *fields, const struct field_set *set, const struct sluice_field *field)
+{
+    return !is_meta(field) && !(field->flags & SLUICE_OPTIONAL) && !has(set, number_of(fields, field->name));
+}
+
 static void check_needs(struct emission *emission, const struct route *route, const struct topic *target)
 {
-    for (const struct sluice_field *field = target->use == NULL ? NULL : target->use->input; field != NULL && field->name != NULL; field++) {
-        if (is_meta(field) || (field->flags & SLUICE_OPTIONAL) || has(&emission->set, number_of(emission->fields, field->name)))
-            continue;
-        problem_add(emission->fields->problems, route->place, "missing_field",
-                    "route %s of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it", route->outcome,
-                    emission->use->handler_name, target->name, target->use->handler_name, field->name);
+    struct fields *fields = emission->fields;
+    const struct span *names = NULL;
+    for (const struct sluice_field *field = target->use == NULL ? NULL : target->use->input; field != NULL && field->name != NULL; field++)
+        if (lacks(fields, &emission->set, field))
+            problem_add(fields->problems, route->place, "missing_field",
+                        "'%s' of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it", route->outcome,
+                        emission->use->handler_name, target->name, target->use->handler_name, field->name);
+    size_t count = target->key == NULL || target->ladder_of != NULL ? 0 : key_template_fields(target->key, &names);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = arena_string(fields->pipeline->arena, names[i]);
+        if (!has(&emission->set, number_of(fields, name)))
+            problem_add(fields->problems, route->place, "missing_field",
+                        "'%s' of %s leads to topic '%s', whose key %s needs the field '%s'; nothing on the way carries it", route->outcome,
+                        emission->use->handler_name, target->name, target->key_text, name);
     }
 }
 
@@ -121,7 +134,7 @@ static void undo_edges(struct fields *fields, bool report)
             if (step->undo == NULL || !fields->by_topic[step->done->index].known)
                 continue;
             struct route route = {.place = step->place, .outcome = "undo", .kind = ROUTE_TOPIC, .topic = step->undo};
-            struct use chain = {.handler_name = pipeline->chains[c].name};
+            struct use chain = {.handler_name = arena_format(pipeline->arena, "step '%s'", step->name)};
             struct emission emission = {.fields = fields, .set = fields->by_topic[step->done->index], .use = &chain, .report = report};
             add(&emission.set, number_of(fields, "reason"));
             emission_edge(&route, step->undo, &emission);
@@ -148,6 +161,29 @@ static void pass(struct fields *fields, bool report)
     undo_edges(fields, report);
 }
 
+/* What watches a topic needs fields of everything that comes there. */
+static void check_watchers(struct fields *fields, const struct topic *topic)
+{
+    const struct pipeline *pipeline = fields->pipeline;
+    const struct field_set *set = &fields->by_topic[topic->index];
+    for (size_t i = 0; i < pipeline->tap_count; i++) {
+        const struct tap *tap = &pipeline->taps[i];
+        const struct sluice_field *field = tap_sees(tap, topic) ? tap->use->input : NULL;
+        for (; field != NULL && field->name != NULL; field++)
+            if (lacks(fields, set, field))
+                problem_add(fields->problems, tap->use->place, "missing_field",
+                            "tap '%s' watches topic '%s', and its handler %s needs the field '%s', which does not come there on every route", tap->name,
+                            topic->name, tap->use->handler_name, field->name);
+    }
+    for (size_t w = 0; w < topic->watch_count; w++) {
+        const struct chain_watch *watch = &topic->watches[w];
+        if (!has(set, number_of(fields, watch->chain->correlate)))
+            problem_add(fields->problems, watch->step >= 0 ? watch->chain->steps[watch->step].place : watch->chain->place, "missing_field",
+                        "chain '%s' knows its events by the field '%s', which does not come to topic '%s' on every route", watch->chain->name,
+                        watch->chain->correlate, topic->name);
+    }
+}
+
 void check_fields(const struct pipeline *pipeline, struct problems *problems)
 {
     struct fields fields = {.pipeline = pipeline, .problems = problems, .by_topic = arena_array(pipeline->arena, struct field_set, pipeline->topic_count + 1)};
@@ -156,50 +192,7 @@ void check_fields(const struct pipeline *pipeline, struct problems *problems)
         pass(&fields, false);
     } while (fields.changed);
     pass(&fields, true);
-}
-
-/* ----------------------------------------------------------------------------------------------------------- holds */
-
-/* The plugin's duration setting called `hold`, as the file says it or by default; -1 when it has none. */
-static int64_t hold_of(const struct plugin_ref *ref, struct place *ret_place)
-{
-    int64_t hold = -1;
-    for (const struct sluice_field *field = ref->plugin == NULL ? NULL : ref->plugin->settings; field != NULL && field->name != NULL; field++)
-        if (strcmp(field->name, "hold") == 0 && field->type == SLUICE_TYPE_DURATION && field->fallback != NULL)
-            duration_parse(span_of(field->fallback), &hold);
-    struct node *node = ref->settings == NULL ? NULL : node_get(ref->settings, "hold");
-    *ret_place = ref->place;
-    if (node != NULL && node->kind == NODE_SCALAR && duration_parse(node->text, &hold) == 0)
-        *ret_place = node->place;
-    return hold;
-}
-
-static int64_t delays_of(const struct ladder *ladder)
-{
-    double delay = (double)ladder->initial_interval_ms, total = 0;
-    for (int32_t i = 0; i < ladder->max_retries && total < 1e15; i++) {
-        total += delay < (double)ladder->max_interval_ms ? delay : (double)ladder->max_interval_ms;
-        delay *= ladder->multiplier;
-    }
-    return (int64_t)total;
-}
-
-void check_holds(const struct pipeline *pipeline, struct problems *problems)
-{
-    for (size_t s = 0; s < pipeline->schedule_count; s++) {
-        const struct use *use = pipeline->schedules[s].use;
-        struct place place;
-        int64_t hold = use->plugin == NULL ? -1 : hold_of(use->plugin, &place);
-        bool aborts = false;
-        for (size_t r = 0; r < use->route_count; r++)
-            for (size_t w = 0; use->routes[r].kind == ROUTE_TOPIC && w < use->routes[r].topic->watch_count; w++)
-                aborts = aborts || use->routes[r].topic->watches[w].role == CHAIN_ABORT;
-        for (size_t i = 0; hold >= 0 && aborts && i < pipeline->use_count; i++) {
-            const struct ladder *ladder = pipeline->uses[i]->ladder;
-            if (ladder != NULL && delays_of(ladder) >= hold)
-                problem_add(problems, place, "hold_too_short",
-                            "the retry ladder to '%s' takes %lld ms in all, and '%s' gives up after a hold of %lld ms: it would abort what is still being retried",
-                            ladder->topic->name, (long long)delays_of(ladder), pipeline->schedules[s].name, (long long)hold);
-        }
-    }
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        if (fields.by_topic[i].known && !pipeline->topics[i]->is_dead_letter)
+            check_watchers(&fields, pipeline->topics[i]);
 }

@@ -51,17 +51,6 @@ static void routes(struct graph *graph, const struct use *use, size_t from)
     }
 }
 
-static bool tap_watches(const struct tap *tap, const struct topic *topic)
-{
-    for (size_t t = 0; t < tap->topic_count; t++) {
-        size_t length = strlen(tap->topics[t]);
-        bool prefix = length > 0 && tap->topics[t][length - 1] == '*';
-        if (prefix ? !topic->is_dead_letter && strncmp(tap->topics[t], topic->name, length - 1) == 0 : strcmp(tap->topics[t], topic->name) == 0)
-            return true;
-    }
-    return false;
-}
-
 void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret)
 {
     *ret = (struct graph){.arena = arena, .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),
@@ -94,7 +83,7 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
     for (size_t t = 0; t < pipeline->tap_count; t++) {
         size_t box = box_add(ret, BOX_TAP, "tap", pipeline->taps[t].name);
         for (size_t i = 0; i < pipeline->topic_count; i++)
-            if (tap_watches(&pipeline->taps[t], pipeline->topics[i]) && !pipeline->topics[i]->is_dead_letter)
+            if (tap_sees(&pipeline->taps[t], pipeline->topics[i]) && !pipeline->topics[i]->is_dead_letter)
                 arrow_add(ret, ARROW_WATCH, topic_box(ret, pipeline->topics[i]), box, "");
     }
 }

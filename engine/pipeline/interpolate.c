@@ -6,9 +6,12 @@
  */
 #include "pipeline/interpolate.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { INTERPOLATED_MAX = 64 * 1024 };
 
@@ -23,20 +26,43 @@ static bool name_ok(struct span name)
     return name.length > 0;
 }
 
+/* All of it, up to `size` bytes; or -errno. */
+static ssize_t file_read(int fd, char *ret, size_t size)
+{
+    size_t length = 0;
+    while (length < size) {
+        ssize_t got = read(fd, ret + length, size - length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        length += (size_t)got;
+    }
+    return (ssize_t)length;
+}
+
 static bool put_file(struct node *node, struct span path, struct arena *arena, struct buffer *out, struct problems *problems)
 {
     const char *name = arena_string(arena, path);
     char bytes[INTERPOLATED_MAX + 1];
     struct stat status;
-    FILE *file = fopen(name, "re");
-    if (file == NULL || fstat(fileno(file), &status) != 0) {
-        problem_add(problems, node->place, "bad_interpolation", "${file:%s}: %m; expected a readable file", name);
-        if (file != NULL)
-            fclose(file);
+    /* A pipe or a terminal would wait for ever. */
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        problem_add(problems, node->place, "bad_interpolation", "${file:%s}: %s; expected a readable file", name,
+                    fd < 0 ? strerror(errno) : "this is no regular file");
+        if (fd >= 0)
+            close(fd);
         return false;
     }
-    size_t length = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
+    ssize_t length = file_read(fd, bytes, sizeof bytes);
+    close(fd);
+    if (length < 0) {
+        problem_add(problems, node->place, "bad_interpolation", "${file:%s}: %s", name, strerror((int)-length));
+        return false;
+    }
     if (length > INTERPOLATED_MAX) {
         problem_add(problems, node->place, "bad_interpolation", "${file:%s}: the file has more than %d bytes", name, INTERPOLATED_MAX);
         return false;
@@ -46,11 +72,11 @@ static bool put_file(struct node *node, struct span path, struct arena *arena, s
                      (unsigned)(status.st_mode & 0777));
     while (length > 0 && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
         length--;
-    if (memchr(bytes, '\0', length) != NULL) {
+    if (memchr(bytes, '\0', (size_t)length) != NULL) {
         problem_add(problems, node->place, "bad_interpolation", "${file:%s}: the file holds a NUL byte", name);
         return false;
     }
-    buffer_append(out, bytes, length);
+    buffer_append(out, bytes, (size_t)length);
     return true;
 }
 

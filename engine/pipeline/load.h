@@ -17,9 +17,23 @@ const char *load_name(struct load *load, const struct node *node, const char *wh
 /* The mapping under `key`; false when it is absent, empty, or (a problem) something else. */
 bool load_section(struct load *load, struct node *root, const char *key, struct node **ret);
 void load_retry(struct load *load, struct node *mapping, const char *what, struct retry_policy *policy);
-/* load_flow.c: topics, chains, taps, schedules, requests, and the groups that follow from them. */
+/* A whole number that options_apply() has checked; `otherwise` when it is absent or was refused. */
+int64_t load_number(struct node *node, int64_t min, int64_t max, int64_t otherwise);
+/* load_properties.c: librdkafka's properties. */
+void load_properties(struct load *load, struct node *bus);
+enum { TOPIC_NAME_MAX = 249 }; /* Kafka's */
+
+/* load_flow.c: topics and chains, then the rest of what moves events. */
 void load_flow(struct load *load, struct node *root);
-/* load_path.c: where a plugin's file is; the path itself when nothing is found. */
-const char *load_plugin_path(struct load *load, const char *library);
+/* The topic of that name, made when nothing has named it before; `what` is what the sentence begins with when it is no name. */
+struct topic *load_topic_named(struct load *load, const struct node *node, const char *what);
+/* The handler, routes, retry and timeout of `mapping`. */
+struct use *load_use(struct load *load, struct node *mapping, struct place place, const char *what);
+/* load_entries.c */
+void load_taps(struct load *load, struct node *root);
+void load_schedules(struct load *load, struct node *root);
+void load_requests(struct load *load, struct node *root);
+/* load_path.c: where a plugin's file is; NULL, with a problem, when a plain name is found nowhere. */
+const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
 
 #endif

@@ -1,14 +1,10 @@
 /*
- * load_flow.c - topics, routes, chains, taps, schedules and requests.
+ * load_flow.c - topics, routes and chains.
  *
  * A topic exists when anything names it. Retry topics and dead letter topics are made here, so that they are drawn, tapped and
  * counted like any other.
  */
 #include "pipeline/load.h"
-
-#include <stdlib.h>
-
-enum { TOPICS_MAX = 4096, USES_MAX = 4096 };
 
 static void *grown(struct arena *arena, void *list, size_t count, size_t item)
 {
@@ -28,16 +24,15 @@ struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name)
     return NULL;
 }
 
-static struct topic *topic_of(struct load *load, const struct node *node)
+static struct topic *topic_add(struct load *load, const char *name, struct place place)
 {
     struct pipeline *pipeline = load->pipeline;
-    const char *name = load_name(load, node, "topic", 249);
     struct topic *topic = pipeline_topic(pipeline, name);
     if (topic != NULL)
         return topic;
     topic = arena_new(load->arena, struct topic);
     topic->name = name;
-    topic->place = node->place;
+    topic->place = place;
     if (strcmp(name, "?") == 0) /* refused: it stands for no other */
         return topic;
     topic->index = (uint32_t)pipeline->topic_count;
@@ -46,56 +41,86 @@ static struct topic *topic_of(struct load *load, const struct node *node)
     return topic;
 }
 
-/* The topic that a key of a mapping names; NULL, with a problem, when it is not there or no text. */
+struct topic *load_topic_named(struct load *load, const struct node *node, const char *what)
+{
+    const char *name = load_name(load, node, what, TOPIC_NAME_MAX);
+    return topic_add(load, name, node->place);
+}
+
+/* The topic that a key of a mapping names; NULL, with a problem, when it is not there. */
 static struct topic *topic_at(struct load *load, struct node *mapping, const char *key, const char *what)
 {
     struct node *node = node_get(mapping, key);
-    if (node == NULL)
-        return NULL; /* said by options_apply() when it is required */
-    if (node->kind != NODE_SCALAR) {
-        problem_add(load->problems, node->place, "bad_value", "%s.%s: expected a topic", what, key);
-        return NULL;
-    }
-    return topic_of(load, node);
+    if (node == NULL || node->kind != NODE_SCALAR)
+        return NULL; /* said by options_apply() */
+    return load_topic_named(load, node, arena_format(load->arena, "%s.%s", what, key));
 }
 
 /* ---------------------------------------------------------------------------------------------------------- routes */
 
-static bool load_ladder(struct load *load, struct node *node, const char *what, struct route *route)
+/* False when it is not whole; the sentences are said. */
+static bool load_ladder(struct load *load, struct node *node, const char *what, struct ladder *ladder)
 {
-    struct ladder *ladder = &route->ladder;
     options_default(ladder_options, ladder);
     options_apply(ladder_options, node, node->place, what, ladder, load->arena, load->problems);
-    route->kind = ROUTE_LADDER;
     ladder->topic = topic_at(load, node, "retry", what);
     ladder->exhausted = topic_at(load, node, "exhausted", what);
+    if (ladder->topic != NULL && ladder->topic == ladder->exhausted && strcmp(ladder->topic->name, "?") != 0)
+        problem_add(load->problems, node->place, "bad_value", "%s: 'retry' and 'exhausted' are the same topic, so it would never end", what);
     return ladder->topic != NULL && ladder->exhausted != NULL && ladder->max_retries > 0;
 }
 
-static bool load_route(struct load *load, struct node *key, struct node *node, const char *what, struct route *route)
+/* A route that cannot be read counts as one all the same, so that its outcome is not called unrouted. */
+static void load_route(struct load *load, struct node *key, struct node *node, const char *what, struct route *route)
 {
-    *route = (struct route){.place = key->place, .outcome = key->text.at};
-    if (node->kind == NODE_MAPPING)
-        return load_ladder(load, node, what, route);
+    *route = (struct route){.place = key->place, .outcome = key->text.at, .kind = ROUTE_DROP};
+    if (node->kind == NODE_MAPPING && load_ladder(load, node, what, &route->ladder))
+        route->kind = ROUTE_LADDER;
+    if (node->kind == NODE_MAPPING || node->broken || span_is(node->text, "drop"))
+        return;
     if (node->kind != NODE_SCALAR || node->text.length == 0) {
-        problem_add(load->problems, node->place, "bad_value", "%s: expected a topic, drop, or a retry ladder {retry: TOPIC, …}", what);
-        return false;
+        problem_add(load->problems, node->place, "bad_value", "%s: expected a topic, drop, or a retry ladder {retry: TOPIC, …}, got %s", what,
+                    node_shown(node, load->arena));
+        return;
     }
-    route->kind = span_is(node->text, "drop") ? ROUTE_DROP : ROUTE_TOPIC;
-    if (route->kind == ROUTE_TOPIC)
-        route->topic = topic_of(load, node);
-    return true;
+    route->kind = ROUTE_TOPIC;
+    route->topic = load_topic_named(load, node, what);
 }
 
-static struct use *load_use(struct load *load, struct node *mapping, struct place place, const char *what)
+/* The plugin of "PLUGIN.HANDLER"; NULL, with a problem, when there is none. */
+static struct plugin_ref *plugin_of(struct load *load, const struct node *handler, const char *what)
+{
+    struct pipeline *pipeline = load->pipeline;
+    const char *name = handler->text.at, *dot = strchr(name, '.');
+    if (dot == NULL || dot == name || dot[1] == '\0') {
+        problem_add(load->problems, handler->place, "bad_value", "%s.handler: expected PLUGIN.HANDLER, like payment.charge, got %s", what,
+                    node_shown(handler, load->arena));
+        return NULL;
+    }
+    const char **names = arena_array(load->arena, const char *, pipeline->plugin_count + 1);
+    const char *word = arena_string(load->arena, (struct span){name, (size_t)(dot - name)});
+    for (size_t i = 0; i < pipeline->plugin_count; i++) {
+        names[i] = pipeline->plugins[i].name;
+        if (strcmp(names[i], word) == 0)
+            return &pipeline->plugins[i];
+    }
+    if (pipeline->plugin_count == 0) /* said: there are none at all */
+        return NULL;
+    const char *near = nearest_name(word, names);
+    problem_add(load->problems, handler->place, "unknown_plugin", "%s.handler: '%s' is no plugin of this file%s%s%s", what, word,
+                near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+    return NULL;
+}
+
+struct use *load_use(struct load *load, struct node *mapping, struct place place, const char *what)
 {
     struct pipeline *pipeline = load->pipeline;
     struct use *use = arena_new(load->arena, struct use);
-    struct node *handler = node_get(mapping, "handler"), *routes = node_get(mapping, "routes"), *node;
-    const char *name = handler == NULL || handler->kind != NODE_SCALAR ? "" : handler->text.at, *dot = strchr(name, '.');
+    struct node *handler = node_get(mapping, "handler"), *routes = node_get(mapping, "routes"), *timeout = node_get(mapping, "timeout");
+    bool named = handler != NULL && handler->kind == NODE_SCALAR && !handler->broken && handler->text.length > 0;
 
     use->place = handler != NULL ? handler->place : place;
-    use->handler_name = use->id = name;
+    use->handler_name = use->id = named ? handler->text.at : "";
     use->retry = pipeline->defaults.retry;
     use->timeout_ms = pipeline->defaults.timeout_ms;
     use->max_events = pipeline->engine.max_events;
@@ -103,33 +128,20 @@ static struct use *load_use(struct load *load, struct node *mapping, struct plac
     use->index = (uint32_t)pipeline->use_count;
     pipeline->uses = grown(load->arena, pipeline->uses, pipeline->use_count, sizeof *pipeline->uses);
     pipeline->uses[pipeline->use_count++] = use;
-    if (dot == NULL || dot == name || dot[1] == '\0') {
-        if (handler != NULL)
-            problem_add(load->problems, handler->place, "bad_value", "%s.handler: expected PLUGIN.HANDLER, like payment.charge, got '%s'", what, name);
-    } else {
-        const char **names = arena_array(load->arena, const char *, pipeline->plugin_count + 1);
-        for (size_t i = 0; i < pipeline->plugin_count; i++) {
-            names[i] = pipeline->plugins[i].name;
-            if (strlen(names[i]) == (size_t)(dot - name) && strncmp(names[i], name, (size_t)(dot - name)) == 0)
-                use->plugin = &pipeline->plugins[i];
-        }
-        const char *word = arena_string(load->arena, (struct span){name, (size_t)(dot - name)}), *near = nearest_name(word, names);
-        if (use->plugin == NULL)
-            problem_add(load->problems, handler->place, "unknown_plugin", "%s.handler: '%s' is no plugin of this file%s%s%s", what, word,
-                        near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
-    }
+    if (named)
+        use->plugin = plugin_of(load, handler, what);
     load_retry(load, mapping, what, &use->retry);
-    if ((node = node_get(mapping, "timeout")) != NULL)
-        duration_parse(node->text, &use->timeout_ms); /* checked with the table */
+    if (timeout != NULL && timeout->kind == NODE_SCALAR)
+        duration_parse(timeout->text, &use->timeout_ms); /* checked with the table */
     if (routes != NULL && routes->kind != NODE_MAPPING) {
-        problem_add(load->problems, routes->place, "bad_value", "%s.routes: expected a mapping from outcomes", what);
+        problem_add(load->problems, routes->place, "bad_value", "%s.routes: expected a mapping from outcomes, got %s", what,
+                    node_shown(routes, load->arena));
         routes = NULL;
     }
     use->routes = arena_array(load->arena, struct route, routes == NULL ? 1 : routes->count + 1);
     for (size_t i = 0; routes != NULL && i < routes->count; i++)
-        if (load_route(load, routes->keys[i], routes->items[i], arena_format(load->arena, "%s.routes.%s", what, routes->keys[i]->text.at),
-                       &use->routes[use->route_count]))
-            use->route_count++;
+        load_route(load, routes->keys[i], routes->items[i], arena_format(load->arena, "%s.routes.%s", what, routes->keys[i]->text.at),
+                   &use->routes[use->route_count++]);
     return use;
 }
 
@@ -137,7 +149,7 @@ static struct use *load_use(struct load *load, struct node *mapping, struct plac
 
 static void load_topic(struct load *load, struct node *key, struct node *mapping)
 {
-    struct topic *topic = topic_of(load, key);
+    struct topic *topic = load_topic_named(load, key, "topic name");
     const char *what = arena_format(load->arena, "topics.%s", topic->name);
     struct error error = {0};
 
@@ -150,26 +162,30 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
         return;
     struct node *template = node_get(mapping, "key");
     if (topic->key_text != NULL && (topic->key = key_template_create(span_of(topic->key_text), load->arena, &error)) == NULL)
-        problem_add(load->problems, template->place, "bad_value", "%s.key: %s", what, error.text);
+        problem_add(load->problems, template->place, "bad_value", "%s.key: %s", what,
+                    template->interpolated ? "expected a template like \"{userId}-{seatId}\", got ***" : error.text);
     if (node_get(mapping, "handler") != NULL)
         topic->use = load_use(load, mapping, key->place, what);
     else if (node_get(mapping, "routes") != NULL)
         problem_add(load->problems, node_get(mapping, "routes")->place, "bad_value", "%s.routes: there is no handler whose outcomes these could be", what);
     if (topic->use != NULL && topic->final)
         problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both", what);
-    struct node *dead_letter = node_get(mapping, "dead_letter");
-    if (dead_letter != NULL && dead_letter->kind == NODE_SCALAR && dead_letter->text.length > 0)
-        topic->dead_letter = topic_of(load, dead_letter);
+    if (node_get(mapping, "dead_letter") != NULL)
+        topic->dead_letter = topic_at(load, mapping, "dead_letter", what);
 }
 
 /* "{topic}-dlt" for this topic. */
 static struct topic *dead_letter_of(struct load *load, const struct topic *topic)
 {
-    const char *pattern = load->pipeline->defaults.dead_letter, *hole = strstr(pattern, "{topic}");
-    const char *name = hole == NULL ? pattern
-                                    : arena_format(load->arena, "%.*s%s%s", (int)(hole - pattern), pattern, topic->name, hole + strlen("{topic}"));
-    struct node node = {.kind = NODE_SCALAR, .place = topic->place, .text = span_of(name)};
-    return topic_of(load, &node);
+    const char *pattern = load->pipeline->defaults.dead_letter, *hole = strstr(pattern, "{topic}"), *name = pattern;
+    if (hole != NULL)
+        name = arena_format(load->arena, "%.*s%s%s", (int)(hole - pattern), pattern, topic->name, hole + strlen("{topic}"));
+    if (strlen(name) > (size_t)TOPIC_NAME_MAX) {
+        problem_add(load->problems, topic->place, "bad_name", "topic '%.40s…': the name of its dead letter topic has %zu characters, the most is %d; say "
+                    "dead_letter: TOPIC", topic->name, strlen(name), TOPIC_NAME_MAX);
+        name = "?";
+    }
+    return topic_add(load, name, topic->place);
 }
 
 /* A retry topic is handled like the topic whose ladder it belongs to. */
@@ -183,9 +199,13 @@ static void join_ladders(struct load *load)
             if (route->kind != ROUTE_LADDER)
                 continue;
             struct topic *retry = route->ladder.topic;
-            if (retry->use != NULL || retry == topic) {
+            if (strcmp(retry->name, "?") == 0)
+                continue;
+            if (retry->use != NULL || retry->final) {
                 problem_add(load->problems, route->place, "ladder_topic",
-                            "the ladder of %s uses topic %s, which has a handler already; a retry topic belongs to one ladder", topic->name, retry->name);
+                            "the retry ladder of topic '%s' climbs on topic '%s', which %s; a retry topic belongs to one ladder, which hands its events "
+                            "to the same handler", topic->name, retry->name,
+                            retry->final ? "is final" : retry->ladder_of != NULL ? "is another ladder's" : "has a handler of its own");
                 continue;
             }
             retry->ladder_of = topic;
@@ -200,15 +220,26 @@ static void join_ladders(struct load *load)
 static void join_dead_letters(struct load *load)
 {
     struct pipeline *pipeline = load->pipeline;
-    for (size_t i = 0, count = pipeline->topic_count; i < count; i++) {
+    size_t count = pipeline->topic_count; /* those that are made here need none */
+    for (size_t i = 0; i < count; i++)
+        if (pipeline->topics[i]->dead_letter != NULL)
+            pipeline->topics[i]->dead_letter->is_dead_letter = true;
+    for (size_t i = 0; i < count; i++) {
         struct topic *topic = pipeline->topics[i];
-        if (topic->is_dead_letter)
-            continue;
-        if (topic->dead_letter == NULL)
+        if (topic->dead_letter == NULL && !topic->is_dead_letter) {
             topic->dead_letter = dead_letter_of(load, topic);
-        topic->dead_letter->is_dead_letter = true;
-        topic->dead_letter->final = topic->dead_letter->use == NULL;
-        topic->dead_letter->dead_letter = NULL;
+            topic->dead_letter->is_dead_letter = true;
+        }
+    }
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        struct topic *topic = pipeline->topics[i];
+        if (topic->is_dead_letter && (topic->use != NULL || topic->watch_count > 0))
+            problem_add(load->problems, topic->place, "dead_letter", "topic '%s' is for dead letters, which nothing handles; watch them with a tap, and "
+                        "replay them with sluice dead-letter", topic->name);
+        if (topic->is_dead_letter) {
+            topic->final = true;
+            topic->dead_letter = NULL;
+        }
     }
 }
 
@@ -224,12 +255,13 @@ static void load_step(struct load *load, struct chain *chain, struct node *node,
 {
     struct chain_step *step = &chain->steps[chain->step_count];
     struct node *undo = node_get(node, "undo");
+    bool none = undo != NULL && undo->kind == NODE_SCALAR && span_is(undo->text, "none");
     int32_t number = (int32_t)chain->step_count;
     step->place = node->place;
     options_apply(chain_step_options, node, node->place, what, step, load->arena, load->problems);
     step->done = topic_at(load, node, "done", what);
-    if (undo != NULL && undo->kind == NODE_SCALAR && !span_is(undo->text, "none"))
-        step->undo = topic_of(load, undo);
+    if (!none)
+        step->undo = topic_at(load, node, "undo", what);
     step->undone = topic_at(load, node, "undone", what);
     if (step->done == NULL || undo == NULL)
         return;
@@ -247,12 +279,11 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
     chain->place = key->place;
     options_apply(chain_options, node, key->place, what, chain, load->arena, load->problems);
     struct node *steps = node_get(node, "steps"), *abort_on = node_get(node, "abort_on"), *failure = node_get(node, "on_undo_failure");
-    chain->on_undo_failure = failure != NULL && span_is(failure->text, "retry_forever") ? UNDO_RETRY_FOREVER
-                             : failure != NULL && span_is(failure->text, "dead_letter") ? UNDO_DEAD_LETTER
-                                                                                        : UNDO_PAUSE;
+    int choice = failure == NULL ? -1 : choice_index("pause|retry_forever|dead_letter", failure->text);
+    chain->on_undo_failure = choice < 0 ? UNDO_PAUSE : (enum undo_failure)(UNDO_PAUSE + choice);
     size_t count = steps != NULL && steps->kind == NODE_SEQUENCE ? steps->count : 0;
     if (steps != NULL && (count == 0 || count > CHAIN_STEPS_MAX)) {
-        problem_add(load->problems, steps->place, "bad_value", "%s.steps: expected a list of 1 to %d steps", what, CHAIN_STEPS_MAX);
+        problem_add(load->problems, steps->place, "bad_value", "%s.steps: expected a list of 1 to %d steps, oldest first", what, CHAIN_STEPS_MAX);
         count = 0;
     }
     chain->steps = arena_array(load->arena, struct chain_step, count + 1);
@@ -264,7 +295,7 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
     }
     chain->abort_on = arena_array(load->arena, struct topic *, abort_on == NULL ? 1 : abort_on->count + 1);
     for (size_t i = 0; abort_on != NULL && i < abort_on->count; i++) {
-        struct topic *topic = topic_of(load, abort_on->items[i]);
+        struct topic *topic = load_topic_named(load, abort_on->items[i], arena_format(load->arena, "%s.abort_on", what));
         chain->abort_on[chain->abort_count++] = topic;
         watch(load, topic, chain, CHAIN_ABORT, -1);
     }
@@ -287,120 +318,6 @@ static void load_chains(struct load *load, struct node *root)
         problem_add(load->problems, pipeline->chains[0].place, "missing_key", "chains are written down in the database; 'store' is missing");
 }
 
-/* -------------------------------------------------------------------------------------- taps, schedules, requests */
-
-static void load_tap(struct load *load, struct node *key, struct node *node, struct tap *tap)
-{
-    const char *what = arena_format(load->arena, "taps.%s", tap->name);
-    struct node *topics = node_get(node, "topics"), *batch = node_get(node, "batch"), *lanes = node_get(node, "lanes"), *value;
-    int64_t most = load->pipeline->engine.max_events;
-
-    tap->place = key->place;
-    options_apply(tap_options, node, key->place, what, tap, load->arena, load->problems);
-    tap->use = load_use(load, node, key->place, what);
-    tap->use->id = arena_format(load->arena, "%s/%s", tap->name, tap->use->handler_name);
-    tap->lanes = lanes == NULL ? 1 : (uint32_t)strtol(lanes->text.at == NULL ? "1" : lanes->text.at, NULL, 10);
-    tap->lanes = tap->lanes < 1 || tap->lanes > 64 ? 1 : tap->lanes;
-    if (topics != NULL && (topics->kind != NODE_SEQUENCE || topics->count == 0)) {
-        problem_add(load->problems, topics->place, "bad_value", "%s.topics: expected a list of topics, a trailing * allowed", what);
-        topics = NULL;
-    }
-    const char **names = arena_array(load->arena, const char *, topics == NULL ? 1 : topics->count + 1);
-    for (size_t i = 0; topics != NULL && i < topics->count; i++) {
-        struct span text = topics->items[i]->text;
-        if (text.length > 0 && text.at[text.length - 1] == '*') {
-            names[tap->topic_count++] = text.at;
-            if (memchr(text.at, '*', text.length - 1) != NULL)
-                problem_add(load->problems, topics->items[i]->place, "bad_name", "%s.topics '%s': a * may stand at the end only", what, text.at);
-        } else {
-            names[tap->topic_count++] = topic_of(load, topics->items[i])->name;
-        }
-    }
-    tap->topics = names;
-    if (batch == NULL)
-        return;
-    options_apply(batch_options, batch, batch->place, arena_format(load->arena, "%s.batch", what), NULL, load->arena, load->problems);
-    if ((value = node_get(batch, "max_events")) != NULL)
-        most = strtoll(value->text.at == NULL ? "0" : value->text.at, NULL, 10);
-    tap->use->max_events = most < 1 || most > 10000 ? 500 : (uint32_t)most;
-    if ((value = node_get(batch, "max_wait")) != NULL)
-        duration_parse(value->text, &tap->use->max_wait_ms);
-}
-
-static bool path_segments(struct load *load, const struct node *key, struct request *request)
-{
-    size_t most = 1;
-    for (const char *at = request->path; *at != '\0'; at++)
-        most += *at == '/';
-    request->segments = arena_array(load->arena, const char *, most + 1);
-    const char *at = request->path + 1;
-    for (const char *end; *at != '\0'; at = *end == '\0' ? end : end + 1) {
-        end = at + strcspn(at, "/");
-        struct span segment = {at, (size_t)(end - at)};
-        bool brace = memchr(segment.at, '{', segment.length) != NULL || memchr(segment.at, '}', segment.length) != NULL;
-        if (segment.length == 0 ||
-            (brace && (segment.length < 3 || segment.at[0] != '{' || memchr(segment.at, '}', segment.length) != segment.at + segment.length - 1))) {
-            problem_add(load->problems, key->place, "bad_value", "http.requests: '%s': a segment is a word or {name}", key->text.at);
-            return false;
-        }
-        request->segments[request->segment_count++] = arena_string(load->arena, segment);
-    }
-    return true;
-}
-
-static void load_request(struct load *load, struct node *key, struct node *node)
-{
-    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
-    struct pipeline *pipeline = load->pipeline;
-    struct request *request = &pipeline->requests[pipeline->request_count];
-    const char *what = arena_format(load->arena, "http.requests.%s", key->text.at), *space = strchr(key->text.at, ' ');
-    bool known = false;
-
-    options_apply(request_options, node, key->place, what, request, load->arena, load->problems);
-    for (size_t i = 0; space != NULL && methods[i] != NULL; i++)
-        known = known || (strlen(methods[i]) == (size_t)(space - key->text.at) && strncmp(methods[i], key->text.at, strlen(methods[i])) == 0);
-    if (!known || space[1] != '/') {
-        problem_add(load->problems, key->place, "bad_value", "http.requests: expected \"METHOD /path\" like \"POST /payments\", got '%s'", key->text.at);
-        return;
-    }
-    *request = (struct request){.place = key->place,
-                                .method = arena_string(load->arena, (struct span){key->text.at, (size_t)(space - key->text.at)}), .path = space + 1};
-    if (!path_segments(load, key, request))
-        return;
-    request->use = load_use(load, node, key->place, what);
-    request->use->id = key->text.at;
-    pipeline->request_count++;
-}
-
-static void load_entries(struct load *load, struct node *root)
-{
-    struct pipeline *pipeline = load->pipeline;
-    struct node *taps = NULL, *schedules = NULL, *http = node_get(root, "http"), *requests = NULL;
-    if (load_section(load, root, "taps", &taps))
-        pipeline->taps = arena_array(load->arena, struct tap, taps->count + 1);
-    for (size_t i = 0; taps != NULL && i < taps->count; i++) {
-        struct tap *tap = &pipeline->taps[pipeline->tap_count++];
-        tap->name = load_name(load, taps->keys[i], "tap name", 64);
-        load_tap(load, taps->keys[i], taps->items[i], tap);
-    }
-    if (load_section(load, root, "schedules", &schedules))
-        pipeline->schedules = arena_array(load->arena, struct schedule, schedules->count + 1);
-    for (size_t i = 0; schedules != NULL && i < schedules->count; i++) {
-        struct schedule *schedule = &pipeline->schedules[pipeline->schedule_count++];
-        schedule->name = load_name(load, schedules->keys[i], "schedule name", 64);
-        schedule->place = schedules->keys[i]->place;
-        const char *what = arena_format(load->arena, "schedules.%s", schedule->name);
-        options_apply(schedule_options, schedules->items[i], schedule->place, what, schedule, load->arena, load->problems);
-        schedule->every_ms = schedule->every_ms < 10 ? 1000 : schedule->every_ms;
-        schedule->use = load_use(load, schedules->items[i], schedule->place, what);
-        schedule->use->id = arena_format(load->arena, "schedule/%s", schedule->name);
-    }
-    if (http != NULL && http->kind == NODE_MAPPING && load_section(load, http, "requests", &requests))
-        pipeline->requests = arena_array(load->arena, struct request, requests->count + 1);
-    for (size_t i = 0; requests != NULL && i < requests->count; i++)
-        load_request(load, requests->keys[i], requests->items[i]);
-}
-
 void load_flow(struct load *load, struct node *root)
 {
     struct node *topics = NULL;
@@ -408,7 +325,9 @@ void load_flow(struct load *load, struct node *root)
         for (size_t i = 0; i < topics->count; i++)
             load_topic(load, topics->keys[i], topics->items[i]);
     load_chains(load, root);
-    load_entries(load, root);
+    load_taps(load, root);
+    load_schedules(load, root);
+    load_requests(load, root);
     join_ladders(load);
     join_dead_letters(load);
 }

@@ -16,8 +16,9 @@ static struct span folder_of(const char *path)
     return slash == NULL ? SPAN(".") : (struct span){path, slash == path ? 1 : (size_t)(slash - path)};
 }
 
-const char *load_plugin_path(struct load *load, const char *library)
+const char *load_plugin_path(struct load *load, const struct plugin_ref *ref)
 {
+    const char *library = ref->library, *beside = NULL, *installed;
     char self[PATH_MAX];
     struct span here = folder_of(load->pipeline->file);
     if (library[0] == '/')
@@ -32,10 +33,15 @@ const char *load_plugin_path(struct load *load, const char *library)
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length > 0) {
         self[length] = '\0';
-        struct span beside = folder_of(self);
-        const char *path = arena_format(load->arena, "%.*s/plugins/%s", (int)beside.length, beside.at, library);
-        if (access(path, F_OK) == 0)
-            return path;
+        struct span folder = folder_of(self);
+        beside = arena_format(load->arena, "%.*s/plugins/%s", (int)folder.length, folder.at, library);
+        if (access(beside, F_OK) == 0)
+            return beside;
     }
-    return arena_format(load->arena, "%s/lib/sluice/plugins/%s", SLUICE_PREFIX, library);
+    installed = arena_format(load->arena, "%s/lib/sluice/plugins/%s", SLUICE_PREFIX, library);
+    if (access(installed, F_OK) == 0)
+        return installed;
+    problem_add(load->problems, ref->place, "plugin_refused", "plugin '%s': there is neither %s nor %s; write a path, or name the folder with engine.plugin_dir",
+                ref->name, beside == NULL ? library : beside, installed);
+    return NULL;
 }

@@ -27,15 +27,14 @@ static void option_store(const struct option *option, struct node *node, const c
         at = (char *)base + option->offset;
     switch (option->type) {
     case OPTION_TEXT:
-        if (!node_text(node, what, (const char **)(void *)at, problems) || option->choices == NULL)
+        if (!node_text(node, what, (const char **)(void *)at, problems))
             break;
-        for (const char *choice = option->choices; choice != NULL;) {
-            size_t length = strcspn(choice, "|");
-            if (span_equal(node->text, (struct span){choice, length}))
-                return;
-            choice = choice[length] == '|' ? choice + length + 1 : NULL;
-        }
-        problem_add(problems, node->place, "bad_value", "%s: expected one of %s, got '%s'", what, option->choices, node->text.at);
+        if (option->choices != NULL && choice_index(option->choices, node->text) < 0)
+            problem_add(problems, node->place, "bad_value", "%s: expected %s, got %s", what, choice_words(problems->arena, option->choices),
+                        node_shown(node, problems->arena));
+        else if (option->min > 0 && node->text.length == 0)
+            problem_add(problems, node->place, "bad_value", "%s: expected a text, got an empty one%s", what,
+                        node->interpolated ? " from ${…}" : "");
         break;
     case OPTION_BOOL:
         node_bool(node, what, (bool *)at, problems);
@@ -63,6 +62,38 @@ static void option_store(const struct option *option, struct node *node, const c
     }
 }
 
+bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems)
+{
+    struct option alone = *option;
+    size_t before = problems->errors;
+    alone.own = true;
+    option_store(&alone, node, what, NULL, problems);
+    return problems->errors == before;
+}
+
+int choice_index(const char *choices, struct span text)
+{
+    for (int index = 0; choices != NULL; index++) {
+        size_t length = strcspn(choices, "|");
+        if (span_equal(text, (struct span){choices, length}))
+            return index;
+        choices = choices[length] == '|' ? choices + length + 1 : NULL;
+    }
+    return -1;
+}
+
+const char *choice_words(struct arena *arena, const char *choices)
+{
+    const char *words = "";
+    for (bool first = true; choices != NULL; first = false) {
+        size_t length = strcspn(choices, "|");
+        const char *between = first ? "" : choices[length] == '|' ? ", " : " or ";
+        words = arena_format(arena, "%s%s%.*s", words, between, (int)length, choices);
+        choices = choices[length] == '|' ? choices + length + 1 : NULL;
+    }
+    return words;
+}
+
 void options_default(const struct option *options, void *base)
 {
     for (const struct option *option = options; option->key != NULL; option++) {
@@ -83,23 +114,51 @@ void options_default(const struct option *options, void *base)
     }
 }
 
+/* What other programs call it counts the first try; guessing would be off by one. */
+static void refuse_attempts(const struct node *key, const struct node *value, const char *what, struct problems *problems)
+{
+    int64_t attempts = 0;
+    bool number = value->kind == NODE_SCALAR && value->text.length > 0 && value->text.length < 10 &&
+                  strspn(value->text.at, "0123456789") == value->text.length;
+    if (number)
+        attempts = strtoll(value->text.at, NULL, 10);
+    if (attempts > 0)
+        problem_add(problems, key->place, "max_attempts",
+                    "%s: there is no 'max_attempts', which counts the first try; write 'max_retries: %lld', which does not", what,
+                    (long long)attempts - 1);
+    else
+        problem_add(problems, key->place, "max_attempts",
+                    "%s: there is no 'max_attempts', which counts the first try; write 'max_retries', one less", what);
+}
+
 void options_apply(const struct option *options, struct node *mapping, struct place place, const char *what, void *base, struct arena *arena,
                    struct problems *problems)
 {
     const char *keys[OPTION_KEYS_MAX + 1] = {NULL};
     size_t count = 0;
+    bool root = options == pipeline_options;
+    if (mapping != NULL && mapping->broken)
+        return;
     if (mapping != NULL && mapping->kind != NODE_MAPPING) {
-        problem_add(problems, mapping->place, "bad_value", "%s: expected a mapping", what);
+        problem_add(problems, mapping->place, "bad_value", "%s: expected a mapping, got %s", what, node_shown(mapping, arena));
         return;
     }
+    struct node *attempts = node_get(mapping, "max_attempts");
     for (const struct option *option = options; option->key != NULL; option++) {
         keys[count++] = option->key;
         struct node *node = node_get(mapping, option->key);
-        if (node != NULL)
-            option_store(option, node, arena_format(arena, "%s.%s", what, option->key), base, problems);
-        else if (option->required)
+        bool empty = node != NULL && node->kind == NODE_SCALAR && node->text.length == 0 && !node->quoted && !node->interpolated;
+        if (node != NULL && !(empty && option->required && option->type >= OPTION_SECTION))
+            option_store(option, node, root ? option->key : arena_format(arena, "%s.%s", what, option->key), base, problems);
+        else if (option->required && (attempts == NULL || strcmp(option->key, "max_retries") != 0))
             problem_add(problems, mapping == NULL ? place : mapping->place, "missing_key", "%s: '%s' is missing: %s", what, option->key, option->help);
     }
+    bool retries = options == retry_options || options == ladder_options || options == backoff_options;
+    for (size_t i = 0; attempts != NULL && retries && i < mapping->count; i++)
+        if (mapping->items[i] == attempts) {
+            refuse_attempts(mapping->keys[i], attempts, what, problems);
+            keys[count++] = "max_attempts"; /* said */
+        }
     if (mapping != NULL)
         node_refuse_unknown(mapping, what, keys, problems);
 }

@@ -26,7 +26,7 @@ struct option {
     const char *key; /* NULL ends a table */
     enum option_type type;
     size_t offset;
-    int64_t min, max;
+    int64_t min, max;     /* of a text: min 1 refuses an empty one */
     const char *fallback; /* as it would be written; NULL: none */
     const char *choices;  /* a|b|c */
     bool required;
@@ -40,6 +40,12 @@ struct option {
  * mapping gives the fallbacks. */
 void options_apply(const struct option *options, struct node *mapping, struct place place, const char *what, void *base, struct arena *arena,
                    struct problems *problems);
+/* Whether a value fits an option; a problem when not. Nothing is stored. */
+bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems);
+/* The place of a choice in "a|b|c", from 0; -1 when it is none of them. */
+int choice_index(const char *choices, struct span text);
+/* "a, b or c"; lives in the arena. */
+const char *choice_words(struct arena *arena, const char *choices);
 /* Fallbacks alone. */
 void options_default(const struct option *options, void *base);
 
@@ -47,5 +53,6 @@ extern const struct option pipeline_options[]; /* the whole file; option_table.c
 extern const struct option bus_options_table[], store_options_table[], engine_options_table[], batch_options[], plugin_options[],
     retry_options[], backoff_options[], defaults_options[], topic_options[], ladder_options[], chain_options[], chain_step_options[],
     tap_options[], schedule_options[], http_options[], request_options[];
+extern const struct option property_options[]; /* librdkafka's; load_properties.c */
 
 #endif

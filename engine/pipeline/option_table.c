@@ -15,7 +15,7 @@ const struct option bus_options_table[] = {
 };
 
 const struct option store_options_table[] = {
-    {"url", OPTION_TEXT, AT(store.url), .required = true, .help = "PostgreSQL connection URI; take it from the environment: \"${DATABASE_URL}\""},
+    {"url", OPTION_TEXT, AT(store.url), .min = 1, .required = true, .help = "PostgreSQL connection URI; take it from the environment: \"${DATABASE_URL}\""},
     {"connect_timeout", OPTION_DURATION, AT(store.connect_timeout_ms), .min = 100, .max = 600000, .fallback = "5s", .help = "longest wait for a connection"},
     {"statement_timeout", OPTION_DURATION, AT(store.statement_timeout_ms), .min = 100, .max = 600000, .fallback = "10s",
      .help = "longest wait for a statement; the server gets it too"},
@@ -23,7 +23,7 @@ const struct option store_options_table[] = {
      .help = "how long handled events are remembered; longer than anything may be delivered again"},
     {"allow_unsafe", OPTION_BOOL, AT(store.allow_unsafe), .fallback = "false",
      .help = "start on a server with fsync, synchronous_commit or full_page_writes off, which may lose what it acknowledged"},
-    {"migrations", OPTION_TEXT, AT(store.migrations), .help = "folder with the SQL of engine and plugins; default: the one that came with the program"},
+    {"migrations", OPTION_TEXT, AT(store.migrations), .min = 1, .help = "folder with the SQL of engine and plugins; default: the one that came with the program"},
     {0},
 };
 
@@ -43,12 +43,12 @@ const struct option engine_options_table[] = {
     {"sweep_after", OPTION_DURATION, AT(engine.sweep_after_ms), .min = 100, .max = 3600000, .fallback = "5s",
      .help = "age at which committed and unpublished outputs are published by the sweeper"},
     {"event_format", OPTION_TEXT, .own = true, .choices = "sluice|cloudevents", .fallback = "sluice", .help = "envelope of what is emitted; both are read"},
-    {"plugin_dir", OPTION_TEXT, AT(engine.plugin_dir), .help = "where plain plugin names are looked for; default: beside the program, then the installed folder"},
+    {"plugin_dir", OPTION_TEXT, AT(engine.plugin_dir), .min = 1, .help = "where plain plugin names are looked for; default: beside the program, then the installed folder"},
     {0},
 };
 
 const struct option plugin_options[] = {
-    {"library", OPTION_TEXT, offsetof(struct plugin_ref, library), .required = true, .help = "the .so: a path, or a name in plugin_dir"},
+    {"library", OPTION_TEXT, offsetof(struct plugin_ref, library), .min = 1, .required = true, .help = "the .so: a path, or a name in plugin_dir"},
     {"settings", OPTION_ANY, .help = "the plugin's own settings; `sluice inspect` lists them"},
     {0},
 };
@@ -69,7 +69,7 @@ const struct option retry_options[] = {
 
 const struct option defaults_options[] = {
     {"retry", OPTION_SECTION, .help = "of transient failures, in place: the key waits", .section = retry_options},
-    {"dead_letter", OPTION_TEXT, AT(defaults.dead_letter), .fallback = "{topic}-dlt", .help = "topic for what can never be handled; {topic} is replaced"},
+    {"dead_letter", OPTION_TEXT, AT(defaults.dead_letter), .min = 1, .fallback = "{topic}-dlt", .help = "topic for what can never be handled; {topic} is replaced"},
     {"timeout", OPTION_DURATION, AT(defaults.timeout_ms), .min = 10, .max = 3600000, .fallback = "10s", .help = "longest time a handler's transaction may take"},
     {0},
 };
@@ -80,14 +80,14 @@ const struct option ladder_options[] = {
     {"multiplier", OPTION_NUMBER, offsetof(struct ladder, multiplier), .min = 1, .max = 100, .fallback = "2", .help = "each delay is the last one times this"},
     {"max_interval", OPTION_DURATION, offsetof(struct ladder, max_interval_ms), .min = 1, .max = 2592000000, .fallback = "30d", .help = "longest delay"},
     {"max_retries", OPTION_INT32, offsetof(struct ladder, max_retries), .min = 1, .max = 1000, .required = true, .help = "steps of the ladder; the first try is not counted"},
-    {"counter", OPTION_TEXT, offsetof(struct ladder, counter), .fallback = "retryCount", .help = "data field that counts climbed steps"},
+    {"counter", OPTION_TEXT, offsetof(struct ladder, counter), .min = 1, .fallback = "retryCount", .help = "data field that counts climbed steps"},
     {"exhausted", OPTION_TEXT, .own = true, .required = true, .help = "topic after the last step"},
     {0},
 };
 
 const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text), .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
-    {"handler", OPTION_TEXT, .own = true, .help = "PLUGIN.HANDLER"},
+    {"handler", OPTION_TEXT, .own = true, .min = 1, .help = "PLUGIN.HANDLER"},
     {"final", OPTION_BOOL, offsetof(struct topic, final), .fallback = "false", .help = "nobody handles it, on purpose"},
     {"routes", OPTION_ANY, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}"},
     {"retry", OPTION_SECTION, .help = "of transient failures; default: defaults.retry", .section = retry_options},
@@ -99,7 +99,7 @@ const struct option topic_options[] = {
 };
 
 const struct option chain_step_options[] = {
-    {"name", OPTION_TEXT, offsetof(struct chain_step, name), .required = true, .help = "for people"},
+    {"name", OPTION_TEXT, offsetof(struct chain_step, name), .min = 1, .required = true, .help = "for people"},
     {"done", OPTION_TEXT, .own = true, .required = true, .help = "topic whose event says that the step was done"},
     {"undo", OPTION_TEXT, .own = true, .required = true, .help = "topic that undoes it, or none"},
     {"undone", OPTION_TEXT, .own = true, .help = "topic that says it was undone; older undos wait for it"},
@@ -107,7 +107,7 @@ const struct option chain_step_options[] = {
 };
 
 const struct option chain_options[] = {
-    {"correlate", OPTION_TEXT, offsetof(struct chain, correlate), .required = true, .help = "data field that all events of one chain share"},
+    {"correlate", OPTION_TEXT, offsetof(struct chain, correlate), .min = 1, .required = true, .help = "data field that all events of one chain share"},
     {"steps", OPTION_LIST, .required = true, .help = "oldest first", .section = chain_step_options},
     {"abort_on", OPTION_LIST, .required = true, .help = "topics that undo what was done"},
     {"on_undo_failure", OPTION_TEXT, .own = true, .choices = "pause|retry_forever|dead_letter", .fallback = "pause", .help = "when an undo fails for good"},
@@ -116,7 +116,7 @@ const struct option chain_options[] = {
 
 const struct option tap_options[] = {
     {"topics", OPTION_LIST, .required = true, .help = "names, or prefixes with a trailing *"},
-    {"handler", OPTION_TEXT, .own = true, .required = true, .help = "PLUGIN.HANDLER"},
+    {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"batch", OPTION_SECTION, .help = "how much goes into one call", .section = batch_options},
     {"lanes", OPTION_INT32, .own = true, .min = 1, .max = 64, .fallback = "1", .help = "threads of this tap"},
     {"routes", OPTION_ANY, .help = "outcomes that are not named are dropped"},
@@ -127,14 +127,14 @@ const struct option tap_options[] = {
 
 const struct option schedule_options[] = {
     {"every", OPTION_DURATION, offsetof(struct schedule, every_ms), .min = 10, .max = 2592000000, .required = true, .help = "period; one process of a group runs each tick"},
-    {"handler", OPTION_TEXT, .own = true, .required = true, .help = "PLUGIN.HANDLER"},
+    {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"routes", OPTION_ANY, .help = "where each outcome goes"},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {0},
 };
 
 const struct option request_options[] = {
-    {"handler", OPTION_TEXT, .own = true, .required = true, .help = "PLUGIN.HANDLER"},
+    {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"routes", OPTION_ANY, .help = "where each outcome goes"},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {0},
@@ -142,7 +142,7 @@ const struct option request_options[] = {
 
 const struct option http_options[] = {
     {"listen", OPTION_TEXT, .own = true, .fallback = "127.0.0.1:8080", .help = "HOST:PORT; port 0 takes any free one"},
-    {"token", OPTION_TEXT, AT(http.token), .help = "what a caller must show to change state over the admin endpoints"},
+    {"token", OPTION_TEXT, AT(http.token), .min = 1, .help = "what a caller must show to change state over the admin endpoints"},
     {"max_body", OPTION_SIZE, AT(http.max_body), .min = 1, .max = 16777216, .fallback = "64KiB", .help = "largest request body"},
     {"timeout", OPTION_DURATION, AT(http.timeout_ms), .min = 100, .max = 600000, .fallback = "10s", .help = "longest a request waits for the database"},
     {"requests", OPTION_MAP, .help = "\"METHOD /path/{param}\": what answers it", .section = request_options},

@@ -166,6 +166,7 @@ struct pipeline {
     const char *file;
     struct arena *arena;
     const char *name;
+    bool whole; /* its topics and what works on them were read and resolved without a problem: pipeline_check() makes sense */
     struct {
         struct place place;
         enum bus_choice kind;
@@ -221,6 +222,8 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
+/* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
+bool tap_sees(const struct tap *tap, const struct topic *topic);
 
 enum graph_format { GRAPH_TEXT, GRAPH_MERMAID, GRAPH_DOT, GRAPH_SVG, GRAPH_JSON };
 void pipeline_graph(const struct pipeline *pipeline, enum graph_format format, struct buffer *out);

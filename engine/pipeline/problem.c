@@ -14,6 +14,32 @@ void problems_init(struct problems *problems, struct arena *arena)
     *problems = (struct problems){.arena = arena};
 }
 
+/* A line of text whatever it was made from: control characters as \xNN, bytes that are no UTF-8 as '?'. */
+static const char *printable(struct arena *arena, const char *text)
+{
+    char *out = arena_alloc(arena, 4 * strlen(text) + 1), *at = out;
+    for (const unsigned char *in = (const unsigned char *)text; *in != '\0';) {
+        size_t length = *in < 0x80 ? 1 : *in >= 0xf0 && *in < 0xf5 ? 4 : *in >= 0xe0 && *in < 0xf0 ? 3 : *in >= 0xc2 && *in < 0xe0 ? 2 : 0;
+        size_t good = 1;
+        while (good < length && (in[good] & 0xc0) == 0x80)
+            good++;
+        bool wrong = length == 0 || good < length || (*in == 0xe0 && in[1] < 0xa0) || (*in == 0xed && in[1] > 0x9f) ||
+                     (*in == 0xf0 && in[1] < 0x90) || (*in == 0xf4 && in[1] > 0x8f);
+        if (wrong) {
+            *at++ = '?';
+            in++;
+        } else if (*in < 0x20 || *in == 0x7f) {
+            at += snprintf(at, 5, "\\x%02x", *in++);
+        } else {
+            memcpy(at, in, length);
+            at += length;
+            in += length;
+        }
+    }
+    *at = '\0';
+    return out;
+}
+
 static void problem_put(struct problems *problems, struct place place, bool warning, const char *code, const char *format, va_list args)
 {
     char text[PROBLEM_TEXT_MAX];
@@ -28,7 +54,7 @@ static void problem_put(struct problems *problems, struct place place, bool warn
         problems->list = grown;
         problems->size = size;
     }
-    problems->list[problems->count++] = (struct problem){place, warning, code, arena_string(problems->arena, span_of(text))};
+    problems->list[problems->count++] = (struct problem){place, warning, code, printable(problems->arena, text)};
     problems->errors += !warning;
 }
 

@@ -22,8 +22,10 @@ static void resolve_handler(struct pipeline *pipeline, struct use *use, uint32_t
     const struct sluice_plugin *plugin = use->plugin == NULL ? NULL : use->plugin->plugin;
     const char *names[256] = {NULL}, *word = strchr(use->handler_name, '.');
     size_t count = 0;
-    if (plugin == NULL || word == NULL)
+    if (plugin == NULL || word == NULL) {
+        pipeline->whole = false; /* why was said at the plugin */
         return;
+    }
     for (const struct sluice_handler *handler = plugin->handlers; handler != NULL && handler->name != NULL && count < 255; handler++) {
         names[count++] = handler->name;
         if (strcmp(handler->name, word + 1) == 0)
@@ -35,9 +37,12 @@ static void resolve_handler(struct pipeline *pipeline, struct use *use, uint32_t
                     near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
         return;
     }
-    if (use->handler->kind != kind)
+    if (use->handler->kind != kind) {
         problem_add(problems, use->place, "wrong_kind", "handler %s is for %s; here stands one for %s", use->handler_name, kind_word(use->handler->kind),
                     kind_word(kind));
+        use->handler = NULL;
+        return;
+    }
     if (use->handler->uses_store && !pipeline->store.present)
         problem_add(problems, use->place, "missing_key", "handler %s works in the database; 'store' is missing", use->handler_name);
     use->input = use->handler->input;
@@ -78,8 +83,19 @@ static void resolve_routes(struct pipeline *pipeline, struct use *use, bool opti
         if (use->by_outcome[o] == NULL && optional)
             use->by_outcome[o] = &drop;
         else if (use->by_outcome[o] == NULL)
-            problem_add(problems, use->place, "missing_route", "outcome '%s' of %s has no route (%s); say a topic, drop, or a retry ladder", names[o],
+            problem_add(problems, use->place, "missing_route", "outcome '%s' of %s (%s) has no route; say a topic, drop, or a retry ladder", names[o],
                         use->handler_name, use->outcomes[o].help == NULL ? "" : use->outcomes[o].help);
+}
+
+bool tap_sees(const struct tap *tap, const struct topic *topic)
+{
+    for (size_t t = 0; t < tap->topic_count; t++) {
+        size_t length = strlen(tap->topics[t]);
+        bool prefix = length > 0 && tap->topics[t][length - 1] == '*';
+        if (prefix ? !topic->is_dead_letter && strncmp(tap->topics[t], topic->name, length - 1) == 0 : strcmp(tap->topics[t], topic->name) == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool chain_has_work(const struct topic *topic)
@@ -118,6 +134,7 @@ static void resolve_groups(struct pipeline *pipeline)
 
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems)
 {
+    size_t before = problems->errors;
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
         if (topic->use == NULL || topic->ladder_of != NULL)
@@ -138,4 +155,5 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems)
         resolve_routes(pipeline, pipeline->requests[i].use, false, problems);
     }
     resolve_groups(pipeline);
+    pipeline->whole = pipeline->whole && problems->errors == before;
 }

@@ -30,34 +30,71 @@ static int quantity_parse(struct span text, const struct unit *units, int64_t *r
     return -EINVAL;
 }
 
+static const struct unit duration_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {0}};
+static const struct unit size_units[] = {{"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {0}};
+
 int duration_parse(struct span text, int64_t *ret_ms)
 {
-    static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {0}};
-    return quantity_parse(text, units, ret_ms);
+    return quantity_parse(text, duration_units, ret_ms);
 }
 
 int size_parse(struct span text, int64_t *ret_bytes)
 {
-    static const struct unit units[] = {{"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {0}};
-    return quantity_parse(text, units, ret_bytes);
+    return quantity_parse(text, size_units, ret_bytes);
 }
 
-static const char *shown(const struct node *node)
+static const char *quantity_text(int64_t value, const struct unit *units, char buf[32])
 {
-    return node->kind == NODE_MAPPING ? "a mapping" : node->kind == NODE_SEQUENCE ? "a list" : node->interpolated ? "***" : node->text.at;
+    const struct unit *best = units;
+    for (; units->name != NULL; units++)
+        if (value != 0 && value % units->factor == 0)
+            best = units;
+    snprintf(buf, 32, "%lld%s", (long long)(value / best->factor), best->name);
+    return buf;
+}
+
+const char *duration_text(int64_t ms, char buf[32])
+{
+    return quantity_text(ms, duration_units, buf);
+}
+
+const char *size_text(int64_t bytes, char buf[32])
+{
+    return quantity_text(bytes, size_units, buf);
+}
+
+const char *node_shown(const struct node *node, struct arena *arena)
+{
+    if (node->kind != NODE_SCALAR)
+        return node->kind == NODE_MAPPING ? "a mapping" : "a list";
+    if (node->interpolated)
+        return "***";
+    if (node->text.length == 0)
+        return "nothing";
+    return arena_format(arena, "'%.80s'%s", node->text.at, node->text.length > 80 ? "…" : "");
 }
 
 static bool refuse(struct node *node, const char *what, const char *expected, struct problems *problems)
 {
-    bool quote = node->kind == NODE_SCALAR && !node->interpolated;
-    problem_add(problems, node->place, "bad_value", "%s: expected %s, got %s%s%s", what, expected, quote ? "'" : "", shown(node), quote ? "'" : "");
+    if (!node->broken)
+        problem_add(problems, node->place, "bad_value", "%s: expected %s, got %s", what, expected, node_shown(node, problems->arena));
+    return false;
+}
+
+/* Of numbers and switches: the quotes make a text of them. */
+static bool refuse_plain(struct node *node, const char *what, const char *expected, struct problems *problems)
+{
+    if (node->kind != NODE_SCALAR || !node->quoted || node->interpolated || node->broken)
+        return refuse(node, what, expected, problems);
+    problem_add(problems, node->place, "bad_value", "%s: expected %s, got the text %s; take the quotes off", what, expected,
+                node_shown(node, problems->arena));
     return false;
 }
 
 bool node_text(struct node *node, const char *what, const char **ret, struct problems *problems)
 {
     node->used = true;
-    if (node->kind != NODE_SCALAR || (!node->quoted && !node->interpolated && (node->text.length == 0 || span_is(node->text, "~") ||
+    if (node->broken || node->kind != NODE_SCALAR || (!node->quoted && !node->interpolated && (node->text.length == 0 || span_is(node->text, "~") ||
                                                                               span_is(node->text, "null"))))
         return refuse(node, what, "a text", problems);
     *ret = node->text.at;
@@ -69,14 +106,14 @@ bool node_bool(struct node *node, const char *what, bool *ret, struct problems *
     node->used = true;
     bool yes = node->kind == NODE_SCALAR && span_is(node->text, "true"), no = node->kind == NODE_SCALAR && span_is(node->text, "false");
     if ((!yes && !no) || (node->quoted && !node->interpolated))
-        return refuse(node, what, "true or false", problems);
+        return refuse_plain(node, what, "true or false", problems);
     *ret = yes;
     return true;
 }
 
 static bool plain(const struct node *node)
 {
-    return node->kind == NODE_SCALAR && (!node->quoted || node->interpolated) && node->text.length > 0;
+    return !node->broken && node->kind == NODE_SCALAR && (!node->quoted || node->interpolated) && node->text.length > 0;
 }
 
 bool node_int(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret, struct problems *problems)
@@ -85,7 +122,7 @@ bool node_int(struct node *node, const char *what, int64_t min, int64_t max, int
     node->used = true;
     snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)min, (long long)max);
     if (!plain(node))
-        return refuse(node, what, expected, problems);
+        return refuse_plain(node, what, expected, problems);
     const char *text = node->text.at, *digits = *text == '-' ? text + 1 : text;
     errno = 0;
     long long value = strtoll(text, &end, 10);
@@ -102,7 +139,7 @@ bool node_number(struct node *node, const char *what, double min, double max, do
     node->used = true;
     snprintf(expected, sizeof expected, "a number from %g to %g", min, max);
     if (!plain(node) || strspn(node->text.at, "0123456789.-") != node->text.length)
-        return refuse(node, what, expected, problems);
+        return refuse_plain(node, what, expected, problems);
     double value = strtod(node->text.at, &end);
     if (*end != '\0' || !isfinite(value) || value < min || value > max)
         return refuse(node, what, expected, problems);
@@ -110,25 +147,27 @@ bool node_number(struct node *node, const char *what, double min, double max, do
     return true;
 }
 
-static bool node_quantity(struct node *node, const char *what, int (*parse)(struct span, int64_t *), int64_t min, int64_t max,
-                          const char *example, const char *unit, int64_t *ret, struct problems *problems)
-{
-    char expected[160];
-    int64_t value = 0;
-    node->used = true;
-    snprintf(expected, sizeof expected, "a %s, from %lld to %lld %s", example, (long long)min, (long long)max, unit);
-    if (node->kind != NODE_SCALAR || parse(node->text, &value) != 0 || value < min || value > max)
-        return refuse(node, what, expected, problems);
-    *ret = value;
-    return true;
-}
-
 bool node_duration(struct node *node, const char *what, int64_t min_ms, int64_t max_ms, int64_t *ret_ms, struct problems *problems)
 {
-    return node_quantity(node, what, duration_parse, min_ms, max_ms, "duration with its unit, like 250ms, 1s, 5m, 2h or 7d", "ms", ret_ms, problems);
+    char expected[160], least[32], most[32];
+    int64_t value = 0;
+    node->used = true;
+    snprintf(expected, sizeof expected, "a duration with its unit from %s to %s, like 250ms, 5m or 2h", duration_text(min_ms, least),
+             duration_text(max_ms, most));
+    if (node->broken || node->kind != NODE_SCALAR || duration_parse(node->text, &value) != 0 || value < min_ms || value > max_ms)
+        return refuse(node, what, expected, problems);
+    *ret_ms = value;
+    return true;
 }
 
 bool node_size(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret_bytes, struct problems *problems)
 {
-    return node_quantity(node, what, size_parse, min, max, "size with its unit, like 512B, 64KiB or 1MiB", "bytes", ret_bytes, problems);
+    char expected[160], least[32], most[32];
+    int64_t value = 0;
+    node->used = true;
+    snprintf(expected, sizeof expected, "a size with its unit from %s to %s, like 64KiB", size_text(min, least), size_text(max, most));
+    if (node->broken || node->kind != NODE_SCALAR || size_parse(node->text, &value) != 0 || value < min || value > max)
+        return refuse(node, what, expected, problems);
+    *ret_bytes = value;
+    return true;
 }

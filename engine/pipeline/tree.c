@@ -18,6 +18,7 @@ struct reader {
     struct arena *arena;
     struct problems *problems;
     const char *file;
+    struct span bytes;
     size_t nodes;
     bool stop; /* what follows makes no sense any more */
 };
@@ -34,18 +35,65 @@ static void stop_at(struct reader *reader, struct place place, const char *code,
     reader->stop = true;
 }
 
+/* libyaml gives the place of bytes that are no text as an offset only. */
+static struct place place_at(const struct reader *reader, size_t offset)
+{
+    struct place place = {reader->file, 1, 1};
+    for (size_t i = 0; i < offset && i < reader->bytes.length; i++) {
+        place.column += ((unsigned char)reader->bytes.at[i] & 0xc0) != 0x80;
+        if (reader->bytes.at[i] == '\n') {
+            place.line++;
+            place.column = 1;
+        }
+    }
+    return place;
+}
+
+static size_t place_offset(const struct reader *reader, struct place place)
+{
+    size_t offset = 0;
+    for (int line = 1; line < place.line && offset < reader->bytes.length; offset++)
+        line += reader->bytes.at[offset] == '\n';
+    for (int column = 1; column < place.column && offset < reader->bytes.length; column++)
+        while (++offset < reader->bytes.length && ((unsigned char)reader->bytes.at[offset] & 0xc0) == 0x80)
+            ;
+    return offset < reader->bytes.length ? offset : 0;
+}
+
+static void say_bad_yaml(struct reader *reader)
+{
+    const yaml_parser_t *parser = &reader->parser;
+    struct place place = place_of(reader, parser->problem_mark);
+    const char *problem = parser->problem == NULL ? "out of memory" : parser->problem;
+    if (parser->error == YAML_READER_ERROR) {
+        place = place_at(reader, parser->problem_offset);
+        problem_add(reader->problems, place, "encoding", "no valid YAML: %s%s", problem,
+                    strstr(problem, "UTF-8") != NULL ? "; save the file as UTF-8 text" : "");
+        return;
+    }
+    if (parser->error == YAML_SCANNER_ERROR && parser->problem_mark.index < reader->bytes.length &&
+        strstr(problem, "cannot start any token") != NULL) {
+        char c = reader->bytes.at[place_offset(reader, place)];
+        if (c == '\t')
+            problem = "found a tab; indent with spaces";
+        else if (c == '@' || c == '`' || c == '%')
+            problem = "found a character that a plain text cannot start with; put the text in quotes";
+    }
+    if (parser->context != NULL && parser->context_mark.line != parser->problem_mark.line)
+        problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s that starts on line %zu, %s", parser->context,
+                    parser->context_mark.line + 1, problem);
+    else if (parser->context != NULL)
+        problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s, %s", parser->context, problem);
+    else
+        problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s", problem);
+}
+
 static bool next_event(struct reader *reader, yaml_event_t *event)
 {
     if (yaml_parser_parse(&reader->parser, event))
         return true;
-    const yaml_parser_t *parser = &reader->parser;
-    struct place place = place_of(reader, parser->problem_mark);
-    if (!reader->stop) {
-        if (parser->context != NULL)
-            problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s %s", parser->context, parser->problem);
-        else
-            problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s", parser->problem == NULL ? "out of memory" : parser->problem);
-    }
+    if (!reader->stop)
+        say_bad_yaml(reader);
     reader->stop = true;
     return false;
 }
@@ -142,8 +190,9 @@ static struct node *read_collection(struct reader *reader, const yaml_event_t *s
             continue;
         }
         if (item->kind == NODE_SCALAR)
-            interpolate(item, reader->arena, reader->problems);
-        node_append(reader, node, key, item);
+            item->broken = !interpolate(item, reader->arena, reader->problems);
+        if (!mapping || key->kind == NODE_SCALAR) /* else it was refused, and nobody has to expect it */
+            node_append(reader, node, key, item);
         key = NULL;
     }
     return node;
@@ -217,7 +266,7 @@ static bool bytes_fit(struct span bytes, const char *path, struct problems *prob
 
 struct node *tree_read_bytes(struct span bytes, const char *path, struct arena *arena, struct problems *problems)
 {
-    struct reader reader = {.arena = arena, .problems = problems, .file = path};
+    struct reader reader = {.arena = arena, .problems = problems, .file = path, .bytes = bytes};
     struct node *root = NULL;
     yaml_event_t event;
 
@@ -282,7 +331,7 @@ void node_refuse_unknown(const struct node *mapping, const char *what, const cha
         bool found = false;
         for (size_t k = 0; known[k] != NULL && !found; k++)
             found = span_is(key->text, known[k]);
-        if (found || key->kind != NODE_SCALAR)
+        if (found || span_is(key->text, "<<")) /* a merge key was refused already */
             continue;
         const char *near = nearest_name(key->text.at, known);
         if (near != NULL)

@@ -24,9 +24,10 @@ struct node {
     struct place place;
     struct span text;   /* scalar: its value, interpolated; NUL-terminated too */
     bool quoted;        /* scalar: '…' or "…" or a block: always a text */
-    bool interpolated;  /* came, in part, from outside: printed as *** when secret, never a key */
+    bool interpolated;  /* came, in part, from outside: printed as ***, never a key */
+    bool broken;        /* a problem was said about it already: whoever reads it leaves quietly */
     struct node **items; /* sequence: its items; mapping: its values */
-    struct node **keys;  /* mapping: keys[i] names items[i] */
+    struct node **keys;  /* mapping: keys[i], always a scalar, names items[i] */
     size_t count;
     bool used; /* set by whoever understood it; what stays unused is an unknown key */
 };
@@ -68,8 +69,13 @@ bool node_int(struct node *node, const char *what, int64_t min, int64_t max, int
 bool node_number(struct node *node, const char *what, double min, double max, double *ret, struct problems *problems);
 bool node_duration(struct node *node, const char *what, int64_t min_ms, int64_t max_ms, int64_t *ret_ms, struct problems *problems);
 bool node_size(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret_bytes, struct problems *problems);
+/* What a sentence shows of a node: 'its text', ***, a mapping … */
+const char *node_shown(const struct node *node, struct arena *arena);
 /* The same grammars for a plain text (settings' fallbacks): 0 or -EINVAL / -ERANGE. */
 int duration_parse(struct span text, int64_t *ret_ms);
 int size_parse(struct span text, int64_t *ret_bytes);
+/* "250ms", "5m"; "64KiB": in the largest unit that divides it. Returns buf. */
+const char *duration_text(int64_t ms, char buf[32]);
+const char *size_text(int64_t bytes, char buf[32]);
 
 #endif

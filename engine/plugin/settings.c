@@ -89,6 +89,8 @@ static int setting_fill(const struct sluice_field *field, const struct node *nod
     }
     if (field_parse(field, text, state, error) == 0)
         return 0;
+    if (node->interpolated) /* it may be a secret that stands in the wrong place */
+        return error_set(error, EINVAL, "setting '%s': expected %s, got ***", field->name, field_expected(field, expected));
     return error_prefix(error, "setting '%s'", field->name);
 }
 

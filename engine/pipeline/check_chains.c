@@ -1,0 +1,146 @@
+/*
+ * check_chains.c - do a chain's steps, aborts and undos fit together, and does a retry ladder fit inside the hold?
+ */
+#include "pipeline/check.h"
+
+static void check_watched(const struct check *check, const struct chain *chain, const struct topic *topic)
+{
+    if (!check->emitted[topic->index] && !topic->declared)
+        problem_add(check->problems, topic->place, "never_emitted",
+                    "chain '%s' waits for topic '%s', to which nothing here emits; if it comes from elsewhere, declare it under 'topics'", chain->name,
+                    topic->name);
+}
+
+static void check_step(const struct check *check, const struct chain *chain, size_t number)
+{
+    const struct chain_step *step = &chain->steps[number];
+    if (step->undo != NULL && step->undo->use == NULL && !step->undo->final && !topic_tapped(check->pipeline, step->undo))
+        problem_add(check->problems, step->place, "unhandled",
+                    "step '%s' is undone by events on topic '%s', and nobody handles them; give the topic a handler, or say undo: none", step->name,
+                    step->undo->name);
+    if (step->undo != NULL && step->undo == step->done)
+        problem_add(check->problems, step->place, "bad_chain", "step '%s' is done and undone on the same topic '%s'", step->name, step->done->name);
+    if (step->undone != NULL && step->undo == NULL)
+        problem_add(check->problems, step->place, "bad_chain", "step '%s' waits for '%s', and has no undo", step->name, step->undone->name);
+    for (size_t other = 0; other < number; other++) {
+        if (chain->steps[other].done == step->done)
+            problem_add(check->problems, step->place, "bad_chain", "steps '%s' and '%s' are done on the same topic '%s'", chain->steps[other].name,
+                        step->name, step->done->name);
+        if (strcmp(chain->steps[other].name, step->name) == 0)
+            problem_add(check->problems, step->place, "bad_chain", "two steps of chain '%s' are called '%s'", chain->name, step->name);
+    }
+    for (size_t a = 0; a < chain->abort_count; a++)
+        if (chain->abort_on[a] == step->done || chain->abort_on[a] == step->undo || chain->abort_on[a] == step->undone)
+            problem_add(check->problems, step->place, "bad_chain", "topic '%s' aborts chain '%s' and belongs to its step '%s' too", chain->abort_on[a]->name,
+                        chain->name, step->name);
+    check_watched(check, chain, step->done);
+    if (step->undone != NULL)
+        check_watched(check, chain, step->undone);
+}
+
+void check_chains(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    for (size_t c = 0; c < pipeline->chain_count; c++) {
+        const struct chain *chain = &pipeline->chains[c];
+        bool undoes = false;
+        for (size_t s = 0; s < chain->step_count; s++) {
+            check_step(check, chain, s);
+            undoes = undoes || chain->steps[s].undo != NULL;
+        }
+        for (size_t a = 0; a < chain->abort_count; a++) {
+            check_watched(check, chain, chain->abort_on[a]);
+            for (size_t other = 0; other < a; other++)
+                if (chain->abort_on[other] == chain->abort_on[a])
+                    problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice", chain->name, chain->abort_on[a]->name);
+        }
+        if (!undoes)
+            problem_warn(check->problems, chain->place, "no_effect", "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------------- holds */
+
+/* The plugin's duration setting called `hold`, as the file says it or by default; -1 when it has none. */
+static int64_t hold_of(const struct plugin_ref *ref, struct place *ret_place)
+{
+    const struct sluice_field *field = ref == NULL || ref->plugin == NULL ? NULL : ref->plugin->settings;
+    int64_t hold = -1;
+    while (field != NULL && field->name != NULL && (strcmp(field->name, "hold") != 0 || field->type != SLUICE_TYPE_DURATION))
+        field++;
+    if (field == NULL || field->name == NULL)
+        return -1;
+    *ret_place = ref->place;
+    if (field->fallback != NULL)
+        duration_parse(span_of(field->fallback), &hold);
+    struct node *node = ref->settings == NULL ? NULL : node_get(ref->settings, "hold");
+    if (node != NULL && node->kind == NODE_SCALAR && duration_parse(node->text, &hold) == 0)
+        *ret_place = node->place;
+    return hold;
+}
+
+static int64_t delays_of(const struct ladder *ladder)
+{
+    double delay = (double)ladder->initial_interval_ms, total = 0;
+    for (int32_t i = 0; i < ladder->max_retries && total < 1e15; i++) {
+        total += delay < (double)ladder->max_interval_ms ? delay : (double)ladder->max_interval_ms;
+        delay *= ladder->multiplier;
+    }
+    return (int64_t)total;
+}
+
+struct reach {
+    bool *seen;
+    const struct chain *chain;
+    bool found; /* an event that does a step of the chain can come from here */
+};
+
+static void reach_topic(const struct route *route, struct topic *target, void *context)
+{
+    struct reach *reach = context;
+    (void)route;
+    if (reach->found || reach->seen[target->index])
+        return;
+    reach->seen[target->index] = true;
+    for (size_t s = 0; s < reach->chain->step_count; s++)
+        reach->found = reach->found || reach->chain->steps[s].done == target;
+    if (target->use != NULL)
+        use_targets(target->use, reach_topic, reach);
+}
+
+/* Whether what climbs the ladder of `use` can still become a step of the chain. */
+static bool leads_to(const struct pipeline *pipeline, const struct use *use, const struct chain *chain)
+{
+    struct reach reach = {.seen = arena_array(pipeline->arena, bool, pipeline->topic_count + 1), .chain = chain};
+    use_targets(use, reach_topic, &reach);
+    return reach.found;
+}
+
+static void check_hold(const struct check *check, const struct schedule *schedule, const struct chain *chain, int64_t hold, struct place place)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    char total[32], held[32];
+    for (size_t i = 0; i < pipeline->use_count; i++) {
+        const struct use *use = pipeline->uses[i];
+        if (use->ladder == NULL || delays_of(use->ladder) < hold || !leads_to(pipeline, use, chain))
+            continue;
+        problem_add(check->problems, place, "hold_too_short",
+                    "the retry ladder on '%s' takes %s in all, and schedule '%s' aborts chain '%s' after a hold of %s: what is still retried would be undone; "
+                    "make the hold longer, or the ladder shorter",
+                    use->ladder->topic->name, duration_text(delays_of(use->ladder), total), schedule->name, chain->name, duration_text(hold, held));
+    }
+}
+
+void check_holds(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    for (size_t s = 0; s < pipeline->schedule_count; s++) {
+        const struct use *use = pipeline->schedules[s].use;
+        struct place place = use->place;
+        int64_t hold = hold_of(use->plugin, &place);
+        for (size_t r = 0; hold >= 0 && r < use->route_count; r++)
+            for (size_t w = 0; use->routes[r].kind == ROUTE_TOPIC && w < use->routes[r].topic->watch_count; w++)
+                if (use->routes[r].topic->watches[w].role == CHAIN_ABORT)
+                    check_hold(check, &pipeline->schedules[s], use->routes[r].topic->watches[w].chain, hold, place);
+    }
+}

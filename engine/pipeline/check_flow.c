@@ -1,0 +1,127 @@
+/*
+ * check_flow.c - where events go round for ever, and where nothing orders them.
+ */
+#include "pipeline/check.h"
+
+/* ---------------------------------------------------------------------------------------------------------- cycles */
+
+struct walk {
+    const struct check *check;
+    unsigned char *color; /* by topic: 0 new, 1 on the path, 2 done */
+    const struct topic **path;
+    size_t depth;
+};
+
+enum { PATH_SHOWN_MAX = 12 };
+
+static void say_cycle(const struct walk *walk, const struct route *route, const struct topic *target)
+{
+    struct arena *arena = walk->check->pipeline->arena;
+    size_t first = 0;
+    while (walk->path[first] != target)
+        first++;
+    const char *path = "";
+    for (size_t i = first; i < walk->depth && i < first + PATH_SHOWN_MAX; i++)
+        path = arena_format(arena, "%s%s → ", path, walk->path[i]->name);
+    if (walk->depth - first > PATH_SHOWN_MAX)
+        path = arena_format(arena, "%s… %zu more … → ", path, walk->depth - first - PATH_SHOWN_MAX);
+    problem_add(walk->check->problems, route->place, "cycle",
+                "a cycle without a bound: %s%s; break it with a retry ladder, which has max_retries, or end it in another topic", path, target->name);
+}
+
+static void visit(struct walk *walk, const struct topic *topic);
+
+static void visit_edge(const struct route *route, struct topic *target, void *context)
+{
+    struct walk *walk = context;
+    if (route->kind == ROUTE_LADDER && target == route->ladder.topic)
+        return; /* a ladder is a bound; so is a chain, which undoes each step once */
+    if (walk->color[target->index] == 0)
+        visit(walk, target);
+    else if (walk->color[target->index] == 1)
+        say_cycle(walk, route, target);
+}
+
+static void visit(struct walk *walk, const struct topic *topic)
+{
+    walk->color[topic->index] = 1;
+    walk->path[walk->depth++] = topic;
+    if (topic->use != NULL)
+        use_targets(topic->use, visit_edge, walk);
+    walk->depth--;
+    walk->color[topic->index] = 2;
+}
+
+void check_cycles(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    struct walk walk = {.check = check,
+                        .color = arena_array(pipeline->arena, unsigned char, pipeline->topic_count + 1),
+                        .path = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1)};
+    /* A retry topic comes last: its use is another topic's, under whose name the cycle is clearer. */
+    for (int retry = 0; retry < 2; retry++)
+        for (size_t i = 0; i < pipeline->topic_count; i++)
+            if (walk.color[i] == 0 && (retry == 1 || pipeline->topics[i]->ladder_of == NULL))
+                visit(&walk, pipeline->topics[i]);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ keys */
+
+static void need_key(const struct route *route, struct topic *target, void *context)
+{
+    const struct check *check = context;
+    if (target->key == NULL && target->use != NULL)
+        problem_add(check->problems, route->place, "no_key",
+                    "events that start here go to topic '%s', which has no key, so nothing orders them; say topics: {%s: {key: \"{field}\"}}", target->name,
+                    target->name);
+}
+
+/* Where a topic's events get their keys: the topic whose `key:` it is. */
+struct key_origin {
+    const struct topic **by_topic;
+    const struct topic *from; /* of what is emitted now */
+    const struct check *check;
+    bool *mixed; /* by topic: said */
+    bool changed;
+};
+
+static void pass_key(const struct route *route, struct topic *target, void *context)
+{
+    struct key_origin *origin = context;
+    const struct topic *had = origin->by_topic[target->index];
+    (void)route;
+    if (target->key != NULL || target->use == NULL || origin->mixed[target->index])
+        return;
+    if (had == NULL) {
+        origin->by_topic[target->index] = origin->from;
+        origin->changed = true;
+    } else if (strcmp(had->key_text, origin->from->key_text) != 0) {
+        origin->mixed[target->index] = true;
+        problem_add(origin->check->problems, target->place, "mixed_keys",
+                    "events come to topic '%s' with the key of '%s' (%s) and with that of '%s' (%s), so nothing orders them; say topics: {%s: {key: …}}",
+                    target->name, had->name, had->key_text, origin->from->name, origin->from->key_text, target->name);
+    }
+}
+
+void check_keys(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    struct key_origin origin = {.by_topic = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1),
+                                .mixed = arena_array(pipeline->arena, bool, pipeline->topic_count + 1),
+                                .check = check};
+    for (size_t i = 0; i < pipeline->request_count; i++)
+        use_targets(pipeline->requests[i].use, need_key, (void *)check);
+    for (size_t i = 0; i < pipeline->schedule_count; i++)
+        use_targets(pipeline->schedules[i].use, need_key, (void *)check);
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        if (pipeline->topics[i]->key_text != NULL)
+            origin.by_topic[i] = pipeline->topics[i];
+    do {
+        origin.changed = false;
+        for (size_t i = 0; i < pipeline->topic_count; i++) {
+            origin.from = origin.by_topic[i];
+            if (pipeline->topics[i]->use != NULL && pipeline->topics[i]->ladder_of == NULL && origin.from != NULL)
+                use_targets(pipeline->topics[i]->use, pass_key, &origin);
+        }
+    } while (origin.changed);
+}

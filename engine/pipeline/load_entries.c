@@ -1,0 +1,208 @@
+/*
+ * load_entries.c - what stands beside the topics: taps, schedules and requests.
+ */
+#include "pipeline/load.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+/* A pattern ends in '*'; before it stands the beginning of a topic's name, or nothing. */
+static bool pattern_fits(struct span pattern)
+{
+    if (pattern.length > TOPIC_NAME_MAX)
+        return false;
+    for (size_t i = 0; i + 1 < pattern.length; i++)
+        if (!isalnum((unsigned char)pattern.at[i]) && strchr("._-", pattern.at[i]) == NULL)
+            return false;
+    return true;
+}
+
+static void load_tap_topics(struct load *load, struct node *topics, const char *what, struct tap *tap)
+{
+    if (topics != NULL && (topics->kind != NODE_SEQUENCE || topics->count == 0)) {
+        problem_add(load->problems, topics->place, "bad_value", "%s.topics: expected a list of topics, a trailing * allowed, got %s", what,
+                    topics->kind == NODE_SEQUENCE ? "an empty one" : node_shown(topics, load->arena));
+        topics = NULL;
+    }
+    const char **names = arena_array(load->arena, const char *, topics == NULL ? 1 : topics->count + 1);
+    const char *item_what = arena_format(load->arena, "%s.topics", what);
+    for (size_t i = 0; topics != NULL && i < topics->count; i++) {
+        const struct node *item = topics->items[i];
+        struct span text = item->text;
+        if (item->kind == NODE_SCALAR && text.length > 0 && text.at[text.length - 1] == '*') {
+            names[tap->topic_count++] = text.at;
+            if (!pattern_fits(text))
+                problem_add(load->problems, item->place, "bad_name", "%s: expected a topic, or the beginning of names with one * at its end, got %s",
+                            item_what, node_shown(item, load->arena));
+        } else {
+            names[tap->topic_count++] = load_topic_named(load, item, item_what)->name;
+        }
+    }
+    tap->topics = names;
+}
+
+static void load_tap(struct load *load, struct node *key, struct node *node, struct tap *tap)
+{
+    const char *what = arena_format(load->arena, "taps.%s", tap->name);
+    struct node *batch = node_get(node, "batch"), *wait;
+
+    tap->place = key->place;
+    options_apply(tap_options, node, key->place, what, tap, load->arena, load->problems);
+    tap->use = load_use(load, node, key->place, what);
+    tap->use->id = arena_format(load->arena, "%s/%s", tap->name, tap->use->handler_name);
+    tap->lanes = (uint32_t)load_number(node_get(node, "lanes"), 1, 64, 1);
+    load_tap_topics(load, node_get(node, "topics"), what, tap);
+    if (batch == NULL)
+        return;
+    options_apply(batch_options, batch, batch->place, arena_format(load->arena, "%s.batch", what), NULL, load->arena, load->problems);
+    tap->use->max_events = (uint32_t)load_number(node_get(batch, "max_events"), 1, 10000, tap->use->max_events);
+    if ((wait = node_get(batch, "max_wait")) != NULL && wait->kind == NODE_SCALAR)
+        duration_parse(wait->text, &tap->use->max_wait_ms);
+}
+
+void load_taps(struct load *load, struct node *root)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct node *taps = NULL;
+    if (!load_section(load, root, "taps", &taps))
+        return;
+    pipeline->taps = arena_array(load->arena, struct tap, taps->count + 1);
+    for (size_t i = 0; i < taps->count; i++) {
+        struct tap *tap = &pipeline->taps[pipeline->tap_count++];
+        tap->name = load_name(load, taps->keys[i], "tap name", 64);
+        load_tap(load, taps->keys[i], taps->items[i], tap);
+    }
+}
+
+void load_schedules(struct load *load, struct node *root)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct node *schedules = NULL;
+    if (!load_section(load, root, "schedules", &schedules))
+        return;
+    pipeline->schedules = arena_array(load->arena, struct schedule, schedules->count + 1);
+    for (size_t i = 0; i < schedules->count; i++) {
+        struct schedule *schedule = &pipeline->schedules[pipeline->schedule_count++];
+        schedule->name = load_name(load, schedules->keys[i], "schedule name", 64);
+        schedule->place = schedules->keys[i]->place;
+        schedule->every_ms = 1000;
+        const char *what = arena_format(load->arena, "schedules.%s", schedule->name);
+        options_apply(schedule_options, schedules->items[i], schedule->place, what, schedule, load->arena, load->problems);
+        schedule->use = load_use(load, schedules->items[i], schedule->place, what);
+        schedule->use->id = arena_format(load->arena, "schedule/%s", schedule->name);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------------------- requests */
+
+static bool is_parameter(const char *segment)
+{
+    return segment[0] == '{';
+}
+
+static bool segment_fits(struct span segment)
+{
+    struct span word = segment;
+    if (segment.length > 0 && segment.at[0] == '{') {
+        if (segment.length < 3 || segment.at[segment.length - 1] != '}')
+            return false;
+        word = (struct span){segment.at + 1, segment.length - 2};
+    }
+    for (size_t i = 0; i < word.length; i++)
+        if (!isalnum((unsigned char)word.at[i]) && strchr("._-~", word.at[i]) == NULL)
+            return false;
+    return word.length > 0 && !span_is(word, ".") && !span_is(word, "..");
+}
+
+static bool load_segments(struct load *load, const struct node *key, struct request *request)
+{
+    size_t most = 1;
+    for (const char *at = request->path; *at != '\0'; at++)
+        most += *at == '/';
+    request->segments = arena_array(load->arena, const char *, most + 1);
+    const char *at = request->path + 1;
+    for (const char *end; at != NULL; at = *end == '\0' ? NULL : end + 1) {
+        end = at + strcspn(at, "/");
+        struct span segment = {at, (size_t)(end - at)};
+        if (!segment_fits(segment)) {
+            problem_add(load->problems, key->place, "bad_value",
+                        "http.requests: \"%s\": between slashes stands a word (letters, digits, '.', '_', '-', '~') or {name}", key->text.at);
+            return false;
+        }
+        request->segments[request->segment_count] = arena_string(load->arena, segment);
+        for (size_t i = 0; i < request->segment_count && is_parameter(request->segments[i]); i++)
+            if (strcmp(request->segments[i], request->segments[request->segment_count]) == 0) {
+                problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\": %s stands in it twice", key->text.at, request->segments[i]);
+                return false;
+            }
+        request->segment_count++;
+    }
+    return true;
+}
+
+/* Two requests that the same path would fit, with nothing to choose by. */
+static bool same_shape(const struct request *a, const struct request *b)
+{
+    bool same = strcmp(a->method, b->method) == 0 && a->segment_count == b->segment_count;
+    for (size_t i = 0; i < a->segment_count && same; i++)
+        same = is_parameter(a->segments[i]) ? is_parameter(b->segments[i]) : strcmp(a->segments[i], b->segments[i]) == 0;
+    return same;
+}
+
+static bool load_target(struct load *load, const struct node *key, struct request *request)
+{
+    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
+    static const char *const taken[] = {"healthz", "readyz", "metrics", "pipeline", "ui", NULL};
+    struct pipeline *pipeline = load->pipeline;
+    const char *space = strchr(key->text.at, ' ');
+    size_t length = space == NULL ? 0 : (size_t)(space - key->text.at);
+    for (size_t i = 0; space != NULL && methods[i] != NULL; i++)
+        if (strlen(methods[i]) == length && strncmp(methods[i], key->text.at, length) == 0)
+            request->method = methods[i];
+    if (request->method == NULL || space[1] != '/') {
+        problem_add(load->problems, key->place, "bad_value", "http.requests: expected \"METHOD /path\", like \"POST /payments\", got %s",
+                    node_shown(key, load->arena));
+        return false;
+    }
+    request->path = space + 1;
+    if (!load_segments(load, key, request))
+        return false;
+    for (size_t i = 0; taken[i] != NULL; i++)
+        if (strcmp(request->segments[0], taken[i]) == 0) {
+            problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\": /%s is the engine's own", key->text.at, taken[i]);
+            return false;
+        }
+    for (size_t i = 0; i < pipeline->request_count; i++)
+        if (same_shape(&pipeline->requests[i], request)) {
+            problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\" takes the same paths as \"%s %s\" on line %d", key->text.at,
+                        pipeline->requests[i].method, pipeline->requests[i].path, pipeline->requests[i].place.line);
+            return false;
+        }
+    return true;
+}
+
+static void load_request(struct load *load, struct node *key, struct node *node)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct request *request = &pipeline->requests[pipeline->request_count];
+    const char *what = arena_format(load->arena, "http.requests.\"%s\"", key->text.at);
+
+    *request = (struct request){.place = key->place};
+    options_apply(request_options, node, key->place, what, request, load->arena, load->problems);
+    if (!load_target(load, key, request))
+        return;
+    request->use = load_use(load, node, key->place, what);
+    request->use->id = key->text.at;
+    pipeline->request_count++;
+}
+
+void load_requests(struct load *load, struct node *root)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct node *http = node_get(root, "http"), *requests = NULL;
+    if (http == NULL || http->kind != NODE_MAPPING || !load_section(load, http, "requests", &requests))
+        return;
+    pipeline->requests = arena_array(load->arena, struct request, requests->count + 1);
+    for (size_t i = 0; i < requests->count; i++)
+        load_request(load, requests->keys[i], requests->items[i]);
+}

@@ -1,0 +1,162 @@
+/*
+ * load_properties.c - `bus: {kind: kafka, properties: {…}}`: librdkafka's own names, by an allow-list.
+ *
+ * What is on the list is checked here, so that a wrong value has a place in the file; what is not on it is refused with the
+ * reason: it would load code or run a command, or it would take away what the engine's promises rest on.
+ */
+#include "pipeline/load.h"
+
+#define PROPERTY_NUMBER(name, least, most) {name, OPTION_INT64, .own = true, .min = least, .max = most}
+#define PROPERTY_TEXT(name) {name, OPTION_TEXT, .own = true, .min = 1}
+#define PROPERTY_CHOICE(name, words) {name, OPTION_TEXT, .own = true, .choices = words}
+
+const struct option property_options[] = {
+    PROPERTY_TEXT("bootstrap.servers"),
+    PROPERTY_TEXT("metadata.broker.list"),
+    PROPERTY_TEXT("client.id"),
+    PROPERTY_TEXT("client.rack"),
+    PROPERTY_CHOICE("broker.address.family", "any|v4|v6"),
+    PROPERTY_CHOICE("security.protocol", "plaintext|ssl|sasl_plaintext|sasl_ssl|PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"),
+    PROPERTY_CHOICE("sasl.mechanism", "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|GSSAPI"),
+    PROPERTY_CHOICE("sasl.mechanisms", "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|GSSAPI"),
+    PROPERTY_TEXT("sasl.username"),
+    PROPERTY_TEXT("sasl.password"),
+    PROPERTY_TEXT("ssl.ca.location"),
+    PROPERTY_TEXT("ssl.ca.pem"),
+    PROPERTY_TEXT("ssl.certificate.location"),
+    PROPERTY_TEXT("ssl.certificate.pem"),
+    PROPERTY_TEXT("ssl.key.location"),
+    PROPERTY_TEXT("ssl.key.pem"),
+    PROPERTY_TEXT("ssl.key.password"),
+    PROPERTY_TEXT("ssl.cipher.suites"),
+    PROPERTY_CHOICE("ssl.endpoint.identification.algorithm", "none|https"),
+    PROPERTY_NUMBER("socket.timeout.ms", 10, 300000),
+    {"socket.keepalive.enable", OPTION_BOOL, .own = true},
+    PROPERTY_NUMBER("reconnect.backoff.ms", 0, 3600000),
+    PROPERTY_NUMBER("reconnect.backoff.max.ms", 0, 3600000),
+    PROPERTY_NUMBER("request.timeout.ms", 1, 900000),
+    PROPERTY_NUMBER("metadata.max.age.ms", 1, 86400000),
+    PROPERTY_NUMBER("topic.metadata.refresh.interval.ms", -1, 3600000),
+    PROPERTY_NUMBER("statistics.interval.ms", 0, 86400000),
+    PROPERTY_TEXT("group.instance.id"),
+    PROPERTY_CHOICE("group.protocol", "classic|consumer"),
+    PROPERTY_CHOICE("partition.assignment.strategy", "range|roundrobin"),
+    PROPERTY_NUMBER("session.timeout.ms", 1, 3600000),
+    PROPERTY_NUMBER("heartbeat.interval.ms", 1, 3600000),
+    PROPERTY_NUMBER("max.poll.interval.ms", 1, 86400000),
+    PROPERTY_NUMBER("fetch.min.bytes", 1, 100000000),
+    PROPERTY_NUMBER("fetch.max.bytes", 0, 2147483135),
+    PROPERTY_NUMBER("fetch.wait.max.ms", 0, 300000),
+    PROPERTY_NUMBER("max.partition.fetch.bytes", 1, 1000000000),
+    PROPERTY_NUMBER("queued.min.messages", 1, 10000000),
+    PROPERTY_NUMBER("queued.max.messages.kbytes", 1, 2097151),
+    PROPERTY_NUMBER("message.max.bytes", 1000, 1000000000),
+    PROPERTY_NUMBER("message.timeout.ms", 0, 2147483647),
+    PROPERTY_NUMBER("delivery.timeout.ms", 0, 2147483647),
+    PROPERTY_NUMBER("linger.ms", 0, 900000),
+    PROPERTY_NUMBER("queue.buffering.max.ms", 0, 900000),
+    PROPERTY_NUMBER("batch.size", 1, 2147483647),
+    PROPERTY_NUMBER("batch.num.messages", 1, 1000000),
+    PROPERTY_CHOICE("compression.type", "none|gzip|snappy|lz4|zstd"),
+    PROPERTY_CHOICE("compression.codec", "none|gzip|snappy|lz4|zstd"),
+    PROPERTY_NUMBER("compression.level", -1, 12),
+    {0},
+};
+
+/* A name, or a family of them that begins or ends so ("*" at the other side). */
+static const struct {
+    const char *name, *reason;
+} refused[] = {
+    {"plugin.library.paths", "it loads code; handlers come from `plugins:`"},
+    {"ssl.engine.*", "it loads code"},
+    {"ssl.providers", "it loads code"},
+    {"ssl_engine_*", "it is set by programs, not by configurations"},
+    {"sasl.kerberos.kinit.cmd", "it runs a command"},
+    {"*_cb", "it is set by programs, not by configurations"},
+    {"opaque", "it is set by programs, not by configurations"},
+    {"default_topic_conf", "it is set by programs, not by configurations"},
+    {"test.mock.*", "it replaces the brokers by ones that keep nothing"},
+    {"debug", "it writes what is sent, secrets too, to the log"},
+    {"group.id", "it is the engine's; say engine.group"},
+    {"enable.auto.commit", "it is the engine's: a position is committed when its effects are"},
+    {"auto.commit.*", "it is the engine's: a position is committed when its effects are"},
+    {"enable.auto.offset.store", "it is the engine's: a position is committed when its effects are"},
+    {"offset.store.*", "it is the engine's: a position is committed when its effects are"},
+    {"auto.offset.reset", "it is the engine's: a position that is gone must be noticed, not skipped"},
+    {"enable.partition.eof", "it is the engine's"},
+    {"isolation.level", "it is the engine's"},
+    {"check.crcs", "it is the engine's"},
+    {"acks", "it is the engine's: an event counts as emitted when all replicas have it"},
+    {"request.required.acks", "it is the engine's: an event counts as emitted when all replicas have it"},
+    {"enable.idempotence", "it is the engine's: a repeated send must not double an event"},
+    {"max.in.flight*", "it is the engine's: a key's order rests on it"},
+    {"transactional.id", "it is the engine's; effects and outputs are joined in the database"},
+};
+
+static bool name_matches(const char *pattern, const char *name)
+{
+    size_t length = strlen(pattern), named = strlen(name);
+    if (pattern[0] == '*')
+        return named >= length - 1 && strcmp(name + named - (length - 1), pattern + 1) == 0;
+    if (pattern[length - 1] == '*')
+        return strncmp(name, pattern, length - 1) == 0;
+    return strcmp(name, pattern) == 0;
+}
+
+static void refuse_property(struct load *load, const struct node *key)
+{
+    const char *names[sizeof property_options / sizeof property_options[0]], *name = key->text.at, *near;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        if (name_matches(refused[i].name, name)) {
+            problem_add(load->problems, key->place, "property", "bus.properties: '%s' cannot be set here: %s", name, refused[i].reason);
+            return;
+        }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        names[i] = property_options[i].key;
+    near = nearest_name(name, names);
+    problem_add(load->problems, key->place, "property", "bus.properties: '%s' is not on the list of properties that pass through%s%s%s", name,
+                near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+static bool is_secret(const char *name)
+{
+    return strcmp(name, "sasl.password") == 0 || strcmp(name, "ssl.key.password") == 0 || strcmp(name, "ssl.key.pem") == 0;
+}
+
+static void load_property(struct load *load, const struct node *key, struct node *value)
+{
+    struct pipeline *pipeline = load->pipeline;
+    const struct option *option = property_options;
+    const char *what = arena_format(load->arena, "bus.properties.%s", key->text.at);
+    while (option->key != NULL && strcmp(option->key, key->text.at) != 0)
+        option++;
+    if (option->key == NULL) {
+        refuse_property(load, key);
+        return;
+    }
+    option_check(option, value, what, load->problems);
+    if (is_secret(option->key) && !value->interpolated)
+        problem_warn(load->problems, value->place, "literal_secret", "%s is written out here; take it from the environment or a file", what);
+    size_t at = pipeline->bus.property_count++;
+    pipeline->bus.properties[at].name = option->key;
+    pipeline->bus.properties[at].value = value->text.at;
+    pipeline->bus.properties[at].place = key->place;
+}
+
+void load_properties(struct load *load, struct node *bus)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct node *properties = node_get(bus, "properties");
+    bool kafka = pipeline->bus.kind == BUS_CHOICE_KAFKA;
+    if (properties != NULL && (properties->kind != NODE_MAPPING || !kafka)) {
+        problem_add(load->problems, properties->place, "bad_value", "bus.properties: expected a mapping of librdkafka's properties, with kind: kafka");
+        return;
+    }
+    size_t count = properties == NULL ? 0 : properties->count;
+    pipeline->bus.properties = arena_alloc(load->arena, (count + 1) * sizeof *pipeline->bus.properties);
+    for (size_t i = 0; i < count; i++)
+        load_property(load, properties->keys[i], properties->items[i]);
+    if (kafka && node_get(properties, "bootstrap.servers") == NULL && node_get(properties, "metadata.broker.list") == NULL)
+        problem_add(load->problems, pipeline->bus.place, "missing_key",
+                    "bus: kafka needs the addresses of its brokers: properties: {bootstrap.servers: \"${KAFKA_BROKERS}\"}");
+}
