@@ -147,6 +147,19 @@ sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=5000 a r
 bench: all $(PROGRAMS) ## purchases a second against the floor, latency, memory, start
 	tests/bench/bench
 
+# Fuzz targets are built whole, with clang's libFuzzer; what they find is kept in build/fuzz/NAME.
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(wildcard engine/base/*.[ch] engine/event/*.[ch] engine/pipeline/*.[ch] engine/http/*.[ch])
+	@mkdir -p $(@D)
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(CPPFLAGS_BASE) $< \
+	  $(wildcard engine/base/*.c engine/event/*.c engine/pipeline/*.c) $(wildcard engine/http/route.c engine/http/head.c engine/http/refusal.c) -ljansson -lyaml -lm -pthread -o $@
+
+fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz_%) ## run each fuzz target (T=json: only that one; SECONDS=60 each)
+	@set -e; for name in $(FUZZ_NAMES); do case $$name in *$(T)*) ;; *) continue;; esac; \
+	  mkdir -p build/fuzz/$$name tests/fuzz/corpus/$$name; dict=tests/fuzz/$$name.dict; \
+	  build/fuzz/fuzz_$$name -max_total_time=$(or $(SECONDS),60) -max_len=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/$$name- \
+	    $$([ -e $$dict ] && echo -dict=$$dict) build/fuzz/$$name tests/fuzz/corpus/$$name 2>&1 | tail -n 12; done
+
 install: all ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/include/sluice \
 	  $(DESTDIR)$(PREFIX)/share/sluice/config
@@ -163,5 +176,5 @@ clean: ## remove build/ and var/
 	@[ ! -d var/postgres ] || tests/lib/private_postgres stop var/postgres >/dev/null 2>&1 || true
 	rm -rf build var
 
-.PHONY: all help unit test test-programs demo check sim bench install deps clean
+.PHONY: all help unit test test-programs demo check sim fuzz bench install deps clean
 -include $(shell find $(B)obj $(B)tests -name '*.d' 2>/dev/null)

@@ -82,10 +82,7 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
     uint32_t undo = 0;
 
     if (!correlation_read(batch, work, chain, &correlation)) {
-        if (watch->role == CHAIN_ABORT)
-            log_rarely(10000, LOG_WARN, "chain", "an event on %s carries no %s: it aborts no %s", work->item->topic->name,
-                       chain->correlate, chain->name);
-        return;
+        return; /* an event that belongs to no chain: a hold that ended without a payment, say */
     }
     struct event_id id = event_id_of(correlation);
     struct chain_facts facts;

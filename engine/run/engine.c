@@ -185,12 +185,13 @@ static void *opener_main(void *context)
     }
     for (size_t i = 0; i < engine->group_count && !atomic_load(&engine->stop);) {
         struct error error = {0};
-        if (engine->groups[i].group->topic_count == 0 || reader_start(&engine->groups[i], &error) == 0) {
+        int code = engine->groups[i].group->topic_count == 0 ? 0 : reader_start(&engine->groups[i], &error);
+        if (code == 0) {
             i++;
             continue;
         }
-        if (error.code != EAGAIN) {
-            engine_set_fault(engine, &error); /* waiting would not help */
+        if (code == -EINVAL || code == -ESTALE || code == -EPROTO) {
+            engine_set_fault(engine, &error); /* the bus is not as the configuration says: waiting does not help */
             return NULL;
         }
         log_rarely(5000, LOG_WARN, "engine", "waiting for the bus: %s", error.text);
