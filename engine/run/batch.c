@@ -251,10 +251,15 @@ void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
 
     begin(&batch, entries);
     (void)FAILPOINT("lane.claim.before");
-    if (batch.result == STORE_OK)
+    if (FAILPOINT("lane.complete.mutate") == FAILPOINT_MUTATE)
+        planted_complete_early(&batch);
+    bool planted = FAILPOINT("lane.claim.mutate") == FAILPOINT_MUTATE;
+    if (planted)
+        planted_effects_first(&batch, handle);
+    else if (batch.result == STORE_OK)
         batch_claim(&batch);
     (void)FAILPOINT("lane.claim.after");
-    if (batch.result == STORE_OK && !batch.condemned)
+    if (batch.result == STORE_OK && !batch.condemned && !planted)
         handle(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
         batch_claim(&batch); /* dead letters of handlers whose events are not claimed before */

@@ -127,4 +127,8 @@ void batch_chains(struct batch *batch);
 /* The handler of an undo event failed for good: what its chain's on_undo_failure says. Returns the verdict to use. */
 enum verdict chain_undo_failed(struct batch *batch, struct work *work);
 
+/* planted.c: bugs for the checker to find. */
+void planted_effects_first(struct batch *batch, void (*handle)(struct batch *batch));
+void planted_complete_early(struct batch *batch);
+
 #endif
