@@ -19,6 +19,7 @@ enum option_type {
     OPTION_SECTION,  /* a mapping with a table of its own: `section` */
     OPTION_MAP,      /* a mapping from names to `section` */
     OPTION_LIST,     /* a list of `section`, or of texts when it is NULL */
+    OPTION_ROUTES,   /* a mapping from outcomes to a topic, drop, or `section` */
     OPTION_ANY,      /* free: a mapping that somebody else checks */
 };
 

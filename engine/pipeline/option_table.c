@@ -10,7 +10,7 @@ const struct option bus_options_table[] = {
      .help = "where events live: memory (nothing survives), postgres (the database of `store`), kafka"},
     {"partitions", OPTION_INT32, AT(bus.partitions), .min = 1, .max = 1024, .fallback = "16", .help = "of the log; made once. How many processes can share the work (memory, postgres)"},
     {"retention", OPTION_DURATION, AT(bus.retention_ms), .min = 1000, .max = 31536000000, .fallback = "24h", .help = "how long handled events stay readable (memory, postgres)"},
-    {"properties", OPTION_ANY, .help = "librdkafka's own property names (kafka)"},
+    {"properties", OPTION_SECTION, .help = "librdkafka's own property names (kafka)", .section = property_options},
     {0},
 };
 
@@ -89,7 +89,7 @@ const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text), .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .help = "PLUGIN.HANDLER"},
     {"final", OPTION_BOOL, offsetof(struct topic, final), .fallback = "false", .help = "nobody handles it, on purpose"},
-    {"routes", OPTION_ANY, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}"},
+    {"routes", OPTION_ROUTES, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}", .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "of transient failures; default: defaults.retry", .section = retry_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {"dead_letter", OPTION_TEXT, .own = true, .help = "default: defaults.dead_letter"},
@@ -119,7 +119,7 @@ const struct option tap_options[] = {
     {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"batch", OPTION_SECTION, .help = "how much goes into one call", .section = batch_options},
     {"lanes", OPTION_INT32, .own = true, .min = 1, .max = 64, .fallback = "1", .help = "threads of this tap"},
-    {"routes", OPTION_ANY, .help = "outcomes that are not named are dropped"},
+    {"routes", OPTION_ROUTES, .help = "outcomes that are not named are dropped", .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "default: defaults.retry", .section = retry_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {0},
@@ -128,14 +128,14 @@ const struct option tap_options[] = {
 const struct option schedule_options[] = {
     {"every", OPTION_DURATION, offsetof(struct schedule, every_ms), .min = 10, .max = 2592000000, .required = true, .help = "period; one process of a group runs each tick"},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
-    {"routes", OPTION_ANY, .help = "where each outcome goes"},
+    {"routes", OPTION_ROUTES, .help = "where each outcome goes", .section = ladder_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {0},
 };
 
 const struct option request_options[] = {
     {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
-    {"routes", OPTION_ANY, .help = "where each outcome goes"},
+    {"routes", OPTION_ROUTES, .help = "where each outcome goes", .section = ladder_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {0},
 };
