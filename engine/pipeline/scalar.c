@@ -17,7 +17,7 @@ struct unit {
 static int quantity_parse(struct span text, const struct unit *units, int64_t *ret)
 {
     size_t digits = 0;
-    int64_t number = 0;
+    int64_t number = 0, product;
     while (digits < text.length && text.at[digits] >= '0' && text.at[digits] <= '9') {
         if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, text.at[digits] - '0', &number))
             return -ERANGE;
@@ -26,8 +26,13 @@ static int quantity_parse(struct span text, const struct unit *units, int64_t *r
     struct span unit = {text.at + digits, text.length - digits};
     for (; digits > 0 && units->name != NULL; units++)
         if (span_is(unit, units->name))
-            return __builtin_mul_overflow(number, units->factor, ret) ? -ERANGE : 0;
-    return -EINVAL;
+            break;
+    if (digits == 0 || units->name == NULL)
+        return -EINVAL;
+    if (__builtin_mul_overflow(number, units->factor, &product))
+        return -ERANGE;
+    *ret = product;
+    return 0;
 }
 
 static const struct unit duration_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {0}};

@@ -208,7 +208,8 @@ static struct node *read_node(struct reader *reader, yaml_event_t *event, int de
     case YAML_SEQUENCE_START_EVENT:
         return read_collection(reader, event, false, depth);
     case YAML_ALIAS_EVENT:
-        stop_at(reader, place_of(reader, event->start_mark), "anchor", "aliases ('*name') are not used here: write the value out");
+        stop_at(reader, place_of(reader, event->start_mark), "anchor",
+                arena_format(reader->arena, "aliases ('*%s') are not used here: write the value out", event->data.alias.anchor));
         return NULL;
     default:
         return NULL;
