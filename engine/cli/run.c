@@ -13,6 +13,7 @@
 #include "run/engine.h"
 #include "run/master.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -38,7 +39,7 @@ static bool log_options(const char *level, const char *format)
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     if (format != NULL) {
         if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
-            fprintf(stderr, "sluice run: --log-format %s: expected text or json\n", format);
+            cli_misuse("run", "--log-format %s: expected text or json", format);
             return false;
         }
         log_set_json(strcmp(format, "json") == 0);
@@ -49,7 +50,7 @@ static bool log_options(const char *level, const char *format)
             return true;
         }
     if (level != NULL)
-        fprintf(stderr, "sluice run: --log-level %s: expected debug, info, warn or error\n", level);
+        cli_misuse("run", "--log-level %s: expected debug, info, warn or error", level);
     return level == NULL;
 }
 
@@ -137,8 +138,14 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     log_info("run", "stopping: nothing new is taken");
     if (http != NULL)
         http_quiesce(http);
-    if (engine_drain(engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0) != 0)
+    int drained = engine_drain(engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0);
+    if (drained != 0)
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
+    if (drained == -EBUSY) {
+        log_warn("run", "a handler does not come back; the process ends without it");
+        suspects_clean(suspects);
+        _exit(CLI_FAILED);
+    }
     http_stop(http);
     engine_stop(engine);
     log_info("run", "stopped");
@@ -176,20 +183,17 @@ int cli_run(int argc, char **argv)
     bool single = false;
     int64_t began_ms = clock_monotonic_ms();
     struct error error = {0};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'l': level = optarg; break;
         case 'f': format = optarg; break;
         case 's': single = true; break;
         case 'h': usage(stdout); return CLI_OK;
-        default: usage(stderr); return CLI_USAGE;
+        default: return CLI_USAGE;
         }
     }
-    if (argc - optind != 1) {
-        fprintf(stderr, "sluice run: expected one CONFIG, got %d arguments\n", argc - optind);
-        usage(stderr);
+    if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
-    }
     if (!log_options(level, format))
         return CLI_USAGE;
     const char *seed = getenv("SLUICE_SEED");

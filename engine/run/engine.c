@@ -83,6 +83,10 @@ bool engine_ready(struct engine *engine, struct buffer *ret_why)
         buffer_text(ret_why, engine->store != NULL ? "waiting for the database\n" : "waiting for the bus\n");
         return false;
     }
+    if (engine->store != NULL && series_value(metrics_series(engine->metrics, METRIC_STORE_UP, NULL, NULL)) == 0) {
+        buffer_text(ret_why, "the database does not answer\n");
+        return false;
+    }
     return true;
 }
 
@@ -241,7 +245,12 @@ static bool build_group(struct engine *engine, struct group_run *run, const stru
     run->engine = engine;
     run->group = group;
     pthread_mutex_init(&run->lock, NULL);
-    pthread_cond_init(&run->released, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&run->released, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    run->metric_waiting = metrics_series(engine->metrics, METRIC_WAITING_KEYS, group->name, NULL);
     run->metric_in_flight = metrics_series(engine->metrics, METRIC_IN_FLIGHT, group->name, NULL);
     run->metric_partitions = metrics_series(engine->metrics, METRIC_PARTITIONS, group->name, NULL);
     run->metric_batches = metrics_series(engine->metrics, METRIC_BATCHES, group->name, NULL);
@@ -363,7 +372,8 @@ int engine_drain(struct engine *engine, int64_t drain_ms)
         pthread_join(engine->opener, NULL);
     engine->opener_started = false;
     for (size_t i = 0; i < engine->group_count; i++)
-        reader_stop(&engine->groups[i]);
+        if (!reader_stop(&engine->groups[i], until))
+            return -EBUSY;
     return all ? 0 : -ETIMEDOUT;
 }
 

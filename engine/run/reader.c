@@ -17,8 +17,11 @@
 enum {
     READER_COMMIT_MS = 200,  /* positions are committed this often */
     READER_POLL_MS = 1000,
+    READER_HURRY_MS = 5000, /* how long an interrupted batch may take to end */
     READER_TRACKER_MAX = 1 << 20,
 };
+
+static const int64_t NEVER_MS = INT64_MAX / 2;
 
 static size_t in_flight_max(const struct group_run *group)
 {
@@ -165,23 +168,36 @@ static void reader_commit(struct group_run *group)
 }
 
 /* Every lane lets go of these streams; one in a batch does so at its end, which the batch's deadline bounds. */
-static void reader_release(struct group_run *group, const uint32_t *streams, size_t count)
+static bool reader_release(struct group_run *group, const uint32_t *streams, size_t count, int64_t until_ms)
 {
     size_t left = group->worker_count;
     struct drop_request request = {.streams = streams, .count = count, .lock = &group->lock,
                                    .done = &group->released, .left = &left};
     for (size_t i = 0; i < group->worker_count; i++)
         worker_drop(group->workers[i], &request);
+    bool hurried = false;
     pthread_mutex_lock(&group->lock);
-    while (left > 0)
-        pthread_cond_wait(&group->released, &group->lock);
+    while (left > 0) {
+        struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+        if (pthread_cond_timedwait(&group->released, &group->lock, &until) != ETIMEDOUT)
+            continue;
+        if (hurried)
+            break;
+        hurried = true;
+        until_ms = clock_monotonic_ms() + READER_HURRY_MS;
+        for (size_t i = 0; i < group->worker_count; i++)
+            if (group->workers[i]->connection != NULL)
+                connection_interrupt(group->workers[i]->connection);
+    }
     pthread_mutex_unlock(&group->lock);
+    return left == 0;
 }
 
-static void reader_let_go(struct group_run *group, const struct bus_event *event, bool lost)
+static bool reader_let_go(struct group_run *group, const struct bus_event *event, bool lost, int64_t until_ms)
 {
     (void)FAILPOINT("reader.revoke");
-    reader_release(group, event->streams, event->stream_count);
+    if (!reader_release(group, event->streams, event->stream_count, until_ms))
+        return false;
     if (!lost)
         reader_commit(group);
     pthread_mutex_lock(&group->lock);
@@ -193,6 +209,7 @@ static void reader_let_go(struct group_run *group, const struct bus_event *event
         }
     }
     pthread_mutex_unlock(&group->lock);
+    return true;
 }
 
 static void reader_event(struct group_run *group, const struct bus_event *event)
@@ -216,7 +233,7 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
         break;
     case BUS_REVOKED:
     case BUS_LOST:
-        reader_let_go(group, event, event->kind == BUS_LOST);
+        (void)reader_let_go(group, event, event->kind == BUS_LOST, NEVER_MS); /* the batches' deadlines bound it */
         if (event->kind == BUS_REVOKED && group->engine->bus->kind->revoked(group->consumer, &error) != 0)
             log_error("reader", &error);
         atomic_store(&group->member, group->engine->bus->kind->member(group->consumer));
@@ -279,10 +296,10 @@ int reader_start(struct group_run *group, struct error *error)
 }
 
 /* The reader stops first; then lanes finish what is running, everything complete is committed, and the group is left. */
-void reader_stop(struct group_run *group)
+bool reader_stop(struct group_run *group, int64_t until_ms)
 {
     if (group->consumer == NULL)
-        return;
+        return true;
     atomic_store(&group->stop, true);
     group->engine->bus->kind->wake(group->consumer);
     if (group->reader_started)
@@ -293,8 +310,11 @@ void reader_stop(struct group_run *group)
     for (uint32_t i = 0; mine != NULL && i < group->tracker_count; i++)
         if (group->trackers[i] != NULL)
             mine[all.stream_count++] = i;
-    reader_let_go(group, &all, false);
+    bool all_back = reader_let_go(group, &all, false, until_ms);
     free(mine);
+    if (!all_back)
+        return false;
     group->engine->bus->kind->unsubscribe(group->consumer);
     group->consumer = NULL;
+    return true;
 }

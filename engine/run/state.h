@@ -37,7 +37,7 @@ struct group_run {
     struct position *positions;
     struct lane_entry **heads, ***tails;
 
-    struct series *metric_in_flight, *metric_partitions, *metric_batches, *metric_batch_events, *metric_batch_seconds;
+    struct series *metric_waiting, *metric_in_flight, *metric_partitions, *metric_batches, *metric_batch_events, *metric_batch_seconds;
 };
 
 struct use_run { /* by use.index */
@@ -90,7 +90,9 @@ void engine_set_fault(struct engine *engine, const struct error *error); /* the 
 bool engine_sleep(struct engine *engine, int64_t ms);
 
 int reader_start(struct group_run *group, struct error *error); /* reader.c */
-void reader_stop(struct group_run *group);                      /* hands the group over; joins */
+/* Hands the group over; joins. What runs may go on until until_ms (monotonic), then its statements are interrupted. False when a handler does
+ * not come back even so: then nothing of the engine may be freed. */
+bool reader_stop(struct group_run *group, int64_t until_ms);
 
 int keeper_start(struct engine *engine, struct error *error); /* keeper.c */
 void keeper_stop(struct engine *engine);    /* its thread is gone; keeper_due() still works */

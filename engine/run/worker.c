@@ -298,6 +298,10 @@ static void *worker_main(void *context)
         if (count > 0) {
             worker->batch_since_ms = 0;
             batch_run(worker, taken, count);
+            if (worker->group != NULL && lane_held_keys(worker->lane) != worker->held_keys) {
+                series_add(worker->group->metric_waiting, (int64_t)lane_held_keys(worker->lane) - (int64_t)worker->held_keys);
+                worker->held_keys = lane_held_keys(worker->lane);
+            }
             arena_reset(worker->arena);
         }
     }

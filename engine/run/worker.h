@@ -81,6 +81,7 @@ struct worker {
     int64_t *outbox_ids;           /* published, to be deleted by the next transaction */
     size_t outbox_id_count, outbox_id_size;
     uint64_t random;               /* state of a small generator: jitter */
+    size_t held_keys;              /* as the gauge has it */
     int32_t trouble;               /* consecutive batches that the store refused */
     int64_t batch_since_ms;        /* taps: when the oldest waiting item came; 0: none waits */
     _Atomic int64_t call_deadline_ms; /* of the handler call in progress; 0: none */
