@@ -27,6 +27,8 @@ static bool works_on_chains(const struct work *work)
 {
     if (work->item->topic == NULL || work->item->topic->watch_count == 0)
         return false;
+    if (work->item->condemned == DEAD_BAD_OUTPUT)
+        return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
     switch (work->verdict) {
     case VERDICT_OUTCOME: case VERDICT_PASSED: case VERDICT_DEAD:
         return work->claimed && work->event.data.text.length > 0;

@@ -223,6 +223,7 @@ void outputs_undo(struct batch *batch, struct work *work, const struct chain *ch
     /* The id depends on the chain's correlation and step alone: whatever emits this undo again, it is the same event. */
     struct work of_chain = *work;
     of_chain.event.id_text = correlation;
+    of_chain.event.hops = 0; /* what is done must be undone, however long its way was */
     struct output *output = output_event(batch, &of_chain, chain->steps[step].undo, &object, &overlays,
                                          arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name, 0, correlation);
     if (output != NULL)
