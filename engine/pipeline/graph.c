@@ -9,18 +9,30 @@
 
 enum { GRAPH_BOXES_MAX = 8192, GRAPH_ARROWS_MAX = 16384 };
 
-static size_t box_add(struct graph *graph, enum box_kind kind, const char *prefix, const char *label)
+static bool id_taken(const struct graph *graph, const char *id)
 {
+    for (size_t i = 0; i < graph->box_count; i++)
+        if (strcmp(graph->boxes[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+/* The box of that thing, made when it is new. */
+static size_t box_add(struct graph *graph, enum box_kind kind, const void *of, const char *prefix, const char *label)
+{
+    for (size_t i = 0; i < graph->box_count; i++)
+        if (graph->boxes[i].of == of)
+            return i;
+    if (graph->box_count == GRAPH_BOXES_MAX)
+        return 0;
     char *id = arena_format(graph->arena, "%s_%s", prefix, label);
     for (char *at = id; *at != '\0'; at++)
         if (!isalnum((unsigned char)*at))
             *at = '_';
-    for (size_t i = 0; i < graph->box_count; i++)
-        if (strcmp(graph->boxes[i].id, id) == 0)
-            return i;
-    if (graph->box_count == GRAPH_BOXES_MAX)
-        return 0;
-    graph->boxes[graph->box_count] = (struct box){.kind = kind, .id = id, .label = label};
+    const char *unique = id; /* "a.b" and "a-b" would be one */
+    for (int number = 2; id_taken(graph, unique); number++)
+        unique = arena_format(graph->arena, "%s_%d", id, number);
+    graph->boxes[graph->box_count] = (struct box){.kind = kind, .of = of, .id = unique, .label = label};
     return graph->box_count++;
 }
 
@@ -32,7 +44,7 @@ static void arrow_add(struct graph *graph, enum arrow_kind kind, size_t from, si
 
 static size_t topic_box(struct graph *graph, const struct topic *topic)
 {
-    size_t box = box_add(graph, topic->ladder_of != NULL ? BOX_RETRY : BOX_TOPIC, "t", topic->name);
+    size_t box = box_add(graph, topic->ladder_of != NULL ? BOX_RETRY : BOX_TOPIC, topic, "t", topic->name);
     graph->boxes[box].final = topic->final;
     return box;
 }
@@ -56,9 +68,9 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
     *ret = (struct graph){.arena = arena, .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),
                           .arrows = arena_array(arena, struct arrow, GRAPH_ARROWS_MAX)};
     for (size_t i = 0; i < pipeline->request_count; i++)
-        routes(ret, pipeline->requests[i].use, box_add(ret, BOX_REQUEST, "r", pipeline->requests[i].use->id));
+        routes(ret, pipeline->requests[i].use, box_add(ret, BOX_REQUEST, &pipeline->requests[i], "r", pipeline->requests[i].use->id));
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        routes(ret, pipeline->schedules[i].use, box_add(ret, BOX_SCHEDULE, "s", pipeline->schedules[i].name));
+        routes(ret, pipeline->schedules[i].use, box_add(ret, BOX_SCHEDULE, &pipeline->schedules[i], "s", pipeline->schedules[i].name));
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
         if (topic->is_dead_letter)
@@ -66,14 +78,14 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
         size_t box = topic_box(ret, topic);
         if (topic->use == NULL)
             continue;
-        size_t handler = box_add(ret, BOX_HANDLER, "h", topic->use->handler_name);
+        size_t handler = box_add(ret, BOX_HANDLER, topic->use, "h", topic->use->handler_name);
         arrow_add(ret, ARROW_FLOW, box, handler, "");
         if (topic->ladder_of == NULL)
             routes(ret, topic->use, handler);
     }
     for (size_t c = 0; c < pipeline->chain_count; c++) {
         const struct chain *chain = &pipeline->chains[c];
-        size_t box = box_add(ret, BOX_CHAIN, "c", chain->name);
+        size_t box = box_add(ret, BOX_CHAIN, chain, "c", chain->name);
         for (size_t a = 0; a < chain->abort_count; a++)
             arrow_add(ret, ARROW_WATCH, topic_box(ret, chain->abort_on[a]), box, "abort");
         for (size_t s = 0; s < chain->step_count; s++)
@@ -81,7 +93,7 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
                 arrow_add(ret, ARROW_UNDO, box, topic_box(ret, chain->steps[s].undo), arena_format(arena, "undo %s", chain->steps[s].name));
     }
     for (size_t t = 0; t < pipeline->tap_count; t++) {
-        size_t box = box_add(ret, BOX_TAP, "tap", pipeline->taps[t].name);
+        size_t box = box_add(ret, BOX_TAP, &pipeline->taps[t], "tap", pipeline->taps[t].name);
         for (size_t i = 0; i < pipeline->topic_count; i++)
             if (tap_sees(&pipeline->taps[t], pipeline->topics[i]) && !pipeline->topics[i]->is_dead_letter)
                 arrow_add(ret, ARROW_WATCH, topic_box(ret, pipeline->topics[i]), box, "");
@@ -92,6 +104,7 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
 
 static void text_routes(const struct use *use, struct buffer *out)
 {
+    char delay[32];
     for (size_t r = 0; r < use->route_count; r++) {
         const struct route *route = &use->routes[r];
         const struct ladder *ladder = &route->ladder;
@@ -101,20 +114,21 @@ static void text_routes(const struct use *use, struct buffer *out)
         else if (route->kind == ROUTE_TOPIC)
             buffer_format(out, "→ %s\n", route->topic->name);
         else
-            buffer_format(out, "→ %s, again after %lld ms (× %g), %d times, then → %s\n", ladder->topic->name, (long long)ladder->initial_interval_ms,
-                          ladder->multiplier, ladder->max_retries, ladder->exhausted->name);
+            buffer_format(out, "→ %s, again after %s (× %g), %d times, then → %s\n", ladder->topic->name,
+                          duration_text(ladder->initial_interval_ms, delay), ladder->multiplier, ladder->max_retries, ladder->exhausted->name);
     }
 }
 
 static void graph_text(const struct pipeline *pipeline, struct buffer *out)
 {
+    char every[32];
     buffer_format(out, "%s\n", pipeline->name);
     for (size_t i = 0; i < pipeline->request_count; i++) {
         buffer_format(out, "\n  %s  %s\n", pipeline->requests[i].use->id, pipeline->requests[i].use->handler_name);
         text_routes(pipeline->requests[i].use, out);
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
-        buffer_format(out, "\n  every %lld ms  %s  %s\n", (long long)pipeline->schedules[i].every_ms, pipeline->schedules[i].name,
+        buffer_format(out, "\n  every %s  %s  %s\n", duration_text(pipeline->schedules[i].every_ms, every), pipeline->schedules[i].name,
                       pipeline->schedules[i].use->handler_name);
         text_routes(pipeline->schedules[i].use, out);
     }
@@ -128,7 +142,7 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         else if (topic->use != NULL)
             buffer_format(out, "  %s\n", topic->use->handler_name);
         else
-            buffer_text(out, "  final\n");
+            buffer_text(out, topic->final ? "  final\n" : "  no handler\n");
         if (topic->use != NULL && topic->ladder_of == NULL)
             text_routes(topic->use, out);
         for (size_t w = 0; w < topic->watch_count; w++) {
@@ -147,18 +161,38 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
 
 /* --------------------------------------------------------------------------------------------------- mermaid, dot */
 
+/* A step's name is free text. */
+static void quoted(struct buffer *out, const char *text, const char *quote)
+{
+    buffer_byte(out, '"');
+    for (; *text != '\0'; text++)
+        if (*text == '"')
+            buffer_text(out, quote);
+        else
+            buffer_byte(out, (unsigned char)*text < ' ' || *text == '\\' ? ' ' : *text);
+    buffer_byte(out, '"');
+}
+
 static void graph_mermaid(const struct graph *graph, struct buffer *out)
 {
     static const char *const shapes[][2] = {{"[", "]"}, {"([", "])"}, {"([", "])"}, {"[", "]"}, {">", "]"}, {"{{", "}}"}, {"[/", "/]"}, {"[[", "]]"}};
     static const char *const lines[] = {"", "-->", "-.->", "-.->", "==>"};
     buffer_text(out, "flowchart LR\n");
-    for (size_t i = 0; i < graph->box_count; i++)
-        buffer_format(out, "  %s%s\"%s\"%s\n", graph->boxes[i].id, shapes[graph->boxes[i].kind][0], graph->boxes[i].label, shapes[graph->boxes[i].kind][1]);
+    for (size_t i = 0; i < graph->box_count; i++) {
+        const struct box *box = &graph->boxes[i];
+        buffer_format(out, "  %s%s", box->id, shapes[box->kind][0]);
+        quoted(out, box->label, "#quot;");
+        buffer_format(out, "%s\n", shapes[box->kind][1]);
+    }
     for (size_t i = 0; i < graph->arrow_count; i++) {
         const struct arrow *arrow = &graph->arrows[i];
-        bool label = arrow->label[0] != '\0';
-        buffer_format(out, "  %s %s%s%s%s %s\n", graph->boxes[arrow->from].id, lines[arrow->kind], label ? "|\"" : "", arrow->label, label ? "\"|" : "",
-                      graph->boxes[arrow->to].id);
+        buffer_format(out, "  %s %s", graph->boxes[arrow->from].id, lines[arrow->kind]);
+        if (arrow->label[0] != '\0') {
+            buffer_byte(out, '|');
+            quoted(out, arrow->label, "#quot;");
+            buffer_byte(out, '|');
+        }
+        buffer_format(out, " %s\n", graph->boxes[arrow->to].id);
     }
 }
 
@@ -166,12 +200,18 @@ static void graph_dot(const struct pipeline *pipeline, const struct graph *graph
 {
     static const char *const shapes[] = {"", "box, style=rounded", "box, style=\"rounded,dashed\"", "component", "rarrow", "hexagon", "parallelogram", "octagon"};
     static const char *const lines[] = {"", "solid", "dashed", "dotted", "bold"};
-    buffer_format(out, "digraph \"%s\" {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n", pipeline->name);
-    for (size_t i = 0; i < graph->box_count; i++)
-        buffer_format(out, "  %s [label=\"%s\", shape=%s];\n", graph->boxes[i].id, graph->boxes[i].label, shapes[graph->boxes[i].kind]);
-    for (size_t i = 0; i < graph->arrow_count; i++)
-        buffer_format(out, "  %s -> %s [label=\"%s\", style=%s];\n", graph->boxes[graph->arrows[i].from].id, graph->boxes[graph->arrows[i].to].id,
-                      graph->arrows[i].label, lines[graph->arrows[i].kind]);
+    buffer_format(out, "digraph \"%s\" {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n", pipeline->name);
+    for (size_t i = 0; i < graph->box_count; i++) {
+        buffer_format(out, "  %s [label=", graph->boxes[i].id);
+        quoted(out, graph->boxes[i].label, "\\\"");
+        buffer_format(out, ", shape=%s];\n", shapes[graph->boxes[i].kind]);
+    }
+    for (size_t i = 0; i < graph->arrow_count; i++) {
+        const struct arrow *arrow = &graph->arrows[i];
+        buffer_format(out, "  %s -> %s [label=", graph->boxes[arrow->from].id, graph->boxes[arrow->to].id);
+        quoted(out, arrow->label, "\\\"");
+        buffer_format(out, ", style=%s];\n", lines[arrow->kind]);
+    }
     buffer_text(out, "}\n");
 }
 

@@ -10,6 +10,7 @@ enum box_kind { BOX_TOPIC = 1, BOX_RETRY, BOX_HANDLER, BOX_REQUEST, BOX_SCHEDULE
 
 struct box {
     enum box_kind kind;
+    const void *of;     /* the topic, use or chain that it stands for */
     const char *id;     /* unique, letters, digits and '_' */
     const char *label;
     bool final;

@@ -1,17 +1,28 @@
 /*
  * graph_svg.c - the flow as a drawing of its own: layers from left to right, curves between boxes, no program needed.
  *
- * A box's layer is the longest way to it from where events come in (arrows that go back are drawn, not counted); within a layer boxes
- * are sorted by the mean row of what leads to them, a few sweeps, so that few lines cross.
+ * A box's layer is the longest way to it from where events come in (arrows that go back are drawn, not counted). An arrow that skips
+ * layers holds a place in each, so that it passes between boxes and not behind them. Within a layer all are sorted by the mean row
+ * of what they are joined to, a few sweeps, so that few lines cross.
  */
 #include "pipeline/graph.h"
 
 #include <stdlib.h>
 
-enum { LAYERS_MAX = 64, SWEEPS = 8, BOX_HEIGHT = 34, ROW_GAP = 26, LAYER_GAP = 104, MARGIN = 28, TAP_HEIGHT = 24, GLYPH = 7 };
+enum { LAYERS_MAX = 64, SWEEPS = 8, BOX_HEIGHT = 34, ROW_GAP = 26, LAYER_GAP = 104, MARGIN = 28, TAP_HEIGHT = 24, GLYPH = 7, BACK_BELOW = 9 };
+
+/* What stands in a layer: a box, or the place that an arrow passes through. */
+struct slot {
+    int layer, row;
+    size_t box; /* SIZE_MAX: an arrow's */
+};
 
 struct layout {
     struct graph *graph;
+    struct slot *slots; /* the boxes' first, in their order */
+    size_t slot_count;
+    size_t (*ways)[LAYERS_MAX]; /* by arrow: its slots, from box to box; only those that go forward */
+    int *way_lengths;
     int width[LAYERS_MAX], left[LAYERS_MAX], rows[LAYERS_MAX], layers, most_rows;
 };
 
@@ -37,45 +48,119 @@ static void assign_layers(struct graph *graph)
             graph->boxes[graph->arrows[i].to].layer = graph->boxes[graph->arrows[i].from].layer - 1;
 }
 
-static double mean_row(const struct graph *graph, size_t box)
+static void lay_ways(struct layout *layout)
 {
-    double sum = 0;
-    int count = 0;
+    struct graph *graph = layout->graph;
+    size_t most = graph->box_count + 1;
+    for (size_t i = 0; i < graph->arrow_count; i++)
+        most += LAYERS_MAX;
+    layout->slots = arena_array(graph->arena, struct slot, most);
+    layout->ways = arena_alloc(graph->arena, (graph->arrow_count + 1) * sizeof *layout->ways);
+    layout->way_lengths = arena_array(graph->arena, int, graph->arrow_count + 1);
+    for (size_t i = 0; i < graph->box_count; i++)
+        layout->slots[layout->slot_count++] = (struct slot){.layer = graph->boxes[i].layer, .box = i};
     for (size_t i = 0; i < graph->arrow_count; i++) {
-        if (graph->arrows[i].to == box)
-            sum += graph->boxes[graph->arrows[i].from].row, count++;
-        if (graph->arrows[i].from == box)
-            sum += graph->boxes[graph->arrows[i].to].row, count++;
+        const struct arrow *arrow = &graph->arrows[i];
+        int from = graph->boxes[arrow->from].layer, to = graph->boxes[arrow->to].layer;
+        if (graph->boxes[arrow->to].kind == BOX_TAP || to <= from)
+            continue;
+        layout->ways[i][layout->way_lengths[i]++] = arrow->from;
+        for (int layer = from + 1; layer < to; layer++) {
+            layout->ways[i][layout->way_lengths[i]++] = layout->slot_count;
+            layout->slots[layout->slot_count++] = (struct slot){.layer = layer, .box = SIZE_MAX};
+        }
+        layout->ways[i][layout->way_lengths[i]++] = arrow->to;
     }
-    return count == 0 ? graph->boxes[box].row : sum / count;
+}
+
+/* The mean row of what each slot is joined to; its own row when that is nothing. */
+static void mean_rows(const struct layout *layout, double *ret)
+{
+    const struct graph *graph = layout->graph;
+    int *counts = arena_array(graph->arena, int, layout->slot_count + 1);
+    memset(ret, 0, layout->slot_count * sizeof *ret);
+    for (size_t i = 0; i < graph->arrow_count; i++)
+        for (int w = 1; w < layout->way_lengths[i]; w++) {
+            size_t from = layout->ways[i][w - 1], to = layout->ways[i][w];
+            ret[to] += layout->slots[from].row;
+            ret[from] += layout->slots[to].row;
+            counts[from]++;
+            counts[to]++;
+        }
+    for (size_t i = 0; i < layout->slot_count; i++)
+        ret[i] = counts[i] == 0 ? layout->slots[i].row : ret[i] / counts[i];
 }
 
 struct placed {
     double mean;
-    size_t box;
+    size_t slot;
 };
 
 static int by_mean(const void *left, const void *right)
 {
     const struct placed *a = left, *b = right;
-    return a->mean != b->mean ? (a->mean < b->mean ? -1 : 1) : a->box < b->box ? -1 : 1;
+    return a->mean != b->mean ? (a->mean < b->mean ? -1 : 1) : a->slot < b->slot ? -1 : 1;
+}
+
+static bool is_drawn(const struct layout *layout, const struct slot *slot)
+{
+    return slot->box == SIZE_MAX || layout->graph->boxes[slot->box].kind != BOX_TAP;
+}
+
+static size_t layer_slots(const struct layout *layout, int layer, const double *means, struct placed *ret)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < layout->slot_count; i++)
+        if (layout->slots[i].layer == layer && is_drawn(layout, &layout->slots[i]))
+            ret[count++] = (struct placed){means != NULL ? means[i] : (double)i, i};
+    qsort(ret, count, sizeof *ret, by_mean);
+    return count;
+}
+
+/* Keeps the order of a layer, and moves its slots down to the rows that they come from, so that ways run straight. */
+static void settle_rows(struct layout *layout, struct placed *placed)
+{
+    const struct graph *graph = layout->graph;
+    double *sums = arena_array(graph->arena, double, layout->slot_count + 1);
+    int *counts = arena_array(graph->arena, int, layout->slot_count + 1);
+    for (int layer = 0; layer < layout->layers; layer++) {
+        for (size_t i = 0; i < layout->slot_count; i++)
+            sums[i] = layout->slots[i].layer == layer ? layout->slots[i].row : 0;
+        size_t count = layer_slots(layout, layer, sums, placed);
+        memset(sums, 0, layout->slot_count * sizeof *sums);
+        memset(counts, 0, layout->slot_count * sizeof *counts);
+        for (size_t i = 0; i < graph->arrow_count; i++)
+            for (int w = 1; w < layout->way_lengths[i]; w++) {
+                sums[layout->ways[i][w]] += layout->slots[layout->ways[i][w - 1]].row;
+                counts[layout->ways[i][w]]++;
+            }
+        for (size_t i = 0, next = 0; i < count; i++, next++) {
+            size_t slot = placed[i].slot;
+            size_t wanted = counts[slot] == 0 ? next : (size_t)(sums[slot] / counts[slot] + 0.5);
+            next = wanted > next ? wanted : next;
+            layout->slots[slot].row = (int)next;
+            layout->most_rows = (int)next + 1 > layout->most_rows ? (int)next + 1 : layout->most_rows;
+        }
+    }
 }
 
 static void assign_rows(struct layout *layout)
 {
     struct graph *graph = layout->graph;
-    struct placed *placed = arena_array(graph->arena, struct placed, graph->box_count + 1);
+    struct placed *placed = arena_array(graph->arena, struct placed, layout->slot_count + 1);
+    double *means = arena_array(graph->arena, double, layout->slot_count + 1);
     for (int sweep = 0; sweep < SWEEPS; sweep++)
         for (int layer = 0; layer < layout->layers; layer++) {
-            size_t count = 0;
-            for (size_t i = 0; i < graph->box_count; i++)
-                if (graph->boxes[i].layer == layer && graph->boxes[i].kind != BOX_TAP)
-                    placed[count++] = (struct placed){sweep == 0 ? (double)i : mean_row(graph, i), i};
-            qsort(placed, count, sizeof *placed, by_mean);
+            mean_rows(layout, means);
+            size_t count = layer_slots(layout, layer, sweep == 0 ? NULL : means, placed);
             int shift = (layout->most_rows - (int)count) / 2;
             for (size_t i = 0; i < count; i++)
-                graph->boxes[placed[i].box].row = (int)i + (shift > 0 ? shift : 0);
+                layout->slots[placed[i].slot].row = (int)i + (shift > 0 ? shift : 0);
         }
+    layout->most_rows = 0;
+    settle_rows(layout, placed);
+    for (size_t i = 0; i < graph->box_count; i++)
+        graph->boxes[i].row = layout->slots[i].row;
 }
 
 static void measure(struct layout *layout)
@@ -88,8 +173,11 @@ static void measure(struct layout *layout)
         int width = (int)strlen(box->label) * GLYPH + 28;
         layout->width[box->layer] = width > layout->width[box->layer] ? width : layout->width[box->layer];
         layout->layers = box->layer + 1 > layout->layers ? box->layer + 1 : layout->layers;
-        layout->rows[box->layer]++;
-        layout->most_rows = layout->rows[box->layer] > layout->most_rows ? layout->rows[box->layer] : layout->most_rows;
+    }
+    for (size_t i = 0; i < layout->slot_count; i++) {
+        const struct slot *slot = &layout->slots[i];
+        if (is_drawn(layout, slot) && ++layout->rows[slot->layer] > layout->most_rows)
+            layout->most_rows = layout->rows[slot->layer];
     }
     for (int layer = 0, x = MARGIN; layer < layout->layers; layer++) {
         layout->left[layer] = x;
@@ -97,9 +185,14 @@ static void measure(struct layout *layout)
     }
 }
 
+static int row_y(int row)
+{
+    return MARGIN + 40 + row * (BOX_HEIGHT + ROW_GAP);
+}
+
 static int box_y(const struct box *box)
 {
-    return MARGIN + 40 + box->row * (BOX_HEIGHT + ROW_GAP);
+    return row_y(box->row);
 }
 
 static void escaped(struct buffer *out, const char *text)
@@ -113,28 +206,52 @@ static void escaped(struct buffer *out, const char *text)
         }
 }
 
-static void draw_arrow(const struct layout *layout, const struct arrow *arrow, struct buffer *out)
+static const char *const arrow_classes[] = {"", "flow", "retry", "watch", "undo"};
+
+static void draw_label(const char *label, int x, int y, struct buffer *out)
 {
-    static const char *const classes[] = {"", "flow", "retry", "watch", "undo"};
-    const struct box *from = &layout->graph->boxes[arrow->from], *to = &layout->graph->boxes[arrow->to];
-    bool back = to->layer <= from->layer;
-    if (to->kind == BOX_TAP)
-        return; /* a tap watches half of everything: it is drawn below, with what it watches in words */
-    int x1 = layout->left[from->layer] + (back ? 0 : layout->width[from->layer]), y1 = box_y(from) + BOX_HEIGHT / 2;
-    int x2 = layout->left[to->layer] + (back ? layout->width[to->layer] : 0), y2 = box_y(to) + BOX_HEIGHT / 2;
-    int bend = back ? -60 : (x2 - x1) / 2;
-    int sag = back && y1 == y2 ? 46 : 0; /* a way back along the same row passes below it */
-    if (back && to->layer == from->layer) {
-        x2 = layout->left[to->layer];
-        bend = -70;
-    }
-    buffer_format(out, "<path class=\"%s\" marker-end=\"url(#%s)\" d=\"M%d %d C%d %d %d %d %d %d\"/>\n", classes[arrow->kind], classes[arrow->kind], x1, y1,
-                  x1 + bend, y1 + sag, back && to->layer != from->layer ? x2 + 60 : back ? x2 + bend : x2 - bend, y2 + sag, x2, y2);
-    if (arrow->label[0] == '\0')
+    if (label[0] == '\0')
         return;
-    buffer_format(out, "<text class=\"label\" x=\"%d\" y=\"%d\">", (x1 + x2) / 2, (y1 + y2) / 2 + (sag > 0 ? sag * 3 / 4 + 12 : -5));
-    escaped(out, arrow->label);
+    buffer_format(out, "<text class=\"label\" x=\"%d\" y=\"%d\">", x, y);
+    escaped(out, label);
     buffer_text(out, "</text>\n");
+}
+
+/* From box to box through the places that it holds in between: curves across the gaps, straight along the layers. */
+static void draw_forward(const struct layout *layout, size_t number, struct buffer *out)
+{
+    const struct arrow *arrow = &layout->graph->arrows[number];
+    const size_t *way = layout->ways[number];
+    const char *class = arrow_classes[arrow->kind];
+    int label_x = 0, label_y = 0;
+    buffer_format(out, "<path class=\"%s\" marker-end=\"url(#%s)\" d=\"", class, class);
+    for (int w = 1; w < layout->way_lengths[number]; w++) {
+        const struct slot *from = &layout->slots[way[w - 1]], *to = &layout->slots[way[w]];
+        int x1 = layout->left[from->layer] + layout->width[from->layer], x2 = layout->left[to->layer], bend = (x2 - x1) / 2;
+        int y1 = row_y(from->row) + BOX_HEIGHT / 2, y2 = row_y(to->row) + BOX_HEIGHT / 2;
+        buffer_format(out, w == 1 ? "M%d %d " : "L%d %d ", x1, y1);
+        buffer_format(out, "C%d %d %d %d %d %d ", x1 + bend, y1, x2 - bend, y2, x2, y2);
+        if (w == 1) {
+            label_x = (x1 + x2) / 2;
+            label_y = (y1 + y2) / 2 - 5;
+        }
+    }
+    buffer_text(out, "\"/>\n");
+    draw_label(arrow->label, label_x, label_y, out);
+}
+
+/* A way back leaves its box at the left; along one row it passes below, within one layer it bends around. */
+static void draw_back(const struct layout *layout, const struct arrow *arrow, struct buffer *out)
+{
+    const struct box *from = &layout->graph->boxes[arrow->from], *to = &layout->graph->boxes[arrow->to];
+    const char *class = arrow_classes[arrow->kind];
+    bool same = from->layer == to->layer;
+    int x1 = layout->left[from->layer], y1 = box_y(from) + BOX_HEIGHT / 2 + BACK_BELOW;
+    int x2 = layout->left[to->layer] + (same ? 0 : layout->width[to->layer]), y2 = box_y(to) + BOX_HEIGHT / 2 + BACK_BELOW;
+    int sag = y1 == y2 ? 46 : 0;
+    buffer_format(out, "<path class=\"%s\" marker-end=\"url(#%s)\" d=\"M%d %d C%d %d %d %d %d %d\"/>\n", class, class, x1, y1, x1 - 60, y1 + sag,
+                  same ? x2 - 70 : x2 + 60, y2 + sag, x2, y2);
+    draw_label(arrow->label, (x1 + x2) / 2, (y1 + y2) / 2 + (sag > 0 ? sag * 3 / 4 + 12 : 16), out);
 }
 
 static void draw_box(const struct layout *layout, const struct box *box, struct buffer *out)
@@ -160,6 +277,7 @@ void graph_svg(const struct pipeline *pipeline, struct graph *graph, struct buff
     static const char *const kinds[][2] = {{"flow", "#5b6b7b"}, {"retry", "#c9a227"}, {"watch", "#a99ad0"}, {"undo", "#c2554d"}};
     struct layout layout = {.graph = graph};
     assign_layers(graph);
+    lay_ways(&layout);
     measure(&layout);
     assign_rows(&layout);
     int last = layout.layers > 0 ? layout.layers - 1 : 0;
@@ -173,7 +291,10 @@ void graph_svg(const struct pipeline *pipeline, struct graph *graph, struct buff
     escaped(out, pipeline->name);
     buffer_text(out, "</text>\n");
     for (size_t i = 0; i < graph->arrow_count; i++)
-        draw_arrow(&layout, &graph->arrows[i], out);
+        if (layout.way_lengths[i] > 0)
+            draw_forward(&layout, i, out);
+        else if (graph->boxes[graph->arrows[i].to].kind != BOX_TAP) /* a tap watches half of everything: it is drawn below, in words */
+            draw_back(&layout, &graph->arrows[i], out);
     for (size_t i = 0; i < graph->box_count; i++)
         if (graph->boxes[i].kind != BOX_TAP)
             draw_box(&layout, &graph->boxes[i], out);

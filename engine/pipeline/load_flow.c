@@ -161,7 +161,7 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
     if (mapping == NULL || mapping->kind != NODE_MAPPING)
         return;
     struct node *template = node_get(mapping, "key");
-    if (topic->key_text != NULL && (topic->key = key_template_create(span_of(topic->key_text), load->arena, &error)) == NULL)
+    if (template != NULL && topic->key_text != NULL && (topic->key = key_template_create(span_of(topic->key_text), load->arena, &error)) == NULL)
         problem_add(load->problems, template->place, "bad_value", "%s.key: %s", what,
                     template->interpolated ? "expected a template like \"{userId}-{seatId}\", got ***" : error.text);
     if (node_get(mapping, "handler") != NULL)
