@@ -1,8 +1,9 @@
 /*
  * check.c - the saga-aware checks: what a file that reads well would still do wrong.
  *
- * Works on the resolved pipeline alone, offline. Each finding is a sentence with a place. This file looks at the ends: what is
- * emitted and lands nowhere, and what is waited for and never comes. check_flow.c, check_chains.c and check_fields.c do the rest.
+ * Works on the resolved pipeline alone, offline. Each finding is a sentence with a place. This file looks at the
+ * ends: what is emitted and lands nowhere, and what is waited for and never comes. check_flow.c, check_chains.c and
+ * check_fields.c do the rest.
  */
 #include "pipeline/check.h"
 
@@ -56,10 +57,12 @@ static void check_ends(const struct check *check)
             continue;
         if (emitted)
             problem_add(check->problems, topic->place, "unhandled",
-                        "events go to topic '%s', and nobody handles, taps or watches it; give it a handler or a tap, or say topics: {%s: {final: true}}",
+                        "events go to topic '%s', and nobody handles, taps or watches it; give it a handler or a tap, "
+                        "or say topics: {%s: {final: true}}",
                         topic->name, topic->name);
         else if (topic->declared)
-            problem_warn(check->problems, topic->place, "unused", "topic '%s' is declared, and nothing emits, handles, taps or watches it", topic->name);
+            problem_warn(check->problems, topic->place, "unused",
+                         "topic '%s' is declared, and nothing emits, handles, taps or watches it", topic->name);
     }
 }
 
@@ -78,8 +81,10 @@ static void check_taps(const struct check *check)
             const struct topic *topic = pipeline_topic(pipeline, tap->topics[t]);
             const char *near = topic == NULL ? NULL : nearest_name(topic->name, names);
             if (topic != NULL && !topic->declared && !topic->is_dead_letter && !check->emitted[topic->index])
-                problem_warn(check->problems, topic->place, "never_emitted", "tap '%s' waits for topic '%s', to which nothing here emits%s%s%s", tap->name,
-                             topic->name, near != NULL ? "; did you mean '" : "; if it comes from elsewhere, declare it under 'topics'",
+                problem_warn(check->problems, topic->place, "never_emitted",
+                             "tap '%s' waits for topic '%s', to which nothing here emits%s%s%s", tap->name, topic->name,
+                             near != NULL ? "; did you mean '"
+                                          : "; if it comes from elsewhere, declare it under 'topics'",
                              near != NULL ? near : "", near != NULL ? "'?" : "");
         }
     }
@@ -96,11 +101,14 @@ static void check_names(const struct check *check)
             if (a->is_dead_letter || b->is_dead_letter)
                 continue;
             if (strcasecmp(a->name, b->name) == 0)
-                problem_warn(check->problems, b->place, "name_twins", "topics '%s' and '%s' differ in case only, and are two", a->name, b->name);
+                problem_warn(check->problems, b->place, "name_twins",
+                             "topics '%s' and '%s' differ in case only, and are two", a->name, b->name);
             for (size_t at = 0; punctuation && a->name[at] != '\0'; at++)
-                punctuation = a->name[at] == b->name[at] || (strchr("._", a->name[at]) != NULL && strchr("._", b->name[at]) != NULL);
+                punctuation = a->name[at] == b->name[at] ||
+                              (strchr("._", a->name[at]) != NULL && strchr("._", b->name[at]) != NULL);
             if (punctuation && pipeline->bus.kind == BUS_CHOICE_KAFKA)
-                problem_add(check->problems, b->place, "name_twins", "topics '%s' and '%s' differ in '.' and '_' only, which Kafka refuses", a->name, b->name);
+                problem_add(check->problems, b->place, "name_twins",
+                            "topics '%s' and '%s' differ in '.' and '_' only, which Kafka refuses", a->name, b->name);
         }
 }
 
@@ -111,7 +119,8 @@ static void check_bus(const struct check *check)
     for (size_t i = 0; i < pipeline->topic_count && pipeline->bus.kind != BUS_CHOICE_KAFKA; i++)
         if (pipeline->topics[i]->partitions != 0 || pipeline->topics[i]->replication != 0)
             problem_warn(check->problems, pipeline->topics[i]->place, "no_effect",
-                         "topic '%s': 'partitions' and 'replication' are for kafka; on this bus they do nothing", pipeline->topics[i]->name);
+                         "topic '%s': 'partitions' and 'replication' are for kafka; on this bus they do nothing",
+                         pipeline->topics[i]->name);
 }
 
 /* A parameter of a path that its handler does not read is a slip, or a handler that answers too much. */
@@ -126,23 +135,29 @@ static void check_requests(const struct check *check)
             bool read = false;
             if (segment[0] != '{')
                 continue;
-            for (const struct sluice_field *field = request->use->input; field != NULL && field->name != NULL && count < 256; field++) {
+            for (const struct sluice_field *field = request->use->input;
+                 field != NULL && field->name != NULL && count < 256; field++) {
                 names[count++] = field->name;
-                read = read || (strlen(field->name) == length - 2 && strncmp(field->name, segment + 1, length - 2) == 0);
+                read = read ||
+                       (strlen(field->name) == length - 2 && strncmp(field->name, segment + 1, length - 2) == 0);
             }
             if (read)
                 continue;
-            const char *name = arena_string(pipeline->arena, (struct span){segment + 1, length - 2}), *near = nearest_name(name, names);
-            problem_warn(check->problems, request->place, "unread_parameter", "\"%s %s\": handler %s reads no field '%s'%s%s%s", request->method,
-                         request->path, request->use->handler_name, name, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-                         near != NULL ? "'?" : "");
+            const char *name = arena_string(pipeline->arena, (struct span){segment + 1, length - 2}),
+                       *near = nearest_name(name, names);
+            problem_warn(check->problems, request->place, "unread_parameter",
+                         "\"%s %s\": handler %s reads no field '%s'%s%s%s", request->method, request->path,
+                         request->use->handler_name, name, near != NULL ? "; did you mean '" : "",
+                         near != NULL ? near : "", near != NULL ? "'?" : "");
         }
     }
 }
 
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
 {
-    struct check check = {.pipeline = pipeline, .problems = problems, .emitted = arena_array(pipeline->arena, bool, pipeline->topic_count + 1)};
+    struct check check = {.pipeline = pipeline,
+                          .problems = problems,
+                          .emitted = arena_array(pipeline->arena, bool, pipeline->topic_count + 1)};
     find_emitted(&check);
     check_ends(&check);
     check_taps(&check);

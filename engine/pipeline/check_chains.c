@@ -7,31 +7,39 @@ static void check_watched(const struct check *check, const struct chain *chain, 
 {
     if (!check->emitted[topic->index] && !topic->declared)
         problem_add(check->problems, topic->place, "never_emitted",
-                    "chain '%s' waits for topic '%s', to which nothing here emits; if it comes from elsewhere, declare it under 'topics'", chain->name,
-                    topic->name);
+                    "chain '%s' waits for topic '%s', to which nothing here emits; if it comes from elsewhere, declare "
+                    "it under 'topics'",
+                    chain->name, topic->name);
 }
 
 static void check_step(const struct check *check, const struct chain *chain, size_t number)
 {
     const struct chain_step *step = &chain->steps[number];
-    if (step->undo != NULL && step->undo->use == NULL && !step->undo->final && !topic_tapped(check->pipeline, step->undo))
+    if (step->undo != NULL && step->undo->use == NULL && !step->undo->final &&
+        !topic_tapped(check->pipeline, step->undo))
         problem_add(check->problems, step->place, "unhandled",
-                    "step '%s' is undone by events on topic '%s', and nobody handles them; give the topic a handler, or say undo: none", step->name,
-                    step->undo->name);
+                    "step '%s' is undone by events on topic '%s', and nobody handles them; give the topic a handler, "
+                    "or say undo: none",
+                    step->name, step->undo->name);
     if (step->undo != NULL && step->undo == step->done)
-        problem_add(check->problems, step->place, "bad_chain", "step '%s' is done and undone on the same topic '%s'", step->name, step->done->name);
+        problem_add(check->problems, step->place, "bad_chain", "step '%s' is done and undone on the same topic '%s'",
+                    step->name, step->done->name);
     if (step->undone != NULL && step->undo == NULL)
-        problem_add(check->problems, step->place, "bad_chain", "step '%s' waits for '%s', and has no undo", step->name, step->undone->name);
+        problem_add(check->problems, step->place, "bad_chain", "step '%s' waits for '%s', and has no undo", step->name,
+                    step->undone->name);
     for (size_t other = 0; other < number; other++) {
         if (chain->steps[other].done == step->done)
-            problem_add(check->problems, step->place, "bad_chain", "steps '%s' and '%s' are done on the same topic '%s'", chain->steps[other].name,
-                        step->name, step->done->name);
+            problem_add(check->problems, step->place, "bad_chain",
+                        "steps '%s' and '%s' are done on the same topic '%s'", chain->steps[other].name, step->name,
+                        step->done->name);
         if (strcmp(chain->steps[other].name, step->name) == 0)
-            problem_add(check->problems, step->place, "bad_chain", "two steps of chain '%s' are called '%s'", chain->name, step->name);
+            problem_add(check->problems, step->place, "bad_chain", "two steps of chain '%s' are called '%s'",
+                        chain->name, step->name);
     }
     for (size_t a = 0; a < chain->abort_count; a++)
         if (chain->abort_on[a] == step->done || chain->abort_on[a] == step->undo || chain->abort_on[a] == step->undone)
-            problem_add(check->problems, step->place, "bad_chain", "topic '%s' aborts chain '%s' and belongs to its step '%s' too", chain->abort_on[a]->name,
+            problem_add(check->problems, step->place, "bad_chain",
+                        "topic '%s' aborts chain '%s' and belongs to its step '%s' too", chain->abort_on[a]->name,
                         chain->name, step->name);
     check_watched(check, chain, step->done);
     if (step->undone != NULL)
@@ -52,10 +60,12 @@ void check_chains(const struct check *check)
             check_watched(check, chain, chain->abort_on[a]);
             for (size_t other = 0; other < a; other++)
                 if (chain->abort_on[other] == chain->abort_on[a])
-                    problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice", chain->name, chain->abort_on[a]->name);
+                    problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice",
+                                chain->name, chain->abort_on[a]->name);
         }
         if (!undoes)
-            problem_warn(check->problems, chain->place, "no_effect", "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
+            problem_warn(check->problems, chain->place, "no_effect",
+                         "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
     }
 }
 
@@ -66,7 +76,8 @@ static int64_t hold_of(const struct plugin_ref *ref, struct place *ret_place)
 {
     const struct sluice_field *field = ref == NULL || ref->plugin == NULL ? NULL : ref->plugin->settings;
     int64_t hold = -1;
-    while (field != NULL && field->name != NULL && (strcmp(field->name, "hold") != 0 || field->type != SLUICE_TYPE_DURATION))
+    while (field != NULL && field->name != NULL &&
+           (strcmp(field->name, "hold") != 0 || field->type != SLUICE_TYPE_DURATION))
         field++;
     if (field == NULL || field->name == NULL)
         return -1;
@@ -116,7 +127,8 @@ static bool leads_to(const struct pipeline *pipeline, const struct use *use, con
     return reach.found;
 }
 
-static void check_hold(const struct check *check, const struct schedule *schedule, const struct chain *chain, int64_t hold, struct place place)
+static void check_hold(const struct check *check, const struct schedule *schedule, const struct chain *chain,
+                       int64_t hold, struct place place)
 {
     const struct pipeline *pipeline = check->pipeline;
     char total[32], held[32];
@@ -125,9 +137,11 @@ static void check_hold(const struct check *check, const struct schedule *schedul
         if (use->ladder == NULL || delays_of(use->ladder) < hold || !leads_to(pipeline, use, chain))
             continue;
         problem_add(check->problems, place, "hold_too_short",
-                    "the retry ladder on '%s' takes %s in all, and schedule '%s' aborts chain '%s' after a hold of %s: what is still retried would be undone; "
+                    "the retry ladder on '%s' takes %s in all, and schedule '%s' aborts chain '%s' after a hold of %s: "
+                    "what is still retried would be undone; "
                     "make the hold longer, or the ladder shorter",
-                    use->ladder->topic->name, duration_text(delays_of(use->ladder), total), schedule->name, chain->name, duration_text(hold, held));
+                    use->ladder->topic->name, duration_text(delays_of(use->ladder), total), schedule->name, chain->name,
+                    duration_text(hold, held));
     }
 }
 

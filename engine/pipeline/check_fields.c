@@ -1,10 +1,10 @@
 /*
  * check_fields.c - does every handler, tap, key and chain get the fields that it needs?
  *
- * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and what the next
- * handler sets. So for every topic that only known sources feed, the set of fields that surely arrive is the intersection over its
- * routes, found by iterating to a fixed point. A topic that is declared may also be fed from outside, with fields that nobody
- * knows; still, each route that leads to it must carry what its handler needs.
+ * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and
+ * what the next handler sets. So for every topic that only known sources feed, the set of fields that surely arrive
+ * is the intersection over its routes, found by iterating to a fixed point. A topic that is declared may also be fed
+ * from outside, with fields that nobody knows; still, each route that leads to it must carry what its handler needs.
  */
 #include "pipeline/check.h"
 
@@ -87,18 +87,21 @@ static void check_needs(struct emission *emission, const struct route *route, co
 {
     struct fields *fields = emission->fields;
     const struct span *names = NULL;
-    for (const struct sluice_field *field = target->use == NULL ? NULL : target->use->input; field != NULL && field->name != NULL; field++)
+    for (const struct sluice_field *field = target->use == NULL ? NULL : target->use->input;
+         field != NULL && field->name != NULL; field++)
         if (lacks(fields, &emission->set, field))
-            problem_add(fields->problems, route->place, "missing_field",
-                        "'%s' of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it", route->outcome,
-                        emission->use->handler_name, target->name, target->use->handler_name, field->name);
+            problem_add(
+                fields->problems, route->place, "missing_field",
+                "'%s' of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it",
+                route->outcome, emission->use->handler_name, target->name, target->use->handler_name, field->name);
     size_t count = target->key == NULL || target->ladder_of != NULL ? 0 : key_template_fields(target->key, &names);
     for (size_t i = 0; i < count; i++) {
         const char *name = arena_string(fields->pipeline->arena, names[i]);
         if (!has(&emission->set, number_of(fields, name)))
-            problem_add(fields->problems, route->place, "missing_field",
-                        "'%s' of %s leads to topic '%s', whose key %s needs the field '%s'; nothing on the way carries it", route->outcome,
-                        emission->use->handler_name, target->name, target->key_text, name);
+            problem_add(
+                fields->problems, route->place, "missing_field",
+                "'%s' of %s leads to topic '%s', whose key %s needs the field '%s'; nothing on the way carries it",
+                route->outcome, emission->use->handler_name, target->name, target->key_text, name);
     }
 }
 
@@ -135,7 +138,8 @@ static void undo_edges(struct fields *fields, bool report)
                 continue;
             struct route route = {.place = step->place, .outcome = "undo", .kind = ROUTE_TOPIC, .topic = step->undo};
             struct use chain = {.handler_name = arena_format(pipeline->arena, "step '%s'", step->name)};
-            struct emission emission = {.fields = fields, .set = fields->by_topic[step->done->index], .use = &chain, .report = report};
+            struct emission emission = {
+                .fields = fields, .set = fields->by_topic[step->done->index], .use = &chain, .report = report};
             add(&emission.set, number_of(fields, "reason"));
             emission_edge(&route, step->undo, &emission);
         }
@@ -172,21 +176,26 @@ static void check_watchers(struct fields *fields, const struct topic *topic)
         for (; field != NULL && field->name != NULL; field++)
             if (lacks(fields, set, field))
                 problem_add(fields->problems, tap->use->place, "missing_field",
-                            "tap '%s' watches topic '%s', and its handler %s needs the field '%s', which does not come there on every route", tap->name,
-                            topic->name, tap->use->handler_name, field->name);
+                            "tap '%s' watches topic '%s', and its handler %s needs the field '%s', which does not come "
+                            "there on every route",
+                            tap->name, topic->name, tap->use->handler_name, field->name);
     }
     for (size_t w = 0; w < topic->watch_count; w++) {
         const struct chain_watch *watch = &topic->watches[w];
         if (!has(set, number_of(fields, watch->chain->correlate)))
-            problem_add(fields->problems, watch->step >= 0 ? watch->chain->steps[watch->step].place : watch->chain->place, "missing_field",
-                        "chain '%s' knows its events by the field '%s', which does not come to topic '%s' on every route", watch->chain->name,
-                        watch->chain->correlate, topic->name);
+            problem_add(
+                fields->problems, watch->step >= 0 ? watch->chain->steps[watch->step].place : watch->chain->place,
+                "missing_field",
+                "chain '%s' knows its events by the field '%s', which does not come to topic '%s' on every route",
+                watch->chain->name, watch->chain->correlate, topic->name);
     }
 }
 
 void check_fields(const struct pipeline *pipeline, struct problems *problems)
 {
-    struct fields fields = {.pipeline = pipeline, .problems = problems, .by_topic = arena_array(pipeline->arena, struct field_set, pipeline->topic_count + 1)};
+    struct fields fields = {.pipeline = pipeline,
+                            .problems = problems,
+                            .by_topic = arena_array(pipeline->arena, struct field_set, pipeline->topic_count + 1)};
     do {
         fields.changed = false;
         pass(&fields, false);

@@ -26,7 +26,9 @@ static void say_cycle(const struct walk *walk, const struct route *route, const 
     if (walk->depth - first > PATH_SHOWN_MAX)
         path = arena_format(arena, "%s… %zu more … → ", path, walk->depth - first - PATH_SHOWN_MAX);
     problem_add(walk->check->problems, route->place, "cycle",
-                "a cycle without a bound: %s%s; break it with a retry ladder, which has max_retries, or end it in another topic", path, target->name);
+                "a cycle without a bound: %s%s; break it with a retry ladder, which has max_retries, or end it in "
+                "another topic",
+                path, target->name);
 }
 
 static void visit(struct walk *walk, const struct topic *topic);
@@ -72,8 +74,9 @@ static void need_key(const struct route *route, struct topic *target, void *cont
     const struct check *check = context;
     if (target->key == NULL && target->use != NULL)
         problem_add(check->problems, route->place, "no_key",
-                    "events that start here go to topic '%s', which has no key, so nothing orders them; say topics: {%s: {key: \"{field}\"}}", target->name,
-                    target->name);
+                    "events that start here go to topic '%s', which has no key, so nothing orders them; say topics: "
+                    "{%s: {key: \"{field}\"}}",
+                    target->name, target->name);
 }
 
 /* Where a topic's events get their keys: the topic whose `key:` it is. */
@@ -98,7 +101,8 @@ static void pass_key(const struct route *route, struct topic *target, void *cont
     } else if (strcmp(had->key_text, origin->from->key_text) != 0) {
         origin->mixed[target->index] = true;
         problem_add(origin->check->problems, target->place, "mixed_keys",
-                    "events come to topic '%s' with the key of '%s' (%s) and with that of '%s' (%s), so nothing orders them; say topics: {%s: {key: …}}",
+                    "events come to topic '%s' with the key of '%s' (%s) and with that of '%s' (%s), so nothing orders "
+                    "them; say topics: {%s: {key: …}}",
                     target->name, had->name, had->key_text, origin->from->name, origin->from->key_text, target->name);
     }
 }
@@ -106,9 +110,10 @@ static void pass_key(const struct route *route, struct topic *target, void *cont
 void check_keys(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
-    struct key_origin origin = {.by_topic = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1),
-                                .mixed = arena_array(pipeline->arena, bool, pipeline->topic_count + 1),
-                                .check = check};
+    struct key_origin origin = {
+        .by_topic = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1),
+        .mixed = arena_array(pipeline->arena, bool, pipeline->topic_count + 1),
+        .check = check};
     for (size_t i = 0; i < pipeline->request_count; i++)
         use_targets(pipeline->requests[i].use, need_key, (void *)check);
     for (size_t i = 0; i < pipeline->schedule_count; i++)

@@ -65,12 +65,15 @@ static void routes(struct graph *graph, const struct use *use, size_t from)
 
 void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret)
 {
-    *ret = (struct graph){.arena = arena, .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),
+    *ret = (struct graph){.arena = arena,
+                          .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),
                           .arrows = arena_array(arena, struct arrow, GRAPH_ARROWS_MAX)};
     for (size_t i = 0; i < pipeline->request_count; i++)
-        routes(ret, pipeline->requests[i].use, box_add(ret, BOX_REQUEST, &pipeline->requests[i], "r", pipeline->requests[i].use->id));
+        routes(ret, pipeline->requests[i].use,
+               box_add(ret, BOX_REQUEST, &pipeline->requests[i], "r", pipeline->requests[i].use->id));
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        routes(ret, pipeline->schedules[i].use, box_add(ret, BOX_SCHEDULE, &pipeline->schedules[i], "s", pipeline->schedules[i].name));
+        routes(ret, pipeline->schedules[i].use,
+               box_add(ret, BOX_SCHEDULE, &pipeline->schedules[i], "s", pipeline->schedules[i].name));
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
         if (topic->is_dead_letter)
@@ -90,7 +93,8 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
             arrow_add(ret, ARROW_WATCH, topic_box(ret, chain->abort_on[a]), box, "abort");
         for (size_t s = 0; s < chain->step_count; s++)
             if (chain->steps[s].undo != NULL)
-                arrow_add(ret, ARROW_UNDO, box, topic_box(ret, chain->steps[s].undo), arena_format(arena, "undo %s", chain->steps[s].name));
+                arrow_add(ret, ARROW_UNDO, box, topic_box(ret, chain->steps[s].undo),
+                          arena_format(arena, "undo %s", chain->steps[s].name));
     }
     for (size_t t = 0; t < pipeline->tap_count; t++) {
         size_t box = box_add(ret, BOX_TAP, &pipeline->taps[t], "tap", pipeline->taps[t].name);
@@ -115,7 +119,8 @@ static void text_routes(const struct use *use, struct buffer *out)
             buffer_format(out, "→ %s\n", route->topic->name);
         else
             buffer_format(out, "→ %s, again after %s (× %g), %d times, then → %s\n", ladder->topic->name,
-                          duration_text(ladder->initial_interval_ms, delay), ladder->multiplier, ladder->max_retries, ladder->exhausted->name);
+                          duration_text(ladder->initial_interval_ms, delay), ladder->multiplier, ladder->max_retries,
+                          ladder->exhausted->name);
     }
 }
 
@@ -128,15 +133,16 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         text_routes(pipeline->requests[i].use, out);
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
-        buffer_format(out, "\n  every %s  %s  %s\n", duration_text(pipeline->schedules[i].every_ms, every), pipeline->schedules[i].name,
-                      pipeline->schedules[i].use->handler_name);
+        buffer_format(out, "\n  every %s  %s  %s\n", duration_text(pipeline->schedules[i].every_ms, every),
+                      pipeline->schedules[i].name, pipeline->schedules[i].use->handler_name);
         text_routes(pipeline->schedules[i].use, out);
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
         if (topic->is_dead_letter)
             continue;
-        buffer_format(out, "\n  [%s]%s%s", topic->name, topic->key_text != NULL ? "  key " : "", topic->key_text != NULL ? topic->key_text : "");
+        buffer_format(out, "\n  [%s]%s%s", topic->name, topic->key_text != NULL ? "  key " : "",
+                      topic->key_text != NULL ? topic->key_text : "");
         if (topic->ladder_of != NULL)
             buffer_format(out, "  retries of %s, same handler\n", topic->ladder_of->name);
         else if (topic->use != NULL)
@@ -148,7 +154,8 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         for (size_t w = 0; w < topic->watch_count; w++) {
             static const char *const roles[] = {"", "does step", "aborts", "says undone of step", "undoes step"};
             const struct chain_watch *watch = &topic->watches[w];
-            buffer_format(out, "      chain %s: %s %s\n", watch->chain->name, roles[watch->role], watch->step >= 0 ? watch->chain->steps[watch->step].name : "it");
+            buffer_format(out, "      chain %s: %s %s\n", watch->chain->name, roles[watch->role],
+                          watch->step >= 0 ? watch->chain->steps[watch->step].name : "it");
         }
     }
     for (size_t t = 0; t < pipeline->tap_count; t++) {
@@ -175,7 +182,8 @@ static void quoted(struct buffer *out, const char *text, const char *quote)
 
 static void graph_mermaid(const struct graph *graph, struct buffer *out)
 {
-    static const char *const shapes[][2] = {{"[", "]"}, {"([", "])"}, {"([", "])"}, {"[", "]"}, {">", "]"}, {"{{", "}}"}, {"[/", "/]"}, {"[[", "]]"}};
+    static const char *const shapes[][2] = {{"[", "]"}, {"([", "])"}, {"([", "])"}, {"[", "]"},
+                                            {">", "]"}, {"{{", "}}"}, {"[/", "/]"}, {"[[", "]]"}};
     static const char *const lines[] = {"", "-->", "-.->", "-.->", "==>"};
     buffer_text(out, "flowchart LR\n");
     for (size_t i = 0; i < graph->box_count; i++) {
@@ -198,9 +206,19 @@ static void graph_mermaid(const struct graph *graph, struct buffer *out)
 
 static void graph_dot(const struct pipeline *pipeline, const struct graph *graph, struct buffer *out)
 {
-    static const char *const shapes[] = {"", "box, style=rounded", "box, style=\"rounded,dashed\"", "component", "rarrow", "hexagon", "parallelogram", "octagon"};
+    static const char *const shapes[] = {"",
+                                         "box, style=rounded",
+                                         "box, style=\"rounded,dashed\"",
+                                         "component",
+                                         "rarrow",
+                                         "hexagon",
+                                         "parallelogram",
+                                         "octagon"};
     static const char *const lines[] = {"", "solid", "dashed", "dotted", "bold"};
-    buffer_format(out, "digraph \"%s\" {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n", pipeline->name);
+    buffer_format(out,
+                  "digraph \"%s\" {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge "
+                  "[fontname=\"sans-serif\", fontsize=10];\n",
+                  pipeline->name);
     for (size_t i = 0; i < graph->box_count; i++) {
         buffer_format(out, "  %s [label=", graph->boxes[i].id);
         quoted(out, graph->boxes[i].label, "\\\"");
@@ -221,11 +239,21 @@ void pipeline_graph(const struct pipeline *pipeline, enum graph_format format, s
     struct graph graph;
     graph_build(pipeline, arena, &graph);
     switch (format) {
-    case GRAPH_TEXT: graph_text(pipeline, out); break;
-    case GRAPH_MERMAID: graph_mermaid(&graph, out); break;
-    case GRAPH_DOT: graph_dot(pipeline, &graph, out); break;
-    case GRAPH_SVG: graph_svg(pipeline, &graph, out); break;
-    case GRAPH_JSON: graph_json(pipeline, out); break;
+    case GRAPH_TEXT:
+        graph_text(pipeline, out);
+        break;
+    case GRAPH_MERMAID:
+        graph_mermaid(&graph, out);
+        break;
+    case GRAPH_DOT:
+        graph_dot(pipeline, &graph, out);
+        break;
+    case GRAPH_SVG:
+        graph_svg(pipeline, &graph, out);
+        break;
+    case GRAPH_JSON:
+        graph_json(pipeline, out);
+        break;
     }
     arena_destroy(arena);
 }

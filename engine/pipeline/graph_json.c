@@ -13,11 +13,14 @@ static json_t *routes_json(const struct use *use)
         const struct route *route = &use->routes[r];
         if (route->kind == ROUTE_LADDER)
             json_object_set_new(routes, route->outcome,
-                                json_pack("{s:s, s:I, s:f, s:i, s:s, s:s}", "retry", route->ladder.topic->name, "initialIntervalMs",
-                                          (json_int_t)route->ladder.initial_interval_ms, "multiplier", route->ladder.multiplier, "maxRetries",
-                                          route->ladder.max_retries, "counter", route->ladder.counter, "exhausted", route->ladder.exhausted->name));
+                                json_pack("{s:s, s:I, s:f, s:i, s:s, s:s}", "retry", route->ladder.topic->name,
+                                          "initialIntervalMs", (json_int_t)route->ladder.initial_interval_ms,
+                                          "multiplier", route->ladder.multiplier, "maxRetries",
+                                          route->ladder.max_retries, "counter", route->ladder.counter, "exhausted",
+                                          route->ladder.exhausted->name));
         else
-            json_object_set_new(routes, route->outcome, route->kind == ROUTE_DROP ? json_null() : json_string(route->topic->name));
+            json_object_set_new(routes, route->outcome,
+                                route->kind == ROUTE_DROP ? json_null() : json_string(route->topic->name));
     }
     return routes;
 }
@@ -43,18 +46,21 @@ static json_t *chain_json(const struct chain *chain)
     json_t *steps = json_array(), *aborts = json_array();
     for (size_t s = 0; s < chain->step_count; s++) {
         json_t *step = json_pack("{s:s, s:s}", "name", chain->steps[s].name, "done", chain->steps[s].done->name);
-        json_object_set_new(step, "undo", chain->steps[s].undo == NULL ? json_null() : json_string(chain->steps[s].undo->name));
+        json_object_set_new(step, "undo",
+                            chain->steps[s].undo == NULL ? json_null() : json_string(chain->steps[s].undo->name));
         json_array_append_new(steps, step);
     }
     for (size_t a = 0; a < chain->abort_count; a++)
         json_array_append_new(aborts, json_string(chain->abort_on[a]->name));
-    return json_pack("{s:s, s:s, s:o, s:o}", "name", chain->name, "correlate", chain->correlate, "steps", steps, "abortOn", aborts);
+    return json_pack("{s:s, s:s, s:o, s:o}", "name", chain->name, "correlate", chain->correlate, "steps", steps,
+                     "abortOn", aborts);
 }
 
 void graph_json(const struct pipeline *pipeline, struct buffer *out)
 {
     static const char *const kinds[] = {"", "memory", "postgres", "kafka"};
-    json_t *topics = json_array(), *chains = json_array(), *taps = json_array(), *schedules = json_array(), *requests = json_array();
+    json_t *topics = json_array(), *chains = json_array(), *taps = json_array(), *schedules = json_array(),
+           *requests = json_array();
     for (size_t i = 0; i < pipeline->topic_count; i++)
         if (!pipeline->topics[i]->is_dead_letter)
             json_array_append_new(topics, topic_json(pipeline->topics[i]));
@@ -64,17 +70,21 @@ void graph_json(const struct pipeline *pipeline, struct buffer *out)
         json_t *names = json_array();
         for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
             json_array_append_new(names, json_string(pipeline->taps[i].topics[t]));
-        json_array_append_new(taps, json_pack("{s:s, s:s, s:o}", "name", pipeline->taps[i].name, "handler", pipeline->taps[i].use->handler_name, "topics", names));
+        json_array_append_new(taps, json_pack("{s:s, s:s, s:o}", "name", pipeline->taps[i].name, "handler",
+                                              pipeline->taps[i].use->handler_name, "topics", names));
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        json_array_append_new(schedules, json_pack("{s:s, s:s, s:I, s:o}", "name", pipeline->schedules[i].name, "handler",
-                                                   pipeline->schedules[i].use->handler_name, "everyMs", (json_int_t)pipeline->schedules[i].every_ms, "routes",
+        json_array_append_new(schedules, json_pack("{s:s, s:s, s:I, s:o}", "name", pipeline->schedules[i].name,
+                                                   "handler", pipeline->schedules[i].use->handler_name, "everyMs",
+                                                   (json_int_t)pipeline->schedules[i].every_ms, "routes",
                                                    routes_json(pipeline->schedules[i].use)));
     for (size_t i = 0; i < pipeline->request_count; i++)
-        json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].use->id, "handler",
-                                                  pipeline->requests[i].use->handler_name, "routes", routes_json(pipeline->requests[i].use)));
-    json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus", kinds[pipeline->bus.kind], "topics", topics, "chains",
-                             chains, "taps", taps, "schedules", schedules, "requests", requests);
+        json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].use->id,
+                                                  "handler", pipeline->requests[i].use->handler_name, "routes",
+                                                  routes_json(pipeline->requests[i].use)));
+    json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus",
+                             kinds[pipeline->bus.kind], "topics", topics, "chains", chains, "taps", taps, "schedules",
+                             schedules, "requests", requests);
     char *text = json_dumps(root, JSON_INDENT(2));
     if (text != NULL)
         buffer_text(out, text);

@@ -1,8 +1,8 @@
 /*
  * interpolate.c - ${VAR}, ${VAR:-default} and ${file:PATH} in a scalar.
  *
- * Works on the scalar's text after YAML was read, so what comes from outside is never read as YAML. Nothing nests. An unset
- * variable is an error, an empty one is a value.
+ * Works on the scalar's text after YAML was read, so what comes from outside is never read as YAML. Nothing nests. An
+ * unset variable is an error, an empty one is a value.
  */
 #include "pipeline/interpolate.h"
 
@@ -43,7 +43,8 @@ static ssize_t file_read(int fd, char *ret, size_t size)
     return (ssize_t)length;
 }
 
-static bool put_file(struct node *node, struct span path, struct arena *arena, struct buffer *out, struct problems *problems)
+static bool put_file(struct node *node, struct span path, struct arena *arena, struct buffer *out,
+                     struct problems *problems)
 {
     const char *name = arena_string(arena, path);
     char bytes[INTERPOLATED_MAX + 1];
@@ -64,11 +65,13 @@ static bool put_file(struct node *node, struct span path, struct arena *arena, s
         return false;
     }
     if (length > INTERPOLATED_MAX) {
-        problem_add(problems, node->place, "bad_interpolation", "${file:%s}: the file has more than %d bytes", name, INTERPOLATED_MAX);
+        problem_add(problems, node->place, "bad_interpolation", "${file:%s}: the file has more than %d bytes", name,
+                    INTERPOLATED_MAX);
         return false;
     }
     if (status.st_mode & (S_IRWXG | S_IRWXO))
-        problem_warn(problems, node->place, "open_secret", "${file:%s}: others may read this file (mode %03o); a secret wants mode 600", name,
+        problem_warn(problems, node->place, "open_secret",
+                     "${file:%s}: others may read this file (mode %03o); a secret wants mode 600", name,
                      (unsigned)(status.st_mode & 0777));
     while (length > 0 && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
         length--;
@@ -80,7 +83,8 @@ static bool put_file(struct node *node, struct span path, struct arena *arena, s
     return true;
 }
 
-static bool put_variable(struct node *node, struct span inside, struct arena *arena, struct buffer *out, struct problems *problems)
+static bool put_variable(struct node *node, struct span inside, struct arena *arena, struct buffer *out,
+                         struct problems *problems)
 {
     struct span name = inside, fallback = {NULL, 0};
     for (size_t i = 0; i + 1 < inside.length; i++)
@@ -90,8 +94,9 @@ static bool put_variable(struct node *node, struct span inside, struct arena *ar
             break;
         }
     if (!name_ok(name)) {
-        problem_add(problems, node->place, "bad_interpolation", "'${%.*s}': expected ${VARIABLE}, ${VARIABLE:-default} or ${file:PATH}",
-                    (int)inside.length, inside.at);
+        problem_add(problems, node->place, "bad_interpolation",
+                    "'${%.*s}': expected ${VARIABLE}, ${VARIABLE:-default} or ${file:PATH}", (int)inside.length,
+                    inside.at);
         return false;
     }
     const char *value = getenv(arena_string(arena, name));
@@ -101,7 +106,8 @@ static bool put_variable(struct node *node, struct span inside, struct arena *ar
     }
     if (fallback.at == NULL) {
         problem_add(problems, node->place, "unset_variable",
-                    "${%.*s} is not set in the environment; set it, or write ${%.*s:-default}", (int)name.length, name.at, (int)name.length, name.at);
+                    "${%.*s} is not set in the environment; set it, or write ${%.*s:-default}", (int)name.length,
+                    name.at, (int)name.length, name.at);
         return false;
     }
     buffer_span(out, fallback);

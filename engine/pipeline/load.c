@@ -1,7 +1,8 @@
 /*
  * load.c - pipeline.yaml as plain data: the sections that describe the engine itself.
  *
- * load_flow.c reads topics, chains, taps, schedules and requests. Reading goes on past every problem, so that one run reports all.
+ * load_flow.c reads topics, chains, taps, schedules and requests. Reading goes on past every problem, so that one run
+ * reports all.
  */
 #include "pipeline/load.h"
 
@@ -17,7 +18,8 @@ const char *load_name(struct load *load, const struct node *node, const char *wh
     for (size_t i = 0; i < node->text.length && good; i++)
         good = isalnum((unsigned char)node->text.at[i]) || strchr("._-", node->text.at[i]) != NULL;
     if (!good || span_is(node->text, ".") || span_is(node->text, "..")) {
-        problem_add(load->problems, node->place, "bad_name", "%s: expected 1 to %zu letters, digits, '.', '_' or '-', got %s", what, most,
+        problem_add(load->problems, node->place, "bad_name",
+                    "%s: expected 1 to %zu letters, digits, '.', '_' or '-', got %s", what, most,
                     node_shown(node, load->arena));
         return "?";
     }
@@ -37,9 +39,11 @@ int64_t load_number(struct node *node, int64_t min, int64_t max, int64_t otherwi
 bool load_section(struct load *load, struct node *root, const char *key, struct node **ret)
 {
     *ret = node_get(root, key);
-    if (*ret != NULL && (*ret)->kind != NODE_MAPPING && !((*ret)->kind == NODE_SCALAR && (*ret)->text.length == 0 && !(*ret)->quoted)) {
+    if (*ret != NULL && (*ret)->kind != NODE_MAPPING &&
+        !((*ret)->kind == NODE_SCALAR && (*ret)->text.length == 0 && !(*ret)->quoted)) {
         if (!(*ret)->broken)
-            problem_add(load->problems, (*ret)->place, "bad_value", "%s: expected a mapping, got %s", key, node_shown(*ret, load->arena));
+            problem_add(load->problems, (*ret)->place, "bad_value", "%s: expected a mapping, got %s", key,
+                        node_shown(*ret, load->arena));
         *ret = NULL;
     }
     if (*ret != NULL && (*ret)->kind != NODE_MAPPING)
@@ -58,7 +62,8 @@ void load_retry(struct load *load, struct node *mapping, const char *what, struc
     options_apply(retry_options, retry, retry->place, name, &kept, load->arena, load->problems);
     struct node *backoff = node_get(retry, "backoff");
     if (backoff != NULL)
-        options_apply(backoff_options, backoff, backoff->place, arena_format(load->arena, "%s.backoff", name), &kept, load->arena, load->problems);
+        options_apply(backoff_options, backoff, backoff->place, arena_format(load->arena, "%s.backoff", name), &kept,
+                      load->arena, load->problems);
     *policy = kept;
 }
 
@@ -101,9 +106,11 @@ static void load_store(struct load *load, struct node *root)
         options_apply(store_options_table, store, store->place, "store", pipeline, load->arena, load->problems);
         struct node *url = node_get(store, "url");
         if (url != NULL && url->kind == NODE_SCALAR && !url->interpolated && holds_password(url->text.at))
-            problem_warn(load->problems, url->place, "literal_secret", "store.url holds a password; take it from the environment: \"${DATABASE_URL}\"");
+            problem_warn(load->problems, url->place, "literal_secret",
+                         "store.url holds a password; take it from the environment: \"${DATABASE_URL}\"");
     } else if (pipeline->bus.kind == BUS_CHOICE_POSTGRES && !pipeline->store.present) {
-        problem_add(load->problems, pipeline->bus.place, "missing_key", "bus: {kind: postgres} lives in the database of 'store:', which is missing");
+        problem_add(load->problems, pipeline->bus.place, "missing_key",
+                    "bus: {kind: postgres} lives in the database of 'store:', which is missing");
     }
 }
 
@@ -153,16 +160,18 @@ static void load_http(struct load *load, struct node *root)
     pipeline->http.present = true;
     options_apply(http_options, http, http->place, "http", pipeline, load->arena, load->problems);
     if ((token = node_get(http, "token")) != NULL && token->kind == NODE_SCALAR && !token->interpolated)
-        problem_warn(load->problems, token->place, "literal_secret", "http.token is written out here; take it from the environment or a file");
+        problem_warn(load->problems, token->place, "literal_secret",
+                     "http.token is written out here; take it from the environment or a file");
     listen = node_get(http, "listen");
     if (listen != NULL && (listen->kind != NODE_SCALAR || listen->broken))
         return;
     const char *text = listen != NULL ? listen->text.at : "127.0.0.1:8080", *colon = strrchr(text, ':');
-    bool good = colon != NULL && colon > text && colon[1] != '\0' && strlen(colon) < 7 && strspn(colon + 1, "0123456789") == strlen(colon + 1);
+    bool good = colon != NULL && colon > text && colon[1] != '\0' && strlen(colon) < 7 &&
+                strspn(colon + 1, "0123456789") == strlen(colon + 1);
     long port = good ? strtol(colon + 1, NULL, 10) : -1;
     if (port < 0 || port > 65535) {
-        problem_add(load->problems, listen->place, "bad_value", "http.listen: expected HOST:PORT, like 127.0.0.1:8080, got %s",
-                    node_shown(listen, load->arena));
+        problem_add(load->problems, listen->place, "bad_value",
+                    "http.listen: expected HOST:PORT, like 127.0.0.1:8080, got %s", node_shown(listen, load->arena));
         return;
     }
     pipeline->http.host = arena_string(load->arena, (struct span){text, (size_t)(colon - text)});
@@ -181,9 +190,11 @@ static void load_plugins(struct load *load, struct node *root)
         ref->index = (uint32_t)pipeline->plugin_count++;
         ref->place = plugins->keys[i]->place;
         ref->name = load_name(load, plugins->keys[i], "plugin name", 64);
-        options_apply(plugin_options, plugins->items[i], ref->place, arena_format(load->arena, "plugins.%s", ref->name), ref, load->arena, load->problems);
+        options_apply(plugin_options, plugins->items[i], ref->place, arena_format(load->arena, "plugins.%s", ref->name),
+                      ref, load->arena, load->problems);
         ref->settings = node_get(plugins->items[i], "settings");
-        if (ref->settings != NULL && ref->settings->kind == NODE_SCALAR && ref->settings->text.length == 0 && !ref->settings->quoted)
+        if (ref->settings != NULL && ref->settings->kind == NODE_SCALAR && ref->settings->text.length == 0 &&
+            !ref->settings->quoted)
             ref->settings = NULL; /* `settings:` with nothing under it */
         if (ref->library != NULL && ref->library[0] != '\0')
             ref->path = load_plugin_path(load, ref);

@@ -20,7 +20,8 @@ static bool pattern_fits(struct span pattern)
 static void load_tap_topics(struct load *load, struct node *topics, const char *what, struct tap *tap)
 {
     if (topics != NULL && (topics->kind != NODE_SEQUENCE || topics->count == 0)) {
-        problem_add(load->problems, topics->place, "bad_value", "%s.topics: expected a list of topics, a trailing * allowed, got %s", what,
+        problem_add(load->problems, topics->place, "bad_value",
+                    "%s.topics: expected a list of topics, a trailing * allowed, got %s", what,
                     topics->kind == NODE_SEQUENCE ? "an empty one" : node_shown(topics, load->arena));
         topics = NULL;
     }
@@ -32,8 +33,9 @@ static void load_tap_topics(struct load *load, struct node *topics, const char *
         if (item->kind == NODE_SCALAR && text.length > 0 && text.at[text.length - 1] == '*') {
             names[tap->topic_count++] = text.at;
             if (!pattern_fits(text))
-                problem_add(load->problems, item->place, "bad_name", "%s: expected a topic, or the beginning of names with one * at its end, got %s",
-                            item_what, node_shown(item, load->arena));
+                problem_add(load->problems, item->place, "bad_name",
+                            "%s: expected a topic, or the beginning of names with one * at its end, got %s", item_what,
+                            node_shown(item, load->arena));
         } else {
             names[tap->topic_count++] = load_topic_named(load, item, item_what)->name;
         }
@@ -54,7 +56,8 @@ static void load_tap(struct load *load, struct node *key, struct node *node, str
     load_tap_topics(load, node_get(node, "topics"), what, tap);
     if (batch == NULL)
         return;
-    options_apply(batch_options, batch, batch->place, arena_format(load->arena, "%s.batch", what), NULL, load->arena, load->problems);
+    options_apply(batch_options, batch, batch->place, arena_format(load->arena, "%s.batch", what), NULL, load->arena,
+                  load->problems);
     tap->use->max_events = (uint32_t)load_number(node_get(batch, "max_events"), 1, 10000, tap->use->max_events);
     if ((wait = node_get(batch, "max_wait")) != NULL && wait->kind == NODE_SCALAR)
         duration_parse(wait->text, &tap->use->max_wait_ms);
@@ -87,7 +90,8 @@ void load_schedules(struct load *load, struct node *root)
         schedule->place = schedules->keys[i]->place;
         schedule->every_ms = 1000;
         const char *what = arena_format(load->arena, "schedules.%s", schedule->name);
-        options_apply(schedule_options, schedules->items[i], schedule->place, what, schedule, load->arena, load->problems);
+        options_apply(schedule_options, schedules->items[i], schedule->place, what, schedule, load->arena,
+                      load->problems);
         schedule->use = load_use(load, schedules->items[i], schedule->place, what);
         schedule->use->id = arena_format(load->arena, "schedule/%s", schedule->name);
     }
@@ -125,14 +129,17 @@ static bool load_segments(struct load *load, const struct node *key, struct requ
         end = at + strcspn(at, "/");
         struct span segment = {at, (size_t)(end - at)};
         if (!segment_fits(segment)) {
-            problem_add(load->problems, key->place, "bad_value",
-                        "http.requests: \"%s\": between slashes stands a word (letters, digits, '.', '_', '-', '~') or {name}", key->text.at);
+            problem_add(
+                load->problems, key->place, "bad_value",
+                "http.requests: \"%s\": between slashes stands a word (letters, digits, '.', '_', '-', '~') or {name}",
+                key->text.at);
             return false;
         }
         request->segments[request->segment_count] = arena_string(load->arena, segment);
         for (size_t i = 0; i < request->segment_count && is_parameter(request->segments[i]); i++)
             if (strcmp(request->segments[i], request->segments[request->segment_count]) == 0) {
-                problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\": %s stands in it twice", key->text.at, request->segments[i]);
+                problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\": %s stands in it twice",
+                            key->text.at, request->segments[i]);
                 return false;
             }
         request->segment_count++;
@@ -145,7 +152,8 @@ static bool same_shape(const struct request *a, const struct request *b)
 {
     bool same = strcmp(a->method, b->method) == 0 && a->segment_count == b->segment_count;
     for (size_t i = 0; i < a->segment_count && same; i++)
-        same = is_parameter(a->segments[i]) ? is_parameter(b->segments[i]) : strcmp(a->segments[i], b->segments[i]) == 0;
+        same = is_parameter(a->segments[i]) ? is_parameter(b->segments[i])
+                                            : strcmp(a->segments[i], b->segments[i]) == 0;
     return same;
 }
 
@@ -160,7 +168,8 @@ static bool load_target(struct load *load, const struct node *key, struct reques
         if (strlen(methods[i]) == length && strncmp(methods[i], key->text.at, length) == 0)
             request->method = methods[i];
     if (request->method == NULL || space[1] != '/') {
-        problem_add(load->problems, key->place, "bad_value", "http.requests: expected \"METHOD /path\", like \"POST /payments\", got %s",
+        problem_add(load->problems, key->place, "bad_value",
+                    "http.requests: expected \"METHOD /path\", like \"POST /payments\", got %s",
                     node_shown(key, load->arena));
         return false;
     }
@@ -169,12 +178,14 @@ static bool load_target(struct load *load, const struct node *key, struct reques
         return false;
     for (size_t i = 0; taken[i] != NULL; i++)
         if (strcmp(request->segments[0], taken[i]) == 0) {
-            problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\": /%s is the engine's own", key->text.at, taken[i]);
+            problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\": /%s is the engine's own",
+                        key->text.at, taken[i]);
             return false;
         }
     for (size_t i = 0; i < pipeline->request_count; i++)
         if (same_shape(&pipeline->requests[i], request)) {
-            problem_add(load->problems, key->place, "bad_value", "http.requests: \"%s\" takes the same paths as \"%s %s\" on line %d", key->text.at,
+            problem_add(load->problems, key->place, "bad_value",
+                        "http.requests: \"%s\" takes the same paths as \"%s %s\" on line %d", key->text.at,
                         pipeline->requests[i].method, pipeline->requests[i].path, pipeline->requests[i].place.line);
             return false;
         }

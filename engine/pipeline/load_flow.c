@@ -1,8 +1,8 @@
 /*
  * load_flow.c - topics, routes and chains.
  *
- * A topic exists when anything names it. Retry topics and dead letter topics are made here, so that they are drawn, tapped and
- * counted like any other.
+ * A topic exists when anything names it. Retry topics and dead letter topics are made here, so that they are drawn,
+ * tapped and counted like any other.
  */
 #include "pipeline/load.h"
 
@@ -66,7 +66,8 @@ static bool load_ladder(struct load *load, struct node *node, const char *what, 
     ladder->topic = topic_at(load, node, "retry", what);
     ladder->exhausted = topic_at(load, node, "exhausted", what);
     if (ladder->topic != NULL && ladder->topic == ladder->exhausted && strcmp(ladder->topic->name, "?") != 0)
-        problem_add(load->problems, node->place, "bad_value", "%s: 'retry' and 'exhausted' are the same topic, so it would never end", what);
+        problem_add(load->problems, node->place, "bad_value",
+                    "%s: 'retry' and 'exhausted' are the same topic, so it would never end", what);
     return ladder->topic != NULL && ladder->exhausted != NULL && ladder->max_retries > 0;
 }
 
@@ -79,7 +80,8 @@ static void load_route(struct load *load, struct node *key, struct node *node, c
     if (node->kind == NODE_MAPPING || node->broken || span_is(node->text, "drop"))
         return;
     if (node->kind != NODE_SCALAR || node->text.length == 0) {
-        problem_add(load->problems, node->place, "bad_value", "%s: expected a topic, drop, or a retry ladder {retry: TOPIC, …}, got %s", what,
+        problem_add(load->problems, node->place, "bad_value",
+                    "%s: expected a topic, drop, or a retry ladder {retry: TOPIC, …}, got %s", what,
                     node_shown(node, load->arena));
         return;
     }
@@ -93,7 +95,8 @@ static struct plugin_ref *plugin_of(struct load *load, const struct node *handle
     struct pipeline *pipeline = load->pipeline;
     const char *name = handler->text.at, *dot = strchr(name, '.');
     if (dot == NULL || dot == name || dot[1] == '\0') {
-        problem_add(load->problems, handler->place, "bad_value", "%s.handler: expected PLUGIN.HANDLER, like payment.charge, got %s", what,
+        problem_add(load->problems, handler->place, "bad_value",
+                    "%s.handler: expected PLUGIN.HANDLER, like payment.charge, got %s", what,
                     node_shown(handler, load->arena));
         return NULL;
     }
@@ -107,8 +110,8 @@ static struct plugin_ref *plugin_of(struct load *load, const struct node *handle
     if (pipeline->plugin_count == 0) /* said: there are none at all */
         return NULL;
     const char *near = nearest_name(word, names);
-    problem_add(load->problems, handler->place, "unknown_plugin", "%s.handler: '%s' is no plugin of this file%s%s%s", what, word,
-                near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+    problem_add(load->problems, handler->place, "unknown_plugin", "%s.handler: '%s' is no plugin of this file%s%s%s",
+                what, word, near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
     return NULL;
 }
 
@@ -116,7 +119,8 @@ struct use *load_use(struct load *load, struct node *mapping, struct place place
 {
     struct pipeline *pipeline = load->pipeline;
     struct use *use = arena_new(load->arena, struct use);
-    struct node *handler = node_get(mapping, "handler"), *routes = node_get(mapping, "routes"), *timeout = node_get(mapping, "timeout");
+    struct node *handler = node_get(mapping, "handler"), *routes = node_get(mapping, "routes"),
+                *timeout = node_get(mapping, "timeout");
     bool named = handler != NULL && handler->kind == NODE_SCALAR && !handler->broken && handler->text.length > 0;
 
     use->place = handler != NULL ? handler->place : place;
@@ -134,13 +138,14 @@ struct use *load_use(struct load *load, struct node *mapping, struct place place
     if (timeout != NULL && timeout->kind == NODE_SCALAR)
         duration_parse(timeout->text, &use->timeout_ms); /* checked with the table */
     if (routes != NULL && routes->kind != NODE_MAPPING) {
-        problem_add(load->problems, routes->place, "bad_value", "%s.routes: expected a mapping from outcomes, got %s", what,
-                    node_shown(routes, load->arena));
+        problem_add(load->problems, routes->place, "bad_value", "%s.routes: expected a mapping from outcomes, got %s",
+                    what, node_shown(routes, load->arena));
         routes = NULL;
     }
     use->routes = arena_array(load->arena, struct route, routes == NULL ? 1 : routes->count + 1);
     for (size_t i = 0; routes != NULL && i < routes->count; i++)
-        load_route(load, routes->keys[i], routes->items[i], arena_format(load->arena, "%s.routes.%s", what, routes->keys[i]->text.at),
+        load_route(load, routes->keys[i], routes->items[i],
+                   arena_format(load->arena, "%s.routes.%s", what, routes->keys[i]->text.at),
                    &use->routes[use->route_count++]);
     return use;
 }
@@ -161,15 +166,18 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
     if (mapping == NULL || mapping->kind != NODE_MAPPING)
         return;
     struct node *template = node_get(mapping, "key");
-    if (template != NULL && topic->key_text != NULL && (topic->key = key_template_create(span_of(topic->key_text), load->arena, &error)) == NULL)
+    if (template != NULL && topic->key_text != NULL &&
+        (topic->key = key_template_create(span_of(topic->key_text), load->arena, &error)) == NULL)
         problem_add(load->problems, template->place, "bad_value", "%s.key: %s", what,
                     template->interpolated ? "expected a template like \"{userId}-{seatId}\", got ***" : error.text);
     if (node_get(mapping, "handler") != NULL)
         topic->use = load_use(load, mapping, key->place, what);
     else if (node_get(mapping, "routes") != NULL)
-        problem_add(load->problems, node_get(mapping, "routes")->place, "bad_value", "%s.routes: there is no handler whose outcomes these could be", what);
+        problem_add(load->problems, node_get(mapping, "routes")->place, "bad_value",
+                    "%s.routes: there is no handler whose outcomes these could be", what);
     if (topic->use != NULL && topic->final)
-        problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both", what);
+        problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both",
+                    what);
     if (node_get(mapping, "dead_letter") != NULL)
         topic->dead_letter = topic_at(load, mapping, "dead_letter", what);
 }
@@ -179,10 +187,13 @@ static struct topic *dead_letter_of(struct load *load, const struct topic *topic
 {
     const char *pattern = load->pipeline->defaults.dead_letter, *hole = strstr(pattern, "{topic}"), *name = pattern;
     if (hole != NULL)
-        name = arena_format(load->arena, "%.*s%s%s", (int)(hole - pattern), pattern, topic->name, hole + strlen("{topic}"));
+        name = arena_format(load->arena, "%.*s%s%s", (int)(hole - pattern), pattern, topic->name,
+                            hole + strlen("{topic}"));
     if (strlen(name) > (size_t)TOPIC_NAME_MAX) {
-        problem_add(load->problems, topic->place, "bad_name", "topic '%.40s…': the name of its dead letter topic has %zu characters, the most is %d; say "
-                    "dead_letter: TOPIC", topic->name, strlen(name), TOPIC_NAME_MAX);
+        problem_add(load->problems, topic->place, "bad_name",
+                    "topic '%.40s…': the name of its dead letter topic has %zu characters, the most is %d; say "
+                    "dead_letter: TOPIC",
+                    topic->name, strlen(name), TOPIC_NAME_MAX);
         name = "?";
     }
     return topic_add(load, name, topic->place);
@@ -203,9 +214,13 @@ static void join_ladders(struct load *load)
                 continue;
             if (retry->use != NULL || retry->final) {
                 problem_add(load->problems, route->place, "ladder_topic",
-                            "the retry ladder of topic '%s' climbs on topic '%s', which %s; a retry topic belongs to one ladder, which hands its events "
-                            "to the same handler", topic->name, retry->name,
-                            retry->final ? "is final" : retry->ladder_of != NULL ? "is another ladder's" : "has a handler of its own");
+                            "the retry ladder of topic '%s' climbs on topic '%s', which %s; a retry topic belongs to "
+                            "one ladder, which hands its events "
+                            "to the same handler",
+                            topic->name, retry->name,
+                            retry->final               ? "is final"
+                            : retry->ladder_of != NULL ? "is another ladder's"
+                                                       : "has a handler of its own");
                 continue;
             }
             retry->ladder_of = topic;
@@ -234,8 +249,10 @@ static void join_dead_letters(struct load *load)
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
         if (topic->is_dead_letter && (topic->use != NULL || topic->watch_count > 0))
-            problem_add(load->problems, topic->place, "dead_letter", "topic '%s' is for dead letters, which nothing handles; watch them with a tap, and "
-                        "replay them with sluice dead-letter", topic->name);
+            problem_add(load->problems, topic->place, "dead_letter",
+                        "topic '%s' is for dead letters, which nothing handles; watch them with a tap, and "
+                        "replay them with sluice dead-letter",
+                        topic->name);
         if (topic->is_dead_letter) {
             topic->final = true;
             topic->dead_letter = NULL;
@@ -278,12 +295,14 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
     const char *what = arena_format(load->arena, "chains.%s", chain->name);
     chain->place = key->place;
     options_apply(chain_options, node, key->place, what, chain, load->arena, load->problems);
-    struct node *steps = node_get(node, "steps"), *abort_on = node_get(node, "abort_on"), *failure = node_get(node, "on_undo_failure");
+    struct node *steps = node_get(node, "steps"), *abort_on = node_get(node, "abort_on"),
+                *failure = node_get(node, "on_undo_failure");
     int choice = failure == NULL ? -1 : choice_index("pause|retry_forever|dead_letter", failure->text);
     chain->on_undo_failure = choice < 0 ? UNDO_PAUSE : (enum undo_failure)(UNDO_PAUSE + choice);
     size_t count = steps != NULL && steps->kind == NODE_SEQUENCE ? steps->count : 0;
     if (steps != NULL && (count == 0 || count > CHAIN_STEPS_MAX)) {
-        problem_add(load->problems, steps->place, "bad_value", "%s.steps: expected a list of 1 to %d steps, oldest first", what, CHAIN_STEPS_MAX);
+        problem_add(load->problems, steps->place, "bad_value",
+                    "%s.steps: expected a list of 1 to %d steps, oldest first", what, CHAIN_STEPS_MAX);
         count = 0;
     }
     chain->steps = arena_array(load->arena, struct chain_step, count + 1);
@@ -295,7 +314,8 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
     }
     chain->abort_on = arena_array(load->arena, struct topic *, abort_on == NULL ? 1 : abort_on->count + 1);
     for (size_t i = 0; abort_on != NULL && i < abort_on->count; i++) {
-        struct topic *topic = load_topic_named(load, abort_on->items[i], arena_format(load->arena, "%s.abort_on", what));
+        struct topic *topic = load_topic_named(load, abort_on->items[i],
+                                               arena_format(load->arena, "%s.abort_on", what));
         chain->abort_on[chain->abort_count++] = topic;
         watch(load, topic, chain, CHAIN_ABORT, -1);
     }
@@ -315,7 +335,8 @@ static void load_chains(struct load *load, struct node *root)
         load_chain(load, chains->keys[i], chains->items[i], chain);
     }
     if (pipeline->chain_count > 0 && !pipeline->store.present)
-        problem_add(load->problems, pipeline->chains[0].place, "missing_key", "chains are written down in the database; 'store' is missing");
+        problem_add(load->problems, pipeline->chains[0].place, "missing_key",
+                    "chains are written down in the database; 'store' is missing");
 }
 
 void load_flow(struct load *load, struct node *root)

@@ -1,8 +1,8 @@
 /*
  * load_path.c - where a plugin's file is.
  *
- * A path with a slash is taken relative to the configuration's folder. A plain name is looked for in engine.plugin_dir, or
- * else in the folder "plugins" beside the program, then in the installed one.
+ * A path with a slash is taken relative to the configuration's folder. A plain name is looked for in
+ * engine.plugin_dir, or else in the folder "plugins" beside the program, then in the installed one.
  */
 #include "pipeline/load.h"
 
@@ -41,7 +41,8 @@ const char *load_plugin_path(struct load *load, const struct plugin_ref *ref)
     installed = arena_format(load->arena, "%s/lib/sluice/plugins/%s", SLUICE_PREFIX, library);
     if (access(installed, F_OK) == 0)
         return installed;
-    problem_add(load->problems, ref->place, "plugin_refused", "plugin '%s': there is neither %s nor %s; write a path, or name the folder with engine.plugin_dir",
+    problem_add(load->problems, ref->place, "plugin_refused",
+                "plugin '%s': there is neither %s nor %s; write a path, or name the folder with engine.plugin_dir",
                 ref->name, beside == NULL ? library : beside, installed);
     return NULL;
 }

@@ -1,14 +1,23 @@
 /*
  * load_properties.c - `bus: {kind: kafka, properties: {…}}`: librdkafka's own names, by an allow-list.
  *
- * What is on the list is checked here, so that a wrong value has a place in the file; what is not on it is refused with the
- * reason: it would load code or run a command, or it would take away what the engine's promises rest on.
+ * What is on the list is checked here, so that a wrong value has a place in the file; what is not on it is refused
+ * with the reason: it would load code or run a command, or it would take away what the engine's promises rest on.
  */
 #include "pipeline/load.h"
 
-#define PROPERTY_NUMBER(name, least, most) {name, OPTION_INT64, .own = true, .min = least, .max = most}
-#define PROPERTY_TEXT(name) {name, OPTION_TEXT, .own = true, .min = 1}
-#define PROPERTY_CHOICE(name, words) {name, OPTION_TEXT, .own = true, .choices = words}
+#define PROPERTY_NUMBER(name, least, most)                                                                             \
+    {                                                                                                                  \
+        name, OPTION_INT64, .own = true, .min = least, .max = most                                                     \
+    }
+#define PROPERTY_TEXT(name)                                                                                            \
+    {                                                                                                                  \
+        name, OPTION_TEXT, .own = true, .min = 1                                                                       \
+    }
+#define PROPERTY_CHOICE(name, words)                                                                                   \
+    {                                                                                                                  \
+        name, OPTION_TEXT, .own = true, .choices = words                                                               \
+    }
 
 const struct option property_options[] = {
     PROPERTY_TEXT("bootstrap.servers"),
@@ -108,19 +117,22 @@ static void refuse_property(struct load *load, const struct node *key)
     const char *names[sizeof property_options / sizeof property_options[0]], *name = key->text.at, *near;
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if (name_matches(refused[i].name, name)) {
-            problem_add(load->problems, key->place, "property", "bus.properties: '%s' cannot be set here: %s", name, refused[i].reason);
+            problem_add(load->problems, key->place, "property", "bus.properties: '%s' cannot be set here: %s", name,
+                        refused[i].reason);
             return;
         }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         names[i] = property_options[i].key;
     near = nearest_name(name, names);
-    problem_add(load->problems, key->place, "property", "bus.properties: '%s' is not on the list of properties that pass through%s%s%s", name,
+    problem_add(load->problems, key->place, "property",
+                "bus.properties: '%s' is not on the list of properties that pass through%s%s%s", name,
                 near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
 }
 
 static bool is_secret(const char *name)
 {
-    return strcmp(name, "sasl.password") == 0 || strcmp(name, "ssl.key.password") == 0 || strcmp(name, "ssl.key.pem") == 0;
+    return strcmp(name, "sasl.password") == 0 || strcmp(name, "ssl.key.password") == 0 ||
+           strcmp(name, "ssl.key.pem") == 0;
 }
 
 static void load_property(struct load *load, const struct node *key, struct node *value)
@@ -136,7 +148,8 @@ static void load_property(struct load *load, const struct node *key, struct node
     }
     option_check(option, value, what, load->problems);
     if (is_secret(option->key) && !value->interpolated)
-        problem_warn(load->problems, value->place, "literal_secret", "%s is written out here; take it from the environment or a file", what);
+        problem_warn(load->problems, value->place, "literal_secret",
+                     "%s is written out here; take it from the environment or a file", what);
     size_t at = pipeline->bus.property_count++;
     pipeline->bus.properties[at].name = option->key;
     pipeline->bus.properties[at].value = value->text.at;
@@ -149,14 +162,17 @@ void load_properties(struct load *load, struct node *bus)
     struct node *properties = node_get(bus, "properties");
     bool kafka = pipeline->bus.kind == BUS_CHOICE_KAFKA;
     if (properties != NULL && (properties->kind != NODE_MAPPING || !kafka)) {
-        problem_add(load->problems, properties->place, "bad_value", "bus.properties: expected a mapping of librdkafka's properties, with kind: kafka");
+        problem_add(load->problems, properties->place, "bad_value",
+                    "bus.properties: expected a mapping of librdkafka's properties, with kind: kafka");
         return;
     }
     size_t count = properties == NULL ? 0 : properties->count;
     pipeline->bus.properties = arena_alloc(load->arena, (count + 1) * sizeof *pipeline->bus.properties);
     for (size_t i = 0; i < count; i++)
         load_property(load, properties->keys[i], properties->items[i]);
-    if (kafka && node_get(properties, "bootstrap.servers") == NULL && node_get(properties, "metadata.broker.list") == NULL)
-        problem_add(load->problems, pipeline->bus.place, "missing_key",
-                    "bus: kafka needs the addresses of its brokers: properties: {bootstrap.servers: \"${KAFKA_BROKERS}\"}");
+    if (kafka && node_get(properties, "bootstrap.servers") == NULL &&
+        node_get(properties, "metadata.broker.list") == NULL)
+        problem_add(
+            load->problems, pipeline->bus.place, "missing_key",
+            "bus: kafka needs the addresses of its brokers: properties: {bootstrap.servers: \"${KAFKA_BROKERS}\"}");
 }

@@ -8,93 +8,125 @@
 const struct option bus_options_table[] = {
     {"kind", OPTION_TEXT, .own = true, .choices = "memory|postgres|kafka", .required = true,
      .help = "where events live: memory (nothing survives), postgres (the database of `store`), kafka"},
-    {"partitions", OPTION_INT32, AT(bus.partitions), .min = 1, .max = 1024, .fallback = "16", .help = "of the log; made once. How many processes can share the work (memory, postgres)"},
-    {"retention", OPTION_DURATION, AT(bus.retention_ms), .min = 1000, .max = 31536000000, .fallback = "24h", .help = "how long handled events stay readable (memory, postgres)"},
+    {"partitions", OPTION_INT32, AT(bus.partitions), .min = 1, .max = 1024, .fallback = "16",
+     .help = "of the log; made once. How many processes can share the work (memory, postgres)"},
+    {"retention", OPTION_DURATION, AT(bus.retention_ms), .min = 1000, .max = 31536000000, .fallback = "24h",
+     .help = "how long handled events stay readable (memory, postgres)"},
     {"properties", OPTION_SECTION, .help = "librdkafka's own property names (kafka)", .section = property_options},
     {0},
 };
 
 const struct option store_options_table[] = {
-    {"url", OPTION_TEXT, AT(store.url), .min = 1, .required = true, .help = "PostgreSQL connection URI; take it from the environment: \"${DATABASE_URL}\""},
-    {"connect_timeout", OPTION_DURATION, AT(store.connect_timeout_ms), .min = 100, .max = 600000, .fallback = "5s", .help = "longest wait for a connection"},
+    {"url", OPTION_TEXT, AT(store.url), .min = 1, .required = true,
+     .help = "PostgreSQL connection URI; take it from the environment: \"${DATABASE_URL}\""},
+    {"connect_timeout", OPTION_DURATION, AT(store.connect_timeout_ms), .min = 100, .max = 600000, .fallback = "5s",
+     .help = "longest wait for a connection"},
     {"statement_timeout", OPTION_DURATION, AT(store.statement_timeout_ms), .min = 100, .max = 600000, .fallback = "10s",
      .help = "longest wait for a statement; the server gets it too"},
-    {"inbox_retention", OPTION_DURATION, AT(store.inbox_retention_ms), .min = 60000, .max = 315360000000, .fallback = "168h",
-     .help = "how long handled events are remembered; longer than anything may be delivered again"},
+    {"inbox_retention", OPTION_DURATION, AT(store.inbox_retention_ms), .min = 60000, .max = 315360000000,
+     .fallback = "168h", .help = "how long handled events are remembered; longer than anything may be delivered again"},
     {"allow_unsafe", OPTION_BOOL, AT(store.allow_unsafe), .fallback = "false",
-     .help = "start on a server with fsync, synchronous_commit or full_page_writes off, which may lose what it acknowledged"},
-    {"migrations", OPTION_TEXT, AT(store.migrations), .min = 1, .help = "folder with the SQL of engine and plugins; default: the one that came with the program"},
+     .help = "start on a server with fsync, synchronous_commit or full_page_writes off, which may lose what it "
+             "acknowledged"},
+    {"migrations", OPTION_TEXT, AT(store.migrations), .min = 1,
+     .help = "folder with the SQL of engine and plugins; default: the one that came with the program"},
     {0},
 };
 
 const struct option batch_options[] = {
-    {"max_events", OPTION_INT32, .own = true, .min = 1, .max = 10000, .fallback = "500", .help = "most events a transaction"},
-    {"max_wait", OPTION_DURATION, .own = true, .min = 0, .max = 60000, .fallback = "0ms", .help = "taps: how long a batch may wait to fill"},
+    {"max_events", OPTION_INT32, .own = true, .min = 1, .max = 10000, .fallback = "500",
+     .help = "most events a transaction"},
+    {"max_wait", OPTION_DURATION, .own = true, .min = 0, .max = 60000, .fallback = "0ms",
+     .help = "taps: how long a batch may wait to fill"},
     {0},
 };
 
 const struct option engine_options_table[] = {
     {"group", OPTION_TEXT, AT(engine.group), .help = "consumer group; default: the pipeline's name"},
-    {"lanes", OPTION_INT32, AT(engine.lanes), .min = 1, .max = 64, .fallback = "4", .help = "threads that handle events; a key's events stay in one"},
+    {"lanes", OPTION_INT32, AT(engine.lanes), .min = 1, .max = 64, .fallback = "4",
+     .help = "threads that handle events; a key's events stay in one"},
     {"batch", OPTION_SECTION, .help = "how much goes into one transaction", .section = batch_options},
-    {"hop_limit", OPTION_INT32, AT(engine.hop_limit), .min = 1, .max = 1000, .fallback = "32", .help = "emissions in a row before an event is a dead letter"},
-    {"max_event_size", OPTION_SIZE, AT(engine.max_event_size), .min = 1024, .max = 16777216, .fallback = "1MiB", .help = "largest event"},
-    {"drain_timeout", OPTION_DURATION, AT(engine.drain_timeout_ms), .min = 0, .max = 600000, .fallback = "10s", .help = "longest wait for what runs, on SIGTERM"},
+    {"hop_limit", OPTION_INT32, AT(engine.hop_limit), .min = 1, .max = 1000, .fallback = "32",
+     .help = "emissions in a row before an event is a dead letter"},
+    {"max_event_size", OPTION_SIZE, AT(engine.max_event_size), .min = 1024, .max = 16777216, .fallback = "1MiB",
+     .help = "largest event"},
+    {"drain_timeout", OPTION_DURATION, AT(engine.drain_timeout_ms), .min = 0, .max = 600000, .fallback = "10s",
+     .help = "longest wait for what runs, on SIGTERM"},
     {"sweep_after", OPTION_DURATION, AT(engine.sweep_after_ms), .min = 100, .max = 3600000, .fallback = "5s",
      .help = "age at which committed and unpublished outputs are published by the sweeper"},
-    {"event_format", OPTION_TEXT, .own = true, .choices = "sluice|cloudevents", .fallback = "sluice", .help = "envelope of what is emitted; both are read"},
-    {"plugin_dir", OPTION_TEXT, AT(engine.plugin_dir), .min = 1, .help = "where plain plugin names are looked for; default: beside the program, then the installed folder"},
+    {"event_format", OPTION_TEXT, .own = true, .choices = "sluice|cloudevents", .fallback = "sluice",
+     .help = "envelope of what is emitted; both are read"},
+    {"plugin_dir", OPTION_TEXT, AT(engine.plugin_dir), .min = 1,
+     .help = "where plain plugin names are looked for; default: beside the program, then the installed folder"},
     {0},
 };
 
 const struct option plugin_options[] = {
-    {"library", OPTION_TEXT, offsetof(struct plugin_ref, library), .min = 1, .required = true, .help = "the .so: a path, or a name in plugin_dir"},
+    {"library", OPTION_TEXT, offsetof(struct plugin_ref, library), .min = 1, .required = true,
+     .help = "the .so: a path, or a name in plugin_dir"},
     {"settings", OPTION_ANY, .help = "the plugin's own settings; `sluice inspect` lists them"},
     {0},
 };
 
 const struct option backoff_options[] = {
-    {"initial_interval", OPTION_DURATION, offsetof(struct retry_policy, initial_interval_ms), .min = 1, .max = 86400000, .fallback = "200ms", .help = "first delay"},
-    {"multiplier", OPTION_NUMBER, offsetof(struct retry_policy, multiplier), .min = 1, .max = 100, .fallback = "2", .help = "each delay is the last one times this"},
-    {"max_interval", OPTION_DURATION, offsetof(struct retry_policy, max_interval_ms), .min = 1, .max = 86400000, .fallback = "30s", .help = "longest delay"},
-    {"jitter", OPTION_NUMBER, offsetof(struct retry_policy, jitter), .min = 0, .max = 1, .fallback = "0.2", .help = "share of a delay that is random"},
+    {"initial_interval", OPTION_DURATION, offsetof(struct retry_policy, initial_interval_ms), .min = 1, .max = 86400000,
+     .fallback = "200ms", .help = "first delay"},
+    {"multiplier", OPTION_NUMBER, offsetof(struct retry_policy, multiplier), .min = 1, .max = 100, .fallback = "2",
+     .help = "each delay is the last one times this"},
+    {"max_interval", OPTION_DURATION, offsetof(struct retry_policy, max_interval_ms), .min = 1, .max = 86400000,
+     .fallback = "30s", .help = "longest delay"},
+    {"jitter", OPTION_NUMBER, offsetof(struct retry_policy, jitter), .min = 0, .max = 1, .fallback = "0.2",
+     .help = "share of a delay that is random"},
     {0},
 };
 
 const struct option retry_options[] = {
-    {"max_retries", OPTION_INT32, offsetof(struct retry_policy, max_retries), .min = 0, .max = 1000000, .fallback = "5", .help = "the first try is not counted"},
+    {"max_retries", OPTION_INT32, offsetof(struct retry_policy, max_retries), .min = 0, .max = 1000000, .fallback = "5",
+     .help = "the first try is not counted"},
     {"backoff", OPTION_SECTION, .help = "delays between tries", .section = backoff_options},
     {0},
 };
 
 const struct option defaults_options[] = {
     {"retry", OPTION_SECTION, .help = "of transient failures, in place: the key waits", .section = retry_options},
-    {"dead_letter", OPTION_TEXT, AT(defaults.dead_letter), .min = 1, .fallback = "{topic}-dlt", .help = "topic for what can never be handled; {topic} is replaced"},
-    {"timeout", OPTION_DURATION, AT(defaults.timeout_ms), .min = 10, .max = 3600000, .fallback = "10s", .help = "longest time a handler's transaction may take"},
+    {"dead_letter", OPTION_TEXT, AT(defaults.dead_letter), .min = 1, .fallback = "{topic}-dlt",
+     .help = "topic for what can never be handled; {topic} is replaced"},
+    {"timeout", OPTION_DURATION, AT(defaults.timeout_ms), .min = 10, .max = 3600000, .fallback = "10s",
+     .help = "longest time a handler's transaction may take"},
     {0},
 };
 
 const struct option ladder_options[] = {
-    {"retry", OPTION_TEXT, .own = true, .required = true, .help = "topic of the retries; the same handler takes its events after their delay"},
-    {"initial_interval", OPTION_DURATION, offsetof(struct ladder, initial_interval_ms), .min = 1, .max = 2592000000, .fallback = "1s", .help = "first delay"},
-    {"multiplier", OPTION_NUMBER, offsetof(struct ladder, multiplier), .min = 1, .max = 100, .fallback = "2", .help = "each delay is the last one times this"},
-    {"max_interval", OPTION_DURATION, offsetof(struct ladder, max_interval_ms), .min = 1, .max = 2592000000, .fallback = "30d", .help = "longest delay"},
-    {"max_retries", OPTION_INT32, offsetof(struct ladder, max_retries), .min = 1, .max = 1000, .required = true, .help = "steps of the ladder; the first try is not counted"},
-    {"counter", OPTION_TEXT, offsetof(struct ladder, counter), .min = 1, .fallback = "retryCount", .help = "data field that counts climbed steps"},
+    {"retry", OPTION_TEXT, .own = true, .required = true,
+     .help = "topic of the retries; the same handler takes its events after their delay"},
+    {"initial_interval", OPTION_DURATION, offsetof(struct ladder, initial_interval_ms), .min = 1, .max = 2592000000,
+     .fallback = "1s", .help = "first delay"},
+    {"multiplier", OPTION_NUMBER, offsetof(struct ladder, multiplier), .min = 1, .max = 100, .fallback = "2",
+     .help = "each delay is the last one times this"},
+    {"max_interval", OPTION_DURATION, offsetof(struct ladder, max_interval_ms), .min = 1, .max = 2592000000,
+     .fallback = "30d", .help = "longest delay"},
+    {"max_retries", OPTION_INT32, offsetof(struct ladder, max_retries), .min = 1, .max = 1000, .required = true,
+     .help = "steps of the ladder; the first try is not counted"},
+    {"counter", OPTION_TEXT, offsetof(struct ladder, counter), .min = 1, .fallback = "retryCount",
+     .help = "data field that counts climbed steps"},
     {"exhausted", OPTION_TEXT, .own = true, .required = true, .help = "topic after the last step"},
     {0},
 };
 
 const struct option topic_options[] = {
-    {"key", OPTION_TEXT, offsetof(struct topic, key_text), .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
+    {"key", OPTION_TEXT, offsetof(struct topic, key_text),
+     .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .help = "PLUGIN.HANDLER"},
     {"final", OPTION_BOOL, offsetof(struct topic, final), .fallback = "false", .help = "nobody handles it, on purpose"},
-    {"routes", OPTION_ROUTES, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}", .section = ladder_options},
+    {"routes", OPTION_ROUTES, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}",
+     .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "of transient failures; default: defaults.retry", .section = retry_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {"dead_letter", OPTION_TEXT, .own = true, .help = "default: defaults.dead_letter"},
-    {"partitions", OPTION_INT32, offsetof(struct topic, partitions), .min = 1, .max = 100000, .help = "kafka: when the topic is created"},
-    {"replication", OPTION_INT32, offsetof(struct topic, replication), .min = 1, .max = 100, .help = "kafka: when the topic is created"},
+    {"partitions", OPTION_INT32, offsetof(struct topic, partitions), .min = 1, .max = 100000,
+     .help = "kafka: when the topic is created"},
+    {"replication", OPTION_INT32, offsetof(struct topic, replication), .min = 1, .max = 100,
+     .help = "kafka: when the topic is created"},
     {0},
 };
 
@@ -107,10 +139,12 @@ const struct option chain_step_options[] = {
 };
 
 const struct option chain_options[] = {
-    {"correlate", OPTION_TEXT, offsetof(struct chain, correlate), .min = 1, .required = true, .help = "data field that all events of one chain share"},
+    {"correlate", OPTION_TEXT, offsetof(struct chain, correlate), .min = 1, .required = true,
+     .help = "data field that all events of one chain share"},
     {"steps", OPTION_LIST, .required = true, .help = "oldest first", .section = chain_step_options},
     {"abort_on", OPTION_LIST, .required = true, .help = "topics that undo what was done"},
-    {"on_undo_failure", OPTION_TEXT, .own = true, .choices = "pause|retry_forever|dead_letter", .fallback = "pause", .help = "when an undo fails for good"},
+    {"on_undo_failure", OPTION_TEXT, .own = true, .choices = "pause|retry_forever|dead_letter", .fallback = "pause",
+     .help = "when an undo fails for good"},
     {0},
 };
 
@@ -126,7 +160,8 @@ const struct option tap_options[] = {
 };
 
 const struct option schedule_options[] = {
-    {"every", OPTION_DURATION, offsetof(struct schedule, every_ms), .min = 10, .max = 2592000000, .required = true, .help = "period; one process of a group runs each tick"},
+    {"every", OPTION_DURATION, offsetof(struct schedule, every_ms), .min = 10, .max = 2592000000, .required = true,
+     .help = "period; one process of a group runs each tick"},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"routes", OPTION_ROUTES, .help = "where each outcome goes", .section = ladder_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
@@ -142,9 +177,12 @@ const struct option request_options[] = {
 
 const struct option http_options[] = {
     {"listen", OPTION_TEXT, .own = true, .fallback = "127.0.0.1:8080", .help = "HOST:PORT; port 0 takes any free one"},
-    {"token", OPTION_TEXT, AT(http.token), .min = 1, .help = "what a caller must show to change state over the admin endpoints"},
-    {"max_body", OPTION_SIZE, AT(http.max_body), .min = 1, .max = 16777216, .fallback = "64KiB", .help = "largest request body"},
-    {"timeout", OPTION_DURATION, AT(http.timeout_ms), .min = 100, .max = 600000, .fallback = "10s", .help = "longest a request waits for the database"},
+    {"token", OPTION_TEXT, AT(http.token), .min = 1,
+     .help = "what a caller must show to change state over the admin endpoints"},
+    {"max_body", OPTION_SIZE, AT(http.max_body), .min = 1, .max = 16777216, .fallback = "64KiB",
+     .help = "largest request body"},
+    {"timeout", OPTION_DURATION, AT(http.timeout_ms), .min = 100, .max = 600000, .fallback = "10s",
+     .help = "longest a request waits for the database"},
     {"requests", OPTION_MAP, .help = "\"METHOD /path/{param}\": what answers it", .section = request_options},
     {0},
 };
@@ -152,13 +190,15 @@ const struct option http_options[] = {
 const struct option pipeline_options[] = {
     {"pipeline", OPTION_TEXT, AT(name), .required = true, .help = "its name"},
     {"bus", OPTION_SECTION, .required = true, .help = "what carries events", .section = bus_options_table},
-    {"store", OPTION_SECTION, .help = "what keeps effects; without it events are handled at least once", .section = store_options_table},
+    {"store", OPTION_SECTION, .help = "what keeps effects; without it events are handled at least once",
+     .section = store_options_table},
     {"engine", OPTION_SECTION, .help = "how the work is done", .section = engine_options_table},
     {"plugins", OPTION_MAP, .required = true, .help = "shared objects with handlers", .section = plugin_options},
     {"defaults", OPTION_SECTION, .help = "for topics that say nothing else", .section = defaults_options},
     {"topics", OPTION_MAP, .help = "topics and who handles them", .section = topic_options},
     {"chains", OPTION_MAP, .help = "compensation", .section = chain_options},
-    {"taps", OPTION_MAP, .help = "watchers in a consumer group each; one that fails never holds the pipeline back", .section = tap_options},
+    {"taps", OPTION_MAP, .help = "watchers in a consumer group each; one that fails never holds the pipeline back",
+     .section = tap_options},
     {"schedules", OPTION_MAP, .help = "handlers that start by the clock", .section = schedule_options},
     {"http", OPTION_SECTION, .help = "requests, health and metrics", .section = http_options},
     {0},

@@ -19,7 +19,11 @@ static const char *printable(struct arena *arena, const char *text)
 {
     char *out = arena_alloc(arena, 4 * strlen(text) + 1), *at = out;
     for (const unsigned char *in = (const unsigned char *)text; *in != '\0';) {
-        size_t length = *in < 0x80 ? 1 : *in >= 0xf0 && *in < 0xf5 ? 4 : *in >= 0xe0 && *in < 0xf0 ? 3 : *in >= 0xc2 && *in < 0xe0 ? 2 : 0;
+        size_t length = *in < 0x80                  ? 1
+                        : *in >= 0xf0 && *in < 0xf5 ? 4
+                        : *in >= 0xe0 && *in < 0xf0 ? 3
+                        : *in >= 0xc2 && *in < 0xe0 ? 2
+                                                    : 0;
         size_t good = 1;
         while (good < length && (in[good] & 0xc0) == 0x80)
             good++;
@@ -40,7 +44,8 @@ static const char *printable(struct arena *arena, const char *text)
     return out;
 }
 
-static void problem_put(struct problems *problems, struct place place, bool warning, const char *code, const char *format, va_list args)
+static void problem_put(struct problems *problems, struct place place, bool warning, const char *code,
+                        const char *format, va_list args)
 {
     char text[PROBLEM_TEXT_MAX];
     if (problems->count == PROBLEMS_MAX)
@@ -97,13 +102,15 @@ void problems_print(const struct problems *problems, bool json, struct buffer *o
         buffer_byte(out, '[');
     for (size_t i = 0; i < problems->count; i++) {
         const struct problem *problem = &problems->list[i];
-        const char *word = problem->warning ? "warning" : "error", *file = problem->place.file == NULL ? "" : problem->place.file;
+        const char *word = problem->warning ? "warning" : "error",
+                   *file = problem->place.file == NULL ? "" : problem->place.file;
         if (!json) {
-            buffer_format(out, "%s:%d:%d: %s: %s\n", file, problem->place.line, problem->place.column, word, problem->text);
+            buffer_format(out, "%s:%d:%d: %s: %s\n", file, problem->place.line, problem->place.column, word,
+                          problem->text);
             continue;
         }
-        buffer_format(out, "%s{\"level\":\"%s\",\"code\":\"%s\",\"line\":%d,\"column\":%d,\"file\":", i > 0 ? "," : "", word, problem->code,
-                      problem->place.line, problem->place.column);
+        buffer_format(out, "%s{\"level\":\"%s\",\"code\":\"%s\",\"line\":%d,\"column\":%d,\"file\":", i > 0 ? "," : "",
+                      word, problem->code, problem->place.line, problem->place.column);
         buffer_json_string(out, span_of(file));
         buffer_text(out, ",\"message\":");
         buffer_json_string(out, span_of(problem->text));

@@ -5,32 +5,49 @@
 
 static const char *const head =
     "# pipeline.yaml: every key\n\n"
-    "<!-- Made from the engine's own tables by `sluice version --reference configuration`: edit engine/pipeline/option_table.c. -->\n\n"
-    "A file is one YAML document of mappings, lists and scalars. Unknown and doubled keys, anchors, aliases, tags and merge keys are\n"
-    "refused, with the place and the nearest name. `sluice validate FILE` says everything that is wrong with a file in one run, and\n"
+    "<!-- Made from the engine's own tables by `sluice version --reference configuration`: edit "
+    "engine/pipeline/option_table.c. -->\n\n"
+    "A file is one YAML document of mappings, lists and scalars. Unknown and doubled keys, anchors, aliases, tags and "
+    "merge keys are\n"
+    "refused, with the place and the nearest name. `sluice validate FILE` says everything that is wrong with a file in "
+    "one run, and\n"
     "[pipeline.schema.json](pipeline.schema.json) lets an editor complete it: begin the file with\n"
     "`# yaml-language-server: $schema=docs/pipeline.schema.json`.\n\n"
     "* **Durations** carry a unit: `250ms`, `1s`, `5m`, `2h`, `7d`. **Sizes** too: `512B`, `64KiB`, `1MiB`.\n"
     "* **Names** of topics have 1 to 249 letters, digits, `.`, `_` or `-`.\n"
-    "* `${VAR}`, `${VAR:-default}` and `${file:PATH}` are put into a value after YAML was read: what they give is never read as YAML, and is\n"
-    "  shown as `***`. An unset variable without a default is an error. A file's last line ends are dropped; PATH is relative to the folder\n"
+    "* `${VAR}`, `${VAR:-default}` and `${file:PATH}` are put into a value after YAML was read: what they give is "
+    "never read as YAML, and is\n"
+    "  shown as `***`. An unset variable without a default is an error. A file's last line ends are dropped; PATH is "
+    "relative to the folder\n"
     "  that the program runs in.\n"
     "* **Retries** do not count the first try: `max_retries: 3` is four tries.\n\n";
 
 static const char *type_word(const struct option *option)
 {
     switch (option->type) {
-    case OPTION_TEXT: return option->choices != NULL ? "" : "text";
-    case OPTION_BOOL: return "`true` or `false`";
-    case OPTION_INT32: case OPTION_INT64: return "whole number";
-    case OPTION_NUMBER: return "number";
-    case OPTION_DURATION: return "duration";
-    case OPTION_SIZE: return "size";
-    case OPTION_SECTION: return "section";
-    case OPTION_MAP: return "sections by name";
-    case OPTION_LIST: return option->section != NULL ? "list of sections" : "list of texts";
-    case OPTION_ROUTES: return "`OUTCOME: ROUTE`";
-    case OPTION_ANY: return "mapping";
+    case OPTION_TEXT:
+        return option->choices != NULL ? "" : "text";
+    case OPTION_BOOL:
+        return "`true` or `false`";
+    case OPTION_INT32:
+    case OPTION_INT64:
+        return "whole number";
+    case OPTION_NUMBER:
+        return "number";
+    case OPTION_DURATION:
+        return "duration";
+    case OPTION_SIZE:
+        return "size";
+    case OPTION_SECTION:
+        return "section";
+    case OPTION_MAP:
+        return "sections by name";
+    case OPTION_LIST:
+        return option->section != NULL ? "list of sections" : "list of texts";
+    case OPTION_ROUTES:
+        return "`OUTCOME: ROUTE`";
+    case OPTION_ANY:
+        return "mapping";
     }
     return "";
 }
@@ -46,7 +63,9 @@ static void put_range(const struct option *option, struct buffer *out)
     case OPTION_SIZE:
         buffer_format(out, ", %s to %s", size_text(option->min, least), size_text(option->max, most));
         break;
-    case OPTION_INT32: case OPTION_INT64: case OPTION_NUMBER:
+    case OPTION_INT32:
+    case OPTION_INT64:
+    case OPTION_NUMBER:
         if (bounded)
             buffer_format(out, ", %lld to %lld", (long long)option->min, (long long)option->max);
         break;
@@ -78,7 +97,8 @@ static void put_choices(const char *choices, struct buffer *out)
 static void put_table(const struct option *options, struct buffer *out)
 {
     bool helped = options != property_options;
-    buffer_text(out, helped ? "| key | what | value | default |\n|---|---|---|---|\n" : "| property | value |\n|---|---|\n");
+    buffer_text(out,
+                helped ? "| key | what | value | default |\n|---|---|---|---|\n" : "| property | value |\n|---|---|\n");
     for (const struct option *option = options; option->key != NULL; option++) {
         buffer_format(out, "| `%s` | ", option->key);
         put_cell(out, option->help);
@@ -119,10 +139,12 @@ static void put_sections(struct pages *pages, const struct option *options, cons
             continue;
         buffer_format(pages->out, "## `%s`\n\n", here);
         if (option->section == ladder_options)
-            buffer_text(pages->out, "A route is a topic, `drop`, or a retry ladder: the event goes to the topic `retry` with its counter raised, comes to the same\n"
+            buffer_text(pages->out, "A route is a topic, `drop`, or a retry ladder: the event goes to the topic "
+                                    "`retry` with its counter raised, comes to the same\n"
                                     "handler after the delay, and goes to `exhausted` after the last step.\n\n");
         if (option->section == property_options)
-            buffer_text(pages->out, "With `kind: kafka`. Properties that load code, run a command, or that the engine owns (`group.id`, `acks`, offsets) are refused.\n\n");
+            buffer_text(pages->out, "With `kind: kafka`. Properties that load code, run a command, or that the engine "
+                                    "owns (`group.id`, `acks`, offsets) are refused.\n\n");
         put_table(option->section, pages->out);
         pages->done[pages->count++] = option->section;
         put_sections(pages, option->section, here);

@@ -26,32 +26,36 @@ static void resolve_handler(struct pipeline *pipeline, struct use *use, uint32_t
         pipeline->whole = false; /* why was said at the plugin */
         return;
     }
-    for (const struct sluice_handler *handler = plugin->handlers; handler != NULL && handler->name != NULL && count < 255; handler++) {
+    for (const struct sluice_handler *handler = plugin->handlers;
+         handler != NULL && handler->name != NULL && count < 255; handler++) {
         names[count++] = handler->name;
         if (strcmp(handler->name, word + 1) == 0)
             use->handler = handler;
     }
     if (use->handler == NULL) {
         const char *near = nearest_name(word + 1, names);
-        problem_add(problems, use->place, "unknown_handler", "plugin '%s' has no handler '%s'%s%s%s", plugin->name, word + 1,
-                    near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+        problem_add(problems, use->place, "unknown_handler", "plugin '%s' has no handler '%s'%s%s%s", plugin->name,
+                    word + 1, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                    near != NULL ? "'?" : "");
         return;
     }
     if (use->handler->kind != kind) {
-        problem_add(problems, use->place, "wrong_kind", "handler %s is for %s; here stands one for %s", use->handler_name, kind_word(use->handler->kind),
-                    kind_word(kind));
+        problem_add(problems, use->place, "wrong_kind", "handler %s is for %s; here stands one for %s",
+                    use->handler_name, kind_word(use->handler->kind), kind_word(kind));
         use->handler = NULL;
         return;
     }
     if (use->handler->uses_store && !pipeline->store.present)
-        problem_add(problems, use->place, "missing_key", "handler %s works in the database; 'store' is missing", use->handler_name);
+        problem_add(problems, use->place, "missing_key", "handler %s works in the database; 'store' is missing",
+                    use->handler_name);
     use->input = use->handler->input;
     use->outcomes = use->handler->outcomes;
     use->sets = use->handler->sets;
     use->outcome_count = outcome_count_of(use->outcomes);
 }
 
-/* Every outcome has a route; nothing is ever dropped by default, but by a tap: it watches, and its outcomes lead nowhere unless said. */
+/* Every outcome has a route; nothing is ever dropped by default, but by a tap: it watches, and its outcomes lead nowhere
+ * unless said. */
 static void resolve_routes(struct pipeline *pipeline, struct use *use, bool optional, struct problems *problems)
 {
     static const struct route drop = {.kind = ROUTE_DROP};
@@ -69,13 +73,15 @@ static void resolve_routes(struct pipeline *pipeline, struct use *use, bool opti
             }
         if (!found && use->handler != NULL) {
             const char *near = nearest_name(route->outcome, names);
-            problem_add(problems, route->place, "unknown_outcome", "handler %s has no outcome '%s'%s%s%s", use->handler_name, route->outcome,
-                        near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+            problem_add(problems, route->place, "unknown_outcome", "handler %s has no outcome '%s'%s%s%s",
+                        use->handler_name, route->outcome, near != NULL ? "; did you mean '" : "",
+                        near != NULL ? near : "", near != NULL ? "'?" : "");
         }
         if (route->kind == ROUTE_LADDER && use->ladder == NULL)
             use->ladder = &route->ladder;
         else if (route->kind == ROUTE_LADDER)
-            problem_add(problems, route->place, "second_ladder", "handler %s has a second retry ladder here; one of its outcomes may climb", use->handler_name);
+            problem_add(problems, route->place, "second_ladder",
+                        "handler %s has a second retry ladder here; one of its outcomes may climb", use->handler_name);
         if (route->kind == ROUTE_LADDER && optional)
             problem_add(problems, route->place, "ladder_place", "a retry ladder belongs to a topic's handler");
     }
@@ -83,7 +89,8 @@ static void resolve_routes(struct pipeline *pipeline, struct use *use, bool opti
         if (use->by_outcome[o] == NULL && optional)
             use->by_outcome[o] = &drop;
         else if (use->by_outcome[o] == NULL)
-            problem_add(problems, use->place, "missing_route", "outcome '%s' of %s (%s) has no route; say a topic, drop, or a retry ladder", names[o],
+            problem_add(problems, use->place, "missing_route",
+                        "outcome '%s' of %s (%s) has no route; say a topic, drop, or a retry ladder", names[o],
                         use->handler_name, use->outcomes[o].help == NULL ? "" : use->outcomes[o].help);
 }
 
@@ -92,7 +99,8 @@ bool tap_sees(const struct tap *tap, const struct topic *topic)
     for (size_t t = 0; t < tap->topic_count; t++) {
         size_t length = strlen(tap->topics[t]);
         bool prefix = length > 0 && tap->topics[t][length - 1] == '*';
-        if (prefix ? !topic->is_dead_letter && strncmp(tap->topics[t], topic->name, length - 1) == 0 : strcmp(tap->topics[t], topic->name) == 0)
+        if (prefix ? !topic->is_dead_letter && strncmp(tap->topics[t], topic->name, length - 1) == 0
+                   : strcmp(tap->topics[t], topic->name) == 0)
             return true;
     }
     return false;
@@ -102,7 +110,8 @@ static bool chain_has_work(const struct topic *topic)
 {
     for (size_t i = 0; i < topic->watch_count; i++) {
         const struct chain_watch *watch = &topic->watches[i];
-        if (watch->role == CHAIN_ABORT || watch->role == CHAIN_STEP_UNDONE || (watch->role == CHAIN_DONE && watch->chain->steps[watch->step].undo != NULL))
+        if (watch->role == CHAIN_ABORT || watch->role == CHAIN_STEP_UNDONE ||
+            (watch->role == CHAIN_DONE && watch->chain->steps[watch->step].undo != NULL))
             return true;
     }
     return false;
@@ -126,8 +135,12 @@ static void resolve_groups(struct pipeline *pipeline)
     for (size_t i = 0; i < pipeline->tap_count; i++) {
         struct tap *tap = &pipeline->taps[i];
         struct group *group = &pipeline->groups[i + 1];
-        *group = (struct group){.index = (uint32_t)i + 1, .name = arena_format(pipeline->arena, "%s.%s", own->name, tap->name), .tap = tap,
-                                .topics = (const char **)tap->topics, .topic_count = tap->topic_count, .lanes = tap->lanes};
+        *group = (struct group){.index = (uint32_t)i + 1,
+                                .name = arena_format(pipeline->arena, "%s.%s", own->name, tap->name),
+                                .tap = tap,
+                                .topics = (const char **)tap->topics,
+                                .topic_count = tap->topic_count,
+                                .lanes = tap->lanes};
         tap->use->group = group;
     }
 }

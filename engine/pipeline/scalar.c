@@ -19,7 +19,8 @@ static int quantity_parse(struct span text, const struct unit *units, int64_t *r
     size_t digits = 0;
     int64_t number = 0, product;
     while (digits < text.length && text.at[digits] >= '0' && text.at[digits] <= '9') {
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, text.at[digits] - '0', &number))
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, text.at[digits] - '0', &number))
             return -ERANGE;
         digits++;
     }
@@ -35,8 +36,10 @@ static int quantity_parse(struct span text, const struct unit *units, int64_t *r
     return 0;
 }
 
-static const struct unit duration_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {0}};
-static const struct unit size_units[] = {{"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {0}};
+static const struct unit duration_units[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                             {"h", 3600000}, {"d", 86400000}, {0}};
+static const struct unit size_units[] = {
+    {"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {0}};
 
 int duration_parse(struct span text, int64_t *ret_ms)
 {
@@ -82,7 +85,8 @@ const char *node_shown(const struct node *node, struct arena *arena)
 static bool refuse(struct node *node, const char *what, const char *expected, struct problems *problems)
 {
     if (!node->broken)
-        problem_add(problems, node->place, "bad_value", "%s: expected %s, got %s", what, expected, node_shown(node, problems->arena));
+        problem_add(problems, node->place, "bad_value", "%s: expected %s, got %s", what, expected,
+                    node_shown(node, problems->arena));
     return false;
 }
 
@@ -91,16 +95,17 @@ static bool refuse_plain(struct node *node, const char *what, const char *expect
 {
     if (node->kind != NODE_SCALAR || !node->quoted || node->interpolated || node->broken)
         return refuse(node, what, expected, problems);
-    problem_add(problems, node->place, "bad_value", "%s: expected %s, got the text %s; take the quotes off", what, expected,
-                node_shown(node, problems->arena));
+    problem_add(problems, node->place, "bad_value", "%s: expected %s, got the text %s; take the quotes off", what,
+                expected, node_shown(node, problems->arena));
     return false;
 }
 
 bool node_text(struct node *node, const char *what, const char **ret, struct problems *problems)
 {
     node->used = true;
-    if (node->broken || node->kind != NODE_SCALAR || (!node->quoted && !node->interpolated && (node->text.length == 0 || span_is(node->text, "~") ||
-                                                                              span_is(node->text, "null"))))
+    if (node->broken || node->kind != NODE_SCALAR ||
+        (!node->quoted && !node->interpolated &&
+         (node->text.length == 0 || span_is(node->text, "~") || span_is(node->text, "null"))))
         return refuse(node, what, "a text", problems);
     *ret = node->text.at;
     return true;
@@ -109,7 +114,8 @@ bool node_text(struct node *node, const char *what, const char **ret, struct pro
 bool node_bool(struct node *node, const char *what, bool *ret, struct problems *problems)
 {
     node->used = true;
-    bool yes = node->kind == NODE_SCALAR && span_is(node->text, "true"), no = node->kind == NODE_SCALAR && span_is(node->text, "false");
+    bool yes = node->kind == NODE_SCALAR && span_is(node->text, "true"),
+         no = node->kind == NODE_SCALAR && span_is(node->text, "false");
     if ((!yes && !no) || (node->quoted && !node->interpolated))
         return refuse_plain(node, what, "true or false", problems);
     *ret = yes;
@@ -152,25 +158,29 @@ bool node_number(struct node *node, const char *what, double min, double max, do
     return true;
 }
 
-bool node_duration(struct node *node, const char *what, int64_t min_ms, int64_t max_ms, int64_t *ret_ms, struct problems *problems)
+bool node_duration(struct node *node, const char *what, int64_t min_ms, int64_t max_ms, int64_t *ret_ms,
+                   struct problems *problems)
 {
     char expected[160], least[32], most[32];
     int64_t value = 0;
     node->used = true;
-    snprintf(expected, sizeof expected, "a duration with its unit from %s to %s, like 250ms, 5m or 2h", duration_text(min_ms, least),
-             duration_text(max_ms, most));
-    if (node->broken || node->kind != NODE_SCALAR || duration_parse(node->text, &value) != 0 || value < min_ms || value > max_ms)
+    snprintf(expected, sizeof expected, "a duration with its unit from %s to %s, like 250ms, 5m or 2h",
+             duration_text(min_ms, least), duration_text(max_ms, most));
+    if (node->broken || node->kind != NODE_SCALAR || duration_parse(node->text, &value) != 0 || value < min_ms ||
+        value > max_ms)
         return refuse(node, what, expected, problems);
     *ret_ms = value;
     return true;
 }
 
-bool node_size(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret_bytes, struct problems *problems)
+bool node_size(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret_bytes,
+               struct problems *problems)
 {
     char expected[160], least[32], most[32];
     int64_t value = 0;
     node->used = true;
-    snprintf(expected, sizeof expected, "a size with its unit from %s to %s, like 64KiB", size_text(min, least), size_text(max, most));
+    snprintf(expected, sizeof expected, "a size with its unit from %s to %s, like 64KiB", size_text(min, least),
+             size_text(max, most));
     if (node->broken || node->kind != NODE_SCALAR || size_parse(node->text, &value) != 0 || value < min || value > max)
         return refuse(node, what, expected, problems);
     *ret_bytes = value;

@@ -1,7 +1,9 @@
 /*
- * schema.c - the JSON schema of pipeline.yaml, from the tables that read it: editors complete and check the file with it.
+ * schema.c - the JSON schema of pipeline.yaml, from the tables that read it: editors complete and check the file with
+ * it.
  *
- * It knows shapes, names and ranges; what hangs together is for `sluice validate`. Every scalar may be an interpolation.
+ * It knows shapes, names and ranges; what hangs together is for `sluice validate`. Every scalar may be an
+ * interpolation.
  */
 #include "pipeline/option.h"
 
@@ -53,30 +55,43 @@ static json_t *number_schema(const struct option *option, const char *type)
 
 static json_t *map_schema(const struct option *option)
 {
-    json_t *schema = json_pack("{s:[s,s], s:o}", "type", "object", "null", "additionalProperties", table_schema(option->section));
+    json_t *schema = json_pack("{s:[s,s], s:o}", "type", "object", "null", "additionalProperties",
+                               table_schema(option->section));
     if (option->section == request_options)
-        json_object_set_new(schema, "propertyNames", json_pack("{s:s}", "pattern", "^(GET|POST|PUT|PATCH|DELETE) /[^/]"));
+        json_object_set_new(schema, "propertyNames",
+                            json_pack("{s:s}", "pattern", "^(GET|POST|PUT|PATCH|DELETE) /[^/]"));
     return schema;
 }
 
 static json_t *type_schema(const struct option *option)
 {
     switch (option->type) {
-    case OPTION_TEXT: return option->choices != NULL ? choices_schema(option->choices) : text_schema(option);
-    case OPTION_BOOL: return either(json_pack("{s:s}", "type", "boolean"));
-    case OPTION_INT32: case OPTION_INT64: return number_schema(option, "integer");
-    case OPTION_NUMBER: return number_schema(option, "number");
-    case OPTION_DURATION: return reference("duration");
-    case OPTION_SIZE: return reference("size");
-    case OPTION_SECTION: return table_schema(option->section);
-    case OPTION_MAP: return map_schema(option);
+    case OPTION_TEXT:
+        return option->choices != NULL ? choices_schema(option->choices) : text_schema(option);
+    case OPTION_BOOL:
+        return either(json_pack("{s:s}", "type", "boolean"));
+    case OPTION_INT32:
+    case OPTION_INT64:
+        return number_schema(option, "integer");
+    case OPTION_NUMBER:
+        return number_schema(option, "number");
+    case OPTION_DURATION:
+        return reference("duration");
+    case OPTION_SIZE:
+        return reference("size");
+    case OPTION_SECTION:
+        return table_schema(option->section);
+    case OPTION_MAP:
+        return map_schema(option);
     case OPTION_LIST:
         return json_pack("{s:s, s:i, s:o}", "type", "array", "minItems", 1, "items",
-                         option->section != NULL ? table_schema(option->section) : json_pack("{s:s}", "type", "string"));
+                         option->section != NULL ? table_schema(option->section)
+                                                 : json_pack("{s:s}", "type", "string"));
     case OPTION_ROUTES:
         return json_pack("{s:s, s:o}", "type", "object", "additionalProperties",
                          json_pack("{s:[{s:s}, o]}", "anyOf", "type", "string", table_schema(option->section)));
-    case OPTION_ANY: break;
+    case OPTION_ANY:
+        break;
     }
     return json_pack("{s:[s,s]}", "type", "object", "null");
 }
@@ -85,10 +100,15 @@ static json_t *type_schema(const struct option *option)
 static json_t *fallback_json(const struct option *option)
 {
     switch (option->type) {
-    case OPTION_BOOL: return json_boolean(strcmp(option->fallback, "true") == 0);
-    case OPTION_INT32: case OPTION_INT64: return json_integer(strtoll(option->fallback, NULL, 10));
-    case OPTION_NUMBER: return json_real(strtod(option->fallback, NULL));
-    default: return json_string(option->fallback);
+    case OPTION_BOOL:
+        return json_boolean(strcmp(option->fallback, "true") == 0);
+    case OPTION_INT32:
+    case OPTION_INT64:
+        return json_integer(strtoll(option->fallback, NULL, 10));
+    case OPTION_NUMBER:
+        return json_real(strtod(option->fallback, NULL));
+    default:
+        return json_string(option->fallback);
     }
 }
 
@@ -105,7 +125,8 @@ static json_t *table_schema(const struct option *options)
         if (option->required)
             json_array_append_new(required, json_string(option->key));
     }
-    json_t *schema = json_pack("{s:[s,s], s:b, s:o}", "type", "object", "null", "additionalProperties", 0, "properties", properties);
+    json_t *schema = json_pack("{s:[s,s], s:b, s:o}", "type", "object", "null", "additionalProperties", 0, "properties",
+                               properties);
     if (json_array_size(required) > 0) {
         json_object_set_new(schema, "type", json_string("object"));
         json_object_set(schema, "required", required);
@@ -123,10 +144,11 @@ static int append(const char *bytes, size_t length, void *context)
 void pipeline_schema(struct buffer *out)
 {
     json_t *schema = json_pack("{s:s, s:s, s:{s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}}}", "$schema",
-                               "https://json-schema.org/draft/2020-12/schema", "title", "pipeline.yaml of Sluice", "$defs", "interpolated", "type",
-                               "string", "pattern", SCHEMA_INTERPOLATED, "duration", "type", "string", "pattern",
-                               "^[0-9]+(ms|s|m|h|d)$|" SCHEMA_INTERPOLATED, "description", "a duration with its unit: 250ms, 1s, 5m, 2h, 7d", "size",
-                               "type", "string", "pattern", "^[0-9]+(B|KiB|MiB|GiB)$|" SCHEMA_INTERPOLATED, "description",
+                               "https://json-schema.org/draft/2020-12/schema", "title", "pipeline.yaml of Sluice",
+                               "$defs", "interpolated", "type", "string", "pattern", SCHEMA_INTERPOLATED, "duration",
+                               "type", "string", "pattern", "^[0-9]+(ms|s|m|h|d)$|" SCHEMA_INTERPOLATED, "description",
+                               "a duration with its unit: 250ms, 1s, 5m, 2h, 7d", "size", "type", "string", "pattern",
+                               "^[0-9]+(B|KiB|MiB|GiB)$|" SCHEMA_INTERPOLATED, "description",
                                "a size with its unit: 512B, 64KiB, 1MiB");
     json_t *table = table_schema(pipeline_options);
     json_object_update(schema, table);

@@ -1,8 +1,9 @@
 /*
- * tree.c - libyaml's events become a tree with places; everything that YAML can do and a configuration should not is refused.
+ * tree.c - libyaml's events become a tree with places; everything that YAML can do and a configuration should not is
+ * refused.
  *
- * The limits are enforced while events are read: libyaml itself spends seconds on a hundred kilobytes of '[', so the nesting of
- * flow brackets is counted over the bytes before libyaml sees them.
+ * The limits are enforced while events are read: libyaml itself spends seconds on a hundred kilobytes of '[', so the
+ * nesting of flow brackets is counted over the bytes before libyaml sees them.
  */
 #include "pipeline/interpolate.h"
 
@@ -80,8 +81,8 @@ static void say_bad_yaml(struct reader *reader)
             problem = "found a character that a plain text cannot start with; put the text in quotes";
     }
     if (parser->context != NULL && parser->context_mark.line != parser->problem_mark.line)
-        problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s that starts on line %zu, %s", parser->context,
-                    parser->context_mark.line + 1, problem);
+        problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s that starts on line %zu, %s",
+                    parser->context, parser->context_mark.line + 1, problem);
     else if (parser->context != NULL)
         problem_add(reader->problems, place, "bad_yaml", "no valid YAML: %s, %s", parser->context, problem);
     else
@@ -127,12 +128,15 @@ static void node_append(struct reader *reader, struct node *parent, struct node 
     parent->items[parent->count++] = item;
 }
 
-static void check_anchor(struct reader *reader, const yaml_event_t *event, const yaml_char_t *anchor, const yaml_char_t *tag)
+static void check_anchor(struct reader *reader, const yaml_event_t *event, const yaml_char_t *anchor,
+                         const yaml_char_t *tag)
 {
     if (anchor != NULL)
-        problem_add(reader->problems, place_of(reader, event->start_mark), "anchor", "anchors ('&%s') are not used here: write the value out", anchor);
+        problem_add(reader->problems, place_of(reader, event->start_mark), "anchor",
+                    "anchors ('&%s') are not used here: write the value out", anchor);
     if (tag != NULL)
-        problem_add(reader->problems, place_of(reader, event->start_mark), "tag", "tags ('%s') are not used here: types follow from the key", tag);
+        problem_add(reader->problems, place_of(reader, event->start_mark), "tag",
+                    "tags ('%s') are not used here: types follow from the key", tag);
 }
 
 static struct node *read_scalar(struct reader *reader, const yaml_event_t *event)
@@ -154,11 +158,12 @@ static void check_key(struct reader *reader, const struct node *mapping, const s
         return;
     }
     if (span_is(key->text, "<<"))
-        problem_add(reader->problems, key->place, "anchor", "merge keys ('<<') are not used here: write the values out");
+        problem_add(reader->problems, key->place, "anchor",
+                    "merge keys ('<<') are not used here: write the values out");
     for (size_t i = 0; i < mapping->count; i++)
         if (span_equal(mapping->keys[i]->text, key->text))
-            problem_add(reader->problems, key->place, "duplicate_key", "'%s' stands here twice; the first is on line %d", key->text.at,
-                        mapping->keys[i]->place.line);
+            problem_add(reader->problems, key->place, "duplicate_key",
+                        "'%s' stands here twice; the first is on line %d", key->text.at, mapping->keys[i]->place.line);
 }
 
 static struct node *read_collection(struct reader *reader, const yaml_event_t *start, bool mapping, int depth)
@@ -209,7 +214,8 @@ static struct node *read_node(struct reader *reader, yaml_event_t *event, int de
         return read_collection(reader, event, false, depth);
     case YAML_ALIAS_EVENT:
         stop_at(reader, place_of(reader, event->start_mark), "anchor",
-                arena_format(reader->arena, "aliases ('*%s') are not used here: write the value out", event->data.alias.anchor));
+                arena_format(reader->arena, "aliases ('*%s') are not used here: write the value out",
+                             event->data.alias.anchor));
         return NULL;
     default:
         return NULL;
@@ -255,7 +261,8 @@ static bool bytes_fit(struct span bytes, const char *path, struct problems *prob
     else if (bytes.length >= 2 && ((b[0] == 0xff && b[1] == 0xfe) || (b[0] == 0xfe && b[1] == 0xff)))
         problem_add(problems, place, "encoding", "the file is UTF-16; save it as UTF-8");
     else if (bytes.length >= 3 && b[0] == 0xef && b[1] == 0xbb && b[2] == 0xbf)
-        problem_add(problems, place, "encoding", "the file starts with a byte order mark; save it as UTF-8 without one");
+        problem_add(problems, place, "encoding",
+                    "the file starts with a byte order mark; save it as UTF-8 without one");
     else if (memchr(bytes.at, '\0', bytes.length) != NULL)
         problem_add(problems, place, "encoding", "the file holds a NUL byte; expected UTF-8 text");
     else if (too_deep(bytes, &place))
@@ -280,7 +287,8 @@ struct node *tree_read_bytes(struct span bytes, const char *path, struct arena *
     int documents = 0;
     for (bool more = true; more && !reader.stop && next_event(&reader, &event);) {
         if (event.type == YAML_DOCUMENT_START_EVENT && ++documents > 1)
-            stop_at(&reader, place_of(&reader, event.start_mark), "second_document", "a second document starts here; a pipeline is one document");
+            stop_at(&reader, place_of(&reader, event.start_mark), "second_document",
+                    "a second document starts here; a pipeline is one document");
         else if (event.type == YAML_STREAM_END_EVENT)
             more = false;
         else if (root == NULL)
@@ -325,7 +333,8 @@ struct node *node_get(const struct node *mapping, const char *key)
     return NULL;
 }
 
-void node_refuse_unknown(const struct node *mapping, const char *what, const char *const *known, struct problems *problems)
+void node_refuse_unknown(const struct node *mapping, const char *what, const char *const *known,
+                         struct problems *problems)
 {
     for (size_t i = 0; i < mapping->count; i++) {
         const struct node *key = mapping->keys[i];
@@ -336,7 +345,8 @@ void node_refuse_unknown(const struct node *mapping, const char *what, const cha
             continue;
         const char *near = nearest_name(key->text.at, known);
         if (near != NULL)
-            problem_add(problems, key->place, "unknown_key", "unknown key '%s' in %s; did you mean '%s'?", key->text.at, what, near);
+            problem_add(problems, key->place, "unknown_key", "unknown key '%s' in %s; did you mean '%s'?", key->text.at,
+                        what, near);
         else
             problem_add(problems, key->place, "unknown_key", "unknown key '%s' in %s", key->text.at, what);
     }

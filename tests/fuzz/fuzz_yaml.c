@@ -18,17 +18,25 @@ static const struct sluice_field input[] = {{.name = "userId", .type = SLUICE_TY
                                             {.name = "note", .type = SLUICE_TYPE_TEXT, .flags = SLUICE_OPTIONAL},
                                             {0}};
 static const struct sluice_field sets[] = {{.name = "amount", .type = SLUICE_TYPE_INT64}, {0}};
-static const struct sluice_field settings[] = {{.name = "hold", .type = SLUICE_TYPE_DURATION, .flags = SLUICE_OPTIONAL, .fallback = "5m"}, {0}};
+static const struct sluice_field settings[] = {
+    {.name = "hold", .type = SLUICE_TYPE_DURATION, .flags = SLUICE_OPTIONAL, .fallback = "5m"}, {0}};
 static const struct sluice_outcome outcomes[] = {{"success", "it went well"}, {"declined", "it did not"}, {0}};
 static const struct sluice_handler handlers[] = {
-    {.name = "charge", .input = input, .outcomes = outcomes, .sets = sets, .max_events = 10, .kind = SLUICE_EVENT, .uses_store = 1},
+    {.name = "charge",
+     .input = input,
+     .outcomes = outcomes,
+     .sets = sets,
+     .max_events = 10,
+     .kind = SLUICE_EVENT,
+     .uses_store = 1},
     {.name = "accept", .input = input, .outcomes = outcomes, .sets = sets, .max_events = 1, .kind = SLUICE_REQUEST},
     {.name = "status", .max_events = 1, .kind = SLUICE_REQUEST},
     {.name = "expire", .outcomes = outcomes, .sets = sets, .max_events = 1, .kind = SLUICE_SCHEDULE},
     {.name = "send", .max_events = 10, .kind = SLUICE_EVENT},
     {0},
 };
-static const struct sluice_plugin plugin = {.name = "payment", .version = "1", .settings = settings, .handlers = handlers};
+static const struct sluice_plugin plugin = {
+    .name = "payment", .version = "1", .settings = settings, .handlers = handlers};
 
 static void draw(const struct pipeline *pipeline)
 {

@@ -67,8 +67,8 @@ static inline const char *said(struct read *read)
     problems_sort(&read->problems);
     for (size_t i = 0; i < read->problems.count; i++) {
         const struct problem *problem = &read->problems.list[i];
-        text = arena_format(read->arena, "%s%d:%d %s%s\n", text, problem->place.line, problem->place.column, problem->warning ? "warning: " : "",
-                            problem->text);
+        text = arena_format(read->arena, "%s%d:%d %s%s\n", text, problem->place.line, problem->place.column,
+                            problem->warning ? "warning: " : "", problem->text);
     }
     return text;
 }

@@ -1,39 +1,43 @@
 /*
- * test_load.c - a file as plain data: defaults, topics that exist because they are named, ladders, dead letters, chains, groups.
+ * test_load.c - a file as plain data: defaults, topics that exist because they are named, ladders, dead letters,
+ * chains, groups.
  */
 #include "place.h"
 
-#define TICKETING                                                                                                                          \
-    "pipeline: ticketing\n"                                                                                                                \
-    "bus: {kind: postgres}\n"                                                                                                              \
-    "store: {url: \"postgresql:///x\"}\n"                                                                                                  \
-    "plugins: {shop: {library: ./shop.so, settings: {hold: 5m}}}\n"                                                                        \
-    "topics:\n"                                                                                                                            \
-    "  pay:\n"                                                                                                                             \
-    "    key: \"{orderId}\"\n"                                                                                                             \
-    "    handler: shop.charge\n"                                                                                                           \
-    "    retry: {max_retries: 9, backoff: {multiplier: 3}}\n"                                                                              \
-    "    routes: {success: paid, duplicate: drop, declined: {retry: pay.again, initial_interval: 1s, max_retries: 3, exhausted: lost}}\n"  \
-    "  paid: {handler: shop.confirm, routes: {success: kept, failure: gone}, dead_letter: paid.dead}\n"                                    \
-    "  back: {handler: shop.refund, routes: {refunded: drop}, timeout: 3s}\n"                                                              \
-    "  lost: {final: true}\n"                                                                                                              \
-    "chains:\n"                                                                                                                            \
-    "  order:\n"                                                                                                                           \
-    "    correlate: orderId\n"                                                                                                             \
-    "    steps: [{name: pay, done: paid, undo: back}, {name: keep, done: kept, undo: none}]\n"                                             \
-    "    abort_on: [gone]\n"                                                                                                               \
-    "taps: {watch: {topics: [\"pa*\", kept], handler: shop.send, batch: {max_events: 20, max_wait: 1s}}}\n"                                \
-    "schedules: {old: {every: 2s, handler: shop.expire, routes: {timeout: gone}}}\n"                                                       \
-    "http:\n"                                                                                                                              \
-    "  listen: 127.0.0.1:0\n"                                                                                                              \
-    "  requests:\n"                                                                                                                        \
-    "    \"POST /orders\": {handler: shop.accept, routes: {accepted: pay}}\n"                                                              \
+#define TICKETING                                                                                                      \
+    "pipeline: ticketing\n"                                                                                            \
+    "bus: {kind: postgres}\n"                                                                                          \
+    "store: {url: \"postgresql:///x\"}\n"                                                                              \
+    "plugins: {shop: {library: ./shop.so, settings: {hold: 5m}}}\n"                                                    \
+    "topics:\n"                                                                                                        \
+    "  pay:\n"                                                                                                         \
+    "    key: \"{orderId}\"\n"                                                                                         \
+    "    handler: shop.charge\n"                                                                                       \
+    "    retry: {max_retries: 9, backoff: {multiplier: 3}}\n"                                                          \
+    "    routes: {success: paid, duplicate: drop, declined: {retry: pay.again, initial_interval: 1s, max_retries: 3, " \
+    "exhausted: lost}}\n"                                                                                              \
+    "  paid: {handler: shop.confirm, routes: {success: kept, failure: gone}, dead_letter: paid.dead}\n"                \
+    "  back: {handler: shop.refund, routes: {refunded: drop}, timeout: 3s}\n"                                          \
+    "  lost: {final: true}\n"                                                                                          \
+    "chains:\n"                                                                                                        \
+    "  order:\n"                                                                                                       \
+    "    correlate: orderId\n"                                                                                         \
+    "    steps: [{name: pay, done: paid, undo: back}, {name: keep, done: kept, undo: none}]\n"                         \
+    "    abort_on: [gone]\n"                                                                                           \
+    "taps: {watch: {topics: [\"pa*\", kept], handler: shop.send, batch: {max_events: 20, max_wait: 1s}}}\n"            \
+    "schedules: {old: {every: 2s, handler: shop.expire, routes: {timeout: gone}}}\n"                                   \
+    "http:\n"                                                                                                          \
+    "  listen: 127.0.0.1:0\n"                                                                                          \
+    "  requests:\n"                                                                                                    \
+    "    \"POST /orders\": {handler: shop.accept, routes: {accepted: pay}}\n"                                          \
     "    \"GET /orders/{orderId}\": {handler: shop.ask}\n"
 
-static const struct sluice_field order_input[] = {{.name = "orderId", .type = SLUICE_TYPE_TEXT}, {.name = "amount", .type = SLUICE_TYPE_INT64}, {0}};
+static const struct sluice_field order_input[] = {
+    {.name = "orderId", .type = SLUICE_TYPE_TEXT}, {.name = "amount", .type = SLUICE_TYPE_INT64}, {0}};
 static const struct sluice_field id_input[] = {{.name = "orderId", .type = SLUICE_TYPE_TEXT}, {0}};
 static const struct sluice_field amount_sets[] = {{.name = "amount", .type = SLUICE_TYPE_INT64}, {0}};
-static const struct sluice_outcome charge_outcomes[] = {{"success", "paid"}, {"declined", "no money"}, {"duplicate", "again"}, {0}};
+static const struct sluice_outcome charge_outcomes[] = {
+    {"success", "paid"}, {"declined", "no money"}, {"duplicate", "again"}, {0}};
 static const struct sluice_outcome confirm_outcomes[] = {{"success", "ok"}, {"failure", "gone"}, {0}};
 static const struct sluice_outcome refund_outcomes[] = {{"refunded", "ok"}, {0}};
 static const struct sluice_outcome accept_outcomes[] = {{"accepted", "ok"}, {0}};
@@ -44,7 +48,12 @@ static const struct sluice_handler handlers[] = {
     {.name = "confirm", .input = id_input, .outcomes = confirm_outcomes, .max_events = 100},
     {.name = "refund", .input = order_input, .outcomes = refund_outcomes, .max_events = 1, .uses_store = 1},
     {.name = "send", .outcomes = send_outcomes, .max_events = 100},
-    {.name = "accept", .kind = SLUICE_REQUEST, .input = id_input, .outcomes = accept_outcomes, .sets = amount_sets, .max_events = 1},
+    {.name = "accept",
+     .kind = SLUICE_REQUEST,
+     .input = id_input,
+     .outcomes = accept_outcomes,
+     .sets = amount_sets,
+     .max_events = 1},
     {.name = "ask", .kind = SLUICE_REQUEST, .input = id_input, .max_events = 1},
     {.name = "expire", .kind = SLUICE_SCHEDULE, .outcomes = expire_outcomes, .sets = id_input, .max_events = 1},
     {0},
@@ -101,8 +110,9 @@ static void topics(void **state)
     struct read *read = read_pipeline(TICKETING);
     const struct pipeline *p = read->pipeline;
     assert_string_equal(said(read), "");
-    const struct topic *pay = pipeline_topic(p, "pay"), *again = pipeline_topic(p, "pay.again"), *paid = pipeline_topic(p, "paid"),
-                       *kept = pipeline_topic(p, "kept"), *lost = pipeline_topic(p, "lost");
+    const struct topic *pay = pipeline_topic(p, "pay"), *again = pipeline_topic(p, "pay.again"),
+                       *paid = pipeline_topic(p, "paid"), *kept = pipeline_topic(p, "kept"),
+                       *lost = pipeline_topic(p, "lost");
     assert_true(pay->declared && !kept->declared && lost->final && !kept->final);
     assert_null(pipeline_topic(p, "nobody"));
     for (size_t i = 0; i < p->topic_count; i++)
@@ -227,7 +237,8 @@ static void what_a_tap_sees(void **state)
     assert_true(tap_sees(tap, pipeline_topic(read->pipeline, "pay.again")));
     assert_true(tap_sees(tap, pipeline_topic(read->pipeline, "kept")));
     assert_false(tap_sees(tap, pipeline_topic(read->pipeline, "back")));
-    assert_false(tap_sees(tap, pipeline_topic(read->pipeline, "pay-dlt"))); /* fits the pattern, and is for dead letters */
+    assert_false(
+        tap_sees(tap, pipeline_topic(read->pipeline, "pay-dlt"))); /* fits the pattern, and is for dead letters */
     static const char *const named[] = {"pay-dlt", NULL};
     tap->topics = named;
     tap->topic_count = 1;
@@ -238,12 +249,14 @@ static void what_a_tap_sees(void **state)
 static void not_whole(void **state)
 {
     (void)state;
-    struct read *read = resolved("pipeline: x\nbus: {kind: memory}\nengine: {lanes: 0}\nplugins: {shop: {library: /x}}\n"
-                                 "topics: {a: {handler: shop.send, routes: {sent: drop}}}\n");
+    struct read *read = resolved(
+        "pipeline: x\nbus: {kind: memory}\nengine: {lanes: 0}\nplugins: {shop: {library: /x}}\n"
+        "topics: {a: {handler: shop.send, routes: {sent: drop}}}\n");
     assert_int_equal(read->problems.errors, 1);
     assert_true(read->pipeline->whole); /* what is wrong is not with the flow */
     read_end(read);
-    read = resolved("pipeline: x\nbus: {kind: memory}\nplugins: {shop: {library: /x}}\ntopics: {a: {handler: shop.send}}\n");
+    read = resolved(
+        "pipeline: x\nbus: {kind: memory}\nplugins: {shop: {library: /x}}\ntopics: {a: {handler: shop.send}}\n");
     assert_false(read->pipeline->whole);
     read_end(read);
     read = read_pipeline("");
@@ -282,7 +295,8 @@ static void a_long_cycle_is_shown_in_part(void **state)
 static void where_plugins_are(void **state)
 {
     (void)state;
-    struct read *read = read_pipeline("pipeline: x\nbus: {kind: memory}\nengine: {plugin_dir: /opt/p}\nplugins:\n  a: {library: a.so}\n  b: {library: ./b.so}\n"
+    struct read *read = read_pipeline("pipeline: x\nbus: {kind: memory}\nengine: {plugin_dir: /opt/p}\nplugins:\n  a: "
+                                      "{library: a.so}\n  b: {library: ./b.so}\n"
                                       "  c: {library: /c.so}\n");
     const char *path = read->pipeline->plugins[1].path;
     assert_string_equal(read->pipeline->plugins[0].path, "/opt/p/a.so");
@@ -299,9 +313,16 @@ static void where_plugins_are(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_least), cmocka_unit_test(topics), cmocka_unit_test(entries), cmocka_unit_test(chains), cmocka_unit_test(groups),
-        cmocka_unit_test(what_a_tap_sees), cmocka_unit_test(not_whole), cmocka_unit_test(good_flow_has_no_findings),
-        cmocka_unit_test(a_long_cycle_is_shown_in_part), cmocka_unit_test(where_plugins_are),
+        cmocka_unit_test(the_least),
+        cmocka_unit_test(topics),
+        cmocka_unit_test(entries),
+        cmocka_unit_test(chains),
+        cmocka_unit_test(groups),
+        cmocka_unit_test(what_a_tap_sees),
+        cmocka_unit_test(not_whole),
+        cmocka_unit_test(good_flow_has_no_findings),
+        cmocka_unit_test(a_long_cycle_is_shown_in_part),
+        cmocka_unit_test(where_plugins_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

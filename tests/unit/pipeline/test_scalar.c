@@ -8,10 +8,20 @@
 static void durations(void **state)
 {
     (void)state;
-    static const struct { const char *text; int64_t ms; } good[] = {{"0ms", 0}, {"250ms", 250}, {"1s", 1000}, {"5m", 300000}, {"2h", 7200000},
-                                                                  {"7d", 604800000}, {"106751991167d", INT64_C(106751991167) * 86400000}};
-    static const char *const bad[] = {"", "1", "s", "-1s", "1.5s", "1h1m", "1 s", " 1s", "1S", "1y", "1s ", "+1s", "1e3s", "0x1s"};
-    static const char *const huge[] = {"9223372036854775808ms", "9223372036854775807s", "106751991168d", "99999999999999999999999d"};
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } good[] = {{"0ms", 0},
+                {"250ms", 250},
+                {"1s", 1000},
+                {"5m", 300000},
+                {"2h", 7200000},
+                {"7d", 604800000},
+                {"106751991167d", INT64_C(106751991167) * 86400000}};
+    static const char *const bad[] = {"",    "1",  "s",  "-1s", "1.5s", "1h1m", "1 s",
+                                      " 1s", "1S", "1y", "1s ", "+1s",  "1e3s", "0x1s"};
+    static const char *const huge[] = {"9223372036854775808ms", "9223372036854775807s", "106751991168d",
+                                       "99999999999999999999999d"};
     int64_t ms = 7;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_int_equal(duration_parse(span_of(good[i].text), &ms), 0);
@@ -57,7 +67,8 @@ static void texts_of_quantities(void **state)
 static void typed(void **state)
 {
     (void)state;
-    struct read *read = read_tree("int: 42\nneg: -3\nflag: true\nreal: 0.25\ntext: hello\nquoted: '42'\nwait: 5m\nroom: 1KiB\nnull: ~\n");
+    struct read *read = read_tree(
+        "int: 42\nneg: -3\nflag: true\nreal: 0.25\ntext: hello\nquoted: '42'\nwait: 5m\nroom: 1KiB\nnull: ~\n");
     int64_t number = 0;
     double real = 0;
     bool flag = false;
@@ -85,10 +96,11 @@ static void typed(void **state)
     assert_int_equal(number, 1024);
     assert_false(node_text(node_get(read->root, "null"), "null", &text, problems));
     assert_string_equal(text, "hello");
-    assert_string_equal(said(read), "1:6 int: expected a whole number from 0 to 41, got '42'\n"
-                                    "6:9 quoted: expected a whole number from 0 to 100, got the text '42'; take the quotes off\n"
-                                    "7:7 wait: expected a duration with its unit from 0ms to 299999ms, like 250ms, 5m or 2h, got '5m'\n"
-                                    "9:7 null: expected a text, got '~'\n");
+    assert_string_equal(
+        said(read), "1:6 int: expected a whole number from 0 to 41, got '42'\n"
+                    "6:9 quoted: expected a whole number from 0 to 100, got the text '42'; take the quotes off\n"
+                    "7:7 wait: expected a duration with its unit from 0ms to 299999ms, like 250ms, 5m or 2h, got '5m'\n"
+                    "9:7 null: expected a text, got '~'\n");
     read_end(read);
 }
 
@@ -99,12 +111,14 @@ static void environment(void **state)
     setenv("T_YAML", "x, y: [1]\nz: 2", 1);
     setenv("T_EMPTY", "", 1);
     unsetenv("T_NONE");
-    struct read *read = read_tree("a: ${T_NUMBER}\nb: 'n ${T_NUMBER} ${T_NONE:-d:-e} ${T_EMPTY:-f}$ $x {y}'\nc: ${T_YAML}\n\"${T_NUMBER}\": k\n"
-                                  "d: ${T_NONE}\n");
+    struct read *read = read_tree(
+        "a: ${T_NUMBER}\nb: 'n ${T_NUMBER} ${T_NONE:-d:-e} ${T_EMPTY:-f}$ $x {y}'\nc: ${T_YAML}\n\"${T_NUMBER}\": k\n"
+        "d: ${T_NONE}\n");
     int64_t number = 0;
     assert_true(node_int(node_get(read->root, "a"), "a", 0, 10, &number, &read->problems));
     assert_int_equal(number, 7);
-    assert_string_equal(node_get(read->root, "b")->text.at, "n 7 d:-e $ $x {y}"); /* a set variable is a value, even an empty one */
+    assert_string_equal(node_get(read->root, "b")->text.at,
+                        "n 7 d:-e $ $x {y}"); /* a set variable is a value, even an empty one */
     assert_int_equal(node_get(read->root, "c")->kind, NODE_SCALAR);
     assert_string_equal(node_get(read->root, "c")->text.at, "x, y: [1]\nz: 2");
     assert_true(node_get(read->root, "c")->interpolated);
@@ -113,7 +127,8 @@ static void environment(void **state)
     const char *text = "untouched";
     assert_false(node_text(node_get(read->root, "d"), "d", &text, &read->problems));
     assert_string_equal(text, "untouched");
-    assert_string_equal(said(read), "5:4 ${T_NONE} is not set in the environment; set it, or write ${T_NONE:-default}\n"); /* and nothing after it */
+    assert_string_equal(said(read), "5:4 ${T_NONE} is not set in the environment; set it, or write "
+                                    "${T_NONE:-default}\n"); /* and nothing after it */
     read_end(read);
 }
 
@@ -147,8 +162,8 @@ static void files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations), cmocka_unit_test(sizes), cmocka_unit_test(texts_of_quantities), cmocka_unit_test(typed),
-        cmocka_unit_test(environment), cmocka_unit_test(files),
+        cmocka_unit_test(durations), cmocka_unit_test(sizes),       cmocka_unit_test(texts_of_quantities),
+        cmocka_unit_test(typed),     cmocka_unit_test(environment), cmocka_unit_test(files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,8 @@ static void problems_are_text(void **state)
     buffer_clear(&out);
     problems_print(&read->problems, true, &out);
     buffer_byte(&out, '\0');
-    assert_non_null(strstr(out.at, "{\"level\":\"warning\",\"code\":\"w\",\"line\":1,\"column\":1,\"file\":\"f.yaml\",\"message\":\"say \\\"it\\\"\"}"));
+    assert_non_null(strstr(out.at, "{\"level\":\"warning\",\"code\":\"w\",\"line\":1,\"column\":1,\"file\":\"f.yaml\","
+                                   "\"message\":\"say \\\"it\\\"\"}"));
     assert_int_equal(read->problems.errors, 1);
     assert_int_equal(read->problems.count, 2);
     buffer_free(&out);
@@ -144,9 +145,14 @@ static void nearest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(places_and_kinds), cmocka_unit_test(many_items), cmocka_unit_test(what_yaml_can_and_we_do_not),
-        cmocka_unit_test(a_key_that_is_no_text_is_left_out), cmocka_unit_test(nesting_has_a_bound), cmocka_unit_test(problems_are_text),
-        cmocka_unit_test(problems_have_a_bound), cmocka_unit_test(nearest),
+        cmocka_unit_test(places_and_kinds),
+        cmocka_unit_test(many_items),
+        cmocka_unit_test(what_yaml_can_and_we_do_not),
+        cmocka_unit_test(a_key_that_is_no_text_is_left_out),
+        cmocka_unit_test(nesting_has_a_bound),
+        cmocka_unit_test(problems_are_text),
+        cmocka_unit_test(problems_have_a_bound),
+        cmocka_unit_test(nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
