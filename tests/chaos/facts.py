@@ -117,7 +117,8 @@ class Facts:
         self.config, self.env, self.url = str(config), env, env["DATABASE_URL"]
         self.model = Model(config, env)
         self.model.load_outcomes(libraries, env)
-        self.log = [json.loads(line) for line in open(log_path, encoding="utf-8")] if log_path else []
+        lines = pathlib.Path(log_path).read_text(encoding="utf-8").split("\n") if log_path else []
+        self.log = [json.loads(line) for line in lines if line]
         self.acked = [entry for entry in self.log if "acked" in entry]
         self.inbox = sql(self.url, "SELECT n.name AS handler, i.outcome, i.event_id, i.hash FROM sluice.inbox i"
                                    " JOIN sluice.name n ON n.number = i.handler")
