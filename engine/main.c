@@ -7,8 +7,10 @@
 #include "pipeline/tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command {
     const char *name, *help;
@@ -40,6 +42,28 @@ int bus_open(const struct pipeline *pipeline, const struct bus_options *options,
     }
 }
 
+/* Descriptors 0 to 2 that the caller closed: whatever is opened next would get their numbers, and what is printed would go into it.
+ * They are opened the wrong way round, so that using them fails as it would have. */
+static void occupy_standard_files(void)
+{
+    for (int file = 0; file <= 2; file++)
+        if (fcntl(file, F_GETFD) < 0 && errno == EBADF && open("/dev/null", file == 0 ? O_WRONLY : O_RDONLY) < 0)
+            _exit(CLI_FAILED);
+}
+
+/* A command has done its work only when what it printed has arrived. A reader that left early has what it wanted. */
+static int finish(int code)
+{
+    bool failed = ferror(stdout);
+    errno = 0;
+    if (fflush(stdout) != 0)
+        failed = errno != EPIPE || failed;
+    if (!failed)
+        return code;
+    fprintf(stderr, "sluice: standard output cannot be written%s%s\n", errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    return code == CLI_OK ? CLI_FAILED : code;
+}
+
 static void usage(FILE *out)
 {
     fputs("usage: sluice COMMAND …      (sluice COMMAND -h tells more)\n\n", out);
@@ -51,23 +75,24 @@ int main(int argc, char **argv)
 {
     const char *names[COMMAND_COUNT + 1] = {NULL};
     const char *word = argc > 1 ? argv[1] : NULL;
+    occupy_standard_files();
     if (word == NULL) {
         usage(stderr);
         return CLI_USAGE;
     }
     if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "help") == 0) {
         usage(stdout);
-        return CLI_OK;
+        return finish(CLI_OK);
     }
     if (strcmp(word, "--version") == 0)
         word = "version";
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(word, commands[i].name) == 0)
-            return commands[i].main(argc - 1, argv + 1);
+            return finish(commands[i].main(argc - 1, argv + 1));
         names[i] = commands[i].name;
     }
     const char *near = nearest_name(word, names);
-    fprintf(stderr, "sluice: unknown command '%s'%s%s%s\n", word, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+    fprintf(stderr, "sluice: unknown %s '%.100s'%s%s%s\n", word[0] == '-' ? "option" : "command", word, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
             near != NULL ? "'?" : "");
     usage(stderr);
     return CLI_USAGE;

@@ -134,6 +134,7 @@ struct bus_options {
 };
 
 int bus_memory_open(const struct bus_options *options, struct bus **ret, struct error *error);
+/* A database that is away is no error: subscribe() then gives -EAGAIN until it comes. */
 int bus_postgres_open(const struct bus_options *options, struct bus **ret, struct error *error);
 
 #endif

@@ -114,6 +114,9 @@ static int postgres_append(struct bus *head, struct connection *connection, cons
         error_set(error, EIO, "publishing failed on purpose (failpoint bus.append.before)");
         return STORE_DOWN;
     }
+    int agreed = postgres_agree(bus, error);
+    if (agreed != 0)
+        return agreed == -EAGAIN ? STORE_DOWN : STORE_DEPLOY;
     struct parcel parcel;
     enum store_result result = STORE_DOWN;
     if (parcel_pack(&parcel, records, count, bus->partition_count, error) == 0) {
@@ -271,7 +274,7 @@ static void postgres_close(struct bus *head)
 }
 
 /* Agrees with the database on the number of partitions, and that the log is of this server's time. */
-static int postgres_agree(struct postgres_bus *bus, struct error *error)
+static int postgres_ask(struct postgres_bus *bus, struct error *error)
 {
     int32_t wanted = (int32_t)bus->partition_count;
     struct store_param param = STORE_VALUE(PARAM_INT4, &wanted);
@@ -306,6 +309,18 @@ static int postgres_agree(struct postgres_bus *bus, struct error *error)
         return -ESTALE;
     }
     return 0;
+}
+
+int postgres_agree(struct postgres_bus *bus, struct error *error)
+{
+    if (atomic_load(&bus->agreed))
+        return 0;
+    pthread_mutex_lock(&bus->keeper_lock);
+    int result = atomic_load(&bus->agreed) ? 0 : postgres_ask(bus, error);
+    if (result == 0)
+        atomic_store(&bus->agreed, true);
+    pthread_mutex_unlock(&bus->keeper_lock);
+    return result;
 }
 
 static const struct bus_kind postgres_kind = {
@@ -351,11 +366,15 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
     int result = bus->publisher == NULL || bus->keeper == NULL
                      ? error_set(error, ENOMEM, "out of memory while opening the postgres bus")
                      : postgres_agree(bus, error);
-    if (result < 0) {
+    if (result == -EAGAIN) {
+        /* A database that is away may come: whoever needs it first asks again. */
+        *error = (struct error){0};
+    } else if (result < 0) {
         postgres_close(&bus->bus);
         return result;
+    } else {
+        postgres_tend(&bus->bus);
     }
-    postgres_tend(&bus->bus);
     *ret = &bus->bus;
     return 0;
 }

@@ -56,6 +56,7 @@ struct postgres_bus {
     char process[37];
     atomic_uint consumer_count;
     atomic_uint appends; /* since the last tend() */
+    atomic_bool agreed; /* the database has been asked about partitions and time, and its answers fit */
     atomic_bool peers; /* readers in other processes, as of the last tick of any consumer */
     atomic_bool notify_due; /* something was published that they have not been told of */
     atomic_llong notified_ms;
@@ -134,6 +135,9 @@ void postgres_unsubscribe(struct bus_consumer *consumer);
 int postgres_tick(struct bus_consumer *consumer, struct error *error);
 /* What a failed statement means to a consumer: 0 it will be tried again, negative it is fatal. */
 int postgres_failed(struct bus_consumer *consumer, enum store_result result, struct error *error);
+
+/* postgres.c. 0 once the database agrees with the configuration; -EAGAIN while it is away; what open() gives when it never will. */
+int postgres_agree(struct postgres_bus *bus, struct error *error);
 
 /* postgres_poll.c: reading */
 int postgres_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);

@@ -61,6 +61,9 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
 {
     struct postgres_bus *bus = (struct postgres_bus *)head;
     size_t partitions = bus->partition_count;
+    int agreed = postgres_agree(bus, error);
+    if (agreed != 0)
+        return agreed;
     struct bus_consumer *consumer = calloc(1, sizeof(*consumer));
     if (consumer == NULL)
         return error_set(error, ENOMEM, "out of memory while subscribing group \"%s\"", subscription->group);

@@ -176,6 +176,9 @@ int postgres_scan(struct bus *head, const char *const *topics, size_t topic_coun
                   void *context, struct error *error)
 {
     struct postgres_bus *bus = (struct postgres_bus *)head;
+    int agreed = postgres_agree(bus, error);
+    if (agreed != 0)
+        return agreed;
     struct scan scan = {.connection = connection_create(bus->store, "scan"),
                         .topics = topics,
                         .topic_count = topic_count,

@@ -6,6 +6,9 @@
 #ifndef SLUICE_CLI_CLI_H
 #define SLUICE_CLI_CLI_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_CONFIG = 78 };
 
 int cli_run(int argc, char **argv);
@@ -18,5 +21,14 @@ int cli_explain(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
 int cli_new_plugin(int argc, char **argv);
 int cli_version(int argc, char **argv);
+
+/* options.c: what the commands share. A wrong line is a sentence on stderr that names what was expected. */
+struct option;
+/* getopt_long() with -h and `options`; '?' when an option is unknown, lacks its value or has one too many, which was said then. */
+int cli_option(int argc, char **argv, const struct option *options);
+/* After the last option: are there `least` to `most` words left? `what` names them: "a CONFIG and a TOPIC". */
+bool cli_operands(int argc, char **argv, int least, int most, const char *what);
+bool cli_count(const char *command, const char *option, const char *text, int64_t *ret); /* 1 or more */
+int cli_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3))); /* CLI_USAGE */
 
 #endif

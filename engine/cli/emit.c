@@ -8,13 +8,14 @@
 #include "cli/cli.h"
 #include "cli/parts.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { EMIT_BATCH = 500, EMIT_TIMEOUT_MS = 30000, EMIT_BYTES_MAX = 64 * 1024 * 1024 };
+enum { EMIT_BATCH = 500, EMIT_TIMEOUT_MS = 30000, EMIT_BYTES_MAX = 16 * 1024 * 1024, EMIT_BATCH_BYTES = 4 * 1024 * 1024 };
 
 struct emit {
     struct parts parts;
@@ -23,7 +24,7 @@ struct emit {
     bool envelope;
     struct arena *arena; /* of a batch */
     struct record records[EMIT_BATCH];
-    size_t count, sent;
+    size_t count, bytes, sent;
     size_t line;
 };
 
@@ -47,16 +48,25 @@ static int emit_flush(struct emit *emit)
     if (emit->count == 0)
         return 0;
     if (bus->kind->publish(bus, emit->records, emit->count, clock_monotonic_ms() + EMIT_TIMEOUT_MS, &failed, &error) != 0) {
-        fprintf(stderr, "sluice emit: %s; of this batch of %zu any may have been sent, %zu were before it\n", error.text, emit->count,
+        fprintf(stderr, "sluice emit: %s; of these %zu events any may have been sent, %zu before them were\n", error.text, emit->count,
                 emit->sent);
+        emit->count = 0;
         return -1;
     }
     emit->sent += emit->count;
-    emit->count = 0;
+    emit->count = emit->bytes = 0;
     arena_reset(emit->arena);
     if (isatty(STDERR_FILENO) && emit->sent >= 10 * EMIT_BATCH)
         fprintf(stderr, "\r%zu events", emit->sent);
     return 0;
+}
+
+static void emit_bad_line(const struct emit *emit, const char *what, const struct error *error)
+{
+    if (emit->line > 0)
+        fprintf(stderr, "sluice emit: line %zu: %s%s; the lines before it are sent, it and those after it are not\n", emit->line, what, error->text);
+    else
+        fprintf(stderr, "sluice emit: --data: %s%s\n", what, error->text);
 }
 
 static int emit_compose(struct emit *emit, struct span text, struct record *ret)
@@ -67,7 +77,7 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     char id[37];
 
     if (json_scan(text, emit->arena, &data, &error) != 0) {
-        fprintf(stderr, "sluice emit: line %zu: %s; expected the event's data, a JSON object\n", emit->line, error.text);
+        emit_bad_line(emit, "expected the event's data, a JSON object: ", &error);
         return -1;
     }
     event_id_new(clock_wall_ms(), id);
@@ -83,7 +93,7 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     if (code == 0)
         ret->key = arena_span(emit->arena, buffer_view(&key));
     else
-        fprintf(stderr, "sluice emit: line %zu: no key for topic %s: %s\n", emit->line, emit->topic->name, error.text);
+        emit_bad_line(emit, arena_format(emit->arena, "no key for topic %s: ", emit->topic->name), &error);
     buffer_free(&key);
     return code;
 }
@@ -105,7 +115,12 @@ static void emit_key(struct emit *emit, struct record *record)
 static int emit_one(struct emit *emit, struct span text)
 {
     struct record *record = &emit->records[emit->count];
-    emit->line++;
+    if (text.length > EMIT_BYTES_MAX / 2) {
+        struct error error = {0};
+        error_set(&error, EMSGSIZE, "%zu bytes are too many, at most %d", text.length, EMIT_BYTES_MAX / 2);
+        emit_bad_line(emit, "", &error);
+        return -1;
+    }
     *record = (struct record){.topic = span_of(emit->topic->name), .timestamp_ms = clock_wall_ms()};
     if (emit->key != NULL)
         record->key = span_of(emit->key);
@@ -115,7 +130,8 @@ static int emit_one(struct emit *emit, struct span text)
         emit_key(emit, record);
     else if (!emit->envelope && emit_compose(emit, text, record) != 0)
         return -1;
-    return ++emit->count == EMIT_BATCH ? emit_flush(emit) : 0;
+    emit->bytes += text.length;
+    return ++emit->count == EMIT_BATCH || emit->bytes >= EMIT_BATCH_BYTES ? emit_flush(emit) : 0;
 }
 
 static int emit_lines(struct emit *emit)
@@ -126,11 +142,23 @@ static int emit_lines(struct emit *emit)
     for (ssize_t length; code == 0 && (length = getline(&line, &size, stdin)) != -1;) {
         if (length > 0 && line[length - 1] == '\n')
             length--;
+        emit->line++;
         if (length > 0)
             code = emit_one(emit, (struct span){line, (size_t)length});
     }
+    if (code == 0 && ferror(stdin)) {
+        fprintf(stderr, "sluice emit: standard input cannot be read after line %zu: %s\n", emit->line, strerror(errno));
+        code = -1;
+    }
     free(line);
     return code;
+}
+
+static bool printable(const char *text)
+{
+    while (*text > ' ' && *text < 0x7f)
+        text++;
+    return *text == '\0';
 }
 
 static int emit_run(struct emit *emit, const char *config, const char *topic, const char *data)
@@ -144,22 +172,35 @@ static int emit_run(struct emit *emit, const char *config, const char *topic, co
     }
     emit->topic = pipeline_topic(emit->parts.pipeline, topic);
     if (emit->topic == NULL) {
-        const char *names[1024] = {NULL};
-        for (size_t i = 0; i < emit->parts.pipeline->topic_count && i < 1023; i++)
-            names[i] = emit->parts.pipeline->topics[i]->name;
-        const char *near = nearest_name(topic, names);
-        fprintf(stderr, "sluice emit: %s names no topic '%s'%s%s%s\n", config, topic, near ? "; did you mean '" : "", near ? near : "",
-                near ? "'?" : "");
+        parts_no_topic(&emit->parts, "emit", config, topic);
         return CLI_USAGE;
     }
     emit->arena = arena_create(256 * 1024, 512 * 1024 * 1024);
     int result = strcmp(data, "-") == 0 ? emit_lines(emit) : emit_one(emit, span_of(data));
+    /* What stands before a bad line goes out, so that its number says where to go on. */
+    int flushed = emit_flush(emit);
     if (result == 0)
-        result = emit_flush(emit);
+        result = flushed;
     if (isatty(STDERR_FILENO) && emit->sent >= 10 * EMIT_BATCH)
         fputs("\r", stderr);
     printf("%zu event%s on %s\n", emit->sent, emit->sent == 1 ? "" : "s", topic);
     return result == 0 ? CLI_OK : CLI_FAILED;
+}
+
+/* What can be wrong with the line before anything is opened: CLI_USAGE, or -1. */
+static int emit_check(int argc, char **argv, const struct emit *emit, const char *data)
+{
+    if (!cli_operands(argc, argv, 2, 2, "a CONFIG and a TOPIC"))
+        return CLI_USAGE;
+    if (emit->id != NULL && emit->envelope)
+        return cli_misuse("emit", "--id goes with data; a whole event (--envelope) has its own");
+    if (emit->id != NULL && strcmp(data, "-") == 0)
+        return cli_misuse("emit", "--id is for one event: give its data with --data JSON");
+    if (emit->id != NULL && (strlen(emit->id) - 1 >= EVENT_ID_MAX || !printable(emit->id)))
+        return cli_misuse("emit", "--id: expected 1 to %d printable ASCII characters without a space", EVENT_ID_MAX);
+    if (emit->key != NULL && strlen(emit->key) > EVENT_KEY_MAX)
+        return cli_misuse("emit", "--key: expected at most %d bytes", EVENT_KEY_MAX);
+    return -1;
 }
 
 int cli_emit(int argc, char **argv)
@@ -172,20 +213,18 @@ int cli_emit(int argc, char **argv)
     int code = -1;
     if (emit == NULL)
         return CLI_FAILED;
-    for (int option; code < 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; code < 0 && (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'd': data = optarg; break;
         case 'k': emit->key = optarg; break;
         case 'i': emit->id = optarg; break;
         case 'e': emit->envelope = true; break;
         case 'h': usage(stdout); code = CLI_OK; break;
-        default: usage(stderr); code = CLI_USAGE;
+        default: code = CLI_USAGE;
         }
     }
-    if (code < 0 && (argc - optind != 2 || (emit->id != NULL && (emit->envelope || strcmp(data, "-") == 0)))) {
-        usage(stderr);
-        code = CLI_USAGE;
-    }
+    if (code < 0)
+        code = emit_check(argc, argv, emit, data);
     if (code < 0) {
         code = emit_run(emit, argv[optind], argv[optind + 1], data);
         arena_destroy(emit->arena);

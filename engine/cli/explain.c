@@ -339,17 +339,17 @@ int cli_explain(int argc, char **argv)
     static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     struct explain explain = {0};
     bool json = false;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'j': json = true; break;
         case 'h': usage(stdout); return CLI_OK;
-        default: usage(stderr); return CLI_USAGE;
+        default: return CLI_USAGE;
         }
     }
-    if (argc - optind != 2 || strlen(argv[optind + 1]) == 0) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 2, 2, "a CONFIG and a CORRELATION"))
         return CLI_USAGE;
-    }
+    if (argv[optind + 1][0] == '\0')
+        return cli_misuse("explain", "the CORRELATION is empty; expected a value that the events carry, a paymentTxId for example");
     explain.correlation = argv[optind + 1];
     int code = explain_run(&explain, argv[optind], json);
     arena_destroy(explain.arena);

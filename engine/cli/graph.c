@@ -21,24 +21,20 @@ int cli_graph(int argc, char **argv)
     static const struct option options[] = {{"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
     static const char *const names[] = {[GRAPH_TEXT] = "text", [GRAPH_MERMAID] = "mermaid", [GRAPH_DOT] = "dot", [GRAPH_SVG] = "svg", [GRAPH_JSON] = "json", NULL};
     int format = GRAPH_TEXT;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'f':
             for (format = 0; names[format] != NULL && strcmp(names[format], optarg) != 0;)
                 format++;
-            if (names[format] == NULL) {
-                fprintf(stderr, "sluice graph: --format %s: expected text, mermaid, dot, svg or json\n", optarg);
-                return CLI_USAGE;
-            }
+            if (names[format] == NULL)
+                return cli_misuse("graph", "--format %s: expected text, mermaid, dot, svg or json", optarg);
             break;
         case 'h': usage(stdout); return CLI_OK;
-        default: usage(stderr); return CLI_USAGE;
+        default: return CLI_USAGE;
         }
     }
-    if (argc - optind != 1) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
-    }
     struct parts parts;
     struct buffer out;
     int code = parts_open(argv[optind], PARTS_PIPELINE, false, &parts);

@@ -50,23 +50,19 @@ int cli_inspect(int argc, char **argv)
                                             {0}};
     bool json = false;
     int64_t timeout_ms = INSPECT_TIMEOUT_MS;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         if (option == 'h') {
             usage(stdout);
             return CLI_OK;
         }
-        if (option == 'j') {
+        if (option == 'j')
             json = true;
-        } else if (option != 't' || duration_parse(span_of(optarg), &timeout_ms) != 0 || timeout_ms < 1) {
-            if (option == 't')
-                fprintf(stderr, "sluice inspect: --timeout %s: expected a duration with its unit, like 10s\n", optarg);
-            usage(stderr);
+        else if (option != 't')
             return CLI_USAGE;
-        }
+        else if (duration_parse(span_of(optarg), &timeout_ms) != 0 || timeout_ms < 1)
+            return cli_misuse("inspect", "--timeout %s: expected a duration with its unit, like 10s", optarg);
     }
-    if (argc - optind != 1) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 1, 1, "a PLUGIN.so"))
         return CLI_USAGE;
-    }
     return inspect(argv[optind], json, timeout_ms);
 }

@@ -30,17 +30,15 @@ int cli_migrate(int argc, char **argv)
     static const struct option options[] = {{"check", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool check = false;
     int applied = 0;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'c': check = true; break;
         case 'h': usage(stdout); return CLI_OK;
-        default: usage(stderr); return CLI_USAGE;
+        default: return CLI_USAGE;
         }
     }
-    if (argc - optind != 1) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
-    }
     struct parts parts;
     struct error error = {0};
     int code = parts_open(argv[optind], PARTS_STORE, false, &parts);

@@ -182,17 +182,17 @@ int cli_new_plugin(int argc, char **argv)
         {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *dir = ".";
     char folder[PATH_MAX];
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (option != 'd') {
-            usage(option == 'h' ? stdout : stderr);
-            return option == 'h' ? CLI_OK : CLI_USAGE;
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
+        if (option == 'h') {
+            usage(stdout);
+            return CLI_OK;
         }
+        if (option != 'd')
+            return CLI_USAGE;
         dir = optarg;
     }
-    if (argc - optind != 1) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 1, 1, "a NAME"))
         return CLI_USAGE;
-    }
     const char *name = argv[optind];
     if (!name_fits(name)) {
         fprintf(stderr,

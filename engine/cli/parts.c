@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/open.h"
+#include "pipeline/tree.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -95,6 +96,17 @@ int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct pa
     fprintf(stderr, "%s: %s%s%s\n", path, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     parts_close(ret);
     return CLI_FAILED;
+}
+
+void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic)
+{
+    const struct pipeline *pipeline = parts->pipeline;
+    const char **names = arena_array(parts->arena, const char *, pipeline->topic_count + 1);
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        names[i] = pipeline->topics[i]->name;
+    const char *near = nearest_name(topic, names);
+    fprintf(stderr, "sluice %s: %s names no topic '%.249s'%s%s%s\n", command, config, topic, near != NULL ? "; did you mean '" : "",
+            near != NULL ? near : "", near != NULL ? "'?" : "");
 }
 
 void parts_close(struct parts *parts)

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/parts.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 struct tap_output {
     bool json;
     int64_t left; /* how many records more; negative: all */
+    int broken;   /* errno of standard output; 0: it takes what we write */
 };
 
 static volatile int tap_stop;
@@ -78,8 +80,16 @@ static bool print_record(const struct record *record, int32_t partition, struct 
             putchar((unsigned char)record->value.at[i] < 0x20 ? ' ' : record->value.at[i]);
         putchar('\n');
     }
-    fflush(stdout);
-    return output->left != 0 && !ferror(stdout);
+    if (fflush(stdout) != 0)
+        output->broken = errno;
+    return output->left != 0 && output->broken == 0;
+}
+
+/* A name of the pipeline, or what its pattern matches; old topics that the file no longer names are found with a pattern. */
+static bool known_topic(const struct pipeline *pipeline, const char *name)
+{
+    size_t length = strlen(name);
+    return (length > 0 && name[length - 1] == '*') || pipeline_topic(pipeline, name) != NULL;
 }
 
 int cli_tap(int argc, char **argv)
@@ -90,20 +100,21 @@ int cli_tap(int argc, char **argv)
     struct tap_output output = {.left = -1};
     struct span contains = {NULL, 0};
     bool follow = true;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'n': follow = false; break;
-        case 'c': output.left = strtoll(optarg, NULL, 10); break;
+        case 'c':
+            if (!cli_count("tap", "--count", optarg, &output.left))
+                return CLI_USAGE;
+            break;
         case 't': contains = span_of(optarg); break;
         case 'j': output.json = true; break;
         case 'h': usage(stdout); return CLI_OK;
-        default: usage(stderr); return CLI_USAGE;
+        default: return CLI_USAGE;
         }
     }
-    if (argc - optind < 2) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 2, argc, "a CONFIG and a TOPIC or more"))
         return CLI_USAGE;
-    }
     struct parts parts;
     struct error error = {0};
     int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
@@ -114,14 +125,23 @@ int cli_tap(int argc, char **argv)
         parts_close(&parts);
         return CLI_FAILED;
     }
+    const char *const *topics = (const char *const *)argv + optind + 1;
+    size_t topic_count = (size_t)(argc - optind - 1);
+    for (size_t i = 0; i < topic_count; i++)
+        if (!known_topic(parts.pipeline, topics[i])) {
+            parts_no_topic(&parts, "tap", argv[optind], topics[i]);
+            parts_close(&parts);
+            return CLI_USAGE;
+        }
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
-    const char *const *topics = (const char *const *)argv + optind + 1;
-    code = parts.bus->kind->scan(parts.bus, topics, (size_t)(argc - optind - 1), contains, follow, &tap_stop, print_record, &output, &error);
+    code = parts.bus->kind->scan(parts.bus, topics, topic_count, contains, follow, &tap_stop, print_record, &output, &error);
     if (code < 0)
         fprintf(stderr, "sluice tap: %s\n", error.text);
     parts_close(&parts);
+    if (output.broken == EPIPE)
+        clearerr(stdout); /* who reads has seen enough */
     return code < 0 ? CLI_FAILED : CLI_OK;
 }

@@ -22,18 +22,16 @@ int cli_validate(int argc, char **argv)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"deny-warnings", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false, deny = false;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'j': json = true; break;
         case 'd': deny = true; break;
         case 'h': usage(stdout); return CLI_OK;
-        default: usage(stderr); return CLI_USAGE;
+        default: return CLI_USAGE;
         }
     }
-    if (argc - optind != 1) {
-        usage(stderr);
+    if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
-    }
     struct arena *arena = arena_create(64 * 1024, 64 * 1024 * 1024);
     struct problems problems;
     struct pipeline *pipeline = NULL;

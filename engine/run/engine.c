@@ -143,7 +143,8 @@ static enum store_result engine_attempts(struct engine *engine, struct error *er
 {
     struct connection *connection = connection_create(engine->store, "start");
     struct rows *rows = NULL;
-    enum store_result result = connection == NULL ? STORE_DOWN : connection_begin(connection, clock_monotonic_ms() + 10000, error);
+    enum store_result result = connection == NULL ? STORE_DOWN
+                                                  : connection_begin(connection, clock_monotonic_ms() + 10000, error);
     if (result == STORE_OK)
         result = ledger_attempts_load(connection, &rows, error);
     size_t count = result == STORE_OK ? rows_count(rows) : 0;
@@ -281,16 +282,20 @@ static bool build(struct engine *engine)
     engine->groups = calloc(pipeline->group_count + 1, sizeof *engine->groups);
     engine->requests = calloc(RUN_REQUEST_WORKERS, sizeof *engine->requests);
     if (engine->topics == NULL || engine->topic_runs == NULL || engine->uses == NULL || engine->group_numbers == NULL ||
-        engine->chain_numbers == NULL || engine->schedule_numbers == NULL || engine->groups == NULL || engine->requests == NULL)
+        engine->chain_numbers == NULL || engine->schedule_numbers == NULL || engine->groups == NULL ||
+        engine->requests == NULL)
         return false;
     build_uses(engine);
     for (; engine->group_count < pipeline->group_count; engine->group_count++)
         if (!build_group(engine, &engine->groups[engine->group_count], &pipeline->groups[engine->group_count], &lane))
             return false;
-    for (; pipeline->request_count > 0 && engine->request_worker_count < RUN_REQUEST_WORKERS; engine->request_worker_count++)
-        if ((engine->requests[engine->request_worker_count] = worker_create(engine, NULL, WORKER_REQUEST, lane++)) == NULL)
+    for (; pipeline->request_count > 0 && engine->request_worker_count < RUN_REQUEST_WORKERS;
+         engine->request_worker_count++)
+        if ((engine->requests[engine->request_worker_count] = worker_create(engine, NULL, WORKER_REQUEST, lane++)) ==
+            NULL)
             return false;
-    return pipeline->schedule_count == 0 || (engine->scheduler = worker_create(engine, NULL, WORKER_SCHEDULE, lane++)) != NULL;
+    return pipeline->schedule_count == 0 ||
+           (engine->scheduler = worker_create(engine, NULL, WORKER_SCHEDULE, lane++)) != NULL;
 }
 
 static int start_workers(struct engine *engine, struct error *error)
