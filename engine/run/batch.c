@@ -77,10 +77,10 @@ static void prepare_ladder(struct batch *batch, struct work *work)
     if (item->topic != NULL && item->topic->ladder_of != NULL) {
         const struct json_member *counter = json_find(&work->event.data, span_of(ladder->counter));
         int64_t climbed = 0;
-        if (counter == NULL || counter->kind != JSON_KIND_NUMBER || json_int64(counter->value, &climbed) != 0 || climbed < 1 ||
-            climbed > ladder->max_retries) {
-            work_dead(batch, work, DEAD_BAD_FIELD, "field '%s': expected the ladder's step, an integer from 1 to %d", ladder->counter,
-                      ladder->max_retries);
+        if (counter == NULL || counter->kind != JSON_KIND_NUMBER || json_int64(counter->value, &climbed) != 0 ||
+            climbed < 1 || climbed > ladder->max_retries) {
+            work_dead(batch, work, DEAD_BAD_FIELD, "field '%s': expected the ladder's step, an integer from 1 to %d",
+                      ladder->counter, ladder->max_retries);
             return;
         }
         work->retry_count = climbed;
@@ -116,15 +116,16 @@ static void prepare(struct batch *batch, struct work *work)
 
     if (item->source == ITEM_REQUEST || item->source == ITEM_TICK) {
         intake_event(batch, work);
-    } else if (event_parse(&item->record, (size_t)batch->engine->pipeline->engine.max_event_size, batch->arena, &work->event,
-                           &reason, &error) != 0) {
+    } else if (event_parse(&item->record, (size_t)batch->engine->pipeline->engine.max_event_size, batch->arena,
+                           &work->event, &reason, &error) != 0) {
         work->event.record = &item->record;
         work->event.payload_hash = span_hash(item->record.value); /* two poisons under one id are two events */
         work_dead(batch, work, reason, "%s", error.text);
     }
     const struct intmap *attempts = batch->engine->attempts;
     if (attempts != NULL && item->tries == 0 && item->use != NULL)
-        item->tries = (uint32_t)(uintptr_t)intmap_get(attempts, attempt_key(batch->engine->uses[item->use->index].number, work->event.id));
+        item->tries = (uint32_t)(uintptr_t)intmap_get(
+            attempts, attempt_key(batch->engine->uses[item->use->index].number, work->event.id));
     if (item->condemned != 0) {
         work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
         return;
@@ -173,8 +174,10 @@ static void tick_begin(struct batch *batch, struct work *work)
 {
     bool ours = true;
     if (batch->transaction)
-        batch->result = ledger_tick(batch->connection, batch->engine->schedule_numbers[work->item->schedule - batch->engine->pipeline->schedules],
-                                    work->item->slot_ms, &ours, &batch->error);
+        batch->result = ledger_tick(
+            batch->connection,
+            batch->engine->schedule_numbers[work->item->schedule - batch->engine->pipeline->schedules],
+            work->item->slot_ms, &ours, &batch->error);
     if (!ours)
         work->verdict = VERDICT_DUPLICATE;
 }
@@ -192,8 +195,9 @@ static void handle(struct batch *batch)
     struct work **works = arena_array(batch->arena, struct work *, batch->count);
 
     for (uint32_t u = 0; u < nobody; u++)
-        most[u] = pipeline->uses[u]->handler->max_events < pipeline->uses[u]->max_events ? pipeline->uses[u]->handler->max_events
-                                                                                         : pipeline->uses[u]->max_events;
+        most[u] = pipeline->uses[u]->handler->max_events < pipeline->uses[u]->max_events
+                      ? pipeline->uses[u]->handler->max_events
+                      : pipeline->uses[u]->max_events;
     most[nobody] = UINT32_MAX;
     for (size_t i = 0; i < batch->count; i++) {
         const struct work *work = &batch->works[i];
@@ -244,7 +248,10 @@ static void begin(struct batch *batch, struct lane_entry **entries)
 
 void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
 {
-    struct batch batch = {.worker = worker, .engine = worker->engine, .arena = worker->arena, .connection = worker->connection,
+    struct batch batch = {.worker = worker,
+                          .engine = worker->engine,
+                          .arena = worker->arena,
+                          .connection = worker->connection,
                           .count = count};
     struct record *records = NULL;
     int64_t outbox = 0, began = clock_monotonic_ns();

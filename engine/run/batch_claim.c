@@ -14,7 +14,8 @@ static bool wants_claim(const struct batch *batch, const struct work *work)
 {
     const struct item *item = work->item;
     if (item->source == ITEM_REQUEST)
-        return batch->connection != NULL && !work->claimed && work->verdict == VERDICT_NONE && item->request->idempotency_key.length > 0;
+        return batch->connection != NULL && !work->claimed && work->verdict == VERDICT_NONE &&
+               item->request->idempotency_key.length > 0;
     if (batch->connection == NULL || work->claimed || item->source == ITEM_TICK)
         return false;
     if (work->verdict == VERDICT_DEAD)
@@ -36,8 +37,10 @@ struct claim_order {
 
 static int claim_compare(const void *left, const void *right)
 {
-    const struct claim *a = &((const struct claim_order *)left)->claim, *b = &((const struct claim_order *)right)->claim;
-    return a->handler != b->handler ? (a->handler < b->handler ? -1 : 1) : memcmp(a->id.bytes, b->id.bytes, sizeof a->id.bytes);
+    const struct claim *a = &((const struct claim_order *)left)->claim,
+                       *b = &((const struct claim_order *)right)->claim;
+    return a->handler != b->handler ? (a->handler < b->handler ? -1 : 1)
+                                    : memcmp(a->id.bytes, b->id.bytes, sizeof a->id.bytes);
 }
 
 /* An id that was used for another payload: the newcomer is dead under an id of its own, so that it too is recorded once. */
@@ -45,7 +48,8 @@ static struct event_id conflict_id(struct batch *batch, const struct work *work)
 {
     char id[37];
     event_id_format(&work->event.id, id); /* a poison has no id_text */
-    return event_id_of(span_of(arena_format(batch->arena, "conflict:%s:%llx", id, (unsigned long long)work->event.payload_hash)));
+    return event_id_of(
+        span_of(arena_format(batch->arena, "conflict:%s:%llx", id, (unsigned long long)work->event.payload_hash)));
 }
 
 static void claim_answers(struct batch *batch, struct claim_order *orders, size_t count)
@@ -59,8 +63,8 @@ static void claim_answers(struct batch *batch, struct claim_order *orders, size_
         } else if (work->item->source == ITEM_REQUEST) {
             intake_repeated(batch, work, claim);
         } else if (claim->conflict && work->item->condemned != DEAD_ID_CONFLICT) {
-            work_condemn(batch, work, DEAD_ID_CONFLICT, "event id '%.*s' came before with another payload", (int)work->event.id_text.length,
-                         work->event.id_text.at);
+            work_condemn(batch, work, DEAD_ID_CONFLICT, "event id '%.*s' came before with another payload",
+                         (int)work->event.id_text.length, work->event.id_text.at);
         } else {
             work->verdict = VERDICT_DUPLICATE;
             if (work->item->use != NULL)
@@ -83,7 +87,8 @@ void batch_claim(struct batch *batch)
             continue;
         struct event_id id = work->item->condemned == DEAD_ID_CONFLICT ? conflict_id(batch, work) : work->event.id;
         orders[count++] = (struct claim_order){
-            .claim = {.handler = work_number(batch, work), .id = id, .hash = (int64_t)work->event.payload_hash}, .work = work};
+            .claim = {.handler = work_number(batch, work), .id = id, .hash = (int64_t)work->event.payload_hash},
+            .work = work};
     }
     qsort(orders, count, sizeof *orders, claim_compare);
     /* A twin in the same batch waits for the first one's end. */

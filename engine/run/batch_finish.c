@@ -8,7 +8,7 @@
 
 enum {
     FINISH_TROUBLE_SOLO = 3, /* transient refusals of a whole batch before its events run alone */
-    FINISH_STALLS_MAX = 3,   /* deadlines that an event alone may run into */
+    FINISH_STALLS_MAX = 3, /* deadlines that an event alone may run into */
 };
 
 static void count_end(struct batch *batch, const struct work *work)
@@ -121,18 +121,21 @@ void batch_fail(struct batch *batch)
         break;
     case STORE_TRANSIENT:
         if (batch->count == 1 && late && ++batch->works[0].item->stalls >= FINISH_STALLS_MAX)
-            work_condemn(batch, &batch->works[0], DEAD_DEADLINE, "ran past its deadline %d times: %s", FINISH_STALLS_MAX, batch->error.text);
+            work_condemn(batch, &batch->works[0], DEAD_DEADLINE, "ran past its deadline %d times: %s",
+                         FINISH_STALLS_MAX, batch->error.text);
         pause = 1 + (int64_t)(20 * worker_random(worker));
         break;
     case STORE_DEPLOY:
         solo = false;
         pause = 1000;
-        log_rarely(5000, LOG_ERROR, "lane", "the database does not fit this engine, nothing moves: %s", batch->error.text);
+        log_rarely(5000, LOG_ERROR, "lane", "the database does not fit this engine, nothing moves: %s",
+                   batch->error.text);
         break;
     default:
         solo = false;
         pause = worker->trouble > 5 ? 1000 : 30ll << worker->trouble;
-        log_rarely(5000, LOG_WARN, "lane", "%s: %s; the batch runs again", store_result_word(batch->result), batch->error.text);
+        log_rarely(5000, LOG_WARN, "lane", "%s: %s; the batch runs again", store_result_word(batch->result),
+                   batch->error.text);
     }
     size_t count = give_up_late(batch, entries);
     if (count > 0 && solo)

@@ -29,14 +29,20 @@ static void record_claims(struct batch *batch)
         if (!work->claimed)
             continue;
         struct claim *mine = &batch->claims[work->claim];
-        struct attempt attempt = {.handler = mine->handler, .id = mine->id, .attempts = (int32_t)work->item->tries + 1,
+        struct attempt attempt = {.handler = mine->handler,
+                                  .id = mine->id,
+                                  .attempts = (int32_t)work->item->tries + 1,
                                   .reason = span_of(work->why == NULL ? "" : work->why)};
         switch (work->verdict) {
         case VERDICT_RETRY:
             failed[failed_count++] = attempt;
             back[back_count++] = *mine;
             break;
-        case VERDICT_LATER: case VERDICT_BACK: case VERDICT_STUCK: case VERDICT_PARK: case VERDICT_ALONE:
+        case VERDICT_LATER:
+        case VERDICT_BACK:
+        case VERDICT_STUCK:
+        case VERDICT_PARK:
+        case VERDICT_ALONE:
             back[back_count++] = *mine;
             break;
         case VERDICT_DEAD:
@@ -47,8 +53,11 @@ static void record_claims(struct batch *batch)
             /* fall through */
         default:
             if (work->item->source == ITEM_REQUEST)
-                replies[reply_count++] = (struct kept_reply){.handler = mine->handler, .status = (int16_t)work->status, .id = mine->id, .body = work->reply};
-            mine->outcome = work->verdict == VERDICT_DEAD ? OUTCOME_DEAD : work->verdict == VERDICT_OUTCOME ? (int16_t)work->outcome : 0;
+                replies[reply_count++] = (struct kept_reply){
+                    .handler = mine->handler, .status = (int16_t)work->status, .id = mine->id, .body = work->reply};
+            mine->outcome = work->verdict == VERDICT_DEAD      ? OUTCOME_DEAD
+                            : work->verdict == VERDICT_OUTCOME ? (int16_t)work->outcome
+                                                               : 0;
             changed = changed || mine->outcome != 0;
             if (work->item->tries > 0)
                 over[over_count++] = attempt;
@@ -84,12 +93,15 @@ static void record_parked(struct batch *batch)
             record_batch_begin(&one);
             record_batch_append(&one, 0, &work->item->record);
             parked[parked_count++] = (struct parked){
-                .group = group, .state = work->verdict == VERDICT_STUCK ? PARKED_STUCK : PARKED_WAITING, .id = work->event.id,
+                .group = group,
+                .state = work->verdict == VERDICT_STUCK ? PARKED_STUCK : PARKED_WAITING,
+                .id = work->event.id,
                 .due_ms = work->verdict == VERDICT_STUCK ? batch->wall_ms : work->due_ms,
-                .record = arena_span(batch->arena, buffer_view(&one)), .reason = span_of(work->why == NULL ? "" : work->why)};
+                .record = arena_span(batch->arena, buffer_view(&one)),
+                .reason = span_of(work->why == NULL ? "" : work->why)};
             buffer_free(&one);
-        } else if (work->item->source == ITEM_PARKED && work->verdict != VERDICT_RETRY && work->verdict != VERDICT_LATER &&
-                   work->verdict != VERDICT_BACK && work->verdict != VERDICT_ALONE) {
+        } else if (work->item->source == ITEM_PARKED && work->verdict != VERDICT_RETRY &&
+                   work->verdict != VERDICT_LATER && work->verdict != VERDICT_BACK && work->verdict != VERDICT_ALONE) {
             ended[ended_count++] = work->event.id;
         }
     }
@@ -141,7 +153,8 @@ void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *re
         return;
     struct bus *bus = batch->engine->bus;
     if (bus->kind->transactional) {
-        batch->result = (enum store_result)bus->kind->append(bus, batch->connection, *ret_records, batch->output_count, &batch->error);
+        batch->result = (enum store_result)bus->kind->append(bus, batch->connection, *ret_records, batch->output_count,
+                                                             &batch->error);
         return;
     }
     struct buffer *packed = &batch->worker->packed;
@@ -161,7 +174,8 @@ void batch_commit(struct batch *batch)
     if (!batch->transaction)
         return;
     if (worker->outbox_id_count > 0)
-        batch->result = ledger_outbox_done(batch->connection, worker->outbox_ids, worker->outbox_id_count, &batch->error);
+        batch->result = ledger_outbox_done(batch->connection, worker->outbox_ids, worker->outbox_id_count,
+                                           &batch->error);
     if (FAILPOINT("lane.commit.before") == FAILPOINT_ERROR)
         batch->result = STORE_DOWN;
     if (batch->result == STORE_OK)
@@ -203,7 +217,8 @@ int batch_emit(struct batch *batch, const struct record *records, int64_t outbox
     size_t failed = 0;
     struct error error = {0};
     (void)FAILPOINT("lane.emit.before");
-    int code = bus->kind->publish(bus, records, batch->output_count, clock_monotonic_ms() + RECORD_PUBLISH_MS, &failed, &error);
+    int code = bus->kind->publish(bus, records, batch->output_count, clock_monotonic_ms() + RECORD_PUBLISH_MS, &failed,
+                                  &error);
     (void)FAILPOINT("lane.emit.after");
     if (code == 0 && outbox != 0)
         outbox_remember(batch->worker, outbox);

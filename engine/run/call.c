@@ -28,12 +28,13 @@ struct call {
     struct work **works;
     size_t count;
     size_t added;
-    struct work *last;         /* the work that additions belong to: the tick */
-    bool failed;               /* a statement failed: the whole call has its verdict elsewhere */
-    const char *away;          /* unavailable() was said */
+    struct work *last; /* the work that additions belong to: the tick */
+    bool failed; /* a statement failed: the whole call has its verdict elsewhere */
+    const char *away; /* unavailable() was said */
 };
 
-_Static_assert(sizeof(struct span) == sizeof(struct sluice_text) && offsetof(struct span, length) == offsetof(struct sluice_text, length),
+_Static_assert(sizeof(struct span) == sizeof(struct sluice_text) &&
+                   offsetof(struct span, length) == offsetof(struct sluice_text, length),
                "a text of the contract is a span");
 
 static struct call *call_of(struct sluice_call *shared)
@@ -67,7 +68,8 @@ static void call_fault(struct call *call, size_t n, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    work_condemn(call->batch, call->works[n < call->count ? n : 0], DEAD_PLUGIN_FAULT, "handler %s %s", call->use->handler_name, text);
+    work_condemn(call->batch, call->works[n < call->count ? n : 0], DEAD_PLUGIN_FAULT, "handler %s %s",
+                 call->use->handler_name, text);
 }
 
 static struct work *call_work(struct call *call, size_t n, const char *what)
@@ -225,12 +227,16 @@ static void host_reply(struct sluice_call *shared, size_t n, uint32_t status, st
 
 static bool call_param(struct call *call, const struct sluice_param *from, struct store_param *ret)
 {
-    static const enum param_type types[] = {[SLUICE_TYPE_TEXT] = PARAM_TEXT, [SLUICE_TYPE_INT64] = PARAM_INT8,
-                                            [SLUICE_TYPE_DOUBLE] = PARAM_DOUBLE, [SLUICE_TYPE_BOOL] = PARAM_BOOL,
+    static const enum param_type types[] = {[SLUICE_TYPE_TEXT] = PARAM_TEXT,
+                                            [SLUICE_TYPE_INT64] = PARAM_INT8,
+                                            [SLUICE_TYPE_DOUBLE] = PARAM_DOUBLE,
+                                            [SLUICE_TYPE_BOOL] = PARAM_BOOL,
                                             [SLUICE_TYPE_JSON] = PARAM_JSONB};
     if (from->type == 0 || from->type >= sizeof types / sizeof types[0])
         return false;
-    *ret = (struct store_param){.type = types[from->type], .array = from->form != SLUICE_PARAM_VALUE, .values = from->values,
+    *ret = (struct store_param){.type = types[from->type],
+                                .array = from->form != SLUICE_PARAM_VALUE,
+                                .values = from->values,
                                 .count = from->form == SLUICE_PARAM_VALUE ? 1 : from->count};
     if (from->form == SLUICE_PARAM_EACH) {
         size_t step = call->use->handler->input_size;
@@ -240,11 +246,12 @@ static bool call_param(struct call *call, const struct sluice_param *from, struc
         ret->count = call->count;
         ret->stride = step;
     }
-    return from->form >= SLUICE_PARAM_EACH && from->form <= SLUICE_PARAM_VALUE && (ret->values != NULL || ret->count == 0);
+    return from->form >= SLUICE_PARAM_EACH && from->form <= SLUICE_PARAM_VALUE &&
+           (ret->values != NULL || ret->count == 0);
 }
 
-static const struct sluice_rows *host_query(struct sluice_call *shared, const struct sluice_sql *sql, size_t param_count,
-                                            const struct sluice_param *params)
+static const struct sluice_rows *host_query(struct sluice_call *shared, const struct sluice_sql *sql,
+                                            size_t param_count, const struct sluice_param *params)
 {
     struct call *call = call_of(shared);
     struct batch *batch = call->batch;
@@ -258,7 +265,8 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
         return NULL;
     }
     if (sql == NULL || sql->text == NULL || param_count > CALL_PARAMS_MAX) {
-        call_fault(call, 0, "called query() with no statement, or with %zu parameters; the most is %d", param_count, CALL_PARAMS_MAX);
+        call_fault(call, 0, "called query() with no statement, or with %zu parameters; the most is %d", param_count,
+                   CALL_PARAMS_MAX);
         return NULL;
     }
     for (size_t i = 0; i < param_count; i++)
@@ -302,7 +310,12 @@ static int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t
     if (!cell_exists(rows, row, column) || rows_null(rows_of(rows), row, column))
         return 0;
     switch (rows_type(rows_of(rows), column)) {
-    case PARAM_INT2: case PARAM_INT4: case PARAM_INT8: case PARAM_BOOL: case PARAM_TIMESTAMP: case PARAM_XID8:
+    case PARAM_INT2:
+    case PARAM_INT4:
+    case PARAM_INT8:
+    case PARAM_BOOL:
+    case PARAM_TIMESTAMP:
+    case PARAM_XID8:
         return rows_int64(rows_of(rows), row, column);
     default:
         return 0;
@@ -322,7 +335,9 @@ static struct sluice_text host_get_text(const struct sluice_rows *rows, size_t r
     if (!cell_exists(rows, row, column) || rows_null(rows_of(rows), row, column))
         return (struct sluice_text){NULL, 0};
     switch (rows_type(rows_of(rows), column)) {
-    case PARAM_TEXT: case PARAM_BYTEA: case PARAM_JSONB:
+    case PARAM_TEXT:
+    case PARAM_BYTEA:
+    case PARAM_JSONB:
         return text_of_span(rows_span(rows_of(rows), row, column));
     default:
         return (struct sluice_text){NULL, 0};
@@ -333,7 +348,8 @@ static void host_log(struct sluice_call *shared, uint32_t level, const char *mes
 {
     struct call *call = call_of(shared);
     if (message != NULL)
-        log_line(level <= SLUICE_LOG_ERROR ? (enum log_level)level : LOG_INFO, call->use->plugin->name, "%.900s", message);
+        log_line(level <= SLUICE_LOG_ERROR ? (enum log_level)level : LOG_INFO, call->use->plugin->name, "%.900s",
+                 message);
 }
 
 static int64_t host_now_ms(struct sluice_call *shared)
@@ -349,10 +365,24 @@ static int64_t host_time_left_ms(struct sluice_call *shared)
 }
 
 static const struct sluice_host host = {
-    .size = sizeof host, .outcome = host_outcome, .retry = host_retry, .reject = host_reject, .set_text = host_set_text,
-    .set_int64 = host_set_int64, .set_json = host_set_json, .add = host_add, .reply = host_reply, .query = host_query,
-    .row_count = host_row_count, .is_null = host_is_null, .get_int64 = host_get_int64, .get_double = host_get_double,
-    .get_text = host_get_text, .log = host_log, .now_ms = host_now_ms, .time_left_ms = host_time_left_ms,
+    .size = sizeof host,
+    .outcome = host_outcome,
+    .retry = host_retry,
+    .reject = host_reject,
+    .set_text = host_set_text,
+    .set_int64 = host_set_int64,
+    .set_json = host_set_json,
+    .add = host_add,
+    .reply = host_reply,
+    .query = host_query,
+    .row_count = host_row_count,
+    .is_null = host_is_null,
+    .get_int64 = host_get_int64,
+    .get_double = host_get_double,
+    .get_text = host_get_text,
+    .log = host_log,
+    .now_ms = host_now_ms,
+    .time_left_ms = host_time_left_ms,
     .unavailable = host_unavailable,
 };
 
@@ -383,7 +413,8 @@ static void call_settle(struct call *call, struct work *work)
     } else if (work->verdict == VERDICT_NONE && handler->kind == SLUICE_SCHEDULE) {
         work->verdict = VERDICT_PASSED;
     } else if (handler->kind == SLUICE_REQUEST && work->status == 0 && work->verdict < VERDICT_RETRY) {
-        work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without a reply", call->use->handler_name);
+        work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without a reply",
+                     call->use->handler_name);
     } else if (work->verdict == VERDICT_NONE && handler->kind == SLUICE_REQUEST) {
         work->verdict = VERDICT_PASSED;
     } else if (work->verdict == VERDICT_NONE) {
@@ -405,8 +436,8 @@ static void call_away(struct call *call)
         call->works[i]->verdict = VERDICT_LATER;
         call->works[i]->due_ms = call->batch->now_ms + pause;
     }
-    log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->use->handler_name, call->away,
-               (long long)pause);
+    log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->use->handler_name,
+               call->away, (long long)pause);
 }
 
 void batch_call(struct batch *batch, struct use *use, struct work **works, size_t count)
@@ -418,7 +449,8 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
 
     for (size_t i = 0; i < count; i++) {
         struct work *work = works[i];
-        struct input_meta meta = {.attempt = work->item->tries + 1, .retries_left = work->retries_left, .retry_count = work->retry_count};
+        struct input_meta meta = {
+            .attempt = work->item->tries + 1, .retries_left = work->retries_left, .retry_count = work->retry_count};
         struct error error = {0};
         if (use->input != NULL &&
             input_fill(use->input, &work->event, &meta, batch->arena, inputs + step * call.count, &error) != 0) {
@@ -431,14 +463,15 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
     }
     if (call.count == 0)
         return;
-    call.shared = (struct sluice_call){.size = sizeof call.shared, .count = (uint32_t)call.count, .host = &host,
-                                       .events = events, .inputs = inputs};
+    call.shared = (struct sluice_call){
+        .size = sizeof call.shared, .count = (uint32_t)call.count, .host = &host, .events = events, .inputs = inputs};
 
     struct use_run *run = &batch->engine->uses[use->index];
     int64_t began = clock_monotonic_ns();
     (void)FAILPOINT("lane.handler.before");
     atomic_store_explicit(&batch->worker->call_handler, use->handler_name, memory_order_relaxed);
-    atomic_store_explicit(&batch->worker->call_deadline_ms, clock_monotonic_ms() + use->timeout_ms, memory_order_relaxed);
+    atomic_store_explicit(&batch->worker->call_deadline_ms, clock_monotonic_ms() + use->timeout_ms,
+                          memory_order_relaxed);
     struct suspects *suspects = batch->engine->parts.suspects;
     for (size_t i = 0; suspects != NULL && i < call.count; i++)
         suspects_add(suspects, batch->worker->number, i, call.works[i]->event.id);

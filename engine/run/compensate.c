@@ -30,7 +30,9 @@ static bool works_on_chains(const struct work *work)
     if (work->item->condemned == DEAD_BAD_OUTPUT)
         return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
     switch (work->verdict) {
-    case VERDICT_OUTCOME: case VERDICT_PASSED: case VERDICT_DEAD:
+    case VERDICT_OUTCOME:
+    case VERDICT_PASSED:
+    case VERDICT_DEAD:
         return work->claimed && work->event.data.text.length > 0;
     default:
         return false; /* it comes again, or came before */
@@ -46,13 +48,18 @@ static int16_t chain_number(const struct batch *batch, const struct chain *chain
 static void chain_apply(struct batch *batch, struct work *work, const struct chain *chain, struct span correlation,
                         struct event_id id, const struct chain_facts *facts, uint32_t undo)
 {
-    struct chain_row row = {.chain = chain_number(batch, chain), .state = facts->state, .correlation = id,
-                            .done = (int32_t)facts->done, .undoing = (int32_t)facts->undoing, .undone = (int32_t)facts->undone};
+    struct chain_row row = {.chain = chain_number(batch, chain),
+                            .state = facts->state,
+                            .correlation = id,
+                            .done = (int32_t)facts->done,
+                            .undoing = (int32_t)facts->undoing,
+                            .undone = (int32_t)facts->undone};
     for (int32_t step = (int32_t)chain->step_count - 1; step >= 0 && batch->result == STORE_OK; step--) {
         if (!(undo & 1u << step))
             continue;
         struct span data = {0}, reason = {0};
-        batch->result = ledger_chain_data(batch->connection, row.chain, id, (int16_t)step, &data, &reason, &batch->error);
+        batch->result = ledger_chain_data(batch->connection, row.chain, id, (int16_t)step, &data, &reason,
+                                          &batch->error);
         if (batch->result == STORE_OK)
             outputs_undo(batch, work, chain, step, data, correlation, reason);
     }
@@ -62,7 +69,9 @@ static void chain_apply(struct batch *batch, struct work *work, const struct cha
 
 static struct chain_facts facts_of(const struct chain_row *row)
 {
-    return (struct chain_facts){.state = row->state, .done = (uint32_t)row->done, .undoing = (uint32_t)row->undoing,
+    return (struct chain_facts){.state = row->state,
+                                .done = (uint32_t)row->done,
+                                .undoing = (uint32_t)row->undoing,
                                 .undone = (uint32_t)row->undone};
 }
 
@@ -128,8 +137,10 @@ static void chain_steps(struct batch *batch)
             if (watch->role != CHAIN_DONE || watch->chain->steps[watch->step].undo == NULL ||
                 !correlation_read(batch, work, watch->chain, &correlation))
                 continue;
-            done[count] = (struct chain_done){.chain = chain_number(batch, watch->chain), .step = (int16_t)watch->step,
-                                              .correlation = event_id_of(correlation), .correlation_text = correlation,
+            done[count] = (struct chain_done){.chain = chain_number(batch, watch->chain),
+                                              .step = (int16_t)watch->step,
+                                              .correlation = event_id_of(correlation),
+                                              .correlation_text = correlation,
                                               .data = work->event.data.text};
             of[count] = work;
             chains[count++] = watch->chain;
@@ -143,22 +154,27 @@ static void chain_steps(struct batch *batch)
         size_t index = (size_t)rows_int64(rows, r, 0);
         if (index >= count)
             continue;
-        struct chain_facts facts = {.state = (int16_t)rows_int64(rows, r, 1), .done = (uint32_t)rows_int64(rows, r, 2),
-                                    .undoing = (uint32_t)rows_int64(rows, r, 3), .undone = (uint32_t)rows_int64(rows, r, 4)};
+        struct chain_facts facts = {.state = (int16_t)rows_int64(rows, r, 1),
+                                    .done = (uint32_t)rows_int64(rows, r, 2),
+                                    .undoing = (uint32_t)rows_int64(rows, r, 3),
+                                    .undone = (uint32_t)rows_int64(rows, r, 4)};
         struct chain_shape shape = chain_shape_of(chains[index]);
         uint32_t undo = chain_step_done(&shape, &facts, done[index].step);
-        chain_apply(batch, of[index], chains[index], done[index].correlation_text, done[index].correlation, &facts, undo);
+        chain_apply(batch, of[index], chains[index], done[index].correlation_text, done[index].correlation, &facts,
+                    undo);
     }
 }
 
 void batch_chains(struct batch *batch)
 {
-    if (batch->connection == NULL || !batch->transaction || batch->worker->group == NULL || batch->worker->group->group->tap != NULL)
+    if (batch->connection == NULL || !batch->transaction || batch->worker->group == NULL ||
+        batch->worker->group->group->tap != NULL)
         return;
     chain_steps(batch);
     for (size_t i = 0; i < batch->count; i++) {
         struct work *work = &batch->works[i];
-        for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count && batch->result == STORE_OK; w++)
+        for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count && batch->result == STORE_OK;
+             w++)
             if (work->item->topic->watches[w].role != CHAIN_DONE)
                 chain_event(batch, work, &work->item->topic->watches[w]);
     }
@@ -179,15 +195,16 @@ enum verdict chain_undo_failed(struct batch *batch, struct work *work)
         struct chain_row row = {0};
         if (!correlation_read(batch, work, chain, &correlation))
             return VERDICT_DEAD;
-        batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row, &batch->error);
+        batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
+                                          &batch->error);
         if (batch->result == STORE_OK && row.chain >= 0) {
             struct chain_facts facts = facts_of(&row);
             chain_stuck(&facts);
             row.state = facts.state;
             batch->result = ledger_chain_update(batch->connection, &row, &batch->error);
         }
-        log_line(LOG_ERROR, "chain", "chain %s is stuck: undo '%s' failed for good (%s); it waits for an operator", chain->name,
-                 chain->steps[item->topic->watches[w].step].name, work->why == NULL ? "" : work->why);
+        log_line(LOG_ERROR, "chain", "chain %s is stuck: undo '%s' failed for good (%s); it waits for an operator",
+                 chain->name, chain->steps[item->topic->watches[w].step].name, work->why == NULL ? "" : work->why);
         return VERDICT_STUCK;
     }
     return VERDICT_DEAD;

@@ -57,14 +57,16 @@ static bool is_integer_field(const struct use *use, struct span name)
     return false;
 }
 
-static void param_append(struct buffer *out, const struct use *use, const struct gateway_param *param, struct arena *arena)
+static void param_append(struct buffer *out, const struct use *use, const struct gateway_param *param,
+                         struct arena *arena)
 {
     struct json_object probe;
     buffer_json_string(out, param->name);
     buffer_byte(out, ':');
     if (is_integer_field(use, param->name) && param->value.length > 0 && param->value.length < 20) {
         char *text = arena_format(arena, "{\"n\":%.*s}", (int)param->value.length, param->value.at);
-        if (json_scan(span_of(text), arena, &probe, NULL) == 0 && probe.count == 1 && probe.members[0].kind == JSON_KIND_NUMBER) {
+        if (json_scan(span_of(text), arena, &probe, NULL) == 0 && probe.count == 1 &&
+            probe.members[0].kind == JSON_KIND_NUMBER) {
             buffer_span(out, param->value);
             return;
         }
@@ -134,7 +136,8 @@ void intake_repeated(struct batch *batch, struct work *work, const struct claim 
     work->verdict = VERDICT_DUPLICATE;
     if (claim->conflict) {
         work->status = 422;
-        work->reply = SPAN("{\"error\":\"idempotency_key_reused\",\"message\":\"this Idempotency-Key came before with another request\"}");
+        work->reply = SPAN("{\"error\":\"idempotency_key_reused\",\"message\":\"this Idempotency-Key came before with "
+                           "another request\"}");
         return;
     }
     batch->result = ledger_reply_get(batch->connection, &reply, &batch->error);
@@ -142,24 +145,31 @@ void intake_repeated(struct batch *batch, struct work *work, const struct claim 
         return;
     work->status = reply.status != 0 ? reply.status : 409;
     work->reply = reply.status != 0 ? arena_span(batch->arena, reply.body)
-                                    : SPAN("{\"error\":\"idempotency_key_reused\",\"message\":\"the answer to this Idempotency-Key is not kept any more\"}");
+                                    : SPAN("{\"error\":\"idempotency_key_reused\",\"message\":\"the answer to this "
+                                           "Idempotency-Key is not kept any more\"}");
 }
 
 static int dead_status(enum dead_reason reason)
 {
     switch (reason) {
-    case DEAD_BAD_JSON: case DEAD_NOT_OBJECT: case DEAD_TOO_DEEP: case DEAD_BAD_FIELD: case DEAD_TOO_LARGE:
+    case DEAD_BAD_JSON:
+    case DEAD_NOT_OBJECT:
+    case DEAD_TOO_DEEP:
+    case DEAD_BAD_FIELD:
+    case DEAD_TOO_LARGE:
         return 400;
     case DEAD_REJECTED:
         return 422;
-    case DEAD_RETRIES_EXHAUSTED: case DEAD_DEADLINE:
+    case DEAD_RETRIES_EXHAUSTED:
+    case DEAD_DEADLINE:
         return 503;
     default:
         return 500;
     }
 }
 
-static void answer_error(struct engine *engine, struct gateway_request *request, int status, const char *word, const char *why)
+static void answer_error(struct engine *engine, struct gateway_request *request, int status, const char *word,
+                         const char *why)
 {
     struct buffer json;
     buffer_init(&json, 16 * 1024);
@@ -195,7 +205,8 @@ bool intake_late(struct batch *batch, struct item *item)
     struct engine *engine = batch->engine;
     if (clock_monotonic_ms() - item->request->arrived_ms < engine->pipeline->http.timeout_ms)
         return false;
-    answer_error(engine, item->request, 503, "unavailable", "the database did not answer in time; nothing was done: ask again");
+    answer_error(engine, item->request, 503, "unavailable",
+                 "the database did not answer in time; nothing was done: ask again");
     return true;
 }
 

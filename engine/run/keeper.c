@@ -35,7 +35,7 @@ struct keeper {
     pthread_cond_t wake;
     int64_t parked_due_ms; /* wall; when the next parked event is due, as far as is known */
     bool stop;
-    int64_t *next_slot;    /* by schedule, wall */
+    int64_t *next_slot; /* by schedule, wall */
     struct series *outbox_age, *parked, *stuck;
 };
 
@@ -66,7 +66,8 @@ static void parked_push(struct keeper *keeper, struct rows *rows, size_t row, st
     size_t count = 0;
     struct error error = {0};
 
-    if (group == NULL || record_batch_read(rows_span(rows, row, 2), keeper->arena, &records, &count, &error) != 0 || count != 1) {
+    if (group == NULL || record_batch_read(rows_span(rows, row, 2), keeper->arena, &records, &count, &error) != 0 ||
+        count != 1) {
         log_rarely(10000, LOG_ERROR, "keeper", "a parked event cannot be read: %s; it stays parked", error.text);
         item_block_release(item->block, 1);
         return;
@@ -100,8 +101,9 @@ static void keeper_parked(struct keeper *keeper)
     pthread_mutex_unlock(&keeper->lock);
     if (!due)
         return;
-    enum store_result result = ledger_parked_take(keeper->connection, engine->group_numbers, engine->pipeline->group_count,
-                                                  KEEPER_PARKED_HOLD_MS, KEEPER_PARKED_LIMIT, &rows, &next, &error);
+    enum store_result result = ledger_parked_take(keeper->connection, engine->group_numbers,
+                                                  engine->pipeline->group_count, KEEPER_PARKED_HOLD_MS,
+                                                  KEEPER_PARKED_LIMIT, &rows, &next, &error);
     if (result != STORE_OK) {
         keeper_due(engine, clock_wall_ms() + 1000);
         return;
@@ -143,7 +145,8 @@ static void keeper_sweep(struct keeper *keeper, int64_t age_ms)
             continue;
         }
         if (bus->kind->publish(bus, records, record_count, clock_monotonic_ms() + 10000, &failed, &error) != 0) {
-            log_rarely(10000, LOG_WARN, "keeper", "outbox row %lld is not published now: %s", (long long)id, error.text);
+            log_rarely(10000, LOG_WARN, "keeper", "outbox row %lld is not published now: %s", (long long)id,
+                       error.text);
             break;
         }
         ids[published++] = id;
@@ -190,8 +193,9 @@ static void overdue(struct worker *worker, int64_t now)
     int64_t deadline = atomic_load_explicit(&worker->call_deadline_ms, memory_order_relaxed);
     if (deadline == 0 || now <= deadline + KEEPER_OVERDUE_MS)
         return;
-    log_rarely(5000, LOG_ERROR, "keeper", "handler %s does not come back: %lld ms past its deadline; lane %u stands still",
-               atomic_load_explicit(&worker->call_handler, memory_order_relaxed), (long long)(now - deadline), worker->number);
+    log_rarely(
+        5000, LOG_ERROR, "keeper", "handler %s does not come back: %lld ms past its deadline; lane %u stands still",
+        atomic_load_explicit(&worker->call_handler, memory_order_relaxed), (long long)(now - deadline), worker->number);
     if (worker->engine->parts.suspects != NULL)
         suspects_hang(worker->engine->parts.suspects, worker->number);
 }
@@ -222,7 +226,8 @@ static void keeper_prune(struct keeper *keeper)
 {
     size_t pruned = 0;
     struct error error = {0};
-    if (ledger_prune(keeper->connection, keeper->engine->pipeline->store.inbox_retention_ms, KEEPER_PRUNE_LIMIT, &pruned, &error) == STORE_OK &&
+    if (ledger_prune(keeper->connection, keeper->engine->pipeline->store.inbox_retention_ms, KEEPER_PRUNE_LIMIT,
+                     &pruned, &error) == STORE_OK &&
         pruned > 0)
         log_debug("keeper", "pruned %zu inbox rows", pruned);
     (void)ledger_replies_prune(keeper->connection, keeper->engine->pipeline->store.inbox_retention_ms, &error);

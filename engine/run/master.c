@@ -22,7 +22,8 @@ enum {
     MASTER_DEATH_MAX = 71,
 };
 
-static pid_t spawn(struct suspects *suspects, int (*work)(struct suspects *, void *), void *context, const sigset_t *unblocked)
+static pid_t spawn(struct suspects *suspects, int (*work)(struct suspects *, void *), void *context,
+                   const sigset_t *unblocked)
 {
     pid_t master = getpid();
     pid_t pid = fork();
@@ -56,7 +57,8 @@ static int attend(pid_t pid, const sigset_t *signals, int *asked)
 
 static bool is_fault(int signal)
 {
-    return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGABRT || signal == SIGSYS;
+    return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGABRT ||
+           signal == SIGSYS;
 }
 
 int master_run(int (*work)(struct suspects *suspects, void *context), void *context)
@@ -67,7 +69,8 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
     struct suspects *suspects = suspects_create();
 
     if (suspects == NULL) {
-        log_warn("master", "no shared memory for suspects: %s; a crashing plugin will not be told from its neighbours", strerror(errno));
+        log_warn("master", "no shared memory for suspects: %s; a crashing plugin will not be told from its neighbours",
+                 strerror(errno));
         return work(NULL, context);
     }
     sigemptyset(&signals);
@@ -83,7 +86,8 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
             return 1;
         }
         int status = attend(pid, &signals, &asked);
-        bool decided = WIFEXITED(status) && (WEXITSTATUS(status) < MASTER_DEATH_MIN || WEXITSTATUS(status) > MASTER_DEATH_MAX);
+        bool decided = WIFEXITED(status) &&
+                       (WEXITSTATUS(status) < MASTER_DEATH_MIN || WEXITSTATUS(status) > MASTER_DEATH_MAX);
         if (decided || asked > 0)
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         bool crashed = false;
@@ -94,10 +98,13 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
         if (WIFEXITED(status))
             log_line(LOG_ERROR, "master", "the worker gave up with status %d; a new one starts", WEXITSTATUS(status));
         else if (is_fault(WTERMSIG(status)))
-            log_line(LOG_ERROR, "master", "the worker died of signal %d (%s) in %s; %zu events are suspects and run alone now", WTERMSIG(status),
-                     strsignal(WTERMSIG(status)), crashed ? "a handler's call" : "the engine itself", named);
+            log_line(LOG_ERROR, "master",
+                     "the worker died of signal %d (%s) in %s; %zu events are suspects and run alone now",
+                     WTERMSIG(status), strsignal(WTERMSIG(status)), crashed ? "a handler's call" : "the engine itself",
+                     named);
         else
-            log_warn("master", "the worker was killed by signal %d (%s); a new one starts", WTERMSIG(status), strsignal(WTERMSIG(status)));
+            log_warn("master", "the worker was killed by signal %d (%s); a new one starts", WTERMSIG(status),
+                     strsignal(WTERMSIG(status)));
         struct timespec wait = {.tv_sec = pause / 1000, .tv_nsec = pause % 1000 * 1000000};
         int signal = pause > 0 ? sigtimedwait(&signals, NULL, &wait) : 0;
         if (signal == SIGTERM || signal == SIGINT)

@@ -19,7 +19,8 @@ static struct output *output_add(struct batch *batch, struct topic *topic)
         batch->output_size = size;
     }
     struct output *output = &batch->outputs[batch->output_count++];
-    *output = (struct output){.topic = topic, .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
+    *output = (struct output){.topic = topic,
+                              .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
     return output;
 }
 
@@ -63,7 +64,8 @@ static struct span correlation_of(struct batch *batch, const struct work *work, 
     for (size_t i = 0; i < pipeline->chain_count; i++) {
         struct span name = span_of(pipeline->chains[i].correlate);
         for (size_t j = 0; j < overlays->count; j++)
-            if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 && overlays->list[j].json.at[0] == '"')
+            if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 &&
+                overlays->list[j].json.at[0] == '"')
                 return json_unescape(overlays->list[j].json, true, batch->arena);
         const struct json_member *member = json_find(&work->event.data, name);
         if (member != NULL && member->kind == JSON_KIND_STRING)
@@ -75,9 +77,9 @@ static struct span correlation_of(struct batch *batch, const struct work *work, 
 enum { OUTPUT_HEADERS_MAX = 6 };
 
 /* One event to `topic`: the source's data with overlays, an id of its own, the headers that travel. */
-static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic, const struct json_object *data,
-                                   const struct overlays *overlays, const char *handler, const char *route, uint32_t ordinal,
-                                   struct span correlation)
+static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic,
+                                   const struct json_object *data, const struct overlays *overlays, const char *handler,
+                                   const char *route, uint32_t ordinal, struct span correlation)
 {
     struct buffer *bytes = &batch->worker->bytes;
     const struct event *event = &work->event;
@@ -85,8 +87,8 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
     char *id = arena_alloc_raw(batch->arena, 37);
 
     if (event->hops + 1 > batch->engine->pipeline->engine.hop_limit) {
-        work_condemn(batch, work, DEAD_HOPS, "event would make hop %d; engine.hop_limit is %d: is there a cycle?", event->hops + 1,
-                     batch->engine->pipeline->engine.hop_limit);
+        work_condemn(batch, work, DEAD_HOPS, "event would make hop %d; engine.hop_limit is %d: is there a cycle?",
+                     event->hops + 1, batch->engine->pipeline->engine.hop_limit);
         return NULL;
     }
     event_id_derive(event->id_text, span_of(handler), span_of(route), ordinal, id);
@@ -105,12 +107,13 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
     }
     output->key_length = bytes->length - output->key_at;
     output->value_at = bytes->length;
-    event_compose(bytes, (struct span){id, 36}, span_of(topic->name), batch->wall_ms, batch->engine->pipeline->engine.cloudevents,
-                  data, overlays->list, overlays->count);
+    event_compose(bytes, (struct span){id, 36}, span_of(topic->name), batch->wall_ms,
+                  batch->engine->pipeline->engine.cloudevents, data, overlays->list, overlays->count);
     output->value_length = bytes->length - output->value_at;
     if (bytes->failed || output->value_length > (size_t)batch->engine->pipeline->engine.max_event_size ||
         output->key_length > EVENT_KEY_MAX) {
-        work_condemn(batch, work, DEAD_BAD_OUTPUT, "the event for topic %s would have %zu bytes and a key of %zu; the most are %lld and %d",
+        work_condemn(batch, work, DEAD_BAD_OUTPUT,
+                     "the event for topic %s would have %zu bytes and a key of %zu; the most are %lld and %d",
                      topic->name, output->value_length, output->key_length,
                      (long long)batch->engine->pipeline->engine.max_event_size, EVENT_KEY_MAX);
         return NULL;
@@ -142,8 +145,8 @@ static void output_ladder(struct batch *batch, struct work *work, const struct r
         return;
     }
     overlay_set(batch, overlays, span_of(ladder->counter), number_span(batch, work->retry_count + 1));
-    struct output *output =
-        output_event(batch, work, ladder->topic, &work->event.data, overlays, handler, route->outcome, 0, correlation);
+    struct output *output = output_event(batch, work, ladder->topic, &work->event.data, overlays, handler,
+                                         route->outcome, 0, correlation);
     if (output != NULL)
         header_add(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
 }
@@ -191,8 +194,8 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
         char place[96];
         int32_t partition = -1;
         int64_t offset = -1;
-        batch->engine->bus->kind->describe(batch->worker->group->consumer, item->stream, item->position, place, sizeof place,
-                                           &partition, &offset);
+        batch->engine->bus->kind->describe(batch->worker->group->consumer, item->stream, item->position, place,
+                                           sizeof place, &partition, &offset);
         header_add(output, HEADER_DLT_PARTITION, number_span(batch, partition));
         header_add(output, HEADER_DLT_OFFSET, number_span(batch, offset));
     }
@@ -225,7 +228,8 @@ void outputs_undo(struct batch *batch, struct work *work, const struct chain *ch
     of_chain.event.id_text = correlation;
     of_chain.event.hops = 0; /* what is done must be undone, however long its way was */
     struct output *output = output_event(batch, &of_chain, chain->steps[step].undo, &object, &overlays,
-                                         arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name, 0, correlation);
+                                         arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name,
+                                         0, correlation);
     if (output != NULL)
         output->record.headers[1].value = work->event.id_text;
 }

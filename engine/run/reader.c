@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 enum {
-    READER_COMMIT_MS = 200,  /* positions are committed this often */
+    READER_COMMIT_MS = 200, /* positions are committed this often */
     READER_POLL_MS = 1000,
     READER_HURRY_MS = 5000, /* how long an interrupted batch may take to end */
     READER_TRACKER_MAX = 1 << 20,
@@ -31,7 +31,8 @@ static size_t in_flight_max(const struct group_run *group)
 
 static void reader_pace(struct group_run *group)
 {
-    size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes), most = in_flight_max(group);
+    size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes),
+           most = in_flight_max(group);
     bool paused = atomic_load(&group->paused);
     if (!paused && (events >= most || bytes >= RUN_IN_FLIGHT_BYTES_MAX)) {
         atomic_store(&group->paused, true);
@@ -155,14 +156,15 @@ static void reader_commit(struct group_run *group)
     if (FAILPOINT("reader.commit.before") == FAILPOINT_ERROR)
         return;
     int code = group->engine->bus->kind->commit(group->consumer, count, group->streams, group->epochs, group->positions,
-                                                 &error);
+                                                &error);
     if (code != 0) {
         pthread_mutex_lock(&group->lock);
         for (size_t i = 0; i < count; i++)
             tracker_remind(group->trackers[group->streams[i]]);
         pthread_mutex_unlock(&group->lock);
-        log_rarely(5000, LOG_WARN, "reader", "group %s: positions are not committed now (%s); they will be with the next",
-                   group->group->name, error.text);
+        log_rarely(5000, LOG_WARN, "reader",
+                   "group %s: positions are not committed now (%s); they will be with the next", group->group->name,
+                   error.text);
     }
     (void)FAILPOINT("reader.commit.after");
 }
@@ -171,8 +173,8 @@ static void reader_commit(struct group_run *group)
 static bool reader_release(struct group_run *group, const uint32_t *streams, size_t count, int64_t until_ms)
 {
     size_t left = group->worker_count;
-    struct drop_request request = {.streams = streams, .count = count, .lock = &group->lock,
-                                   .done = &group->released, .left = &left};
+    struct drop_request request = {
+        .streams = streams, .count = count, .lock = &group->lock, .done = &group->released, .left = &left};
     for (size_t i = 0; i < group->worker_count; i++)
         worker_drop(group->workers[i], &request);
     bool hurried = false;
@@ -263,7 +265,8 @@ static void *reader_main(void *context)
             next_commit = now + READER_COMMIT_MS;
         }
         /* While events are in flight a commit is soon due; an idle group sleeps. */
-        int wait = atomic_load(&group->in_flight) > 0 || next_commit - now < READER_COMMIT_MS ? (int)(next_commit - now) : READER_POLL_MS;
+        int wait = atomic_load(&group->in_flight) > 0 || next_commit - now < READER_COMMIT_MS ? (int)(next_commit - now)
+                                                                                              : READER_POLL_MS;
         int code = engine->bus->kind->poll(group->consumer, wait > 0 ? wait : 1, &event, &error);
         if (code == 0)
             reader_event(group, &event);

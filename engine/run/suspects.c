@@ -25,15 +25,15 @@ struct verdict_row {
 };
 
 struct suspects {
-    atomic_int faulted;   /* lane + 1 of the call that faulted; 0: none */
-    atomic_int clean;     /* the worker leaves on purpose */
-    atomic_uint count;    /* rows in use */
+    atomic_int faulted; /* lane + 1 of the call that faulted; 0: none */
+    atomic_int clean; /* the worker leaves on purpose */
+    atomic_uint count; /* rows in use */
     pthread_mutex_t lock; /* rows; shared between processes and robust */
     struct verdict_row rows[SUSPECT_TABLE_MAX];
     struct slot slots[SUSPECT_LANES_MAX];
 };
 
-static struct suspects *watched;               /* for the signal handler alone */
+static struct suspects *watched; /* for the signal handler alone */
 static _Thread_local int32_t thread_lane = -1; /* for the signal handler alone */
 
 struct suspects *suspects_create(void)
@@ -108,8 +108,8 @@ void suspects_lane(struct suspects *suspects, uint32_t lane)
 void suspects_begin(struct suspects *suspects, uint32_t lane, size_t count)
 {
     if (suspects != NULL && lane < SUSPECT_LANES_MAX)
-        atomic_store_explicit(&suspects->slots[lane].count, count > SUSPECT_CALL_MAX ? SUSPECT_CALL_MAX : (unsigned)count,
-                              memory_order_release);
+        atomic_store_explicit(&suspects->slots[lane].count,
+                              count > SUSPECT_CALL_MAX ? SUSPECT_CALL_MAX : (unsigned)count, memory_order_release);
 }
 
 void suspects_add(struct suspects *suspects, uint32_t lane, size_t index, struct event_id id)
@@ -136,7 +136,8 @@ void suspects_hang(struct suspects *suspects, uint32_t lane)
 static void rows_lock(struct suspects *suspects)
 {
     if (pthread_mutex_lock(&suspects->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(&suspects->lock); /* rows are written whole: a dead writer leaves at worst one unused */
+        pthread_mutex_consistent(
+            &suspects->lock); /* rows are written whole: a dead writer leaves at worst one unused */
 }
 
 static struct verdict_row *row_find(struct suspects *suspects, struct event_id id, bool make)
@@ -190,7 +191,9 @@ enum suspicion suspects_look(struct suspects *suspects, struct event_id id)
         return SUSPECT_NONE;
     rows_lock(suspects);
     const struct verdict_row *row = row_find(suspects, id, false);
-    enum suspicion suspicion = row == NULL ? SUSPECT_NONE : row->convictions >= SUSPECT_CONVICTIONS ? SUSPECT_CONVICTED : SUSPECT_ALONE;
+    enum suspicion suspicion = row == NULL                               ? SUSPECT_NONE
+                               : row->convictions >= SUSPECT_CONVICTIONS ? SUSPECT_CONVICTED
+                                                                         : SUSPECT_ALONE;
     pthread_mutex_unlock(&suspects->lock);
     return suspicion;
 }

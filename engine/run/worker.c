@@ -66,7 +66,8 @@ void items_finish(struct worker *worker, struct item **items, size_t count, bool
         pthread_mutex_lock(&group->lock);
         for (size_t i = 0; i < count; i++) {
             const struct item *item = items[i];
-            if (item->source == ITEM_BUS && item->stream < group->tracker_count && group->trackers[item->stream] != NULL)
+            if (item->source == ITEM_BUS && item->stream < group->tracker_count &&
+                group->trackers[item->stream] != NULL)
                 tracker_complete(group->trackers[item->stream], item->epoch, item->ticket);
         }
         pthread_mutex_unlock(&group->lock);
@@ -268,7 +269,8 @@ static void *worker_main(void *context)
             int64_t now = clock_monotonic_ms();
             int64_t fill = worker_fill_ms(worker, now);
             int64_t due = lane_due(worker->lane, now);
-            if (worker->stop || worker->drop != NULL || worker->inbox_head != NULL || (opened && due <= now && fill == 0))
+            if (worker->stop || worker->drop != NULL || worker->inbox_head != NULL ||
+                (opened && due <= now && fill == 0))
                 break;
             worker->idle = lane_waiting(worker->lane) == 0;
             worker_wait_locked(worker, !opened ? INT64_MAX : fill > 0 ? now + fill : due);
@@ -299,7 +301,8 @@ static void *worker_main(void *context)
             worker->batch_since_ms = 0;
             batch_run(worker, taken, count);
             if (worker->group != NULL && lane_held_keys(worker->lane) != worker->held_keys) {
-                series_add(worker->group->metric_waiting, (int64_t)lane_held_keys(worker->lane) - (int64_t)worker->held_keys);
+                series_add(worker->group->metric_waiting,
+                           (int64_t)lane_held_keys(worker->lane) - (int64_t)worker->held_keys);
                 worker->held_keys = lane_held_keys(worker->lane);
             }
             arena_reset(worker->arena);
