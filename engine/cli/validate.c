@@ -40,7 +40,8 @@ int cli_validate(int argc, char **argv)
     pipeline_open(argv[optind], true, arena, &problems, &pipeline);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(&problems, json, &text);
-    fwrite(text.at, 1, text.length, json ? stdout : stderr);
+    if (text.length > 0)
+        fwrite(text.at, 1, text.length, json ? stdout : stderr);
     buffer_free(&text);
     bool good = problems.errors == 0 && (!deny || problems.count == 0);
     if (good && !json)
