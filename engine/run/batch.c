@@ -24,30 +24,34 @@ enum { BATCH_EARLY_MS = 2 /* an event this close to its time is handled now */ }
 
 /* ------------------------------------------------------------------------------------------------------- verdicts */
 
-void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+static const char *sentence(struct batch *batch, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+static const char *sentence(struct batch *batch, const char *format, va_list args)
 {
     char text[ERROR_TEXT_MAX];
+    vsnprintf(text, sizeof text, format, args);
+    return arena_string(batch->arena, span_of(text));
+}
+
+void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    work->why = sentence(batch, format, args);
     va_end(args);
     work->verdict = VERDICT_DEAD;
     work->reason = reason;
-    work->why = arena_string(batch->arena, span_of(text));
 }
 
 void work_condemn(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
 {
-    char text[ERROR_TEXT_MAX];
     va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     batch->condemned = true;
     if (work->item->condemned != 0)
         return; /* the first reason is the one that counts */
+    va_start(args, format);
+    work->item->sentence = strdup(sentence(batch, format, args));
+    va_end(args);
     work->item->condemned = reason;
-    work->item->sentence = strdup(text);
     work->verdict = VERDICT_BACK;
 }
 

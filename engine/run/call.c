@@ -6,6 +6,7 @@
  * type: each is a fault of the plugin that costs its event and nothing else.
  */
 #include "run/batch.h"
+#include "run/call_rows.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -52,11 +53,31 @@ static struct sluice_text text_of_span(struct span span)
     return (struct sluice_text){span.at == NULL ? "" : span.at, span.length};
 }
 
+/* UTF-8, by the same scanner that checks events. */
+static bool is_text(struct arena *arena, struct span text)
+{
+    struct json_object object;
+    struct buffer probe;
+    buffer_init(&probe, CALL_FIELD_MAX);
+    buffer_text(&probe, "{\"a\":");
+    buffer_json_string(&probe, text);
+    buffer_byte(&probe, '}');
+    bool valid = !probe.failed && json_scan(buffer_view(&probe), arena, &object, NULL) == 0;
+    buffer_free(&probe);
+    return valid;
+}
+
+/* A plugin's sentence: bounded, and without what is no text (it goes into headers, logs and answers). */
 static char *words(struct batch *batch, const char *why)
 {
     if (why == NULL || *why == '\0')
         return arena_string(batch->arena, SPAN("no reason given"));
-    return arena_string(batch->arena, (struct span){why, strnlen(why, CALL_WORDS_MAX)});
+    char *text = arena_string(batch->arena, (struct span){why, strnlen(why, CALL_WORDS_MAX)});
+    bool valid = is_text(batch->arena, span_of(text));
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || (!valid && (unsigned char)*at >= 0x80))
+            *at = '?';
+    return text;
 }
 
 /* The plugin did what the contract forbids. Charged to event n, or to the first one when n is none of them. */
@@ -285,65 +306,6 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
     return (const struct sluice_rows *)rows;
 }
 
-static const struct rows *rows_of(const struct sluice_rows *rows)
-{
-    return (const struct rows *)rows;
-}
-
-static size_t host_row_count(const struct sluice_rows *rows)
-{
-    return rows == NULL ? 0 : rows_count(rows_of(rows));
-}
-
-static bool cell_exists(const struct sluice_rows *rows, size_t row, size_t column)
-{
-    return rows != NULL && row < rows_count(rows_of(rows)) && column < rows_columns(rows_of(rows));
-}
-
-static int host_is_null(const struct sluice_rows *rows, size_t row, size_t column)
-{
-    return !cell_exists(rows, row, column) || rows_null(rows_of(rows), row, column);
-}
-
-static int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t column)
-{
-    if (!cell_exists(rows, row, column) || rows_null(rows_of(rows), row, column))
-        return 0;
-    switch (rows_type(rows_of(rows), column)) {
-    case PARAM_INT2:
-    case PARAM_INT4:
-    case PARAM_INT8:
-    case PARAM_BOOL:
-    case PARAM_TIMESTAMP:
-    case PARAM_XID8:
-        return rows_int64(rows_of(rows), row, column);
-    default:
-        return 0;
-    }
-}
-
-static double host_get_double(const struct sluice_rows *rows, size_t row, size_t column)
-{
-    if (!cell_exists(rows, row, column) || rows_null(rows_of(rows), row, column) ||
-        rows_type(rows_of(rows), column) != PARAM_DOUBLE)
-        return 0;
-    return rows_double(rows_of(rows), row, column);
-}
-
-static struct sluice_text host_get_text(const struct sluice_rows *rows, size_t row, size_t column)
-{
-    if (!cell_exists(rows, row, column) || rows_null(rows_of(rows), row, column))
-        return (struct sluice_text){NULL, 0};
-    switch (rows_type(rows_of(rows), column)) {
-    case PARAM_TEXT:
-    case PARAM_BYTEA:
-    case PARAM_JSONB:
-        return text_of_span(rows_span(rows_of(rows), row, column));
-    default:
-        return (struct sluice_text){NULL, 0};
-    }
-}
-
 static void host_log(struct sluice_call *shared, uint32_t level, const char *message)
 {
     struct call *call = call_of(shared);
@@ -375,11 +337,11 @@ static const struct sluice_host host = {
     .add = host_add,
     .reply = host_reply,
     .query = host_query,
-    .row_count = host_row_count,
-    .is_null = host_is_null,
-    .get_int64 = host_get_int64,
-    .get_double = host_get_double,
-    .get_text = host_get_text,
+    .row_count = call_row_count,
+    .is_null = call_is_null,
+    .get_int64 = call_get_int64,
+    .get_double = call_get_double,
+    .get_text = call_get_text,
     .log = host_log,
     .now_ms = host_now_ms,
     .time_left_ms = host_time_left_ms,

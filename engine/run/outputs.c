@@ -203,7 +203,8 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     header_add(output, HEADER_DLT_CODE, span_of(event_dead_word(work->reason)));
     struct span sentence = span_of(work->why == NULL ? "" : work->why);
     if (sentence.length > DEAD_SENTENCE_MAX)
-        sentence.length = DEAD_SENTENCE_MAX;
+        for (sentence.length = DEAD_SENTENCE_MAX; ((unsigned char)sentence.at[sentence.length] & 0xc0) == 0x80;)
+            sentence.length--; /* not in the middle of a character */
     header_add(output, HEADER_DLT_REASON, sentence);
     if (item->use != NULL)
         header_add(output, HEADER_DLT_HANDLER, span_of(item->use->id));
