@@ -6,10 +6,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 struct tap_output {
     bool json;
@@ -23,6 +26,28 @@ static void on_signal(int signal)
 {
     (void)signal;
     tap_stop = 1;
+}
+
+/* A reader that leaves while nothing is written is noticed as well: `sluice tap … | head -1` ends. */
+static void *watch_reader(void *context)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = 0};
+    while (poll(&output, 1, -1) < 0 && errno == EINTR)
+        ;
+    if ((output.revents & (POLLERR | POLLHUP)) != 0)
+        tap_stop = 1;
+    return context;
+}
+
+static void start_watch(void)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the thread that scans */
+    if (pthread_create(&thread, NULL, watch_reader, NULL) == 0)
+        pthread_detach(thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void usage(FILE *out)
@@ -137,6 +162,8 @@ int cli_tap(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    if (follow)
+        start_watch();
     code = parts.bus->kind->scan(parts.bus, topics, topic_count, contains, follow, &tap_stop, print_record, &output, &error);
     if (code < 0)
         fprintf(stderr, "sluice tap: %s\n", error.text);
