@@ -14,7 +14,7 @@ import time
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import BUILD, ROOT, SLUICE  # noqa: E402
+from engine import BUILD, ROOT, SLUICE, sluice  # noqa: E402
 from facts import sql  # noqa: E402
 
 CONFIG = ROOT / "tests/chaos/pipeline.yaml"
@@ -98,7 +98,7 @@ class Stream:
             os.fsync(log.fileno())
 
     def prepare(self):
-        subprocess.run([SLUICE, "migrate", self.config], env=dict(os.environ, **self.env), check=True, capture_output=True)
+        sluice("migrate", self.config, env=self.env)
         run_psql(self.url, TABLES)
         for user, points in [(u, 100000000) for u in RICH] + [(u, 0) for u in POOR]:
             self.write(user=user, points=points)
