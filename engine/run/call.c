@@ -12,6 +12,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,11 +94,28 @@ static void call_fault(struct call *call, size_t n, const char *format, ...)
                  call->use->handler_name, text);
 }
 
+/* A fault that cannot be laid on one event: of several each runs alone, and whoever does it again is the one. */
+static void call_fault_alone(struct call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void call_fault_alone(struct call *call, const char *format, ...)
+{
+    char text[CALL_WORDS_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (call->count == 1) {
+        call_fault(call, 0, "%s", text);
+    } else if (call->batch->result == STORE_OK) {
+        call->batch->result = STORE_DATA;
+        error_set(&call->batch->error, EPROTO, "handler %s %s", call->use->handler_name, text);
+    }
+}
+
 static struct work *call_work(struct call *call, size_t n, const char *what)
 {
     if (n < call->count)
         return call->works[n];
-    call_fault(call, 0, "called %s() for event %zu of a call that has %zu", what, n, call->count);
+    call_fault_alone(call, "called %s() for event %zu of a call that has %zu", what, n, call->count);
     return NULL;
 }
 
@@ -146,7 +164,7 @@ static struct overlays *call_overlays(struct call *call, size_t n, const char *w
         return &call->works[n]->overlays;
     if (call->last != NULL && n - call->count < call->last->addition_count)
         return &call->last->additions[n - call->count].overlays;
-    call_fault(call, 0, "called %s() for event %zu of a call that has %zu", what, n, call->count + call->added);
+    call_fault_alone(call, "called %s() for event %zu of a call that has %zu", what, n, call->count + call->added);
     return NULL;
 }
 
@@ -212,7 +230,7 @@ static size_t host_add(struct sluice_call *shared, size_t outcome)
     struct call *call = call_of(shared);
     struct work *work = call->works[0];
     if (outcome >= call->use->outcome_count) {
-        call_fault(call, 0, "added outcome %zu; it declares %zu", outcome, call->use->outcome_count);
+        call_fault_alone(call, "added outcome %zu; it declares %zu", outcome, call->use->outcome_count);
         return SIZE_MAX;
     }
     if (work->addition_count >= RUN_ADDS_MAX)
@@ -282,17 +300,17 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
         return NULL;
     call->failed = true;
     if (batch->connection == NULL || !batch->transaction || !call->use->handler->uses_store) {
-        call_fault(call, 0, "called query() without having declared uses_store");
+        call_fault_alone(call, "called query() without having declared uses_store");
         return NULL;
     }
     if (sql == NULL || sql->text == NULL || param_count > CALL_PARAMS_MAX) {
-        call_fault(call, 0, "called query() with no statement, or with %zu parameters; the most is %d", param_count,
+        call_fault_alone(call, "called query() with no statement, or with %zu parameters; the most is %d", param_count,
                    CALL_PARAMS_MAX);
         return NULL;
     }
     for (size_t i = 0; i < param_count; i++)
         if (!call_param(call, &params[i], &store_params[i])) {
-            call_fault(call, 0, "called query() with a parameter $%zu that has no valid form and type", i + 1);
+            call_fault_alone(call, "called query() with a parameter $%zu that has no valid form and type", i + 1);
             return NULL;
         }
     struct statement statement = {.text = sql->text, .plugin = true};
@@ -447,7 +465,7 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
     if (batch->result != STORE_OK)
         return;
     if (batch->transaction && connection_tampered(batch->connection)) {
-        call_fault(&call, 0, "ended the engine's transaction with a statement of its own");
+        call_fault_alone(&call, "ended the engine's transaction with a statement of its own");
         return;
     }
     if (call.away != NULL) {
