@@ -75,8 +75,6 @@ class Kill9(unittest.TestCase):
         self.kills += 1
         self.engines.remove(engine)
         until(lambda: worker is None or not os.path.exists(f"/proc/{worker}"), "the death of the orphaned worker", 5)
-        engine.reader.join(5)
-        engine.process.stderr.close()
 
     def feed_until(self, condition, what, engine, limit_s=25.0):
         end = time.monotonic() + limit_s

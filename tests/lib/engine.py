@@ -83,6 +83,9 @@ class Engine:
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)
             self.process.wait(30)
+        if self.process:
+            self.reader.join(5)
+            self.process.stderr.close()
 
     def kill_worker(self, sig=signal.SIGKILL):
         pid = self.worker()
@@ -136,9 +139,11 @@ class Engine:
 
 
 def sluice(*args, env=None, data=None, check=True):
-    """Runs a command; returns its CompletedProcess with texts."""
+    """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or bytes."""
+    data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     done = subprocess.run([SLUICE, *map(str, args)], env=dict(os.environ, **(env or {})), cwd=ROOT, input=data, capture_output=True,
-                          text=True, errors="replace", timeout=120)
+                          timeout=120)
+    done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
     if check and done.returncode != 0:
         raise AssertionError(f"sluice {' '.join(map(str, args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done
@@ -147,4 +152,4 @@ def sluice(*args, env=None, data=None, check=True):
 def topic_dump(config, env, *topics):
     """Everything on the topics: a list of dicts with topic, key, headers, value (text), partition, timestamp; in the log's order."""
     out = sluice("tap", config, *(topics or ["*"]), "--no-follow", "--json", env=env).stdout
-    return [json.loads(line) for line in out.splitlines()]
+    return [json.loads(line) for line in out.split("\n") if line]
