@@ -240,7 +240,7 @@ static enum store_result commit_send(struct connection *connection, struct error
 enum store_result connection_commit_rows(struct connection *connection, struct rows **ret_rows, size_t count,
                                          struct error *error)
 {
-    if (FAILPOINT("store.commit.ignore_tag") == FAILPOINT_MUTATE && connection->transaction == TRANSACTION_OPEN) {
+    if (count == 0 && FAILPOINT("store.commit.ignore_tag") == FAILPOINT_MUTATE && connection->transaction == TRANSACTION_OPEN) {
         connection->transaction = TRANSACTION_NONE;
         return commit_trusting(connection, error);
     }
