@@ -79,6 +79,7 @@ struct batch {
     size_t output_count, output_size;
     int64_t now_ms, wall_ms, deadline_ms;
     bool transaction;         /* one is open */
+    bool called;              /* a handler was: only then is it the events' doing when time is over */
     bool condemned;           /* an item was judged for something that its transaction must not keep: roll back, run again */
     enum store_result result; /* of the first statement that failed; STORE_OK else */
     struct error error;       /* its sentence */

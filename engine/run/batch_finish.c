@@ -120,7 +120,8 @@ void batch_fail(struct batch *batch)
             work_condemn(batch, &batch->works[0], DEAD_DATABASE, "%s", batch->error.text);
         break;
     case STORE_TRANSIENT:
-        if (batch->count == 1 && late && ++batch->works[0].item->stalls >= FINISH_STALLS_MAX)
+        /* Waiting for a claim is nobody's fault: the server may take a second to end the session of a batch that hung. */
+        if (batch->count == 1 && late && batch->called && ++batch->works[0].item->stalls >= FINISH_STALLS_MAX)
             work_condemn(batch, &batch->works[0], DEAD_DEADLINE, "ran past its deadline %d times: %s",
                          FINISH_STALLS_MAX, batch->error.text);
         pause = 1 + (int64_t)(20 * worker_random(worker));

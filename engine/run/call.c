@@ -448,6 +448,7 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
 
     struct use_run *run = &batch->engine->uses[use->index];
     int64_t began = clock_monotonic_ns();
+    batch->called = true;
     (void)FAILPOINT("lane.handler.before");
     atomic_store_explicit(&batch->worker->call_handler, use->handler_name, memory_order_relaxed);
     atomic_store_explicit(&batch->worker->call_deadline_ms, clock_monotonic_ms() + use->timeout_ms,
