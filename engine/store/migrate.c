@@ -101,6 +101,8 @@ static int migration_add(struct migration_set *set, const char *dir, const char 
     struct migration_file *file = &set->files[set->count++];
     *file = (struct migration_file){
         .owner = owner, .number = migration_number(name), .name = strdup(name), .text = text};
+    if (file->name == NULL)
+        return error_set(error, ENOMEM, "out of memory while reading the migrations in %s", dir);
     file->bytes = (struct span){text, length};
     file->owner_span = span_of(owner);
     file->name_span = span_of(file->name);
@@ -229,7 +231,7 @@ static enum store_result migrate_compare(struct connection *connection, const st
 {
     struct span owner_spans[256];
     size_t owner_count = 0;
-    while (owners[owner_count] != NULL && owner_count < sizeof(owner_spans) / sizeof(owner_spans[0])) {
+    while (owner_count < sizeof(owner_spans) / sizeof(owner_spans[0]) && owners[owner_count] != NULL) {
         owner_spans[owner_count] = span_of(owners[owner_count]);
         owner_count++;
     }
