@@ -139,7 +139,7 @@ demo: ## real purchases through HTTP on a private PostgreSQL in ./var
 
 check: all ## the rules of the house, static analysers, and the tests under the sanitizers
 	@tests/deps --tools
-	tests/run check $(T)
+	TEST_LIMIT_S=1500 B=$(B) tests/run check $(T)
 
 sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
 	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),5000) $(or $(RUNS),1000)
@@ -162,12 +162,15 @@ fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz_%) ## run each fuzz target (T=json: only th
 
 install: all ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/include/sluice \
-	  $(DESTDIR)$(PREFIX)/share/sluice/config
+	  $(DESTDIR)$(PREFIX)/share/sluice/config $(DESTDIR)$(PREFIX)/share/man/man1 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
 	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
 	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/config/
 	cp -R sql $(DESTDIR)$(PREFIX)/share/sluice/
+	install -m 644 docs/man/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 config/completion/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice
 
 deps: ## install what is missing from the distribution's packages
 	tests/deps

@@ -2,7 +2,8 @@
  * load_path.c - where a plugin's file is.
  *
  * A path with a slash is taken relative to the configuration's folder. A plain name is looked for in
- * engine.plugin_dir, or else in the folder "plugins" beside the program, then in the installed one.
+ * engine.plugin_dir, or else in the folder "plugins" beside the program, in ../lib/sluice/plugins
+ * (a tree that was installed, wherever it lies), then in the one of the prefix that the program was built for.
  */
 #include "pipeline/load.h"
 
@@ -37,6 +38,9 @@ const char *load_plugin_path(struct load *load, const struct plugin_ref *ref)
         beside = arena_format(load->arena, "%.*s/plugins/%s", (int)folder.length, folder.at, library);
         if (access(beside, F_OK) == 0)
             return beside;
+        installed = arena_format(load->arena, "%.*s/../lib/sluice/plugins/%s", (int)folder.length, folder.at, library);
+        if (access(installed, F_OK) == 0)
+            return installed;
     }
     installed = arena_format(load->arena, "%s/lib/sluice/plugins/%s", SLUICE_PREFIX, library);
     if (access(installed, F_OK) == 0)
