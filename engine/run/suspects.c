@@ -99,8 +99,10 @@ void suspects_lane(struct suspects *suspects, uint32_t lane)
     enum { STACK_SIZE = 64 * 1024 };
     if (suspects == NULL || lane >= SUSPECT_LANES_MAX)
         return;
-    stack_t stack = {.ss_sp = malloc(STACK_SIZE), .ss_size = STACK_SIZE};
-    if (stack.ss_sp != NULL)
+    /* Pages of its own: the sanitizers give a thread's signal stack back to the kernel when it ends. */
+    stack_t stack = {.ss_size = STACK_SIZE,
+                     .ss_sp = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
+    if (stack.ss_sp != MAP_FAILED)
         sigaltstack(&stack, NULL); /* kept as long as the thread, and that is as long as the process */
     thread_lane = (int32_t)lane;
 }
