@@ -30,7 +30,7 @@ _sluice() {
             sed -n '/^  "topics": \[/,/^  \]/s/^      "\(name\|deadLetter\)": "\([^"]*\)".*/\2/p')" -- "$word") ;;
     inspect:0) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
     run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | migrate:0)
-        mapfile -t COMPREPLY < <(compgen -f -X '!*.y?(a)ml' -- "$word"; compgen -d -- "$word") ;;
+        mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     esac
 }
 complete -o filenames -F _sluice sluice

@@ -259,7 +259,9 @@ static bool scan_each(const struct record *record, int32_t partition, struct pos
     (void)position;
     CHECK(partition >= 0 && partition < PARTITIONS, "partition %d", partition);
     const char *colon = memchr(record->value.at, ':', record->value.length);
-    scanned->last = atoi(colon + 1);
+    scanned->last = 0; /* a value ends with its length, not with a NUL */
+    for (const char *at = colon + 1; at < record->value.at + record->value.length && *at >= '0' && *at <= '9'; at++)
+        scanned->last = scanned->last * 10 + (*at - '0');
     __atomic_add_fetch(&scanned->count, 1, __ATOMIC_SEQ_CST);
     return scanned->count != scanned->stop_after;
 }

@@ -86,7 +86,7 @@ class Install(unittest.TestCase):
         self.assertEqual(self.complete("graph", "c", "--format", "m"), ["mermaid"])
         self.assertEqual(self.complete("emit", "config/pipeline.yaml", "payment.t"), ["payment.try", "payment.try-dlt"])
         self.assertEqual(self.complete("tap", "--json", "config/pipeline.yaml", "payment.try", "reservation.f"),
-                         ["reservation.failure"])
+                         ["reservation.failure", "reservation.failure-dlt"])
         self.assertIn("config/pipeline.yaml", self.complete("validate", "config/pipe"))
         self.assertEqual(self.complete("emit", "config/pipeline.yaml", "payment.try", "--key", ""), [])
 
