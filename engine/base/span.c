@@ -144,3 +144,23 @@ void span_hash128(struct span bytes, uint8_t ret[16])
     memcpy(ret, &x, 8);
     memcpy(ret + 8, &y, 8);
 }
+
+size_t span_utf8(struct span bytes)
+{
+    size_t i = 0;
+    while (i < bytes.length) {
+        const unsigned char *b = (const unsigned char *)bytes.at + i;
+        size_t more = *b < 0x80 ? 0 : *b >= 0xc2 && *b < 0xe0 ? 1 : *b >= 0xe0 && *b < 0xf0 ? 2 : *b >= 0xf0 && *b < 0xf5 ? 3 : SIZE_MAX;
+        if (more == SIZE_MAX || more >= bytes.length - i)
+            return i;
+        for (size_t k = 1; k <= more; k++)
+            if ((b[k] & 0xc0) != 0x80)
+                return i;
+        bool overlong = (*b == 0xe0 && b[1] < 0xa0) || (*b == 0xf0 && b[1] < 0x90);
+        bool outside = (*b == 0xed && b[1] >= 0xa0) || (*b == 0xf4 && b[1] >= 0x90);
+        if (overlong || outside)
+            return i;
+        i += more + 1;
+    }
+    return i;
+}

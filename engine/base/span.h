@@ -39,4 +39,7 @@ uint64_t span_hash(struct span bytes);
  * after 2^32 ids. Not for secrets. */
 void span_hash128(struct span bytes, uint8_t ret[16]);
 
+/* Bytes of the longest beginning that is valid UTF-8; the length of all of it when it is. */
+size_t span_utf8(struct span bytes);
+
 #endif

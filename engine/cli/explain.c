@@ -18,7 +18,7 @@ enum { EXPLAIN_EVENTS_MAX = 10000, EXPLAIN_TIMEOUT_MS = 10000, EXPLAIN_ARENA_MAX
 
 struct step { /* one event of the timeline */
     const char *topic, *id, *parent, *reason, *retry_count;
-    struct event_id id128;
+    struct event_id id128, parked_id;
     int64_t at_ms, due_ms;
     bool dead, poison;
     struct { const char *handler, *outcome; } ended[8];
@@ -89,6 +89,7 @@ static bool collect(const struct record *record, int32_t partition, struct posit
         .topic = arena_string(explain->arena, record->topic),
         .id = arena_string(explain->arena, parsed ? event.id_text : SPAN("?")),
         .id128 = event.id,
+        .parked_id = event_id_with_payload(event.id, event.payload_hash),
         .parent = parent.length > 0 ? arena_string(explain->arena, parent) : NULL,
         .at_ms = record->timestamp_ms,
         .due_ms = due.length > 0 && due.length < 20 ? strtoll(arena_string(explain->arena, due), NULL, 10) : 0,
@@ -145,7 +146,7 @@ static void read_waiting(struct explain *explain, const struct rows *rows)
         struct event_id id = rows_uuid(rows, r, 0);
         for (size_t i = 0; i < explain->count; i++) {
             struct step *step = &explain->steps[i];
-            if (step->dead || memcmp(&step->id128, &id, sizeof id) != 0)
+            if (step->dead || (memcmp(&step->id128, &id, sizeof id) != 0 && memcmp(&step->parked_id, &id, sizeof id) != 0))
                 continue;
             if (!rows_null(rows, r, 1))
                 step->parked_due_ms = rows_int64(rows, r, 1);
@@ -186,11 +187,13 @@ static enum store_result read_store(struct explain *explain, struct error *error
         "select n.name, c.state, c.reason from sluice.chain c join sluice.name n on n.number = c.chain where c.correlation = $1", false};
     static const char *const states[] = {"running", "aborted", "undone", "stuck: an undo failed and waits for an operator"};
     struct connection *connection = connection_create(explain->parts.store, "explain");
-    struct event_id *ids = arena_array(explain->arena, struct event_id, explain->count + 1);
+    struct event_id *ids = arena_array(explain->arena, struct event_id, 2 * explain->count + 1);
     struct rows *rows = NULL;
     for (size_t i = 0; i < explain->count; i++)
         ids[i] = explain->steps[i].id128;
-    struct store_param param = STORE_ARRAY(PARAM_UUID, ids, explain->count);
+    for (size_t i = 0; i < explain->count; i++)
+        ids[explain->count + i] = explain->steps[i].parked_id;
+    struct store_param param = STORE_ARRAY(PARAM_UUID, ids, 2 * explain->count);
     enum store_result result = connection_once(connection, &inbox, 1, &param, EXPLAIN_TIMEOUT_MS, &rows, error);
     if (result == STORE_OK) {
         read_inbox(explain, rows);

@@ -79,6 +79,8 @@ int event_parse(const struct record *record, size_t max_size, struct arena *aren
 struct span record_header(const struct record *record, const char *name); /* {NULL, 0} when absent; the last one counts */
 
 struct event_id event_id_of(struct span id_text);
+/* An id of this event under this payload: two events that share an id, wrongly, differ in it. */
+struct event_id event_id_with_payload(struct event_id id, uint64_t payload_hash);
 /* The canonical text of an id's 16 bytes as a UUID; buf gets 36 characters and a NUL. */
 void event_id_format(const struct event_id *id, char buf[37]);
 /* A new id: a UUID of version 7 (milliseconds, then random). */

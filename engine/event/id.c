@@ -87,3 +87,10 @@ void event_id_derive(struct span parent, struct span handler, struct span route,
     id_mark(&id, 8);
     event_id_format(&id, ret_text);
 }
+
+struct event_id event_id_with_payload(struct event_id id, uint64_t payload_hash)
+{
+    for (size_t i = 0; i < 8; i++)
+        id.bytes[8 + i] ^= (uint8_t)(payload_hash >> 8 * i);
+    return id;
+}

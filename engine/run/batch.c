@@ -29,7 +29,20 @@ static const char *sentence(struct batch *batch, const char *format, va_list arg
 {
     char text[ERROR_TEXT_MAX];
     vsnprintf(text, sizeof text, format, args);
-    return arena_string(batch->arena, span_of(text));
+    return text_clean(arena_string(batch->arena, span_of(text)));
+}
+
+char *text_clean(char *text)
+{
+    for (size_t i = 0, length = strlen(text); i < length; i++) {
+        i += span_utf8((struct span){text + i, length - i});
+        if (i < length)
+            text[i] = '?'; /* cut inside a letter, or never one */
+    }
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20)
+            *at = ' ';
+    return text;
 }
 
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
@@ -46,8 +59,11 @@ void work_condemn(struct batch *batch, struct work *work, enum dead_reason reaso
 {
     va_list args;
     batch->condemned = true;
-    if (work->item->condemned != 0)
-        return; /* the first reason is the one that counts */
+    if (work->item->condemned != 0 && (reason != DEAD_ID_CONFLICT || work->item->condemned == DEAD_ID_CONFLICT)) {
+        work->item->bare = true; /* its dead letter failed, too: next time without chains and headers */
+        return;
+    }
+    free(work->item->sentence);
     va_start(args, format);
     work->item->sentence = strdup(sentence(batch, format, args));
     va_end(args);
@@ -208,6 +224,8 @@ static void handle(struct batch *batch)
         keys[i] = work->item->entry.key_hash;
         uses[i] = work->verdict == VERDICT_NONE ? work->item->use->index : nobody;
     }
+    for (size_t i = 0; i < batch->count; i++)
+        batch_judge(batch, &batch->works[i]);
     size_t call_count = batch_plan(batch->count, keys, uses, most, order, before, calls, batch->arena);
     for (size_t c = 0; c < call_count && batch->result == STORE_OK && !batch->condemned; c++) {
         size_t count = 0;
@@ -222,6 +240,8 @@ static void handle(struct batch *batch)
         }
         if (count > 0 && batch->result == STORE_OK)
             batch_call(batch, pipeline->uses[calls[c].use], works, count);
+        for (size_t i = 0; i < count; i++)
+            batch_judge(batch, works[i]); /* now, so that what is behind it in its key knows */
     }
 }
 
@@ -274,8 +294,6 @@ void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
         handle(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
         batch_claim(&batch); /* dead letters of handlers whose events are not claimed before */
-    if (batch.result == STORE_OK && !batch.condemned)
-        batch_judge_dead(&batch);
     if (batch.result == STORE_OK && !batch.condemned)
         batch_chains(&batch);
     if (batch.result == STORE_OK && !batch.condemned)

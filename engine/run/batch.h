@@ -92,7 +92,8 @@ void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
 void batch_claim(struct batch *batch);
 
 /* batch_record.c, in this order: */
-void batch_judge_dead(struct batch *batch); /* an undo that failed for good may have to wait for an operator instead */
+/* Once for each work that is dead, as soon as it is: an undo that failed for good may have to come again or wait for an operator. */
+void batch_judge(struct batch *batch, struct work *work);
 void batch_record(struct batch *batch);     /* outcomes, attempts, parked events */
 /* All outputs into the transaction; *ret_outbox: the id of their outbox row, 0 when there is none. */
 void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *ret_outbox);
@@ -113,6 +114,7 @@ void work_condemn(struct batch *batch, struct work *work, enum dead_reason reaso
     __attribute__((format(printf, 4, 5)));
 /* A transient failure of this event: due again after its policy's delay, or a dead letter when that is exhausted. */
 void work_retry(struct batch *batch, struct work *work, const char *why);
+char *text_clean(char *text); /* in place: valid UTF-8 without control characters, as headers, rows and answers need it */
 void overlay_set(struct batch *batch, struct overlays *overlays, struct span name, struct span json);
 
 /* outputs.c: what the works emit. An output that cannot be composed condemns its work. */

@@ -52,14 +52,15 @@ static struct event_id conflict_id(struct batch *batch, const struct work *work)
         span_of(arena_format(batch->arena, "conflict:%s:%llx", id, (unsigned long long)work->event.payload_hash)));
 }
 
-static void claim_answers(struct batch *batch, struct claim_order *orders, size_t count)
+/* The answers to batch->claims[first …], in the order of `orders`. */
+static void claim_answers(struct batch *batch, struct claim_order *orders, size_t first, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct work *work = orders[i].work;
-        const struct claim *claim = &batch->claims[i];
+        const struct claim *claim = &batch->claims[first + i];
         if (!claim->hit) {
             work->claimed = true;
-            work->claim = i;
+            work->claim = first + i;
         } else if (work->item->source == ITEM_REQUEST) {
             intake_repeated(batch, work, claim);
         } else if (claim->conflict && work->item->condemned != DEAD_ID_CONFLICT) {
@@ -92,24 +93,25 @@ void batch_claim(struct batch *batch)
     }
     qsort(orders, count, sizeof *orders, claim_compare);
     /* A twin in the same batch waits for the first one's end. */
-    size_t kept = 0;
-    batch->claims = arena_array(batch->arena, struct claim, count);
+    size_t kept = 0, first = batch->claim_count;
+    if (batch->claims == NULL)
+        batch->claims = arena_array(batch->arena, struct claim, batch->count);
     for (size_t i = 0; i < count; i++) {
         if (kept > 0 && claim_compare(&orders[kept - 1], &orders[i]) == 0) {
             orders[i].work->verdict = VERDICT_BACK;
             continue;
         }
         orders[kept] = orders[i];
-        batch->claims[kept++] = orders[i].claim;
+        batch->claims[first + kept++] = orders[i].claim;
     }
-    batch->claim_count = kept;
+    batch->claim_count = first + kept;
     if (!batch->transaction) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
         batch->transaction = true;
     }
     int64_t member = batch->worker->group == NULL ? 0 : atomic_load(&batch->worker->group->member);
     if (batch->result == STORE_OK)
-        batch->result = ledger_claim(batch->connection, member, batch->claims, kept, &batch->error);
+        batch->result = ledger_claim(batch->connection, member, batch->claims + first, kept, &batch->error);
     if (batch->result == STORE_OK)
-        claim_answers(batch, orders, kept);
+        claim_answers(batch, orders, first, kept);
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 enum {
+    FINISH_BARE_PAUSE_MS = 50,
     FINISH_TROUBLE_SOLO = 3, /* transient refusals of a whole batch before its events run alone */
     FINISH_STALLS_MAX = 3, /* deadlines that an event alone may run into */
 };
@@ -42,6 +43,7 @@ void batch_finish(struct batch *batch)
             lane_retry(worker->lane, &item->entry, work->due_ms);
             break;
         case VERDICT_LATER:
+            item->condemned = 0; /* its handler is asked again, whatever was said of it */
             lane_retry(worker->lane, &item->entry, work->due_ms);
             break;
         case VERDICT_BACK:
@@ -107,6 +109,13 @@ void batch_fail(struct batch *batch)
         connection_rollback(batch->connection);
     batch->transaction = false;
     if (batch->condemned) {
+        bool again = false;
+        for (size_t i = 0; i < batch->count; i++)
+            again = again || batch->works[i].item->bare;
+        if (again) {
+            log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s", batch->error.text);
+            engine_sleep(batch->engine, FINISH_BARE_PAUSE_MS);
+        }
         for (size_t i = 0; i < batch->count; i++)
             entries[i] = &batch->works[i].item->entry;
         lane_back(worker->lane, entries, batch->count);

@@ -95,14 +95,14 @@ static void record_parked(struct batch *batch)
             parked[parked_count++] = (struct parked){
                 .group = group,
                 .state = work->verdict == VERDICT_STUCK ? PARKED_STUCK : PARKED_WAITING,
-                .id = work->event.id,
+                .id = event_id_with_payload(work->event.id, work->event.payload_hash),
                 .due_ms = work->verdict == VERDICT_STUCK ? batch->wall_ms : work->due_ms,
                 .record = arena_span(batch->arena, buffer_view(&one)),
                 .reason = span_of(work->why == NULL ? "" : work->why)};
             buffer_free(&one);
         } else if (work->item->source == ITEM_PARKED && work->verdict != VERDICT_RETRY &&
                    work->verdict != VERDICT_LATER && work->verdict != VERDICT_BACK && work->verdict != VERDICT_ALONE) {
-            ended[ended_count++] = work->event.id;
+            ended[ended_count++] = event_id_with_payload(work->event.id, work->event.payload_hash);
         }
     }
     if (parked_count + ended_count > 0 && !batch->transaction) {
@@ -122,17 +122,13 @@ void batch_record(struct batch *batch)
         record_claims(batch);
 }
 
-/* What ends for good decides: an undo that failed may have to wait for an operator instead. */
-void batch_judge_dead(struct batch *batch)
+void batch_judge(struct batch *batch, struct work *work)
 {
-    for (size_t i = 0; i < batch->count && batch->result == STORE_OK; i++) {
-        struct work *work = &batch->works[i];
-        if (work->verdict != VERDICT_DEAD)
-            continue;
-        work->verdict = chain_undo_failed(batch, work);
-        if (work->verdict == VERDICT_LATER)
-            work->due_ms = batch->now_ms + RECORD_UNDO_AGAIN_MS;
-    }
+    if (work->verdict != VERDICT_DEAD || work->item->bare || batch->result != STORE_OK || batch->condemned)
+        return;
+    work->verdict = chain_undo_failed(batch, work);
+    if (work->verdict == VERDICT_LATER)
+        work->due_ms = batch->now_ms + RECORD_UNDO_AGAIN_MS;
 }
 
 void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *ret_outbox)

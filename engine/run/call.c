@@ -54,31 +54,12 @@ static struct sluice_text text_of_span(struct span span)
     return (struct sluice_text){span.at == NULL ? "" : span.at, span.length};
 }
 
-/* UTF-8, by the same scanner that checks events. */
-static bool is_text(struct arena *arena, struct span text)
-{
-    struct json_object object;
-    struct buffer probe;
-    buffer_init(&probe, CALL_FIELD_MAX);
-    buffer_text(&probe, "{\"a\":");
-    buffer_json_string(&probe, text);
-    buffer_byte(&probe, '}');
-    bool valid = !probe.failed && json_scan(buffer_view(&probe), arena, &object, NULL) == 0;
-    buffer_free(&probe);
-    return valid;
-}
-
 /* A plugin's sentence: bounded, and without what is no text (it goes into headers, logs and answers). */
 static char *words(struct batch *batch, const char *why)
 {
     if (why == NULL || *why == '\0')
         return arena_string(batch->arena, SPAN("no reason given"));
-    char *text = arena_string(batch->arena, (struct span){why, strnlen(why, CALL_WORDS_MAX)});
-    bool valid = is_text(batch->arena, span_of(text));
-    for (char *at = text; *at != '\0'; at++)
-        if ((unsigned char)*at < 0x20 || (!valid && (unsigned char)*at >= 0x80))
-            *at = '?';
-    return text;
+    return text_clean(arena_string(batch->arena, (struct span){why, strnlen(why, CALL_WORDS_MAX)}));
 }
 
 /* The plugin did what the contract forbids. Charged to event n, or to the first one when n is none of them. */

@@ -27,7 +27,7 @@ static bool works_on_chains(const struct work *work)
 {
     if (work->item->topic == NULL || work->item->topic->watch_count == 0)
         return false;
-    if (work->item->condemned == DEAD_BAD_OUTPUT)
+    if (work->item->condemned == DEAD_BAD_OUTPUT || work->item->bare)
         return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
     switch (work->verdict) {
     case VERDICT_OUTCOME:

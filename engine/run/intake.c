@@ -17,7 +17,7 @@ enum { INTAKE_BODY_MAX = 16 * 1024 * 1024, INTAKE_AGAIN_MS = 10, INTAKE_AGAIN_MA
 
 int gateway_submit(struct engine *engine, struct gateway_request *request)
 {
-    if (atomic_load(&engine->draining) || engine->request_worker_count == 0)
+    if (atomic_load(&engine->draining) || !atomic_load(&engine->open) || engine->request_worker_count == 0)
         return -EAGAIN;
     if (atomic_fetch_add(&engine->requests_waiting, 1) >= RUN_REQUESTS_MAX) {
         atomic_fetch_sub(&engine->requests_waiting, 1);

@@ -16,8 +16,9 @@
 #include <stdlib.h>
 
 enum {
-    KEEPER_PARKED_HOLD_MS = 10000, /* a parked event taken by a process that died comes again after this */
+    KEEPER_PARKED_HOLD_MS = 30000, /* a parked event taken by a process that died comes again after this */
     KEEPER_PARKED_LIMIT = 1000,
+    KEEPER_PARKED_IN_FLIGHT_MAX = 4000,
     KEEPER_SWEEP_LIMIT = 100,
     KEEPER_TEND_MS = 1000,
     KEEPER_PRUNE_MS = 10000,
@@ -73,6 +74,7 @@ static void parked_push(struct keeper *keeper, struct rows *rows, size_t row, st
         return;
     }
     item->source = ITEM_PARKED;
+    atomic_fetch_add(&engine->parked_in_flight, 1);
     item->record = records[0];
     item->topic = map_get(engine->topics, item->record.topic);
     item->use = group->group->tap != NULL ? group->group->tap->use : item->topic == NULL ? NULL : item->topic->use;
@@ -80,6 +82,7 @@ static void parked_push(struct keeper *keeper, struct rows *rows, size_t row, st
     /* Headers were read into this thread's arena: the item keeps a copy of the list beside its bytes. */
     item->record.headers = item_headers(item, item->record.header_count + 1);
     if (item->record.headers == NULL) {
+        atomic_fetch_sub(&engine->parked_in_flight, 1);
         item_block_release(item->block, 1);
         return;
     }
@@ -99,6 +102,10 @@ static void keeper_parked(struct keeper *keeper)
     if (due)
         keeper->parked_due_ms = INT64_MAX;
     pthread_mutex_unlock(&keeper->lock);
+    if (due && atomic_load(&engine->parked_in_flight) >= KEEPER_PARKED_IN_FLIGHT_MAX) {
+        keeper_due(engine, clock_wall_ms() + 200); /* what was taken has to end first */
+        return;
+    }
     if (!due)
         return;
     enum store_result result = ledger_parked_take(keeper->connection, engine->group_numbers,

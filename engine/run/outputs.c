@@ -175,7 +175,7 @@ void outputs_of_work(struct batch *batch, struct work *work)
     }
 }
 
-enum { DEAD_HEADERS = 9, DEAD_SENTENCE_MAX = 500 };
+enum { DEAD_HEADERS = 9, DEAD_SENTENCE_MAX = 500, RECORD_HEADERS_MAX = 255, UNDO_REASON_MAX = 1000 };
 
 void outputs_dead_letter(struct batch *batch, struct work *work)
 {
@@ -186,8 +186,9 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     const struct record *source = &item->record;
     output->record.key = source->key;
     output->record.value = source->value;
-    output->record.headers = arena_array(batch->arena, struct header, source->header_count + DEAD_HEADERS);
-    for (size_t i = 0; i < source->header_count; i++)
+    size_t kept = item->bare ? 0 : source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count : RECORD_HEADERS_MAX - DEAD_HEADERS;
+    output->record.headers = arena_array(batch->arena, struct header, kept + DEAD_HEADERS);
+    for (size_t i = 0; i < kept; i++)
         output->record.headers[output->record.header_count++] = source->headers[i];
     header_add(output, HEADER_DLT_TOPIC, source->topic);
     if (item->source == ITEM_BUS && batch->worker->group != NULL) {
@@ -219,7 +220,9 @@ void outputs_undo(struct batch *batch, struct work *work, const struct chain *ch
     struct buffer json;
     if (data.length > 0)
         json_members(data, batch->arena, &object);
-    buffer_init(&json, 4096);
+    if (reason.length > UNDO_REASON_MAX)
+        reason.length = span_utf8((struct span){reason.at, UNDO_REASON_MAX}); /* for people; not in the middle of a letter */
+    buffer_init(&json, 6 * UNDO_REASON_MAX + 2);
     buffer_json_string(&json, reason);
     overlay_set(batch, &overlays, SPAN("reason"), arena_span(batch->arena, buffer_view(&json)));
     buffer_free(&json);

@@ -66,6 +66,7 @@ struct engine {
     size_t request_worker_count;
     struct worker *scheduler;    /* NULL without schedules */
     atomic_size_t requests_waiting;
+    atomic_size_t parked_in_flight; /* taken from the database and not ended */
     atomic_ullong request_count;
     struct keeper *keeper;
     pthread_t opener;

@@ -60,7 +60,7 @@ void item_block_release(struct item_block *block, size_t items)
 void items_finish(struct worker *worker, struct item **items, size_t count, bool complete)
 {
     struct group_run *group = worker->group;
-    size_t taken = 0, bytes = 0;
+    size_t taken = 0, bytes = 0, parked = 0;
 
     if (complete && group != NULL) {
         pthread_mutex_lock(&group->lock);
@@ -79,6 +79,7 @@ void items_finish(struct worker *worker, struct item **items, size_t count, bool
         size_t run = 0;
         while (i + run < count && items[i + run]->block == block && items[i + run]->chunk == chunk) {
             free(items[i + run]->sentence);
+            parked += items[i + run]->source == ITEM_PARKED;
             free(items[i + run]->headers);
             if (items[i + run]->source == ITEM_BUS) {
                 taken++;
@@ -91,6 +92,8 @@ void items_finish(struct worker *worker, struct item **items, size_t count, bool
         item_block_release(block, run);
         i += run;
     }
+    if (parked > 0)
+        atomic_fetch_sub(&worker->engine->parked_in_flight, parked);
     if (group != NULL && taken > 0) {
         atomic_fetch_sub(&group->in_flight, taken);
         atomic_fetch_sub(&group->in_flight_bytes, bytes);

@@ -27,6 +27,7 @@ struct item {
     uint32_t tries;          /* failed tries in place so far */
     uint32_t stalls;         /* batches of its own that ran into their deadline */
     enum dead_reason condemned; /* not 0: judged by an earlier batch that was rolled back for it */
+    bool bare;               /* condemned again: its dead letter goes without chains and without the source's headers */
     char *sentence;          /* why; owned */
     struct header *headers;  /* of a parked record; owned */
     struct topic *topic;     /* NULL for requests and ticks */
