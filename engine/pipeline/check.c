@@ -22,12 +22,25 @@ void use_targets(const struct use *use, target_function each, void *context)
     }
 }
 
+/* A pattern sees whatever a misspelt route makes up, so it vouches only for a topic that is declared. */
 bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic)
 {
     for (size_t i = 0; i < pipeline->tap_count; i++)
-        if (tap_sees(&pipeline->taps[i], topic))
-            return true;
+        for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
+            if (strcmp(pipeline->taps[i].topics[t], topic->name) == 0 || (topic->declared && tap_sees(&pipeline->taps[i], topic)))
+                return true;
     return false;
+}
+
+/* The topic with work to do that a misspelt name may have meant; NULL when none is near. */
+static const char *meant(const struct pipeline *pipeline, const struct topic *topic)
+{
+    const char **names = arena_array(pipeline->arena, const char *, pipeline->topic_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        if (pipeline->topics[i]->declared)
+            names[count++] = pipeline->topics[i]->name;
+    return topic->declared || strlen(topic->name) < 4 ? NULL : nearest_name(topic->name, names);
 }
 
 static void mark_emitted(const struct route *route, struct topic *target, void *context)
@@ -55,7 +68,12 @@ static void check_ends(const struct check *check)
         bool emitted = check->emitted[i] || topic->is_dead_letter;
         if (topic->use != NULL || topic->final || topic->watch_count > 0 || topic_tapped(pipeline, topic))
             continue;
-        if (emitted)
+        const char *near = emitted ? meant(pipeline, topic) : NULL;
+        if (near != NULL)
+            problem_add(check->problems, topic->place, "unhandled",
+                        "events go to topic '%s', and nobody handles, taps or watches it; did you mean '%s'?", topic->name,
+                        near);
+        else if (emitted)
             problem_add(check->problems, topic->place, "unhandled",
                         "events go to topic '%s', and nobody handles, taps or watches it; give it a handler or a tap, "
                         "or say topics: {%s: {final: true}}",

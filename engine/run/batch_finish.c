@@ -22,6 +22,9 @@ static void count_end(struct batch *batch, const struct work *work)
     else if (work->verdict == VERDICT_DEAD)
         series_add(run->dead, 1);
     if (work->verdict == VERDICT_DEAD && work->item->topic != NULL)
+        log_rarely(1000, LOG_WARN, "lane", "an event on %s is a dead letter: %s (%.200s)", work->item->topic->name, event_dead_word(work->reason),
+                   work->why == NULL ? "" : work->why);
+    if (work->verdict == VERDICT_DEAD && work->item->topic != NULL)
         series_add(batch->engine->topic_runs[work->item->topic->index].dead, 1);
 }
 
