@@ -43,6 +43,14 @@ static int claim_compare(const void *left, const void *right)
                                     : memcmp(a->id.bytes, b->id.bytes, sizeof a->id.bytes);
 }
 
+/* Twins in the order they came: the first is the one that claims. */
+static int order_compare(const void *left, const void *right)
+{
+    int order = claim_compare(left, right);
+    const struct work *a = ((const struct claim_order *)left)->work, *b = ((const struct claim_order *)right)->work;
+    return order != 0 ? order : a < b ? -1 : a > b;
+}
+
 /* An id that was used for another payload: the newcomer is dead under an id of its own, so that it too is recorded once. */
 static struct event_id conflict_id(struct batch *batch, const struct work *work)
 {
@@ -91,7 +99,7 @@ void batch_claim(struct batch *batch)
             .claim = {.handler = work_number(batch, work), .id = id, .hash = (int64_t)work->event.payload_hash},
             .work = work};
     }
-    qsort(orders, count, sizeof *orders, claim_compare);
+    qsort(orders, count, sizeof *orders, order_compare);
     /* A twin in the same batch waits for the first one's end. */
     size_t kept = 0, first = batch->claim_count;
     if (batch->claims == NULL)
