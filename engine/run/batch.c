@@ -270,7 +270,7 @@ static void begin(struct batch *batch, struct lane_entry **entries)
     }
 }
 
-void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
+static void run_steps(struct worker *worker, struct lane_entry **entries, size_t count)
 {
     struct batch batch = {.worker = worker,
                           .engine = worker->engine,
@@ -319,4 +319,18 @@ void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
         series_observe(worker->group->metric_batch_events, (double)count);
         series_observe(worker->group->metric_batch_seconds, (double)(clock_monotonic_ns() - began) / 1e9);
     }
+}
+
+void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
+{
+    struct engine *engine = worker->engine;
+    suspects_end(engine->parts.suspects, worker->number);
+    /* Suspects run alone in their batch; while they do, no other lane runs, so that a crash names the right one. */
+    bool apart = count == 1 && entries[0]->solo && suspects_any(engine->parts.suspects);
+    if (apart)
+        pthread_rwlock_wrlock(&engine->quarantine);
+    else
+        pthread_rwlock_rdlock(&engine->quarantine);
+    run_steps(worker, entries, count);
+    pthread_rwlock_unlock(&engine->quarantine);
 }

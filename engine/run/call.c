@@ -439,7 +439,6 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
         suspects_add(suspects, batch->worker->number, i, call.works[i]->event.id);
     suspects_begin(suspects, batch->worker->number, call.count);
     use->handler->handle(batch->worker->plugins[use->plugin->index].state, &call.shared);
-    suspects_end(suspects, batch->worker->number);
     atomic_store_explicit(&batch->worker->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
     series_observe(run->seconds, (double)(clock_monotonic_ns() - began) / 1e9);

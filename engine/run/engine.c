@@ -322,6 +322,11 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
     engine->store = parts->store;
     engine->metrics = parts->metrics;
     pthread_mutex_init(&engine->fault_lock, NULL);
+    pthread_rwlockattr_t writers_first;
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&engine->quarantine, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
     pthread_mutex_init(&engine->wait_lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -429,5 +434,6 @@ void engine_stop(struct engine *engine)
     pthread_cond_destroy(&engine->wait_wake);
     pthread_mutex_destroy(&engine->wait_lock);
     pthread_mutex_destroy(&engine->fault_lock);
+    pthread_rwlock_destroy(&engine->quarantine);
     free(engine);
 }

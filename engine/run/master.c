@@ -92,7 +92,8 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
         if (decided || asked > 0)
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         bool crashed = false;
-        size_t named = suspects_judge(suspects, &crashed);
+        /* kill -9 and the OOM killer blame nobody. */
+        size_t named = WIFSIGNALED(status) && is_fault(WTERMSIG(status)) ? suspects_judge(suspects, &crashed) : 0;
         pause = clock_monotonic_ms() - born > MASTER_YOUNG_MS || named > 0 ? 0 : pause == 0 ? 100 : pause * 2;
         if (pause > MASTER_PAUSE_MAX_MS)
             pause = MASTER_PAUSE_MAX_MS;

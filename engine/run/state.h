@@ -74,6 +74,7 @@ struct engine {
     atomic_bool open;            /* names are known, groups are subscribed: it can take work */
     atomic_bool stop;
     atomic_bool draining;
+    pthread_rwlock_t quarantine; /* a batch reads; one that may crash writes: it runs while no other lane does */
     pthread_mutex_t fault_lock;
     struct error fault;          /* code 0: none */
     pthread_mutex_t wait_lock;   /* interruptible sleeps */

@@ -159,24 +159,31 @@ static struct verdict_row *row_find(struct suspects *suspects, struct event_id i
     return free_row;
 }
 
+static size_t blame(struct suspects *suspects, const struct slot *slot, bool alone)
+{
+    unsigned count = atomic_load(&slot->count);
+    size_t named = 0;
+    for (; named < count; named++) {
+        struct verdict_row *row = row_find(suspects, slot->ids[named], true);
+        if (row == NULL)
+            break;
+        row->convictions += alone;
+    }
+    return named;
+}
+
 size_t suspects_judge(struct suspects *suspects, bool *ret_crashed)
 {
     int lane = atomic_load(&suspects->faulted) - 1;
-    size_t named = 0;
+    size_t named = 0, events = 0;
     *ret_crashed = lane >= 0;
-    if (lane < 0)
-        return 0;
-    struct slot *slot = &suspects->slots[lane];
-    unsigned count = atomic_load(&slot->count);
+    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++)
+        events += atomic_load(&suspects->slots[i].count);
     rows_lock(suspects);
-    for (unsigned i = 0; i < count; i++) {
-        struct verdict_row *row = row_find(suspects, slot->ids[i], true);
-        if (row == NULL)
-            break;
-        named++;
-        if (count == 1)
-            row->convictions++;
-    }
+    if (lane >= 0)
+        named = blame(suspects, &suspects->slots[lane], atomic_load(&suspects->slots[lane].count) == 1);
+    for (size_t i = 0; lane < 0 && i < SUSPECT_LANES_MAX; i++)
+        named += blame(suspects, &suspects->slots[i], events == 1);
     pthread_mutex_unlock(&suspects->lock);
     atomic_store(&suspects->faulted, 0);
     return named;

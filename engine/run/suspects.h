@@ -24,14 +24,16 @@ void suspects_watch(struct suspects *suspects);
 void suspects_clean(struct suspects *suspects); /* the process may exit now */
 /* Each lane's thread, once: its stack for signal handlers. */
 void suspects_lane(struct suspects *suspects, uint32_t lane);
-/* Around a handler's call, on the lane's thread. */
+/* Before a handler's call, on the lane's thread; what is noted stands until suspects_end(), at the start of the next batch: a heap that a
+ * handler broke is often found broken only afterwards. */
 void suspects_begin(struct suspects *suspects, uint32_t lane, size_t count);
 void suspects_add(struct suspects *suspects, uint32_t lane, size_t index, struct event_id id);
 void suspects_end(struct suspects *suspects, uint32_t lane);
 /* Any thread: that lane's call does not come back. Ends the process as a fault of that call. */
 void suspects_hang(struct suspects *suspects, uint32_t lane) __attribute__((noreturn));
 
-/* The master, after the worker died: *ret_crashed, and the number of new or repeated suspects. */
+/* The master, after the worker died of a fault: the number of new or repeated suspects. *ret_crashed: a lane is to blame; else all
+ * lanes' last calls are suspects. */
 size_t suspects_judge(struct suspects *suspects, bool *ret_crashed);
 
 enum suspicion { SUSPECT_NONE = 0, SUSPECT_ALONE, SUSPECT_CONVICTED };
