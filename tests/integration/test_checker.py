@@ -56,7 +56,7 @@ class Base(unittest.TestCase):
         if not tap:
             text = text[:text.index("taps:")] + text[text.index("\nhttp:"):]
             text = text.replace('{key: "{k}"}', '{key: "{k}", final: true}')
-            text = text.replace("\nchains:", "  payment.failure: {final: true}\n  reservation.success: {final: true}\n\nchains:")
+            text = text.replace("\nchains:", "  reservation.success: {final: true}\n\nchains:")
         config = self.folder / "pipeline.yaml"
         config.write_text(text)
         stream = Stream(SEED, self.url, self.log, config=config)
