@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kafka for tests: it starts, keeps what it was given through kill -9, moves leaders and coordinators, and leaves nothing behind.
+"""Kafka for tests: it starts, keeps its data through kill -9, moves leaders and coordinators, leaves nothing behind.
 
 Run alone: python3 tests/integration/test_kafka_cluster.py
 """
@@ -49,7 +49,8 @@ class One(unittest.TestCase):
     def test_topics(self):
         topic = self.topic(3, configs={"retention.ms": "60000"})
         self.assertIn(topic, self.kafka.topics())
-        self.assertEqual([(p.partition, p.leader, p.isr) for p in self.kafka.describe(topic)], [(n, 1, [1]) for n in range(3)])
+        self.assertEqual([(p.partition, p.leader, p.isr) for p in self.kafka.describe(topic)],
+                         [(n, 1, [1]) for n in range(3)])
         self.kafka.add_partitions(topic, 5)
         wait_until(lambda: len(self.kafka.describe(topic)) == 5, what="five partitions")
         self.kafka.alter_topic_config(topic, {"retention.ms": None, "max.message.bytes": 2000})
@@ -61,7 +62,8 @@ class One(unittest.TestCase):
     def test_records(self):
         topic = self.topic(2)
         key, value, header = bytes(range(256)), b"\0\xff\n", ("name", b"\x80\0")
-        self.assertEqual(self.kafka.produce(topic, key, value, partition=1, headers=[header, ("none", None)], timestamp=7), (1, 0))
+        place = self.kafka.produce(topic, key, value, partition=1, headers=[header, ("none", None)], timestamp=7)
+        self.assertEqual(place, (1, 0))
         self.assertEqual(self.kafka.produce(topic, None, None, partition=0), (0, 0))
         self.kafka.produce_many(topic, [(f"k{n}", "v") for n in range(1000)])
         found = self.kafka.dump(topic)
@@ -81,7 +83,8 @@ class One(unittest.TestCase):
         self.kafka.produce_transaction(topic, [("k", "open")], commit=None)
         self.kafka.produce(topic, "k", "after")
         self.assertEqual([r.value for r in self.kafka.dump(topic)], [b"kept"])
-        self.assertEqual([r.value for r in self.kafka.dump(topic, committed=False)], [b"kept", b"aborted", b"open", b"after"])
+        self.assertEqual([r.value for r in self.kafka.dump(topic, committed=False)],
+                         [b"kept", b"aborted", b"open", b"after"])
         self.assertLess(self.kafka.end_offsets(topic, committed=True)[0], self.kafka.end_offsets(topic)[0])
 
     def test_groups(self):
@@ -220,10 +223,11 @@ class Gone(unittest.TestCase):
         self.assert_gone(kafka.folder, pids, ports)
 
     def test_after_death_of_the_test(self):
-        code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from kafka import PrivateKafka; k = PrivateKafka(); k.start();"
+        code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from kafka import PrivateKafka;"
+                "k = PrivateKafka(); k.start();"
                 "print(k.dir, k.pid(1), k.process.pid, *k.nodes()[1].values(), flush=True); time.sleep(99)")
-        with subprocess.Popen([sys.executable, "-c", code, str(ROOT / "tests" / "lib")], stdout=subprocess.PIPE, text=True,
-                              start_new_session=True) as test:
+        with subprocess.Popen([sys.executable, "-c", code, str(ROOT / "tests" / "lib")], stdout=subprocess.PIPE,
+                              text=True, start_new_session=True) as test:
             folder, *numbers = test.stdout.readline().split()
             broker, admin, *ports = map(int, numbers)
             self.assertTrue(exists(broker))
