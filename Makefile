@@ -25,8 +25,8 @@ PKGS_store := libpq
 PKGS_pipeline := libyaml-0.1 jansson
 PKGS_plugin := jansson
 PKGS_http := libmicrohttpd
-PKGS_bus :=
-PKGS_ALL := libpq yaml-0.1 jansson libmicrohttpd
+PKGS_bus := rdkafka
+PKGS_ALL := libpq yaml-0.1 jansson libmicrohttpd rdkafka
 
 CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector-strong -pthread \
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wundef -Wvla \

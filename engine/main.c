@@ -37,8 +37,7 @@ int bus_open(const struct pipeline *pipeline, const struct bus_options *options,
     case BUS_CHOICE_POSTGRES:
         return bus_postgres_open(options, ret, error);
     default:
-        error_set(error, ENOTSUP, "line %d: this sluice was built without the kafka bus", pipeline->bus.place.line);
-        return error_hint(error, "use bus: {kind: postgres}");
+        return bus_kafka_open(options, ret, error);
     }
 }
 

@@ -66,6 +66,22 @@ struct bus_subscription {
     size_t topic_count;
     uint32_t poll_records; /* most records a poll brings */
     size_t poll_bytes;     /* and about how many bytes */
+    bool recorded;         /* what the group handles is recorded in the store: then so are its positions (kafka) */
+};
+
+/* A topic as the pipeline wants it. Text lives as long as the bus. */
+struct bus_topic {
+    const char *name;
+    const char *key;                 /* its `key:` as written, or NULL: topics of one key need as many partitions */
+    int32_t partitions, replication; /* when it is made; 0: bus.partitions, and the brokers' own replication */
+};
+
+enum bus_finding_kind { BUS_FINDING_MADE = 1, BUS_FINDING_WARNING, BUS_FINDING_ERROR };
+struct bus_finding {
+    enum bus_finding_kind kind;
+    const char *code;  /* a word for programs: "topic_missing" */
+    const char *topic; /* which it is about; NULL: the bus */
+    const char *text;  /* one sentence */
 };
 
 /* What every bus implements. Kept apart from the instance, so that a test can stand one in. */
@@ -117,6 +133,10 @@ struct bus_kind {
     int64_t (*lag)(struct bus *bus, const char *group);
     /* Housekeeping due about once a second from one thread: trims the log, makes room. */
     void (*tend)(struct bus *bus);
+    /* Connects and compares the topics of the options with what is there; `make`: makes those that are missing. each() is told one finding
+     * after another. 0 when it could look. NULL: topics need no making on this bus. */
+    int (*topics)(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,
+                  struct error *error);
 };
 
 struct bus { /* the head of every implementation's struct */
@@ -125,16 +145,30 @@ struct bus { /* the head of every implementation's struct */
 
 /* ------------------------------------------------------------------------------------------------------ the three of them */
 
+struct bus_property {
+    const char *name, *value;
+};
+
 struct bus_options {
     const char *name;       /* of the pipeline; for client ids */
-    uint32_t partitions;    /* of the log, made once (postgres, memory); later values must agree */
+    uint32_t partitions;    /* of the log, made once (postgres, memory), later values must agree; of a topic that is made (kafka) */
+    int32_t replication;    /* of a topic that is made; 0: the brokers' own default (kafka) */
     int64_t retention_ms;   /* how long handled records are kept (postgres, memory) */
-    struct store *store;    /* postgres */
+    struct store *store;    /* postgres: the log; kafka: positions beside the effects; NULL: none */
     struct metrics *metrics;
+    /* kafka; all of it lives as long as the bus: */
+    const struct bus_property *properties; /* librdkafka's names, checked by the pipeline */
+    size_t property_count;
+    const struct bus_topic *topics;        /* all that the pipeline reads or writes */
+    size_t topic_count;
+    size_t max_event_size;                 /* bytes of a value */
+    int64_t longest_delay_ms;              /* of any retry: nothing may expire earlier */
 };
 
 int bus_memory_open(const struct bus_options *options, struct bus **ret, struct error *error);
 /* A database that is away is no error: subscribe() then gives -EAGAIN until it comes. */
 int bus_postgres_open(const struct bus_options *options, struct bus **ret, struct error *error);
+/* Connects to nothing yet; -EINVAL when librdkafka does not take a property. */
+int bus_kafka_open(const struct bus_options *options, struct bus **ret, struct error *error);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * migrate.c - `sluice migrate CONFIG`: brings the database to this program's level, the engine's tables and each plugin's.
+ * migrate.c - `sluice migrate CONFIG`: brings the database to this program's level, the engine's tables and each plugin's, and makes the
+ * topics that a bus lacks.
  */
 #include "cli/cli.h"
 #include "cli/parts.h"
@@ -12,8 +13,9 @@
 static void usage(FILE *out)
 {
     fputs("usage: sluice migrate CONFIG\n"
-          "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each plugin's.\n\n"
-          "  --check       apply nothing; exit 1 when something is missing\n"
+          "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each plugin's. On the kafka bus it\n"
+          "makes the topics that the brokers lack, with the partitions and the replication that CONFIG says.\n\n"
+          "  --check       change nothing; exit 1 when something is missing\n"
           "  -h, --help    this text\n",
           out);
 }
@@ -23,6 +25,55 @@ static void said(const struct migration_step *step, void *context)
     (*(int *)context)++;
     printf("applied %s/%s\n", step->owner, step->name);
     fflush(stdout);
+}
+
+static int migrate_store(const struct parts *parts, const char *config, bool check, int *applied)
+{
+    struct error error = {0};
+    if (parts->store == NULL)
+        return CLI_OK;
+    if (parts->migrations == NULL) {
+        fprintf(stderr, "%s: no folder with migrations was found; say where it is in store.migrations\n", config);
+        return CLI_FAILED;
+    }
+    enum store_result result = check ? migrate_check(parts->store, parts->migrations, parts->owners, &error)
+                                     : migrate_apply(parts->store, parts->migrations, parts->owners, said, applied, &error);
+    if (result != STORE_OK)
+        fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+    else if (*applied == 0)
+        printf("the database is up to date\n");
+    return result == STORE_OK ? CLI_OK : CLI_FAILED;
+}
+
+struct topics_said {
+    int made, missing;
+};
+
+static void topic_said(const struct bus_finding *finding, void *context)
+{
+    struct topics_said *topics = context;
+    topics->made += finding->kind == BUS_FINDING_MADE;
+    topics->missing += finding->kind == BUS_FINDING_ERROR;
+    if (finding->kind == BUS_FINDING_MADE)
+        printf("%s\n", finding->text);
+    else if (finding->kind == BUS_FINDING_ERROR)
+        fprintf(stderr, "sluice migrate: %s\n", finding->text);
+}
+
+static int migrate_topics(const struct parts *parts, bool check)
+{
+    struct topics_said topics = {0};
+    struct error error = {0};
+    const struct bus_kind *kind = parts->bus->kind;
+    if (kind->topics == NULL)
+        return CLI_OK;
+    if (kind->topics(parts->bus, !check, topic_said, &topics, &error) != 0) {
+        fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        return CLI_FAILED;
+    }
+    if (topics.made + topics.missing == 0)
+        printf("every topic is there\n");
+    return topics.missing == 0 ? CLI_OK : CLI_FAILED;
 }
 
 int cli_migrate(int argc, char **argv)
@@ -40,22 +91,17 @@ int cli_migrate(int argc, char **argv)
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
     struct parts parts;
-    struct error error = {0};
-    int code = parts_open(argv[optind], PARTS_STORE, false, &parts);
+    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
     if (code != CLI_OK)
         return code;
-    if (parts.store == NULL || parts.migrations == NULL) {
-        fprintf(stderr, "%s: %s\n", argv[optind], parts.store == NULL ? "this pipeline has no `store:`, so there is nothing to migrate"
-                                                                      : "no folder with migrations was found; say where it is in store.migrations");
-        parts_close(&parts);
-        return CLI_FAILED;
+    if (parts.store == NULL && parts.bus->kind->topics == NULL) {
+        fprintf(stderr, "%s: this pipeline has no `store:`, so there is nothing to migrate\n", argv[optind]);
+        code = CLI_FAILED;
     }
-    enum store_result result = check ? migrate_check(parts.store, parts.migrations, parts.owners, &error)
-                                     : migrate_apply(parts.store, parts.migrations, parts.owners, said, &applied, &error);
-    if (result != STORE_OK)
-        fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-    else if (applied == 0)
-        printf("the database is up to date\n");
+    if (code == CLI_OK)
+        code = migrate_store(&parts, argv[optind], check, &applied);
+    if (code == CLI_OK)
+        code = migrate_topics(&parts, check);
     parts_close(&parts);
-    return result == STORE_OK ? CLI_OK : CLI_FAILED;
+    return code;
 }

@@ -57,14 +57,37 @@ static int open_store(struct parts *parts, struct error *error)
 
 static int open_bus(struct parts *parts, struct error *error)
 {
+    const struct pipeline *pipeline = parts->pipeline;
+    struct bus_property *properties = arena_array(parts->arena, struct bus_property, pipeline->bus.property_count + 1);
+    struct bus_topic *topics = arena_array(parts->arena, struct bus_topic, pipeline->topic_count + 1);
+    for (size_t i = 0; i < pipeline->bus.property_count; i++)
+        properties[i] = (struct bus_property){pipeline->bus.properties[i].name, pipeline->bus.properties[i].value};
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        const struct topic *topic = pipeline->topics[i];
+        topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication};
+    }
     struct bus_options options = {
-        .name = parts->pipeline->name,
-        .partitions = (uint32_t)parts->pipeline->bus.partitions,
-        .retention_ms = parts->pipeline->bus.retention_ms,
+        .name = pipeline->name,
+        .partitions = (uint32_t)pipeline->bus.partitions,
+        .replication = pipeline->bus.replication,
+        .retention_ms = pipeline->bus.retention_ms,
         .store = parts->store,
         .metrics = parts->metrics,
+        .properties = properties,
+        .property_count = pipeline->bus.property_count,
+        .topics = topics,
+        .topic_count = pipeline->topic_count,
+        .max_event_size = (size_t)pipeline->engine.max_event_size,
+        .longest_delay_ms = pipeline_longest_delay_ms(pipeline),
     };
-    return bus_open(parts->pipeline, &options, &parts->bus, error);
+    return bus_open(pipeline, &options, &parts->bus, error);
+}
+
+int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error)
+{
+    ret->metrics = metrics_create();
+    int code = wanted >= PARTS_STORE ? open_store(ret, error) : 0;
+    return code == 0 && wanted >= PARTS_BUS ? open_bus(ret, error) : code;
 }
 
 int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret)
@@ -86,12 +109,7 @@ int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct pa
         parts_close(ret);
         return CLI_CONFIG;
     }
-    ret->metrics = metrics_create();
-    if (wanted >= PARTS_STORE)
-        code = open_store(ret, &error);
-    if (code == 0 && wanted >= PARTS_BUS)
-        code = open_bus(ret, &error);
-    if (code == 0)
+    if (parts_attach(ret, wanted, &error) == 0)
         return CLI_OK;
     fprintf(stderr, "%s: %s%s%s\n", path, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     parts_close(ret);

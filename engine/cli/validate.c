@@ -1,29 +1,82 @@
 /*
- * validate.c - `sluice validate CONFIG`: everything that would go wrong, in one run, before anything starts.
+ * validate.c - `sluice validate CONFIG`: everything that would go wrong, in one run, before anything starts. With --connect it also
+ * compares the file with the database and the brokers that it names.
  */
 #include "cli/cli.h"
 #include "cli/open.h"
+#include "cli/parts.h"
+#include "store/migrate.h"
 
 #include <getopt.h>
 #include <stdio.h>
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice validate CONFIG [--json] [--deny-warnings]\n"
+    fputs("usage: sluice validate CONFIG [--connect] [--json] [--deny-warnings]\n"
           "Reads CONFIG and its plugins, and says everything that is wrong with them: file:line:column, what was expected, what to do.\n"
-          "Connects to nothing. Exit code 0, or 78 when there are errors.\n\n"
+          "Exit code 0, or 78 when there are errors.\n\n"
+          "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, sizes, retention;\n"
+          "                     without it nothing is connected to\n"
           "  --json             a list for programs\n"
           "  --deny-warnings    warnings count as errors\n"
           "  -h, --help         this text\n",
           out);
 }
 
+/* A finding stands where the file names the topic. */
+struct found {
+    const struct pipeline *pipeline;
+    struct problems *problems;
+};
+
+static void found_one(const struct bus_finding *finding, void *context)
+{
+    struct found *found = context;
+    const struct topic *topic = finding->topic == NULL ? NULL : pipeline_topic(found->pipeline, finding->topic);
+    struct place place = topic == NULL ? found->pipeline->bus.place : topic->place;
+    if (finding->kind == BUS_FINDING_ERROR)
+        problem_add(found->problems, place, finding->code, "%s", finding->text);
+    else
+        problem_warn(found->problems, place, finding->code, "%s", finding->text);
+}
+
+static void connect_store(const struct parts *parts, struct problems *problems)
+{
+    struct error error = {0};
+    struct place place = parts->pipeline->store.place;
+    if (parts->store == NULL)
+        return;
+    if (store_check(parts->store, &error) != STORE_OK)
+        problem_add(problems, place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+    else if (parts->migrations != NULL && migrate_check(parts->store, parts->migrations, parts->owners, &error) != STORE_OK)
+        problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+}
+
+static void validate_connected(struct arena *arena, struct pipeline *pipeline, struct problems *problems)
+{
+    struct parts parts = {.arena = arena, .pipeline = pipeline};
+    struct found found = {pipeline, problems};
+    struct error error = {0};
+    int code = parts_attach(&parts, PARTS_BUS, &error);
+    if (code == 0)
+        connect_store(&parts, problems);
+    if (code == 0 && parts.bus->kind->topics != NULL)
+        code = parts.bus->kind->topics(parts.bus, false, found_one, &found, &error);
+    if (code != 0)
+        problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+    parts.arena = NULL; /* the caller's */
+    parts_close(&parts);
+    problems_sort(problems);
+}
+
 int cli_validate(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"deny-warnings", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false, deny = false;
+    static const struct option options[] = {{"connect", no_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
+                                            {"deny-warnings", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
+    bool json = false, deny = false, connect = false;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
+        case 'c': connect = true; break;
         case 'j': json = true; break;
         case 'd': deny = true; break;
         case 'h': usage(stdout); return CLI_OK;
@@ -38,6 +91,8 @@ int cli_validate(int argc, char **argv)
     struct buffer text;
     problems_init(&problems, arena);
     pipeline_open(argv[optind], true, arena, &problems, &pipeline);
+    if (connect && problems.errors == 0)
+        validate_connected(arena, pipeline, &problems);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(&problems, json, &text);
     if (text.length > 0)

@@ -134,6 +134,8 @@ static void check_names(const struct check *check)
 static void check_bus(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
+    if (pipeline->bus.replication != 0 && pipeline->bus.kind != BUS_CHOICE_KAFKA)
+        problem_warn(check->problems, pipeline->bus.place, "no_effect", "bus.replication is for kafka; on this bus it does nothing");
     for (size_t i = 0; i < pipeline->topic_count && pipeline->bus.kind != BUS_CHOICE_KAFKA; i++)
         if (pipeline->topics[i]->partitions != 0 || pipeline->topics[i]->replication != 0)
             problem_warn(check->problems, pipeline->topics[i]->place, "no_effect",

@@ -171,6 +171,7 @@ struct pipeline {
         struct place place;
         enum bus_choice kind;
         int32_t partitions;
+        int32_t replication; /* kafka; 0: the brokers' default */
         int64_t retention_ms;
         struct { const char *name, *value; struct place place; } *properties; /* kafka */
         size_t property_count;
@@ -222,6 +223,8 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
+/* The longest that a retry, of a ladder or in place, may be away. */
+int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);
 

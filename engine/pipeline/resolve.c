@@ -3,6 +3,8 @@
  */
 #include "pipeline/pipeline.h"
 
+#include <math.h>
+
 /* Rows of a plugin's table are as long as its header said; the loader has copied them to ours. */
 static size_t outcome_count_of(const struct sluice_outcome *outcomes)
 {
@@ -104,6 +106,25 @@ bool tap_sees(const struct tap *tap, const struct topic *topic)
             return true;
     }
     return false;
+}
+
+int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline)
+{
+    int64_t longest = 0;
+    for (size_t u = 0; u < pipeline->use_count; u++) {
+        const struct use *use = pipeline->uses[u];
+        double delay = use->retry.max_retries == 0 ? 0 : (double)use->retry.max_interval_ms;
+        for (size_t r = 0; r < use->route_count; r++) {
+            const struct ladder *ladder = &use->routes[r].ladder;
+            if (use->routes[r].kind != ROUTE_LADDER)
+                continue;
+            double last = (double)ladder->initial_interval_ms * pow(ladder->multiplier, ladder->max_retries - 1);
+            last = last > (double)ladder->max_interval_ms ? (double)ladder->max_interval_ms : last;
+            delay = last > delay ? last : delay;
+        }
+        longest = delay > (double)longest ? (int64_t)delay : longest;
+    }
+    return longest;
 }
 
 static bool chain_has_work(const struct topic *topic)

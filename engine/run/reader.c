@@ -279,6 +279,16 @@ static void *reader_main(void *context)
     return NULL;
 }
 
+/* What some handler of the group does is recorded in the store. */
+static bool reader_recorded(const struct group_run *group)
+{
+    const struct engine *engine = group->engine;
+    bool recorded = group->group->tap == NULL;
+    for (size_t i = 0; i < engine->pipeline->use_count; i++)
+        recorded = recorded || (engine->pipeline->uses[i]->group == group->group && engine->uses[i].records);
+    return recorded && engine->store != NULL;
+}
+
 int reader_start(struct group_run *group, struct error *error)
 {
     struct engine *engine = group->engine;
@@ -286,7 +296,8 @@ int reader_start(struct group_run *group, struct error *error)
                                             .topics = (const char *const *)group->group->topics,
                                             .topic_count = group->group->topic_count,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
-                                            .poll_bytes = RUN_IN_FLIGHT_BYTES_MAX / 4};
+                                            .poll_bytes = RUN_IN_FLIGHT_BYTES_MAX / 4,
+                                            .recorded = reader_recorded(group)};
     int code = engine->bus->kind->subscribe(engine->bus, &subscription, &group->consumer, error);
     if (code != 0)
         return code;

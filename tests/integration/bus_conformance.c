@@ -3,12 +3,13 @@
  *
  *   bus_conformance memory [TEST]
  *   bus_conformance postgres URL [TEST]     the database must have the engine's schema
+ *   bus_conformance kafka SERVERS [TEST]
  */
 #include "bus_harness.h"
 
 static void test_order(struct harness *harness)
 {
-    const char *topic = name_of("order", "topic");
+    const char *topic = topic_of(harness, "order");
     char key[24];
     for (int round = 0; round < 20; round++) {
         for (int k = 0; k < 10; k++) {
@@ -36,7 +37,7 @@ static void test_order(struct harness *harness)
 
 static void test_parallel(struct harness *harness)
 {
-    const char *topic = name_of("parallel", "topic");
+    const char *topic = topic_of(harness, "parallel");
     struct publisher publishers[6];
     struct reader reader = reader_open(harness->bus, name_of("parallel", "group"), topic);
     for (int i = 0; i < 6; i++) {
@@ -54,7 +55,7 @@ static void test_parallel(struct harness *harness)
 
 static void test_groups(struct harness *harness)
 {
-    const char *topic = name_of("groups", "topic");
+    const char *topic = topic_of(harness, "groups");
     struct reader a = reader_open(harness->bus, name_of("groups", "a"), topic);
     struct reader b = reader_open(harness->bus, name_of("groups", "b"), topic);
     publish(harness->bus, topic, "x", 0, 100);
@@ -77,6 +78,10 @@ static void test_topics(struct harness *harness)
     snprintf(other, sizeof(other), "topics.%d.other", (int)getpid());
     snprintf(pattern, sizeof(pattern), "topics.%d.*", (int)getpid());
     const char *group = name_of("topics", "one");
+    harness->topics[0] = (struct bus_topic){.name = topic};
+    harness->topics[1] = (struct bus_topic){.name = other};
+    harness->topic_count = 2;
+    harness_topics(harness);
     struct reader one = reader_open(harness->bus, group, topic);
     struct reader all = reader_open(harness->bus, name_of("topics", "all"), pattern);
     one.commits = all.commits = true;
@@ -111,7 +116,7 @@ static void test_topics(struct harness *harness)
 
 static void test_bytes(struct harness *harness)
 {
-    const char *topic = name_of("bytes", "topic");
+    const char *topic = topic_of(harness, "bytes");
     size_t large = 1024 * 1024;
     char *value = malloc(large);
     for (size_t i = 0; i < large; i++)
@@ -172,7 +177,7 @@ static void test_bytes(struct harness *harness)
 
 static void test_replay(struct harness *harness)
 {
-    const char *topic = name_of("replay", "topic"), *group = name_of("replay", "group");
+    const char *topic = topic_of(harness, "replay"), *group = name_of("replay", "group");
     char key[24];
     for (int k = 0; k < 12; k++) {
         snprintf(key, sizeof(key), "k%d", k);
@@ -222,7 +227,7 @@ static void test_replay(struct harness *harness)
 
 static void test_pause(struct harness *harness)
 {
-    const char *topic = name_of("pause", "topic");
+    const char *topic = topic_of(harness, "pause");
     struct reader reader = reader_open_limited(harness->bus, name_of("pause", "group"), topic, 16);
     reader_until_streams(&reader, PARTITIONS);
     harness->bus->kind->pause(reader.consumer, true);
@@ -278,7 +283,7 @@ static void *scan_follow(void *context)
 
 static void test_scan(struct harness *harness)
 {
-    const char *topic = name_of("scan", "topic");
+    const char *topic = topic_of(harness, "scan");
     struct bus *bus = harness->bus;
     char key[24];
     for (int k = 0; k < 30; k++) {
@@ -319,7 +324,7 @@ static void *wake_later(void *context)
 
 static void test_wake(struct harness *harness)
 {
-    const char *topic = name_of("wake", "topic");
+    const char *topic = topic_of(harness, "wake");
     struct reader reader = reader_open(harness->bus, name_of("wake", "group"), topic);
     reader_until_streams(&reader, PARTITIONS);
     while (reader_poll(&reader, 0) != 0)
@@ -348,7 +353,7 @@ static void test_wake(struct harness *harness)
 
 static void test_refused(struct harness *harness)
 {
-    const char *topic = name_of("refused", "topic");
+    const char *topic = topic_of(harness, "refused");
     char *key = calloc(1, 70000);
     memset(key, 'k', 69999);
     struct record records[] = {{.topic = span_of(topic), .key = SPAN("a"), .value = SPAN("a:0")},

@@ -3,6 +3,7 @@
  *
  *   bus_groups memory [TEST]
  *   bus_groups postgres URL [TEST]     the database must have the engine's schema
+ *   bus_groups kafka SERVERS [TEST]
  */
 #include "bus_harness.h"
 
@@ -10,7 +11,7 @@
 
 static void test_epochs(struct harness *harness)
 {
-    const char *topic = name_of("epochs", "topic"), *group = name_of("epochs", "group");
+    const char *topic = topic_of(harness, "epochs"), *group = name_of("epochs", "group");
     char key[24];
     for (int k = 0; k < 40; k++) {
         snprintf(key, sizeof(key), "k%d", k);
@@ -18,7 +19,7 @@ static void test_epochs(struct harness *harness)
     }
     struct reader old = reader_open(harness->bus, group, topic);
     reader_until(&old, 200);
-    bool had[PARTITIONS];
+    bool had[STREAMS];
     memcpy(had, old.assigned, sizeof(had));
     struct reader new = reader_open(harness->bus, group, topic);
     readers_until_streams(&old, PARTITIONS / 2, &new, PARTITIONS / 2);
@@ -26,11 +27,12 @@ static void test_epochs(struct harness *harness)
     for (uint32_t p = 0; p < PARTITIONS; p++) {
         if (!had[p] || old.assigned[p])
             continue;
-        CHECK(new.epochs[p] > old.epochs[p], "stream %u changed hands and kept its epoch %u", p, new.epochs[p]);
+        uint32_t now = reader_stream(&new, reader_partition(&old, p));
+        CHECK(new.epochs[now] > old.epochs[p], "stream %u changed hands and kept its epoch %u", p, new.epochs[now]);
         struct error error = {0};
-        struct position end = {INT64_MAX / 2, INT64_MAX / 2};
+        struct position end = old.last[p].high == UINT64_MAX ? (struct position){0, 0} : old.last[p];
         CHECK(harness->bus->kind->commit(old.consumer, 1, &p, &old.epochs[p], &end, &error) == 0, "%s", error.text);
-        CHECK(harness->bus->kind->commit(new.consumer, 1, &p, &old.epochs[p], &end, &error) == 0, "%s", error.text);
+        CHECK(harness->bus->kind->commit(new.consumer, 1, &now, &old.epochs[p], &end, &error) == 0, "%s", error.text);
     }
     reader_close(&old);
     reader_close(&new);
@@ -45,12 +47,14 @@ static void test_epochs(struct harness *harness)
 
 static void test_share(struct harness *harness)
 {
-    const char *topic = name_of("share", "topic"), *group = name_of("share", "group");
+    const char *topic = topic_of(harness, "share"), *group = name_of("share", "group");
     struct reader a = reader_open(harness->bus, group, topic), b = reader_open(harness->bus, group, topic);
     a.commits = b.commits = true;
     readers_until_streams(&a, PARTITIONS / 2, &b, PARTITIONS / 2);
-    for (int p = 0; p < PARTITIONS; p++)
-        CHECK(a.assigned[p] != b.assigned[p], "stream %d has two readers or none", p);
+    for (uint32_t s = 0; s < PARTITIONS; s++)
+        for (uint32_t other = 0; other < PARTITIONS; other++)
+            CHECK(!a.assigned[s] || !b.assigned[other] || reader_partition(&a, s) != reader_partition(&b, other),
+                  "partition %d has two readers", reader_partition(&a, s));
     char key[24];
     for (int k = 0; k < 64; k++) {
         snprintf(key, sizeof(key), "k%d", k);
@@ -86,7 +90,7 @@ static void test_share(struct harness *harness)
 
 static void test_takeover(struct harness *harness)
 {
-    const char *topic = name_of("takeover", "topic"), *group = name_of("takeover", "group");
+    const char *topic = topic_of(harness, "takeover"), *group = name_of("takeover", "group");
     struct reader a = reader_open(harness->bus, group, topic);
     a.commits = true;
     publish(harness->bus, topic, "t", 0, 50);
@@ -94,7 +98,8 @@ static void test_takeover(struct harness *harness)
     a.commits = false;
     publish(harness->bus, topic, "t", 50, 50);
     reader_until(&a, 100);
-    uint32_t epoch = a.got[0].epoch, stream = a.got[0].stream;
+    uint32_t epoch = a.got[0].epoch;
+    int32_t partition = reader_partition(&a, a.got[0].stream);
     reader_close(&a);
     struct reader b = reader_open(harness->bus, group, topic);
     int64_t began_ms = clock_monotonic_ms();
@@ -102,13 +107,13 @@ static void test_takeover(struct harness *harness)
     CHECK(clock_monotonic_ms() - began_ms < 1000, "taking over from one that left took %lld ms",
           (long long)(clock_monotonic_ms() - began_ms));
     check_key(&b, "t", 50, 50); /* at least what was not committed, and here not more */
-    CHECK(b.epochs[stream] > epoch, "the epoch did not rise");
+    CHECK(b.epochs[reader_stream(&b, partition)] > epoch, "the epoch did not rise");
     reader_close(&b);
 }
 
 static void test_revoked(struct harness *harness)
 {
-    const char *topic = name_of("revoked", "topic"), *group = name_of("revoked", "group");
+    const char *topic = topic_of(harness, "revoked"), *group = name_of("revoked", "group");
     struct reader a = reader_open(harness->bus, group, topic);
     a.keeps_revoked = true;
     reader_until_streams(&a, PARTITIONS);
@@ -134,7 +139,7 @@ static void test_revoked(struct harness *harness)
 /* Readers come and go while records are published: duplicates are allowed, losses are not. */
 static void test_storm(struct harness *harness)
 {
-    const char *topic = name_of("storm", "topic"), *group = name_of("storm", "group");
+    const char *topic = topic_of(harness, "storm"), *group = name_of("storm", "group");
     enum { WRITERS = 3, EACH = 400 };
     struct publisher publishers[WRITERS];
     for (int i = 0; i < WRITERS; i++) {
@@ -177,7 +182,7 @@ static void test_outage(struct harness *harness)
 {
     if (getenv("BUS_OUTAGE") == NULL)
         return; /* needs somebody who breaks it */
-    const char *topic = name_of("outage", "topic");
+    const char *topic = topic_of(harness, "outage");
     struct reader reader = reader_open(harness->bus, name_of("outage", "group"), topic);
     reader.commits = true;
     publish(harness->bus, topic, "o", 0, 20);

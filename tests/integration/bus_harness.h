@@ -28,7 +28,7 @@
         }                                                                                                              \
     } while (0)
 
-enum { PARTITIONS = 8 };
+enum { PARTITIONS = 8, STREAMS = 2 * PARTITIONS /* of a reader: kafka has one for each topic-partition */ };
 #define WAIT_MS wait_ms()
 static inline int64_t wait_ms(void) /* BUS_WAIT_MS: less, when a planted bug is expected to make it end */
 {
@@ -41,6 +41,9 @@ struct harness {
     struct metrics *metrics;
     struct store *store; /* postgres */
     struct bus *bus;
+    struct bus_property servers; /* kafka */
+    struct bus_topic topics[2]; /* kafka: what patterns are matched with */
+    size_t topic_count;
 };
 
 static inline struct bus *harness_bus(struct harness *harness, int64_t retention_ms)
@@ -49,11 +52,18 @@ static inline struct bus *harness_bus(struct harness *harness, int64_t retention
                                   .partitions = PARTITIONS,
                                   .retention_ms = retention_ms,
                                   .store = harness->store,
-                                  .metrics = harness->metrics};
+                                  .metrics = harness->metrics,
+                                  .properties = &harness->servers,
+                                  .property_count = 1,
+                                  .topics = harness->topics,
+                                  .topic_count = harness->topic_count,
+                                  .max_event_size = 1024 * 1024};
+    harness->servers = (struct bus_property){"bootstrap.servers", harness->url};
     struct error error = {0};
     struct bus *bus = NULL;
-    int result = strcmp(harness->kind, "memory") == 0 ? bus_memory_open(&options, &bus, &error)
-                                                      : bus_postgres_open(&options, &bus, &error);
+    int result = strcmp(harness->kind, "memory") == 0  ? bus_memory_open(&options, &bus, &error)
+                 : strcmp(harness->kind, "kafka") == 0 ? bus_kafka_open(&options, &bus, &error)
+                                                       : bus_postgres_open(&options, &bus, &error);
     CHECK(result == 0, "%s (%s)", error.text, error.hint);
     return bus;
 }
@@ -91,7 +101,45 @@ static inline const char *name_of(const char *test, const char *what)
     return name;
 }
 
+static inline void topic_made(const struct bus_finding *finding, void *context)
+{
+    (void)context;
+    CHECK(finding->kind == BUS_FINDING_MADE, "%s", finding->text);
+}
+
+/* The topics of the harness are there, and its bus knows them. */
+static inline void harness_topics(struct harness *harness)
+{
+    struct error error = {0};
+    if (harness->bus->kind->topics == NULL)
+        return;
+    harness->bus->kind->close(harness->bus);
+    harness->bus = harness_bus(harness, 3600 * 1000);
+    CHECK(harness->bus->kind->topics(harness->bus, true, topic_made, NULL, &error) == 0, "%s", error.text);
+}
+
+/* A topic that is there and that no other test or run uses. */
+static inline const char *topic_of(struct harness *harness, const char *test)
+{
+    const char *name = name_of(test, "topic");
+    harness->topics[0] = (struct bus_topic){.name = name};
+    harness->topic_count = 1;
+    harness_topics(harness);
+    return name;
+}
+
 /* ------------------------------------------------------------------------------------------------------- publishing */
+
+/* Milliseconds, each later than the last: partitions without a common order are merged by time. */
+static inline int64_t next_time(void)
+{
+    static int64_t last;
+    int64_t now = clock_wall_ms(), before = __atomic_load_n(&last, __ATOMIC_SEQ_CST), next;
+    do
+        next = now > before ? now : before + 1;
+    while (!__atomic_compare_exchange_n(&last, &before, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    return next;
+}
 
 /* `count` records of a key with the values KEY:FROM, KEY:FROM+1, … */
 static inline int publish_try(struct bus *bus, const char *topic, const char *key, int from, int count,
@@ -101,7 +149,8 @@ static inline int publish_try(struct bus *bus, const char *topic, const char *ke
     char(*values)[64] = calloc((size_t)count, sizeof(*values));
     for (int i = 0; i < count; i++) {
         snprintf(values[i], sizeof(values[i]), "%s:%d", key, from + i);
-        records[i] = (struct record){.topic = span_of(topic), .key = span_of(key), .value = span_of(values[i])};
+        records[i] = (struct record){
+            .topic = span_of(topic), .key = span_of(key), .value = span_of(values[i]), .timestamp_ms = next_time()};
     }
     size_t failed = 0;
     int result = bus->kind->publish(bus, records, (size_t)count, clock_monotonic_ms() + 5000, &failed, error);
@@ -148,9 +197,9 @@ struct reader {
     struct got *got;
     size_t count, size;
     size_t largest; /* records of one poll */
-    bool assigned[PARTITIONS];
-    uint32_t epochs[PARTITIONS];
-    struct position last[PARTITIONS]; /* delivered; high UINT64_MAX: nothing yet */
+    bool assigned[STREAMS];
+    uint32_t epochs[STREAMS];
+    struct position last[STREAMS]; /* delivered; high UINT64_MAX: nothing yet */
     bool commits; /* after each delivery, and before revoked() */
     bool keeps_revoked; /* does not call revoked() */
     int assignments, revocations, losses, faults;
@@ -165,7 +214,7 @@ static inline struct reader reader_open_limited(struct bus *bus, const char *gro
         .group = group, .topics = topics, .topic_count = 1, .poll_records = poll_records, .poll_bytes = 1024 * 1024};
     struct error error = {0};
     CHECK(bus->kind->subscribe(bus, &subscription, &reader.consumer, &error) == 0, "%s", error.text);
-    for (int p = 0; p < PARTITIONS; p++)
+    for (int p = 0; p < STREAMS; p++)
         reader.last[p].high = UINT64_MAX;
     return reader;
 }
@@ -212,10 +261,10 @@ static inline void reader_take(struct reader *reader, const struct bus_record *r
 /* Commits all that was delivered. */
 static inline int reader_commit(struct reader *reader)
 {
-    uint32_t streams[PARTITIONS], epochs[PARTITIONS];
-    struct position positions[PARTITIONS];
+    uint32_t streams[STREAMS], epochs[STREAMS];
+    struct position positions[STREAMS];
     size_t count = 0;
-    for (uint32_t p = 0; p < PARTITIONS; p++) {
+    for (uint32_t p = 0; p < STREAMS; p++) {
         if (!reader->assigned[p] || reader->last[p].high == UINT64_MAX)
             continue;
         streams[count] = p;
@@ -278,9 +327,27 @@ static inline int reader_poll(struct reader *reader, int timeout_ms)
 static inline int reader_streams(const struct reader *reader)
 {
     int count = 0;
-    for (int p = 0; p < PARTITIONS; p++)
+    for (int p = 0; p < STREAMS; p++)
         count += reader->assigned[p];
     return count;
+}
+
+/* Readers number their streams each for itself. */
+static inline int32_t reader_partition(const struct reader *reader, uint32_t stream)
+{
+    char place[96];
+    int32_t partition = -1;
+    int64_t offset;
+    reader->bus->kind->describe(reader->consumer, stream, (struct position){0, 0}, place, sizeof place, &partition, &offset);
+    return partition;
+}
+
+static inline uint32_t reader_stream(const struct reader *reader, int32_t partition)
+{
+    for (uint32_t s = 0; s < STREAMS; s++)
+        if (reader->assigned[s] && reader_partition(reader, s) == partition)
+            return s;
+    CHECK(false, "partition %d has no reader", partition);
 }
 
 static inline void reader_until_streams(struct reader *reader, int streams)
@@ -399,16 +466,16 @@ static inline int run_tests(struct harness *harness, const struct test *tests, s
     return 0;
 }
 
-/* PROGRAM memory [TEST] | PROGRAM postgres URL [TEST] */
+/* PROGRAM memory [TEST] | PROGRAM postgres URL [TEST] | PROGRAM kafka SERVERS [TEST] */
 static inline int run_main(int argc, char **argv, const struct test *tests, size_t count)
 {
-    bool postgres = argc > 2 && strcmp(argv[1], "postgres") == 0;
-    if (!postgres && !(argc > 1 && strcmp(argv[1], "memory") == 0)) {
-        fprintf(stderr, "usage: %s memory [TEST] | postgres URL [TEST]\n", argv[0]);
+    bool elsewhere = argc > 2 && (strcmp(argv[1], "postgres") == 0 || strcmp(argv[1], "kafka") == 0);
+    if (!elsewhere && !(argc > 1 && strcmp(argv[1], "memory") == 0)) {
+        fprintf(stderr, "usage: %s memory [TEST] | postgres URL [TEST] | kafka SERVERS [TEST]\n", argv[0]);
         return 2;
     }
-    struct harness harness = {.kind = argv[1], .url = postgres ? argv[2] : NULL, .self = argv[0]};
-    return run_tests(&harness, tests, count, argv[postgres ? 3 : 2]);
+    struct harness harness = {.kind = argv[1], .url = elsewhere ? argv[2] : NULL, .self = argv[0]};
+    return run_tests(&harness, tests, count, argv[elsewhere ? 3 : 2]);
 }
 
 #endif

@@ -7,7 +7,7 @@
 
 static void test_trim(struct harness *harness)
 {
-    const char *topic = name_of("trim", "topic"), *group = name_of("trim", "group");
+    const char *topic = topic_of(harness, "trim"), *group = name_of("trim", "group");
     struct connection *connection = sql_open(harness);
     struct bus *bus = harness_bus(harness, 0);
     sql(connection, "delete from sluice.bus_lease"); /* groups of tests before */
@@ -74,7 +74,7 @@ static void test_settings(struct harness *harness)
 /* A dump of a server far ahead was restored: the log must be refused, and bus_rebase() must mend it. The test moves the log into the future. */
 static void test_restored(struct harness *harness)
 {
-    const char *topic = name_of("restored", "topic"), *group = name_of("restored", "group");
+    const char *topic = topic_of(harness, "restored"), *group = name_of("restored", "group");
     struct connection *connection = sql_open(harness);
     publish(harness->bus, topic, "r", 0, 30);
     publish(harness->bus, topic, "r", 30, 30);

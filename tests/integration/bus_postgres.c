@@ -63,7 +63,7 @@ static void *appender_run(void *context)
 
 static void test_interleaved(struct harness *harness)
 {
-    const char *topic = name_of("interleaved", "topic"), *group = name_of("interleaved", "group");
+    const char *topic = topic_of(harness, "interleaved"), *group = name_of("interleaved", "group");
     struct appender appenders[APPENDERS];
     struct reader reader = reader_open(harness->bus, group, topic);
     reader.commits = true; /* positions move on, past whatever was overlooked */
@@ -100,7 +100,7 @@ static void test_interleaved(struct harness *harness)
 /* A transaction that stays open holds back what is read, and loses nothing; the reader must not spin meanwhile. */
 static void test_horizon(struct harness *harness)
 {
-    const char *topic = name_of("horizon", "topic");
+    const char *topic = topic_of(harness, "horizon");
     struct reader reader = reader_open(harness->bus, name_of("horizon", "group"), topic);
     reader_until_streams(&reader, PARTITIONS);
     struct connection *holder = sql_open(harness);
@@ -194,7 +194,7 @@ static struct child share_with_child(struct harness *harness, struct reader *rea
 
 static void test_killed(struct harness *harness)
 {
-    const char *topic = name_of("killed", "topic"), *group = name_of("killed", "group");
+    const char *topic = topic_of(harness, "killed"), *group = name_of("killed", "group");
     struct reader reader;
     struct child child = share_with_child(harness, &reader, group, topic);
     int64_t began_ms = clock_monotonic_ms();
@@ -208,7 +208,7 @@ static void test_killed(struct harness *harness)
 
 static void test_frozen(struct harness *harness)
 {
-    const char *topic = name_of("frozen", "topic"), *group = name_of("frozen", "group");
+    const char *topic = topic_of(harness, "frozen"), *group = name_of("frozen", "group");
     struct connection *connection = sql_open(harness);
     struct reader reader;
     struct child child = share_with_child(harness, &reader, group, topic);
@@ -232,7 +232,7 @@ static void test_frozen(struct harness *harness)
 
 static void test_fenced(struct harness *harness)
 {
-    const char *topic = name_of("fenced", "topic"), *group = name_of("fenced", "group");
+    const char *topic = topic_of(harness, "fenced"), *group = name_of("fenced", "group");
     struct connection *connection = sql_open(harness);
     publish(harness->bus, topic, "f", 0, 20);
     struct reader reader = reader_open(harness->bus, group, topic);
@@ -268,7 +268,7 @@ static void test_fenced(struct harness *harness)
 /* While a transaction of a dead member runs, nobody takes over: its row is held FOR SHARE. */
 static void test_fence_waits(struct harness *harness)
 {
-    const char *topic = name_of("fence_waits", "topic"), *group = name_of("fence_waits", "group");
+    const char *topic = topic_of(harness, "fence_waits"), *group = name_of("fence_waits", "group");
     struct reader reader;
     struct child child = share_with_child(harness, &reader, group, topic);
     struct connection *holder = sql_open(harness), *other = sql_open(harness);
@@ -297,7 +297,7 @@ static void test_fence_waits(struct harness *harness)
 
 static void test_cut(struct harness *harness)
 {
-    const char *topic = name_of("cut", "topic"), *group = name_of("cut", "group");
+    const char *topic = topic_of(harness, "cut"), *group = name_of("cut", "group");
     struct connection *connection = sql_open(harness);
     struct reader reader = reader_open(harness->bus, group, topic), peer = reader_open(harness->bus, group, topic);
     readers_until_streams(&reader, PARTITIONS / 2, &peer, PARTITIONS / 2);
@@ -333,7 +333,7 @@ static void test_cut(struct harness *harness)
 
 static void test_notify(struct harness *harness)
 {
-    const char *topic = name_of("notify", "topic");
+    const char *topic = topic_of(harness, "notify");
     struct bus *other = harness_bus(harness, 3600 * 1000); /* an instance of its own: to the first, another process */
     struct reader reader = reader_open(harness->bus, name_of("notify", "group"), topic);
     struct reader busy = reader_open(other, name_of("notify", "other"), topic);
@@ -365,7 +365,7 @@ static void test_notify(struct harness *harness)
 
 static void test_idle(struct harness *harness)
 {
-    const char *topic = name_of("idle", "topic");
+    const char *topic = topic_of(harness, "idle");
     struct reader reader = reader_open(harness->bus, name_of("idle", "group"), topic);
     reader_until_streams(&reader, PARTITIONS);
     struct series *trips = metrics_series(harness->metrics, METRIC_ROUND_TRIPS, "", "");

@@ -1,0 +1,203 @@
+/*
+ * kafka.h - the bus on Apache Kafka, through librdkafka 2.0.2 or newer.
+ *
+ * Reading. One client a consumer group, in the classic protocol with static membership: the group knows this process by host and
+ * slot, so one that is killed and started again is itself and gets its partitions back at once, while one that stops leaves, and its
+ * peers take over. A stream is a topic-partition. Positions are {offset, 0}. Nothing is committed by librdkafka on its own account:
+ * commit() stores offsets for partitions that are assigned and commits what is stored, one request in flight, so that an old owner can
+ * never overwrite a new one's offset.
+ *
+ * Where a partition is read from is decided by us (kafka_start.c), never by a default: an offset that is gone stops the partition
+ * and is said, it is not skipped. Beside the offset in Kafka there is a row in the store (sluice.bus_position), written first: it
+ * tells when one of the two was restored or moved behind the other's back.
+ *
+ * Back-pressure. A consumer that is paused does not poll; what librdkafka has fetched ahead waits, bounded. Only when that lasts a
+ * second are the partitions paused for real and polling goes on, so that the group sees a living member.
+ *
+ * Writing. One idempotent producer, acks=all. publish() returns when every record has its delivery report; what else happened (a fatal
+ * error of the producer, a deadline) retires the producer: what it still has is given up and sent again by a new one, in order. So a
+ * record may be there twice, and never out of its key's order for the first time.
+ *
+ * Threads: as bus.h says. Each client has librdkafka's own threads; each producer one of ours that serves its reports. All clients are
+ * made after fork(): their threads would not survive it.
+ */
+#ifndef SLUICE_BUS_KAFKA_H
+#define SLUICE_BUS_KAFKA_H
+
+#include "bus/chunk.h"
+#include "store/store.h"
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+
+enum {
+    KAFKA_WAIT_MS = 5000, /* of one request to the brokers */
+    KAFKA_LEAVE_MS = 3000, /* of leaving a group */
+    KAFKA_HARD_PAUSE_MS = 1000, /* not polled for so long: pause the partitions, poll on */
+    KAFKA_COMMIT_AGAIN_MS = 500,
+    KAFKA_ASSIGN_AGAIN_MS = 100,
+    KAFKA_ASSIGN_LATE_MS = 2000, /* then a person hears of it */
+    KAFKA_HALTED_LOOK_MS = 3000, /* how often a stopped partition is looked at again */
+    KAFKA_SLOTS_MAX = 256, /* processes of a group on one host */
+};
+
+enum kafka_role { KAFKA_CONSUMER = 1, KAFKA_SCANNER = 2, KAFKA_PRODUCER = 4 };
+
+struct kafka_producer; /* kafka_producer.c */
+
+struct kafka_bus {
+    struct bus bus; /* first */
+    struct bus_options options;
+    char host[64]; /* of this machine, as in instance ids */
+    pthread_mutex_t lock;
+    pthread_cond_t retired; /* a producer has gone */
+    struct kafka_producer *producer; /* the one in use, or NULL */
+    size_t producers; /* with those that are being retired */
+    atomic_uint epochs; /* given out: each assignment of a partition has its own */
+};
+
+/* A client that lives as long as somebody holds a message of it. */
+struct kafka_client {
+    atomic_size_t holders;
+    rd_kafka_t *rk;
+};
+void kafka_client_release(struct kafka_client *client);
+
+enum kafka_stream_state {
+    KAFKA_STREAM_NONE = 0,
+    KAFKA_STREAM_HELD,
+    KAFKA_STREAM_RETURNING, /* revoked was said; revoked() ends it */
+    KAFKA_STREAM_HALTED, /* assigned by the group and not read; the engine does not know it: its next record is gone */
+};
+
+struct kafka_stream {
+    char *topic;
+    int32_t partition;
+    enum kafka_stream_state state;
+    bool said; /* why it is halted */
+    bool gone; /* the broker has no such offset; to be halted */
+    uint32_t epoch;
+    int64_t next; /* offset to read next: what was delivered, and one */
+};
+
+enum kafka_change { KAFKA_CHANGE_NONE = 0, KAFKA_CHANGE_ASSIGN, KAFKA_CHANGE_REVOKE, KAFKA_CHANGE_LOSE };
+
+struct bus_consumer { /* of the kafka bus */
+    struct kafka_bus *bus;
+    struct kafka_client *client;
+    rd_kafka_t *rk; /* client's */
+    rd_kafka_queue_t *queue; /* what poll() waits on */
+    char *group;
+    rd_kafka_topic_partition_list_t *subscription;
+    struct connection *connection; /* for positions in the store; NULL: none are kept */
+    int slot; /* descriptor that holds this process's slot; -1: the instance id is the user's */
+    uint32_t poll_records;
+    size_t poll_bytes;
+    rd_kafka_message_t **messages; /* poll_records of them */
+    struct bus_record *records;
+
+    struct kafka_stream *streams; /* one for each topic-partition ever assigned; an index is for ever */
+    size_t stream_count, stream_size;
+    uint32_t last_stream; /* of the last message: they come in runs */
+    const rd_kafka_topic_t *last_topic;
+
+    /* A rebalance that librdkafka wants and the engine has not been told of, or has not answered. */
+    enum kafka_change change;
+    rd_kafka_topic_partition_list_t *changed;
+    int64_t changed_ms; /* since when it is wanted */
+    bool returning; /* BUS_REVOKED was said, revoked() is awaited */
+    bool closing;
+    uint32_t *listed_streams, *listed_epochs;
+    size_t listed_size;
+
+    bool paused, paused_hard;
+    int64_t paused_ms; /* since when */
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake_up;
+    bool woken;
+
+    bool commit_in_flight, commit_wanted;
+    int64_t commit_again_ms, look_ms; /* when to try again */
+    bool gone; /* of a stream */
+    bool down; /* told that no broker answers */
+    bool dead; /* a fatal error: `fault` says which */
+    struct error fault; /* code 0: none to tell */
+};
+
+/* kafka_client.c: configuration */
+/* A client with the properties of its role; opaque is what callbacks get. `group`, `instance`: of consumers. NULL with a sentence. */
+rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance, void *opaque,
+                             struct error *error);
+const char *kafka_property(const struct kafka_bus *bus, const char *name); /* as the user set it, or NULL */
+/* "local broker transport failure" and its like as an error of ours. */
+int kafka_error(struct error *error, rd_kafka_resp_err_t err, const char *what);
+/* Whether repeating can never help: the negative errno of bus.h, or 0. */
+int kafka_permanent(rd_kafka_resp_err_t err);
+/* The names among the options' topics, and of the patterns those that match. Free the list. */
+rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count);
+
+/* kafka_group.c: membership, rebalances, commits */
+int kafka_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error);
+void kafka_unsubscribe(struct bus_consumer *consumer);
+int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
+                 const struct position *positions, struct error *error);
+int kafka_revoked(struct bus_consumer *consumer, struct error *error);
+void kafka_commit_stored(struct bus_consumer *consumer);
+/* The pending change, or what has become of halted streams, as an event; -EAGAIN when there is nothing to tell. */
+int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret);
+struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition);
+
+/* kafka_start.c: where to read from */
+
+struct kafka_place { /* what is known of a partition; -1: nothing */
+    int64_t committed; /* the group's offset in Kafka */
+    int64_t recorded; /* the one in the store: everything below is done */
+    int64_t skipped; /* an operator gave up what is below; 0: nothing */
+    int64_t low, high; /* first record kept, and one past the last */
+};
+enum kafka_start {
+    KAFKA_START_NEW = 1, /* the group never read it: from its first record */
+    KAFKA_START_ON, /* where it was left */
+    KAFKA_START_RECORDED, /* Kafka forgot the offset; the store has it */
+    KAFKA_START_BEHIND, /* Kafka's offset is ahead of the store: what lies between is read again */
+    KAFKA_START_ANEW, /* the partition ends before the position: made anew, from its first record */
+    KAFKA_START_GONE, /* records were deleted before they were read: nothing is read until somebody decides */
+};
+/* Pure. *ret_offset: where to read from; of GONE: where it would go on. */
+enum kafka_start kafka_start_decide(const struct kafka_place *place, int64_t *ret_offset);
+/* Sets the offset of each partition in `list` (RD_KAFKA_OFFSET_INVALID: not to be read, its record is gone), and says what is
+ * remarkable: to the log, or as consumer->fault. 0, or negative: not known now. */
+int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error);
+/* Writes positions (list's offsets) into the store; a position there never goes back. */
+int kafka_positions_save(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct error *error);
+/* partition -1: all of the topic. The topic was deleted or made anew: its positions mean nothing. */
+int kafka_positions_forget(struct bus_consumer *consumer, const char *topic, int32_t partition, struct error *error);
+
+/* kafka_poll.c: reading */
+int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
+void kafka_wake(struct bus_consumer *consumer);
+void kafka_pause(struct bus_consumer *consumer, bool paused);
+
+/* kafka_record.c: a message as a record. Spans live as long as the message, headers as long as `headers`. */
+size_t kafka_header_count(const rd_kafka_message_t *message);
+void kafka_record(const rd_kafka_message_t *message, struct header *headers, struct record *ret);
+
+/* kafka_producer.c */
+int kafka_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
+                  struct error *error);
+void kafka_producer_close(struct kafka_bus *bus);
+
+/* kafka_scan.c */
+int kafka_scan(struct bus *bus, const char *const *topics, size_t topic_count, struct span contains, bool follow,
+               const volatile int *stop,
+               bool (*each)(const struct record *record, int32_t partition, struct position position, void *context), void *context,
+               struct error *error);
+int64_t kafka_lag(struct bus *bus, const char *group);
+
+/* kafka_topics.c */
+int kafka_topics(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,
+                 struct error *error);
+/* 0 when the brokers have every topic of the options; -ESTALE when not, -EAGAIN when they do not answer. */
+int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, struct error *error);
+
+#endif

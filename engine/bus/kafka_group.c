@@ -1,0 +1,516 @@
+/*
+ * kafka_group.c - membership of a group: joining, rebalances, commits, leaving. See kafka.h.
+ *
+ * librdkafka's callback only notes what is wanted; the engine hears it from poll(), and answers. An assignment is taken up with
+ * offsets of our own (kafka_start.c). A revocation is answered when the engine has let go (revoked()), a lost assignment at once.
+ */
+#include "bus/kafka.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+void kafka_group_callbacks(rd_kafka_conf_t *conf); /* kafka_client.c's */
+
+/* ---------------------------------------------------------------------------------------------------------- callbacks */
+
+static bool cooperative(rd_kafka_t *rk)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(rk);
+    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
+}
+
+/* NULL: all of it. */
+static void unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
+{
+    if (list != NULL && cooperative(consumer->rk))
+        rd_kafka_error_destroy(rd_kafka_incremental_unassign(consumer->rk, list));
+    else
+        (void)rd_kafka_assign(consumer->rk, NULL);
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct bus_consumer *consumer = opaque;
+    if (consumer->closing || (err != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)) {
+        unassign(consumer, err == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS ? list : NULL);
+        return;
+    }
+    if (consumer->changed != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->changed);
+    consumer->changed = rd_kafka_topic_partition_list_copy(list);
+    consumer->changed_ms = clock_monotonic_ms();
+    consumer->look_ms = 0;
+    consumer->change = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? KAFKA_CHANGE_ASSIGN
+                       : rd_kafka_assignment_lost(rk)              ? KAFKA_CHANGE_LOSE
+                                                                   : KAFKA_CHANGE_REVOKE;
+    rd_kafka_yield(rk);
+}
+
+static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct bus_consumer *consumer = opaque;
+    (void)rk;
+    for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++)
+        err = list->elems[i].err;
+    consumer->commit_in_flight = false;
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        consumer->down = false;
+    } else if (err != RD_KAFKA_RESP_ERR__NO_OFFSET) {
+        consumer->commit_wanted = true; /* what is stored is committed with the next */
+        log_rarely(10000, LOG_WARN, "kafka", "group %s: offsets are not committed now: %s", consumer->group, rd_kafka_err2str(err));
+    }
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    struct bus_consumer *consumer = opaque;
+    rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)code;
+    char words[512];
+    if (err == RD_KAFKA_RESP_ERR__FATAL) {
+        err = rd_kafka_fatal_error(rk, words, sizeof words);
+        consumer->dead = true;
+        error_set(&consumer->fault, EIO, "group %s: %s (%s)", consumer->group, words, rd_kafka_err2name(err));
+        if (err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+            error_hint(&consumer->fault, "two processes have one group.instance.id; give each its own, or none");
+        return;
+    }
+    bool apart = err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL;
+    if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !apart)
+        return; /* librdkafka tries again, and its log says so */
+    if (!consumer->down)
+        error_set(&consumer->fault, EIO, "group %s: no broker can be reached: %s", consumer->group, reason);
+    consumer->down = true;
+}
+
+void kafka_group_callbacks(rd_kafka_conf_t *conf)
+{
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ streams */
+
+struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition)
+{
+    for (size_t i = 0; i < consumer->stream_count; i++)
+        if (consumer->streams[i].partition == partition && strcmp(consumer->streams[i].topic, topic) == 0)
+            return &consumer->streams[i];
+    return NULL;
+}
+
+static struct kafka_stream *stream_make(struct bus_consumer *consumer, const char *topic, int32_t partition)
+{
+    struct kafka_stream *stream = kafka_stream_find(consumer, topic, partition);
+    if (stream != NULL)
+        return stream;
+    if (consumer->stream_count == consumer->stream_size) {
+        size_t size = consumer->stream_size == 0 ? 64 : 2 * consumer->stream_size;
+        struct kafka_stream *grown = reallocarray(consumer->streams, size, sizeof *grown);
+        consumer->streams = grown == NULL ? consumer->streams : grown;
+        if (grown == NULL)
+            return NULL;
+        consumer->stream_size = size;
+    }
+    stream = &consumer->streams[consumer->stream_count];
+    *stream = (struct kafka_stream){.topic = strdup(topic), .partition = partition};
+    if (stream->topic == NULL)
+        return NULL;
+    consumer->stream_count++;
+    return stream;
+}
+
+static bool list_room(struct bus_consumer *consumer, size_t count)
+{
+    if (count <= consumer->listed_size)
+        return true;
+    free(consumer->listed_streams);
+    free(consumer->listed_epochs);
+    consumer->listed_streams = calloc(count, sizeof *consumer->listed_streams);
+    consumer->listed_epochs = calloc(count, sizeof *consumer->listed_epochs);
+    consumer->listed_size = consumer->listed_streams == NULL || consumer->listed_epochs == NULL ? 0 : count;
+    return consumer->listed_size > 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- changes */
+
+/* librdkafka fetches what we hold: of the eager protocol all of it at once, from where reading goes on. */
+static void fetch_held(struct bus_consumer *consumer, size_t count)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)consumer->stream_count);
+    bool some = cooperative(consumer->rk);
+    for (size_t i = 0; i < (some ? count : consumer->stream_count); i++) {
+        const struct kafka_stream *stream = &consumer->streams[some ? consumer->listed_streams[i] : i];
+        if (stream->state == KAFKA_STREAM_HELD)
+            rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = stream->next;
+    }
+    if (some)
+        rd_kafka_error_destroy(rd_kafka_incremental_assign(consumer->rk, list));
+    else
+        (void)rd_kafka_assign(consumer->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    consumer->paused_hard = false; /* of a new assignment nothing is paused; it is made up for when it lasts */
+    consumer->paused_ms = clock_monotonic_ms();
+}
+
+/* Reads what can be read of `list`, whose streams are halted until now; the engine hears of those. */
+static int take_up(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct bus_event *ret)
+{
+    struct error error = {0};
+    size_t count = 0;
+    if (!list_room(consumer, (size_t)list->cnt + 1) || kafka_start_offsets(consumer, list, &error) != 0) {
+        if (clock_monotonic_ms() > consumer->changed_ms + KAFKA_ASSIGN_LATE_MS)
+            log_rarely(5000, LOG_WARN, "kafka", "group %s: partitions were assigned and cannot be taken up now: %s", consumer->group, error.text);
+        return -EAGAIN;
+    }
+    for (int i = 0; i < list->cnt; i++) {
+        struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
+        if (stream == NULL || list->elems[i].offset < 0)
+            continue;
+        stream->epoch = atomic_fetch_add(&consumer->bus->epochs, 1) + 1;
+        stream->state = KAFKA_STREAM_HELD;
+        stream->said = false;
+        stream->next = list->elems[i].offset;
+        consumer->listed_streams[count] = (uint32_t)(stream - consumer->streams);
+        consumer->listed_epochs[count++] = stream->epoch;
+    }
+    *ret = (struct bus_event){.kind = BUS_ASSIGNED, .streams = consumer->listed_streams, .epochs = consumer->listed_epochs, .stream_count = count};
+    return 0;
+}
+
+static int change_assign(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    rd_kafka_topic_partition_list_t *list = consumer->changed;
+    if (clock_monotonic_ms() < consumer->look_ms)
+        return -EAGAIN;
+    for (int i = 0; i < list->cnt; i++) {
+        struct kafka_stream *stream = stream_make(consumer, list->elems[i].topic, list->elems[i].partition);
+        if (stream != NULL)
+            stream->state = KAFKA_STREAM_HALTED;
+    }
+    if (take_up(consumer, list, ret) != 0) {
+        consumer->look_ms = clock_monotonic_ms() + KAFKA_ASSIGN_AGAIN_MS;
+        return -EAGAIN;
+    }
+    (void)FAILPOINT("bus.assign");
+    fetch_held(consumer, ret->stream_count);
+    rd_kafka_topic_partition_list_destroy(list);
+    consumer->changed = NULL;
+    consumer->change = KAFKA_CHANGE_NONE;
+    consumer->look_ms = clock_monotonic_ms() + KAFKA_HALTED_LOOK_MS;
+    return ret->stream_count > 0 ? 0 : -EAGAIN;
+}
+
+/* Partitions that stand still are looked at again from time to time: somebody may have decided. */
+static int look_again(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    if (clock_monotonic_ms() < consumer->look_ms)
+        return -EAGAIN;
+    consumer->look_ms = clock_monotonic_ms() + KAFKA_HALTED_LOOK_MS;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    for (size_t i = 0; i < consumer->stream_count; i++)
+        if (consumer->streams[i].state == KAFKA_STREAM_HALTED)
+            rd_kafka_topic_partition_list_add(list, consumer->streams[i].topic, consumer->streams[i].partition);
+    int code = list->cnt == 0 ? -EAGAIN : take_up(consumer, list, ret);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != 0 || ret->stream_count == 0)
+        return -EAGAIN;
+    fetch_held(consumer, ret->stream_count);
+    return 0;
+}
+
+/* The broker has no such offset: the engine loses the stream, which is then looked at anew. */
+static int halt_gone(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    size_t count = 0;
+    if (!list_room(consumer, consumer->stream_count + 1))
+        return -EAGAIN;
+    for (size_t i = 0; i < consumer->stream_count; i++) {
+        struct kafka_stream *stream = &consumer->streams[i];
+        if (stream->gone && stream->state == KAFKA_STREAM_HELD) {
+            stream->state = KAFKA_STREAM_HALTED;
+            consumer->listed_streams[count++] = (uint32_t)i;
+        }
+        stream->gone = false;
+    }
+    consumer->gone = false;
+    consumer->look_ms = 0;
+    *ret = (struct bus_event){.kind = BUS_LOST, .streams = consumer->listed_streams, .stream_count = count};
+    return count > 0 ? 0 : -EAGAIN;
+}
+
+/* Revoked or lost: the engine lets go of what it was told it had. */
+static int change_take(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    rd_kafka_topic_partition_list_t *list = consumer->changed;
+    bool lost = consumer->change == KAFKA_CHANGE_LOSE;
+    size_t count = 0;
+    (void)FAILPOINT("bus.revoke");
+    if (!list_room(consumer, (size_t)list->cnt + 1))
+        return -EAGAIN;
+    for (int i = 0; i < list->cnt; i++) {
+        struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
+        if (stream == NULL)
+            continue;
+        if (stream->state == KAFKA_STREAM_HELD)
+            consumer->listed_streams[count++] = (uint32_t)(stream - consumer->streams);
+        stream->state = lost || stream->state != KAFKA_STREAM_HELD ? KAFKA_STREAM_NONE : KAFKA_STREAM_RETURNING;
+    }
+    consumer->change = KAFKA_CHANGE_NONE;
+    consumer->returning = !lost;
+    *ret = (struct bus_event){.kind = lost ? BUS_LOST : BUS_REVOKED, .streams = consumer->listed_streams, .stream_count = count};
+    if (!lost && count > 0)
+        return 0;
+    struct error error;
+    (void)kafka_revoked(consumer, &error);
+    return count > 0 ? 0 : -EAGAIN;
+}
+
+int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    if (consumer->returning)
+        return -EAGAIN; /* the engine still lets go of what was said before */
+    switch (consumer->change) {
+    case KAFKA_CHANGE_ASSIGN:
+        return change_assign(consumer, ret);
+    case KAFKA_CHANGE_REVOKE:
+    case KAFKA_CHANGE_LOSE:
+        return change_take(consumer, ret);
+    default:
+        return consumer->gone ? halt_gone(consumer, ret) : look_again(consumer, ret);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------- commits */
+
+/* Waits for the answer; for when nothing else is to be done. */
+static void commit_now(struct bus_consumer *consumer)
+{
+    if (!consumer->commit_wanted && !consumer->commit_in_flight)
+        return;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    /* Also when one is in flight: its answer comes on the other queue, and offsets do not go back. */
+    consumer->commit_in_flight = true;
+    consumer->commit_wanted = false;
+    if (rd_kafka_commit_queue(consumer->rk, NULL, queue, on_commit, consumer) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        for (int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS; consumer->commit_in_flight && clock_monotonic_ms() < until;)
+            (void)rd_kafka_queue_poll_callback(queue, 50);
+    consumer->commit_in_flight = false;
+    rd_kafka_queue_destroy(queue);
+}
+
+void kafka_commit_stored(struct bus_consumer *consumer)
+{
+    if (!consumer->commit_wanted || consumer->commit_in_flight || consumer->change != KAFKA_CHANGE_NONE ||
+        clock_monotonic_ms() < consumer->commit_again_ms)
+        return;
+    consumer->commit_wanted = false;
+    consumer->commit_again_ms = clock_monotonic_ms() + KAFKA_COMMIT_AGAIN_MS;
+    consumer->commit_in_flight = rd_kafka_commit(consumer->rk, NULL, 1) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
+                 const struct position *positions, struct error *error)
+{
+    bool planted = FAILPOINT("bus.epoch.mutate") == FAILPOINT_MUTATE;
+    if (FAILPOINT("bus.commit.before") == FAILPOINT_ERROR)
+        return error_set(error, EIO, "committing failed on purpose (failpoint bus.commit.before)");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        const struct kafka_stream *stream = streams[i] < consumer->stream_count ? &consumer->streams[streams[i]] : NULL;
+        if (stream == NULL || stream->state == KAFKA_STREAM_NONE || (stream->epoch != epochs[i] && !planted))
+            continue;
+        rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = (int64_t)positions[i].high + 1;
+    }
+    int code = list->cnt > 0 && !planted && !rd_kafka_assignment_lost(consumer->rk) ? kafka_positions_save(consumer, list, error) : 0;
+    if (planted && list->cnt > 0) {
+        (void)rd_kafka_commit(consumer->rk, list, 0); /* a planted bug: stamped with this member's generation, whoever had them */
+        list->cnt = 0;
+    }
+    if (code == 0 && list->cnt > 0) {
+        (void)rd_kafka_offsets_store(consumer->rk, list); /* of a partition that is ours no more: refused, rightly */
+        consumer->commit_wanted = true;
+        consumer->commit_again_ms = 0;
+        kafka_commit_stored(consumer);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    (void)FAILPOINT("bus.commit.after");
+    return code;
+}
+
+int kafka_revoked(struct bus_consumer *consumer, struct error *error)
+{
+    (void)error;
+    if (consumer->returning && !rd_kafka_assignment_lost(consumer->rk))
+        commit_now(consumer);
+    unassign(consumer, consumer->changed);
+    for (size_t i = 0; i < consumer->stream_count; i++)
+        if (consumer->streams[i].state == KAFKA_STREAM_RETURNING)
+            consumer->streams[i].state = KAFKA_STREAM_NONE;
+    if (consumer->changed != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->changed);
+    consumer->changed = NULL;
+    consumer->returning = false;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- joining and leaving */
+
+/* The first number that no process of this group on this host has. A socket's name in the kernel holds it, and falls with the process. */
+static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_slot)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const char *servers = kafka_property(bus, "bootstrap.servers");
+    for (int slot = 0; fd >= 0 && slot < KAFKA_SLOTS_MAX; slot++) {
+        char name[512], hash[17];
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        snprintf(name, sizeof name, "%s/%s/%d", servers == NULL ? "" : servers, group, slot);
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)span_hash(span_of(name)));
+        int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "sluice/%.16s", hash);
+        if (bind(fd, (const struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0) {
+            *ret_slot = slot;
+            return fd;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static void consumer_free(struct bus_consumer *consumer)
+{
+    if (consumer == NULL)
+        return;
+    if (consumer->queue != NULL)
+        rd_kafka_queue_destroy(consumer->queue);
+    kafka_client_release(consumer->client);
+    if (consumer->slot >= 0)
+        close(consumer->slot);
+    connection_destroy(consumer->connection);
+    if (consumer->subscription != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->subscription);
+    if (consumer->changed != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->changed);
+    for (size_t i = 0; i < consumer->stream_count; i++)
+        free(consumer->streams[i].topic);
+    free(consumer->streams);
+    free(consumer->listed_streams);
+    free(consumer->listed_epochs);
+    free(consumer->messages);
+    free(consumer->records);
+    free(consumer->group);
+    pthread_cond_destroy(&consumer->wake_up);
+    pthread_mutex_destroy(&consumer->wake_lock);
+    free(consumer);
+}
+
+static int consumer_client(struct bus_consumer *consumer, struct error *error)
+{
+    struct kafka_bus *bus = consumer->bus;
+    char instance[160];
+    int slot = 0;
+    bool own = kafka_property(bus, "group.instance.id") == NULL && (consumer->slot = slot_take(bus, consumer->group, &slot)) >= 0;
+    snprintf(instance, sizeof instance, "%s-%d", bus->host, slot);
+    consumer->client = calloc(1, sizeof *consumer->client);
+    if (consumer->client == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    consumer->rk = kafka_client_new(bus, KAFKA_CONSUMER, consumer->group, own ? instance : NULL, consumer, error);
+    if (consumer->rk == NULL) {
+        free(consumer->client);
+        consumer->client = NULL;
+        return -EINVAL;
+    }
+    consumer->client->rk = consumer->rk;
+    atomic_init(&consumer->client->holders, 1);
+    consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
+    log_debug("kafka", "group %s: member %s", consumer->group, own ? instance : "as configured");
+    return 0;
+}
+
+int kafka_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    struct bus_consumer *consumer = calloc(1, sizeof *consumer);
+    if (consumer == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&consumer->wake_up, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&consumer->wake_lock, NULL);
+    consumer->bus = bus;
+    consumer->slot = -1;
+    consumer->group = strdup(subscription->group);
+    consumer->poll_records = subscription->poll_records == 0 ? 1 : subscription->poll_records;
+    consumer->poll_bytes = subscription->poll_bytes;
+    consumer->messages = calloc(consumer->poll_records, sizeof *consumer->messages);
+    consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
+    consumer->subscription = kafka_expand(bus, subscription->topics, subscription->topic_count);
+    int code = consumer->group == NULL || consumer->messages == NULL || consumer->records == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    if (code == 0 && bus->options.store != NULL && subscription->recorded) {
+        consumer->connection = connection_create(bus->options.store, "positions");
+        code = consumer->connection == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    }
+    if (code == 0)
+        code = consumer_client(consumer, error);
+    if (code == 0)
+        code = kafka_topics_present(bus, consumer->rk, error);
+    if (code == 0) {
+        rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
+        code = err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be subscribed to");
+    }
+    if (code != 0) {
+        consumer_free(consumer);
+        return code;
+    }
+    *ret = consumer;
+    return 0;
+}
+
+/* Leaves the group, as static members do not by closing: unsubscribing does it, as soon as nothing is assigned any more. */
+static void consumer_leave(struct bus_consumer *consumer)
+{
+    int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS;
+    bool member = true;
+    if (rd_kafka_unsubscribe(consumer->rk) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    while (member && clock_monotonic_ms() < until) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 10);
+        if (message != NULL)
+            rd_kafka_message_destroy(message);
+        char *id = rd_kafka_memberid(consumer->rk);
+        member = id != NULL && id[0] != '\0';
+        if (id != NULL)
+            rd_kafka_mem_free(consumer->rk, id);
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    rd_kafka_error_destroy(rd_kafka_consumer_close_queue(consumer->rk, queue));
+    while (!rd_kafka_consumer_closed(consumer->rk) && clock_monotonic_ms() < until)
+        (void)rd_kafka_queue_poll_callback(queue, 10);
+    rd_kafka_queue_destroy(queue);
+}
+
+void kafka_unsubscribe(struct bus_consumer *consumer)
+{
+    if (consumer == NULL)
+        return;
+    if (!consumer->dead && !rd_kafka_assignment_lost(consumer->rk))
+        commit_now(consumer);
+    consumer->closing = true;
+    if (consumer->change != KAFKA_CHANGE_NONE || consumer->returning)
+        unassign(consumer, consumer->changed);
+    if (!consumer->dead)
+        consumer_leave(consumer);
+    consumer_free(consumer);
+}

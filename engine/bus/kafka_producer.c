@@ -1,0 +1,384 @@
+/*
+ * kafka_producer.c - writing: records go out together, and publish() returns when each has its delivery report. See kafka.h.
+ *
+ * A producer of librdkafka 2.0.2 can end for good when a broker restarts at the wrong moment. Such a one is retired, and so is one that
+ * does not get its records out by a deadline: nobody gets it any more, what it holds is purged (which gives reports, all bad), its thread
+ * ends it. The publishes it served go on with the next: from their first record without a good report, in their order.
+ */
+#include "bus/kafka.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { PRODUCER_POLL_MS = 1000, PRODUCER_LOOK_MS = 100, PRODUCER_AGAIN_MS = 20 };
+
+struct kafka_producer {
+    struct kafka_bus *bus;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue; /* of its reports */
+    size_t users; /* publishes; under bus->lock */
+    bool retired; /* the same */
+    atomic_bool fatal;
+};
+
+enum slot_state { SLOT_WAITS = 0, SLOT_SENT, SLOT_DONE, SLOT_FAILED };
+
+struct publishing {
+    pthread_mutex_t lock;
+    pthread_cond_t reported;
+    atomic_size_t open; /* sent and without a report, and one while records are being sent */
+    struct slot *slots;
+};
+struct slot { /* of a record */
+    struct publishing *publishing;
+    enum slot_state state;
+    rd_kafka_resp_err_t err;
+};
+
+/* ---------------------------------------------------------------------------------------------------------- reports */
+
+static void publishing_close_one(struct publishing *publishing)
+{
+    /* Under the lock, so that the last one is out of here before publish() returns. */
+    pthread_mutex_lock(&publishing->lock);
+    if (atomic_fetch_sub_explicit(&publishing->open, 1, memory_order_acq_rel) == 1)
+        pthread_cond_signal(&publishing->reported);
+    pthread_mutex_unlock(&publishing->lock);
+}
+
+static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    struct slot *slot = message->_private;
+    (void)rk, (void)opaque;
+    slot->err = message->err;
+    slot->state = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? SLOT_DONE : SLOT_FAILED;
+    publishing_close_one(slot->publishing);
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    struct kafka_producer *producer = opaque;
+    char words[512];
+    (void)reason;
+    if ((rd_kafka_resp_err_t)code != RD_KAFKA_RESP_ERR__FATAL)
+        return; /* tried again; what does not succeed is told by publish() */
+    rd_kafka_resp_err_t err = rd_kafka_fatal_error(rk, words, sizeof words);
+    log_warn("kafka", "the producer has ended and is replaced; what it had not got out is sent again: %s (%s)", words, rd_kafka_err2name(err));
+    atomic_store(&producer->fatal, true);
+}
+
+void kafka_producer_callbacks(rd_kafka_conf_t *conf); /* kafka_client.c's */
+void kafka_producer_callbacks(rd_kafka_conf_t *conf)
+{
+    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+}
+
+/* --------------------------------------------------------------------------------------------------------- lifetime */
+
+static void *producer_main(void *context)
+{
+    struct kafka_producer *producer = context;
+    struct kafka_bus *bus = producer->bus;
+    for (bool over = false; !over;) {
+        (void)rd_kafka_poll(producer->rk, PRODUCER_POLL_MS);
+        pthread_mutex_lock(&bus->lock);
+        over = producer->retired && producer->users == 0;
+        pthread_mutex_unlock(&bus->lock);
+    }
+    rd_kafka_queue_destroy(producer->queue);
+    rd_kafka_destroy(producer->rk);
+    free(producer);
+    pthread_mutex_lock(&bus->lock);
+    bus->producers--;
+    pthread_cond_broadcast(&bus->retired);
+    pthread_mutex_unlock(&bus->lock);
+    return NULL;
+}
+
+/* With the bus's lock. */
+static struct kafka_producer *producer_make(struct kafka_bus *bus, struct error *error)
+{
+    struct kafka_producer *producer = calloc(1, sizeof *producer);
+    pthread_t thread;
+    pthread_attr_t detached;
+    if (producer == NULL) {
+        error_set(error, ENOMEM, "out of memory");
+        return NULL;
+    }
+    producer->bus = bus;
+    producer->rk = kafka_client_new(bus, KAFKA_PRODUCER, NULL, NULL, producer, error);
+    if (producer->rk == NULL) {
+        free(producer);
+        return NULL;
+    }
+    producer->queue = rd_kafka_queue_get_main(producer->rk);
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    int code = pthread_create(&thread, &detached, producer_main, producer);
+    pthread_attr_destroy(&detached);
+    if (code != 0) {
+        rd_kafka_queue_destroy(producer->queue);
+        rd_kafka_destroy(producer->rk);
+        free(producer);
+        error_set(error, code, "no thread for a producer: %s", strerror(code));
+        return NULL;
+    }
+    bus->producers++;
+    return producer;
+}
+
+static struct kafka_producer *producer_take(struct kafka_bus *bus, struct error *error)
+{
+    pthread_mutex_lock(&bus->lock);
+    if (bus->producer == NULL)
+        bus->producer = producer_make(bus, error);
+    struct kafka_producer *producer = bus->producer;
+    if (producer != NULL)
+        producer->users++;
+    pthread_mutex_unlock(&bus->lock);
+    return producer;
+}
+
+static void producer_retire(struct kafka_producer *producer)
+{
+    struct kafka_bus *bus = producer->bus;
+    pthread_mutex_lock(&bus->lock);
+    producer->retired = true;
+    if (bus->producer == producer)
+        bus->producer = NULL;
+    pthread_mutex_unlock(&bus->lock);
+    (void)rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+}
+
+static void producer_give(struct kafka_producer *producer)
+{
+    struct kafka_bus *bus = producer->bus;
+    pthread_mutex_lock(&bus->lock);
+    if (--producer->users == 0 && producer->retired)
+        rd_kafka_queue_yield(producer->queue); /* its thread sees that it is over */
+    pthread_mutex_unlock(&bus->lock);
+}
+
+void kafka_producer_close(struct kafka_bus *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    struct kafka_producer *producer = bus->producer;
+    if (producer != NULL)
+        producer->users++;
+    pthread_mutex_unlock(&bus->lock);
+    if (producer != NULL) {
+        producer_retire(producer);
+        producer_give(producer);
+    }
+    pthread_mutex_lock(&bus->lock);
+    while (bus->producers > 0)
+        pthread_cond_wait(&bus->retired, &bus->lock);
+    pthread_mutex_unlock(&bus->lock);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- sending */
+
+/* Topics of one round: few, mostly the same as the last record's. */
+struct topics {
+    struct { struct span name; rd_kafka_topic_t *topic; } list[16];
+    size_t count, last;
+};
+
+static rd_kafka_topic_t *topic_of(rd_kafka_t *rk, struct topics *topics, struct span name)
+{
+    char text[256];
+    if (topics->count > 0 && span_equal(topics->list[topics->last].name, name))
+        return topics->list[topics->last].topic;
+    for (size_t i = 0; i < topics->count; i++)
+        if (span_equal(topics->list[i].name, name))
+            return topics->list[topics->last = i].topic;
+    if (topics->count == sizeof topics->list / sizeof topics->list[0])
+        rd_kafka_topic_destroy(topics->list[topics->last = 0].topic);
+    else
+        topics->last = topics->count++;
+    memcpy(text, name.at, name.length); /* record_check() has bounded it */
+    text[name.length] = '\0';
+    topics->list[topics->last].name = name;
+    return topics->list[topics->last].topic = rd_kafka_topic_new(rk, text, NULL);
+}
+
+static rd_kafka_resp_err_t send_one(struct kafka_producer *producer, struct topics *topics, const struct record *record, struct slot *slot)
+{
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+    for (size_t i = 0; i < record->header_count; i++) {
+        const struct header *header = &record->headers[i];
+        rd_kafka_header_add(headers, header->name.at, (ssize_t)header->name.length, header->value.at == NULL ? "" : header->value.at,
+                            (ssize_t)header->value.length);
+    }
+    rd_kafka_topic_t *topic = topic_of(producer->rk, topics, record->topic);
+    if (topic == NULL) {
+        rd_kafka_headers_destroy(headers);
+        return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    }
+    rd_kafka_resp_err_t err =
+        rd_kafka_producev(producer->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(record->key.at, record->key.length),
+                          RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.at, record->value.length),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
+                          RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_headers_destroy(headers);
+    return err;
+}
+
+/* A while, or until the last report. */
+static void wait_report(struct publishing *publishing, int64_t most_ms)
+{
+    int64_t until = clock_monotonic_ms() + most_ms;
+    struct timespec at = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+    pthread_mutex_lock(&publishing->lock);
+    if (atomic_load(&publishing->open) > 0)
+        pthread_cond_timedwait(&publishing->reported, &publishing->lock, &at);
+    pthread_mutex_unlock(&publishing->lock);
+}
+
+static bool going(const struct kafka_producer *producer, int64_t deadline_ms)
+{
+    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->fatal);
+}
+
+static rd_kafka_resp_err_t send_when_room(struct kafka_producer *producer, struct topics *topics, const struct record *record,
+                                          struct slot *slot, int64_t deadline_ms)
+{
+    rd_kafka_resp_err_t err;
+    while ((err = send_one(producer, topics, record, slot)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && going(producer, deadline_ms))
+        wait_report(slot->publishing, PRODUCER_AGAIN_MS);
+    return err;
+}
+
+/* A planted bug: what librdkafka has taken counts as emitted. Its reports come later and are looked at by nobody. */
+static void planted_trust(struct kafka_producer *producer, struct publishing *publishing, size_t first, size_t count)
+{
+    producer_retire(producer);
+    while (atomic_load(&publishing->open) > 1)
+        wait_report(publishing, PRODUCER_LOOK_MS);
+    for (size_t i = first; i < count; i++)
+        publishing->slots[i].state = SLOT_DONE;
+}
+
+/* Sends from `first` on what is not refused for good, and waits for the reports. */
+static void publish_round(struct kafka_producer *producer, struct publishing *publishing, const struct record *records, size_t first,
+                          size_t count, int64_t deadline_ms)
+{
+    struct topics topics = {0};
+    bool more = true;
+    atomic_store(&publishing->open, 1);
+    for (size_t i = first; i < count && more; i++) {
+        struct slot *slot = &publishing->slots[i];
+        if (slot->state == SLOT_FAILED && kafka_permanent(slot->err) != 0)
+            continue;
+        slot->state = SLOT_SENT;
+        atomic_fetch_add_explicit(&publishing->open, 1, memory_order_relaxed);
+        rd_kafka_resp_err_t err = send_when_room(producer, &topics, &records[i], slot, deadline_ms);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            continue;
+        slot->state = SLOT_FAILED;
+        slot->err = err;
+        atomic_fetch_sub_explicit(&publishing->open, 1, memory_order_relaxed);
+        more = kafka_permanent(err) != 0;
+    }
+    for (size_t i = 0; i < topics.count; i++)
+        rd_kafka_topic_destroy(topics.list[i].topic);
+    if (FAILPOINT("bus.producer.fatal") == FAILPOINT_ERROR)
+        (void)rd_kafka_test_fatal_error(producer->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "on purpose");
+    if (FAILPOINT("bus.flush.mutate") == FAILPOINT_MUTATE)
+        planted_trust(producer, publishing, first, count);
+    atomic_fetch_sub_explicit(&publishing->open, 1, memory_order_relaxed);
+    while (atomic_load(&publishing->open) > 0 && going(producer, deadline_ms))
+        wait_report(publishing, PRODUCER_LOOK_MS);
+    if (going(producer, deadline_ms))
+        return;
+    producer_retire(producer);
+    while (atomic_load(&publishing->open) > 0) /* the purge brings every report */
+        wait_report(publishing, PRODUCER_LOOK_MS);
+}
+
+/* The first record without a good report; count: all have one. Those refused for good are passed. */
+static size_t first_open(const struct publishing *publishing, size_t count, size_t *ret_refused)
+{
+    size_t first = count;
+    *ret_refused = count;
+    for (size_t i = count; i > 0; i--) {
+        const struct slot *slot = &publishing->slots[i - 1];
+        if (slot->state == SLOT_FAILED && kafka_permanent(slot->err) != 0)
+            *ret_refused = i - 1;
+        else if (slot->state != SLOT_DONE)
+            first = i - 1;
+    }
+    return first;
+}
+
+static int publish_all(struct kafka_bus *bus, struct publishing *publishing, const struct record *records, size_t count,
+                       int64_t deadline_ms, size_t *ret_failed, struct error *error)
+{
+    size_t first = 0, refused = count;
+    do {
+        struct kafka_producer *producer = producer_take(bus, error);
+        if (producer == NULL)
+            return -EAGAIN;
+        publish_round(producer, publishing, records, first, count, deadline_ms);
+        producer_give(producer);
+        first = first_open(publishing, count, &refused);
+        if (first == count)
+            break;
+        struct timespec pause = {.tv_nsec = PRODUCER_AGAIN_MS * 1000000};
+        nanosleep(&pause, NULL);
+    } while (clock_monotonic_ms() < deadline_ms);
+    if (refused < count) {
+        const struct span topic = records[refused].topic;
+        *ret_failed = refused;
+        error_set(error, EIO, "a record for \"%.*s\" is refused by the brokers: %s", (int)topic.length, topic.at,
+                  rd_kafka_err2str(publishing->slots[refused].err));
+        return kafka_permanent(publishing->slots[refused].err);
+    }
+    if (first < count) {
+        *ret_failed = first;
+        return error_set(error, EAGAIN, "%zu of %zu records are not acknowledged by the brokers in time (the first for \"%.*s\": %s)",
+                         count - first, count, (int)records[first].topic.length, records[first].topic.at,
+                         rd_kafka_err2str(publishing->slots[first].err));
+    }
+    return 0;
+}
+
+int kafka_publish(struct bus *head, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
+                  struct error *error)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    for (size_t i = 0; i < count; i++) {
+        int code = record_check(&records[i], error);
+        if (code < 0) {
+            *ret_failed = i;
+            return code;
+        }
+    }
+    if (count == 0)
+        return 0;
+    if (FAILPOINT("bus.append.before") == FAILPOINT_ERROR)
+        return error_set(error, EIO, "publishing failed on purpose (failpoint bus.append.before)");
+    struct publishing publishing = {.slots = calloc(count, sizeof(struct slot))};
+    if (publishing.slots == NULL)
+        return error_set(error, ENOMEM, "out of memory while publishing %zu records", count);
+    for (size_t i = 0; i < count; i++)
+        publishing.slots[i].publishing = &publishing;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&publishing.reported, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&publishing.lock, NULL);
+    int code = publish_all(bus, &publishing, records, count, deadline_ms, ret_failed, error);
+    pthread_mutex_destroy(&publishing.lock);
+    pthread_cond_destroy(&publishing.reported);
+    free(publishing.slots);
+    return code;
+}

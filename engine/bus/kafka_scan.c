@@ -1,0 +1,210 @@
+/*
+ * kafka_scan.c - reading topics from their first record in no group, for people and tools, and how far a group is behind. See kafka.h.
+ *
+ * Partitions have no common order but their records' time. Without following, what comes is merged by it: each partition is read up to
+ * where it ended at the start, and the oldest next record of all is handed out first. Following hands out what comes as it comes.
+ */
+#include "bus/kafka.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { SCAN_POLL_MS = 100, SCAN_AHEAD_MAX = 10000 };
+
+struct scan {
+    struct kafka_bus *bus;
+    rd_kafka_t *rk;
+    rd_kafka_topic_partition_list_t *list; /* of all partitions */
+    bool *ended; /* of each: read up to its end */
+    size_t ended_count;
+    struct span contains;
+    bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
+    void *context;
+    /* what was read and not handed out, while partitions are merged: */
+    struct waiting {
+        rd_kafka_message_t *message;
+        int64_t time, number;
+    } *waiting;
+    size_t waiting_count, waiting_size;
+    int64_t numbered;
+};
+
+static int waiting_compare(const void *left, const void *right)
+{
+    const struct waiting *a = left, *b = right;
+    if (a->time != b->time)
+        return a->time < b->time ? -1 : 1;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* All partitions of the topics, each from its first record. */
+static int scan_partitions(struct scan *scan, const char *const *topics, size_t topic_count, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t err = rd_kafka_metadata(scan->rk, 1, NULL, &metadata, KAFKA_WAIT_MS);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_error(error, err, "the brokers do not say which topics there are");
+    rd_kafka_topic_partition_list_t *names = kafka_expand(scan->bus, topics, topic_count);
+    for (int t = 0; t < metadata->topic_cnt; t++) {
+        const rd_kafka_metadata_topic_t *topic = &metadata->topics[t];
+        if (rd_kafka_topic_partition_list_find(names, topic->topic, RD_KAFKA_PARTITION_UA) == NULL)
+            continue;
+        for (int p = 0; p < topic->partition_cnt; p++)
+            rd_kafka_topic_partition_list_add(scan->list, topic->topic, topic->partitions[p].id)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    }
+    rd_kafka_topic_partition_list_destroy(names);
+    rd_kafka_metadata_destroy(metadata);
+    scan->ended = calloc((size_t)scan->list->cnt + 1, sizeof *scan->ended);
+    if (scan->ended == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    err = rd_kafka_assign(scan->rk, scan->list);
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
+}
+
+static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
+{
+    for (int i = 0; i < scan->list->cnt; i++)
+        if (scan->list->elems[i].partition == message->partition && strcmp(scan->list->elems[i].topic, rd_kafka_topic_name(message->rkt)) == 0) {
+            scan->ended_count += !scan->ended[i];
+            scan->ended[i] = true;
+        }
+}
+
+static bool scan_wanted(const struct scan *scan, const rd_kafka_message_t *message)
+{
+    return scan->contains.length == 0 || (message->len >= scan->contains.length &&
+                                          memmem(message->payload, message->len, scan->contains.at, scan->contains.length) != NULL);
+}
+
+/* False: enough. Destroys the message. */
+static bool scan_hand_out(struct scan *scan, rd_kafka_message_t *message)
+{
+    size_t count = kafka_header_count(message);
+    struct header *headers = calloc(count + 1, sizeof *headers);
+    struct record record;
+    bool more = headers != NULL;
+    if (more) {
+        kafka_record(message, headers, &record);
+        more = scan->each(&record, message->partition, (struct position){(uint64_t)message->offset, 0}, scan->context);
+    }
+    free(headers);
+    rd_kafka_message_destroy(message);
+    return more;
+}
+
+static bool scan_keep(struct scan *scan, rd_kafka_message_t *message)
+{
+    rd_kafka_timestamp_type_t kind;
+    if (scan->waiting_count == scan->waiting_size) {
+        size_t size = scan->waiting_size == 0 ? 1024 : 2 * scan->waiting_size;
+        struct waiting *grown = reallocarray(scan->waiting, size, sizeof *grown);
+        if (grown == NULL)
+            return false;
+        scan->waiting = grown;
+        scan->waiting_size = size;
+    }
+    scan->waiting[scan->waiting_count++] = (struct waiting){message, rd_kafka_message_timestamp(message, &kind), scan->numbered++};
+    return true;
+}
+
+/* What waits, oldest first; all of it, or the older half when there is too much to merge it whole. */
+static bool scan_release(struct scan *scan, size_t count)
+{
+    bool more = true;
+    qsort(scan->waiting, scan->waiting_count, sizeof *scan->waiting, waiting_compare);
+    for (size_t i = 0; i < count; i++) {
+        if (more)
+            more = scan_hand_out(scan, scan->waiting[i].message);
+        else
+            rd_kafka_message_destroy(scan->waiting[i].message);
+    }
+    memmove(scan->waiting, scan->waiting + count, (scan->waiting_count - count) * sizeof *scan->waiting);
+    scan->waiting_count -= count;
+    return more;
+}
+
+static int scan_run(struct scan *scan, bool follow, const volatile int *stop, struct error *error)
+{
+    bool more = scan->list->cnt > 0, merging = true;
+    while (more && !scan_stopped(stop)) {
+        merging = merging && scan->ended_count < (size_t)scan->list->cnt;
+        if (!merging && scan->waiting_count > 0 && !scan_release(scan, scan->waiting_count))
+            return 0;
+        if (!merging && !follow)
+            return 0;
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, SCAN_POLL_MS);
+        if (message == NULL)
+            continue;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
+            if (!merging)
+                more = scan_hand_out(scan, message);
+            else if (!scan_keep(scan, message))
+                return error_set(error, ENOMEM, "out of memory while reading topics");
+            else if (scan->waiting_count >= SCAN_AHEAD_MAX)
+                more = scan_release(scan, scan->waiting_count / 2);
+            continue;
+        }
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            scan_ended(scan, message);
+        else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            log_rarely(5000, LOG_WARN, "kafka", "reading topics: %s", rd_kafka_message_errstr(message));
+        rd_kafka_message_destroy(message);
+    }
+    return 0;
+}
+
+int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains, bool follow,
+               const volatile int *stop,
+               bool (*each)(const struct record *record, int32_t partition, struct position position, void *context), void *context,
+               struct error *error)
+{
+    struct scan scan = {.bus = (struct kafka_bus *)head, .contains = contains, .each = each, .context = context};
+    scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, NULL, error);
+    if (scan.rk == NULL)
+        return -EINVAL;
+    scan.list = rd_kafka_topic_partition_list_new(64);
+    int code = scan_partitions(&scan, topics, topic_count, error);
+    if (code == 0)
+        code = scan_run(&scan, follow, stop, error);
+    for (size_t i = 0; i < scan.waiting_count; i++)
+        rd_kafka_message_destroy(scan.waiting[i].message);
+    free(scan.waiting);
+    free(scan.ended);
+    rd_kafka_topic_partition_list_destroy(scan.list);
+    rd_kafka_destroy_flags(scan.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return code;
+}
+
+int64_t kafka_lag(struct bus *head, const char *group)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    const struct rd_kafka_metadata *metadata = NULL;
+    struct error error;
+    int64_t lag = 0;
+    rd_kafka_t *rk = kafka_client_new(bus, KAFKA_SCANNER, group, NULL, NULL, &error);
+    if (rk == NULL)
+        return -EINVAL;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &metadata, KAFKA_WAIT_MS);
+    for (size_t i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < bus->options.topic_count; i++)
+        for (int t = 0; t < metadata->topic_cnt; t++)
+            if (strcmp(metadata->topics[t].topic, bus->options.topics[i].name) == 0)
+                rd_kafka_topic_partition_list_add_range(list, metadata->topics[t].topic, 0, metadata->topics[t].partition_cnt - 1);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list->cnt > 0)
+        err = rd_kafka_committed(rk, list, KAFKA_WAIT_MS);
+    for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+        int64_t low, high;
+        if (list->elems[i].offset < 0)
+            continue; /* the group does not read it */
+        err = rd_kafka_query_watermark_offsets(rk, list->elems[i].topic, list->elems[i].partition, &low, &high, KAFKA_WAIT_MS);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && high > list->elems[i].offset)
+            lag += high - list->elems[i].offset;
+    }
+    if (metadata != NULL)
+        rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? lag : -EAGAIN;
+}

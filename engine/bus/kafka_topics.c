@@ -1,0 +1,258 @@
+/*
+ * kafka_topics.c - the topics of the pipeline beside those of the brokers: what is missing, what will hurt, and making them. See kafka.h.
+ *
+ * Nothing is ever made but by kafka_topics() with `make`, which `sluice migrate` asks for.
+ */
+#include "bus/kafka.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TOPICS_MAKE_MS = 30000, MISSING_NAMED_MAX = 5 };
+
+struct check {
+    struct kafka_bus *bus;
+    rd_kafka_t *rk;
+    const struct rd_kafka_metadata *metadata;
+    void (*each)(const struct bus_finding *finding, void *context);
+    void *context;
+    size_t unreplicated; /* topics of one replica */
+};
+
+static __attribute__((format(printf, 5, 6))) void say(const struct check *check, enum bus_finding_kind kind, const char *code,
+                                                      const char *topic, const char *format, ...)
+{
+    char text[600];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    check->each(&(struct bus_finding){.kind = kind, .code = code, .topic = topic, .text = text}, check->context);
+}
+
+static const rd_kafka_metadata_topic_t *topic_find(const struct rd_kafka_metadata *metadata, const char *name)
+{
+    for (int t = 0; t < metadata->topic_cnt; t++)
+        if (strcmp(metadata->topics[t].topic, name) == 0 && metadata->topics[t].err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            return &metadata->topics[t];
+    return NULL;
+}
+
+static int metadata_ask(rd_kafka_t *rk, const struct rd_kafka_metadata **ret, struct error *error)
+{
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, ret, KAFKA_WAIT_MS);
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the brokers do not say which topics there are");
+}
+
+int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata;
+    char names[400] = "";
+    size_t missing = 0, length = 0;
+    int code = metadata_ask(rk, &metadata, error);
+    if (code != 0)
+        return -EAGAIN;
+    for (size_t i = 0; i < bus->options.topic_count; i++) {
+        const char *name = bus->options.topics[i].name;
+        if (topic_find(metadata, name) != NULL || missing++ >= MISSING_NAMED_MAX || length >= sizeof names)
+            continue;
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", length > 0 ? ", " : "", name);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    if (missing == 0)
+        return 0;
+    error_set(error, ESTALE, "the brokers have no topic %s%s", names, missing > MISSING_NAMED_MAX ? " and others" : "");
+    return error_hint(error, "`sluice migrate CONFIG` makes what is missing");
+}
+
+/* ------------------------------------------------------------------------------------------------------------ making */
+
+static rd_kafka_NewTopic_t *topic_new(const struct kafka_bus *bus, const struct bus_topic *topic, char *words, size_t size)
+{
+    int partitions = topic->partitions > 0 ? topic->partitions : (int)bus->options.partitions;
+    int replication = topic->replication > 0 ? topic->replication : bus->options.replication > 0 ? bus->options.replication : -1;
+    return rd_kafka_NewTopic_new(topic->name, partitions, replication, words, size);
+}
+
+static void make_answers(const struct check *check, rd_kafka_event_t *event)
+{
+    size_t count = 0;
+    const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
+    const rd_kafka_topic_result_t **topics = rd_kafka_CreateTopics_result_topics(result, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = rd_kafka_topic_result_name(topics[i]), *words = rd_kafka_topic_result_error_string(topics[i]);
+        rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[i]);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            say(check, BUS_FINDING_MADE, "topic_made", name, "made topic %s", name);
+        else if (err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) /* another process was faster: as good */
+            say(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name, words != NULL ? words : rd_kafka_err2str(err));
+    }
+}
+
+static int make_missing(const struct check *check, struct error *error)
+{
+    const struct kafka_bus *bus = check->bus;
+    rd_kafka_NewTopic_t **topics = calloc(bus->options.topic_count + 1, sizeof(rd_kafka_NewTopic_t *));
+    size_t count = 0;
+    char words[256] = "";
+    int code = topics == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    for (size_t i = 0; i < bus->options.topic_count && code == 0; i++) {
+        if (topic_find(check->metadata, bus->options.topics[i].name) != NULL)
+            continue;
+        topics[count] = topic_new(bus, &bus->options.topics[i], words, sizeof words);
+        if (topics[count] == NULL)
+            code = error_set(error, EINVAL, "topic %s cannot be made: %s", bus->options.topics[i].name, words);
+        else
+            count++;
+    }
+    if (code == 0 && count > 0) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
+        rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(check->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+        rd_kafka_AdminOptions_set_operation_timeout(options, TOPICS_MAKE_MS / 2, words, sizeof words);
+        rd_kafka_CreateTopics(check->rk, topics, count, options, queue);
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TOPICS_MAKE_MS);
+        if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            code = error_set(error, EAGAIN, "the brokers do not make topics: %s", event == NULL ? "no answer" : rd_kafka_event_error_string(event));
+        else
+            make_answers(check, event);
+        if (event != NULL)
+            rd_kafka_event_destroy(event);
+        rd_kafka_AdminOptions_destroy(options);
+        rd_kafka_queue_destroy(queue);
+    }
+    rd_kafka_NewTopic_destroy_array(topics, count);
+    free(topics);
+    return code;
+}
+
+/* --------------------------------------------------------------------------------------------------------- comparing */
+
+static void compare_partitions(const struct check *check, const struct bus_topic *topic, const rd_kafka_metadata_topic_t *there)
+{
+    const struct bus_options *options = &check->bus->options;
+    if (topic->partitions > there->partition_cnt)
+        say(check, BUS_FINDING_WARNING, "topic_partitions", topic->name, "topic '%s' has %d partitions, 'partitions' says %d", topic->name,
+            there->partition_cnt, topic->partitions);
+    for (size_t i = 0; topic->key != NULL && i < options->topic_count; i++) {
+        const struct bus_topic *other = &options->topics[i];
+        const rd_kafka_metadata_topic_t *more = other->key == NULL || strcmp(other->key, topic->key) != 0 ? NULL : topic_find(check->metadata, other->name);
+        if (more == NULL || more->partition_cnt <= there->partition_cnt)
+            continue;
+        say(check, BUS_FINDING_WARNING, "topic_partitions_differ", topic->name,
+            "topic '%s' has %d partitions and '%s', which has the same key, %d: a key's events are read by different instances", topic->name,
+            there->partition_cnt, other->name, more->partition_cnt);
+        break;
+    }
+}
+
+static void compare_replicas(struct check *check, const struct bus_topic *topic, const rd_kafka_metadata_topic_t *there)
+{
+    int fewest = there->partition_cnt > 0 ? there->partitions[0].replica_cnt : 0;
+    for (int p = 0; p < there->partition_cnt; p++)
+        if (there->partitions[p].replica_cnt < fewest)
+            fewest = there->partitions[p].replica_cnt;
+    if (topic->replication > fewest)
+        say(check, BUS_FINDING_WARNING, "topic_replication", topic->name, "topic '%s' has %d replicas, 'replication' says %d", topic->name, fewest,
+            topic->replication);
+    check->unreplicated += fewest == 1 && topic->replication <= 1;
+}
+
+static int64_t config_number(const rd_kafka_ConfigEntry_t *entry)
+{
+    const char *value = rd_kafka_ConfigEntry_value(entry);
+    return value == NULL ? -1 : strtoll(value, NULL, 10);
+}
+
+static void compare_configuration(const struct check *check, const struct bus_topic *topic, const rd_kafka_ConfigResource_t *resource)
+{
+    const struct bus_options *options = &check->bus->options;
+    size_t count = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    bool deletes = true;
+    int64_t retention = -1, largest = -1;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = rd_kafka_ConfigEntry_name(entries[i]), *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (strcmp(name, "retention.ms") == 0)
+            retention = config_number(entries[i]);
+        else if (strcmp(name, "max.message.bytes") == 0)
+            largest = config_number(entries[i]);
+        else if (strcmp(name, "cleanup.policy") == 0)
+            deletes = value == NULL || strstr(value, "delete") != NULL;
+    }
+    if (deletes && retention >= 0 && retention < options->longest_delay_ms)
+        say(check, BUS_FINDING_WARNING, "topic_retention", topic->name,
+            "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it would find nothing", topic->name,
+            (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
+    if (largest >= 0 && largest < (int64_t)options->max_event_size)
+        say(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
+            "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: larger events would be handled and their "
+            "outputs refused",
+            topic->name, (long long)largest, options->max_event_size);
+}
+
+static int compare_configurations(const struct check *check, struct error *error)
+{
+    const struct bus_options *options = &check->bus->options;
+    rd_kafka_ConfigResource_t **resources = calloc(options->topic_count + 1, sizeof(rd_kafka_ConfigResource_t *));
+    size_t count = 0, answers = 0;
+    if (resources == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    for (size_t i = 0; i < options->topic_count; i++)
+        if (topic_find(check->metadata, options->topics[i].name) != NULL)
+            resources[count++] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, options->topics[i].name);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
+    if (count > 0)
+        rd_kafka_DescribeConfigs(check->rk, resources, count, NULL, queue);
+    rd_kafka_event_t *event = count == 0 ? NULL : rd_kafka_queue_poll(queue, 2 * KAFKA_WAIT_MS);
+    if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &answers);
+        for (size_t i = 0; i < answers; i++)
+            for (size_t t = 0; t < options->topic_count; t++)
+                if (strcmp(options->topics[t].name, rd_kafka_ConfigResource_name(found[i])) == 0 &&
+                    rd_kafka_ConfigResource_error(found[i]) == RD_KAFKA_RESP_ERR_NO_ERROR)
+                    compare_configuration(check, &options->topics[t], found[i]);
+    } else if (count > 0) {
+        say(check, BUS_FINDING_WARNING, "topic_configuration", NULL, "the brokers do not say how topics are configured (%s): sizes and retention are not compared",
+            event == NULL ? "no answer" : rd_kafka_event_error_string(event));
+    }
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_ConfigResource_destroy_array(resources, count);
+    free(resources);
+    return 0;
+}
+
+int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,
+                 struct error *error)
+{
+    struct check check = {.bus = (struct kafka_bus *)head, .each = each, .context = context};
+    check.rk = kafka_client_new(check.bus, KAFKA_SCANNER, "sluice-scan", NULL, NULL, error);
+    if (check.rk == NULL)
+        return -EINVAL;
+    int code = metadata_ask(check.rk, &check.metadata, error);
+    if (code == 0 && make)
+        code = make_missing(&check, error);
+    for (size_t i = 0; code == 0 && !make && i < check.bus->options.topic_count; i++) {
+        const struct bus_topic *topic = &check.bus->options.topics[i];
+        const rd_kafka_metadata_topic_t *there = topic_find(check.metadata, topic->name);
+        if (there == NULL) {
+            say(&check, BUS_FINDING_ERROR, "topic_missing", topic->name, "topic '%s' is not on the brokers; `sluice migrate` makes it", topic->name);
+            continue;
+        }
+        compare_partitions(&check, topic, there);
+        compare_replicas(&check, topic, there);
+    }
+    if (check.unreplicated > 0)
+        say(&check, BUS_FINDING_WARNING, "topic_unreplicated", NULL,
+            "%zu topics have one replica: when its broker is lost, so are events that were acknowledged; use three for what matters",
+            check.unreplicated);
+    if (code == 0 && !make)
+        code = compare_configurations(&check, error);
+    if (check.metadata != NULL)
+        rd_kafka_metadata_destroy(check.metadata);
+    rd_kafka_destroy_flags(check.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return code;
+}
