@@ -1,7 +1,8 @@
 /*
- * event.c - from a record to an event: which envelope it has, its id, name, time and data, or why it is poison. Reads
+ * event.c - from a record to an event: which form it has, its id, name, time and data, or why it is poison. Reads
  * the value once; what it returns points into it. Decides nothing about routes or fields: those know their topic.
  */
+#include "event/binary.h"
 #include "event/event.h"
 #include "event/timestamp.h"
 
@@ -55,7 +56,8 @@ struct reading {
  * */
 static size_t event_foreign_headers(const struct record *record)
 {
-    static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT};
+    static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT,
+                                      HEADER_TRACESTATE};
     size_t foreign = record->header_count;
     for (size_t i = 0; i < record->header_count; i++) {
         struct span name = record->headers[i].name;
@@ -120,15 +122,8 @@ static bool event_text(struct reading *reading, const struct json_member *member
     return true;
 }
 
-static int event_read_id(struct reading *reading)
+static int event_take_id(struct reading *reading, struct span text, const char *field)
 {
-    const char *field = reading->event.cloudevent ? "id" : "eventId";
-    const struct json_member *member = json_find(&reading->envelope, span_of(field));
-    struct span text;
-    if (member == NULL)
-        return reading_poison(reading, DEAD_BAD_ID, "the event has no \"%s\"", field);
-    if (!event_text(reading, member, &text))
-        return reading_poison(reading, DEAD_BAD_ID, "\"%s\" is not a string", field);
     if (text.length == 0 || text.length > EVENT_ID_MAX)
         return reading_poison(reading, DEAD_BAD_ID, "\"%s\" has %zu bytes; an id has 1 to %d", field, text.length,
                               EVENT_ID_MAX);
@@ -139,6 +134,18 @@ static int event_read_id(struct reading *reading)
     reading->event.id_text = text;
     reading->event.id = event_id_of(text);
     return 0;
+}
+
+static int event_read_id(struct reading *reading)
+{
+    const char *field = reading->event.cloudevent ? "id" : "eventId";
+    const struct json_member *member = json_find(&reading->envelope, span_of(field));
+    struct span text;
+    if (member == NULL)
+        return reading_poison(reading, DEAD_BAD_ID, "the event has no \"%s\"", field);
+    if (!event_text(reading, member, &text))
+        return reading_poison(reading, DEAD_BAD_ID, "\"%s\" is not a string", field);
+    return event_take_id(reading, text, field);
 }
 
 /* The name is optional in our own envelope, where the topic says the same; CloudEvents demands its "type". */
@@ -207,6 +214,9 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
 {
     struct span text;
     reading->event.cloudevent = true;
+    if (version == NULL)
+        return reading_poison(reading, DEAD_BAD_ENVELOPE,
+                              "the header content-type says that it is a CloudEvent, and it has no \"specversion\"");
     if (!event_text(reading, version, &text) || !span_is(text, "1.0"))
         return reading_poison(reading, DEAD_BAD_ENVELOPE,
                               "\"specversion\" is not \"1.0\", the CloudEvents version that is read");
@@ -216,15 +226,9 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
     return 0;
 }
 
-/* ---------------------------------------------------------------- the whole */
-
-static int event_scan(struct reading *reading)
+/* What a value that is no good JSON object is poison for. */
+static int event_bad_json(struct reading *reading, enum json_fault fault)
 {
-    enum json_fault fault = 0;
-    int result = json_scan_nested(reading->record->value, SPAN("data"), reading->arena, &reading->envelope,
-                                  &reading->data, &fault, reading->error);
-    if (result == 0)
-        return 0;
     switch (fault) {
     case JSON_FAULT_NOT_OBJECT:
         reading->reason = DEAD_NOT_OBJECT;
@@ -243,13 +247,16 @@ static int event_scan(struct reading *reading)
     return -EINVAL;
 }
 
-static int event_read(struct reading *reading, size_t max_size)
+static int event_read_value(struct reading *reading, enum binary_mode mode)
 {
-    if (event_check_size(reading, max_size) != 0 || event_scan(reading) != 0)
-        return -EINVAL;
+    enum json_fault fault = 0;
+    if (json_scan_nested(reading->record->value, SPAN("data"), reading->arena, &reading->envelope, &reading->data,
+                         &fault, reading->error) != 0)
+        return event_bad_json(reading, fault);
 
     const struct json_member *version = json_find(&reading->envelope, SPAN("specversion"));
-    int envelope = version != NULL ? event_read_cloudevent(reading, version) : 0;
+    bool cloudevent = version != NULL || mode == MODE_STRUCTURED;
+    int envelope = cloudevent ? event_read_cloudevent(reading, version) : 0;
     /* The id comes first whatever else is wrong: it names the dead letter. */
     enum dead_reason reason = reading->reason;
     struct error error = {0}, *asked = reading->error;
@@ -261,10 +268,76 @@ static int event_read(struct reading *reading, size_t max_size)
         reading->reason = reason;
         return -EINVAL;
     }
-    if (id != 0 || event_read_name(reading) != 0 || event_read_time(reading) != 0 || event_read_data(reading) != 0 ||
-        event_read_headers(reading) != 0)
+    if (id != 0 || event_read_name(reading) != 0 || event_read_time(reading) != 0 || event_read_data(reading) != 0)
         return -EINVAL;
     return 0;
+}
+
+/* ---------------------------------------------------------------- binary mode */
+
+static int event_read_attributes(struct reading *reading, const struct binary *binary)
+{
+    struct event *event = &reading->event;
+    /* The id first here as well. */
+    if (binary->id_count > 1)
+        return reading_poison(reading, DEAD_BAD_ID, "the header ce_id stands %zu times", binary->id_count);
+    if (binary->id.at == NULL)
+        return reading_poison(reading, DEAD_BAD_ID, "the event has no header ce_id");
+    if (event_take_id(reading, binary->id, "ce_id") != 0)
+        return -EINVAL;
+    if (binary->size > EVENT_ATTRIBUTES_MAX)
+        return reading_poison(reading, DEAD_TOO_LARGE, "the event's ce_ headers have %zu bytes; the most is %d",
+                              binary->size, EVENT_ATTRIBUTES_MAX);
+    if (binary_check(reading->record, reading->error) != 0) {
+        reading->reason = DEAD_BAD_ENVELOPE;
+        return -EINVAL;
+    }
+    if (!span_is(binary->version, "1.0"))
+        return reading_poison(reading, DEAD_BAD_ENVELOPE,
+                              "the header ce_specversion is not 1.0, the CloudEvents version that is read");
+    if (binary->type.length == 0)
+        return reading_poison(reading, DEAD_BAD_ENVELOPE, "the event has no header ce_type that says something");
+    if (binary->content_type.at != NULL && !event_is_json_type(binary->content_type))
+        return reading_poison(reading, DEAD_BAD_ENVELOPE, "the header content-type is not a JSON media type");
+    event->name = binary->type;
+    event->timestamp_ms = reading->record->timestamp_ms;
+    if (binary->time.at != NULL && timestamp_parse(binary->time, &event->timestamp_ms) != 0)
+        return reading_poison(reading, DEAD_BAD_ENVELOPE, "the header ce_time is not an RFC 3339 time");
+    return 0;
+}
+
+static int event_read_binary(struct reading *reading, const struct binary *binary)
+{
+    enum json_fault fault = 0;
+    if (event_read_attributes(reading, binary) != 0)
+        return -EINVAL;
+    if (json_scan_inner(reading->record->value, reading->arena, &reading->event.data, &fault, reading->error) != 0)
+        return event_bad_json(reading, fault);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- the whole */
+
+static int event_read(struct reading *reading, size_t max_size)
+{
+    const struct record *record = reading->record;
+    enum binary_mode mode = binary_look(record);
+    struct binary binary;
+    if (mode == MODE_BINARY) {
+        reading->event.cloudevent = reading->event.binary = true;
+        binary_find(record, &binary);
+        reading->event.payload_hash = binary_hash(record, &binary);
+    } else {
+        reading->event.payload_hash = span_hash(record->value);
+    }
+    if (event_check_size(reading, max_size) != 0)
+        return -EINVAL;
+    if (mode == MODE_UNREADABLE)
+        return reading_poison(reading, DEAD_BAD_ENVELOPE,
+                              "the header content-type names a CloudEvents format that is not read; "
+                              "application/cloudevents+json is");
+    int result = mode == MODE_BINARY ? event_read_binary(reading, &binary) : event_read_value(reading, mode);
+    return result != 0 ? result : event_read_headers(reading);
 }
 
 /* The id of a record that has none to read: the same record gets the same one, wherever and whenever it is read again.
@@ -289,11 +362,17 @@ int event_parse(const struct record *record, size_t max_size, struct arena *aren
     reading.event.record = record;
 
     if (event_read(&reading, max_size) != 0) {
-        ret->id = reading.event.id_text.at != NULL ? reading.event.id : event_id_of_record(record);
+        struct event_id id = reading.event.id;
+        if (reading.event.id_text.at == NULL) {
+            id = event_id_of_record(record);
+            if (reading.event.binary) /* its attributes are no part of the value */
+                id = event_id_with_payload(id, reading.event.payload_hash);
+        }
+        ret->id = id;
+        ret->payload_hash = reading.event.payload_hash;
         *ret_reason = reading.reason;
         return -EINVAL;
     }
-    reading.event.payload_hash = span_hash(record->value);
     *ret = reading.event;
     return 0;
 }

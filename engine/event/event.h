@@ -1,8 +1,10 @@
 /*
  * event.h - what an event is: its record as a bus carries it, its envelope as the engine understands it.
  *
- * On the wire the value is {"eventId","eventName","timestamp","data":{…}} or a CloudEvents 1.0 structured value ("specversion",
- * "id", "type", "time", "data"); both are read into the same struct. Spans point into the record's bytes.
+ * On the wire the value is {"eventId","eventName","timestamp","data":{…}}, or a CloudEvents 1.0 structured value
+ * ("specversion", "id", "type", "time", "data"), or the data alone under CloudEvents headers ("ce_id", "ce_type" …: binary
+ * mode). All three are read into the same struct; docs/events.md is the page for those who write them. Spans point into the
+ * record's bytes.
  */
 #ifndef SLUICE_EVENT_EVENT_H
 #define SLUICE_EVENT_EVENT_H
@@ -14,7 +16,9 @@ struct header {
 };
 
 /* Headers that the engine reads and writes. Anything else travels through unread. */
-#define HEADER_TRACEPARENT "traceparent"
+#define HEADER_TRACEPARENT "traceparent"        /* W3C Trace Context: see traceparent_derive() */
+#define HEADER_TRACESTATE "tracestate"
+#define HEADER_CONTENT_TYPE "content-type"      /* tells the CloudEvents modes apart */
 #define HEADER_HOPS "sluice-hops"               /* decimal; each emission adds one */
 #define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
 #define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
@@ -35,7 +39,13 @@ enum {
     EVENT_HEADERS_MAX = 64,
     EVENT_KEY_MAX = 1024,          /* bytes */
     EVENT_VALUE_MAX = 1024 * 1024, /* bytes, the default of engine.event.max_size */
+    EVENT_ATTRIBUTES_MAX = 8192,   /* bytes of all ce_ headers and content-type, in binary mode */
+    TRACEPARENT_TEXT = 55,         /* bytes, without the NUL */
+    TRACESTATE_MAX = 512,          /* bytes; a longer one is not carried on */
 };
+
+/* The content-type of a structured CloudEvent that we write. */
+#define EVENT_TYPE_CLOUDEVENT "application/cloudevents+json; charset=UTF-8"
 
 /* A 128-bit id: what the inbox and the buses store. A UUID is its own 16 bytes, any other id its hash (span_hash128). */
 struct event_id {
@@ -56,9 +66,11 @@ struct event {
     struct event_id id;
     struct span id_text, name;
     int64_t timestamp_ms;     /* from the envelope; the record's when it has none */
-    uint64_t payload_hash;    /* of the whole value: the same id with another payload is a conflict */
+    uint64_t payload_hash;    /* the same id with another one is a conflict. Of the whole value; in binary mode of the
+                                 value, ce_type, ce_source and ce_subject */
     struct json_object data;  /* members of "data"; spans into record->value */
     bool cloudevent;
+    bool binary;              /* a CloudEvent in binary mode: record->value is the data alone */
     int hops;
     int64_t not_before_ms;    /* 0: now */
 };
@@ -71,8 +83,9 @@ enum dead_reason {
 };
 const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object", … */
 
-/* Understands a record. 0; or -EINVAL with *ret_reason and a sentence when it is poison: then ret->id is still set (of the
- * id when that much was readable, else of topic, partition-independent key, timestamp and value), and nothing else is. */
+/* Understands a record. 0; or -EINVAL with *ret_reason and a sentence when it is poison: then ret->payload_hash and
+ * ret->id are still set (of the id when that much was readable, else of topic, partition-independent key, timestamp and
+ * value), and nothing else is. */
 int event_parse(const struct record *record, size_t max_size, struct arena *arena, struct event *ret,
                 enum dead_reason *ret_reason, struct error *error);
 
@@ -88,6 +101,17 @@ void event_id_new(int64_t wall_ms, char ret_text[37]);
 /* The id of an emitted event: a UUID of version 8 that keeps the parent's time prefix when it has one (else wall time is
  * NOT used: 48 bits of its hash), then a hash of (parent, handler, route, ordinal). The same inputs give the same id. */
 void event_id_derive(struct span parent, struct span handler, struct span route, uint32_t ordinal, char ret_text[37]);
+
+/* The whole of an event as one value, what plugins are shown: record->value; of one in binary mode the structured
+ * CloudEvent that says the same, all attributes of its headers included, in the arena. */
+struct span event_whole(const struct event *event, struct arena *arena);
+
+/* Whether a text is a traceparent of W3C Trace Context: 55 bytes, lower case, no id all zero, any version but ff. */
+bool traceparent_valid(struct span text);
+/* The traceparent of an emitted event: the received one's trace and flags, and a span id of its own, a hash of `event_id`:
+ * the same event gets the same bytes again. False, and nothing is written, when the received one is not valid. */
+bool traceparent_derive(struct span received, struct span event_id, char ret_text[TRACEPARENT_TEXT + 1]);
+bool tracestate_valid(struct span text); /* whether it is carried on: 1 to TRACESTATE_MAX bytes of printable ASCII */
 
 /* A field laid over the data of an emitted event. */
 struct overlay {

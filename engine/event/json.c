@@ -24,7 +24,7 @@ struct scan {
     size_t count, size;
     size_t total; /* members seen so far, of closed objects as well */
 
-    unsigned depth;
+    unsigned depth, depth_max;
     uint64_t objects; /* bit n: what is open at depth n + 1 is an object, not an array */
     size_t base[JSON_DEPTH_MAX]; /* where the members of the object at depth n + 1 begin */
 
@@ -301,7 +301,7 @@ static inline struct json_member *scan_top(struct scan *scan)
 
 static const char *scan_open(struct scan *scan, const char *at, bool object)
 {
-    if (scan->depth == JSON_DEPTH_MAX) {
+    if (scan->depth == scan->depth_max) {
         scan_fail(scan, at, "objects and arrays are nested more than 64 deep");
         scan->fault = JSON_FAULT_TOO_DEEP;
         return NULL;
@@ -413,8 +413,9 @@ static const char *scan_value(struct scan *scan, const char *at)
     }
 }
 
-int json_scan_nested(struct span text, struct span inner, struct arena *arena, struct json_object *ret,
-                     struct json_object *ret_inner, enum json_fault *ret_fault, struct error *error)
+static int scan_text(struct span text, unsigned depth_max, struct span inner, struct arena *arena,
+                     struct json_object *ret, struct json_object *ret_inner, enum json_fault *ret_fault,
+                     struct error *error)
 {
     struct json_member local[SCAN_LOCAL];
     struct json_object object = {0}, nested = {0};
@@ -429,6 +430,7 @@ int json_scan_nested(struct span text, struct span inner, struct arena *arena, s
         .ret_inner = ret_inner == NULL ? NULL : &nested,
         .members = local,
         .size = SCAN_LOCAL,
+        .depth_max = depth_max,
     };
 
     const char *at = scan_space(&scan, text.at);
@@ -453,6 +455,18 @@ int json_scan_nested(struct span text, struct span inner, struct arena *arena, s
     if (ret_inner != NULL)
         *ret_inner = nested;
     return 0;
+}
+
+int json_scan_nested(struct span text, struct span inner, struct arena *arena, struct json_object *ret,
+                     struct json_object *ret_inner, enum json_fault *ret_fault, struct error *error)
+{
+    return scan_text(text, JSON_DEPTH_MAX, inner, arena, ret, ret_inner, ret_fault, error);
+}
+
+int json_scan_inner(struct span text, struct arena *arena, struct json_object *ret, enum json_fault *ret_fault,
+                    struct error *error)
+{
+    return scan_text(text, JSON_DEPTH_MAX - 1, (struct span){NULL, 0}, arena, ret, NULL, ret_fault, error);
 }
 
 int json_scan(struct span text, struct arena *arena, struct json_object *ret, struct error *error)

@@ -36,13 +36,16 @@ enum { JSON_DEPTH_MAX = 64, JSON_MEMBERS_MAX = 10000 };
  * `text`. 0, or -EINVAL / -E2BIG (too deep, too many) with "… at byte N" in the error. */
 int json_scan(struct span text, struct arena *arena, struct json_object *ret, struct error *error);
 
-/* What a text is refused for; only json_scan_nested() tells. */
+/* What a text is refused for; only json_scan_nested() and json_scan_inner() tell. */
 enum json_fault { JSON_FAULT_TEXT = 1, JSON_FAULT_NOT_OBJECT, JSON_FAULT_TOO_DEEP, JSON_FAULT_TOO_MANY };
 
 /* json_scan() which gets the members of one inner object in the same pass: *ret_inner is that of the top level's member `inner`,
  * all zero when there is none, or it is no object, or its name is written with escapes. */
 int json_scan_nested(struct span text, struct span inner, struct arena *arena, struct json_object *ret,
                      struct json_object *ret_inner, enum json_fault *ret_fault, struct error *error);
+/* json_scan() of an object that will stand inside another one: one level less deep. */
+int json_scan_inner(struct span text, struct arena *arena, struct json_object *ret, enum json_fault *ret_fault,
+                    struct error *error);
 /* The members of a value that json_scan() accepted (kind JSON_KIND_OBJECT): no check is made again. */
 void json_members(struct span object, struct arena *arena, struct json_object *ret);
 /* The member called `name` (plain UTF-8), or NULL. */

@@ -3,6 +3,8 @@
  */
 #include "http/head.h"
 
+#include "event/event.h"
+
 #include <strings.h>
 
 void refusal_set(struct refusal *refusal, int status, const char *word, const char *message)
@@ -91,28 +93,6 @@ static void add_idempotency_key(struct head *head, struct span value)
         head->idempotency_key = value;
 }
 
-static bool lower_hex(const char *at, size_t length, bool *ret_zero)
-{
-    bool zero = true;
-    for (size_t i = 0; i < length; i++) {
-        if (!((at[i] >= '0' && at[i] <= '9') || (at[i] >= 'a' && at[i] <= 'f')))
-            return false;
-        zero = zero && at[i] == '0';
-    }
-    *ret_zero = zero;
-    return true;
-}
-
-/* W3C Trace Context, version 00: a field that is not well-formed is as good as none. */
-static bool traceparent_valid(struct span text)
-{
-    bool version_zero, trace_zero, parent_zero, flags_zero;
-    return text.length == 55 && text.at[2] == '-' && text.at[35] == '-' && text.at[52] == '-' &&
-           lower_hex(text.at, 2, &version_zero) && version_zero && lower_hex(text.at + 3, 32, &trace_zero) &&
-           !trace_zero && lower_hex(text.at + 36, 16, &parent_zero) && !parent_zero &&
-           lower_hex(text.at + 53, 2, &flags_zero);
-}
-
 static void add_known(struct head *head, struct span name, struct span value)
 {
     struct span trimmed = text_trim(value);
@@ -137,7 +117,7 @@ static void add_known(struct head *head, struct span name, struct span value)
     } else if (text_is(name, "Idempotency-Key")) {
         add_idempotency_key(head, trimmed);
     } else if (text_is(name, "traceparent")) {
-        head->traceparent_count++;
+        head->traceparent_count++; /* one that is not valid, or several, are as good as none */
         head->traceparent = head->traceparent_count == 1 && traceparent_valid(trimmed) ? trimmed : (struct span){0};
     }
 }

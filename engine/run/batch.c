@@ -139,8 +139,11 @@ static void prepare(struct batch *batch, struct work *work)
     } else if (event_parse(&item->record, (size_t)batch->engine->pipeline->engine.max_event_size, batch->arena,
                            &work->event, &reason, &error) != 0) {
         work->event.record = &item->record;
-        work->event.payload_hash = span_hash(item->record.value); /* two poisons under one id are two events */
         work_dead(batch, work, reason, "%s", error.text);
+    } else if (work->event.binary) {
+        struct record *whole = arena_copy(batch->arena, &item->record, sizeof item->record);
+        whole->value = event_whole(&work->event, batch->arena); /* plugins are shown whole events */
+        work->event.record = whole;
     }
     const struct intmap *attempts = batch->engine->attempts;
     if (attempts != NULL && item->tries == 0 && item->use != NULL)

@@ -74,7 +74,40 @@ static struct span correlation_of(struct batch *batch, const struct work *work, 
     return (struct span){NULL, 0};
 }
 
-enum { OUTPUT_HEADERS_MAX = 6 };
+enum { OUTPUT_HEADERS_MAX = 7 };
+
+/* The trace of what the work came from, with a span of the emitted event's own. Invalid: none is carried on. */
+static void output_trace(struct batch *batch, const struct work *work, struct output *output, struct span id)
+{
+    const struct record *source = work->event.record;
+    struct span parent = {NULL, 0}, state = {NULL, 0};
+    if (work->item->request != NULL) {
+        parent = work->item->request->traceparent;
+    } else if (source != NULL) {
+        parent = record_header(source, HEADER_TRACEPARENT);
+        state = record_header(source, HEADER_TRACESTATE);
+    }
+    char *text = parent.length > 0 ? arena_alloc_raw(batch->arena, TRACEPARENT_TEXT + 1) : NULL;
+    if (text == NULL || !traceparent_derive(parent, id, text))
+        return;
+    header_add(output, HEADER_TRACEPARENT, (struct span){text, TRACEPARENT_TEXT});
+    if (tracestate_valid(state))
+        header_add(output, HEADER_TRACESTATE, state);
+}
+
+/* What an emitted event has. Its source's other headers speak of another value (ce_…, content-type): they stay behind. */
+static void output_headers(struct batch *batch, const struct work *work, struct output *output, struct span id,
+                           struct span correlation)
+{
+    output->record.headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
+    header_add(output, HEADER_HOPS, number_span(batch, work->event.hops + 1));
+    header_add(output, HEADER_PARENT, work->event.id_text);
+    if (correlation.length > 0)
+        header_add(output, HEADER_CORRELATION, correlation);
+    if (batch->engine->pipeline->engine.cloudevents)
+        header_add(output, HEADER_CONTENT_TYPE, SPAN(EVENT_TYPE_CLOUDEVENT));
+    output_trace(batch, work, output, id);
+}
 
 /* One event to `topic`: the source's data with overlays, an id of its own, the headers that travel. */
 static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic,
@@ -118,18 +151,7 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
                      (long long)batch->engine->pipeline->engine.max_event_size, EVENT_KEY_MAX);
         return NULL;
     }
-    output->record.headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
-    header_add(output, HEADER_HOPS, number_span(batch, event->hops + 1));
-    header_add(output, HEADER_PARENT, event->id_text);
-    if (correlation.length > 0)
-        header_add(output, HEADER_CORRELATION, correlation);
-    struct span trace = {NULL, 0};
-    if (work->item->request != NULL)
-        trace = work->item->request->traceparent;
-    else if (event->record != NULL)
-        trace = record_header(event->record, HEADER_TRACEPARENT);
-    if (trace.length > 0)
-        header_add(output, HEADER_TRACEPARENT, trace);
+    output_headers(batch, work, output, (struct span){id, 36}, correlation);
     return output;
 }
 

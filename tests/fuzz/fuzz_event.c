@@ -2,8 +2,9 @@
  * fuzz_event.c - a record of any bytes: what is understood can be composed again, in both envelopes and with a field
  * laid over, and reads back the same; what is poison has a reason, a sentence and always the same id.
  *
- * The input is lines up to the first empty one (hops, not-before, key template, field name; any may be missing), then
- * the value.
+ * The input is lines up to the first empty one, then the value. A line that begins with ce_ or content-type is a header,
+ * its value behind the colon; the others are hops, not-before, key template and field name, in this order; any may be
+ * missing. The first of them is read as a traceparent, too.
  */
 #include "fuzz.h"
 
@@ -94,34 +95,104 @@ static void check_key(struct span text, const struct event *event, struct arena 
     buffer_free(&out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+/* Both say the same, but that one more member or two may be too many. */
+static void check_whole(const struct event *event, struct arena *arena)
 {
-    struct span lines[4] = {{NULL, 0}}, rest = {(const char *)bytes, size};
-    for (size_t i = 0; i < 4 && rest.length > 0 && rest.at[0] != '{' && rest.at[0] != '\n'; i++)
-        lines[i] = next_line(&rest);
+    struct span whole = event_whole(event, arena);
+    if (!event->binary) {
+        must(whole.at == event->record->value.at && whole.length == event->record->value.length);
+        return;
+    }
+    struct record record = {.topic = event->record->topic, .value = whole, .timestamp_ms = event->record->timestamp_ms};
+    struct event again;
+    enum dead_reason reason;
+    struct error error = {0};
+    if (event_parse(&record, 4 << 20, arena, &again, &reason, &error) != 0) {
+        must(reason == DEAD_TOO_LARGE);
+        return;
+    }
+    must(again.cloudevent && !again.binary);
+    must(span_equal(again.id_text, event->id_text) && span_equal(again.name, event->name));
+    must(again.timestamp_ms == event->timestamp_ms);
+    must(span_equal(again.data.text, event->data.text) && again.data.count == event->data.count);
+}
+
+static void check_trace(struct span text, struct span id)
+{
+    char derived[TRACEPARENT_TEXT + 1], again[TRACEPARENT_TEXT + 1];
+    if (!traceparent_valid(text)) {
+        must(!traceparent_derive(text, id, derived));
+        return;
+    }
+    must(traceparent_derive(text, id, derived) && traceparent_valid(span_of(derived)));
+    must(memcmp(derived + 2, text.at + 2, 34) == 0);
+    must(traceparent_derive(span_of(derived), id, again) && strcmp(derived, again) == 0);
+}
+
+enum { LINES = 4, HEADERS = 16 };
+
+struct input {
+    struct span lines[LINES];
+    size_t line_count;
+    struct header headers[HEADERS];
+    size_t header_count;
+    struct span value;
+};
+
+static void read_input(struct span rest, struct input *input)
+{
+    while (rest.length > 0 && rest.at[0] != '{' && rest.at[0] != '\n') {
+        struct span line = next_line(&rest);
+        bool header = (line.length >= 3 && memcmp(line.at, "ce_", 3) == 0) ||
+                      (line.length >= 12 && memcmp(line.at, "content-type", 12) == 0);
+        const char *colon = memchr(line.at, ':', line.length);
+        size_t name = colon != NULL ? (size_t)(colon - line.at) : line.length, skip = name + (colon != NULL);
+        if (header && input->header_count < HEADERS - 2)
+            input->headers[input->header_count++] =
+                (struct header){{line.at, name}, {line.at + skip, line.length - skip}};
+        else if (!header && input->line_count < LINES)
+            input->lines[input->line_count++] = line;
+    }
     if (rest.length > 0 && rest.at[0] == '\n')
         next_line(&rest);
+    if (input->lines[0].length > 0)
+        input->headers[input->header_count++] = (struct header){SPAN(HEADER_HOPS), input->lines[0]};
+    if (input->lines[1].length > 0)
+        input->headers[input->header_count++] = (struct header){SPAN(HEADER_NOT_BEFORE), input->lines[1]};
+    input->value = rest;
+}
 
-    struct header headers[] = {{SPAN(HEADER_HOPS), lines[0]}, {SPAN(HEADER_NOT_BEFORE), lines[1]}};
-    struct record record = {.topic = SPAN("t"), .key = SPAN("k"), .value = rest, .headers = headers, .timestamp_ms = 5};
-    record.header_count = lines[1].length > 0 ? 2 : lines[0].length > 0 ? 1 : 0;
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct input input = {0};
+    read_input((struct span){(const char *)bytes, size}, &input);
+    struct record record = {.topic = SPAN("t"),
+                            .key = SPAN("k"),
+                            .value = input.value,
+                            .headers = input.headers,
+                            .header_count = input.header_count,
+                            .timestamp_ms = 5};
     struct arena *arena = arena_create(16384, 256 * size + (16 << 20));
     struct event event = {0};
     enum dead_reason reason = 0;
     struct error error = {0};
 
+    check_trace(input.lines[0], input.value);
     if (event_parse(&record, 1 << 20, arena, &event, &reason, &error) == 0) {
         must(event.hops >= 0 && event.not_before_ms >= 0);
         must(event.id_text.length >= 1 && event.id_text.length <= EVENT_ID_MAX);
-        check_emission(&event, lines[3], false, arena);
-        check_emission(&event, lines[3], true, arena);
-        check_key(lines[2], &event, arena);
+        must(event.cloudevent || !event.binary);
+        check_emission(&event, input.lines[3], false, arena);
+        check_emission(&event, input.lines[3], true, arena);
+        check_key(input.lines[2], &event, arena);
+        check_whole(&event, arena);
     } else {
         struct event again = {0};
         enum dead_reason same = 0;
         must(reason > 0 && reason < DEAD_REASON_COUNT && error.code == EINVAL && error.text[0] != '\0');
         must(event_parse(&record, 1 << 20, arena, &again, &same, NULL) == -EINVAL);
         must(same == reason && memcmp(&again.id, &event.id, sizeof(event.id)) == 0);
+        must(again.payload_hash == event.payload_hash);
     }
     arena_destroy(arena);
     return 0;

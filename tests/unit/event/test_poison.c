@@ -141,7 +141,9 @@ static void assert_poison(const struct record *record, size_t max_size, struct a
     struct event_id id = event_id_of(SPAN("e-1"));
     assert_int_equal(memcmp(&event.id, &id, sizeof(id)) == 0, id_known);
     assert_memory_not_equal(&event.id, &untouched.id, sizeof(id));
+    assert_int_equal(event.payload_hash, span_hash(record->value));
     event.id = untouched.id;
+    event.payload_hash = untouched.payload_hash;
     assert_memory_equal(&event, &untouched, sizeof(event));
     /* Nobody has to want the sentence. */
     assert_int_equal(event_parse(record, max_size, arena, &event, &reason, NULL), -EINVAL);
