@@ -179,20 +179,20 @@ class Commands(unittest.TestCase):
 
     def test_delay(self):
         sock = self.connect()
-        self.proxy.delay(100)
+        self.proxy.delay(200)
         began = time.monotonic()
         self.say(sock)
-        self.assertGreaterEqual(time.monotonic() - began, 0.2)
+        self.assertGreaterEqual(time.monotonic() - began, 0.4)
         began = time.monotonic()
         for n in range(5):  # under way at the same time
             sock.sendall(b"x")
             time.sleep(0.01)
         self.assertEqual(self.take(sock, 5), b"xxxxx")
-        self.assertLess(time.monotonic() - began, 0.4)
+        self.assertLess(time.monotonic() - began, 0.7)
         self.proxy.delay(0)
         began = time.monotonic()
         self.say(sock)
-        self.assertLess(time.monotonic() - began, 0.1)
+        self.assertLess(time.monotonic() - began, 0.3)
 
     def test_drop_reply_after(self):
         self.proxy.drop_reply_after(b"COMMIT")
@@ -212,7 +212,7 @@ class Commands(unittest.TestCase):
 
     def test_slice(self):
         sock = self.connect()
-        self.proxy.slice(3, pause_ms=10)
+        self.proxy.slice(3, pause_ms=60)
         self.assertEqual(self.say(sock, b"0123456789"), b"0123456789")
         self.assertEqual(self.echo.pieces, [3, 3, 3, 1])
         self.proxy.slice(1)
