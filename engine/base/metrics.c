@@ -61,6 +61,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                        "Events that wait in the database until they are due."},
     [METRIC_OUTBOX_AGE] = {"sluice_outbox_oldest_seconds", KIND_GAUGE, "seconds", NULL, NULL, NULL,
                            "Age of the oldest output that is committed and not yet published; the health number."},
+    [METRIC_OUTBOX_REFUSED] = {"sluice_outbox_refused", KIND_GAUGE, "batches", NULL, NULL, NULL,
+                               "Batches with outputs that the brokers refuse for good; sluice.outbox says why."},
     [METRIC_STORE_UP] = {"sluice_store_up", KIND_GAUGE, "0 or 1", NULL, NULL, NULL, "1 while the database answers."},
     [METRIC_PARTITIONS] = {"sluice_partitions", KIND_GAUGE, "partitions", "group", NULL, NULL,
                            "Partitions that this process reads."},

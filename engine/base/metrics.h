@@ -24,6 +24,7 @@ enum metric {
     METRIC_WAITING_KEYS,      /* sluice_waiting_keys{group}, gauge: keys held by a transient retry */
     METRIC_PARKED,            /* sluice_parked, gauge: events that wait in the database */
     METRIC_OUTBOX_AGE,        /* sluice_outbox_oldest_seconds, gauge: age of the oldest unpublished output; the health number */
+    METRIC_OUTBOX_REFUSED,    /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */
     METRIC_STORE_UP,          /* sluice_store_up, gauge 0/1 */
     METRIC_PARTITIONS,        /* sluice_partitions{group}, gauge: partitions this process reads */
     METRIC_REQUESTS,          /* sluice_requests_total{route,code} */

@@ -114,9 +114,13 @@ struct bus_kind {
                      int32_t *ret_partition, int64_t *ret_offset);
 
     /* Publishes and waits for every acknowledgement; 0 only when all have it. Else negative, and any of them may have been published.
-     * Permanent refusals (too large, no such topic) give -EMSGSIZE / -ENOENT with *ret_failed, the index of the first. deadline: monotonic ms. */
+     * Permanent refusals give -EMSGSIZE (too large), -ENOENT (no such topic), -EACCES (not allowed), -EBADMSG or -EINVAL (not a record for this
+     * bus), with *ret_failed, the index of the first. deadline: monotonic ms. */
     int (*publish)(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
                    struct error *error);
+    /* The process stops and has no more time: publishes in progress and later ones end soon, whatever has become of them. NULL: they never
+     * wait for long. Any thread. */
+    void (*hurry)(struct bus *bus);
     /* Transactional buses: puts the records into the connection's open transaction (queued; see store.h). Then, after COMMIT,
      * published() wakes the readers of this process; others are notified by the transaction. Returns an enum store_result. */
     int (*append)(struct bus *bus, struct connection *connection, const struct record *records, size_t count,

@@ -36,6 +36,11 @@ static void kafka_published(struct bus *bus)
     (void)bus; /* the brokers wake readers */
 }
 
+static void kafka_hurry(struct bus *bus)
+{
+    atomic_store(&((struct kafka_bus *)bus)->hurried, true);
+}
+
 static void kafka_tend(struct bus *bus)
 {
     (void)bus; /* the brokers keep their logs in shape */
@@ -65,6 +70,7 @@ static const struct bus_kind kafka_kind = {
     .member = kafka_member,
     .describe = kafka_describe,
     .publish = kafka_publish,
+    .hurry = kafka_hurry,
     .append = kafka_append,
     .published = kafka_published,
     .scan = kafka_scan,

@@ -53,6 +53,7 @@ struct kafka_bus {
     pthread_cond_t retired; /* a producer has gone */
     struct kafka_producer *producer; /* the one in use, or NULL */
     size_t producers; /* with those that are being retired */
+    atomic_bool hurried;
     atomic_uint epochs; /* given out: each assignment of a partition has its own */
 };
 
@@ -126,6 +127,9 @@ struct bus_consumer { /* of the kafka bus */
 
 /* kafka_client.c: configuration */
 /* A client with the properties of its role; opaque is what callbacks get. `group`, `instance`: of consumers. NULL with a sentence. */
+/* Each role's: defined where its callbacks are. */
+void kafka_group_callbacks(rd_kafka_conf_t *conf);
+void kafka_producer_callbacks(rd_kafka_conf_t *conf);
 rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance, void *opaque,
                              struct error *error);
 const char *kafka_property(const struct kafka_bus *bus, const char *name); /* as the user set it, or NULL */
@@ -136,13 +140,17 @@ int kafka_permanent(rd_kafka_resp_err_t err);
 /* The names among the options' topics, and of the patterns those that match. Free the list. */
 rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count);
 
-/* kafka_group.c: membership, rebalances, commits */
+/* kafka_member.c: joining and leaving */
 int kafka_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error);
 void kafka_unsubscribe(struct bus_consumer *consumer);
+
+/* kafka_group.c: rebalances and commits */
 int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
                  const struct position *positions, struct error *error);
 int kafka_revoked(struct bus_consumer *consumer, struct error *error);
-void kafka_commit_stored(struct bus_consumer *consumer);
+void kafka_commit_stored(struct bus_consumer *consumer); /* if it is wanted and none is in flight */
+void kafka_commit_now(struct bus_consumer *consumer); /* the same, and waits for the answer; nothing else is to be done */
+void kafka_unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list); /* NULL: all */
 /* The pending change, or what has become of halted streams, as an event; -EAGAIN when there is nothing to tell. */
 int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret);
 struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition);

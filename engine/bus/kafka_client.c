@@ -36,6 +36,7 @@ static const struct client_property usual[] = {
     {"linger.ms", "0", KAFKA_PRODUCER},
     {"retry.backoff.ms", "50", KAFKA_PRODUCER},
     {"message.timeout.ms", "120000", KAFKA_PRODUCER},
+    {"topic.metadata.propagation.max.ms", "5000", KAFKA_PRODUCER}, /* a topic that is not there: so long it may be about to be */
     {"queue.buffering.max.messages", "200000", KAFKA_PRODUCER},
     {"queue.buffering.max.kbytes", "131072", KAFKA_PRODUCER},
 };
@@ -131,10 +132,6 @@ static void client_log(const rd_kafka_t *rk, int level, const char *facility, co
 }
 
 /* ------------------------------------------------------------------------------------------------------------ making */
-
-/* Defined by the users of the roles. */
-void kafka_group_callbacks(rd_kafka_conf_t *conf);
-void kafka_producer_callbacks(rd_kafka_conf_t *conf);
 
 static int conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *error)
 {

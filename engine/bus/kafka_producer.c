@@ -72,7 +72,6 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     atomic_store(&producer->fatal, true);
 }
 
-void kafka_producer_callbacks(rd_kafka_conf_t *conf); /* kafka_client.c's */
 void kafka_producer_callbacks(rd_kafka_conf_t *conf)
 {
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
@@ -244,7 +243,7 @@ static void wait_report(struct publishing *publishing, int64_t most_ms)
 
 static bool going(const struct kafka_producer *producer, int64_t deadline_ms)
 {
-    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->fatal);
+    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->fatal) && !atomic_load(&producer->bus->hurried);
 }
 
 static rd_kafka_resp_err_t send_when_room(struct kafka_producer *producer, struct topics *topics, const struct record *record,
@@ -333,7 +332,7 @@ static int publish_all(struct kafka_bus *bus, struct publishing *publishing, con
             break;
         struct timespec pause = {.tv_nsec = PRODUCER_AGAIN_MS * 1000000};
         nanosleep(&pause, NULL);
-    } while (clock_monotonic_ms() < deadline_ms);
+    } while (clock_monotonic_ms() < deadline_ms && !atomic_load(&bus->hurried));
     if (refused < count) {
         const struct span topic = records[refused].topic;
         *ret_failed = refused;

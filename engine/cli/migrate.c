@@ -60,14 +60,20 @@ static void topic_said(const struct bus_finding *finding, void *context)
         fprintf(stderr, "sluice migrate: %s\n", finding->text);
 }
 
-static int migrate_topics(const struct parts *parts, bool check)
+/* The bus is opened only now: it may need the tables. */
+static int migrate_topics(struct parts *parts, const char *config, bool check)
 {
     struct topics_said topics = {0};
     struct error error = {0};
-    const struct bus_kind *kind = parts->bus->kind;
-    if (kind->topics == NULL)
-        return CLI_OK;
-    if (kind->topics(parts->bus, !check, topic_said, &topics, &error) != 0) {
+    int code = parts_attach(parts, PARTS_BUS, &error);
+    if (code == 0 && parts->bus->kind->topics == NULL) {
+        if (parts->store == NULL)
+            fprintf(stderr, "%s: this pipeline has no `store:`, so there is nothing to migrate\n", config);
+        return parts->store == NULL ? CLI_FAILED : CLI_OK;
+    }
+    if (code == 0)
+        code = parts->bus->kind->topics(parts->bus, !check, topic_said, &topics, &error);
+    if (code != 0) {
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_FAILED;
     }
@@ -91,17 +97,12 @@ int cli_migrate(int argc, char **argv)
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
     struct parts parts;
-    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
+    int code = parts_open(argv[optind], PARTS_STORE, false, &parts);
     if (code != CLI_OK)
         return code;
-    if (parts.store == NULL && parts.bus->kind->topics == NULL) {
-        fprintf(stderr, "%s: this pipeline has no `store:`, so there is nothing to migrate\n", argv[optind]);
-        code = CLI_FAILED;
-    }
+    code = migrate_store(&parts, argv[optind], check, &applied);
     if (code == CLI_OK)
-        code = migrate_store(&parts, argv[optind], check, &applied);
-    if (code == CLI_OK)
-        code = migrate_topics(&parts, check);
+        code = migrate_topics(&parts, argv[optind], check);
     parts_close(&parts);
     return code;
 }

@@ -85,9 +85,12 @@ static int open_bus(struct parts *parts, struct error *error)
 
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error)
 {
-    ret->metrics = metrics_create();
-    int code = wanted >= PARTS_STORE ? open_store(ret, error) : 0;
-    return code == 0 && wanted >= PARTS_BUS ? open_bus(ret, error) : code;
+    int code = 0;
+    if (ret->metrics == NULL)
+        ret->metrics = metrics_create();
+    if (wanted >= PARTS_STORE && ret->store == NULL)
+        code = open_store(ret, error);
+    return code == 0 && wanted >= PARTS_BUS && ret->bus == NULL ? open_bus(ret, error) : code;
 }
 
 int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret)

@@ -57,10 +57,12 @@ static void validate_connected(struct arena *arena, struct pipeline *pipeline, s
     struct parts parts = {.arena = arena, .pipeline = pipeline};
     struct found found = {pipeline, problems};
     struct error error = {0};
-    int code = parts_attach(&parts, PARTS_BUS, &error);
+    int code = parts_attach(&parts, PARTS_STORE, &error);
     if (code == 0)
         connect_store(&parts, problems);
-    if (code == 0 && parts.bus->kind->topics != NULL)
+    if (code == 0 && (pipeline->bus.kind != BUS_CHOICE_POSTGRES || problems->errors == 0))
+        code = parts_attach(&parts, PARTS_BUS, &error);
+    if (code == 0 && parts.bus != NULL && parts.bus->kind->topics != NULL)
         code = parts.bus->kind->topics(parts.bus, false, found_one, &found, &error);
     if (code != 0)
         problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);

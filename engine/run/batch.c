@@ -15,6 +15,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "run/intake.h"
+#include "run/outbox.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -310,7 +311,7 @@ static void run_steps(struct worker *worker, struct lane_entry **entries, size_t
         return;
     }
     worker->trouble = 0;
-    if (batch_emit(&batch, records, outbox) != 0 && batch.connection == NULL) {
+    if (outbox_emit(&batch, records, outbox) != 0 && batch.connection == NULL) {
         batch.result = STORE_DOWN;
         batch_fail(&batch);
         return;

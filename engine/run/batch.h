@@ -61,6 +61,7 @@ struct work {
 
 struct output { /* spans are filled by outputs_finish(): until then they are offsets into worker->bytes */
     struct record record;
+    struct work *work; /* what it comes from */
     struct topic *topic;
     size_t key_at, key_length, value_at, value_length;
     bool has_key, composed; /* composed: key and value are in worker->bytes */
@@ -98,7 +99,6 @@ void batch_record(struct batch *batch);     /* outcomes, attempts, parked events
 /* All outputs into the transaction; *ret_outbox: the id of their outbox row, 0 when there is none. */
 void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *ret_outbox);
 void batch_commit(struct batch *batch);
-int batch_emit(struct batch *batch, const struct record *records, int64_t outbox); /* 0, or negative: not (all) out */
 
 /* batch_finish.c: after COMMIT; and when the transaction did not happen: why decides what is next. */
 void batch_finish(struct batch *batch);

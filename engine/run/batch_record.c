@@ -1,7 +1,7 @@
 /*
- * batch_record.c - everything that must become true together with the handlers' effects, COMMIT, and what follows it.
+ * batch_record.c - everything that must become true together with the handlers' effects, and COMMIT.
  */
-#include "run/batch.h"
+#include "run/outbox.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 enum {
-    RECORD_PUBLISH_MS = 30000,
     RECORD_UNDO_AGAIN_MS = 30000, /* pause of an undo under retry_forever */
 };
 
@@ -161,7 +160,8 @@ void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *re
     if (packed->failed)
         batch->result = STORE_DOWN;
     else
-        batch->result = ledger_outbox_add(batch->connection, buffer_view(packed), ret_outbox, &batch->error);
+        batch->result = ledger_outbox_add(batch->connection, outbox_owner(batch->worker), buffer_view(packed), ret_outbox,
+                                          &batch->error);
 }
 
 void batch_commit(struct batch *batch)
@@ -181,45 +181,4 @@ void batch_commit(struct batch *batch)
         worker->outbox_id_count = 0;
     }
     (void)FAILPOINT("lane.commit.after");
-}
-
-/* ----------------------------------------------------------------------------------------------------------- emit */
-
-static void outbox_remember(struct worker *worker, int64_t id)
-{
-    if (worker->outbox_id_count == worker->outbox_id_size) {
-        size_t size = worker->outbox_id_size == 0 ? 16 : worker->outbox_id_size * 2;
-        int64_t *grown = realloc(worker->outbox_ids, size * sizeof *grown);
-        if (grown == NULL)
-            return; /* the sweeper publishes it again; readers drop what they had */
-        worker->outbox_ids = grown;
-        worker->outbox_id_size = size;
-    }
-    worker->outbox_ids[worker->outbox_id_count++] = id;
-}
-
-/* 0, or negative when the outputs are not (all) out. */
-int batch_emit(struct batch *batch, const struct record *records, int64_t outbox)
-{
-    struct bus *bus = batch->engine->bus;
-    if (batch->output_count == 0)
-        return 0;
-    for (size_t i = 0; i < batch->output_count; i++)
-        series_add(batch->engine->topic_runs[batch->outputs[i].topic->index].emitted, 1);
-    if (bus->kind->transactional && batch->connection != NULL) {
-        bus->kind->published(bus);
-        return 0;
-    }
-    size_t failed = 0;
-    struct error error = {0};
-    (void)FAILPOINT("lane.emit.before");
-    int code = bus->kind->publish(bus, records, batch->output_count, clock_monotonic_ms() + RECORD_PUBLISH_MS, &failed,
-                                  &error);
-    (void)FAILPOINT("lane.emit.after");
-    if (code == 0 && outbox != 0)
-        outbox_remember(batch->worker, outbox);
-    if (code != 0)
-        log_rarely(5000, LOG_WARN, "lane", "outputs are not published now: %s; %s", error.text,
-                   outbox != 0 ? "the sweeper will" : "their events run again");
-    return code;
 }

@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 enum { ENGINE_RETRY_MS = 100, ENGINE_RETRY_MAX_MS = 2000 };
 
@@ -321,6 +323,9 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
     engine->bus = parts->bus;
     engine->store = parts->store;
     engine->metrics = parts->metrics;
+    if (getrandom(&engine->incarnation, sizeof engine->incarnation, 0) != sizeof engine->incarnation)
+        engine->incarnation = clock_monotonic_ns() ^ (int64_t)getpid() << 32;
+    engine->incarnation |= 1; /* never 0 */
     pthread_mutex_init(&engine->fault_lock, NULL);
     pthread_rwlockattr_t writers_first;
     pthread_rwlockattr_init(&writers_first);
@@ -393,6 +398,8 @@ static void group_destroy(struct group_run *group)
         worker_destroy(group->workers[w]);
     for (size_t i = 0; i < group->tracker_count; i++)
         tracker_destroy(group->trackers[i]);
+    connection_destroy(group->healer);
+    arena_destroy(group->heal_arena);
     free(group->workers);
     free(group->trackers);
     free(group->streams);

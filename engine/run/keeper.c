@@ -2,12 +2,12 @@
  * keeper.c - the thread that watches the clock: parked events that are due, ticks of schedules, outputs left unpublished,
  * the log's and the inbox's size, and handlers that do not come back.
  *
- * The sweeper is one of the two healers (redelivery is the other): an outbox row older than engine.sweep_after is published by it.
+ * The sweeper is one of the two healers (redelivery is the other): an outbox row of another process that is older than engine.sweep_after is
+ * published by it (outbox.c).
  */
-#include "run/state.h"
+#include "run/outbox.h"
 
 #include "base/clock.h"
-#include "base/failpoint.h"
 #include "base/log.h"
 #include "event/record_batch.h"
 #include "store/ledger.h"
@@ -19,7 +19,6 @@ enum {
     KEEPER_PARKED_HOLD_MS = 30000, /* a parked event taken by a process that died comes again after this */
     KEEPER_PARKED_LIMIT = 1000,
     KEEPER_PARKED_IN_FLIGHT_MAX = 4000,
-    KEEPER_SWEEP_LIMIT = 100,
     KEEPER_TEND_MS = 1000,
     KEEPER_PRUNE_MS = 10000,
     KEEPER_PRUNE_LIMIT = 10000,
@@ -37,7 +36,7 @@ struct keeper {
     int64_t parked_due_ms; /* wall; when the next parked event is due, as far as is known */
     bool stop;
     int64_t *next_slot; /* by schedule, wall */
-    struct series *outbox_age, *parked, *stuck;
+    struct series *outbox_age, *outbox_refused, *parked, *stuck;
 };
 
 void keeper_due(struct engine *engine, int64_t due_wall_ms)
@@ -129,46 +128,6 @@ static void keeper_parked(struct keeper *keeper)
         keeper_due(engine, next);
 }
 
-/* Publishes what a process committed and did not get out. */
-static void keeper_sweep(struct keeper *keeper, int64_t age_ms)
-{
-    struct bus *bus = keeper->engine->bus;
-    struct rows *rows = NULL;
-    struct error error = {0};
-
-    if (FAILPOINT("keeper.sweep") == FAILPOINT_MUTATE)
-        return;
-    if (connection_begin(keeper->connection, clock_monotonic_ms() + 30000, &error) != STORE_OK)
-        return;
-    enum store_result result = ledger_outbox_take(keeper->connection, age_ms, KEEPER_SWEEP_LIMIT, &rows, &error);
-    size_t published = 0, count = result == STORE_OK ? rows_count(rows) : 0;
-    int64_t *ids = arena_array(keeper->arena, int64_t, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        struct record *records = NULL;
-        size_t record_count = 0, failed = 0;
-        int64_t id = rows_int64(rows, i, 0);
-        if (record_batch_read(rows_span(rows, i, 1), keeper->arena, &records, &record_count, &error) != 0) {
-            log_rarely(10000, LOG_ERROR, "keeper", "outbox row %lld cannot be read: %s", (long long)id, error.text);
-            continue;
-        }
-        if (bus->kind->publish(bus, records, record_count, clock_monotonic_ms() + 10000, &failed, &error) != 0) {
-            log_rarely(10000, LOG_WARN, "keeper", "outbox row %lld is not published now: %s", (long long)id,
-                       error.text);
-            break;
-        }
-        ids[published++] = id;
-    }
-    if (result == STORE_OK && published > 0)
-        result = ledger_outbox_done(keeper->connection, ids, published, &error);
-    if (result == STORE_OK)
-        result = connection_commit(keeper->connection, &error);
-    if (result != STORE_OK)
-        connection_rollback(keeper->connection);
-    else if (published > 0)
-        log_info("keeper", "published %zu batches that were committed and left behind", published);
-    arena_reset(keeper->arena);
-}
-
 static void keeper_ticks(struct keeper *keeper)
 {
     struct engine *engine = keeper->engine;
@@ -225,6 +184,7 @@ static void keeper_gauges(struct keeper *keeper)
     if (ledger_health(keeper->connection, &health, NULL) != STORE_OK)
         return;
     series_set(keeper->outbox_age, health.outbox_age_ms / 1000);
+    series_set(keeper->outbox_refused, health.outbox_refused);
     series_set(keeper->parked, health.parked);
     series_set(keeper->stuck, health.chains_stuck);
 }
@@ -255,7 +215,6 @@ static void *keeper_main(void *context)
     struct keeper *keeper = context;
     struct engine *engine = keeper->engine;
     int64_t tend = 0, prune = clock_wall_ms() + KEEPER_PRUNE_MS, gauges = 0;
-    bool first = true;
 
     for (;;) {
         pthread_mutex_lock(&keeper->lock);
@@ -288,8 +247,7 @@ static void *keeper_main(void *context)
         if (keeper->connection == NULL)
             continue;
         if (!engine->bus->kind->transactional)
-            keeper_sweep(keeper, first ? 0 : engine->pipeline->engine.sweep_after_ms);
-        first = false;
+            outbox_sweep(engine, keeper->connection, keeper->arena, engine->pipeline->engine.sweep_after_ms);
         if (now >= gauges) {
             gauges = now + KEEPER_GAUGES_MS;
             keeper_gauges(keeper);
@@ -314,6 +272,7 @@ int keeper_start(struct engine *engine, struct error *error)
     if (engine->store != NULL)
         keeper->connection = connection_create(engine->store, "keeper");
     keeper->outbox_age = metrics_series(engine->metrics, METRIC_OUTBOX_AGE, NULL, NULL);
+    keeper->outbox_refused = metrics_series(engine->metrics, METRIC_OUTBOX_REFUSED, NULL, NULL);
     keeper->parked = metrics_series(engine->metrics, METRIC_PARKED, NULL, NULL);
     keeper->stuck = metrics_series(engine->metrics, METRIC_CHAINS_STUCK, NULL, NULL);
     pthread_mutex_init(&keeper->lock, NULL);

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-static struct output *output_add(struct batch *batch, struct topic *topic)
+static struct output *output_add(struct batch *batch, struct work *work, struct topic *topic)
 {
     if (batch->output_count == batch->output_size) {
         size_t size = batch->output_size == 0 ? batch->count + 8 : batch->output_size * 2;
@@ -20,6 +20,7 @@ static struct output *output_add(struct batch *batch, struct topic *topic)
     }
     struct output *output = &batch->outputs[batch->output_count++];
     *output = (struct output){.topic = topic,
+                              .work = work,
                               .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
     return output;
 }
@@ -125,7 +126,7 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
         return NULL;
     }
     event_id_derive(event->id_text, span_of(handler), span_of(route), ordinal, id);
-    struct output *output = output_add(batch, topic);
+    struct output *output = output_add(batch, work, topic);
     output->composed = true;
     output->key_at = bytes->length;
     if (topic->key != NULL) {
@@ -204,7 +205,7 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     const struct item *item = work->item;
     if (item->topic == NULL || item->topic->dead_letter == NULL)
         return;
-    struct output *output = output_add(batch, item->topic->dead_letter);
+    struct output *output = output_add(batch, work, item->topic->dead_letter);
     const struct record *source = &item->record;
     output->record.key = source->key;
     output->record.value = source->value;
@@ -256,8 +257,10 @@ void outputs_undo(struct batch *batch, struct work *work, const struct chain *ch
     struct output *output = output_event(batch, &of_chain, chain->steps[step].undo, &object, &overlays,
                                          arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name,
                                          0, correlation);
-    if (output != NULL)
-        output->record.headers[1].value = work->event.id_text;
+    if (output == NULL)
+        return;
+    output->work = work;
+    output->record.headers[1].value = work->event.id_text;
 }
 
 struct record *outputs_finish(struct batch *batch)

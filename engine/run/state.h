@@ -27,6 +27,8 @@ struct group_run {
     atomic_bool paused;
     atomic_bool stop;  /* no new events are taken */
     atomic_llong member;
+    struct connection *healer; /* the reader's, for what dead processes left in the outbox; NULL: not needed */
+    struct arena *heal_arena;
 
     pthread_mutex_t lock;     /* the trackers */
     struct tracker **trackers; /* by stream; NULL: not ours now */
@@ -58,6 +60,7 @@ struct engine {
     struct topic_run *topic_runs; /* by topic.index */
     struct use_run *uses;
     int16_t *group_numbers, *chain_numbers, *schedule_numbers;
+    int64_t incarnation;         /* of this process, never 0: whose rows in the outbox are its lanes' */
     struct intmap *attempts;     /* tries that were stored before this process started; NULL: none */
     int16_t chain_handler;       /* the number under which events are recorded that only a chain watches */
     struct group_run *groups;

@@ -5,6 +5,7 @@
  * (`max_wait`) lets a batch fill.
  */
 #include "run/intake.h"
+#include "run/outbox.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,6 +19,8 @@ enum {
     WORKER_ARENA_BLOCK = 256 * 1024,
     WORKER_ARENA_MAX = 512 * 1024 * 1024,
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
+    WORKER_FORGET_MS = 150, /* without another transaction: then rows that are published are deleted by one of their own */
+    WORKER_FORGET_AGAIN_MS = 1000, /* when the database did not take it */
 };
 
 struct item_block {
@@ -206,6 +209,7 @@ static void worker_let_go(struct worker *worker, const struct drop_request *requ
 {
     struct dropping dropping = {worker, request};
     lane_drop(worker->lane, drop_matches, drop_item, &dropping);
+    outbox_forget(worker); /* whoever gets the streams finds nothing left to publish */
     pthread_mutex_lock(request->lock);
     if (--*request->left == 0)
         pthread_cond_broadcast(request->done);
@@ -272,11 +276,13 @@ static void *worker_main(void *context)
             int64_t now = clock_monotonic_ms();
             int64_t fill = worker_fill_ms(worker, now);
             int64_t due = lane_due(worker->lane, now);
+            int64_t forget = worker->outbox_id_count > 0 ? worker->forget_ms : INT64_MAX;
             if (worker->stop || worker->drop != NULL || worker->inbox_head != NULL ||
-                (opened && due <= now && fill == 0))
+                (opened && due <= now && fill == 0) || forget <= now)
                 break;
             worker->idle = lane_waiting(worker->lane) == 0;
-            worker_wait_locked(worker, !opened ? INT64_MAX : fill > 0 ? now + fill : due);
+            int64_t until = !opened ? INT64_MAX : fill > 0 ? now + fill : due;
+            worker_wait_locked(worker, until < forget ? until : forget);
         }
         bool stop = worker->stop;
         worker->idle = false;
@@ -297,12 +303,15 @@ static void *worker_main(void *context)
         if (stop)
             break;
         int64_t now = clock_monotonic_ms();
-        if (!opened || worker_fill_ms(worker, now) > 0)
-            continue;
-        size_t count = lane_take(worker->lane, now, max, taken);
+        size_t count = !opened || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(worker->lane, now, max, taken);
+        if (count == 0 && worker->outbox_id_count > 0 && now >= worker->forget_ms) {
+            outbox_forget(worker);
+            worker->forget_ms = now + WORKER_FORGET_AGAIN_MS;
+        }
         if (count > 0) {
             worker->batch_since_ms = 0;
             batch_run(worker, taken, count);
+            worker->forget_ms = clock_monotonic_ms() + WORKER_FORGET_MS;
             if (worker->group != NULL && lane_held_keys(worker->lane) != worker->held_keys) {
                 series_add(worker->group->metric_waiting,
                            (int64_t)lane_held_keys(worker->lane) - (int64_t)worker->held_keys);
@@ -311,6 +320,7 @@ static void *worker_main(void *context)
             arena_reset(worker->arena);
         }
     }
+    outbox_forget(worker);
     free(taken);
     return NULL;
 }

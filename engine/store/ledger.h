@@ -70,14 +70,18 @@ enum store_result ledger_attempts_load(struct connection *connection, struct row
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
 /* Queued (a round trip only once in 64 calls, for ids): one row with a record batch (event/record_batch.h); gives its
- * id. Deleted by ledger_outbox_done once all is acknowledged. */
-enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id,
-                                    struct error *error);
+ * id. Deleted by ledger_outbox_done once all is acknowledged. owner: the process that publishes it, 0: whoever sweeps. */
+enum store_result ledger_outbox_add(struct connection *connection, int64_t owner, struct span record_batch,
+                                    int64_t *ret_id, struct error *error);
 enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
                                      struct error *error); /* queued */
-/* The sweeper's read: rows older than age_ms, locked SKIP LOCKED, at most `limit`. Rows: id int8, batch bytea. */
-enum store_result ledger_outbox_take(struct connection *connection, int64_t age_ms, int32_t limit, struct rows **ret,
-                                     struct error *error);
+/* The sweeper's read: rows older than age_ms that are not but_owner's, and refused ones now and then; locked SKIP LOCKED,
+ * at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
+enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
+                                     struct rows **ret, struct error *error);
+/* Queued: what is left of a row (a record batch) is refused for good by the bus; it stays until a person mends it. */
+enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
+                                       struct span reason, struct error *error);
 
 /* ----------------------------------------------------------------------------------------------------------- parked */
 
@@ -168,6 +172,7 @@ enum store_result ledger_replies_prune(struct connection *connection, int64_t ke
 struct ledger_health {
     int64_t outbox_age_ms; /* of the oldest row; 0: none */
     int64_t parked, parked_stuck, chains_stuck;
+    int64_t outbox_refused; /* rows that the bus refuses */
 };
 enum store_result ledger_health(struct connection *connection, struct ledger_health *ret, struct error *error);
 

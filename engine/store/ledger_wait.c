@@ -9,10 +9,11 @@
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
 static const struct statement statement_outbox_id = {"SELECT nextval('sluice.outbox_id')", false};
-static const struct statement statement_outbox_add = {"INSERT INTO sluice.outbox (id, batch) VALUES ($1, $2)", false};
+static const struct statement statement_outbox_add = {
+    "INSERT INTO sluice.outbox (id, owner, batch) VALUES ($1, $2, $3)", false};
 
-enum store_result ledger_outbox_add(struct connection *connection, struct span record_batch, int64_t *ret_id,
-                                    struct error *error)
+enum store_result ledger_outbox_add(struct connection *connection, int64_t owner, struct span record_batch,
+                                    int64_t *ret_id, struct error *error)
 {
     if (connection->outbox_id == connection->outbox_id_end) {
         struct rows *rows;
@@ -23,8 +24,9 @@ enum store_result ledger_outbox_add(struct connection *connection, struct span r
         connection->outbox_id_end = connection->outbox_id + OUTBOX_ID_BLOCK;
     }
     int64_t id = connection->outbox_id++; /* never used again, also when the transaction fails */
-    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &id), STORE_VALUE(PARAM_BYTEA, &record_batch)};
-    enum store_result result = connection_queue(connection, &statement_outbox_add, 2, params, error);
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &id), STORE_VALUE(PARAM_INT8, &owner),
+                                         STORE_VALUE(PARAM_BYTEA, &record_batch)};
+    enum store_result result = connection_queue(connection, &statement_outbox_add, 3, params, error);
     if (result == STORE_OK)
         *ret_id = id;
     return result;
@@ -42,17 +44,31 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
 }
 
 static const struct statement statement_outbox_take = {
-    "SELECT id, batch FROM sluice.outbox WHERE created_at <= now() - $1 * interval '1 millisecond' "
-    "ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+    "SELECT id, batch FROM sluice.outbox "
+    "WHERE owner <> $1 AND created_at <= now() - $2 * interval '1 millisecond'"
+    "  AND (refused IS NULL OR tried_at <= now() - interval '30 seconds') "
+    "ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
     false,
 };
 
-enum store_result ledger_outbox_take(struct connection *connection, int64_t age_ms, int32_t limit, struct rows **ret,
-                                     struct error *error)
+enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
+                                     struct rows **ret, struct error *error)
 {
     double age = (double)age_ms;
-    const struct store_param params[] = {STORE_VALUE(PARAM_DOUBLE, &age), STORE_VALUE(PARAM_INT4, &limit)};
-    return connection_exec(connection, &statement_outbox_take, 2, params, ret, error);
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &but_owner), STORE_VALUE(PARAM_DOUBLE, &age),
+                                         STORE_VALUE(PARAM_INT4, &limit)};
+    return connection_exec(connection, &statement_outbox_take, 3, params, ret, error);
+}
+
+static const struct statement statement_outbox_refuse = {
+    "UPDATE sluice.outbox SET owner = 0, batch = $2, refused = $3, tried_at = now() WHERE id = $1", false};
+
+enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
+                                       struct span reason, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &id), STORE_VALUE(PARAM_BYTEA, &record_batch),
+                                         STORE_VALUE(PARAM_TEXT, &reason)};
+    return connection_queue(connection, &statement_outbox_refuse, 3, params, error);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- parked */
@@ -209,7 +225,8 @@ enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, s
 static const struct statement statement_health = {
     "SELECT coalesce((SELECT extract(epoch FROM now() - min(created_at)) * 1000 FROM sluice.outbox), 0)::int8,"
     "       (SELECT count(*) FROM sluice.parked), (SELECT count(*) FROM sluice.chain WHERE state = 3),"
-    "       (SELECT count(*) FROM sluice.parked WHERE state = 1)",
+    "       (SELECT count(*) FROM sluice.parked WHERE state = 1),"
+    "       (SELECT count(*) FROM sluice.outbox WHERE refused IS NOT NULL)",
     false,
 };
 
@@ -221,6 +238,7 @@ enum store_result ledger_health(struct connection *connection, struct ledger_hea
         *ret = (struct ledger_health){.outbox_age_ms = rows_int64(rows, 0, 0),
                                       .parked = rows_int64(rows, 0, 1),
                                       .chains_stuck = rows_int64(rows, 0, 2),
-                                      .parked_stuck = rows_int64(rows, 0, 3)};
+                                      .parked_stuck = rows_int64(rows, 0, 3),
+                                      .outbox_refused = rows_int64(rows, 0, 4)};
     return result;
 }

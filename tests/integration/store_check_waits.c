@@ -15,20 +15,20 @@ static void outbox_rows_stand_until_done(void **state)
     begin(connection);
     before = round_trips();
     for (size_t i = 0; i < 100; i++) {
-        OK(ledger_outbox_add(connection, (struct span){bytes, 4}, &ids[i], &error));
+        OK(ledger_outbox_add(connection, 7, (struct span){bytes, 4}, &ids[i], &error));
         assert_true(i == 0 || ids[i] > ids[i - 1]);
     }
     assert_int_equal(round_trips() - before, 2); /* two blocks of ids */
     OK(connection_commit(connection, &error));
     begin(sweeper);
-    OK(ledger_outbox_take(sweeper, 3600 * 1000, 1000, &rows, &error));
+    OK(ledger_outbox_take(sweeper, 8, 3600 * 1000, 1000, &rows, &error));
     assert_int_equal(rows_count(rows), 0);
-    OK(ledger_outbox_take(sweeper, 0, 60, &rows, &error));
+    OK(ledger_outbox_take(sweeper, 8, 0, 60, &rows, &error));
     assert_int_equal(rows_count(rows), 60);
     assert_int_equal(rows_int64(rows, 0, 0), ids[0]);
     assert_true(span_equal(rows_span(rows, 0, 1), (struct span){bytes, 4}));
     begin(other); /* locked rows are somebody's already */
-    OK(ledger_outbox_take(other, 0, 1000, &rows, &error));
+    OK(ledger_outbox_take(other, 8, 0, 1000, &rows, &error));
     assert_int_equal(rows_count(rows), 40);
     connection_rollback(other);
     OK(ledger_outbox_done(sweeper, ids, 60, &error));

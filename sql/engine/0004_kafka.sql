@@ -1,4 +1,18 @@
--- How far each group has come on the Kafka bus, beside the effects: written before the offset in Kafka is committed.
+-- What a bus outside the database needs in it: whose outputs are still to be published, and how far each group has come.
+
+-- ----------------------------------------------------------------------------------------------------------- outbox
+
+ALTER TABLE sluice.outbox
+    ADD COLUMN owner bigint NOT NULL DEFAULT 0,
+    ADD COLUMN tried_at timestamptz,
+    ADD COLUMN refused text;
+COMMENT ON COLUMN sluice.outbox.owner IS 'The process whose lane publishes it, a number of its own at each start; 0: nobody''s, the sweeper of any process does';
+COMMENT ON COLUMN sluice.outbox.tried_at IS 'When the brokers last refused it';
+COMMENT ON COLUMN sluice.outbox.refused IS 'Why the brokers refuse what is left of the batch (too large, no such topic): somebody must mend that; tried again every half minute';
+
+-- --------------------------------------------------------------------------------------------------------- positions
+
+-- Written before the offset in Kafka is committed.
 
 CREATE TABLE sluice.bus_position (
     consumer_group text        NOT NULL,

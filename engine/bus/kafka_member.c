@@ -1,0 +1,165 @@
+/*
+ * kafka_member.c - becoming a member of a group, and leaving it. See kafka.h.
+ */
+#include "bus/kafka.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The first number that no process of this group on this host has. A socket's name in the kernel holds it, and falls with the process. */
+static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_slot)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const char *servers = kafka_property(bus, "bootstrap.servers");
+    for (int slot = 0; fd >= 0 && slot < KAFKA_SLOTS_MAX; slot++) {
+        char name[512], hash[17];
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        snprintf(name, sizeof name, "%s/%s/%d", servers == NULL ? "" : servers, group, slot);
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)span_hash(span_of(name)));
+        int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "sluice/%.16s", hash);
+        if (bind(fd, (const struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0) {
+            *ret_slot = slot;
+            return fd;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static void consumer_free(struct bus_consumer *consumer)
+{
+    if (consumer == NULL)
+        return;
+    if (consumer->queue != NULL)
+        rd_kafka_queue_destroy(consumer->queue);
+    kafka_client_release(consumer->client);
+    if (consumer->slot >= 0)
+        close(consumer->slot);
+    connection_destroy(consumer->connection);
+    if (consumer->subscription != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->subscription);
+    if (consumer->changed != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->changed);
+    for (size_t i = 0; i < consumer->stream_count; i++)
+        free(consumer->streams[i].topic);
+    free(consumer->streams);
+    free(consumer->listed_streams);
+    free(consumer->listed_epochs);
+    free(consumer->messages);
+    free(consumer->records);
+    free(consumer->group);
+    pthread_cond_destroy(&consumer->wake_up);
+    pthread_mutex_destroy(&consumer->wake_lock);
+    free(consumer);
+}
+
+static int consumer_client(struct bus_consumer *consumer, struct error *error)
+{
+    struct kafka_bus *bus = consumer->bus;
+    char instance[160];
+    int slot = 0;
+    bool own = kafka_property(bus, "group.instance.id") == NULL && (consumer->slot = slot_take(bus, consumer->group, &slot)) >= 0;
+    snprintf(instance, sizeof instance, "%s-%d", bus->host, slot);
+    consumer->client = calloc(1, sizeof *consumer->client);
+    if (consumer->client == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    consumer->rk = kafka_client_new(bus, KAFKA_CONSUMER, consumer->group, own ? instance : NULL, consumer, error);
+    if (consumer->rk == NULL) {
+        free(consumer->client);
+        consumer->client = NULL;
+        return -EINVAL;
+    }
+    consumer->client->rk = consumer->rk;
+    atomic_init(&consumer->client->holders, 1);
+    consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
+    log_debug("kafka", "group %s: member %s", consumer->group, own ? instance : "as configured");
+    return 0;
+}
+
+int kafka_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    struct bus_consumer *consumer = calloc(1, sizeof *consumer);
+    if (consumer == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&consumer->wake_up, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&consumer->wake_lock, NULL);
+    consumer->bus = bus;
+    consumer->slot = -1;
+    consumer->group = strdup(subscription->group);
+    consumer->poll_records = subscription->poll_records == 0 ? 1 : subscription->poll_records;
+    consumer->poll_bytes = subscription->poll_bytes;
+    consumer->messages = calloc(consumer->poll_records, sizeof *consumer->messages);
+    consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
+    consumer->subscription = kafka_expand(bus, subscription->topics, subscription->topic_count);
+    int code = consumer->group == NULL || consumer->messages == NULL || consumer->records == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    if (code == 0 && bus->options.store != NULL && subscription->recorded) {
+        consumer->connection = connection_create(bus->options.store, "positions");
+        code = consumer->connection == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    }
+    if (code == 0)
+        code = consumer_client(consumer, error);
+    if (code == 0)
+        code = kafka_topics_present(bus, consumer->rk, error);
+    if (code == 0) {
+        rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
+        code = err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be subscribed to");
+    }
+    if (code != 0) {
+        consumer_free(consumer);
+        return code;
+    }
+    *ret = consumer;
+    return 0;
+}
+
+/* Leaves the group, as static members do not by closing: unsubscribing does it, as soon as nothing is assigned any more. */
+static void consumer_leave(struct bus_consumer *consumer)
+{
+    int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS;
+    bool member = true;
+    if (rd_kafka_unsubscribe(consumer->rk) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    while (member && clock_monotonic_ms() < until) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 10);
+        if (message != NULL)
+            rd_kafka_message_destroy(message);
+        char *id = rd_kafka_memberid(consumer->rk);
+        member = id != NULL && id[0] != '\0';
+        if (id != NULL)
+            rd_kafka_mem_free(consumer->rk, id);
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    rd_kafka_error_destroy(rd_kafka_consumer_close_queue(consumer->rk, queue));
+    while (!rd_kafka_consumer_closed(consumer->rk) && clock_monotonic_ms() < until)
+        (void)rd_kafka_queue_poll_callback(queue, 10);
+    rd_kafka_queue_destroy(queue);
+}
+
+void kafka_unsubscribe(struct bus_consumer *consumer)
+{
+    if (consumer == NULL)
+        return;
+    if (!consumer->dead && !rd_kafka_assignment_lost(consumer->rk))
+        kafka_commit_now(consumer);
+    consumer->closing = true;
+    if (consumer->change != KAFKA_CHANGE_NONE || consumer->returning)
+        kafka_unassign(consumer, consumer->changed);
+    if (!consumer->dead)
+        consumer_leave(consumer);
+    consumer_free(consumer);
+}
