@@ -35,9 +35,12 @@ enum {
     KAFKA_LEAVE_MS = 3000, /* of leaving a group */
     KAFKA_HARD_PAUSE_MS = 1000, /* not polled for so long: pause the partitions, poll on */
     KAFKA_COMMIT_AGAIN_MS = 500,
+    KAFKA_DOUBT_MS = 500,
     KAFKA_ASSIGN_AGAIN_MS = 100,
     KAFKA_ASSIGN_LATE_MS = 2000, /* then a person hears of it */
     KAFKA_HALTED_LOOK_MS = 3000, /* how often a stopped partition is looked at again */
+    KAFKA_POLL_RECORDS = 500, /* of a subscription that does not say */
+    KAFKA_POLL_BYTES = 1024 * 1024,
     KAFKA_SLOTS_MAX = 256, /* processes of a group on one host */
 };
 
@@ -119,6 +122,7 @@ struct bus_consumer { /* of the kafka bus */
 
     bool commit_in_flight, commit_wanted;
     int64_t commit_again_ms, look_ms; /* when to try again */
+    int64_t doubt_ms; /* an error came: when to ask whether any broker answers; 0: there is no doubt */
     bool gone; /* of a stream */
     bool down; /* told that no broker answers */
     bool dead; /* a fatal error: `fault` says which */
@@ -151,6 +155,7 @@ int kafka_revoked(struct bus_consumer *consumer, struct error *error);
 void kafka_commit_stored(struct bus_consumer *consumer); /* if it is wanted and none is in flight */
 void kafka_commit_now(struct bus_consumer *consumer); /* the same, and waits for the answer; nothing else is to be done */
 void kafka_unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list); /* NULL: all */
+void kafka_group_doubt(struct bus_consumer *consumer);
 /* The pending change, or what has become of halted streams, as an event; -EAGAIN when there is nothing to tell. */
 int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret);
 struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition);

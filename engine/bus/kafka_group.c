@@ -55,9 +55,7 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
     for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++)
         err = list->elems[i].err;
     consumer->commit_in_flight = false;
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        consumer->down = false;
-    } else if (err != RD_KAFKA_RESP_ERR__NO_OFFSET) {
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR && err != RD_KAFKA_RESP_ERR__NO_OFFSET) {
         consumer->commit_wanted = true; /* what is stored is committed with the next */
         log_rarely(10000, LOG_WARN, "kafka", "group %s: offsets are not committed now: %s", consumer->group, rd_kafka_err2str(err));
     }
@@ -76,12 +74,33 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
             error_hint(&consumer->fault, "two processes have one group.instance.id; give each its own, or none");
         return;
     }
-    bool apart = err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL;
-    if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !apart)
-        return; /* librdkafka tries again, and its log says so */
+    if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL) {
+        if (!consumer->down)
+            error_set(&consumer->fault, EIO, "group %s: the brokers are not the ones meant, or do not let us in: %s", consumer->group, reason);
+        consumer->down = true;
+    }
+    if (consumer->doubt_ms == 0)
+        consumer->doubt_ms = clock_monotonic_ms() + KAFKA_DOUBT_MS;
+}
+
+/* Something failed a moment ago: librdkafka tries again by itself. Only when no broker answers at all does a person hear of it. */
+void kafka_group_doubt(struct bus_consumer *consumer)
+{
+    const struct rd_kafka_metadata *metadata;
+    if (consumer->doubt_ms == 0 || clock_monotonic_ms() < consumer->doubt_ms)
+        return;
+    if (rd_kafka_metadata(consumer->rk, 0, NULL, &metadata, KAFKA_DOUBT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(metadata);
+        if (consumer->down)
+            log_info("kafka", "group %s: the brokers answer again", consumer->group);
+        consumer->down = false;
+        consumer->doubt_ms = 0;
+        return;
+    }
     if (!consumer->down)
-        error_set(&consumer->fault, EIO, "group %s: no broker can be reached: %s", consumer->group, reason);
+        error_set(&consumer->fault, EIO, "group %s: no broker answers; nothing is read or committed until one does", consumer->group);
     consumer->down = true;
+    consumer->doubt_ms = clock_monotonic_ms() + 4 * KAFKA_DOUBT_MS;
 }
 
 void kafka_group_callbacks(rd_kafka_conf_t *conf)

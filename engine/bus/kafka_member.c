@@ -101,8 +101,8 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     consumer->bus = bus;
     consumer->slot = -1;
     consumer->group = strdup(subscription->group);
-    consumer->poll_records = subscription->poll_records == 0 ? 1 : subscription->poll_records;
-    consumer->poll_bytes = subscription->poll_bytes;
+    consumer->poll_records = subscription->poll_records == 0 ? KAFKA_POLL_RECORDS : subscription->poll_records;
+    consumer->poll_bytes = subscription->poll_bytes == 0 ? KAFKA_POLL_BYTES : subscription->poll_bytes;
     consumer->messages = calloc(consumer->poll_records, sizeof *consumer->messages);
     consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
     consumer->subscription = kafka_expand(bus, subscription->topics, subscription->topic_count);

@@ -196,7 +196,6 @@ static int deliver(struct bus_consumer *consumer, size_t count, size_t header_co
         record->key_hash = record_key_hash(&record->record, record->position);
         record->chunk = &delivery->chunk;
     }
-    consumer->down = false;
     *ret = (struct bus_event){.kind = BUS_RECORDS, .records = consumer->records, .record_count = count};
     return 0;
 }
@@ -219,6 +218,7 @@ int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *
         return 0;
     }
     kafka_commit_stored(consumer);
+    kafka_group_doubt(consumer);
     if (wait_paused(consumer, timeout_ms))
         return -EAGAIN;
     size_t count = collect(consumer, take_woken(consumer) ? 0 : timeout_ms, &headers);

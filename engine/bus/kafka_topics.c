@@ -5,10 +5,13 @@
  */
 #include "bus/kafka.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { TOPICS_MAKE_MS = 30000, MISSING_NAMED_MAX = 5 };
 
@@ -76,9 +79,10 @@ static rd_kafka_NewTopic_t *topic_new(const struct kafka_bus *bus, const struct 
     return rd_kafka_NewTopic_new(topic->name, partitions, replication, words, size);
 }
 
-static void make_answers(const struct check *check, rd_kafka_event_t *event)
+/* How many were refused. */
+static size_t make_answers(const struct check *check, rd_kafka_event_t *event)
 {
-    size_t count = 0;
+    size_t count = 0, refused = 0;
     const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
     const rd_kafka_topic_result_t **topics = rd_kafka_CreateTopics_result_topics(result, &count);
     for (size_t i = 0; i < count; i++) {
@@ -86,8 +90,34 @@ static void make_answers(const struct check *check, rd_kafka_event_t *event)
         rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[i]);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             say(check, BUS_FINDING_MADE, "topic_made", name, "made topic %s", name);
-        else if (err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) /* another process was faster: as good */
-            say(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name, words != NULL ? words : rd_kafka_err2str(err));
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+            continue; /* or another process was faster: as good */
+        refused++;
+        say(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name, words != NULL ? words : rd_kafka_err2str(err));
+    }
+    return refused;
+}
+
+/* The controller has made them; a moment later every broker knows, and each partition has a leader. */
+static int made_wait(const struct check *check, struct error *error)
+{
+    struct timespec pause = {.tv_nsec = 20 * 1000000};
+    for (int64_t until = clock_monotonic_ms() + TOPICS_MAKE_MS;;) {
+        const struct rd_kafka_metadata *metadata = NULL;
+        bool all = metadata_ask(check->rk, &metadata, error) == 0;
+        for (size_t i = 0; all && i < check->bus->options.topic_count; i++) {
+            const rd_kafka_metadata_topic_t *topic = topic_find(metadata, check->bus->options.topics[i].name);
+            all = topic != NULL;
+            for (int p = 0; all && p < topic->partition_cnt; p++)
+                all = topic->partitions[p].leader >= 0;
+        }
+        if (metadata != NULL)
+            rd_kafka_metadata_destroy(metadata);
+        if (all)
+            return 0;
+        if (clock_monotonic_ms() > until)
+            return error_set(error, EAGAIN, "the brokers have made the topics, and do not serve all of them yet");
+        nanosleep(&pause, NULL);
     }
 }
 
@@ -113,14 +143,17 @@ static int make_missing(const struct check *check, struct error *error)
         rd_kafka_AdminOptions_set_operation_timeout(options, TOPICS_MAKE_MS / 2, words, sizeof words);
         rd_kafka_CreateTopics(check->rk, topics, count, options, queue);
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TOPICS_MAKE_MS);
+        size_t refused = 0;
         if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
             code = error_set(error, EAGAIN, "the brokers do not make topics: %s", event == NULL ? "no answer" : rd_kafka_event_error_string(event));
         else
-            make_answers(check, event);
+            refused = make_answers(check, event);
         if (event != NULL)
             rd_kafka_event_destroy(event);
         rd_kafka_AdminOptions_destroy(options);
         rd_kafka_queue_destroy(queue);
+        if (code == 0 && refused == 0)
+            code = made_wait(check, error);
     }
     rd_kafka_NewTopic_destroy_array(topics, count);
     free(topics);
