@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -61,14 +62,15 @@ class One(unittest.TestCase):
     def test_records(self):
         topic = self.topic(2)
         key, value, header = bytes(range(256)), b"\0\xff\n", ("name", b"\x80\0")
-        place = self.kafka.produce(topic, key, value, partition=1, headers=[header, ("none", None)], timestamp=7)
+        now = int(time.time() * 1000) - 60000  # what is older than the retention is gone within a second
+        place = self.kafka.produce(topic, key, value, partition=1, headers=[header, ("none", None)], timestamp=now)
         self.assertEqual(place, (1, 0))
         self.assertEqual(self.kafka.produce(topic, None, None, partition=0), (0, 0))
         self.kafka.produce_many(topic, [(f"k{n}", "v") for n in range(1000)])
         found = self.kafka.dump(topic)
         self.assertEqual(len(found), 1002)
         self.assertEqual(tuple(found[0])[:5], (0, 0, None, None, []))
-        self.assertIn((1, 0, key, value, [header, ("none", None)], 7), found)
+        self.assertIn((1, 0, key, value, [header, ("none", None)], now), found)
         self.assertEqual(sum(self.kafka.end_offsets(topic).values()), 1002)
         self.assertEqual(self.kafka.delete_records(topic, 1, 1), 1)
         self.assertEqual(self.kafka.begin_offsets(topic), {0: 0, 1: 1})
@@ -126,6 +128,7 @@ class One(unittest.TestCase):
         self.kafka.produce_many(topic, [(f"k{n}", f"v{n}") for n in range(500)])
         self.kafka.reset_offsets("kept", topic, 0, 3)
         before, nodes, pid = self.kafka.dump(topic), self.kafka.nodes(), self.kafka.pid(1)
+        self.addCleanup(lambda: self.kafka.runs(1) or self.kafka.restart(1))
         self.kafka.kill(1)
         self.assertFalse(self.kafka.runs(1))
         self.assertFalse(listens(nodes[1]["client"]))
@@ -164,9 +167,9 @@ class Three(unittest.TestCase):
         self.kafka.reset_offsets("mover", "moves", 0, 1)
         for n in (1, 2, 3):
             self.kafka.move_leader("moves", 0, n)
-            self.assertEqual(self.kafka.leader("moves", 0), n)
+            wait_until(lambda: self.kafka.leader("moves", 0) == n, 5, f"leader {n}")
             self.kafka.move_coordinator("mover", n)
-            self.assertEqual(self.kafka.coordinator("mover"), n)
+            wait_until(lambda: self.kafka.coordinator("mover") == n, 5, f"coordinator {n}")
         self.kafka.kill(3)
         wait_until(lambda: self.kafka.leader("moves", 0) not in (3, -1), what="another leader")
         wait_until(lambda: self.kafka.coordinator("mover") not in (3, -1), what="another coordinator")

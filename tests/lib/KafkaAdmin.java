@@ -17,6 +17,7 @@ import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.*;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.*;
 
@@ -169,8 +170,16 @@ public class KafkaAdmin {
             Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic), operations)).all()));
     }
 
+    /** A broker may hear of a new topic a moment after the one that made it. */
     private List<TopicPartitionInfo> partitions(String topic, Clock clock) throws Exception {
-        return clock.get(admin.describeTopics(List.of(topic)).allTopicNames()).get(topic).partitions();
+        for (long patience = System.nanoTime() + 2_000_000_000L; ; clock.pause("no topic " + topic)) {
+            try {
+                return clock.get(admin.describeTopics(List.of(topic)).allTopicNames()).get(topic).partitions();
+            } catch (ExecutionException e) {
+                if (!(e.getCause() instanceof UnknownTopicOrPartitionException) || System.nanoTime() > patience)
+                    throw e;
+            }
+        }
     }
 
     private static List<Integer> ids(Collection<Node> nodes) {

@@ -215,7 +215,8 @@ class KafkaAdmin:
         self.move_leader("__consumer_offsets", partition, broker, **limit)
 
     def move_leader(self, topic, partition, broker, **limit):
-        """Makes this broker the leader, of the same number of replicas, and waits until it is."""
+        """Makes this broker the leader, of as many replicas as before, and waits until a broker says that it is; others
+        may learn it a moment later."""
         self.ask("move_leader", topic=topic, partition=partition, broker=broker, **limit)
 
     def produce(self, topic, key, value, partition=None, headers=(), timestamp=None, **limit):
@@ -310,9 +311,11 @@ class PrivateKafka(KafkaAdmin):
             return int(file.read())
 
     def runs(self, n):
+        """Its ports are held until the last of its threads is gone, which may outlive the first."""
         try:
             with open(f"/proc/{self.pid(n)}/stat", encoding="utf-8") as file:
-                return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+                state = file.read().rsplit(")", 1)[1].split()[0]
+            return state not in "ZX" or len(os.listdir(f"/proc/{self.pid(n)}/task")) > 1
         except OSError:
             return False
 
