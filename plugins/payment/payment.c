@@ -1,5 +1,5 @@
 /*
- * payment.c - points: taken once a payment, given back once, asked for over HTTP.
+ * payment.c - points: taken once a payment, given back once, asked for over HTTP; followed where another service takes them.
  *
  * Reads    paymentTxId, userId, seatId, amount, reservationId; the requests: paymentToken as well
  * Writes   the tables users, payment_tokens and payment_transactions, through the functions of sql/payment
@@ -261,6 +261,97 @@ static void status(void *state, struct sluice_call *call)
     }
 }
 
+/* ---------------------------------------------------------------------------------------------------------- follow */
+
+/* For a service that shows payments and does not charge them: its own rows follow the events of the service that does.
+ * Which topic means which status is the pipeline's to say, so there is a handler for each status that follows the first. */
+struct follow {
+    struct sluice_text paymentTxId;
+    int64_t userId, seatId, amount, reservationId, retryCount;
+};
+
+static const struct sluice_field follow_input[] = {
+    SLUICE_TEXT(struct follow, paymentTxId, .min = 1, .max = 64, .help = "the payment"),
+    SLUICE_INT64(struct follow, userId, .min = 1, .max = INT64_MAX, .help = "who pays"),
+    SLUICE_INT64(struct follow, seatId, .min = 0, .max = INT64_MAX, .help = "what is paid for"),
+    SLUICE_INT64(struct follow, amount, .min = 1, .max = INT64_MAX, .help = "points, whole"),
+    SLUICE_INT64(struct follow, reservationId, .min = 1, .max = INT64_MAX, .help = "the reservation that is paid"),
+    SLUICE_INT64(struct follow, retryCount, .min = 0, .max = INT32_MAX, .flags = SLUICE_OPTIONAL,
+                 .help = "steps of the retry ladder; absent before the first"),
+    {0},
+};
+
+static const struct sluice_field follow_cancel_input[] = { /* as much as payment.refund asks for */
+    SLUICE_TEXT(struct follow, paymentTxId, .min = 1, .max = 64, .help = "the payment"),
+    SLUICE_INT64(struct follow, userId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL,
+                 .help = "noted when nothing was heard of the payment yet"),
+    SLUICE_INT64(struct follow, seatId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL, .help = "likewise"),
+    SLUICE_INT64(struct follow, amount, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL, .help = "likewise"),
+    SLUICE_INT64(struct follow, reservationId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL,
+                 .help = "likewise"),
+    SLUICE_INT64(struct follow, retryCount, .min = 0, .max = INT32_MAX, .flags = SLUICE_OPTIONAL, .help = "likewise"),
+    {0},
+};
+
+enum { FOLLOWED };
+
+static const struct sluice_outcome follow_outcomes[] = {
+    [FOLLOWED] = {"followed", "the payment's row is at least as far as the event"},
+    {0},
+};
+
+static const struct sluice_sql follow_sql = {
+    "SELECT payment_follow($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
+    " $7::text)"};
+
+static void follow(struct sluice_call *call, const char *status)
+{
+    const struct sluice_text text = {status, __builtin_strlen(status)};
+    const struct sluice_param columns[] = {
+        SLUICE_EACH_TEXT(struct follow, paymentTxId), SLUICE_EACH_INT64(struct follow, userId),
+        SLUICE_EACH_INT64(struct follow, seatId), SLUICE_EACH_INT64(struct follow, amount),
+        SLUICE_EACH_INT64(struct follow, reservationId), SLUICE_EACH_INT64(struct follow, retryCount),
+        SLUICE_VALUE_TEXT(&text)};
+    if (call->host->query(call, &follow_sql, 7, columns) == NULL)
+        return;
+    for (size_t n = 0; n < call->count; n++)
+        call->host->outcome(call, n, FOLLOWED);
+}
+
+static void follow_retry(void *state, struct sluice_call *call)
+{
+    (void)state;
+    follow(call, "RETRYING");
+}
+
+static void follow_success(void *state, struct sluice_call *call)
+{
+    (void)state;
+    follow(call, "SUCCESS");
+}
+
+static void follow_failure(void *state, struct sluice_call *call)
+{
+    (void)state;
+    follow(call, "FAILURE");
+}
+
+static void follow_cancel(void *state, struct sluice_call *call)
+{
+    (void)state;
+    follow(call, "CANCEL");
+}
+
+#define FOLLOWS(which, shape, what)                                                                                    \
+    {.name = #which,                                                                                                   \
+     .help = what,                                                                                                     \
+     .input = shape,                                                                                                   \
+     .input_size = sizeof(struct follow),                                                                              \
+     .outcomes = follow_outcomes,                                                                                      \
+     .max_events = 2000,                                                                                               \
+     .uses_store = 1,                                                                                                  \
+     .handle = which}
+
 static const struct sluice_handler handlers[] = {
     {.name = "charge",
      .help = "take the points, once per paymentTxId",
@@ -296,6 +387,10 @@ static const struct sluice_handler handlers[] = {
      .kind = SLUICE_REQUEST,
      .uses_store = 1,
      .handle = status},
+    FOLLOWS(follow_retry, follow_input, "where payments are only shown: another service declined it, and tries again"),
+    FOLLOWS(follow_success, follow_input, "where payments are only shown: another service took the points"),
+    FOLLOWS(follow_failure, follow_input, "where payments are only shown: another service refused it for good"),
+    FOLLOWS(follow_cancel, follow_cancel_input, "where payments are only shown: another service undid it"),
     {0},
 };
 

@@ -61,9 +61,10 @@ static inline struct payment_database payment_database_start(void)
     if (out == NULL || fgets(database.url, sizeof database.url, out) == NULL || pclose(out) != 0)
         fake_die("failed: %s", command);
     database.url[strcspn(database.url, "\n")] = '\0';
-    for (int i = 0; i < 2; i++) {
-        snprintf(command, sizeof command, "psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d %s -f sql/%s/0001_%s.sql",
-                 database.url, i == 0 ? "payment" : "reservation", i == 0 ? "payment" : "reservation");
+    static const char *const files[] = {"payment/0001_payment", "payment/0002_follow", "reservation/0001_reservation"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(command, sizeof command, "psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d %s -f sql/%s.sql", database.url,
+                 files[i]);
         payment_database_run(command);
     }
     return database;

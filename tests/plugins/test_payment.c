@@ -227,6 +227,63 @@ static void the_status_tells_whether_it_may_change(void)
     fake_host_close(host);
 }
 
+static struct fake_event told(const char *id, int count)
+{
+    static char data[16][256];
+    static int next;
+    char *text = data[next++ % 16];
+    snprintf(text, sizeof data[0],
+             "{\"paymentTxId\":\"%s\",\"userId\":1,\"seatId\":7,\"reservationId\":1,\"amount\":60,\"retryCount\":%d}", id, count);
+    return (struct fake_event){.data = text};
+}
+
+/* As the gateway hears of payments that another service charges: on several topics, so in any order, and again and again. */
+static void a_payment_that_is_only_shown_follows_and_never_goes_back(void)
+{
+    static const char *const handlers[] = {"follow_retry", "follow_success", "follow_failure", "follow_cancel"};
+    static const struct {
+        const char *orders[4]; /* of the handlers, by number */
+        const char *wanted;
+    } cases[] = {
+        {{"00", "0"}, "RETRYING 2 0 0"},
+        {{"01", "10", "0110"}, "SUCCESS 2 60 0"},
+        {{"02", "20"}, "FAILURE 2 0 0"},
+        {{"013", "0133", "103"}, "CANCEL 2 60 60"},
+        {{"301", "031"}, "CANCEL 2 0 0"}, /* the points were never here */
+        {{"023", "032", "320"}, "FAILURE 2 0 0"}, /* refused for good, whoever cancels it */
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        for (size_t o = 0; o < 4 && cases[c].orders[o] != NULL; o++) {
+            for (int known = 0; known < 2; known++) { /* by a request before, or not */
+                struct fake_host *host = open_host(NULL);
+                if (known)
+                    fake_sql(host, "INSERT INTO payment_transactions (id, status, user_id, seat_id, reservation_id, amount)"
+                                   " VALUES ('a', 'PENDING', 1, 7, 1, 60)");
+                for (const char *at = cases[c].orders[o]; *at != '\0'; at++) {
+                    const struct fake_event events[] = {told("a", 1), told("b", 0), told("a", 2)};
+                    const struct fake_result *results = fake_call(host, handlers[*at - '0'], 3, events);
+                    for (int i = 0; i < 3; i++)
+                        fake_expect_outcome(&results[i], "followed");
+                }
+                payment_expect(host, "SELECT concat_ws(' ', status, retry_count, charged, refunded) FROM payment_transactions WHERE id = 'a'",
+                               cases[c].wanted);
+                fake_host_close(host);
+            }
+        }
+    }
+}
+
+static void a_cancel_that_says_nothing_more_is_followed(void)
+{
+    struct fake_host *host = open_host(NULL);
+    const struct fake_event cancel = {.data = "{\"paymentTxId\":\"a\"}"}, failure = told("a", 3);
+    fake_expect_outcome(fake_call(host, "follow_cancel", 1, &cancel), "followed");
+    payment_expect(host, "SELECT concat_ws(' ', status, coalesce(user_id, -1)) FROM payment_transactions", "CANCEL -1");
+    fake_expect_outcome(fake_call(host, "follow_failure", 1, &failure), "followed");
+    payment_expect(host, "SELECT concat_ws(' ', status, user_id, amount, retry_count) FROM payment_transactions", "FAILURE 1 60 3");
+    fake_host_close(host);
+}
+
 #define RUN(test)                                                                                                      \
     do {                                                                                                               \
         test();                                                                                                        \
@@ -246,6 +303,8 @@ int main(int argc, char **argv)
     RUN(a_request_is_refused_with_its_reason);
     RUN(a_reservation_is_paid_by_one_payment_at_a_time);
     RUN(the_status_tells_whether_it_may_change);
+    RUN(a_payment_that_is_only_shown_follows_and_never_goes_back);
+    RUN(a_cancel_that_says_nothing_more_is_followed);
     payment_database_stop(&database);
     return 0;
 }
