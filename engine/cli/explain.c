@@ -3,6 +3,9 @@
  *
  * Reads the bus for every event that carries the correlation, and the store for what became of each: handler, outcome, tries,
  * parked until, the chain's state. Nothing is written and no group is joined.
+ *
+ * Where a pipeline is split into services, the topics are everybody's and the store is this service's: what another
+ * service did with an event is told by what came of it, "elsewhere → TOPIC", for events name the one that they came from.
  */
 #include "base/clock.h"
 #include "cli/cli.h"
@@ -21,6 +24,7 @@ struct step { /* one event of the timeline */
     struct event_id id128, parked_id;
     int64_t at_ms, due_ms;
     bool dead, poison;
+    size_t copies; /* how often the topic has it: a bus may be given an event twice, and it is handled once */
     struct { const char *handler, *outcome; } ended[8];
     size_t ended_count;
     int64_t parked_due_ms; /* 0: not parked */
@@ -82,6 +86,15 @@ static bool collect(const struct record *record, int32_t partition, struct posit
     bool parsed = event_parse(record, SIZE_MAX / 2, explain->arena, &event, &reason, NULL) == 0;
     if (!carries(explain, record, &event, parsed))
         return true;
+    struct event_id payload_id = event_id_with_payload(event.id, event.payload_hash);
+    for (size_t i = 0; i < explain->count && parsed; i++) {
+        struct step *before = &explain->steps[i];
+        if (!before->poison && memcmp(&before->parked_id, &payload_id, sizeof payload_id) == 0 &&
+            span_is(record->topic, before->topic)) {
+            before->copies++;
+            return true;
+        }
+    }
     struct step *step = &explain->steps[explain->count];
     struct span parent = record_header(record, HEADER_PARENT), why = record_header(record, HEADER_DLT_REASON);
     struct span due = record_header(record, HEADER_NOT_BEFORE);
@@ -89,7 +102,8 @@ static bool collect(const struct record *record, int32_t partition, struct posit
         .topic = arena_string(explain->arena, record->topic),
         .id = arena_string(explain->arena, parsed ? event.id_text : SPAN("?")),
         .id128 = event.id,
-        .parked_id = event_id_with_payload(event.id, event.payload_hash),
+        .parked_id = payload_id,
+        .copies = 1,
         .parent = parent.length > 0 ? arena_string(explain->arena, parent) : NULL,
         .at_ms = record->timestamp_ms,
         .due_ms = due.length > 0 && due.length < 20 ? strtoll(arena_string(explain->arena, due), NULL, 10) : 0,
@@ -215,6 +229,45 @@ static enum store_result read_store(struct explain *explain, struct error *error
     return result;
 }
 
+/* ------------------------------------------------------------------------------------------------------- elsewhere */
+
+static bool use_emits(const struct use *use, const struct topic *to)
+{
+    for (size_t r = 0; use != NULL && r < use->route_count; r++) {
+        const struct route *route = &use->routes[r];
+        if (route->kind == ROUTE_TOPIC && route->topic == to)
+            return true;
+        if (route->kind == ROUTE_LADDER && (route->ladder.topic == to || route->ladder.exhausted == to))
+            return true;
+    }
+    return false;
+}
+
+/* Whether this pipeline emits to one topic for an event of the other. */
+static bool pipeline_emits(const struct pipeline *pipeline, const struct topic *from, const struct topic *to)
+{
+    if (use_emits(from->use, to))
+        return true;
+    for (size_t t = 0; t < pipeline->tap_count; t++)
+        if (tap_sees(&pipeline->taps[t], from) && use_emits(pipeline->taps[t].use, to))
+            return true;
+    for (size_t w = 0; w < from->watch_count; w++)
+        for (size_t s = 0; s < from->watches[w].chain->step_count; s++)
+            if (from->watches[w].chain->steps[s].undo == to)
+                return true;
+    return false;
+}
+
+/* Whether `later` came from `step`, and by the hand of another pipeline. */
+static bool came_elsewhere(const struct explain *explain, const struct step *step, const struct step *later)
+{
+    const struct pipeline *pipeline = explain->parts.pipeline;
+    if (step->dead || later->dead || later->parent == NULL || strcmp(later->parent, step->id) != 0)
+        return false; /* a dead letter has the headers that the event had */
+    const struct topic *from = pipeline_topic(pipeline, step->topic), *to = pipeline_topic(pipeline, later->topic);
+    return from != NULL && to != NULL && !pipeline_emits(pipeline, from, to);
+}
+
 /* ----------------------------------------------------------------------------------------------------------- print */
 
 static void print_wait(const struct step *step, bool color)
@@ -251,8 +304,13 @@ static void print_text(const struct explain *explain)
         for (size_t e = 0; e < step->ended_count; e++)
             printf("  %s → %s%s%s", step->ended[e].handler, strcmp(step->ended[e].outcome, "dead letter") == 0 ? red : green,
                    step->ended[e].outcome, off);
+        for (size_t later = 0; later < explain->count; later++)
+            if (came_elsewhere(explain, step, &explain->steps[later]))
+                printf("  %selsewhere → %s%s", dim, explain->steps[later].topic, off);
         if (step->reason != NULL)
             printf("  %s(%s)%s", dim, step->reason, off);
+        if (step->copies > 1)
+            printf("  %s(on the topic %zu times)%s", dim, step->copies, off);
         putchar('\n');
         print_wait(step, color);
     }
@@ -292,7 +350,14 @@ static void print_json(const struct explain *explain)
         }
         if (step->parked_due_ms != 0 && step->ended_count == 0)
             buffer_format(&out, ",\"parkedUntil\":%lld", (long long)step->parked_due_ms);
-        buffer_format(&out, ",\"tries\":%lld,\"deadLetter\":%s,\"handled\":[", (long long)step->tries, step->dead ? "true" : "false");
+        buffer_format(&out, ",\"copies\":%zu,\"tries\":%lld,\"deadLetter\":%s,\"elsewhere\":[", step->copies,
+                      (long long)step->tries, step->dead ? "true" : "false");
+        for (size_t later = 0, found = 0; later < explain->count; later++)
+            if (came_elsewhere(explain, step, &explain->steps[later])) {
+                buffer_text(&out, found++ > 0 ? "," : "");
+                buffer_json_string(&out, span_of(explain->steps[later].topic));
+            }
+        buffer_text(&out, "],\"handled\":[");
         for (size_t e = 0; e < step->ended_count; e++) {
             buffer_text(&out, e > 0 ? ",{\"handler\":" : "{\"handler\":");
             buffer_json_string(&out, span_of(step->ended[e].handler));
