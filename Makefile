@@ -132,10 +132,10 @@ test: ## everything: unit, plugins, config_bad, sim, integration (T=name: only p
 	@$(MAKE) --no-print-directory -j2 all test-programs
 	B=$(B) tests/run all $(T)
 
-demo: ## real purchases through HTTP on a private PostgreSQL in ./var
-	@tests/deps
+demo: ## real purchases through HTTP on a private PostgreSQL in ./var (BUS=kafka: and a private Kafka; SERVICES=1: as three services)
+	@tests/deps $(if $(filter kafka,$(BUS))$(SERVICES),,--embedded)
 	@$(MAKE) --no-print-directory -j2 all
-	tests/demo/demo
+	tests/demo/demo $(if $(SERVICES),services,$(BUS))
 
 check: all ## the rules of the house, static analysers, and the tests under the sanitizers
 	@tests/deps --tools
