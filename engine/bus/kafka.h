@@ -160,6 +160,9 @@ void kafka_group_doubt(struct bus_consumer *consumer);
 int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret);
 struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition);
 
+/* What librdkafka waits for while the group is left: nothing is taken up any more. */
+void kafka_answer_closing(struct bus_consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list);
+
 /* kafka_start.c: where to read from */
 
 struct kafka_place { /* what is known of a partition; -1: nothing */
@@ -198,6 +201,8 @@ void kafka_record(const rd_kafka_message_t *message, struct header *headers, str
 /* kafka_producer.c */
 int kafka_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
                   struct error *error);
+/* Makes it now: it needs a moment to get its number from the brokers, which the first record would wait for. */
+int kafka_producer_warm(struct kafka_bus *bus, struct error *error);
 void kafka_producer_close(struct kafka_bus *bus);
 
 /* kafka_scan.c */

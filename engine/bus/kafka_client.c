@@ -142,6 +142,29 @@ static int conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, 
     return error_hint(error, "remove it, or give it a value that this version takes");
 }
 
+/* What older versions of librdkafka do not have, or get wrong. */
+static const struct {
+    const char *name, *value;
+    int since; /* as rd_kafka_version() says it */
+    const char *version, *instead;
+} young[] = {
+    {"partition.assignment.strategy", "cooperative-sticky", 0x020a01ff, "2.10.1", "range or roundrobin"},
+    {"group.protocol", "consumer", 0x020c00ff, "2.12.0", "classic"},
+};
+
+static int conf_young(const struct kafka_bus *bus, struct error *error)
+{
+    for (size_t i = 0; i < sizeof young / sizeof young[0]; i++) {
+        const char *value = kafka_property(bus, young[i].name);
+        if (value == NULL || strcmp(value, young[i].value) != 0 || rd_kafka_version() >= young[i].since)
+            continue;
+        error_set(error, EINVAL, "bus.properties.%s: %s needs librdkafka %s; this is %s", young[i].name, value, young[i].version,
+                  rd_kafka_version_str());
+        return error_hint(error, "say %s", young[i].instead);
+    }
+    return 0;
+}
+
 /* KIP-848: the brokers decide about sessions and assignments, and the client may not say otherwise. */
 static bool conf_by_broker(const char *name)
 {
@@ -169,9 +192,12 @@ static int conf_layers(struct kafka_bus *bus, rd_kafka_conf_t *conf, enum kafka_
     snprintf(text, sizeof text, "%zu", bus->options.max_event_size + 256 * 1024);
     if (code == 0 && role == KAFKA_PRODUCER)
         code = conf_set(conf, "message.max.bytes", text, error);
+    if (code == 0)
+        code = conf_young(bus, error);
     for (size_t i = 0; i < bus->options.property_count && code == 0; i++) {
         const struct bus_property *property = &bus->options.properties[i];
-        if ((property_roles(property->name) & role) != 0)
+        bool same = strcmp(property->name, "group.protocol") == 0 && !by_broker; /* 2.0.2 has no other and not the name */
+        if ((property_roles(property->name) & role) != 0 && !same)
             code = conf_set(conf, property->name, property->value, error);
     }
     for (size_t i = 0; i < sizeof owned / sizeof owned[0] && code == 0; i++)

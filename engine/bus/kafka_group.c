@@ -21,20 +21,38 @@ static bool cooperative(rd_kafka_t *rk)
     return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
 }
 
-/* NULL: all of it. */
 void kafka_unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
-    if (list != NULL && cooperative(consumer->rk))
-        rd_kafka_error_destroy(rd_kafka_incremental_unassign(consumer->rk, list));
-    else
+    rd_kafka_topic_partition_list_t *all = NULL;
+    if (!cooperative(consumer->rk)) {
         (void)rd_kafka_assign(consumer->rk, NULL);
+        return;
+    }
+    if (list == NULL && rd_kafka_assignment(consumer->rk, &all) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        list = all;
+    if (list != NULL)
+        rd_kafka_error_destroy(rd_kafka_incremental_unassign(consumer->rk, list));
+    if (all != NULL)
+        rd_kafka_topic_partition_list_destroy(all);
+}
+
+void kafka_answer_closing(struct bus_consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list)
+{
+    if (assigned && cooperative(consumer->rk))
+        rd_kafka_error_destroy(rd_kafka_incremental_assign(consumer->rk, list)); /* it comes back as revoked */
+    else
+        kafka_unassign(consumer, assigned ? NULL : list);
 }
 
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct bus_consumer *consumer = opaque;
-    if (consumer->closing || (err != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)) {
-        kafka_unassign(consumer, err == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS ? list : NULL);
+    if (err != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        kafka_unassign(consumer, NULL);
+        return;
+    }
+    if (consumer->closing) {
+        kafka_answer_closing(consumer, err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, list);
         return;
     }
     if (consumer->changed != NULL)

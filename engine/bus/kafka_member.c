@@ -114,6 +114,8 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     if (code == 0)
         code = consumer_client(consumer, error);
     if (code == 0)
+        code = kafka_producer_warm(bus, error);
+    if (code == 0)
         code = kafka_topics_present(bus, consumer->rk, error);
     if (code == 0) {
         rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
@@ -157,8 +159,8 @@ void kafka_unsubscribe(struct bus_consumer *consumer)
     if (!consumer->dead && !rd_kafka_assignment_lost(consumer->rk))
         kafka_commit_now(consumer);
     consumer->closing = true;
-    if (consumer->change != KAFKA_CHANGE_NONE || consumer->returning)
-        kafka_unassign(consumer, consumer->changed);
+    if (consumer->changed != NULL)
+        kafka_answer_closing(consumer, consumer->change == KAFKA_CHANGE_ASSIGN, consumer->changed);
     if (!consumer->dead)
         consumer_leave(consumer);
     consumer_free(consumer);

@@ -164,6 +164,15 @@ static void producer_give(struct kafka_producer *producer)
     pthread_mutex_unlock(&bus->lock);
 }
 
+int kafka_producer_warm(struct kafka_bus *bus, struct error *error)
+{
+    struct kafka_producer *producer = producer_take(bus, error);
+    if (producer == NULL)
+        return -EINVAL;
+    producer_give(producer);
+    return 0;
+}
+
 void kafka_producer_close(struct kafka_bus *bus)
 {
     pthread_mutex_lock(&bus->lock);

@@ -49,7 +49,7 @@ const struct option property_options[] = {
     PROPERTY_NUMBER("statistics.interval.ms", 0, 86400000),
     PROPERTY_TEXT("group.instance.id"),
     PROPERTY_CHOICE("group.protocol", "classic|consumer"),
-    PROPERTY_CHOICE("partition.assignment.strategy", "range|roundrobin"),
+    PROPERTY_CHOICE("partition.assignment.strategy", "range|roundrobin|cooperative-sticky"),
     PROPERTY_NUMBER("session.timeout.ms", 1, 3600000),
     PROPERTY_NUMBER("heartbeat.interval.ms", 1, 3600000),
     PROPERTY_NUMBER("max.poll.interval.ms", 1, 86400000),

@@ -41,7 +41,8 @@ struct harness {
     struct metrics *metrics;
     struct store *store; /* postgres */
     struct bus *bus;
-    struct bus_property servers; /* kafka */
+    struct bus_property properties[2]; /* kafka: its servers, and BUS_PROPERTY=NAME=VALUE */
+    char property[128];
     struct bus_topic topics[2]; /* kafka: what patterns are matched with */
     size_t topic_count;
 };
@@ -53,12 +54,19 @@ static inline struct bus *harness_bus(struct harness *harness, int64_t retention
                                   .retention_ms = retention_ms,
                                   .store = harness->store,
                                   .metrics = harness->metrics,
-                                  .properties = &harness->servers,
+                                  .properties = harness->properties,
                                   .property_count = 1,
                                   .topics = harness->topics,
                                   .topic_count = harness->topic_count,
                                   .max_event_size = 1024 * 1024};
-    harness->servers = (struct bus_property){"bootstrap.servers", harness->url};
+    const char *more = getenv("BUS_PROPERTY");
+    harness->properties[0] = (struct bus_property){"bootstrap.servers", harness->url};
+    if (more != NULL) {
+        snprintf(harness->property, sizeof harness->property, "%s", more);
+        char *value = strchr(harness->property, '=');
+        *value = '\0';
+        harness->properties[options.property_count++] = (struct bus_property){harness->property, value + 1};
+    }
     struct error error = {0};
     struct bus *bus = NULL;
     int result = strcmp(harness->kind, "memory") == 0  ? bus_memory_open(&options, &bus, &error)
