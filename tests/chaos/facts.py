@@ -8,7 +8,13 @@ import tempfile
 
 from wire import conflict_id, hash64, id_of, read_id, record_id, signed
 
+SHOWN = 5          # ids in a sentence
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def some(ids):
+    ids = sorted(set(map(str, ids)))
+    return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
 
 
 def program():
@@ -24,7 +30,7 @@ def sql(url, text):
     return json.loads(out.stdout)
 
 
-def _sluice(*args, env):
+def sluice_out(*args, env):
     """Standard output as bytes; through a file, so that a topic may be larger than memory likes."""
     with tempfile.TemporaryFile() as out:
         done = subprocess.run([program(), *map(str, args)], env=dict(os.environ, **env), stdout=out, stderr=subprocess.PIPE,
@@ -37,11 +43,11 @@ def _sluice(*args, env):
 
 class Record:
     """One record of a topic."""
-    __slots__ = ("topic", "key", "value", "headers", "timestamp", "partition", "event_id", "hash", "data")
+    __slots__ = ("topic", "key", "value", "headers", "timestamp", "partition", "offset", "event_id", "hash", "data")
 
     def __init__(self, line):
         self.topic, self.headers = line["topic"], line["headers"]
-        self.timestamp, self.partition = line["timestamp"], line["partition"]
+        self.timestamp, self.partition, self.offset = line["timestamp"], line.get("partition"), line.get("offset")
         self.key = line["key"].encode("utf-8", "surrogateescape")
         self.value = line["value"].encode("utf-8", "surrogateescape")
         self.event_id = read_id(self.value.decode("utf-8", "replace"))
@@ -63,17 +69,42 @@ class Record:
     def parent(self):
         return self.headers.get("sluice-parent")
 
+    def whole(self):
+        """All that must be the same when it is there again."""
+        return self.topic, self.key, self.value, self.timestamp, tuple(self.headers.items())
 
-def topics(config, env, *names):
-    out = _sluice("tap", config, *(names or ["*"]), "--no-follow", "--json", env=env)
-    return [Record(json.loads(line.decode("utf-8", "surrogateescape"))) for line in out.split(b"\n") if line]
+
+def batch_records(data):
+    """The records of a batch as engine/event/record_batch.h lays it out."""
+    at, found = 4, []
+
+    def take(size):
+        nonlocal at
+        at += size
+        return data[at - size:at]
+
+    def number(size):
+        return int.from_bytes(take(size), "big")
+    for _ in range(int.from_bytes(data[2:4], "big")):
+        line = {"timestamp": number(8), "topic": take(number(1)).decode()}
+        size = number(2)
+        line["key"] = b"" if size == 0xffff else take(size)
+        line["headers"] = {take(number(1)).decode(): take(number(2)).decode("utf-8", "surrogateescape") for _ in range(number(1))}
+        line["value"] = take(number(4))
+        found.append(Record({**line, "key": line["key"].decode("utf-8", "surrogateescape"),
+                             "value": line["value"].decode("utf-8", "surrogateescape")}))
+    return found
+
+
+def model_of(config, env):
+    return json.loads(sluice_out("graph", config, "--format", "json", env=env))
 
 
 class Model:
     """The pipeline, as `graph` and `inspect` describe it."""
 
     def __init__(self, config, env):
-        graph = json.loads(_sluice("graph", config, "--format", "json", env=env))
+        graph = model_of(config, env)
         self.topics = {topic["name"]: topic for topic in graph["topics"]}
         self.chains, self.taps = graph["chains"], graph["taps"]
         self.dead = {topic["deadLetter"]: topic["name"] for topic in graph["topics"] if "deadLetter" in topic}
@@ -94,7 +125,7 @@ class Model:
     def load_outcomes(self, libraries, env):
         """Names of each handler's outcomes, in their order."""
         for library in libraries:
-            plugin = json.loads(_sluice("inspect", "--json", library, env=env))
+            plugin = json.loads(sluice_out("inspect", "--json", library, env=env))
             for handler in plugin["handlers"]:
                 self.outcomes[f"{plugin['name']}.{handler['name']}"] = [outcome["name"] for outcome in handler["outcomes"]]
 
@@ -113,8 +144,8 @@ def has_table(url, name):
 
 
 class Facts:
-    def __init__(self, config, env, log_path=None, libraries=(), dump=True):
-        self.config, self.env, self.url = str(config), env, env["DATABASE_URL"]
+    def __init__(self, bus, config, env, log_path=None, libraries=(), dump=True):
+        self.bus, self.config, self.env, self.url = bus, str(config), env, env["DATABASE_URL"]
         self.model = Model(config, env)
         self.model.load_outcomes(libraries, env)
         lines = pathlib.Path(log_path).read_text(encoding="utf-8").split("\n") if log_path else []
@@ -123,7 +154,10 @@ class Facts:
         self.inbox = sql(self.url, "SELECT n.name AS handler, i.outcome, i.event_id, i.hash FROM sluice.inbox i"
                                    " JOIN sluice.name n ON n.number = i.handler")
         self.inbox_by = {(row["handler"], row["event_id"]): row for row in self.inbox}
-        self.records = topics(config, env) if dump else []
+        self.records = bus.records(config, env) if dump else []
+        self.repeats = []  # of outputs, where a bus may have them more than once: all but the first, byte by byte the same
+        if not bus.transactional:
+            self.records, self.repeats = self._once(self.records)
         self.by_topic, self.by_id, self.children = (collections.defaultdict(list) for _ in range(3))
         for record in self.records:
             self.by_topic[record.topic].append(record)
@@ -133,6 +167,14 @@ class Facts:
                 self.by_id[record.event_id].append(record)
             if record.parent is not None:
                 self.children[record.parent].append(record)
+
+    def _once(self, records):
+        seen, first, again = set(), [], []
+        for record in records:
+            output = record.parent is not None or record.topic in self.model.dead
+            (again if output and record.whole() in seen else first).append(record)
+            seen.add(record.whole())
+        return first, again
 
     def handled(self):
         """(handler, record) of everything that some handler of the pipeline must end."""

@@ -15,7 +15,6 @@ import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from engine import BUILD, ROOT, SLUICE, sluice  # noqa: E402
-from facts import sql  # noqa: E402
 
 CONFIG = ROOT / "tests/chaos/pipeline.yaml"
 EFFECTS = BUILD / "tests/plugins/effects.so"
@@ -81,25 +80,43 @@ class Sink:
         self.server.server_close()
 
 
+def pipeline(bus, tap=True):
+    """tests/chaos/pipeline.yaml on a bus; without its tap on request."""
+    text = CONFIG.read_text()
+    if not tap:
+        text = text[:text.index("taps:")] + text[text.index("\nhttp:"):]
+        text = text.replace('{key: "{k}"}', '{key: "{k}", final: true}')
+        text = text.replace("\nchains:", "  reservation.success: {final: true}\n\nchains:")
+    return bus.configure(text)
+
+
 class Stream:
-    def __init__(self, seed, url, log_path, config=CONFIG, sink_url="http://127.0.0.1:9/", keys=40):
+    """In a folder of its own: the pipeline, and the log of what was acknowledged and sampled."""
+
+    def __init__(self, seed, bus, folder, tap=True, sink_url="http://127.0.0.1:9/", keys=40):
         self.dice = random.Random(seed)
-        self.url, self.config, self.log_path = url, config, log_path
-        self.env = {"DATABASE_URL": url, "SINK_URL": sink_url, "EFFECTS_SO": str(EFFECTS), "SLUICE_SEED": str(seed)}
+        self.bus, self.url = bus, bus.url
+        self.config, self.log_path = pathlib.Path(folder) / "pipeline.yaml", pathlib.Path(folder) / "log"
+        self.config.write_text(pipeline(bus, tap))
+        self.env = {"DATABASE_URL": self.url, "SINK_URL": sink_url, "EFFECTS_SO": str(EFFECTS), "SLUICE_SEED": str(seed), **bus.env}
         self.keys = [f"k{i}" for i in range(keys)]
         self.seq, self.purchase, self.old = dict.fromkeys(self.keys, 0), 0, []
         self.sent = self.duplicates = 0
         self.kinds = collections.Counter()
+        self.sampling, self.writing, self.watcher = threading.Lock(), threading.Lock(), None
 
     def write(self, **entry):
-        with open(self.log_path, "a", encoding="utf-8") as log:
+        with self.writing, open(self.log_path, "a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
             log.flush()
             os.fsync(log.fileno())
 
     def prepare(self):
+        self.bus.learn(self.config, self.env)
+        self.bus.clear()
         sluice("migrate", self.config, env=self.env)
         run_psql(self.url, TABLES)
+        self.bus.prepare()
         for user, points in [(u, 100000000) for u in RICH] + [(u, 0) for u in POOR]:
             self.write(user=user, points=points)
 
@@ -214,19 +231,28 @@ class Stream:
     # ----------------------------------------------------------------------------------------------------- watching
 
     def sample(self):
-        rows = sql(self.url, "SELECT consumer_group || '/' || partition AS place, high, low FROM sluice.bus_lease")
-        self.write(positions={row["place"]: [row["high"], row["low"]] for row in rows})
+        with self.sampling:  # in the log they stand in the order in which they were taken
+            self.write(**self.bus.sample())
 
-    def left(self):
-        """What is still to be done, in one snapshot."""
-        return sql(self.url, "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0)"
-                             "          FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g) AS lag,"
-                             "       (SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.attempt) AS retried,"
-                             "       (SELECT count(*) FROM sluice.outbox) AS unpublished")[0]
+    def watch(self, every_s=0.5):
+        """Samples by itself from now on, until unwatch()."""
+        stop = threading.Event()
+
+        def look():
+            while not stop.wait(every_s):
+                self.sample()
+        self.watcher = (threading.Thread(target=look, daemon=True), stop)
+        self.watcher[0].start()
+
+    def unwatch(self):
+        if self.watcher:
+            self.watcher[1].set()
+            self.watcher[0].join()
+            self.watcher = None
 
     def drain(self, limit_s=60.0):
         end = time.monotonic() + limit_s
-        while any((left := self.left()).values()):
+        while any((left := self.bus.left()).values()):
             if time.monotonic() > end:
                 raise AssertionError(f"not drained within {limit_s} s: {left}")
             time.sleep(0.05)

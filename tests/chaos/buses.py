@@ -1,0 +1,166 @@
+"""What is different about a bus for those who look from outside: how a pipeline names it, what is on its topics, and how far its
+readers have come. The checker, the stream and the tests know buses by this alone.
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import uuid
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from facts import Record, model_of, sluice_out, sql  # noqa: E402
+from kafka import KafkaAdmin  # noqa: E402
+
+
+WAITING = ("(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.attempt) AS retried,"
+           " (SELECT count(*) FROM sluice.outbox) AS unpublished")
+
+
+class PostgresBus:
+    kind = "postgres"
+    transactional = True  # an outcome and what it emits are one transaction: no output is ever there twice
+    places = 16  # of the pipeline's group, all together
+
+    def __init__(self, url, group="chaos"):
+        self.url, self.group, self.env = url, group, {}
+
+    def configure(self, text):
+        return text
+
+    def learn(self, config, env):
+        """Of the pipeline, as it was configured."""
+
+    def clear(self):
+        """Before `migrate`."""
+
+    def prepare(self):
+        """After `migrate`."""
+
+    def records(self, config, env):
+        out = sluice_out("tap", config, "*", "--no-follow", "--json", env=env)
+        return [Record(json.loads(line.decode("utf-8", "surrogateescape"))) for line in out.split(b"\n") if line]
+
+    def sample(self):
+        """What can be compared with the next sample, and with what is there in the end."""
+        rows = sql(self.url, "SELECT consumer_group || '/' || partition AS place, high, low FROM sluice.bus_lease")
+        return {"positions": {row["place"]: [row["high"], row["low"]] for row in rows}}
+
+    def lags(self):
+        """{group: records that it has not completed}"""
+        rows = sql(self.url, "SELECT g.consumer_group, sluice.bus_lag(g.consumer_group) AS lag"
+                             " FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g")
+        return {row["consumer_group"]: row["lag"] for row in rows}
+
+    def left(self):
+        """What is still to be done, in one snapshot."""
+        return sql(self.url, "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0)"
+                             f"          FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g) AS lag, {WAITING}")[0]
+
+
+# Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed an event.
+RECORDED = """
+CREATE TABLE recorded (id bigint, batch bytea);
+CREATE FUNCTION recorded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.recorded VALUES (NEW.id, NEW.batch); RETURN NULL; END $$;
+CREATE TRIGGER recorded AFTER INSERT ON sluice.outbox FOR EACH ROW EXECUTE FUNCTION recorded();
+CREATE TABLE claimed (handler smallint, event_id uuid, xid xid8 DEFAULT pg_current_xact_id());
+CREATE FUNCTION claimed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.claimed (handler, event_id) SELECT handler, event_id FROM claims; RETURN NULL; END $$;
+CREATE TRIGGER claimed AFTER INSERT ON sluice.inbox REFERENCING NEW TABLE AS claims FOR EACH STATEMENT EXECUTE FUNCTION claimed()
+"""
+
+
+class KafkaBus:
+    """On a cluster that others may use before us: topics are made anew, groups have names of their own."""
+    kind = "kafka"
+    transactional = False
+    partitions = 6
+    section = 'bus: {kind: kafka, partitions: 6, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}'
+
+    def __init__(self, url, kafka, group=None):
+        self.url, self.kafka, self.env = url, kafka, {"KAFKA_BROKERS": kafka.servers}
+        self.group = group or f"chaos-{uuid.uuid4().hex[:8]}"
+        self.names, self.groups = [], {}
+
+    @property
+    def places(self):
+        return self.partitions * len(self.groups[self.group])
+
+    def configure(self, text):
+        return text.replace("bus: {kind: postgres}", self.section).replace("group: chaos", f"group: {self.group}")
+
+    def learn(self, config, env):
+        if self.names:
+            return
+        model = model_of(config, env)
+        names = {topic["name"] for topic in model["topics"]} | {topic["deadLetter"] for topic in model["topics"] if "deadLetter" in topic}
+        watched = {name for chain in model["chains"]
+                   for name in [*chain["abortOn"], *(step["done"] for step in chain["steps"] if step["undo"])]}
+        self.names = sorted(names)
+        self.groups = {self.group: watched | {topic["name"] for topic in model["topics"] if "handler" in topic}}
+        for tap in model["taps"]:
+            prefixes = tuple(name.rstrip("*") for name in tap["topics"])
+            self.groups[f"{self.group}.{tap['name']}"] = {name for name in names if name.startswith(prefixes)}
+
+    def clear(self):
+        for name in set(self.names) & set(self.kafka.topics()):
+            self.kafka.delete_topic(name)
+
+    def prepare(self):
+        done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-c", RECORDED], capture_output=True,
+                              text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+
+    def records(self, config, env):
+        """Through Kafka's own client, so that the engine's is judged by another."""
+        self.learn(config, env)
+
+        def text(data):
+            return (data or b"").decode("utf-8", "surrogateescape")
+        return [Record({"topic": name, "partition": one.partition, "offset": one.offset, "timestamp": one.timestamp, "key": text(one.key),
+                        "value": text(one.value), "headers": {header: text(value) for header, value in one.headers}})
+                for name in self.names for one in self.kafka.dump(name, limit_s=60)]
+
+    def _ends(self, names):
+        return {name: self.kafka.end_offsets(name) for name in sorted(names)}
+
+    def sample(self):
+        """Offsets first: what they claim to be done must be seen in all that is looked at after them."""
+        committed = {group: self.kafka.committed(group) for group in self.groups}
+        row = sql(self.url, "SELECT pg_current_snapshot()::text AS snapshot,"
+                            " (SELECT coalesce(json_agg(p), '[]') FROM sluice.bus_position p) AS positions")[0]
+        return {"positions": {f"{group}/{topic}/{n}": [offset, 0] for group, topics in committed.items()
+                              for topic, offsets in topics.items() for n, offset in offsets.items()},
+                "recorded": {f"{p['consumer_group']}/{p['topic']}/{p['partition']}": p["next"] for p in row["positions"]},
+                "snapshot": row["snapshot"], "ends": self._ends(self.names)}
+
+    def lags(self):
+        lags = {}
+        for group, names in self.groups.items():
+            ends, committed = self._ends(names), self.kafka.committed(group)
+            lags[group] = sum(max(0, end - committed.get(name, {}).get(n, 0)) for name in names for n, end in ends[name].items())
+        return lags
+
+    def left(self):
+        """What was published between the first look and the last counts as lag: it may come from what we had not seen yet."""
+        before = self._ends(self.names)
+        lag = sum(self.lags().values())
+        waiting = sql(self.url, f"SELECT {WAITING}")[0]
+        moved = sum(sum(ends.values()) for ends in self._ends(self.names).values()) - sum(sum(ends.values()) for ends in before.values())
+        return {"lag": lag, "moved": moved, **waiting}
+
+
+def bus_of(config, env):
+    """For a checker that is run by hand: the pipeline says which bus, the environment where it is."""
+    with open(config, encoding="utf-8") as file:
+        group = re.search(r"\bgroup: *([^,}\s]+)", file.read())
+    group = group.group(1) if group else None
+    if model_of(config, env)["bus"] != "kafka":
+        return PostgresBus(env["DATABASE_URL"], group)
+    admin = KafkaAdmin()
+    admin.connect(env["KAFKA_BROKERS"], os.devnull)
+    admin.servers = env["KAFKA_BROKERS"]
+    return KafkaBus(env["DATABASE_URL"], admin, group)
