@@ -146,7 +146,7 @@ static void prepare(struct batch *batch, struct work *work)
         whole->value = event_whole(&work->event, batch->arena); /* plugins are shown whole events */
         work->event.record = whole;
     }
-    const struct intmap *attempts = batch->engine->attempts;
+    const struct intmap *attempts = batch->worker->group == NULL ? NULL : atomic_load(&batch->worker->group->attempts);
     if (attempts != NULL && item->tries == 0 && item->use != NULL)
         item->tries = (uint32_t)(uintptr_t)intmap_get(
             attempts, attempt_key(batch->engine->uses[item->use->index].number, work->event.id));

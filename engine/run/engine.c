@@ -135,30 +135,6 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
     return result;
 }
 
-uint64_t attempt_key(int16_t handler, struct event_id id)
-{
-    return span_hash((struct span){(const char *)id.bytes, sizeof id.bytes}) ^ (uint64_t)handler << 48;
-}
-
-/* Tries of earlier processes: a restart does not begin to count anew. */
-static enum store_result engine_attempts(struct engine *engine, struct error *error)
-{
-    struct connection *connection = connection_create(engine->store, "start");
-    struct rows *rows = NULL;
-    enum store_result result = connection == NULL ? STORE_DOWN
-                                                  : connection_begin(connection, clock_monotonic_ms() + 10000, error);
-    if (result == STORE_OK)
-        result = ledger_attempts_load(connection, &rows, error);
-    size_t count = result == STORE_OK ? rows_count(rows) : 0;
-    if (count > 0 && engine->attempts == NULL)
-        engine->attempts = intmap_create(count);
-    for (size_t i = 0; i < count && engine->attempts != NULL; i++)
-        intmap_set(engine->attempts, attempt_key((int16_t)rows_int64(rows, i, 0), rows_uuid(rows, i, 1)),
-                   (void *)(uintptr_t)rows_int64(rows, i, 2));
-    connection_destroy(connection);
-    return result;
-}
-
 static enum store_result engine_open_store(struct engine *engine, struct error *error)
 {
     enum store_result result = store_check(engine->store, error);
@@ -166,8 +142,6 @@ static enum store_result engine_open_store(struct engine *engine, struct error *
         result = migrate_check(engine->store, engine->parts.migrations, engine->parts.owners, error);
     if (result == STORE_OK)
         result = engine_numbers(engine, error);
-    if (result == STORE_OK)
-        result = engine_attempts(engine, error);
     return result;
 }
 
@@ -398,8 +372,7 @@ static void group_destroy(struct group_run *group)
         worker_destroy(group->workers[w]);
     for (size_t i = 0; i < group->tracker_count; i++)
         tracker_destroy(group->trackers[i]);
-    connection_destroy(group->healer);
-    arena_destroy(group->heal_arena);
+    inherit_forget(group);
     free(group->workers);
     free(group->trackers);
     free(group->streams);
@@ -430,7 +403,6 @@ void engine_stop(struct engine *engine)
     for (size_t i = 0; engine->uses != NULL && i < engine->pipeline->use_count; i++)
         free(engine->uses[i].by_outcome);
     map_destroy(engine->topics);
-    intmap_destroy(engine->attempts);
     free(engine->topic_runs);
     free(engine->uses);
     free(engine->group_numbers);

@@ -5,7 +5,7 @@
  * records and goes on answering revocations. A revocation is cooperative: lanes let go of what is queued, finish what runs, what is
  * complete is committed, and only then the rebalance goes on.
  */
-#include "run/outbox.h"
+#include "run/state.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -19,7 +19,6 @@ enum {
     READER_POLL_MS = 1000,
     READER_HURRY_MS = 5000, /* how long an interrupted batch may take to end */
     READER_TRACKER_MAX = 1 << 20,
-    READER_HEAL_MS = 10000, /* how long reading waits for what a dead process left to be published */
 };
 
 static const int64_t NEVER_MS = INT64_MAX / 2;
@@ -217,17 +216,6 @@ static bool reader_let_go(struct group_run *group, const struct bus_event *event
     return true;
 }
 
-/* A process that had these partitions may have died between a COMMIT and its outputs: they come before what is read now. */
-static void reader_heal(struct group_run *group)
-{
-    struct engine *engine = group->engine;
-    if (group->healer == NULL)
-        return;
-    for (int64_t until = clock_monotonic_ms() + READER_HEAL_MS; clock_monotonic_ms() < until && !atomic_load(&group->stop);)
-        if (outbox_sweep(engine, group->healer, group->heal_arena, 0) || !engine_sleep(engine, 100))
-            return;
-}
-
 static void reader_event(struct group_run *group, const struct bus_event *event)
 {
     struct error error = {0};
@@ -238,7 +226,7 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
                 return;
         break;
     case BUS_ASSIGNED:
-        reader_heal(group);
+        inherit(group);
         pthread_mutex_lock(&group->lock);
         for (size_t i = 0; i < event->stream_count; i++)
             reader_assign(group, event->streams[i], event->epochs[i]);
@@ -313,10 +301,8 @@ int reader_start(struct group_run *group, struct error *error)
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
                                             .poll_bytes = RUN_IN_FLIGHT_BYTES_MAX / 4,
                                             .recorded = reader_recorded(group)};
-    if (subscription.recorded && !engine->bus->kind->transactional && group->healer == NULL) {
-        group->healer = connection_create(engine->store, "healer");
-        group->heal_arena = arena_create(64 * 1024, 256 * 1024 * 1024);
-    }
+    if (subscription.recorded && !inherit_prepare(group))
+        return error_set(error, ENOMEM, "out of memory");
     int code = engine->bus->kind->subscribe(engine->bus, &subscription, &group->consumer, error);
     if (code != 0)
         return code;

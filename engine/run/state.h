@@ -27,8 +27,8 @@ struct group_run {
     atomic_bool paused;
     atomic_bool stop;  /* no new events are taken */
     atomic_llong member;
-    struct connection *healer; /* the reader's, for what dead processes left in the outbox; NULL: not needed */
-    struct arena *heal_arena;
+    struct inheritance *inheritance; /* what earlier owners of our partitions left; NULL: nothing of the group is recorded */
+    _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
 
     pthread_mutex_t lock;     /* the trackers */
     struct tracker **trackers; /* by stream; NULL: not ours now */
@@ -61,7 +61,6 @@ struct engine {
     struct use_run *uses;
     int16_t *group_numbers, *chain_numbers, *schedule_numbers;
     int64_t incarnation;         /* of this process, never 0: whose rows in the outbox are its lanes' */
-    struct intmap *attempts;     /* tries that were stored before this process started; NULL: none */
     int16_t chain_handler;       /* the number under which events are recorded that only a chain watches */
     struct group_run *groups;
     size_t group_count;
@@ -88,7 +87,13 @@ struct topic_run {
     struct series *emitted, *dead;
 };
 
+/* inherit.c */
 uint64_t attempt_key(int16_t handler, struct event_id id);
+bool inherit_prepare(struct group_run *group); /* before the group is subscribed to; false: no memory */
+/* Partitions were assigned: takes over what their earlier owners left, before anything of them is read. Waits a while when the database or the
+ * bus is away. */
+void inherit(struct group_run *group);
+void inherit_forget(struct group_run *group);
 
 void engine_set_fault(struct engine *engine, const struct error *error); /* the first one counts */
 /* Sleeps, but not past engine_stop(). False when stopping. */

@@ -28,6 +28,7 @@ defaults: {retry: {max_retries: 3, backoff: {initial_interval: 300ms, multiplier
 topics:
   in: {key: "{k}", handler: effects.record, routes: {done: out, again: {retry: climb, initial_interval: 2s, max_retries: 2, exhausted: out}}}
   out: {key: "{k}", final: true}
+http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
 """
 
     def setUp(self):
@@ -67,9 +68,22 @@ topics:
         engine = self.engine()
         self.await_value("SELECT max(attempts) FROM sluice.attempt", 2)
         engine.kill()
-        self.engine()
+        engine = self.engine()
         letters = self.await_topic("in-dlt", 1)
-        self.assertEqual(letters[0]["headers"]["retry_topic-attempts"], "4", "a restart does not begin to count anew")
+        self.assertEqual(letters[0]["headers"]["retry_topic-attempts"], "4")
+        self.assertLess(engine.metric("sluice_retries_total"), 2, "a restart does not begin to count anew")
+
+    def test_attempts_pass_to_the_process_that_takes_over(self):
+        """Both run before anything is tried; whichever tries is killed, and the other counts on."""
+        engines = [self.engine(), self.engine()]
+        until(lambda: all(any("8 in all" in line or "8 left" in line for line in list(e.log)) for e in engines), "the partitions to be shared", 20)
+        self.send("a", 1, flaky=9)
+        self.await_value("SELECT max(attempts) FROM sluice.attempt", 2)
+        engines.sort(key=lambda engine: engine.metric("sluice_retries_total"))
+        engines[1].kill()
+        letters = self.await_topic("in-dlt", 1)
+        self.assertEqual(letters[0]["headers"]["retry_topic-attempts"], "4")
+        self.assertLess(engines[0].metric("sluice_retries_total"), 2, "a takeover does not begin to count anew")
 
     def test_the_ladder_waits_in_the_database_and_survives_a_restart(self):
         self.send("a", 1, climb=1)
