@@ -114,14 +114,20 @@ class Kill9(ChaosCase):
         return len(steps)
 
     def kill_randomly(self):
-        engine = self.start(wait=True)
-        for number in range(int(os.environ.get("KILLS") or self.random_kills)):
+        """The second half among two engines, which share the partitions."""
+        count = int(os.environ.get("KILLS") or self.random_kills)
+        engines = [self.start(wait=True)]
+        for number in range(count):
+            if number == count // 2:
+                engines.append(self.start(wait=True))
+            which = self.dice.randrange(len(engines))
             if number % 4 == 3:  # a master pauses longer before each new worker that dies young: it gets a successor
-                self.end(engine)
-                engine = self.start()
+                self.end(engines[which])
+                engines[which] = self.start()
             else:
-                self.kill_at_random(engine)
-        self.end(engine)
+                self.kill_at_random(engines[which])
+        for engine in engines:
+            self.end(engine)
 
     def settle(self):
         """Drains, and compares what a worker holds at first with what it holds after its successors' deaths."""
