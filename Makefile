@@ -162,12 +162,13 @@ fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz_%) ## run each fuzz target (T=json: only th
 
 install: all ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/include/sluice \
-	  $(DESTDIR)$(PREFIX)/share/sluice/config $(DESTDIR)$(PREFIX)/share/man/man1 \
+	  $(DESTDIR)$(PREFIX)/share/sluice/config/services $(DESTDIR)$(PREFIX)/share/man/man1 \
 	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
 	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
 	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/config/
+	install -m 644 config/services/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/config/services/
 	cp -R sql $(DESTDIR)$(PREFIX)/share/sluice/
 	install -m 644 docs/man/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 config/completion/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice

@@ -103,6 +103,11 @@ int bus_kafka_open(const struct bus_options *options, struct bus **ret, struct e
         return error_set(error, ENOMEM, "out of memory while opening the kafka bus");
     bus->bus.kind = &kafka_kind;
     bus->options = *options;
+    int code = kafka_properties_check(bus, error);
+    if (code != 0) {
+        free(bus);
+        return code;
+    }
     host_name(bus->host, sizeof bus->host);
     pthread_mutex_init(&bus->lock, NULL);
     pthread_cond_init(&bus->retired, NULL);

@@ -48,6 +48,12 @@ enum kafka_role { KAFKA_CONSUMER = 1, KAFKA_SCANNER = 2, KAFKA_PRODUCER = 4 };
 
 struct kafka_producer; /* kafka_producer.c */
 
+/* Why brokers are not reached or do not let us in, as a client's error callback heard it last. */
+struct kafka_reason {
+    rd_kafka_resp_err_t err;
+    char words[300];
+};
+
 struct kafka_bus {
     struct bus bus; /* first */
     struct bus_options options;
@@ -122,6 +128,7 @@ struct bus_consumer { /* of the kafka bus */
 
     bool commit_in_flight, commit_wanted;
     int64_t commit_again_ms, look_ms; /* when to try again */
+    struct kafka_reason reason;
     int64_t doubt_ms; /* an error came: when to ask whether any broker answers; 0: there is no doubt */
     bool gone; /* of a stream */
     bool down; /* told that no broker answers */
@@ -130,15 +137,24 @@ struct bus_consumer { /* of the kafka bus */
 };
 
 /* kafka_client.c: configuration */
-/* A client with the properties of its role; opaque is what callbacks get. `group`, `instance`: of consumers. NULL with a sentence. */
 /* Each role's: defined where its callbacks are. */
 void kafka_group_callbacks(rd_kafka_conf_t *conf);
 void kafka_producer_callbacks(rd_kafka_conf_t *conf);
+/* A client with the properties of its role; opaque is what callbacks get, of a scanner a struct kafka_reason. `group`, `instance`: of
+ * consumers. NULL with a sentence. */
 rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance, void *opaque,
                              struct error *error);
+/* Whether clients of every role would take the options' properties; makes none. -EINVAL with a sentence. */
+int kafka_properties_check(struct kafka_bus *bus, struct error *error);
 const char *kafka_property(const struct kafka_bus *bus, const char *name); /* as the user set it, or NULL */
 /* "local broker transport failure" and its like as an error of ours. */
 int kafka_error(struct error *error, rd_kafka_resp_err_t err, const char *what);
+/* The same of a call that needed a broker: with the reason, when one is known. */
+int kafka_reach_error(struct error *error, rd_kafka_resp_err_t err, const char *what, const struct kafka_reason *reason);
+void kafka_reason_take(struct kafka_reason *reason, rd_kafka_resp_err_t err, const char *words);
+bool kafka_reason_closed(const struct kafka_reason *reason); /* they do not let us in, or are not the ones meant */
+/* Lets the error callback say what librdkafka's threads have met; of readers that are not subscribed. */
+void kafka_reason_hear(rd_kafka_t *rk);
 /* Whether repeating can never help: the negative errno of bus.h, or 0. */
 int kafka_permanent(rd_kafka_resp_err_t err);
 /* The names among the options' topics, and of the patterns those that match. Free the list. */
@@ -215,7 +231,10 @@ int64_t kafka_lag(struct bus *bus, const char *group);
 /* kafka_topics.c */
 int kafka_topics(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,
                  struct error *error);
-/* 0 when the brokers have every topic of the options; -ESTALE when not, -EAGAIN when they do not answer. */
-int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, struct error *error);
+/* 0 when the brokers have every topic of the options; -ESTALE when not, -EAGAIN when they do not answer. `reason`: what rk's error callback
+ * fills. */
+int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, const struct kafka_reason *reason, struct error *error);
+/* Every topic and partition that the brokers have. */
+int kafka_metadata(rd_kafka_t *rk, const struct kafka_reason *reason, const struct rd_kafka_metadata **ret, struct error *error);
 
 #endif

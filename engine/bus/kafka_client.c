@@ -97,6 +97,33 @@ int kafka_error(struct error *error, rd_kafka_resp_err_t err, const char *what)
     return error_set(error, code, "%s: %s (%s)", what, rd_kafka_err2str(err), rd_kafka_err2name(err));
 }
 
+void kafka_reason_take(struct kafka_reason *reason, rd_kafka_resp_err_t err, const char *words)
+{
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && reason->words[0] != '\0')
+        return; /* what was said of each of them says more */
+    reason->err = err;
+    snprintf(reason->words, sizeof reason->words, "%s", words == NULL ? rd_kafka_err2str(err) : words);
+}
+
+bool kafka_reason_closed(const struct kafka_reason *reason)
+{
+    return reason->err == RD_KAFKA_RESP_ERR__AUTHENTICATION || reason->err == RD_KAFKA_RESP_ERR__SSL;
+}
+
+void kafka_reason_hear(rd_kafka_t *rk)
+{
+    for (rd_kafka_message_t *message; (message = rd_kafka_consumer_poll(rk, 0)) != NULL;)
+        rd_kafka_message_destroy(message);
+}
+
+int kafka_reach_error(struct error *error, rd_kafka_resp_err_t err, const char *what, const struct kafka_reason *reason)
+{
+    if (reason->words[0] == '\0')
+        return kafka_error(error, err, what);
+    return error_set(error, EAGAIN, "%s: %s%s", what,
+                     kafka_reason_closed(reason) ? "they are not the ones meant, or do not let us in: " : "", reason->words);
+}
+
 int kafka_permanent(rd_kafka_resp_err_t err)
 {
     switch (err) {
@@ -121,11 +148,21 @@ int kafka_permanent(rd_kafka_resp_err_t err)
     }
 }
 
+/* What a callback or the maker of a client hears too (FAIL, ERROR, SSL), what is tried again by itself (GETPID), what has no effect here. */
+static bool log_dispensable(const char *facility)
+{
+    static const char *const facilities[] = {"CONFWARN", "FAIL", "ERROR", "SSL", "GETPID"};
+    for (size_t i = 0; i < sizeof facilities / sizeof facilities[0]; i++)
+        if (strcmp(facilities[i], facility) == 0)
+            return true;
+    return false;
+}
+
 /* librdkafka's own log. What matters to a person comes as an event or an error, too; so this is rare. */
 static void client_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     enum { SYSLOG_WARNING = 4 };
-    if (level <= SYSLOG_WARNING && strcmp(facility, "CONFWARN") != 0)
+    if (level <= SYSLOG_WARNING && !log_dispensable(facility))
         log_rarely(10000, LOG_WARN, "kafka", "%s: %s", rk == NULL ? "client" : rd_kafka_name(rk), text);
     else
         log_debug("kafka", "%s: %s: %s", rk == NULL ? "client" : rd_kafka_name(rk), facility, text);
@@ -206,6 +243,36 @@ static int conf_layers(struct kafka_bus *bus, rd_kafka_conf_t *conf, enum kafka_
     return code;
 }
 
+int kafka_properties_check(struct kafka_bus *bus, struct error *error)
+{
+    static const enum kafka_role roles[] = {KAFKA_CONSUMER, KAFKA_SCANNER, KAFKA_PRODUCER};
+    int code = 0;
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0] && code == 0; i++) {
+        rd_kafka_conf_t *conf = rd_kafka_conf_new();
+        code = conf_layers(bus, conf, roles[i], error);
+        rd_kafka_conf_destroy(conf);
+    }
+    return code;
+}
+
+/* Some properties are looked at when a client is made, those that name files above all. */
+static void conf_refused(const struct kafka_bus *bus, const char *words, struct error *error)
+{
+    error_set(error, EINVAL, "librdkafka %s makes no client of bus.properties: %s", rd_kafka_version_str(), words);
+    for (size_t i = 0; i < bus->options.property_count; i++) {
+        const struct bus_property *property = &bus->options.properties[i];
+        size_t length = strlen(property->name);
+        if (strncmp(words, property->name, length) == 0 && length > 9 && strcmp(property->name + length - 9, ".location") == 0)
+            error_hint(error, "is '%s' a file of that kind, and can it be read?", property->value);
+    }
+}
+
+static void on_scanner_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
+{
+    (void)rk;
+    kafka_reason_take(opaque, (rd_kafka_resp_err_t)code, words);
+}
+
 rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance, void *opaque,
                              struct error *error)
 {
@@ -226,10 +293,12 @@ rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const 
         kafka_group_callbacks(conf);
     else if (role == KAFKA_PRODUCER)
         kafka_producer_callbacks(conf);
+    else
+        rd_kafka_conf_set_error_cb(conf, on_scanner_error);
     rd_kafka_t *rk = rd_kafka_new(role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, words, sizeof words);
     if (rk == NULL) {
         rd_kafka_conf_destroy(conf);
-        error_set(error, EINVAL, "bus: librdkafka %s makes no client of these properties: %s", rd_kafka_version_str(), words);
+        conf_refused(bus, words, error);
         return NULL;
     }
     if (role != KAFKA_PRODUCER)

@@ -92,7 +92,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
             error_hint(&consumer->fault, "two processes have one group.instance.id; give each its own, or none");
         return;
     }
-    if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL) {
+    kafka_reason_take(&consumer->reason, err, reason);
+    if (kafka_reason_closed(&consumer->reason)) {
         if (!consumer->down)
             error_set(&consumer->fault, EIO, "group %s: the brokers are not the ones meant, or do not let us in: %s", consumer->group, reason);
         consumer->down = true;
@@ -116,7 +117,8 @@ void kafka_group_doubt(struct bus_consumer *consumer)
         return;
     }
     if (!consumer->down)
-        error_set(&consumer->fault, EIO, "group %s: no broker answers; nothing is read or committed until one does", consumer->group);
+        error_set(&consumer->fault, EIO, "group %s: no broker answers; nothing is read or committed until one does (%s)", consumer->group,
+                  consumer->reason.words);
     consumer->down = true;
     consumer->doubt_ms = clock_monotonic_ms() + 4 * KAFKA_DOUBT_MS;
 }

@@ -116,7 +116,9 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     if (code == 0)
         code = kafka_producer_warm(bus, error);
     if (code == 0)
-        code = kafka_topics_present(bus, consumer->rk, error);
+        code = kafka_topics_present(bus, consumer->rk, &consumer->reason, error);
+    if (code != 0 && kafka_reason_closed(&consumer->reason))
+        log_rarely(60000, LOG_ERROR, "kafka", "group %s: %s", consumer->group, error->text);
     if (code == 0) {
         rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
         code = err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be subscribed to");

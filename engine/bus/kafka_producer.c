@@ -23,6 +23,7 @@ struct kafka_producer {
     rd_kafka_queue_t *queue; /* of its reports */
     size_t users; /* publishes; under bus->lock */
     bool retired; /* the same */
+    struct kafka_reason reason; /* the same */
     atomic_bool fatal;
 };
 
@@ -64,9 +65,12 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     struct kafka_producer *producer = opaque;
     char words[512];
-    (void)reason;
-    if ((rd_kafka_resp_err_t)code != RD_KAFKA_RESP_ERR__FATAL)
-        return; /* tried again; what does not succeed is told by publish() */
+    if ((rd_kafka_resp_err_t)code != RD_KAFKA_RESP_ERR__FATAL) { /* tried again; what does not succeed is told by publish() */
+        pthread_mutex_lock(&producer->bus->lock);
+        kafka_reason_take(&producer->reason, (rd_kafka_resp_err_t)code, reason);
+        pthread_mutex_unlock(&producer->bus->lock);
+        return;
+    }
     rd_kafka_resp_err_t err = rd_kafka_fatal_error(rk, words, sizeof words);
     log_warn("kafka", "the producer has ended and is replaced; what it had not got out is sent again: %s (%s)", words, rd_kafka_err2name(err));
     atomic_store(&producer->fatal, true);
@@ -155,10 +159,12 @@ static void producer_retire(struct kafka_producer *producer)
     (void)rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 }
 
-static void producer_give(struct kafka_producer *producer)
+static void producer_give(struct kafka_producer *producer, struct kafka_reason *ret_reason)
 {
     struct kafka_bus *bus = producer->bus;
     pthread_mutex_lock(&bus->lock);
+    if (ret_reason != NULL)
+        *ret_reason = producer->reason;
     if (--producer->users == 0 && producer->retired)
         rd_kafka_queue_yield(producer->queue); /* its thread sees that it is over */
     pthread_mutex_unlock(&bus->lock);
@@ -169,7 +175,7 @@ int kafka_producer_warm(struct kafka_bus *bus, struct error *error)
     struct kafka_producer *producer = producer_take(bus, error);
     if (producer == NULL)
         return -EINVAL;
-    producer_give(producer);
+    producer_give(producer, NULL);
     return 0;
 }
 
@@ -182,7 +188,7 @@ void kafka_producer_close(struct kafka_bus *bus)
     pthread_mutex_unlock(&bus->lock);
     if (producer != NULL) {
         producer_retire(producer);
-        producer_give(producer);
+        producer_give(producer, NULL);
     }
     pthread_mutex_lock(&bus->lock);
     while (bus->producers > 0)
@@ -330,12 +336,13 @@ static int publish_all(struct kafka_bus *bus, struct publishing *publishing, con
                        int64_t deadline_ms, size_t *ret_failed, struct error *error)
 {
     size_t first = 0, refused = count;
+    struct kafka_reason reason;
     do {
         struct kafka_producer *producer = producer_take(bus, error);
         if (producer == NULL)
             return -EAGAIN;
         publish_round(producer, publishing, records, first, count, deadline_ms);
-        producer_give(producer);
+        producer_give(producer, &reason);
         first = first_open(publishing, count, &refused);
         if (first == count)
             break;
@@ -353,7 +360,7 @@ static int publish_all(struct kafka_bus *bus, struct publishing *publishing, con
         *ret_failed = first;
         return error_set(error, EAGAIN, "%zu of %zu records are not acknowledged by the brokers in time (the first for \"%.*s\": %s)",
                          count - first, count, (int)records[first].topic.length, records[first].topic.at,
-                         rd_kafka_err2str(publishing->slots[first].err));
+                         reason.words[0] != '\0' ? reason.words : rd_kafka_err2str(publishing->slots[first].err));
     }
     return 0;
 }

@@ -16,6 +16,7 @@ enum { SCAN_POLL_MS = 100, SCAN_AHEAD_MAX = 10000 };
 struct scan {
     struct kafka_bus *bus;
     rd_kafka_t *rk;
+    struct kafka_reason reason;
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
     bool *ended; /* of each: read up to its end */
     size_t ended_count;
@@ -39,13 +40,21 @@ static int waiting_compare(const void *left, const void *right)
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
+static bool scan_has(const struct scan *scan, const char *topic)
+{
+    for (int i = 0; i < scan->list->cnt; i++)
+        if (strcmp(scan->list->elems[i].topic, topic) == 0)
+            return true;
+    return false;
+}
+
 /* All partitions of the topics, each from its first record. */
 static int scan_partitions(struct scan *scan, const char *const *topics, size_t topic_count, struct error *error)
 {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t err = rd_kafka_metadata(scan->rk, 1, NULL, &metadata, KAFKA_WAIT_MS);
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return kafka_error(error, err, "the brokers do not say which topics there are");
+    int code = kafka_metadata(scan->rk, &scan->reason, &metadata, error);
+    if (code != 0)
+        return code;
     rd_kafka_topic_partition_list_t *names = kafka_expand(scan->bus, topics, topic_count);
     for (int t = 0; t < metadata->topic_cnt; t++) {
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[t];
@@ -56,10 +65,15 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     }
     rd_kafka_topic_partition_list_destroy(names);
     rd_kafka_metadata_destroy(metadata);
+    for (size_t t = 0; t < topic_count; t++)
+        if (topics[t][0] != '\0' && topics[t][strlen(topics[t]) - 1] != '*' && !scan_has(scan, topics[t])) {
+            error_set(error, ENOENT, "the brokers have no topic %s", topics[t]);
+            return error_hint(error, "`sluice migrate CONFIG` makes what is missing");
+        }
     scan->ended = calloc((size_t)scan->list->cnt + 1, sizeof *scan->ended);
     if (scan->ended == NULL)
         return error_set(error, ENOMEM, "out of memory");
-    err = rd_kafka_assign(scan->rk, scan->list);
+    rd_kafka_resp_err_t err = rd_kafka_assign(scan->rk, scan->list);
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
 }
 
@@ -161,7 +175,7 @@ int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, 
                struct error *error)
 {
     struct scan scan = {.bus = (struct kafka_bus *)head, .contains = contains, .each = each, .context = context};
-    scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, NULL, error);
+    scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;
     scan.list = rd_kafka_topic_partition_list_new(64);
@@ -181,9 +195,10 @@ int64_t kafka_lag(struct bus *head, const char *group)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
     const struct rd_kafka_metadata *metadata = NULL;
+    struct kafka_reason reason = {0};
     struct error error;
     int64_t lag = 0;
-    rd_kafka_t *rk = kafka_client_new(bus, KAFKA_SCANNER, group, NULL, NULL, &error);
+    rd_kafka_t *rk = kafka_client_new(bus, KAFKA_SCANNER, group, NULL, &reason, &error);
     if (rk == NULL)
         return -EINVAL;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);

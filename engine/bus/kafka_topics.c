@@ -18,6 +18,7 @@ enum { TOPICS_MAKE_MS = 30000, MISSING_NAMED_MAX = 5 };
 struct check {
     struct kafka_bus *bus;
     rd_kafka_t *rk;
+    struct kafka_reason reason;
     const struct rd_kafka_metadata *metadata;
     void (*each)(const struct bus_finding *finding, void *context);
     void *context;
@@ -43,18 +44,21 @@ static const rd_kafka_metadata_topic_t *topic_find(const struct rd_kafka_metadat
     return NULL;
 }
 
-static int metadata_ask(rd_kafka_t *rk, const struct rd_kafka_metadata **ret, struct error *error)
+int kafka_metadata(rd_kafka_t *rk, const struct kafka_reason *reason, const struct rd_kafka_metadata **ret, struct error *error)
 {
     rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, ret, KAFKA_WAIT_MS);
-    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the brokers do not say which topics there are");
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    kafka_reason_hear(rk);
+    return kafka_reach_error(error, err, "the brokers do not say which topics there are", reason);
 }
 
-int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, struct error *error)
+int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, const struct kafka_reason *reason, struct error *error)
 {
     const struct rd_kafka_metadata *metadata;
     char names[400] = "";
     size_t missing = 0, length = 0;
-    int code = metadata_ask(rk, &metadata, error);
+    int code = kafka_metadata(rk, reason, &metadata, error);
     if (code != 0)
         return -EAGAIN;
     for (size_t i = 0; i < bus->options.topic_count; i++) {
@@ -98,22 +102,26 @@ static size_t make_answers(const struct check *check, rd_kafka_event_t *event)
     return refused;
 }
 
-/* The controller has made them; a moment later every broker knows, and each partition has a leader. */
+/* The controller has made them; a moment later every broker knows, and each partition has a leader. Any broker answers, so all are asked often. */
 static int made_wait(const struct check *check, struct error *error)
 {
-    struct timespec pause = {.tv_nsec = 20 * 1000000};
+    struct timespec pause = {.tv_nsec = 10 * 1000000};
+    int good = 0, enough = 1;
     for (int64_t until = clock_monotonic_ms() + TOPICS_MAKE_MS;;) {
         const struct rd_kafka_metadata *metadata = NULL;
-        bool all = metadata_ask(check->rk, &metadata, error) == 0;
+        bool all = kafka_metadata(check->rk, &check->reason, &metadata, error) == 0;
         for (size_t i = 0; all && i < check->bus->options.topic_count; i++) {
             const rd_kafka_metadata_topic_t *topic = topic_find(metadata, check->bus->options.topics[i].name);
             all = topic != NULL;
             for (int p = 0; all && p < topic->partition_cnt; p++)
                 all = topic->partitions[p].leader >= 0;
         }
-        if (metadata != NULL)
+        if (metadata != NULL) {
+            enough = metadata->broker_cnt > 1 ? 5 * metadata->broker_cnt : 1;
             rd_kafka_metadata_destroy(metadata);
-        if (all)
+        }
+        good = all ? good + 1 : 0;
+        if (good >= enough)
             return 0;
         if (clock_monotonic_ms() > until)
             return error_set(error, EAGAIN, "the brokers have made the topics, and do not serve all of them yet");
@@ -262,10 +270,10 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
                  struct error *error)
 {
     struct check check = {.bus = (struct kafka_bus *)head, .each = each, .context = context};
-    check.rk = kafka_client_new(check.bus, KAFKA_SCANNER, "sluice-scan", NULL, NULL, error);
+    check.rk = kafka_client_new(check.bus, KAFKA_SCANNER, "sluice-scan", NULL, &check.reason, error);
     if (check.rk == NULL)
         return -EINVAL;
-    int code = metadata_ask(check.rk, &check.metadata, error);
+    int code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
     if (code == 0 && make)
         code = make_missing(&check, error);
     for (size_t i = 0; code == 0 && !make && i < check.bus->options.topic_count; i++) {

@@ -48,8 +48,8 @@ static int emit_flush(struct emit *emit)
     if (emit->count == 0)
         return 0;
     if (bus->kind->publish(bus, emit->records, emit->count, clock_monotonic_ms() + EMIT_TIMEOUT_MS, &failed, &error) != 0) {
-        fprintf(stderr, "sluice emit: %s; of these %zu events any may have been sent, %zu before them were\n", error.text, emit->count,
-                emit->sent);
+        fprintf(stderr, "sluice emit: %s%s%s; of these %zu events any may have been sent, %zu before them were\n", error.text,
+                error.hint[0] != '\0' ? "; " : "", error.hint, emit->count, emit->sent);
         emit->count = 0;
         return -1;
     }

@@ -387,7 +387,7 @@ static int explain_run(struct explain *explain, const char *config, bool json)
     explain->steps = arena_array(explain->arena, struct step, EXPLAIN_EVENTS_MAX);
     struct bus *bus = explain->parts.bus;
     if (bus->kind->scan(bus, everything, 1, span_of(explain->correlation), false, NULL, collect, explain, &error) < 0) {
-        fprintf(stderr, "sluice explain: %s\n", error.text);
+        fprintf(stderr, "sluice explain: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_FAILED;
     }
     order_steps(explain);

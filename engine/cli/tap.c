@@ -166,7 +166,7 @@ int cli_tap(int argc, char **argv)
         start_watch();
     code = parts.bus->kind->scan(parts.bus, topics, topic_count, contains, follow, &tap_stop, print_record, &output, &error);
     if (code < 0)
-        fprintf(stderr, "sluice tap: %s\n", error.text);
+        fprintf(stderr, "sluice tap: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     parts_close(&parts);
     if (output.broken == EPIPE)
         clearerr(stdout); /* who reads has seen enough */

@@ -52,17 +52,20 @@ static void connect_store(const struct parts *parts, struct problems *problems)
         problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
 }
 
-static void validate_connected(struct arena *arena, struct pipeline *pipeline, struct problems *problems)
+/* Opening connects to nothing: it finds properties that the bus's library does not take. */
+static void validate_opened(struct arena *arena, struct pipeline *pipeline, bool connect, struct problems *problems)
 {
     struct parts parts = {.arena = arena, .pipeline = pipeline};
     struct found found = {pipeline, problems};
     struct error error = {0};
-    int code = parts_attach(&parts, PARTS_STORE, &error);
-    if (code == 0)
+    int store = parts_attach(&parts, PARTS_STORE, &error), code = 0;
+    if (store != 0 && connect)
+        problem_add(problems, pipeline->store.place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+    else if (connect)
         connect_store(&parts, problems);
-    if (code == 0 && (pipeline->bus.kind != BUS_CHOICE_POSTGRES || problems->errors == 0))
+    if (store == 0 && (pipeline->bus.kind != BUS_CHOICE_POSTGRES || problems->errors == 0))
         code = parts_attach(&parts, PARTS_BUS, &error);
-    if (code == 0 && parts.bus != NULL && parts.bus->kind->topics != NULL)
+    if (code == 0 && connect && parts.bus != NULL && parts.bus->kind->topics != NULL)
         code = parts.bus->kind->topics(parts.bus, false, found_one, &found, &error);
     if (code != 0)
         problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
@@ -93,8 +96,8 @@ int cli_validate(int argc, char **argv)
     struct buffer text;
     problems_init(&problems, arena);
     pipeline_open(argv[optind], true, arena, &problems, &pipeline);
-    if (connect && problems.errors == 0)
-        validate_connected(arena, pipeline, &problems);
+    if (problems.errors == 0 && (connect || pipeline->bus.kind == BUS_CHOICE_KAFKA))
+        validate_opened(arena, pipeline, connect, &problems);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(&problems, json, &text);
     if (text.length > 0)

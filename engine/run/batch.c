@@ -311,6 +311,12 @@ static void run_steps(struct worker *worker, struct lane_entry **entries, size_t
         return;
     }
     worker->trouble = 0;
+    if (outbox != 0 && worker->kind != WORKER_GROUP) { /* who asked is answered now: what is committed will be published */
+        outbox_recorded(&batch, &records);
+        batch_finish(&batch);
+        (void)outbox_emit(&batch, records, outbox);
+        return;
+    }
     if (outbox_emit(&batch, records, outbox) != 0 && batch.connection == NULL) {
         batch.result = STORE_DOWN;
         batch_fail(&batch);

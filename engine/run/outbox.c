@@ -13,11 +13,13 @@
 
 enum {
     OUTBOX_PUBLISH_MS = 30000, /* one try; a lane tries again */
-    OUTBOX_PUBLISH_SOON_MS = 5000, /* of requests and ticks, before it is the sweeper's */
+    OUTBOX_PUBLISH_SOON_MS = 3000, /* of requests and ticks, before it is the sweeper's */
+    OUTBOX_AWAY_MS = 2000, /* after that, all of them are for a while */
     OUTBOX_AGAIN_MS = 200,
     OUTBOX_FORGET_MS = 5000,
     OUTBOX_SWEEP_LIMIT = 100,
-    OUTBOX_SWEEP_MS = 60000,
+    OUTBOX_SWEEP_TRANSACTION_MS = 60000,
+    OUTBOX_SWEEP_MS = 5000, /* then the keeper looks at its other work */
 };
 
 int64_t outbox_owner(const struct worker *worker)
@@ -134,6 +136,14 @@ static int settle_refused(struct batch *batch, const struct record *records, int
 
 /* --------------------------------------------------------------------------------------------------------- emitting */
 
+void outbox_recorded(struct batch *batch, struct record **ret_records)
+{
+    size_t count = 0;
+    struct error error = {0};
+    if (record_batch_read(buffer_view(&batch->worker->packed), batch->arena, ret_records, &count, &error) != 0)
+        *ret_records = NULL; /* the sweeper will tell */
+}
+
 static int emit_once(struct batch *batch, const struct record *records, int64_t row, int64_t publish_ms)
 {
     struct bus *bus = batch->engine->bus;
@@ -167,8 +177,14 @@ int outbox_emit(struct batch *batch, const struct record *records, int64_t row)
         bus->kind->published(bus);
         return 0;
     }
-    if (batch->worker->kind != WORKER_GROUP)
-        return emit_once(batch, records, row, OUTBOX_PUBLISH_SOON_MS);
+    if (batch->worker->kind != WORKER_GROUP) {
+        struct worker *worker = batch->worker;
+        if (row != 0 && (records == NULL || clock_monotonic_ms() < worker->bus_away_ms))
+            return -EAGAIN;
+        int code = emit_once(batch, records, row, OUTBOX_PUBLISH_SOON_MS);
+        worker->bus_away_ms = code == 0 ? 0 : clock_monotonic_ms() + OUTBOX_AWAY_MS;
+        return code;
+    }
     int code = emit_once(batch, records, row, OUTBOX_PUBLISH_MS);
     while (code != 0 && row != 0 && engine_sleep(batch->engine, OUTBOX_AGAIN_MS))
         code = emit_once(batch, records, row, OUTBOX_PUBLISH_MS);
@@ -199,16 +215,16 @@ static enum row_end sweep_row(struct engine *engine, struct connection *connecti
     return ROW_LEFT;
 }
 
-bool outbox_sweep(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms)
+/* Some rows, in one transaction. False: others are left. */
+static bool sweep_some(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms, size_t *ret_done)
 {
     struct rows *rows = NULL;
     struct error error = {0};
     size_t published = 0;
     enum row_end end = ROW_PUBLISHED;
 
-    if (FAILPOINT("keeper.sweep") == FAILPOINT_MUTATE)
-        return true;
-    if (connection_begin(connection, clock_monotonic_ms() + OUTBOX_SWEEP_MS, &error) != STORE_OK)
+    *ret_done = 0;
+    if (connection_begin(connection, clock_monotonic_ms() + OUTBOX_SWEEP_TRANSACTION_MS, &error) != STORE_OK)
         return false;
     enum store_result result = ledger_outbox_take(connection, engine->incarnation, age_ms, OUTBOX_SWEEP_LIMIT, &rows, &error);
     size_t count = result == STORE_OK ? rows_count(rows) : 0;
@@ -226,8 +242,21 @@ bool outbox_sweep(struct engine *engine, struct connection *connection, struct a
         result = connection_commit(connection, &error);
     if (result != STORE_OK)
         connection_rollback(connection);
-    else if (published > 0)
-        log_info("outbox", "published %zu batches that were committed and left behind", published);
+    else
+        *ret_done = published + (end == ROW_SETTLED);
     arena_reset(arena);
     return result == STORE_OK && (end == ROW_PUBLISHED || end == ROW_UNREADABLE) && count < OUTBOX_SWEEP_LIMIT;
+}
+
+bool outbox_sweep(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms)
+{
+    bool all = FAILPOINT("keeper.sweep") == FAILPOINT_MUTATE;
+    size_t done = 1, sum = 0;
+    for (int64_t until = clock_monotonic_ms() + OUTBOX_SWEEP_MS; !all && done > 0 && clock_monotonic_ms() < until && !atomic_load(&engine->stop);) {
+        all = sweep_some(engine, connection, arena, age_ms, &done);
+        sum += done;
+    }
+    if (sum > 0)
+        log_info("outbox", "published %zu batches that were committed and left behind", sum);
+    return all;
 }

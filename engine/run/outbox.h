@@ -6,7 +6,7 @@
  * row is deleted by the lane's next transaction, or soon by itself when there is none.
  *
  * Rows of a process that died are published by whoever is given its partitions, before it reads them on, and by the sweeper. Rows
- * of requests and ticks, whose lanes must not be held for long, are the sweeper's when the bus is away.
+ * of requests and ticks, whose lanes must not be held, are published after the answer, and are the sweeper's when the bus is away.
  *
  * An output that the bus refuses for good (too large, no such topic) stays in its row, alone, with the reason: nothing waits for it, and
  * it is published when the reason is gone.
@@ -23,11 +23,14 @@ int64_t outbox_owner(const struct worker *worker);
  * stands. Without one the batch must run again; an event whose output is refused for good is condemned. */
 int outbox_emit(struct batch *batch, const struct record *records, int64_t row);
 
+/* The outputs as their row has them: they outlive the batch's items. */
+void outbox_recorded(struct batch *batch, struct record **ret_records);
+
 /* Deletes the rows that the worker has published. */
 void outbox_forget(struct worker *worker);
 
-/* Publishes rows of other processes that are older than age_ms. False: some are left, the bus or the database is away. Uses the arena, and
- * resets it. */
+/* Publishes rows of other processes that are older than age_ms, as long as that gets on. False: some are left, the bus or the database is away.
+ * Uses the arena, and resets it. */
 bool outbox_sweep(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms);
 
 #endif

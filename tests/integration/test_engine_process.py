@@ -135,9 +135,9 @@ class Process(PipelineCase):
     def test_sigterm_under_load_loses_nothing(self):
         for _ in range(3):
             engine = self.engine()
+            before = int(self.value("SELECT count(*) FROM effects"))
             sender = threading.Thread(target=self.send, args=(400,))
             sender.start()
-            before = int(self.value("SELECT count(*) FROM effects"))
             until(lambda: int(self.value("SELECT count(*) FROM effects")) > before, "work")  # noqa: B023
             self.assertEqual(engine.stop(10), 0, engine.text())
             sender.join()

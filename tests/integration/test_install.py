@@ -40,7 +40,7 @@ class Install(unittest.TestCase):
     def test_files(self):
         files = {str(path.relative_to(self.at)) for path in self.at.rglob("*") if path.is_file()}
         for name in ("bin/sluice", "include/sluice/plugin.h", "lib/sluice/plugins/payment.so", "lib/sluice/plugins/reservation.so",
-                     "lib/sluice/plugins/data_platform.so", "share/sluice/config/pipeline.yaml", "share/sluice/sql/engine/0001_ledger.sql",
+                     "lib/sluice/plugins/data_platform.so", "share/sluice/config/pipeline.yaml", "share/sluice/config/services/gateway.yaml", "share/sluice/sql/engine/0001_ledger.sql",
                      "share/sluice/sql/payment/0001_payment.sql", "share/man/man1/sluice.1", "share/bash-completion/completions/sluice"):
             self.assertIn(name, files)
         self.assertEqual([name for name in files if name.startswith("include/")], ["include/sluice/plugin.h"])
