@@ -35,7 +35,8 @@ CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector
 CPPFLAGS_BASE := -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -DSLUICE_PREFIX='"$(PREFIX)"' \
   -Iengine -Iengine/include $(shell pkg-config --cflags $(PKGS_ALL) 2>/dev/null)
 LDFLAGS_BASE := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-LIBS_ENGINE = $(shell pkg-config --libs $(PKGS_ALL)) -ldl -lm
+LIBS_ENGINE = $(TSAN_THREADS) $(shell pkg-config --libs $(PKGS_ALL)) -ldl -lm
+TSAN_THREADS := $(if $(filter thread,$(SAN)),$(B)obj/tests/check/tsan_threads.o)
 
 ENGINE_SOURCES := $(wildcard engine/*/*.c)
 MAIN_OBJECT := $(B)obj/engine/main.o
@@ -79,7 +80,7 @@ $(foreach layer,$(LAYERS),$(eval $(call layer_rule,$(layer))))
 upto = $(if $(filter $(1),$(firstword $(2))),$(firstword $(2)),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
 archives_upto = $(foreach layer,$(call upto,$(1),$(LAYERS)),$(call LIB,$(layer)))
 
-$(B)sluice: $(MAIN_OBJECT) $(ARCHIVES)
+$(B)sluice: $(MAIN_OBJECT) $(ARCHIVES) $(TSAN_THREADS)
 	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(MAIN_OBJECT) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
 
 define plugin_rule
@@ -91,7 +92,7 @@ $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
 
 # ---------------------------------------------------------------------------------------------------------- tests
 .SECONDEXPANSION:
-$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives_upto,$$(firstword $$(subst /, ,$$*)))
+$(B)tests/unit/%: tests/unit/%.c $(B)flags $(TSAN_THREADS) $$(call archives_upto,$$(firstword $$(subst /, ,$$*)))
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
 	  -Wl,--start-group $(call archives_upto,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
@@ -113,7 +114,7 @@ $(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildc
 percent := %
 
 PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c))
-$(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
+$(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES) $(TSAN_THREADS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
 
@@ -144,7 +145,7 @@ check: all ## the rules of the house, static analysers, and the tests under the 
 sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
 	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),5000) $(or $(RUNS),1000)
 
-bench: all $(PROGRAMS) ## purchases a second against the floor, latency, memory, start
+bench: all $(PROGRAMS) $(TEST_PLUGINS) ## purchases a second against the floor, latency, memory, start (BUS=kafka, ROUNDS=3, PARTS=latency)
 	tests/bench/bench
 
 # Fuzz targets are built whole, with clang's libFuzzer; what they find is kept in build/fuzz/NAME.
