@@ -209,6 +209,7 @@ int kafka_positions_forget(struct bus_consumer *consumer, const char *topic, int
 int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
 void kafka_wake(struct bus_consumer *consumer);
 void kafka_pause(struct bus_consumer *consumer, bool paused);
+void kafka_unpause(struct bus_consumer *consumer); /* before partitions come or go */
 
 /* kafka_record.c: a message as a record. Spans live as long as the message, headers as long as `headers`. */
 size_t kafka_header_count(const rd_kafka_message_t *message);

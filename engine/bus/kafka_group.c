@@ -190,7 +190,6 @@ static void fetch_held(struct bus_consumer *consumer, size_t count)
     else
         (void)rd_kafka_assign(consumer->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    consumer->paused_hard = false; /* of a new assignment nothing is paused; it is made up for when it lasts */
     consumer->paused_ms = clock_monotonic_ms();
 }
 
@@ -204,6 +203,7 @@ static int take_up(struct bus_consumer *consumer, rd_kafka_topic_partition_list_
             log_rarely(5000, LOG_WARN, "kafka", "group %s: partitions were assigned and cannot be taken up now: %s", consumer->group, error.text);
         return -EAGAIN;
     }
+    kafka_unpause(consumer);
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
         if (stream == NULL || list->elems[i].offset < 0)
@@ -266,6 +266,7 @@ static int halt_gone(struct bus_consumer *consumer, struct bus_event *ret)
     size_t count = 0;
     if (!list_room(consumer, consumer->stream_count + 1))
         return -EAGAIN;
+    kafka_unpause(consumer);
     for (size_t i = 0; i < consumer->stream_count; i++) {
         struct kafka_stream *stream = &consumer->streams[i];
         if (stream->gone && stream->state == KAFKA_STREAM_HELD) {
@@ -289,6 +290,7 @@ static int change_take(struct bus_consumer *consumer, struct bus_event *ret)
     (void)FAILPOINT("bus.revoke");
     if (!list_room(consumer, (size_t)list->cnt + 1))
         return -EAGAIN;
+    kafka_unpause(consumer);
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
         if (stream == NULL)

@@ -36,13 +36,33 @@ static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_sl
     return -1;
 }
 
-static void consumer_free(struct bus_consumer *consumer)
+static void *client_end(void *client)
+{
+    kafka_client_release(client);
+    return NULL;
+}
+
+/* librdkafka gives up what is in flight, a commit above all, after ten seconds: whoever stops does not wait for brokers that are away. */
+static void client_abandon(struct kafka_client *client)
+{
+    pthread_t thread;
+    if (client != NULL && pthread_create(&thread, NULL, client_end, client) == 0)
+        pthread_detach(thread);
+    else
+        kafka_client_release(client);
+}
+
+/* away: no broker answers */
+static void consumer_free(struct bus_consumer *consumer, bool away)
 {
     if (consumer == NULL)
         return;
     if (consumer->queue != NULL)
         rd_kafka_queue_destroy(consumer->queue);
-    kafka_client_release(consumer->client);
+    if (away)
+        client_abandon(consumer->client);
+    else
+        kafka_client_release(consumer->client);
     if (consumer->slot >= 0)
         close(consumer->slot);
     connection_destroy(consumer->connection);
@@ -124,20 +144,21 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
         code = err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be subscribed to");
     }
     if (code != 0) {
-        consumer_free(consumer);
+        consumer_free(consumer, false);
         return code;
     }
     *ret = consumer;
     return 0;
 }
 
-/* Leaves the group, as static members do not by closing: unsubscribing does it, as soon as nothing is assigned any more. */
-static void consumer_leave(struct bus_consumer *consumer)
+/* Leaves the group, as static members do not by closing: unsubscribing does it, as soon as nothing is assigned any more. False: the brokers
+ * do not answer. */
+static bool consumer_leave(struct bus_consumer *consumer)
 {
     int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS;
     bool member = true;
     if (rd_kafka_unsubscribe(consumer->rk) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
+        return false;
     while (member && clock_monotonic_ms() < until) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 10);
         if (message != NULL)
@@ -152,18 +173,30 @@ static void consumer_leave(struct bus_consumer *consumer)
     while (!rd_kafka_consumer_closed(consumer->rk) && clock_monotonic_ms() < until)
         (void)rd_kafka_queue_poll_callback(queue, 10);
     rd_kafka_queue_destroy(queue);
+    return rd_kafka_consumer_closed(consumer->rk);
+}
+
+/* Nobody is there to be told: what is committed in the database is done, and the group finds out by itself. */
+static bool brokers_away(const struct bus_consumer *consumer)
+{
+    const struct rd_kafka_metadata *metadata;
+    if (rd_kafka_metadata(consumer->rk, 0, NULL, &metadata, 2 * KAFKA_DOUBT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return true;
+    rd_kafka_metadata_destroy(metadata);
+    return false;
 }
 
 void kafka_unsubscribe(struct bus_consumer *consumer)
 {
     if (consumer == NULL)
         return;
-    if (!consumer->dead && !rd_kafka_assignment_lost(consumer->rk))
+    bool away = brokers_away(consumer);
+    if (!consumer->dead && !away && !rd_kafka_assignment_lost(consumer->rk))
         kafka_commit_now(consumer);
     consumer->closing = true;
     if (consumer->changed != NULL)
         kafka_answer_closing(consumer, consumer->change == KAFKA_CHANGE_ASSIGN, consumer->changed);
-    if (!consumer->dead)
-        consumer_leave(consumer);
-    consumer_free(consumer);
+    if (!consumer->dead && !away)
+        away = !consumer_leave(consumer);
+    consumer_free(consumer, away);
 }

@@ -70,13 +70,20 @@ static void pause_partitions(struct bus_consumer *consumer, bool paused)
     consumer->paused_hard = paused;
 }
 
+/* In librdkafka a partition that is paused stays so when it goes and when it comes again: none leaves us paused. If the pause lasts, it is
+ * made up for. */
+void kafka_unpause(struct bus_consumer *consumer)
+{
+    if (consumer->paused_hard)
+        pause_partitions(consumer, false);
+}
+
 /* True: the pause is young, nobody polls; the wait was done here. */
 static bool wait_paused(struct bus_consumer *consumer, int timeout_ms)
 {
     int64_t now = clock_monotonic_ms(), hard = consumer->paused_ms + KAFKA_HARD_PAUSE_MS;
     if (!consumer->paused) {
-        if (consumer->paused_hard)
-            pause_partitions(consumer, false);
+        kafka_unpause(consumer);
         return false;
     }
     if (consumer->paused_hard)

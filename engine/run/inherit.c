@@ -1,8 +1,9 @@
 /*
  * inherit.c - what earlier owners of a group's partitions left in the database, taken over before the partitions are read on.
  *
- * Outputs that they committed and did not get out (on buses outside the transaction), so that a key's outputs keep their order; and tries that
- * they counted, so that a retry goes on where it was, in whichever process. Both are mostly nothing, and one small statement each.
+ * Outputs that they committed and did not get out (on buses outside the transaction), so that a key's outputs keep their order; tries that they
+ * counted, so that a retry goes on where it was, in whichever process; and parked events that they had taken, which would wait for the end of
+ * their hold. All of it is mostly nothing, and a small statement each.
  */
 #include "run/outbox.h"
 
@@ -39,12 +40,15 @@ bool inherit_prepare(struct group_run *group)
     return group->inheritance->connection != NULL && group->inheritance->arena != NULL;
 }
 
-static bool inherit_attempts(struct group_run *group)
+static bool inherit_rows(struct group_run *group)
 {
+    struct engine *engine = group->engine;
     struct inheritance *left = group->inheritance;
     struct rows *rows = NULL;
     struct error error = {0};
     enum store_result result = connection_begin(left->connection, clock_monotonic_ms() + INHERIT_MS, &error);
+    if (result == STORE_OK)
+        result = ledger_parked_release(left->connection, engine->group_numbers[group->group->index], engine->incarnation, &error);
     if (result == STORE_OK)
         result = ledger_attempts_load(left->connection, &rows, &error);
     size_t count = result == STORE_OK ? rows_count(rows) : 0;
@@ -60,7 +64,12 @@ static bool inherit_attempts(struct group_run *group)
         intmap_destroy(map);
         atomic_store(&group->attempts, NULL);
     }
-    connection_rollback(left->connection);
+    if (result == STORE_OK)
+        result = connection_commit(left->connection, &error);
+    if (result != STORE_OK)
+        connection_rollback(left->connection);
+    else
+        keeper_due(engine, clock_wall_ms());
     return result == STORE_OK;
 }
 
@@ -68,11 +77,11 @@ void inherit(struct group_run *group)
 {
     struct engine *engine = group->engine;
     struct inheritance *left = group->inheritance;
-    bool outputs = left == NULL || engine->bus->kind->transactional, attempts = left == NULL;
+    bool outputs = left == NULL || engine->bus->kind->transactional, rows = left == NULL;
     for (int64_t until = clock_monotonic_ms() + INHERIT_MS; clock_monotonic_ms() < until && !atomic_load(&group->stop);) {
         outputs = outputs || outbox_sweep(engine, left->connection, left->arena, 0);
-        attempts = attempts || inherit_attempts(group);
-        if ((outputs && attempts) || !engine_sleep(engine, INHERIT_AGAIN_MS))
+        rows = rows || inherit_rows(group);
+        if ((outputs && rows) || !engine_sleep(engine, INHERIT_AGAIN_MS))
             return;
     }
     if (!atomic_load(&group->stop))

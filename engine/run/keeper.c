@@ -107,7 +107,7 @@ static void keeper_parked(struct keeper *keeper)
     }
     if (!due)
         return;
-    enum store_result result = ledger_parked_take(keeper->connection, engine->group_numbers,
+    enum store_result result = ledger_parked_take(keeper->connection, engine->incarnation, engine->group_numbers,
                                                   engine->pipeline->group_count, KEEPER_PARKED_HOLD_MS,
                                                   KEEPER_PARKED_LIMIT, &rows, &next, &error);
     if (result != STORE_OK) {

@@ -134,6 +134,31 @@ static int settle_refused(struct batch *batch, const struct record *records, int
     return -EAGAIN;
 }
 
+/* Without a store nothing remembers a refused output: its event becomes a dead letter. The bus may refuse records for those that they went
+ * with (Kafka's limit is one of all that go together): each has its own chance. */
+static int condemn_refused(struct batch *batch, const struct record *records)
+{
+    struct bus *bus = batch->engine->bus;
+    struct error error = {0};
+    struct span gone = {0};
+    size_t failed = 0;
+    int verdict = 0;
+    for (size_t i = 0; i < batch->output_count; i++) {
+        int code = gone.at != NULL && span_equal(gone, records[i].topic)
+                       ? -ENOENT
+                       : bus->kind->publish(bus, &records[i], 1, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
+        if (code == 0)
+            continue;
+        if (!refused_for_good(code))
+            return code;
+        if (code == -ENOENT)
+            gone = records[i].topic;
+        work_condemn(batch, batch->outputs[i].work, DEAD_BAD_OUTPUT, "%s", error.text);
+        verdict = code;
+    }
+    return verdict;
+}
+
 /* --------------------------------------------------------------------------------------------------------- emitting */
 
 void outbox_recorded(struct batch *batch, struct record **ret_records)
@@ -157,7 +182,7 @@ static int emit_once(struct batch *batch, const struct record *records, int64_t 
     else if (refused_for_good(code) && row != 0)
         code = settle_refused(batch, records, row);
     else if (refused_for_good(code))
-        work_condemn(batch, batch->outputs[failed].work, DEAD_BAD_OUTPUT, "%s", error.text);
+        code = condemn_refused(batch, records);
     if (code != 0)
         log_rarely(5000, LOG_WARN, "lane", "outputs are not published now: %s; %s", error.text,
                    row == 0                                     ? "their events run again"

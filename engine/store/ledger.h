@@ -100,9 +100,12 @@ enum store_result ledger_park(struct connection *connection, const struct parked
 /* Takes what is due, at most `limit`: each row's due time moves hold_ms ahead, so that it comes again if we die. Own
  * round trip, autocommitted. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the next one is due
  * (INT64_MAX: none). */
-enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count,
-                                     int64_t hold_ms, int32_t limit, struct rows **ret, int64_t *ret_next_ms,
-                                     struct error *error);
+enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
+                                     size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
+                                     int64_t *ret_next_ms, struct error *error);
+/* Queued: what others took, who may be gone, is due at once. If they are not, whoever is second finds it done. */
+enum store_result ledger_parked_release(struct connection *connection, int16_t group, int64_t but_owner,
+                                        struct error *error);
 enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
                                 struct error *error); /* queued: they were handled in this transaction */
 

@@ -82,7 +82,8 @@ static const struct statement statement_park = {
     "     AS u(consumer_group, state, event_id, due, record, reason, place) "
     "ORDER BY u.consumer_group, u.event_id, u.place DESC "
     "ON CONFLICT ON CONSTRAINT parked_pkey DO UPDATE"
-    " SET state = excluded.state, due = excluded.due, record = excluded.record, reason = excluded.reason",
+    " SET state = excluded.state, due = excluded.due, record = excluded.record, reason = excluded.reason,"
+    " taken_by = NULL",
     false,
 };
 
@@ -108,7 +109,7 @@ static const struct statement statement_parked_take = {
     "  CROSS JOIN LATERAL (SELECT p.consumer_group, p.event_id FROM sluice.parked p"
     "    WHERE p.consumer_group = g.consumer_group AND p.state = 0 AND p.due <= now()"
     "    ORDER BY p.due LIMIT $3 FOR UPDATE SKIP LOCKED) d LIMIT $3) "
-    "UPDATE sluice.parked p SET due = now() + $2 * interval '1 millisecond' FROM due d "
+    "UPDATE sluice.parked p SET due = now() + $2 * interval '1 millisecond', taken_by = $4 FROM due d "
     "WHERE p.consumer_group = d.consumer_group AND p.event_id = d.event_id "
     "RETURNING p.consumer_group, p.event_id, p.record",
     false,
@@ -120,19 +121,19 @@ static const struct statement statement_parked_next = {
     false,
 };
 
-enum store_result ledger_parked_take(struct connection *connection, const int16_t *groups, size_t group_count,
-                                     int64_t hold_ms, int32_t limit, struct rows **ret, int64_t *ret_next_ms,
-                                     struct error *error)
+enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
+                                     size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
+                                     int64_t *ret_next_ms, struct error *error)
 {
     double hold = (double)hold_ms;
     const struct store_param take[] = {STORE_ARRAY(PARAM_INT2, groups, group_count), STORE_VALUE(PARAM_DOUBLE, &hold),
-                                       STORE_VALUE(PARAM_INT4, &limit)};
+                                       STORE_VALUE(PARAM_INT4, &limit), STORE_VALUE(PARAM_INT8, &owner)};
     const struct store_param next[] = {STORE_ARRAY(PARAM_INT2, groups, group_count)};
     struct rows *rows[2] = {NULL, NULL};
     enum store_result result =
         connection_begin(connection, clock_monotonic_ms() + connection->store->statement_timeout_ms, error);
     if (result == STORE_OK)
-        result = connection_queue(connection, &statement_parked_take, 3, take, error);
+        result = connection_queue(connection, &statement_parked_take, 4, take, error);
     if (result == STORE_OK)
         result = connection_queue(connection, &statement_parked_next, 1, next, error);
     if (result == STORE_OK)
@@ -144,6 +145,18 @@ enum store_result ledger_parked_take(struct connection *connection, const int16_
     *ret = rows[0];
     *ret_next_ms = rows_null(rows[1], 0, 0) ? INT64_MAX : rows_int64(rows[1], 0, 0);
     return STORE_OK;
+}
+
+static const struct statement statement_parked_release = {
+    "UPDATE sluice.parked SET due = now(), taken_by = NULL WHERE consumer_group = $1 AND state = 0 AND taken_by <> $2",
+    false,
+};
+
+enum store_result ledger_parked_release(struct connection *connection, int16_t group, int64_t but_owner,
+                                        struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_VALUE(PARAM_INT8, &but_owner)};
+    return connection_queue(connection, &statement_parked_release, 2, params, error);
 }
 
 static const struct statement statement_unpark = {

@@ -63,7 +63,7 @@ static void parked_events_come_when_due(void **state)
     OK(ledger_park(connection, parked, 5, &error));
     OK(connection_commit(connection, &error));
     int64_t before = round_trips();
-    OK(ledger_parked_take(connection, &group, 1, 60000, 10, &rows, &next_ms, &error));
+    OK(ledger_parked_take(connection, 7, &group, 1, 60000, 10, &rows, &next_ms, &error));
     assert_int_equal(round_trips() - before, 1);
     assert_int_equal(rows_count(rows), 1);
     assert_int_equal(rows_int64(rows, 0, 0), group);
@@ -71,19 +71,29 @@ static void parked_events_come_when_due(void **state)
     assert_memory_equal(&id, &parked[0].id, sizeof(id));
     assert_true(span_is(rows_span(rows, 0, 2), "one again"));
     assert_in_range(next_ms, now_ms + 55000, now_ms + 70000); /* held, comes again */
-    OK(ledger_parked_take(connection, &group, 1, 60000, 10, &rows, &next_ms, &error));
+    OK(ledger_parked_take(connection, 7, &group, 1, 60000, 10, &rows, &next_ms, &error));
     assert_int_equal(rows_count(rows), 0);
+    begin(connection); /* its taker's own word changes nothing, another's gives it back */
+    OK(ledger_parked_release(connection, group, 7, &error));
+    OK(connection_commit(connection, &error));
+    OK(ledger_parked_take(connection, 8, &group, 1, 60000, 10, &rows, &next_ms, &error));
+    assert_int_equal(rows_count(rows), 0);
+    begin(connection);
+    OK(ledger_parked_release(connection, group, 8, &error));
+    OK(connection_commit(connection, &error));
+    OK(ledger_parked_take(connection, 8, &group, 1, 60000, 10, &rows, &next_ms, &error));
+    assert_int_equal(rows_count(rows), 1);
     begin(connection); /* parking it again moves its time, handling it ends it */
     parked[0].due_ms = now_ms + 7200 * 1000;
     OK(ledger_park(connection, parked, 1, &error));
     OK(connection_commit(connection, &error));
-    OK(ledger_parked_take(connection, &group, 1, 60000, 10, &rows, &next_ms, &error));
+    OK(ledger_parked_take(connection, 7, &group, 1, 60000, 10, &rows, &next_ms, &error));
     assert_int_equal(next_ms, now_ms + 3600 * 1000);
     struct event_id both[] = {parked[0].id, parked[1].id};
     begin(connection);
     OK(ledger_unpark(connection, group, both, 2, &error));
     OK(connection_commit(connection, &error));
-    OK(ledger_parked_take(connection, &group, 1, 60000, 10, &rows, &next_ms, &error));
+    OK(ledger_parked_take(connection, 7, &group, 1, 60000, 10, &rows, &next_ms, &error));
     assert_true(next_ms == INT64_MAX);
     struct ledger_health health;
     OK(ledger_health(connection, &health, &error));
