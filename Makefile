@@ -133,6 +133,11 @@ test: ## everything: unit, plugins, config_bad, sim, integration (T=name: only p
 	@$(MAKE) --no-print-directory -j2 all test-programs
 	B=$(B) tests/run all $(T)
 
+faults: ## brokers, networks and databases that die, freeze and lie while events flow (T=name: only programs whose path holds it)
+	@tests/deps
+	@$(MAKE) --no-print-directory -j2 all test-programs
+	TEST_LIMIT_S=900 B=$(B) tests/run faults $(T)
+
 demo: ## real purchases through HTTP on a private PostgreSQL in ./var (BUS=kafka: and a private Kafka; SERVICES=1: as three services)
 	@tests/deps $(if $(filter kafka,$(BUS))$(SERVICES),,--embedded)
 	@$(MAKE) --no-print-directory -j2 all
@@ -181,5 +186,5 @@ clean: ## remove build/ and var/
 	@[ ! -d var/postgres ] || tests/lib/private_postgres stop var/postgres >/dev/null 2>&1 || true
 	rm -rf build var
 
-.PHONY: all help unit test test-programs demo check sim fuzz bench install deps clean
+.PHONY: all help unit test test-programs faults demo check sim fuzz bench install deps clean
 -include $(shell find $(B)obj $(B)tests -name '*.d' 2>/dev/null)

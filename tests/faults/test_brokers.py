@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Brokers that die, freeze, restart and lose their offices while events flow: nothing is lost, done twice or given up, and the engines go
+on by themselves.
+
+Run alone: python3 tests/faults/test_brokers.py. SLUICE_SEED repeats a run's stream and choices.
+"""
+import pathlib
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from fault_case import FaultCase, say, sql  # noqa: E402
+
+SESSION_S = 6
+ABSENT_S = 60
+
+
+class One(FaultCase):
+    """A cluster of one: what it kept is all there is."""
+
+    def test_the_only_broker_killed(self):
+        for _ in range(2):
+            with self.fault("the only broker killed"):
+                self.kafka.kill(1)
+                time.sleep(self.dice.uniform(0.5, 3))
+                self.kafka.restart(1)
+        self.verdict()
+
+    def test_a_producer_that_trusts_is_found_out(self):
+        """Planted: what librdkafka has taken counts as emitted, and is thrown away with the producer."""
+        self.end(self.engines[0])
+        planted = self.engine("bus.flush.mutate=mutate")
+        time.sleep(2)
+        self.end(planted)
+        self.engine()
+        self.settle()
+        self.red(self.violations(), "I3: ", "I15: ")
+
+
+class Three(FaultCase):
+    brokers = 3
+    engine_count = 2
+    properties = {"session.timeout.ms": SESSION_S * 1000}
+
+    def leader(self):
+        return self.kafka.leader("payment.try", 0)
+
+    def other(self, than):
+        return self.dice.choice([n for n in self.kafka.nodes() if n != than])
+
+    def test_one_killed_and_back(self):
+        with self.fault("one of three killed"):
+            victim = self.leader()
+            self.kafka.kill(victim)
+        with self.fault("and back"):
+            self.kafka.restart(victim)
+        self.verdict()
+
+    def test_leader_moved(self):
+        with self.fault("leader of payment.try moved"):
+            for partition in self.kafka.describe("payment.try"):
+                self.kafka.move_leader("payment.try", partition.partition, self.other(partition.leader))
+        self.verdict()
+
+    def test_coordinator_moved(self):
+        for _ in range(2):
+            with self.fault("coordinator moved"):
+                self.kafka.move_coordinator(self.bus.group, self.other(self.kafka.coordinator(self.bus.group)))
+        self.verdict()
+
+    def test_coordinator_frozen_longer_than_the_session(self):
+        with self.fault("coordinator and leader frozen", deaths=2):
+            victim = self.kafka.coordinator(self.bus.group)
+            self.kafka.freeze(victim)
+            time.sleep(SESSION_S * 2)
+            self.kafka.thaw(victim)
+        self.verdict()
+
+    def attempts(self):
+        rows = sql(self.url, "SELECT handler, event_id, attempts FROM sluice.attempt")
+        return {(row["handler"], row["event_id"]): row["attempts"] for row in rows}
+
+    def test_all_down_for_a_minute(self):
+        with self.fault("all brokers down", deaths=4, limit_s=45):
+            self.kafka.kill_all()
+            time.sleep(5)
+            before, handled = self.attempts(), self.handled()
+            time.sleep(ABSENT_S - 5)
+            after = self.attempts()
+            say(f"{len(before)} events were being tried again, {len(after)} at the end; {self.handled() - handled} outcomes meanwhile")
+            self.kafka.restart_all()
+        self.assertEqual({key: count for key, count in after.items() if count > before.get(key, 0)}, {}, "tries that an outage counted")
+        self.verdict()
+
+    def test_rolling_restart(self):
+        with self.fault("rolling restart of all three", deaths=3):
+            for n in self.kafka.nodes():
+                self.kafka.restart(n)
+        self.verdict()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
