@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Commands on a real Kafka: migrate makes topics and nobody else does, validate --connect compares, emit, tap and explain do what their help
-says, properties that cannot work are refused, run waits for its brokers.
+"""Commands on a real Kafka: migrate makes topics and nobody else does, validate --connect compares, emit, tap and explain do what
+their help says, properties that cannot work are refused, run waits for its brokers.
 
 Run alone: python3 tests/integration/test_kafka_cli.py [-k NAME]
 """
@@ -193,8 +193,8 @@ class Validate(Case):
     def test_good_but_for_replicas(self):
         done = self.command("validate", "--connect")
         self.assertEqual(done.returncode, 0)
-        self.assertRegex(done.stderr, rf"\A{self.config}:2:6: warning: 4 topics have one replica: when its broker is lost, so are events that "
-                                      r"were acknowledged; use three for what matters\n")
+        self.assertRegex(done.stderr, rf"\A{self.config}:2:6: warning: 4 topics have one replica: when its broker is lost, so are "
+                                      r"events that were acknowledged; use three for what matters\n")
         self.assertRegex(done.stdout, r"yaml: good: 4 topics, 1 handlers at work")
         self.assertEqual(self.command("validate", "--connect", "--deny-warnings").returncode, 78)
         self.write(YAML, *((f"@.{word}: {{", f"@.{word}: {{replication: 1, ") for word in ("in", "out", "side")))
@@ -213,8 +213,8 @@ class Validate(Case):
         until(lambda: len(self.places("in")) == 5, "five partitions")
         self.write(YAML, ("@.side: {", "@.side: {partitions: 4, "))
         self.assertEqual(self.findings(), [
-            ("warning", "topic_partitions_differ", OUT, 3, f"topic '{self.topic('out')}' has 3 partitions and '{self.topic('in')}', which has "
-             "the same key, 5: a key's events are read by different instances"),
+            ("warning", "topic_partitions_differ", OUT, 3, f"topic '{self.topic('out')}' has 3 partitions and '{self.topic('in')}', "
+             "which has the same key, 5: a key's events are read by different instances"),
             ("warning", "topic_partitions", SIDE, 3, f"topic '{self.topic('side')}' has 2 partitions, 'partitions' says 4")])
 
     def test_fewer_replicas(self):
@@ -232,8 +232,8 @@ class Validate(Case):
         for word in ("again", "dlt"):
             KAFKA.alter_topic_config(self.topic(word), {"retention.ms": -1})  # keeps all
         self.assertEqual(self.findings(), [
-            ("warning", "topic_retention", IN, 3, f"topic '{self.topic('in')}' keeps events for 14399 s (retention.ms), and a retry may be 14400 "
-             "s away: after an outage it would find nothing"),
+            ("warning", "topic_retention", IN, 3, f"topic '{self.topic('in')}' keeps events for 14399 s (retention.ms), and a retry may be "
+             "14400 s away: after an outage it would find nothing"),
             ("warning", "topic_message_size", IN, 3, f"topic '{self.topic('in')}' takes 2097151 bytes (max.message.bytes), and "
              "engine.max_event_size is 2097152: larger events would be handled and their outputs refused")])
 
@@ -373,13 +373,14 @@ class Properties(Case):
         for text, since in (("group.protocol: consumer", (2, 12, 0)), ("partition.assignment.strategy: cooperative-sticky", (2, 10, 1))):
             name, value = text.split(": ")
             if version < since:
-                self.refused_by_librdkafka(text, rf"bus\.properties\.{re.escape(name)}: {value} needs librdkafka {'.'.join(map(str, since))}; "
-                                                 rf"this is {'.'.join(map(str, version))}[^\n]*; say ",
+                self.refused_by_librdkafka(text, rf"bus\.properties\.{re.escape(name)}: {value} needs librdkafka "
+                                                 rf"{'.'.join(map(str, since))}; this is {'.'.join(map(str, version))}[^\n]*; say ",
                                            early=True)
 
     def test_a_wrong_value_is_said_with_its_name(self):
         self.refused_by_librdkafka("ssl.cipher.suites: none-such, security.protocol: ssl", r"ssl\.cipher\.suites")
-        self.refused_by_librdkafka("ssl.ca.location: /nowhere/ca.pem, security.protocol: ssl", r"ssl\.ca\.location failed:.*is '/nowhere/ca\.pem' a file")
+        self.refused_by_librdkafka("ssl.ca.location: /nowhere/ca.pem, security.protocol: ssl",
+                                   r"ssl\.ca\.location failed:.*is '/nowhere/ca\.pem' a file")
 
     def test_good_ones(self):
         self.property("linger.ms: 1, compression.type: lz4, group.protocol: classic, client.rack: here, session.timeout.ms: 6000")
