@@ -240,15 +240,17 @@ static enum row_end sweep_row(struct engine *engine, struct connection *connecti
     return ROW_LEFT;
 }
 
-/* Some rows, in one transaction. False: others are left. */
-static bool sweep_some(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms, size_t *ret_done)
+/* Some rows, in one transaction. False: others are left; *ret_more: and it makes sense to go on with them. */
+static bool sweep_some(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms, size_t *ret_published,
+                       bool *ret_more)
 {
     struct rows *rows = NULL;
     struct error error = {0};
     size_t published = 0;
     enum row_end end = ROW_PUBLISHED;
 
-    *ret_done = 0;
+    *ret_published = 0;
+    *ret_more = false;
     if (connection_begin(connection, clock_monotonic_ms() + OUTBOX_SWEEP_TRANSACTION_MS, &error) != STORE_OK)
         return false;
     enum store_result result = ledger_outbox_take(connection, engine->incarnation, age_ms, OUTBOX_SWEEP_LIMIT, &rows, &error);
@@ -268,7 +270,8 @@ static bool sweep_some(struct engine *engine, struct connection *connection, str
     if (result != STORE_OK)
         connection_rollback(connection);
     else
-        *ret_done = published + (end == ROW_SETTLED);
+        *ret_published = published;
+    *ret_more = result == STORE_OK && (published > 0 || end == ROW_SETTLED);
     arena_reset(arena);
     return result == STORE_OK && (end == ROW_PUBLISHED || end == ROW_UNREADABLE) && count < OUTBOX_SWEEP_LIMIT;
 }
@@ -276,10 +279,11 @@ static bool sweep_some(struct engine *engine, struct connection *connection, str
 bool outbox_sweep(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms)
 {
     bool all = FAILPOINT("keeper.sweep") == FAILPOINT_MUTATE;
-    size_t done = 1, sum = 0;
-    for (int64_t until = clock_monotonic_ms() + OUTBOX_SWEEP_MS; !all && done > 0 && clock_monotonic_ms() < until && !atomic_load(&engine->stop);) {
-        all = sweep_some(engine, connection, arena, age_ms, &done);
-        sum += done;
+    bool more = true;
+    size_t published = 0, sum = 0;
+    for (int64_t until = clock_monotonic_ms() + OUTBOX_SWEEP_MS; !all && more && clock_monotonic_ms() < until && !atomic_load(&engine->stop);) {
+        all = sweep_some(engine, connection, arena, age_ms, &published, &more);
+        sum += published;
     }
     if (sum > 0)
         log_info("outbox", "published %zu batches that were committed and left behind", sum);
