@@ -1,15 +1,21 @@
 /*
  * floor.c - how fast the database itself is: the statements of a purchase in a tight loop.
  *
- *     floor URL PURCHASES THREADS BATCH
+ *     floor URL PURCHASES THREADS BATCH                                 as on the postgres bus
+ *     floor URL PURCHASES THREADS BATCH outbox                          as on the kafka bus
+ *     floor URL PURCHASES THREADS BATCH BROKERS TOPIC [name=value ...]  and what is emitted goes to a topic, through bare librdkafka
  *
  * Each thread takes its share of the purchases (users, seats and reservations 1..PURCHASES, price 100) in batches, two transactions
- * a batch as the engine would: claim, payment_charge, append; claim, reservation_confirm, chain step, append. Inputs are made beforehand.
+ * a batch as the engine would: claim, payment_charge, outputs; claim, reservation_confirm, chain step, outputs. Outputs are appended to the
+ * log, or they are a row of the outbox, which the thread's next transaction deletes. With brokers the thread goes on when all of a
+ * transaction's outputs are acknowledged. Ids, keys, headers and values have the bytes of the real ones.
  * No bus is read, nothing is parsed, routed, tapped or composed: what an engine needs above this is its own.
  * Prints purchases a second.
  */
 #include "base/clock.h"
 #include "bus/bus.h"
+#include "client.h"
+#include "event/record_batch.h"
 #include "store/ledger.h"
 
 #include <pthread.h>
@@ -19,7 +25,14 @@
 struct loop {
     pthread_t thread;
     struct store *store;
-    struct bus *bus;
+    struct bus *bus; /* NULL: outbox */
+    const char *brokers, *topic; /* NULL: nothing is published */
+    const struct client_properties *more;
+    rd_kafka_t *producer;
+    rd_kafka_topic_t *out;
+    struct buffer packed;
+    int64_t published; /* the outbox row to delete; 0: none */
+    uint64_t random;
     int64_t first, count;
     size_t batch;
     int16_t charge, confirm, chain;
@@ -44,14 +57,41 @@ static int by_id(const void *left, const void *right)
     return memcmp(&((const struct claim *)left)->id, &((const struct claim *)right)->id, sizeof(struct event_id));
 }
 
+/* A correlation as producers make them: a UUID of version 4. */
+static void random_id(struct loop *loop, char text[37])
+{
+    uint64_t halves[2];
+    for (int i = 0; i < 2; i++) { /* xorshift64* */
+        loop->random ^= loop->random >> 12;
+        loop->random ^= loop->random << 25;
+        loop->random ^= loop->random >> 27;
+        halves[i] = loop->random * 2685821657736338717ULL;
+    }
+    struct event_id id;
+    memcpy(&id, halves, sizeof id);
+    event_id_format(&id, text);
+    text[14] = '4';
+}
+
+/* Of what a batch emits: as run/outputs.c makes them. */
+static struct header *headers_of(struct arena *arena, const char *hops, struct span parent, struct span correlation)
+{
+    struct header *headers = arena_array(arena, struct header, 3);
+    headers[0] = (struct header){span_of(HEADER_HOPS), span_of(hops)};
+    headers[1] = (struct header){span_of(HEADER_PARENT), parent};
+    headers[2] = (struct header){span_of(HEADER_CORRELATION), correlation};
+    return headers;
+}
+
 static void fill(struct loop *loop, struct purchase_batch *batch, struct arena *arena, int64_t from, size_t count)
 {
-    char parent[37], id[37];
+    char parent[37], id[37], tx[37];
     for (size_t i = 0; i < count; i++) {
         int64_t n = from + (int64_t)i;
         event_id_new(clock_wall_ms(), parent);
         event_id_derive(span_of(parent), SPAN("payment.charge"), SPAN("success"), 0, id);
-        batch->tx[i] = span_of(arena_format(arena, "floor-%s", parent));
+        random_id(loop, tx);
+        batch->tx[i] = span_of(arena_format(arena, "%s", tx));
         batch->user[i] = n;
         batch->amount[i] = 100;
         batch->left[i] = 3;
@@ -62,9 +102,46 @@ static void fill(struct loop *loop, struct purchase_batch *batch, struct arena *
                                              .data = batch->data[i]};
         batch->records[i] = (struct record){
             .topic = SPAN("payment.success"), .key = span_of(arena_format(arena, "%lld-%lld", (long long)n, (long long)n)), .timestamp_ms = clock_wall_ms(),
+            .headers = headers_of(arena, "1", span_of(arena_format(arena, "%s", parent)), batch->tx[i]), .header_count = 3,
             .value = span_of(arena_format(arena, "{\"eventId\":\"%s\",\"eventName\":\"payment.success\",\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"data\":%s}",
                                           id, batch->data[i].at))};
     }
+}
+
+/* What a transaction emits, and its end. */
+static enum store_result emit_and_commit(struct loop *loop, struct connection *connection, const struct record *records, size_t count,
+                                         struct error *error)
+{
+    if (loop->bus != NULL) {
+        enum store_result result = (enum store_result)loop->bus->kind->append(loop->bus, connection, records, count, error);
+        return result == STORE_OK ? connection_commit(connection, error) : result;
+    }
+    int64_t row = 0;
+    buffer_clear(&loop->packed);
+    record_batch_begin(&loop->packed);
+    for (size_t i = 0; i < count; i++)
+        record_batch_append(&loop->packed, 0, &records[i]);
+    enum store_result result = ledger_outbox_add(connection, 1, buffer_view(&loop->packed), &row, error);
+    if (result == STORE_OK && loop->published != 0)
+        result = ledger_outbox_done(connection, &loop->published, 1, error);
+    if (result == STORE_OK)
+        result = connection_commit(connection, error);
+    if (result != STORE_OK)
+        return result;
+    loop->published = row;
+    if (loop->producer == NULL)
+        return STORE_OK;
+    struct client_batch sent = {0};
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_headers_t *headers = rd_kafka_headers_new(records[i].header_count);
+        for (size_t h = 0; h < records[i].header_count; h++)
+            rd_kafka_header_add(headers, records[i].headers[h].name.at, (ssize_t)records[i].headers[h].name.length, records[i].headers[h].value.at,
+                                (ssize_t)records[i].headers[h].value.length);
+        client_send(loop->producer, loop->out, records[i].key.at, records[i].key.length, records[i].value.at, records[i].value.length,
+                    records[i].timestamp_ms, headers, &sent);
+    }
+    client_await(loop->producer, &sent);
+    return STORE_OK;
 }
 
 static enum store_result first_half(struct loop *loop, struct connection *connection, struct purchase_batch *b, size_t count, struct error *error)
@@ -85,9 +162,7 @@ static enum store_result first_half(struct loop *loop, struct connection *connec
         error_set(error, 1, "the charge did not succeed; is the data seeded?");
         return STORE_DATA;
     }
-    if (result == STORE_OK)
-        result = (enum store_result)loop->bus->kind->append(loop->bus, connection, b->records, count, error);
-    return result == STORE_OK ? connection_commit(connection, error) : result;
+    return result == STORE_OK ? emit_and_commit(loop, connection, b->records, count, error) : result;
 }
 
 static enum store_result second_half(struct loop *loop, struct connection *connection, struct purchase_batch *b, size_t count, struct error *error)
@@ -108,9 +183,7 @@ static enum store_result second_half(struct loop *loop, struct connection *conne
         result = connection_exec(connection, &confirm_sql, 5, params, &rows, error);
     if (result == STORE_OK)
         result = ledger_chain_done(connection, b->done, count, &rows, error);
-    if (result == STORE_OK)
-        result = (enum store_result)loop->bus->kind->append(loop->bus, connection, b->records, count, error);
-    return result == STORE_OK ? connection_commit(connection, error) : result;
+    return result == STORE_OK ? emit_and_commit(loop, connection, b->records, count, error) : result;
 }
 
 static void *loop_main(void *context)
@@ -119,6 +192,11 @@ static void *loop_main(void *context)
     struct error error = {0};
     struct arena *arena = arena_create(1 << 20, 1 << 30);
     struct connection *connection = connection_create(loop->store, "floor");
+    buffer_init(&loop->packed, 1 << 30);
+    if (loop->brokers != NULL) {
+        loop->producer = client_producer(loop->brokers, loop->more, client_report);
+        loop->out = rd_kafka_topic_new(loop->producer, loop->topic, NULL);
+    }
     for (int64_t at = 0; at < loop->count && !loop->failed;) {
         size_t count = loop->count - at < (int64_t)loop->batch ? (size_t)(loop->count - at) : loop->batch;
         struct purchase_batch batch = {
@@ -137,6 +215,11 @@ static void *loop_main(void *context)
         at += (int64_t)count;
         arena_reset(arena);
     }
+    if (loop->producer != NULL) {
+        rd_kafka_topic_destroy(loop->out);
+        rd_kafka_destroy(loop->producer);
+    }
+    buffer_free(&loop->packed);
     connection_destroy(connection);
     arena_destroy(arena);
     return NULL;
@@ -149,10 +232,13 @@ int main(int argc, char **argv)
     struct error error = {0};
     struct store *store = NULL;
     struct bus *bus = NULL;
-    if (argc != 5) {
-        fprintf(stderr, "usage: floor URL PURCHASES THREADS BATCH\n");
+    struct client_properties more = {0};
+    if (argc < 5 || argc - 7 > CLIENT_PROPERTIES_MAX) {
+        fprintf(stderr, "usage: floor URL PURCHASES THREADS BATCH [outbox | BROKERS TOPIC [name=value ...]]\n");
         return 2;
     }
+    for (int i = 7; i < argc; i++)
+        more.list[more.count++] = argv[i];
     int64_t purchases = strtoll(argv[2], NULL, 10), threads = strtoll(argv[3], NULL, 10), batch = strtoll(argv[4], NULL, 10);
     struct store_options options = {.url = argv[1], .application = "floor", .connect_timeout_ms = 5000, .statement_timeout_ms = 60000};
     if (threads < 1 || threads > THREADS_MAX || store_open(&options, &store, &error) != 0) {
@@ -160,7 +246,7 @@ int main(int argc, char **argv)
         return 1;
     }
     struct bus_options bus_options = {.name = "floor", .partitions = 16, .retention_ms = 86400000, .store = store};
-    if (bus_postgres_open(&bus_options, &bus, &error) != 0) {
+    if (argc == 5 && bus_postgres_open(&bus_options, &bus, &error) != 0) {
         fprintf(stderr, "floor: %s\n", error.text);
         return 1;
     }
@@ -174,7 +260,8 @@ int main(int argc, char **argv)
     connection_destroy(connection);
     int64_t began = clock_monotonic_ns(), share = purchases / threads;
     for (int64_t t = 0; t < threads; t++) {
-        loops[t] = (struct loop){.store = store, .bus = bus, .first = t * share + 1, .count = t == threads - 1 ? purchases - t * share : share,
+        loops[t] = (struct loop){.store = store, .bus = bus, .more = &more, .random = 88172645463325252ULL + (uint64_t)clock_wall_ms() * (uint64_t)(t + 1),
+                                 .brokers = argc > 6 ? argv[5] : NULL, .topic = argc > 6 ? argv[6] : NULL, .first = t * share + 1, .count = t == threads - 1 ? purchases - t * share : share,
                                  .batch = (size_t)batch, .charge = numbers[0], .confirm = numbers[1], .chain = chain_number};
         pthread_create(&loops[t].thread, NULL, loop_main, &loops[t]);
     }
@@ -184,7 +271,8 @@ int main(int argc, char **argv)
         failed |= loops[t].failed;
     }
     printf("%.0f\n", (double)purchases / ((double)(clock_monotonic_ns() - began) / 1e9));
-    bus->kind->close(bus);
+    if (bus != NULL)
+        bus->kind->close(bus);
     store_close(store);
     return failed;
 }
