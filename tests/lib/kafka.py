@@ -243,14 +243,16 @@ class KafkaAdmin:
 
 
 class PrivateKafka(KafkaAdmin):
-    """`proxied`: clients reach broker n only through `.proxies[n]`; other brokers and the calls above go past it."""
+    """`proxied`: clients reach broker n only through `.proxies[n]`; other brokers and the calls above go past it.
+    `secure`: another listener wants TLS and a password: `.secure_env()` says which."""
 
-    def __init__(self, brokers=1, proxied=False):
+    def __init__(self, brokers=1, proxied=False, secure=False):
         super().__init__()
         self.servers = os.environ.get("SLUICE_TEST_BROKERS") or None
         self.owned = self.servers is None
         self.brokers = brokers
         self.proxied = proxied
+        self.secure = secure
         self.proxies = {}
         self.watcher = None
         self.folder = tempfile.mkdtemp(prefix="sluice-kafka-", dir="/tmp")
@@ -266,11 +268,17 @@ class PrivateKafka(KafkaAdmin):
     def env(self):
         return {"KAFKA_BROKERS": self.servers}
 
+    def secure_env(self):
+        with open(os.path.join(self.dir, "cluster.json"), encoding="utf-8") as file:
+            about = json.load(file)
+        return {"KAFKA_BROKERS": ",".join(f"127.0.0.1:{node['secure']}" for node in about["nodes"].values()),
+                "KAFKA_USER": about["user"], "KAFKA_PASSWORD": about["password"], "KAFKA_CA": os.path.join(self.dir, "ca.pem")}
+
     def start(self):
         log = os.path.join(self.folder, "admin.log")
         if not self.owned:
-            if self.proxied:
-                raise RuntimeError("SLUICE_TEST_BROKERS: no proxies in front of brokers that are not ours")
+            if self.proxied or self.secure:
+                raise RuntimeError("SLUICE_TEST_BROKERS: no proxies in front of brokers that are not ours, no listeners either")
             self.connect(self.servers, log)
             return self.servers
         self.watcher = subprocess.Popen([sys.executable, "-c", WATCHER, SCRIPT, self.dir], stdin=subprocess.PIPE,
@@ -280,6 +288,8 @@ class PrivateKafka(KafkaAdmin):
             if self.proxied:
                 self.proxies = {n: Proxy("127.0.0.1", 0) for n in range(1, self.brokers + 1)}
                 arguments += ["--advertise", ",".join(str(proxy.port) for proxy in self.proxies.values())]
+            if self.secure:
+                arguments.append("--authentication")
             self.servers = _run(SCRIPT, "start", self.dir, *arguments, preexec_fn=_die_with_parent).strip()
             nodes = self.nodes()
             for n, proxy in self.proxies.items():
