@@ -103,6 +103,9 @@ void kafka_reason_take(struct kafka_reason *reason, rd_kafka_resp_err_t err, con
         return; /* what was said of each of them says more */
     reason->err = err;
     snprintf(reason->words, sizeof reason->words, "%s", words == NULL ? rd_kafka_err2str(err) : words);
+    char *after = strstr(reason->words, " (after "); /* so many milliseconds in this state of librdkafka's */
+    if (after != NULL)
+        *after = '\0';
 }
 
 bool kafka_reason_closed(const struct kafka_reason *reason)
