@@ -264,6 +264,14 @@ class Idle(Case):
             self.assertLess(time.monotonic() - began, 1)
         self.assertEqual(sorted(number for numbers in self.found().values() for number in numbers), sent)
 
+    def test_the_sweeper_leaves_what_a_living_lane_has(self):
+        """Rows that are older than sweep_after, and in work: published by their lane alone."""
+        self.start("lane.emit.after=delay:2500")
+        sent = self.send(5)
+        self.await_numbers(sent)
+        until(lambda: self.rows() == 0, "an empty outbox")
+        self.assertEqual(sorted(number for numbers in self.found().values() for number in numbers), sent)
+
 
 class Requests(Case):
     changes = (("plugins: {", "plugins: {payment: {library: payment.so}, reservation: {library: reservation.so}, "),
@@ -283,7 +291,7 @@ class Requests(Case):
             status, answer = engine.request("POST", "/payments", {"userId": number, "reservationId": number, "paymentTxId": f"tx-{number}",
                                                                   "paymentToken": f"token-{number}"})
             self.assertEqual(status, 202, answer)
-            self.assertLess(time.monotonic() - began, 5)
+            self.assertLess(time.monotonic() - began, 2)
 
         def paid():
             return sorted(json.loads(record.value)["data"]["paymentTxId"] for record in KAFKA.dump(self.topic("paid")))
