@@ -266,7 +266,7 @@ int keeper_start(struct engine *engine, struct error *error)
         return error_set(error, ENOMEM, "out of memory for the keeper");
     engine->keeper = keeper;
     keeper->engine = engine;
-    keeper->parked_due_ms = 0;
+    keeper->parked_due_ms = engine->store == NULL ? INT64_MAX : 0; /* without a store nothing is parked */
     keeper->arena = arena_create(64 * 1024, 256 * 1024 * 1024);
     keeper->next_slot = calloc(engine->pipeline->schedule_count + 1, sizeof *keeper->next_slot);
     if (engine->store != NULL)
