@@ -110,7 +110,9 @@ void kafka_reason_take(struct kafka_reason *reason, rd_kafka_resp_err_t err, con
 
 bool kafka_reason_closed(const struct kafka_reason *reason)
 {
-    return reason->err == RD_KAFKA_RESP_ERR__AUTHENTICATION || reason->err == RD_KAFKA_RESP_ERR__SSL;
+    /* A handshake that fails while something is sent comes as a failure of the transport. */
+    return reason->err == RD_KAFKA_RESP_ERR__AUTHENTICATION || reason->err == RD_KAFKA_RESP_ERR__SSL ||
+           strstr(reason->words, "SSL routines") != NULL;
 }
 
 void kafka_reason_hear(rd_kafka_t *rk)
