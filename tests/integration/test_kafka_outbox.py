@@ -286,19 +286,20 @@ class Requests(Case):
         engine = self.start()
         until(lambda: [line for line in list(engine.log) if "partitions assigned" in line], "the assignment")
 
-        def pay(number):
+        def pay(number, limit_s=5):
             began = time.monotonic()
             status, answer = engine.request("POST", "/payments", {"userId": number, "reservationId": number, "paymentTxId": f"tx-{number}",
                                                                   "paymentToken": f"token-{number}"})
             self.assertEqual(status, 202, answer)
-            self.assertLess(time.monotonic() - began, 2)
+            self.assertLess(time.monotonic() - began, limit_s)
 
         def paid():
             return sorted(json.loads(record.value)["data"]["paymentTxId"] for record in KAFKA.dump(self.topic("paid")))
         pay(1)
         until(lambda: paid() == ["tx-1"], "the first")
         with cut_off():
-            for number in range(2, 10):
+            pay(2, 2)  # the answer does not wait for the brokers; who comes next may, once, for its lane
+            for number in range(3, 10):
                 pay(number)
             self.assertEqual(paid(), ["tx-1"])
         until(lambda: sorted(set(paid())) == [f"tx-{number}" for number in range(1, 10)], "all that was accepted", 30, 0.1)
