@@ -10,6 +10,7 @@ import sys
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from engine import until  # noqa: E402
 from facts import Record, model_of, sluice_out, sql  # noqa: E402
 from kafka import KafkaAdmin  # noqa: E402
 
@@ -105,8 +106,10 @@ class KafkaBus:
             self.groups[f"{self.group}.{tap['name']}"] = {name for name in names if name.startswith(prefixes)}
 
     def clear(self):
-        for name in set(self.names) & set(self.kafka.topics()):
+        mine = set(self.names)
+        for name in mine & set(self.kafka.topics()):
             self.kafka.delete_topic(name)
+        until(lambda: not mine & set(self.kafka.topics()), "the brokers to forget what was deleted")
 
     def prepare(self):
         done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-c", RECORDED], capture_output=True,
