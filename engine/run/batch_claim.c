@@ -65,7 +65,7 @@ static void claim_answers(struct batch *batch, struct claim_order *orders, size_
 {
     for (size_t i = 0; i < count; i++) {
         struct work *work = orders[i].work;
-        const struct claim *claim = &batch->claims[first + i];
+        struct claim *claim = &batch->claims[first + i];
         if (!claim->hit) {
             work->claimed = true;
             work->claim = first + i;
@@ -79,6 +79,8 @@ static void claim_answers(struct batch *batch, struct claim_order *orders, size_
             if (work->item->use != NULL)
                 series_add(batch->engine->uses[work->item->use->index].duplicates, 1);
         }
+        if (claim->hit)
+            claim->outcome = 0; /* what is recorded there stays as it is: nothing of this transaction's to write */
     }
 }
 

@@ -85,6 +85,20 @@ http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
         self.assertEqual(letters[0]["headers"]["retry_topic-attempts"], "4")
         self.assertLess(engines[0].metric("sluice_retries_total"), 2, "a takeover does not begin to count anew")
 
+    def test_a_duplicate_leaves_what_is_recorded_alone(self):
+        """In one batch with a fresh event, both of an outcome that is not the usual one."""
+        first = self.event({"k": "a", "origin": "a1", "seq": 1, "climb": 1})
+        self.emit("in", first)
+        engine = self.engine()
+        self.await_value("SELECT count(*) FROM sluice.parked", 1)
+        self.assertEqual(engine.stop(), 0)
+        row = f"SELECT xmin, outcome FROM sluice.inbox WHERE event_id = '{first['eventId']}'"
+        before = self.rows(row)
+        self.emit("in", first, self.event({"k": "b", "origin": "b1", "seq": 1, "climb": 1}))
+        self.engine()
+        self.await_value("SELECT count(*) FROM effects", 2)
+        self.assertEqual(self.rows(row), before)
+
     def test_the_ladder_waits_in_the_database_and_survives_a_restart(self):
         self.send("a", 1, climb=1)
         self.send("a", 2)
