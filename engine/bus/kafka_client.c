@@ -23,6 +23,9 @@ struct client_property {
 static const struct client_property usual[] = {
     {"socket.keepalive.enable", "true", ANY},
     {"socket.nagle.disable", "true", ANY},
+    /* A connection that died in silence is given up so soon; what is asked for must come in this time over a slow network, too. */
+    {"socket.timeout.ms", "15000", ANY},
+    {"fetch.max.bytes", "16777216", READERS},
     {"reconnect.backoff.ms", "50", ANY},
     {"reconnect.backoff.max.ms", "1000", ANY},
     {"topic.metadata.refresh.interval.ms", "5000", ANY}, /* partitions added, topics made anew */
@@ -31,9 +34,10 @@ static const struct client_property usual[] = {
     {"partition.assignment.strategy", "range", KAFKA_CONSUMER}, /* a key's topics stay together */
     {"fetch.wait.max.ms", "200", READERS},
     {"fetch.error.backoff.ms", "100", READERS},
-    {"queued.min.messages", "5000", READERS},
-    {"queued.max.messages.kbytes", "16384", READERS},
-    {"linger.ms", "0", KAFKA_PRODUCER},
+    /* A consumer that holds so much stops fetching, and 2.0.2 looks again only when something else wakes it: the bytes are the bound. */
+    {"queued.min.messages", "100000", READERS},
+    {"queued.max.messages.kbytes", "8192", READERS},
+    {"linger.ms", "1", KAFKA_PRODUCER}, /* a batch's outputs in few requests: half the brokers' work, for a millisecond */
     {"retry.backoff.ms", "50", KAFKA_PRODUCER},
     {"message.timeout.ms", "120000", KAFKA_PRODUCER},
     {"topic.metadata.propagation.max.ms", "5000", KAFKA_PRODUCER}, /* a topic that is not there: so long it may be about to be */
