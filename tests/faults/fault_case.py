@@ -26,6 +26,7 @@ import time
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
 import checker  # noqa: E402
+import kafka  # noqa: E402
 import stream as streams  # noqa: E402
 from buses import KafkaBus  # noqa: E402
 from cases import SEED, ChaosCase  # noqa: E402
@@ -261,7 +262,8 @@ class FaultCase(ChaosCase):
         ended = time.monotonic()
         after = self.calm(limit_s)
         self.faults.append((name, ended - began, self.stood_still(began), after))
-        say(f"{name}: {ended - began:.1f} s; progress stood still for {self.faults[-1][2]:.1f} s; {after:.1f} s after its end every key moved")
+        say(f"{name}: {ended - began:.1f} s; progress stood still for {self.faults[-1][2]:.1f} s; {after:.1f} s after its end every key "
+            "moved")
         self._raw = True
 
     # ---------------------------------------------------------------------------------------------------------- verdict
