@@ -13,8 +13,8 @@
 static void usage(FILE *out)
 {
     fputs("usage: sluice migrate CONFIG\n"
-          "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each plugin's. On the kafka bus it\n"
-          "makes the topics that the brokers lack, with the partitions and the replication that CONFIG says.\n\n"
+          "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each plugin's. On the kafka\n"
+          "bus it makes the topics that the brokers lack, with the partitions and the replication that CONFIG says.\n\n"
           "  --check       change nothing; exit 1 when something is missing\n"
           "  -h, --help    this text\n",
           out);
