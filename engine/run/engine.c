@@ -82,7 +82,8 @@ bool engine_ready(struct engine *engine, struct buffer *ret_why)
         return false;
     }
     if (!atomic_load(&engine->open)) {
-        buffer_text(ret_why, engine->store != NULL ? "waiting for the database\n" : "waiting for the bus\n");
+        bool store = engine->store != NULL && !atomic_load(&engine->store_open);
+        buffer_text(ret_why, store ? "waiting for the database\n" : "waiting for the bus\n");
         return false;
     }
     if (engine->store != NULL && series_value(metrics_series(engine->metrics, METRIC_STORE_UP, NULL, NULL)) == 0) {
@@ -164,6 +165,7 @@ static void *opener_main(void *context)
             return NULL;
         pause = pause * 2 > ENGINE_RETRY_MAX_MS ? ENGINE_RETRY_MAX_MS : pause * 2;
     }
+    atomic_store(&engine->store_open, true);
     for (size_t i = 0; i < engine->group_count && !atomic_load(&engine->stop);) {
         struct error error = {0};
         int code = engine->groups[i].group->topic_count == 0 ? 0 : reader_start(&engine->groups[i], &error);

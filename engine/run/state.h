@@ -73,6 +73,7 @@ struct engine {
     struct keeper *keeper;
     pthread_t opener;
     bool opener_started;
+    atomic_bool store_open;      /* the database was looked at and is good, or there is none */
     atomic_bool open;            /* names are known, groups are subscribed: it can take work */
     atomic_bool stop;
     atomic_bool draining;

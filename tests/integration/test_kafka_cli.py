@@ -416,7 +416,7 @@ class LateBrokers(Case):
             self.assertEqual(engine.readies(), 0)
             status, answer = engine.request("GET", "/readyz")
             self.assertEqual(status, 503)
-            self.assertIn("waiting for the", json.dumps(answer))
+            self.assertIn("waiting for the bus", json.dumps(answer))
             self.assertEqual(engine.request("GET", "/healthz")[0], 200)
         finally:
             KAFKA.restart(1)
