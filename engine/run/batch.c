@@ -307,10 +307,17 @@ static void run_steps(struct worker *worker, struct lane_entry **entries, size_t
     if (batch.result == STORE_OK && !batch.condemned)
         batch_commit(&batch);
     if (batch.result != STORE_OK || batch.condemned) {
+        if (batch.result == STORE_UNKNOWN && outbox != 0)
+            outbox_doubt(worker, outbox);
         batch_fail(&batch);
         return;
     }
     worker->trouble = 0;
+    if (worker->doubted_count > 0 && batch.claim_count > 0) {
+        outbox_resolve(&batch);
+        if (outbox != 0)
+            outbox_recorded(&batch, &records);
+    }
     if (outbox != 0 && worker->kind != WORKER_GROUP) { /* who asked is answered now: what is committed will be published */
         outbox_recorded(&batch, &records);
         batch_finish(&batch);

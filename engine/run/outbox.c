@@ -33,17 +33,22 @@ static bool refused_for_good(int code)
     return code == -EMSGSIZE || code == -ENOENT || code == -EACCES || code == -EBADMSG || code == -EINVAL;
 }
 
+static void id_add(int64_t **ids, size_t *count, size_t *size, int64_t id)
+{
+    if (*count == *size) {
+        size_t more = *size == 0 ? 16 : *size * 2;
+        int64_t *grown = realloc(*ids, more * sizeof *grown);
+        if (grown == NULL)
+            return; /* it is published, or published again, after a restart; readers drop what they had */
+        *ids = grown;
+        *size = more;
+    }
+    (*ids)[(*count)++] = id;
+}
+
 static void outbox_remember(struct worker *worker, int64_t id)
 {
-    if (worker->outbox_id_count == worker->outbox_id_size) {
-        size_t size = worker->outbox_id_size == 0 ? 16 : worker->outbox_id_size * 2;
-        int64_t *grown = realloc(worker->outbox_ids, size * sizeof *grown);
-        if (grown == NULL)
-            return; /* it is published again after a restart; readers drop what they had */
-        worker->outbox_ids = grown;
-        worker->outbox_id_size = size;
-    }
-    worker->outbox_ids[worker->outbox_id_count++] = id;
+    id_add(&worker->outbox_ids, &worker->outbox_id_count, &worker->outbox_id_size, id);
 }
 
 void outbox_forget(struct worker *worker)
@@ -214,6 +219,72 @@ int outbox_emit(struct batch *batch, const struct record *records, int64_t row)
     while (code != 0 && row != 0 && engine_sleep(batch->engine, OUTBOX_AGAIN_MS))
         code = emit_once(batch, records, row, OUTBOX_PUBLISH_MS);
     return code;
+}
+
+/* --------------------------------------------------------------------------------------------------------- in doubt */
+
+void outbox_doubt(struct worker *worker, int64_t row)
+{
+    if (worker->kind == WORKER_GROUP) /* the others' rows are the sweeper's already */
+        id_add(&worker->doubted, &worker->doubted_count, &worker->doubted_size, row);
+}
+
+void outbox_leave(struct worker *worker)
+{
+    struct error error = {0};
+    if (worker->doubted_count == 0)
+        return;
+    enum store_result result = connection_begin(worker->connection, clock_monotonic_ms() + OUTBOX_FORGET_MS, &error);
+    if (result == STORE_OK)
+        result = ledger_outbox_leave(worker->connection, worker->doubted, worker->doubted_count, &error);
+    if (result == STORE_OK)
+        result = connection_commit(worker->connection, &error);
+    if (result == STORE_OK)
+        worker->doubted_count = 0;
+    else
+        connection_rollback(worker->connection); /* with the next batch, then */
+}
+
+/* False: to be tried again. */
+static bool resolve_once(struct batch *batch)
+{
+    struct worker *worker = batch->worker;
+    struct bus *bus = batch->engine->bus;
+    struct rows *rows = NULL;
+    struct error error = {0};
+    bool refused = false;
+    enum store_result result = connection_begin(worker->connection, clock_monotonic_ms() + OUTBOX_FORGET_MS, &error);
+    if (result == STORE_OK)
+        result = ledger_outbox_find(worker->connection, worker->doubted, worker->doubted_count, &rows, &error);
+    connection_rollback(worker->connection);
+    for (size_t i = 0; result == STORE_OK && i < rows_count(rows); i++) {
+        struct record *records = NULL;
+        size_t count = 0, failed = 0;
+        int code = record_batch_read(rows_span(rows, i, 1), batch->arena, &records, &count, &error);
+        if (code == 0)
+            code = bus->kind->publish(bus, records, count, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
+        if (code == 0)
+            outbox_remember(worker, rows_int64(rows, i, 0));
+        else if (refused_for_good(code))
+            refused = true; /* the sweeper tells apart what is refused */
+        else
+            result = STORE_DOWN;
+    }
+    if (result != STORE_OK) {
+        log_rarely(5000, LOG_WARN, "lane", "what became of a commit is not known yet, its keys wait: %s", error.text);
+        return false;
+    }
+    if (refused)
+        outbox_leave(worker);
+    else
+        worker->doubted_count = 0;
+    return worker->doubted_count == 0;
+}
+
+void outbox_resolve(struct batch *batch)
+{
+    while (!resolve_once(batch) && engine_sleep(batch->engine, OUTBOX_AGAIN_MS))
+        ;
 }
 
 /* --------------------------------------------------------------------------------------------------------- sweeping */

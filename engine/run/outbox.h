@@ -26,6 +26,15 @@ int outbox_emit(struct batch *batch, const struct record *records, int64_t row);
 /* The outputs as their row has them: they outlive the batch's items. */
 void outbox_recorded(struct batch *batch, struct record **ret_records);
 
+/* The answer to a COMMIT with this row was lost. Its batch runs again; when its claims are through, the row is there or never will be. */
+void outbox_doubt(struct worker *worker, int64_t row);
+
+/* After such a batch: publishes the rows that are there, before anything behind them is. The records of the batch are to be read again. */
+void outbox_resolve(struct batch *batch);
+
+/* The events behind rows in doubt are not this worker's any more: whoever takes them over publishes the rows. */
+void outbox_leave(struct worker *worker);
+
 /* Deletes the rows that the worker has published. */
 void outbox_forget(struct worker *worker);
 

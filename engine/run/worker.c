@@ -210,6 +210,7 @@ static void worker_let_go(struct worker *worker, const struct drop_request *requ
     struct dropping dropping = {worker, request};
     lane_drop(worker->lane, drop_matches, drop_item, &dropping);
     outbox_forget(worker); /* whoever gets the streams finds nothing left to publish */
+    outbox_leave(worker);
     pthread_mutex_lock(request->lock);
     if (--*request->left == 0)
         pthread_cond_broadcast(request->done);
@@ -321,6 +322,7 @@ static void *worker_main(void *context)
         }
     }
     outbox_forget(worker);
+    outbox_leave(worker);
     free(taken);
     return NULL;
 }
@@ -370,6 +372,7 @@ void worker_destroy(struct worker *worker)
     buffer_free(&worker->bytes);
     buffer_free(&worker->packed);
     free(worker->outbox_ids);
+    free(worker->doubted);
     pthread_cond_destroy(&worker->wake);
     pthread_mutex_destroy(&worker->lock);
     free(worker);

@@ -81,6 +81,8 @@ struct worker {
     struct buffer packed;          /* the outbox row */
     int64_t *outbox_ids;           /* published, to be deleted by the next transaction */
     size_t outbox_id_count, outbox_id_size;
+    int64_t *doubted;              /* rows of commits whose answer was lost: there, and then to be published, or not */
+    size_t doubted_count, doubted_size;
     int64_t bus_away_ms;           /* of requests and ticks: until then their rows are the sweeper's; 0: the bus is there */
     int64_t forget_ms;             /* then by itself */
     uint64_t random;               /* state of a small generator: jitter */

@@ -79,6 +79,11 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
  * at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
 enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
                                      struct rows **ret, struct error *error);
+/* Of these rows those that are there, in the order of ids: id int8, batch bytea. What is not there was not committed, or is published. */
+enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+                                     struct error *error);
+/* Queued: these rows, where they are there, are the sweeper's from now on. */
+enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count, struct error *error);
 /* Queued: what is left of a row (a record batch) is refused for good by the bus; it stays until a person mends it. */
 enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
                                        struct span reason, struct error *error);

@@ -60,6 +60,23 @@ enum store_result ledger_outbox_take(struct connection *connection, int64_t but_
     return connection_exec(connection, &statement_outbox_take, 3, params, ret, error);
 }
 
+static const struct statement statement_outbox_find = {
+    "SELECT id, batch FROM sluice.outbox WHERE id = ANY ($1) ORDER BY id", false};
+static const struct statement statement_outbox_leave = {"UPDATE sluice.outbox SET owner = 0 WHERE id = ANY ($1)", false};
+
+enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+                                     struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
+    return connection_exec(connection, &statement_outbox_find, 1, params, ret, error);
+}
+
+enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
+    return connection_queue(connection, &statement_outbox_leave, 1, params, error);
+}
+
 static const struct statement statement_outbox_refuse = {
     "UPDATE sluice.outbox SET owner = 0, batch = $2, refused = $3, tried_at = now() WHERE id = $1", false};
 
