@@ -74,6 +74,7 @@ struct bus_topic {
     const char *name;
     const char *key;                 /* its `key:` as written, or NULL: topics of one key need as many partitions */
     int32_t partitions, replication; /* when it is made; 0: bus.partitions, and the brokers' own replication */
+    bool dead_letters;               /* of others: no pattern of a subscription means it */
 };
 
 enum bus_finding_kind { BUS_FINDING_MADE = 1, BUS_FINDING_WARNING, BUS_FINDING_ERROR };

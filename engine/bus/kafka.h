@@ -33,12 +33,14 @@
 enum {
     KAFKA_WAIT_MS = 5000, /* of one request to the brokers */
     KAFKA_LEAVE_MS = 3000, /* of leaving a group */
+    KAFKA_END_S = 1, /* of a client that ends */
     KAFKA_HARD_PAUSE_MS = 1000, /* not polled for so long: pause the partitions, poll on */
     KAFKA_COMMIT_AGAIN_MS = 500,
     KAFKA_DOUBT_MS = 500,
     KAFKA_ASSIGN_AGAIN_MS = 100,
     KAFKA_ASSIGN_LATE_MS = 2000, /* then a person hears of it */
     KAFKA_HALTED_LOOK_MS = 3000, /* how often a stopped partition is looked at again */
+    KAFKA_REJOIN_MS = 5000, /* a member that was fenced joins again no sooner after the last time */
     KAFKA_POLL_RECORDS = 500, /* of a subscription that does not say */
     KAFKA_POLL_BYTES = 1024 * 1024,
     KAFKA_SLOTS_MAX = 256, /* processes of a group on one host */
@@ -86,6 +88,10 @@ struct kafka_stream {
     enum kafka_stream_state state;
     bool said; /* why it is halted */
     bool gone; /* the broker has no such offset; to be halted */
+    bool unsaid; /* Kafka has no offset where reading goes on, and gets it as soon as it is assigned */
+    bool deleted; /* its topic is not there: what was read of it is committed nowhere any more */
+    bool old; /* another partition shows that the topic was made anew; this one is to be read from its first record as well */
+    bool kept; /* Kafka had an offset of the group for it. While we are members, that goes only with the topic */
     uint32_t epoch;
     int64_t next; /* offset to read next: what was delivered, and one */
 };
@@ -101,6 +107,7 @@ struct bus_consumer { /* of the kafka bus */
     rd_kafka_topic_partition_list_t *subscription;
     struct connection *connection; /* for positions in the store; NULL: none are kept */
     int slot; /* descriptor that holds this process's slot; -1: the instance id is the user's */
+    int slot_number;
     uint32_t poll_records;
     size_t poll_bytes;
     rd_kafka_message_t **messages; /* poll_records of them */
@@ -127,12 +134,16 @@ struct bus_consumer { /* of the kafka bus */
     bool woken;
 
     bool commit_in_flight, commit_wanted;
+    rd_kafka_resp_err_t anew_answer; /* of kafka_commit_anew() */
     int64_t commit_again_ms, look_ms; /* when to try again */
     struct kafka_reason reason;
     int64_t doubt_ms; /* an error came: when to ask whether any broker answers; 0: there is no doubt */
     bool gone; /* of a stream */
+    bool told_unknown; /* that the store does not know the group */
     bool down; /* told that no broker answers */
     bool dead; /* a fatal error: `fault` says which */
+    bool fenced; /* it is that the brokers took this member for another */
+    int64_t rejoined_ms; /* when that was mended last; 0: never */
     struct error fault; /* code 0: none to tell */
 };
 
@@ -157,12 +168,14 @@ bool kafka_reason_closed(const struct kafka_reason *reason); /* they do not let 
 void kafka_reason_hear(rd_kafka_t *rk);
 /* Whether repeating can never help: the negative errno of bus.h, or 0. */
 int kafka_permanent(rd_kafka_resp_err_t err);
-/* The names among the options' topics, and of the patterns those that match. Free the list. */
-rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count);
+/* The names, and of the patterns those of the options' topics that match; topics of dead letters only if wanted. Free the list. */
+rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count, bool dead_letters);
 
 /* kafka_member.c: joining and leaving */
 int kafka_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error);
 void kafka_unsubscribe(struct bus_consumer *consumer);
+/* With a new client, instead of one that was fenced. Nothing is held any more. 0, or negative: not now. */
+int kafka_rejoin(struct bus_consumer *consumer);
 
 /* kafka_group.c: rebalances and commits */
 int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
@@ -170,8 +183,13 @@ int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *st
 int kafka_revoked(struct bus_consumer *consumer, struct error *error);
 void kafka_commit_stored(struct bus_consumer *consumer); /* if it is wanted and none is in flight */
 void kafka_commit_now(struct bus_consumer *consumer); /* the same, and waits for the answer; nothing else is to be done */
+/* Commits list's offsets as they are, also below what was committed before, and waits. Of partitions that are being taken up. */
+int kafka_commit_anew(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct error *error);
 void kafka_unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list); /* NULL: all */
 void kafka_group_doubt(struct bus_consumer *consumer);
+void kafka_group_fatal(struct bus_consumer *consumer); /* the client has ended: why */
+/* Everything that is held as an event; -EAGAIN when nothing is. */
+int kafka_lose_all(struct bus_consumer *consumer, struct bus_event *ret);
 /* The pending change, or what has become of halted streams, as an event; -EAGAIN when there is nothing to tell. */
 int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret);
 struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition);
@@ -186,13 +204,14 @@ struct kafka_place { /* what is known of a partition; -1: nothing */
     int64_t recorded; /* the one in the store: everything below is done */
     int64_t skipped; /* an operator gave up what is below; 0: nothing */
     int64_t low, high; /* first record kept, and one past the last */
+    bool remade; /* what is recorded is of a topic that was deleted */
 };
 enum kafka_start {
     KAFKA_START_NEW = 1, /* the group never read it: from its first record */
     KAFKA_START_ON, /* where it was left */
     KAFKA_START_RECORDED, /* Kafka forgot the offset; the store has it */
     KAFKA_START_BEHIND, /* Kafka's offset is ahead of the store: what lies between is read again */
-    KAFKA_START_ANEW, /* the partition ends before the position: made anew, from its first record */
+    KAFKA_START_ANEW, /* the partition ends before the position, or its offset went with its topic: made anew, from its first record */
     KAFKA_START_GONE, /* records were deleted before they were read: nothing is read until somebody decides */
 };
 /* Pure. *ret_offset: where to read from; of GONE: where it would go on. */

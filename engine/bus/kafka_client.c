@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { ANY = KAFKA_CONSUMER | KAFKA_SCANNER | KAFKA_PRODUCER, READERS = KAFKA_CONSUMER | KAFKA_SCANNER };
 
@@ -315,15 +316,73 @@ rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const 
     return rk;
 }
 
+/* librdkafka before 2.5.0 never ends a client that read a topic until it was deleted. Nobody waits for that for long: the process ends. */
+struct ending {
+    rd_kafka_t *rk;
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    bool done, left;
+};
+
+static void ending_free(struct ending *ending)
+{
+    pthread_cond_destroy(&ending->over);
+    pthread_mutex_destroy(&ending->lock);
+    free(ending);
+}
+
+static void *ending_main(void *context)
+{
+    struct ending *ending = context;
+    rd_kafka_destroy_flags(ending->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    pthread_mutex_lock(&ending->lock);
+    ending->done = true;
+    bool left = ending->left;
+    pthread_cond_signal(&ending->over);
+    pthread_mutex_unlock(&ending->lock);
+    if (left)
+        ending_free(ending);
+    return NULL;
+}
+
+static void client_end(rd_kafka_t *rk)
+{
+    struct ending *ending = calloc(1, sizeof *ending);
+    pthread_t thread;
+    if (ending == NULL)
+        return;
+    ending->rk = rk;
+    pthread_mutex_init(&ending->lock, NULL);
+    pthread_cond_init(&ending->over, NULL);
+    if (pthread_create(&thread, NULL, ending_main, ending) != 0) {
+        ending_free(ending);
+        return;
+    }
+    pthread_detach(thread);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += KAFKA_END_S;
+    pthread_mutex_lock(&ending->lock);
+    while (!ending->done && pthread_cond_timedwait(&ending->over, &ending->lock, &until) == 0)
+        continue;
+    bool done = ending->done;
+    ending->left = !done;
+    pthread_mutex_unlock(&ending->lock);
+    if (done)
+        ending_free(ending);
+    else
+        log_debug("kafka", "a client does not end; it is left behind");
+}
+
 void kafka_client_release(struct kafka_client *client)
 {
     if (client == NULL || atomic_fetch_sub_explicit(&client->holders, 1, memory_order_acq_rel) != 1)
         return;
-    rd_kafka_destroy_flags(client->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    client_end(client->rk);
     free(client);
 }
 
-rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count)
+rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count, bool dead_letters)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)topic_count);
     for (size_t t = 0; t < topic_count; t++) {
@@ -333,7 +392,7 @@ rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const
             rd_kafka_topic_partition_list_add(list, topics[t], RD_KAFKA_PARTITION_UA);
         for (size_t i = 0; pattern && i < bus->options.topic_count; i++) {
             const char *name = bus->options.topics[i].name;
-            if (topics_match(&topics[t], 1, span_of(name)) &&
+            if (topics_match(&topics[t], 1, span_of(name)) && (dead_letters || !bus->options.topics[i].dead_letters) &&
                 rd_kafka_topic_partition_list_find(list, name, RD_KAFKA_PARTITION_UA) == NULL)
                 rd_kafka_topic_partition_list_add(list, name, RD_KAFKA_PARTITION_UA);
         }

@@ -70,8 +70,12 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
 {
     struct bus_consumer *consumer = opaque;
     (void)rk;
-    for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++)
+    for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++) {
+        struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
         err = list->elems[i].err;
+        if (stream != NULL && err == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[i].offset >= 0)
+            stream->kept = true;
+    }
     consumer->commit_in_flight = false;
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR && err != RD_KAFKA_RESP_ERR__NO_OFFSET) {
         consumer->commit_wanted = true; /* what is stored is committed with the next */
@@ -79,17 +83,25 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
     }
 }
 
+/* librdkafka 2.0.2 says it in the place of a message. */
+void kafka_group_fatal(struct bus_consumer *consumer)
+{
+    char words[512] = "";
+    rd_kafka_resp_err_t err = rd_kafka_fatal_error(consumer->rk, words, sizeof words);
+    consumer->dead = true;
+    consumer->fenced = err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+    error_set(&consumer->fault, EIO, "group %s: %s (%s)", consumer->group, words, rd_kafka_err2name(err));
+    if (consumer->fenced)
+        error_hint(&consumer->fault, "two processes have one group.instance.id; give each its own, or none");
+}
+
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     struct bus_consumer *consumer = opaque;
     rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)code;
-    char words[512];
+    (void)rk;
     if (err == RD_KAFKA_RESP_ERR__FATAL) {
-        err = rd_kafka_fatal_error(rk, words, sizeof words);
-        consumer->dead = true;
-        error_set(&consumer->fault, EIO, "group %s: %s (%s)", consumer->group, words, rd_kafka_err2name(err));
-        if (err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-            error_hint(&consumer->fault, "two processes have one group.instance.id; give each its own, or none");
+        kafka_group_fatal(consumer);
         return;
     }
     kafka_reason_take(&consumer->reason, err, reason);
@@ -175,6 +187,23 @@ static bool list_room(struct bus_consumer *consumer, size_t count)
 
 /* ------------------------------------------------------------------------------------------------------------- changes */
 
+/* Where the database says that reading goes on, and Kafka has no offset: it gets one now, though nothing may come there for a long time. */
+static void commit_unsaid(struct bus_consumer *consumer)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    for (size_t i = 0; i < consumer->stream_count; i++) {
+        struct kafka_stream *stream = &consumer->streams[i];
+        if (stream->state == KAFKA_STREAM_HELD && stream->unsaid)
+            rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = stream->next;
+        stream->unsaid = false;
+    }
+    if (list->cnt > 0) {
+        (void)rd_kafka_offsets_store(consumer->rk, list);
+        consumer->commit_wanted = true;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 /* librdkafka fetches what we hold: of the eager protocol all of it at once, from where reading goes on. */
 static void fetch_held(struct bus_consumer *consumer, size_t count)
 {
@@ -190,7 +219,17 @@ static void fetch_held(struct bus_consumer *consumer, size_t count)
     else
         (void)rd_kafka_assign(consumer->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
+    commit_unsaid(consumer);
     consumer->paused_ms = clock_monotonic_ms();
+}
+
+/* When to look at what stands still: soon while a person has not heard of all of it, since one is told at a time. */
+static int64_t look_when(const struct bus_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->stream_count; i++)
+        if (consumer->streams[i].state == KAFKA_STREAM_HALTED && !consumer->streams[i].said)
+            return clock_monotonic_ms() + KAFKA_ASSIGN_AGAIN_MS;
+    return clock_monotonic_ms() + KAFKA_HALTED_LOOK_MS;
 }
 
 /* Reads what can be read of `list`, whose streams are halted until now; the engine hears of those. */
@@ -210,7 +249,7 @@ static int take_up(struct bus_consumer *consumer, rd_kafka_topic_partition_list_
             continue;
         stream->epoch = atomic_fetch_add(&consumer->bus->epochs, 1) + 1;
         stream->state = KAFKA_STREAM_HELD;
-        stream->said = false;
+        stream->said = stream->deleted = stream->old = false;
         stream->next = list->elems[i].offset;
         consumer->listed_streams[count] = (uint32_t)(stream - consumer->streams);
         consumer->listed_epochs[count++] = stream->epoch;
@@ -238,7 +277,7 @@ static int change_assign(struct bus_consumer *consumer, struct bus_event *ret)
     rd_kafka_topic_partition_list_destroy(list);
     consumer->changed = NULL;
     consumer->change = KAFKA_CHANGE_NONE;
-    consumer->look_ms = clock_monotonic_ms() + KAFKA_HALTED_LOOK_MS;
+    consumer->look_ms = look_when(consumer);
     return ret->stream_count > 0 ? 0 : -EAGAIN;
 }
 
@@ -254,6 +293,8 @@ static int look_again(struct bus_consumer *consumer, struct bus_event *ret)
             rd_kafka_topic_partition_list_add(list, consumer->streams[i].topic, consumer->streams[i].partition);
     int code = list->cnt == 0 ? -EAGAIN : take_up(consumer, list, ret);
     rd_kafka_topic_partition_list_destroy(list);
+    if (code == 0)
+        consumer->look_ms = look_when(consumer);
     if (code != 0 || ret->stream_count == 0)
         return -EAGAIN;
     fetch_held(consumer, ret->stream_count);
@@ -277,6 +318,21 @@ static int halt_gone(struct bus_consumer *consumer, struct bus_event *ret)
     }
     consumer->gone = false;
     consumer->look_ms = 0;
+    *ret = (struct bus_event){.kind = BUS_LOST, .streams = consumer->listed_streams, .stream_count = count};
+    return count > 0 ? 0 : -EAGAIN;
+}
+
+int kafka_lose_all(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    size_t count = 0;
+    if (!list_room(consumer, consumer->stream_count + 1))
+        return -EAGAIN;
+    for (size_t i = 0; i < consumer->stream_count; i++) {
+        if (consumer->streams[i].state == KAFKA_STREAM_HELD)
+            consumer->listed_streams[count++] = (uint32_t)i;
+        consumer->streams[i].state = KAFKA_STREAM_NONE;
+        consumer->streams[i].gone = false;
+    }
     *ret = (struct bus_event){.kind = BUS_LOST, .streams = consumer->listed_streams, .stream_count = count};
     return count > 0 ? 0 : -EAGAIN;
 }
@@ -342,6 +398,29 @@ void kafka_commit_now(struct bus_consumer *consumer)
     rd_kafka_queue_destroy(queue);
 }
 
+static void on_commit_anew(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    (void)rk;
+    for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++)
+        err = list->elems[i].err;
+    ((struct bus_consumer *)opaque)->anew_answer = err;
+}
+
+int kafka_commit_anew(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct error *error)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    consumer->anew_answer = RD_KAFKA_RESP_ERR__IN_PROGRESS;
+    rd_kafka_resp_err_t err = rd_kafka_commit_queue(consumer->rk, list, queue, on_commit_anew, consumer);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS;
+        while (consumer->anew_answer == RD_KAFKA_RESP_ERR__IN_PROGRESS && clock_monotonic_ms() < until)
+            (void)rd_kafka_queue_poll_callback(queue, 50);
+        err = consumer->anew_answer;
+    }
+    rd_kafka_queue_destroy(queue);
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the brokers do not take the first offset of a topic that was made anew");
+}
+
 void kafka_commit_stored(struct bus_consumer *consumer)
 {
     if (!consumer->commit_wanted || consumer->commit_in_flight || consumer->change != KAFKA_CHANGE_NONE ||
@@ -361,7 +440,7 @@ int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *st
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++) {
         const struct kafka_stream *stream = streams[i] < consumer->stream_count ? &consumer->streams[streams[i]] : NULL;
-        if (stream == NULL || stream->state == KAFKA_STREAM_NONE || (stream->epoch != epochs[i] && !planted))
+        if (stream == NULL || stream->state == KAFKA_STREAM_NONE || stream->deleted || (stream->epoch != epochs[i] && !planted))
             continue;
         rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = (int64_t)positions[i].high + 1;
     }

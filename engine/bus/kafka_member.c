@@ -87,9 +87,10 @@ static int consumer_client(struct bus_consumer *consumer, struct error *error)
 {
     struct kafka_bus *bus = consumer->bus;
     char instance[160];
-    int slot = 0;
-    bool own = kafka_property(bus, "group.instance.id") == NULL && (consumer->slot = slot_take(bus, consumer->group, &slot)) >= 0;
-    snprintf(instance, sizeof instance, "%s-%d", bus->host, slot);
+    if (consumer->slot < 0 && kafka_property(bus, "group.instance.id") == NULL)
+        consumer->slot = slot_take(bus, consumer->group, &consumer->slot_number);
+    bool own = consumer->slot >= 0;
+    snprintf(instance, sizeof instance, "%s-%d", bus->host, consumer->slot_number);
     consumer->client = calloc(1, sizeof *consumer->client);
     if (consumer->client == NULL)
         return error_set(error, ENOMEM, "out of memory");
@@ -104,6 +105,43 @@ static int consumer_client(struct bus_consumer *consumer, struct error *error)
     consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
     log_debug("kafka", "group %s: member %s", consumer->group, own ? instance : "as configured");
     return 0;
+}
+
+int kafka_rejoin(struct bus_consumer *consumer)
+{
+    struct kafka_client *old = consumer->client;
+    rd_kafka_queue_t *old_queue = consumer->queue;
+    struct error error = {0};
+    int64_t now = clock_monotonic_ms();
+    if (consumer->rejoined_ms != 0 && now < consumer->rejoined_ms + KAFKA_REJOIN_MS)
+        return -EAGAIN;
+    consumer->rejoined_ms = now;
+    pthread_mutex_lock(&consumer->wake_lock);
+    int code = consumer_client(consumer, &error);
+    if (code != 0) {
+        consumer->client = old;
+        consumer->rk = old->rk;
+        consumer->queue = old_queue;
+    }
+    pthread_mutex_unlock(&consumer->wake_lock);
+    if (code != 0)
+        return -EAGAIN;
+    log_warn("kafka", "group %s: the brokers took %s-%d for another member; it joins again. If that does not end, two machines have one name and "
+             "one machine id", consumer->group, consumer->bus->host, consumer->slot_number);
+    rd_kafka_queue_destroy(old_queue);
+    client_abandon(old);
+    if (consumer->changed != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->changed);
+    consumer->changed = NULL;
+    consumer->change = KAFKA_CHANGE_NONE;
+    consumer->returning = consumer->gone = consumer->paused_hard = false;
+    consumer->commit_in_flight = consumer->commit_wanted = false;
+    consumer->last_topic = NULL; /* the old client's */
+    consumer->fault.code = 0;
+    consumer->doubt_ms = consumer->down ? now + KAFKA_DOUBT_MS : 0;
+    rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
+    consumer->dead = consumer->fenced = err != RD_KAFKA_RESP_ERR_NO_ERROR; /* then once more */
+    return consumer->dead ? -EAGAIN : 0;
 }
 
 int kafka_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error)
@@ -125,7 +163,7 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     consumer->poll_bytes = subscription->poll_bytes == 0 ? KAFKA_POLL_BYTES : subscription->poll_bytes;
     consumer->messages = calloc(consumer->poll_records, sizeof *consumer->messages);
     consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
-    consumer->subscription = kafka_expand(bus, subscription->topics, subscription->topic_count);
+    consumer->subscription = kafka_expand(bus, subscription->topics, subscription->topic_count, false);
     int code = consumer->group == NULL || consumer->messages == NULL || consumer->records == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
     if (code == 0 && bus->options.store != NULL && subscription->recorded) {
         consumer->connection = connection_create(bus->options.store, "positions");

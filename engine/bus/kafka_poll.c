@@ -38,8 +38,8 @@ void kafka_wake(struct bus_consumer *consumer)
     pthread_mutex_lock(&consumer->wake_lock);
     consumer->woken = true;
     pthread_cond_signal(&consumer->wake_up);
+    rd_kafka_queue_yield(consumer->queue); /* under the lock: kafka_rejoin() takes another */
     pthread_mutex_unlock(&consumer->wake_lock);
-    rd_kafka_queue_yield(consumer->queue);
 }
 
 static bool take_woken(struct bus_consumer *consumer)
@@ -129,11 +129,15 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
             stream->gone = consumer->gone = true;
         break;
     case RD_KAFKA_RESP_ERR__FATAL:
-        break; /* on_error() has it */
+        kafka_group_fatal(consumer);
+        break;
     case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
         log_warn("kafka", "group %s: %s", consumer->group, words);
         break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        for (size_t i = 0; i < consumer->stream_count; i++)
+            if (strcmp(consumer->streams[i].topic, topic) == 0)
+                consumer->streams[i].deleted = true; /* what still runs must not bring its positions back */
         (void)kafka_positions_forget(consumer, topic, -1, &error); /* if it is made again, its offsets are others */
         error_set(&consumer->fault, ENOENT, "group %s: topic %s is not there any more", consumer->group, topic);
         error_hint(&consumer->fault, "`sluice migrate CONFIG` makes it again; reading goes on by itself then");
@@ -207,12 +211,27 @@ static int deliver(struct bus_consumer *consumer, size_t count, size_t header_co
     return 0;
 }
 
+/* The id is ours alone on this machine. The brokers believe otherwise when a commit that librdkafka kept for a coordinator that was away goes
+ * out before the member has joined again. */
+static int poll_fenced(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret)
+{
+    if (kafka_lose_all(consumer, ret) == 0)
+        return 0;
+    if (kafka_rejoin(consumer) != 0) {
+        struct timespec pause = {.tv_nsec = (timeout_ms < 100 ? timeout_ms : 100) * 1000000L};
+        nanosleep(&pause, NULL);
+    }
+    return -EAGAIN;
+}
+
 int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error)
 {
     size_t headers = 0;
     *ret = (struct bus_event){0};
     if (FAILPOINT("bus.poll.before") == FAILPOINT_ERROR)
         return -EAGAIN;
+    if (consumer->dead && consumer->fenced && consumer->slot >= 0)
+        return poll_fenced(consumer, timeout_ms, ret);
     if (consumer->dead) {
         *error = consumer->fault;
         return -EIO;

@@ -55,7 +55,7 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     int code = kafka_metadata(scan->rk, &scan->reason, &metadata, error);
     if (code != 0)
         return code;
-    rd_kafka_topic_partition_list_t *names = kafka_expand(scan->bus, topics, topic_count);
+    rd_kafka_topic_partition_list_t *names = kafka_expand(scan->bus, topics, topic_count, true);
     for (int t = 0; t < metadata->topic_cnt; t++) {
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[t];
         if (rd_kafka_topic_partition_list_find(names, topic->topic, RD_KAFKA_PARTITION_UA) == NULL)

@@ -11,13 +11,18 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct statement statement_load = {
-    .text = "SELECT t.number::int8, p.next, p.skipped_to FROM unnest($2::text[], $3::int4[], $4::int4[]) t (topic, partition, number)"
-            " JOIN sluice.bus_position p ON p.consumer_group = $1 AND p.topic = t.topic AND p.partition = t.partition"};
+    .text = "SELECT t.number::int8, coalesce(p.next, 0), coalesce(p.skipped_to, 0), (p.next IS NOT NULL)::int4::int8"
+            " FROM unnest($2::text[], $3::int4[], $4::int4[]) t (topic, partition, number)"
+            " LEFT JOIN sluice.bus_position p ON p.consumer_group = $1 AND p.topic = t.topic AND p.partition = t.partition"
+            " WHERE EXISTS (SELECT FROM sluice.bus_position q WHERE q.consumer_group = $1)"};
+/* Reading does not wait for the disk: a server that crashes may forget the last of these, and then a little is read again. */
 static const struct statement statement_save = {
-    .text = "INSERT INTO sluice.bus_position AS p (consumer_group, topic, partition, next)"
-            " SELECT $1, t.* FROM unnest($2::text[], $3::int4[], $4::int8[]) t (topic, partition, next)"
+    .text = "WITH s AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
+            " INSERT INTO sluice.bus_position AS p (consumer_group, topic, partition, next)"
+            " SELECT $1, t.* FROM s, unnest($2::text[], $3::int4[], $4::int8[]) t (topic, partition, next)"
             " ORDER BY t.topic, t.partition"
             " ON CONFLICT ON CONSTRAINT bus_position_pkey"
             " DO UPDATE SET next = excluded.next, at = now() WHERE p.next < excluded.next"};
@@ -30,6 +35,8 @@ enum kafka_start kafka_start_decide(const struct kafka_place *place, int64_t *re
     int64_t base = committed && (!recorded || place->committed < place->recorded) ? place->committed : place->recorded;
 
     *ret_offset = place->low;
+    if (place->remade)
+        return KAFKA_START_ANEW;
     if (!committed && !recorded)
         return KAFKA_START_NEW;
     if (base < place->skipped)
@@ -103,7 +110,9 @@ static int positions_load(struct bus_consumer *consumer, const rd_kafka_topic_pa
     }
     for (size_t i = 0; result == STORE_OK && i < rows_count(rows); i++) {
         struct kafka_place *place = &places[rows_int64(rows, i, 0)];
-        place->recorded = rows_int64(rows, i, 1);
+        /* A group that is known, and a partition that is not: there is an offset in Kafka only if the database was restored to before it. */
+        if (rows_int64(rows, i, 3) != 0 || place->committed >= 0)
+            place->recorded = rows_int64(rows, i, 1);
         place->skipped = rows_int64(rows, i, 2);
     }
     params_free(&params);
@@ -188,7 +197,15 @@ static void start_say(struct bus_consumer *consumer, const rd_kafka_topic_partit
     int number = (int)partition->partition;
     switch (start) {
     case KAFKA_START_NEW:
+        break;
     case KAFKA_START_ON:
+        if (consumer->connection == NULL || place->recorded >= 0 || consumer->told_unknown)
+            break;
+        consumer->told_unknown = true;
+        log_warn("kafka",
+                 "group %s: Kafka has its offsets, and the database knows nothing of the group: a new one, or not the one that it worked with? What "
+                 "lies below the offsets is not read; stop, and delete the group in Kafka, if it should be",
+                 group);
         break;
     case KAFKA_START_RECORDED:
         log_warn("kafka", "group %s: Kafka has no offset for partition %d of %s; reading goes on at %lld, which the database knows", group,
@@ -201,14 +218,18 @@ static void start_say(struct bus_consumer *consumer, const rd_kafka_topic_partit
                  group, number, topic, (long long)place->committed, (long long)place->recorded);
         break;
     case KAFKA_START_ANEW:
-        log_warn("kafka",
-                 "group %s: partition %d of %s ends at %lld, before the group's position: the topic was made anew or cut; it is read from its "
-                 "first record, %lld",
-                 group, number, topic, (long long)place->high, (long long)offset);
+        if (place->remade)
+            log_warn("kafka", "group %s: the offset of partition %d of %s is gone: the topic was made anew; it is read from its first record, %lld",
+                     group, number, topic, (long long)offset);
+        else
+            log_warn("kafka",
+                     "group %s: partition %d of %s ends at %lld, before the group's position: the topic was made anew or cut; it is read from its "
+                     "first record, %lld",
+                     group, number, topic, (long long)place->high, (long long)offset);
         break;
     case KAFKA_START_GONE:
-        if (stream == NULL || stream->said)
-            break;
+        if (stream == NULL || stream->said || consumer->fault.code != 0)
+            break; /* of several one is told at a time */
         stream->said = true;
         error_set(&consumer->fault, ENODATA,
                   "group %s stopped reading partition %d of %s: its next record is %lld, and the brokers have deleted everything below %lld "
@@ -225,6 +246,35 @@ static void start_say(struct bus_consumer *consumer, const rd_kafka_topic_partit
     }
 }
 
+/* The topic was made anew. librdkafka remembers what this process committed of the old one, and would commit nothing below. */
+static int start_anew(struct bus_consumer *consumer, const rd_kafka_topic_partition_t *partition, int64_t offset, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *first = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(first, partition->topic, partition->partition)->offset = offset;
+    int code = kafka_positions_forget(consumer, partition->topic, partition->partition, error);
+    if (code == 0)
+        code = kafka_positions_save(consumer, first, error);
+    if (code == 0)
+        code = kafka_commit_anew(consumer, first, error);
+    rd_kafka_topic_partition_list_destroy(first);
+    return code;
+}
+
+/* A group with members loses an offset only with the topic. Then so do the topic's other partitions; of one that is longer than the old one
+ * the brokers say nothing: reading would go on in its middle. */
+static bool start_remade(struct bus_consumer *consumer, struct kafka_stream *stream, const struct kafka_place *place)
+{
+    bool lost = stream->kept && place->committed < 0;
+    for (size_t i = 0; lost && !stream->old && i < consumer->stream_count; i++) {
+        struct kafka_stream *other = &consumer->streams[i];
+        if (other->state == KAFKA_STREAM_HELD && strcmp(other->topic, stream->topic) == 0)
+            other->gone = other->old = consumer->gone = true;
+    }
+    if (!lost)
+        stream->kept = place->committed >= 0;
+    return lost || stream->old;
+}
+
 int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error)
 {
     struct kafka_place *places = calloc((size_t)list->cnt + 1, sizeof *places);
@@ -233,10 +283,15 @@ int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_
     int code = list->cnt == 0 ? 0 : places_ask(consumer, list, places, error);
     for (int i = 0; i < list->cnt && code == 0; i++) {
         int64_t offset = 0;
+        struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
+        if (stream != NULL)
+            places[i].remade = start_remade(consumer, stream, &places[i]);
         enum kafka_start start = kafka_start_decide(&places[i], &offset);
         start_say(consumer, &list->elems[i], start, &places[i], offset);
+        if (stream != NULL)
+            stream->unsaid = start == KAFKA_START_RECORDED;
         if (start == KAFKA_START_ANEW)
-            code = kafka_positions_forget(consumer, list->elems[i].topic, list->elems[i].partition, error);
+            code = start_anew(consumer, &list->elems[i], offset, error);
         list->elems[i].offset = start == KAFKA_START_GONE ? RD_KAFKA_OFFSET_INVALID : offset;
     }
     free(places);

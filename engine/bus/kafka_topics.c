@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { TOPICS_MAKE_MS = 30000, MISSING_NAMED_MAX = 5 };
+enum { TOPICS_MAKE_MS = 30000, TOPICS_GONE_MS = 1000, TOPICS_ROUNDS = 5, MISSING_NAMED_MAX = 5 };
 
 struct check {
     struct kafka_bus *bus;
@@ -103,16 +103,18 @@ static size_t make_answers(const struct check *check, rd_kafka_event_t *event)
 }
 
 /* The controller has made them; a moment later every broker knows, and each partition has a leader. Any broker answers, so all are asked often. */
-static int made_wait(const struct check *check, struct error *error)
+static int made_wait(const struct check *check, bool *ret_gone, struct error *error)
 {
     struct timespec pause = {.tv_nsec = 10 * 1000000};
     int good = 0, enough = 1;
-    for (int64_t until = clock_monotonic_ms() + TOPICS_MAKE_MS;;) {
+    int64_t there_ms = clock_monotonic_ms();
+    for (int64_t until = there_ms + TOPICS_MAKE_MS;;) {
         const struct rd_kafka_metadata *metadata = NULL;
-        bool all = kafka_metadata(check->rk, &check->reason, &metadata, error) == 0;
+        bool all = kafka_metadata(check->rk, &check->reason, &metadata, error) == 0, gone = false;
         for (size_t i = 0; all && i < check->bus->options.topic_count; i++) {
             const rd_kafka_metadata_topic_t *topic = topic_find(metadata, check->bus->options.topics[i].name);
             all = topic != NULL;
+            gone = gone || topic == NULL;
             for (int p = 0; all && p < topic->partition_cnt; p++)
                 all = topic->partitions[p].leader >= 0;
         }
@@ -121,7 +123,9 @@ static int made_wait(const struct check *check, struct error *error)
             rd_kafka_metadata_destroy(metadata);
         }
         good = all ? good + 1 : 0;
-        if (good >= enough)
+        there_ms = gone ? there_ms : clock_monotonic_ms();
+        *ret_gone = clock_monotonic_ms() > there_ms + TOPICS_GONE_MS;
+        if (good >= enough || *ret_gone)
             return 0;
         if (clock_monotonic_ms() > until)
             return error_set(error, EAGAIN, "the brokers have made the topics, and do not serve all of them yet");
@@ -129,13 +133,16 @@ static int made_wait(const struct check *check, struct error *error)
     }
 }
 
-static int make_missing(const struct check *check, struct error *error)
+/* *ret_gone: one that was there is not: it was just being deleted, and is to be made as well. */
+static int make_missing(const struct check *check, bool *ret_gone, struct error *error)
 {
     const struct kafka_bus *bus = check->bus;
     rd_kafka_NewTopic_t **topics = calloc(bus->options.topic_count + 1, sizeof(rd_kafka_NewTopic_t *));
     size_t count = 0;
     char words[256] = "";
-    int code = topics == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    int code = 0;
+    if (topics == NULL)
+        return error_set(error, ENOMEM, "out of memory");
     for (size_t i = 0; i < bus->options.topic_count && code == 0; i++) {
         if (topic_find(check->metadata, bus->options.topics[i].name) != NULL)
             continue;
@@ -161,7 +168,7 @@ static int make_missing(const struct check *check, struct error *error)
         rd_kafka_AdminOptions_destroy(options);
         rd_kafka_queue_destroy(queue);
         if (code == 0 && refused == 0)
-            code = made_wait(check, error);
+            code = made_wait(check, ret_gone, error);
     }
     rd_kafka_NewTopic_destroy_array(topics, count);
     free(topics);
@@ -274,8 +281,19 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
     if (check.rk == NULL)
         return -EINVAL;
     int code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
-    if (code == 0 && make)
-        code = make_missing(&check, error);
+    bool gone = make;
+    for (int round = 0; code == 0 && gone && round < TOPICS_ROUNDS; round++) {
+        if (round > 0) {
+            rd_kafka_metadata_destroy(check.metadata);
+            check.metadata = NULL;
+            code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
+        }
+        gone = false;
+        if (code == 0)
+            code = make_missing(&check, &gone, error);
+    }
+    if (code == 0 && gone)
+        code = error_set(error, EAGAIN, "the brokers have made the topics, and do not have all of them yet");
     for (size_t i = 0; code == 0 && !make && i < check.bus->options.topic_count; i++) {
         const struct bus_topic *topic = &check.bus->options.topics[i];
         const rd_kafka_metadata_topic_t *there = topic_find(check.metadata, topic->name);

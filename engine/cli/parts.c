@@ -64,7 +64,7 @@ static int open_bus(struct parts *parts, struct error *error)
         properties[i] = (struct bus_property){pipeline->bus.properties[i].name, pipeline->bus.properties[i].value};
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
-        topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication};
+        topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication, topic->is_dead_letter};
     }
     struct bus_options options = {
         .name = pipeline->name,

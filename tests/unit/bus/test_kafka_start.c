@@ -30,6 +30,7 @@ static const struct row rows[] = {
     {"the database is older, or an operator moved the offset ahead", {90, 70, 0, 40, 100}, KAFKA_START_BEHIND, 70},
     {"the topic was made anew: it ends before both", {70, 70, 0, 0, 10}, KAFKA_START_ANEW, 0},
     {"made anew, and Kafka forgot the offset with it", {-1, 70, 0, 3, 10}, KAFKA_START_ANEW, 3},
+    {"made anew while we were members, and longer than before", {-1, 70, 0, 0, 100, true}, KAFKA_START_ANEW, 0},
     {"records were deleted unread", {30, 30, 0, 40, 100}, KAFKA_START_GONE, 40},
     {"deleted unread, as the lower of the two says", {60, 30, 0, 40, 100}, KAFKA_START_GONE, 40},
     {"deleted unread, without a store", {30, -1, 0, 40, 100}, KAFKA_START_GONE, 40},
