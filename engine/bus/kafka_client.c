@@ -56,6 +56,7 @@ static const struct client_property owned[] = {
     {"allow.auto.create.topics", "false", ANY},
     {"enable.idempotence", "true", KAFKA_PRODUCER},
     {"acks", "all", KAFKA_PRODUCER},
+    {"max.in.flight.requests.per.connection", "1", KAFKA_PRODUCER}, /* nothing overtakes a request that has to be repeated */
     {"partitioner", "murmur2_random", KAFKA_PRODUCER}, /* a key's partition is the one that Java's clients choose */
 };
 

@@ -56,8 +56,11 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
 {
     struct slot *slot = message->_private;
     (void)rk, (void)opaque;
-    slot->err = message->err;
-    slot->state = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? SLOT_DONE : SLOT_FAILED;
+    /* A good report without an offset is librdkafka's guess: a later request was taken, so this one must have been. A broker that has not
+     * heard of the producer takes any first one, and what failed before it is lost. */
+    bool guessed = message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset < 0;
+    slot->err = guessed ? RD_KAFKA_RESP_ERR__TIMED_OUT : message->err;
+    slot->state = slot->err == RD_KAFKA_RESP_ERR_NO_ERROR ? SLOT_DONE : SLOT_FAILED;
     publishing_close_one(slot->publishing);
 }
 
