@@ -135,7 +135,7 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
         log_warn("kafka", "group %s: %s", consumer->group, words);
         break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        for (size_t i = 0; i < consumer->stream_count; i++)
+        for (size_t i = 0; consumer->streams != NULL && i < consumer->stream_count; i++)
             if (strcmp(consumer->streams[i].topic, topic) == 0)
                 consumer->streams[i].deleted = true; /* what still runs must not bring its positions back */
         (void)kafka_positions_forget(consumer, topic, -1, &error); /* if it is made again, its offsets are others */
