@@ -96,14 +96,16 @@ class KafkaBus:
         if self.names:
             return
         model = model_of(config, env)
-        names = {topic["name"] for topic in model["topics"]} | {topic["deadLetter"] for topic in model["topics"] if "deadLetter" in topic}
+        letters = {topic["deadLetter"] for topic in model["topics"] if "deadLetter" in topic}
+        names = {topic["name"] for topic in model["topics"]} | letters
         watched = {name for chain in model["chains"]
                    for name in [*chain["abortOn"], *(step["done"] for step in chain["steps"] if step["undo"])]}
         self.names = sorted(names)
         self.groups = {self.group: watched | {topic["name"] for topic in model["topics"] if "handler" in topic}}
         for tap in model["taps"]:
-            prefixes = tuple(name.rstrip("*") for name in tap["topics"])
-            self.groups[f"{self.group}.{tap['name']}"] = {name for name in names if name.startswith(prefixes)}
+            prefixes = tuple(name[:-1] for name in tap["topics"] if name.endswith("*"))  # they leave dead letters out
+            self.groups[f"{self.group}.{tap['name']}"] = (names & set(tap["topics"])) | {
+                name for name in names - letters if name.startswith(prefixes)}
 
     def clear(self):
         mine = set(self.names)
