@@ -155,6 +155,7 @@ void kafka_producer_callbacks(rd_kafka_conf_t *conf);
  * consumers. NULL with a sentence. */
 rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance, void *opaque,
                              struct error *error);
+void kafka_client_end(rd_kafka_t *rk); /* of a reader: waits KAFKA_END_S at most */
 /* Whether clients of every role would take the options' properties; makes none. -EINVAL with a sentence. */
 int kafka_properties_check(struct kafka_bus *bus, struct error *error);
 const char *kafka_property(const struct kafka_bus *bus, const char *name); /* as the user set it, or NULL */

@@ -49,7 +49,8 @@ static const struct client_property usual[] = {
 static const struct client_property owned[] = {
     {"enable.auto.commit", "false", READERS},
     {"enable.auto.offset.store", "false", READERS},
-    {"auto.offset.reset", "error", READERS}, /* a position that is gone must be noticed */
+    {"auto.offset.reset", "error", KAFKA_CONSUMER}, /* a position that is gone must be noticed */
+    {"auto.offset.reset", "earliest", KAFKA_SCANNER},
     {"isolation.level", "read_committed", READERS},
     {"check.crcs", "true", READERS},
     {"enable.partition.eof", "true", KAFKA_SCANNER},
@@ -346,7 +347,7 @@ static void *ending_main(void *context)
     return NULL;
 }
 
-static void client_end(rd_kafka_t *rk)
+void kafka_client_end(rd_kafka_t *rk)
 {
     struct ending *ending = calloc(1, sizeof *ending);
     pthread_t thread;
@@ -379,7 +380,7 @@ void kafka_client_release(struct kafka_client *client)
 {
     if (client == NULL || atomic_fetch_sub_explicit(&client->holders, 1, memory_order_acq_rel) != 1)
         return;
-    client_end(client->rk);
+    kafka_client_end(client->rk);
     free(client);
 }
 

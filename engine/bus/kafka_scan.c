@@ -6,12 +6,13 @@
  */
 #include "bus/kafka.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { SCAN_POLL_MS = 100, SCAN_AHEAD_MAX = 10000 };
+enum { SCAN_POLL_MS = 100, SCAN_STILL_MS = 10000, SCAN_AHEAD_MAX = 10000 };
 
 struct scan {
     struct kafka_bus *bus;
@@ -20,6 +21,7 @@ struct scan {
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
     bool *ended; /* of each: read up to its end */
     size_t ended_count;
+    int64_t began_ms;
     struct span contains;
     bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
     void *context;
@@ -86,6 +88,19 @@ static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
         }
 }
 
+/* In the place of a message. The leader of a topic's partition may not know it yet; when it never comes, nothing is awaited of it. */
+static void scan_error(struct scan *scan, const rd_kafka_message_t *message)
+{
+    bool unknown = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+                   message->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    if (unknown && clock_monotonic_ms() < scan->began_ms + KAFKA_WAIT_MS)
+        return;
+    if (message->rkt != NULL && (unknown || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF))
+        scan_ended(scan, message);
+    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        log_rarely(5000, LOG_WARN, "kafka", "reading topics: %s", rd_kafka_message_errstr(message));
+}
+
 static bool scan_wanted(const struct scan *scan, const rd_kafka_message_t *message)
 {
     return scan->contains.length == 0 || (message->len >= scan->contains.length &&
@@ -139,18 +154,38 @@ static bool scan_release(struct scan *scan, size_t count)
     return more;
 }
 
+/* Nothing has come for long, and not every partition was read up to its end. */
+static int scan_still(const struct scan *scan, struct error *error)
+{
+    int i = 0;
+    while (i + 1 < scan->list->cnt && scan->ended[i])
+        i++;
+    return error_set(error, EAGAIN, "%zu of %d partitions are not read to their end, and nothing comes any more: the first is %d of %s%s%s",
+                     (size_t)scan->list->cnt - scan->ended_count, scan->list->cnt, (int)scan->list->elems[i].partition,
+                     scan->list->elems[i].topic, scan->reason.words[0] == '\0' ? "" : "; ", scan->reason.words);
+}
+
 static int scan_run(struct scan *scan, bool follow, const volatile int *stop, struct error *error)
 {
     bool more = scan->list->cnt > 0, merging = true;
-    while (more && !scan_stopped(stop)) {
-        merging = merging && scan->ended_count < (size_t)scan->list->cnt;
+    int code = 0;
+    for (int64_t came_ms = clock_monotonic_ms(); more && !scan_stopped(stop);) {
+        if (scan->ended_count == (size_t)scan->list->cnt)
+            merging = false;
+        if (merging && clock_monotonic_ms() > came_ms + SCAN_STILL_MS) {
+            merging = false;
+            code = scan_still(scan, error);
+            if (follow)
+                log_warn("kafka", "%s", error->text);
+        }
         if (!merging && scan->waiting_count > 0 && !scan_release(scan, scan->waiting_count))
             return 0;
         if (!merging && !follow)
-            return 0;
+            return code;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, SCAN_POLL_MS);
         if (message == NULL)
             continue;
+        came_ms = clock_monotonic_ms();
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
             if (!merging)
                 more = scan_hand_out(scan, message);
@@ -160,10 +195,8 @@ static int scan_run(struct scan *scan, bool follow, const volatile int *stop, st
                 more = scan_release(scan, scan->waiting_count / 2);
             continue;
         }
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            scan_ended(scan, message);
-        else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-            log_rarely(5000, LOG_WARN, "kafka", "reading topics: %s", rd_kafka_message_errstr(message));
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            scan_error(scan, message);
         rd_kafka_message_destroy(message);
     }
     return 0;
@@ -174,7 +207,7 @@ int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, 
                bool (*each)(const struct record *record, int32_t partition, struct position position, void *context), void *context,
                struct error *error)
 {
-    struct scan scan = {.bus = (struct kafka_bus *)head, .contains = contains, .each = each, .context = context};
+    struct scan scan = {.bus = (struct kafka_bus *)head, .contains = contains, .each = each, .context = context, .began_ms = clock_monotonic_ms()};
     scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;
@@ -187,7 +220,7 @@ int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, 
     free(scan.waiting);
     free(scan.ended);
     rd_kafka_topic_partition_list_destroy(scan.list);
-    rd_kafka_destroy_flags(scan.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka_client_end(scan.rk);
     return code;
 }
 
@@ -220,6 +253,6 @@ int64_t kafka_lag(struct bus *head, const char *group)
     if (metadata != NULL)
         rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka_client_end(rk);
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? lag : -EAGAIN;
 }

@@ -312,6 +312,6 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
         code = compare_configurations(&check, error);
     if (check.metadata != NULL)
         rd_kafka_metadata_destroy(check.metadata);
-    rd_kafka_destroy_flags(check.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka_client_end(check.rk);
     return code;
 }

@@ -62,7 +62,7 @@ class Groups(FaultCase):
         """To all topics, so that a key's topics stay together. Keys move to other partitions, and with that moment goes their order."""
         self.engine()
         self.calm()
-        with self.fault("6 partitions made 9"):
+        with self.fault("6 partitions made 9", deaths=4):  # each owner's heirs publish what its peers have just published
             began = time.monotonic()
             for name in self.bus.names:
                 self.kafka.add_partitions(name, 9)
@@ -133,7 +133,7 @@ class Groups(FaultCase):
             f"after {over:.1f} s; session.timeout.ms is {SESSION_S} s")
         self.assertLess(min(worker), 1)
         self.assertLess(min(alone), 1)
-        self.assertLess(handed, 1)
+        self.assertLess(handed, 1, self.told(60))
         self.assertLess(over, SESSION_S + 3)
         self.verdict()
 

@@ -16,6 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -313,6 +315,27 @@ class Events(Case):
             rest, errors = process.communicate(timeout=20)
             self.assertEqual((process.returncode, rest, errors), (0, "", ""))
 
+    def test_tap_whose_next_record_was_deleted(self):
+        """Retention, or somebody's kafka-delete-records: it says so, and shows what is left."""
+        self.emit(dict(EVENT, k="first"))
+        place = next(one.partition for one in KAFKA.dump(self.topic("in")))
+        process = subprocess.Popen([str(SLUICE), "tap", self.config, self.topic("in"), "--json"], cwd=ROOT,
+                                   env=dict(os.environ, **self.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        self.assertEqual(json.loads(process.stdout.readline())["key"], "first")
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)  # what was being fetched is answered
+        KAFKA.produce(self.topic("in"), "gone", json.dumps(EVENT), place)
+        KAFKA.delete_records(self.topic("in"), place, 2)
+        KAFKA.produce(self.topic("in"), "left", json.dumps(EVENT), place)
+        process.send_signal(signal.SIGCONT)
+        killer = threading.Timer(20, process.kill)
+        killer.start()
+        self.assertEqual(json.loads(process.stdout.readline() or "{}").get("key"), "left")
+        killer.cancel()
+        process.terminate()
+        self.assertRegex(process.communicate(timeout=20)[1], rf"{self.topic('in')} \[{place}\]: offset reset .*out of range")
+
     def test_explain(self):
         self.emit(dict(EVENT, k="story"), dict(EVENT, k="another"))
         self.assertIn("nothing on this pipeline's topics carries it", self.command("explain", "nobody").stdout)
@@ -323,6 +346,24 @@ class Events(Case):
         self.assertEqual(story["events"][0]["handled"], [{"handler": "chaos.act", "outcome": "ok"}])
         self.assertEqual(story["events"][1]["parent"], story["events"][0]["eventId"])
         self.assertIn("chaos.act → ok", self.command("explain", "story").stdout)
+
+
+class NoLeader(unittest.TestCase):
+    def test_tap(self):
+        """Of a partition whose only broker is away nothing comes: the others are shown, and it is named."""
+        with PrivateKafka(3) as kafka, tempfile.TemporaryDirectory(prefix="sluice-kafka-cli-") as folder:
+            config, env = pathlib.Path(folder, "pipeline.yaml"), {"DATABASE_URL": URL, "CHAOS_SO": str(CHAOS), **kafka.env()}
+            config.write_text(YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
+            sluice("migrate", config, env=env)
+            for n in range(3):
+                kafka.produce("alone.in", f"k{n}", json.dumps(EVENT), partition=n)
+            away = kafka.leader("alone.in", 1)
+            kafka.kill(away)
+            until(lambda: kafka.leader("alone.in", 1) == -1, "a partition without a leader")
+            self.assertEqual([kafka.leader("alone.in", n) == -1 for n in range(3)], [False, True, False])
+            done = sluice("tap", config, "alone.in", "--no-follow", "--json", env=env, check=False)
+            self.assertEqual((done.returncode, {json.loads(line)["key"] for line in done.stdout.splitlines()}), (1, {"k0", "k2"}))
+            self.assertRegex(done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z")
 
 
 class NoBrokers(Case):

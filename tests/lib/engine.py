@@ -141,8 +141,11 @@ class Engine:
 def sluice(*args, env=None, data=None, check=True):
     """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or bytes."""
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    done = subprocess.run([SLUICE, *map(str, args)], env=dict(os.environ, **(env or {})), cwd=ROOT, input=data, capture_output=True,
-                          timeout=120)
+    try:
+        done = subprocess.run([SLUICE, *map(str, args)], env=dict(os.environ, **(env or {})), cwd=ROOT, input=data, capture_output=True,
+                              timeout=120)
+    except subprocess.TimeoutExpired as hung:
+        raise AssertionError(f"sluice {' '.join(map(str, args))} did not end; it said\n{hung.stdout}\n{hung.stderr}") from None
     done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
     if check and done.returncode != 0:
         raise AssertionError(f"sluice {' '.join(map(str, args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
