@@ -3,6 +3,7 @@
 #   SAN=address,undefined | thread   build that flavour in build/SAN (make SAN=thread unit)
 #   DEV=1                            warnings are errors (what CI builds)
 #   T=name                           run only the tests whose name contains it
+#   V=1                              show whole commands while building
 #
 # A new file in engine/*/, a new folder in plugins/ or a new test is found by wildcard: nobody edits a list.
 
@@ -52,16 +53,17 @@ all: $(B)sluice $(PLUGINS) ## build build/sluice and build/plugins/*.so (the def
 
 help: ## this list
 	@sed -n 's/^\([a-zA-Z_-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@sed -n '3,5s/^# \{0,1\}//p' Makefile
+	@sed -n '3,6s/^# \{0,1\}//p' Makefile
 
 # ---------------------------------------------------------------- how things are built
+run = $(if $(V),,@printf '%-5s %s\n' $(1) '$@';)
 # The flags are a file: when they change, everything is built again.
 FLAGS_NOW := $(CC) $(CFLAGS_BASE) $(CFLAGS) $(CPPFLAGS_BASE) $(CPPFLAGS) $(LDFLAGS_BASE) $(LDFLAGS)
 $(shell mkdir -p $(B); echo '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $(B)flags || echo '$(subst ','\'',$(FLAGS_NOW))' > $(B)flags)
 
 $(B)obj/%.o: %.c $(B)flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call run,CC) $(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # Embedded with .incbin, which -MMD does not see.
 $(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* tests/plugins/fake_*.[ch]) tests/plugins/test_template.c
@@ -72,7 +74,7 @@ define layer_rule
 $(call LIB,$(1)): $(patsubst %.c,$(B)obj/%.o,$(wildcard engine/$(1)/*.c))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(call run,AR) ar rcs $$@ $$^
 endef
 $(foreach layer,$(LAYERS),$(eval $(call layer_rule,$(layer))))
 
@@ -81,12 +83,12 @@ upto = $(if $(filter $(1),$(firstword $(2))),$(firstword $(2)),$(firstword $(2))
 archives_upto = $(foreach layer,$(call upto,$(1),$(LAYERS)),$(call LIB,$(layer)))
 
 $(B)sluice: $(MAIN_OBJECT) $(ARCHIVES) $(TSAN_THREADS)
-	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(MAIN_OBJECT) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(MAIN_OBJECT) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
 
 define plugin_rule
 $(B)plugins/$(1).so: $(patsubst %.c,$(B)obj/%.o,$(wildcard plugins/$(1)/*.c))
 	@mkdir -p $$(@D)
-	$(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1))
+	$$(call run,LD) $(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
 
@@ -94,7 +96,7 @@ $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
 .SECONDEXPANSION:
 $(B)tests/unit/%: tests/unit/%.c $(B)flags $(TSAN_THREADS) $$(call archives_upto,$$(firstword $$(subst /, ,$$*)))
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
+	$(call run,LD) $(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
 	  -Wl,--start-group $(call archives_upto,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
 
 # Plugins' own tests run the .so against a fake host; programs in C that integration tests drive.
@@ -103,24 +105,24 @@ PLUGIN_TEST_SOURCES := $(wildcard tests/plugins/test_*.c)
 PLUGIN_TESTS := $(PLUGIN_TEST_SOURCES:tests/plugins/%.c=$(B)tests/plugins/%)
 $(B)tests/plugins/test_%: $(B)obj/tests/plugins/test_%.o $(FAKE_HOST) $(PLUGINS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< $(FAKE_HOST) -lcmocka $(LIBS_ENGINE)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< $(FAKE_HOST) -lcmocka $(LIBS_ENGINE)
 
 # tests/plugins/NAME/NAME.c: plugins that misbehave on purpose, for the tests of the engine.
 TEST_PLUGIN_NAMES := $(filter-out rust bad,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/plugins/*/*.c))))))
 TEST_PLUGINS := $(TEST_PLUGIN_NAMES:%=$(B)tests/plugins/%.so)
 $(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildcard tests/plugins/$$*/*.c))
 	@mkdir -p $(@D)
-	$(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
+	$(call run,LD) $(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
 percent := %
 
 PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c))
 $(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES) $(TSAN_THREADS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
 
 $(B)tests/sim/sim: $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/sim/*.c)) $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
 
 test-programs: $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
 
@@ -182,8 +184,8 @@ install: all ## into DESTDIR and PREFIX
 deps: ## install what is missing from the distribution's packages
 	tests/deps
 
-clean: ## remove build/ and var/
-	@[ ! -d var/postgres ] || tests/lib/private_postgres stop var/postgres >/dev/null 2>&1 || true
+clean: ## end the servers in var/, remove build/ and var/
+	@for dir in $(wildcard var/*); do tests/lib/private_postgres stop $$dir; tests/lib/kafka_cluster stop $$dir; done >/dev/null 2>&1 || true
 	rm -rf build var
 
 .PHONY: all help unit test test-programs faults demo check sim fuzz bench install deps clean
