@@ -159,20 +159,54 @@ static void log_write(enum log_level level, const char *component, const char *s
     while (written < 0 && errno == EINTR);
 }
 
-void log_line(enum log_level level, const char *component, const char *format, ...)
+/* missed: how many lines like this one were not written before it. */
+static void log_sentence(enum log_level level, const char *component, int64_t missed, const char *format, va_list arguments)
 {
-    if ((int)level < atomic_load_explicit(&log_least, memory_order_relaxed))
-        return;
     int saved_errno = errno;
     char sentence[LOG_SENTENCE_MAX];
-    va_list arguments;
-    va_start(arguments, format);
     int length = vsnprintf(sentence, sizeof(sentence), format, arguments);
-    va_end(arguments);
     if (length >= (int)sizeof(sentence))
         memcpy(sentence + sizeof(sentence) - 4, "...", 4);
+    else if (missed > 0 && length >= 0)
+        snprintf(sentence + length, sizeof(sentence) - (size_t)length, " (and %lld more like it before)", (long long)missed);
     log_write(level, component, sentence, "");
     errno = saved_errno;
+}
+
+static bool log_wanted(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&log_least, memory_order_relaxed);
+}
+
+void log_line(enum log_level level, const char *component, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (log_wanted(level))
+        log_sentence(level, component, 0, format, arguments);
+    va_end(arguments);
+}
+
+/* 0 is a site that never logged: the first line always leaves, however short the machine has been up. */
+static bool log_due(struct log_rate *rate, int64_t interval_ms)
+{
+    int64_t now_ms = clock_monotonic_ms(), next_ms = __atomic_load_n(&rate->next_ms, __ATOMIC_RELAXED);
+    return (next_ms == 0 || now_ms >= next_ms) &&
+           __atomic_compare_exchange_n(&rate->next_ms, &next_ms, now_ms + interval_ms, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+void log_line_rarely(struct log_rate *rate, int64_t interval_ms, enum log_level level, const char *component, const char *format, ...)
+{
+    if (!log_wanted(level))
+        return;
+    if (!log_due(rate, interval_ms)) {
+        __atomic_add_fetch(&rate->missed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    log_sentence(level, component, __atomic_exchange_n(&rate->missed, 0, __ATOMIC_RELAXED), format, arguments);
+    va_end(arguments);
 }
 
 void log_error(const char *component, const struct error *error)
@@ -180,14 +214,4 @@ void log_error(const char *component, const struct error *error)
     int saved_errno = errno;
     log_write(LOG_ERROR, component, error->text, error->hint);
     errno = saved_errno;
-}
-
-int log_due(int64_t *next_ms, int64_t interval_ms)
-{
-    int64_t now_ms = clock_monotonic_ms();
-    int64_t next = __atomic_load_n(next_ms, __ATOMIC_RELAXED);
-    /* 0 is a site that never logged: the first line always leaves, however short the machine has been up. */
-    if (next != 0 && now_ms < next)
-        return 0;
-    return __atomic_compare_exchange_n(next_ms, &next, now_ms + interval_ms, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }

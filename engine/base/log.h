@@ -19,14 +19,18 @@ void log_set_json(int on); /* 1 JSON, 0 text; the default looks at isatty(2) */
 void log_line(enum log_level level, const char *component, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The sentence of `error`, and its hint. */
 void log_error(const char *component, const struct error *error);
-/* At most one line an interval for each call site: for what would otherwise repeat for as long as an outage lasts. */
+/* At most one line an interval for each call site, which says how many it stands for: for what would otherwise repeat for as long as an outage
+ * lasts. */
+struct log_rate {
+    int64_t next_ms, missed;
+};
 #define log_rarely(interval_ms, level, component, ...)                                                                 \
     do {                                                                                                               \
-        static int64_t log_next_ms_;                                                                                   \
-        if (log_due(&log_next_ms_, (interval_ms)))                                                                     \
-            log_line((level), (component), __VA_ARGS__);                                                               \
+        static struct log_rate log_rate_;                                                                              \
+        log_line_rarely(&log_rate_, (interval_ms), (level), (component), __VA_ARGS__);                                 \
     } while (0)
-int log_due(int64_t *next_ms, int64_t interval_ms); /* atomic */
+void log_line_rarely(struct log_rate *rate, int64_t interval_ms, enum log_level level, const char *component, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 #define log_debug(component, ...) log_line(LOG_DEBUG, (component), __VA_ARGS__)
 #define log_info(component, ...) log_line(LOG_INFO, (component), __VA_ARGS__)

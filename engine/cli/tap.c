@@ -85,6 +85,26 @@ static void print_json(const struct record *record, int32_t partition)
     buffer_free(&line);
 }
 
+static void print_plain(struct span text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        putchar((unsigned char)text.at[i] < 0x20 ? ' ' : text.at[i]);
+}
+
+/* Of a dead letter. */
+static void print_reason(const struct record *record)
+{
+    struct span code = record_header(record, HEADER_DLT_CODE), why = record_header(record, HEADER_DLT_REASON);
+    if (code.at == NULL)
+        return;
+    fputs("  dead letter: ", stdout);
+    print_plain(code);
+    if (why.length > 0) {
+        fputs(": ", stdout);
+        print_plain(why);
+    }
+}
+
 static bool print_record(const struct record *record, int32_t partition, struct position position, void *context)
 {
     struct tap_output *output = context;
@@ -101,8 +121,8 @@ static bool print_record(const struct record *record, int32_t partition, struct 
         gmtime_r(&seconds, &tm);
         printf("%02d:%02d:%02d.%03d  %-24.*s %-16.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000),
                (int)record->topic.length, record->topic.at, (int)record->key.length, record->key.at == NULL ? "" : record->key.at);
-        for (size_t i = 0; i < record->value.length; i++)
-            putchar((unsigned char)record->value.at[i] < 0x20 ? ' ' : record->value.at[i]);
+        print_plain(record->value);
+        print_reason(record);
         putchar('\n');
     }
     if (fflush(stdout) != 0)

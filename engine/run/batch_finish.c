@@ -12,6 +12,21 @@ enum {
     FINISH_STALLS_MAX = 3, /* deadlines that an event alone may run into */
 };
 
+/* `sluice explain CONFIG ID` goes on from here. */
+static void say_dead(const struct batch *batch, const struct work *work)
+{
+    const struct item *item = work->item;
+    const struct span id = work->event.id_text; /* empty when that much was not readable */
+    char place[300] = "";
+    int32_t partition = -1;
+    int64_t offset = -1;
+    if (item->source == ITEM_BUS && batch->worker->group != NULL)
+        batch->engine->bus->kind->describe(batch->worker->group->consumer, item->stream, item->position, place, sizeof place, &partition, &offset);
+    log_rarely(1000, LOG_WARN, "lane", "event %.*s%son %s is a dead letter: %s (%.200s)%s%s", (int)id.length, id.length == 0 ? "" : id.at,
+               id.length == 0 ? "" : " ", item->topic->name, event_dead_word(work->reason), work->why == NULL ? "" : work->why,
+               place[0] == '\0' ? "" : "; it is ", place);
+}
+
 static void count_end(struct batch *batch, const struct work *work)
 {
     if (work->item->use == NULL)
@@ -21,11 +36,10 @@ static void count_end(struct batch *batch, const struct work *work)
         series_add(run->by_outcome[work->outcome], 1);
     else if (work->verdict == VERDICT_DEAD)
         series_add(run->dead, 1);
-    if (work->verdict == VERDICT_DEAD && work->item->topic != NULL)
-        log_rarely(1000, LOG_WARN, "lane", "an event on %s is a dead letter: %s (%.200s)", work->item->topic->name, event_dead_word(work->reason),
-                   work->why == NULL ? "" : work->why);
-    if (work->verdict == VERDICT_DEAD && work->item->topic != NULL)
+    if (work->verdict == VERDICT_DEAD && work->item->topic != NULL) {
         series_add(batch->engine->topic_runs[work->item->topic->index].dead, 1);
+        say_dead(batch, work);
+    }
 }
 
 void batch_finish(struct batch *batch)

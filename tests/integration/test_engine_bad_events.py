@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import until  # noqa: E402
+from engine import sluice, until  # noqa: E402
 from pipeline_case import PipelineCase, new_id, reason  # noqa: E402
 
 YAML = """
@@ -125,8 +125,14 @@ class BadEvents(PipelineCase):
         event_id = new_id()
         first, second = (self.event({"k": "a", "origin": "x", "seq": seq}, event_id) for seq in (1, 2))
         self.emit("in", first, second, first, second, first)
-        self.engine()
+        engine = self.engine()
         self.drain()
+        said = [line for line in engine.log if "is a dead letter" in line]
+        self.assertEqual(len(said), 1, engine.text())
+        self.assertRegex(said[0], rf"event {event_id} on in is a dead letter: id_conflict \(event id '{event_id}' came before with another "
+                                  r"payload\); it is partition \d+ at \d+/")
+        shown = sluice("tap", self.config, "in-dlt", "--no-follow", env=self.vars).stdout
+        self.assertRegex(shown, rf"\}}  dead letter: id_conflict: event id '{event_id}' came before with another payload\n\Z")
         letters = self.topic("in-dlt")
         self.assertEqual([(reason(letter), json.loads(letter["value"])) for letter in letters], [("id_conflict", second)])
         self.assertEqual(self.rows("SELECT seq FROM effects"), [["1"]])
