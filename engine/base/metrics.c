@@ -66,6 +66,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_STORE_UP] = {"sluice_store_up", KIND_GAUGE, "0 or 1", NULL, NULL, NULL, "1 while the database answers."},
     [METRIC_PARTITIONS] = {"sluice_partitions", KIND_GAUGE, "partitions", "group", NULL, NULL,
                            "Partitions that this process reads."},
+    [METRIC_LAG] = {"sluice_lag", KIND_GAUGE, "records", "group", NULL, NULL,
+                    "Records on the group's topics that it has not completed, as its positions say, whoever reads them; looked up every 10 s."},
     [METRIC_REQUESTS] = {"sluice_requests_total", KIND_COUNTER, "requests", "route", "code", NULL,
                          "HTTP requests answered, by route and status code."},
     [METRIC_REQUEST_SECONDS] = {"sluice_request_seconds", KIND_HISTOGRAM, "seconds", "route", NULL, &seconds_bounds,

@@ -27,6 +27,7 @@ enum metric {
     METRIC_OUTBOX_REFUSED,    /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */
     METRIC_STORE_UP,          /* sluice_store_up, gauge 0/1 */
     METRIC_PARTITIONS,        /* sluice_partitions{group}, gauge: partitions this process reads */
+    METRIC_LAG,               /* sluice_lag{group}, gauge: records that no process of the group has completed */
     METRIC_REQUESTS,          /* sluice_requests_total{route,code} */
     METRIC_REQUEST_SECONDS,   /* sluice_request_seconds{route}, histogram */
     METRIC_CHAINS_STUCK,      /* sluice_chains_stuck, gauge */

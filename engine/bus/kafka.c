@@ -19,9 +19,11 @@ static int64_t kafka_member(struct bus_consumer *consumer)
 static void kafka_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
                            int32_t *ret_partition, int64_t *ret_offset)
 {
+    pthread_mutex_lock(&consumer->streams_lock);
     const struct kafka_stream *at = &consumer->streams[stream];
     snprintf(buf, size, "partition %d of %s at %llu", at->partition, at->topic, (unsigned long long)position.high);
     *ret_partition = at->partition;
+    pthread_mutex_unlock(&consumer->streams_lock);
     *ret_offset = (int64_t)position.high;
 }
 

@@ -32,6 +32,7 @@
 
 enum {
     KAFKA_WAIT_MS = 5000, /* of one request to the brokers */
+    KAFKA_LAG_WAIT_MS = 500, /* the same, for a figure that can wait */
     KAFKA_LEAVE_MS = 3000, /* of leaving a group */
     KAFKA_END_S = 1, /* of a client that ends */
     KAFKA_HARD_PAUSE_MS = 1000, /* not polled for so long: pause the partitions, poll on */
@@ -64,6 +65,7 @@ struct kafka_bus {
     pthread_cond_t retired; /* a producer has gone */
     struct kafka_producer *producer; /* the one in use, or NULL */
     size_t producers; /* with those that are being retired */
+    struct bus_consumer *consumers; /* of this process, linked by `next` */
     atomic_bool hurried;
     atomic_uint epochs; /* given out: each assignment of a partition has its own */
 };
@@ -100,6 +102,7 @@ enum kafka_change { KAFKA_CHANGE_NONE = 0, KAFKA_CHANGE_ASSIGN, KAFKA_CHANGE_REV
 
 struct bus_consumer { /* of the kafka bus */
     struct kafka_bus *bus;
+    struct bus_consumer *next; /* with bus->lock, as bus->consumers and `client` are changed */
     struct kafka_client *client;
     rd_kafka_t *rk; /* client's */
     rd_kafka_queue_t *queue; /* what poll() waits on */
@@ -115,6 +118,7 @@ struct bus_consumer { /* of the kafka bus */
 
     struct kafka_stream *streams; /* one for each topic-partition ever assigned; an index is for ever */
     size_t stream_count, stream_size;
+    pthread_mutex_t streams_lock; /* while they grow, and for lanes, which describe() */
     uint32_t last_stream; /* of the last message: they come in runs */
     const rd_kafka_topic_t *last_topic;
 
@@ -220,6 +224,8 @@ enum kafka_start kafka_start_decide(const struct kafka_place *place, int64_t *re
 /* Sets the offset of each partition in `list` (RD_KAFKA_OFFSET_INVALID: not to be read, its record is gone), and says what is
  * remarkable: to the log, or as consumer->fault. 0, or negative: not known now. */
 int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error);
+/* Of a group that this process is a member of; -ENOENT of others, -EAGAIN when the brokers do not say. */
+int64_t kafka_lag(struct bus *bus, const char *group);
 /* Writes positions (list's offsets) into the store; a position there never goes back. */
 int kafka_positions_save(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct error *error);
 /* partition -1: all of the topic. The topic was deleted or made anew: its positions mean nothing. */
@@ -247,7 +253,6 @@ int kafka_scan(struct bus *bus, const char *const *topics, size_t topic_count, s
                const volatile int *stop,
                bool (*each)(const struct record *record, int32_t partition, struct position position, void *context), void *context,
                struct error *error);
-int64_t kafka_lag(struct bus *bus, const char *group);
 
 /* kafka_topics.c */
 int kafka_topics(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,

@@ -159,11 +159,15 @@ static struct kafka_stream *stream_make(struct bus_consumer *consumer, const cha
         return stream;
     if (consumer->stream_count == consumer->stream_size) {
         size_t size = consumer->stream_size == 0 ? 64 : 2 * consumer->stream_size;
+        pthread_mutex_lock(&consumer->streams_lock);
         struct kafka_stream *grown = reallocarray(consumer->streams, size, sizeof *grown);
+        if (grown != NULL) {
+            consumer->streams = grown;
+            consumer->stream_size = size;
+        }
+        pthread_mutex_unlock(&consumer->streams_lock);
         if (grown == NULL)
             return NULL;
-        consumer->streams = grown;
-        consumer->stream_size = size;
     }
     stream = &consumer->streams[consumer->stream_count];
     *stream = (struct kafka_stream){.topic = strdup(topic), .partition = partition};

@@ -80,6 +80,7 @@ static void consumer_free(struct bus_consumer *consumer, bool away)
     free(consumer->group);
     pthread_cond_destroy(&consumer->wake_up);
     pthread_mutex_destroy(&consumer->wake_lock);
+    pthread_mutex_destroy(&consumer->streams_lock);
     free(consumer);
 }
 
@@ -117,12 +118,14 @@ int kafka_rejoin(struct bus_consumer *consumer)
         return -EAGAIN;
     consumer->rejoined_ms = now;
     pthread_mutex_lock(&consumer->wake_lock);
+    pthread_mutex_lock(&consumer->bus->lock);
     int code = consumer_client(consumer, &error);
     if (code != 0) {
         consumer->client = old;
         consumer->rk = old->rk;
         consumer->queue = old_queue;
     }
+    pthread_mutex_unlock(&consumer->bus->lock);
     pthread_mutex_unlock(&consumer->wake_lock);
     if (code != 0)
         return -EAGAIN;
@@ -156,6 +159,7 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     pthread_cond_init(&consumer->wake_up, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&consumer->wake_lock, NULL);
+    pthread_mutex_init(&consumer->streams_lock, NULL);
     consumer->bus = bus;
     consumer->slot = -1;
     consumer->group = strdup(subscription->group);
@@ -185,6 +189,10 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
         consumer_free(consumer, false);
         return code;
     }
+    pthread_mutex_lock(&bus->lock);
+    consumer->next = bus->consumers;
+    bus->consumers = consumer;
+    pthread_mutex_unlock(&bus->lock);
     *ret = consumer;
     return 0;
 }
@@ -228,6 +236,12 @@ void kafka_unsubscribe(struct bus_consumer *consumer)
 {
     if (consumer == NULL)
         return;
+    pthread_mutex_lock(&consumer->bus->lock);
+    struct bus_consumer **link = &consumer->bus->consumers;
+    while (*link != consumer)
+        link = &(*link)->next;
+    *link = consumer->next;
+    pthread_mutex_unlock(&consumer->bus->lock);
     bool away = brokers_away(consumer);
     if (!consumer->dead && !away && !rd_kafka_assignment_lost(consumer->rk))
         kafka_commit_now(consumer);

@@ -1,5 +1,5 @@
 /*
- * kafka_scan.c - reading topics from their first record in no group, for people and tools, and how far a group is behind. See kafka.h.
+ * kafka_scan.c - reading topics from their first record in no group, for people and tools. See kafka.h.
  *
  * Partitions have no common order but their records' time. Without following, what comes is merged by it: each partition is read up to
  * where it ended at the start, and the oldest next record of all is handed out first. Following hands out what comes as it comes.
@@ -222,37 +222,4 @@ int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, 
     rd_kafka_topic_partition_list_destroy(scan.list);
     kafka_client_end(scan.rk);
     return code;
-}
-
-int64_t kafka_lag(struct bus *head, const char *group)
-{
-    struct kafka_bus *bus = (struct kafka_bus *)head;
-    const struct rd_kafka_metadata *metadata = NULL;
-    struct kafka_reason reason = {0};
-    struct error error;
-    int64_t lag = 0;
-    rd_kafka_t *rk = kafka_client_new(bus, KAFKA_SCANNER, group, NULL, &reason, &error);
-    if (rk == NULL)
-        return -EINVAL;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &metadata, KAFKA_WAIT_MS);
-    for (size_t i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < bus->options.topic_count; i++)
-        for (int t = 0; t < metadata->topic_cnt; t++)
-            if (strcmp(metadata->topics[t].topic, bus->options.topics[i].name) == 0)
-                rd_kafka_topic_partition_list_add_range(list, metadata->topics[t].topic, 0, metadata->topics[t].partition_cnt - 1);
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list->cnt > 0)
-        err = rd_kafka_committed(rk, list, KAFKA_WAIT_MS);
-    for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
-        int64_t low, high;
-        if (list->elems[i].offset < 0)
-            continue; /* the group does not read it */
-        err = rd_kafka_query_watermark_offsets(rk, list->elems[i].topic, list->elems[i].partition, &low, &high, KAFKA_WAIT_MS);
-        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && high > list->elems[i].offset)
-            lag += high - list->elems[i].offset;
-    }
-    if (metadata != NULL)
-        rd_kafka_metadata_destroy(metadata);
-    rd_kafka_topic_partition_list_destroy(list);
-    kafka_client_end(rk);
-    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? lag : -EAGAIN;
 }

@@ -152,13 +152,13 @@ int kafka_positions_forget(struct bus_consumer *consumer, const char *topic, int
 /* ListOffsets takes these in the place of a timestamp. */
 enum { OFFSETS_EARLIEST = -2, OFFSETS_LATEST = -1 };
 
-static int offsets_at(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int64_t which, int64_t *ret, size_t stride,
+static int offsets_at(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int64_t which, int wait_ms, int64_t *ret, size_t stride,
                       struct error *error)
 {
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
     for (int i = 0; i < asked->cnt; i++)
         asked->elems[i].offset = which;
-    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, asked, KAFKA_WAIT_MS);
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, asked, wait_ms);
     for (int i = 0; i < asked->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         const rd_kafka_topic_partition_t *answer = rd_kafka_topic_partition_list_find(asked, list->elems[i].topic, list->elems[i].partition);
         err = answer->err;
@@ -168,11 +168,11 @@ static int offsets_at(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *lis
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the brokers do not say where partitions begin and end");
 }
 
-static int places_ask(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct kafka_place *places,
-                      struct error *error)
+/* What the brokers know of list's partitions; nothing is recorded. */
+static int places_ask(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int wait_ms, struct kafka_place *places, struct error *error)
 {
     rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
-    rd_kafka_resp_err_t err = rd_kafka_committed(consumer->rk, asked, KAFKA_WAIT_MS);
+    rd_kafka_resp_err_t err = rd_kafka_committed(rk, asked, wait_ms);
     for (int i = 0; i < list->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         const rd_kafka_topic_partition_t *answer = rd_kafka_topic_partition_list_find(asked, list->elems[i].topic, list->elems[i].partition);
         err = answer->err;
@@ -181,10 +181,55 @@ static int places_ask(struct bus_consumer *consumer, const rd_kafka_topic_partit
     rd_kafka_topic_partition_list_destroy(asked);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return kafka_error(error, err, "the brokers do not say what the group has committed");
-    int code = offsets_at(consumer->rk, list, OFFSETS_EARLIEST, &places[0].low, sizeof *places, error);
-    if (code == 0)
-        code = offsets_at(consumer->rk, list, OFFSETS_LATEST, &places[0].high, sizeof *places, error);
-    return code == 0 ? positions_load(consumer, list, places, error) : code;
+    int code = offsets_at(rk, list, OFFSETS_EARLIEST, wait_ms, &places[0].low, sizeof *places, error);
+    return code == 0 ? offsets_at(rk, list, OFFSETS_LATEST, wait_ms, &places[0].high, sizeof *places, error) : code;
+}
+
+/* The client of the group's consumer in this process, held, and a copy of what it subscribes to; NULL: there is none. */
+static struct kafka_client *client_of(struct kafka_bus *bus, const char *group, rd_kafka_topic_partition_list_t **ret_topics)
+{
+    struct kafka_client *client = NULL;
+    pthread_mutex_lock(&bus->lock);
+    for (struct bus_consumer *consumer = bus->consumers; consumer != NULL && client == NULL; consumer = consumer->next) {
+        if (strcmp(consumer->group, group) != 0)
+            continue;
+        client = consumer->client;
+        atomic_fetch_add_explicit(&client->holders, 1, memory_order_relaxed);
+        *ret_topics = rd_kafka_topic_partition_list_copy(consumer->subscription);
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return client;
+}
+
+int64_t kafka_lag(struct bus *head, const char *group)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_partition_list_t *topics, *list = rd_kafka_topic_partition_list_new(64);
+    struct kafka_client *client = client_of((struct kafka_bus *)head, group, &topics);
+    struct error error;
+    int64_t lag = client == NULL ? -ENOENT : -EAGAIN;
+    if (client != NULL && rd_kafka_metadata(client->rk, 0, NULL, &metadata, KAFKA_LAG_WAIT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        for (int t = 0; t < metadata->topic_cnt; t++)
+            if (metadata->topics[t].partition_cnt > 0 &&
+                rd_kafka_topic_partition_list_find(topics, metadata->topics[t].topic, RD_KAFKA_PARTITION_UA) != NULL)
+                rd_kafka_topic_partition_list_add_range(list, metadata->topics[t].topic, 0, metadata->topics[t].partition_cnt - 1);
+        rd_kafka_metadata_destroy(metadata);
+        struct kafka_place *places = calloc((size_t)list->cnt + 1, sizeof *places);
+        if (places != NULL && (list->cnt == 0 || places_ask(client->rk, list, KAFKA_LAG_WAIT_MS, places, &error) == 0)) {
+            lag = 0;
+            for (int i = 0; i < list->cnt; i++) {
+                int64_t from = places[i].committed > places[i].low ? places[i].committed : places[i].low;
+                lag += places[i].high > from ? places[i].high - from : 0;
+            }
+        }
+        free(places);
+    }
+    if (client != NULL) {
+        rd_kafka_topic_partition_list_destroy(topics);
+        kafka_client_release(client);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return lag;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ saying */
@@ -280,7 +325,9 @@ int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_
     struct kafka_place *places = calloc((size_t)list->cnt + 1, sizeof *places);
     if (places == NULL)
         return error_set(error, ENOMEM, "out of memory");
-    int code = list->cnt == 0 ? 0 : places_ask(consumer, list, places, error);
+    int code = list->cnt == 0 ? 0 : places_ask(consumer->rk, list, KAFKA_WAIT_MS, places, error);
+    if (code == 0 && list->cnt > 0)
+        code = positions_load(consumer, list, places, error);
     for (int i = 0; i < list->cnt && code == 0; i++) {
         int64_t offset = 0;
         struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);

@@ -232,6 +232,7 @@ static bool build_group(struct engine *engine, struct group_run *run, const stru
     run->metric_waiting = metrics_series(engine->metrics, METRIC_WAITING_KEYS, group->name, NULL);
     run->metric_in_flight = metrics_series(engine->metrics, METRIC_IN_FLIGHT, group->name, NULL);
     run->metric_partitions = metrics_series(engine->metrics, METRIC_PARTITIONS, group->name, NULL);
+    run->metric_lag = metrics_series(engine->metrics, METRIC_LAG, group->name, NULL);
     run->metric_batches = metrics_series(engine->metrics, METRIC_BATCHES, group->name, NULL);
     run->metric_batch_events = metrics_series(engine->metrics, METRIC_BATCH_EVENTS, group->name, NULL);
     run->metric_batch_seconds = metrics_series(engine->metrics, METRIC_BATCH_SECONDS, group->name, NULL);

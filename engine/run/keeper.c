@@ -23,6 +23,8 @@ enum {
     KEEPER_PRUNE_MS = 10000,
     KEEPER_PRUNE_LIMIT = 10000,
     KEEPER_GAUGES_MS = 5000,
+    KEEPER_LAG_MS = 10000,
+    KEEPER_LAG_SHARE = 20, /* looking up the lag may take one part of so many of the time */
     KEEPER_OVERDUE_MS = 5000, /* a handler this far past its deadline is reported */
 };
 
@@ -189,6 +191,19 @@ static void keeper_gauges(struct keeper *keeper)
     series_set(keeper->stuck, health.chains_stuck);
 }
 
+/* When to look again, as a wall time: what is slow to tell is asked for seldom. */
+static int64_t keeper_lag(const struct engine *engine)
+{
+    int64_t began = clock_monotonic_ms();
+    for (size_t i = 0; i < engine->group_count; i++) {
+        int64_t lag = engine->bus->kind->lag(engine->bus, engine->groups[i].group->name);
+        if (lag >= 0)
+            series_set(engine->groups[i].metric_lag, lag);
+    }
+    int64_t pause = KEEPER_LAG_SHARE * (clock_monotonic_ms() - began);
+    return clock_wall_ms() + (pause > KEEPER_LAG_MS ? pause : KEEPER_LAG_MS);
+}
+
 static void keeper_prune(struct keeper *keeper)
 {
     size_t pruned = 0;
@@ -214,7 +229,7 @@ static void *keeper_main(void *context)
 {
     struct keeper *keeper = context;
     struct engine *engine = keeper->engine;
-    int64_t tend = 0, prune = clock_wall_ms() + KEEPER_PRUNE_MS, gauges = 0;
+    int64_t tend = 0, prune = clock_wall_ms() + KEEPER_PRUNE_MS, gauges = 0, lag = 0;
 
     for (;;) {
         pthread_mutex_lock(&keeper->lock);
@@ -244,6 +259,8 @@ static void *keeper_main(void *context)
         tend = now + KEEPER_TEND_MS;
         engine->bus->kind->tend(engine->bus);
         keeper_watch(engine);
+        if (now >= lag)
+            lag = keeper_lag(engine);
         if (keeper->connection == NULL)
             continue;
         if (!engine->bus->kind->transactional)

@@ -39,7 +39,7 @@ struct group_run {
     struct position *positions;
     struct lane_entry **heads, ***tails;
 
-    struct series *metric_waiting, *metric_in_flight, *metric_partitions, *metric_batches, *metric_batch_events, *metric_batch_seconds;
+    struct series *metric_waiting, *metric_in_flight, *metric_partitions, *metric_lag, *metric_batches, *metric_batch_events, *metric_batch_seconds;
 };
 
 struct use_run { /* by use.index */

@@ -157,6 +157,13 @@ class Process(PipelineCase):
         self.engine()
         self.await_all()
 
+    def test_lag(self):
+        self.engine().stop()  # positions begin here
+        self.send(50)
+        engine = self.engine(env={"SLUICE_FAILPOINTS": "lane.commit.before=delay:4000"})
+        until(lambda: engine.metric("sluice_lag") == 50, f"a lag of 50, of {engine.metric('sluice_lag')}", 3)
+        until(lambda: engine.metric("sluice_lag") == 0, f"no lag, of {engine.metric('sluice_lag')}", 30)
+
     def test_requests_that_were_answered_are_events(self):
         engine = self.engine()
         for number in range(20):

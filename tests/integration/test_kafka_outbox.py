@@ -273,6 +273,15 @@ class Idle(Case):
         self.assertEqual(sorted(number for numbers in self.found().values() for number in numbers), sent)
 
 
+class Lag(Case):
+    def test_metric(self):
+        """Of a group without an offset: all that is there."""
+        self.send(50)
+        engine = self.start("lane.commit.before=delay:4000")
+        until(lambda: engine.metric("sluice_lag") == 50, f"a lag of 50, of {engine.metric('sluice_lag')}", 3)
+        until(lambda: engine.metric("sluice_lag") == 0, f"no lag, of {engine.metric('sluice_lag')}", 30)
+
+
 class Requests(Case):
     changes = (("plugins: {", "plugins: {payment: {library: payment.so}, reservation: {library: reservation.so}, "),
                ("topics:\n", "topics:\n  @.paid: {key: \"{userId}\", final: true}\n"),
