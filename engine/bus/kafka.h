@@ -57,6 +57,12 @@ struct kafka_reason {
     char words[300];
 };
 
+/* What was taken of what librdkafka holds, since its threads were woken. */
+struct kafka_flow {
+    int64_t count, bytes;
+    int64_t count_step, bytes_step; /* 0: it looks by itself */
+};
+
 struct kafka_bus {
     struct bus bus; /* first */
     struct bus_options options;
@@ -131,6 +137,7 @@ struct bus_consumer { /* of the kafka bus */
     uint32_t *listed_streams, *listed_epochs;
     size_t listed_size;
 
+    struct kafka_flow flow;
     bool paused, paused_hard;
     int64_t paused_ms; /* since when */
     pthread_mutex_t wake_lock;
@@ -233,6 +240,8 @@ int kafka_positions_forget(struct bus_consumer *consumer, const char *topic, int
 
 /* kafka_poll.c: reading */
 int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
+void kafka_flow_init(struct kafka_flow *flow, const rd_kafka_t *rk);
+void kafka_flow_took(struct kafka_flow *flow, rd_kafka_t *rk, const rd_kafka_message_t *message); /* so that fetching goes on */
 void kafka_wake(struct bus_consumer *consumer);
 void kafka_pause(struct bus_consumer *consumer, bool paused);
 void kafka_unpause(struct bus_consumer *consumer); /* before partitions come or go */

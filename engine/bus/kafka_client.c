@@ -26,7 +26,7 @@ static const struct client_property usual[] = {
     {"socket.nagle.disable", "true", ANY},
     /* A connection that died in silence is given up so soon; what is asked for must come in this time over a slow network, too. */
     {"socket.timeout.ms", "15000", ANY},
-    {"fetch.max.bytes", "16777216", READERS},
+    {"fetch.max.bytes", "4194304", READERS},
     {"reconnect.backoff.ms", "50", ANY},
     {"reconnect.backoff.max.ms", "1000", ANY},
     {"topic.metadata.refresh.interval.ms", "5000", ANY}, /* partitions added, topics made anew */
@@ -35,10 +35,10 @@ static const struct client_property usual[] = {
     {"partition.assignment.strategy", "range", KAFKA_CONSUMER}, /* a key's topics stay together */
     {"fetch.wait.max.ms", "200", READERS},
     {"fetch.error.backoff.ms", "100", READERS},
-    /* A consumer that holds so much stops fetching, and 2.0.2 looks again only when something else wakes it: the bytes are the bound. */
+    /* A consumer that holds so much stops fetching: see kafka_flow_took(). */
     {"queued.min.messages", "100000", READERS},
-    {"queued.max.messages.kbytes", "8192", READERS},
-    {"linger.ms", "1", KAFKA_PRODUCER}, /* a batch's outputs in few requests: half the brokers' work, for a millisecond */
+    {"queued.max.messages.kbytes", "4096", READERS},
+    {"linger.ms", "0", KAFKA_PRODUCER}, /* what comes while a request is on its way goes out together with the next */
     {"retry.backoff.ms", "50", KAFKA_PRODUCER},
     {"message.timeout.ms", "120000", KAFKA_PRODUCER},
     {"topic.metadata.propagation.max.ms", "5000", KAFKA_PRODUCER}, /* a topic that is not there: so long it may be about to be */
@@ -234,6 +234,8 @@ static int conf_layers(struct kafka_bus *bus, rd_kafka_conf_t *conf, enum kafka_
     for (size_t i = 0; i < sizeof usual / sizeof usual[0] && code == 0; i++)
         if ((usual[i].roles & role) != 0 && !(by_broker && conf_by_broker(usual[i].name)))
             code = conf_set(conf, usual[i].name, usual[i].value, error);
+    if ((role & READERS) != 0) /* 2.0.2 does not know it, and looks after a second */
+        (void)rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", NULL, 0);
     snprintf(text, sizeof text, "sluice-%.100s", bus->options.name);
     if (code == 0)
         code = conf_set(conf, "client.id", text, error);

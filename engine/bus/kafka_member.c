@@ -104,6 +104,7 @@ static int consumer_client(struct bus_consumer *consumer, struct error *error)
     consumer->client->rk = consumer->rk;
     atomic_init(&consumer->client->holders, 1);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
+    kafka_flow_init(&consumer->flow, consumer->rk);
     log_debug("kafka", "group %s: member %s", consumer->group, own ? instance : "as configured");
     return 0;
 }

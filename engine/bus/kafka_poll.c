@@ -102,6 +102,48 @@ static bool wait_paused(struct bus_consumer *consumer, int timeout_ms)
     return true;
 }
 
+/* ----------------------------------------------------------------------------------------------------------- fetching */
+
+enum { FLOW_STEPS = 8 };
+
+static int64_t conf_number(const rd_kafka_t *rk, const char *name)
+{
+    char text[32] = "0";
+    size_t size = sizeof text;
+    (void)rd_kafka_conf_get(rd_kafka_conf((rd_kafka_t *)(uintptr_t)rk), name, text, &size);
+    return strtoll(text, NULL, 10);
+}
+
+void kafka_flow_init(struct kafka_flow *flow, const rd_kafka_t *rk)
+{
+    *flow = (struct kafka_flow){0};
+    if (conf_number(rk, "fetch.queue.backoff.ms") > 0)
+        return;
+    flow->count_step = conf_number(rk, "queued.min.messages") / FLOW_STEPS + 1;
+    flow->bytes_step = conf_number(rk, "queued.max.messages.kbytes") * 1024 / FLOW_STEPS + 1;
+}
+
+/* librdkafka 2.0.2 stops fetching from a broker when enough waits, and looks again when that broker's thread is woken, or after a second.
+ * What wakes the threads of all that we read from is to ask them something; nobody waits for the answer. */
+void kafka_flow_took(struct kafka_flow *flow, rd_kafka_t *rk, const rd_kafka_message_t *message)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+    if (flow->count_step == 0)
+        return;
+    flow->count++;
+    flow->bytes += (int64_t)(message->len + message->key_len);
+    if (flow->count < flow->count_step && flow->bytes < flow->bytes_step)
+        return;
+    flow->count = flow->bytes = 0;
+    if (rd_kafka_assignment(rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    if (list->cnt > 0)
+        (void)rd_kafka_offsets_for_times(rk, list, 0);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 /* ------------------------------------------------------------------------------------------------------------ reading */
 
 static uint32_t stream_of(struct bus_consumer *consumer, const rd_kafka_message_t *message)
@@ -172,6 +214,7 @@ static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret
             rd_kafka_message_destroy(message); /* not ours now, or again */
             continue;
         }
+        kafka_flow_took(&consumer->flow, consumer->rk, message);
         stream->next = message->offset + 1;
         consumer->records[count].stream = number;
         consumer->records[count].epoch = stream->epoch;

@@ -18,6 +18,7 @@ struct scan {
     struct kafka_bus *bus;
     rd_kafka_t *rk;
     struct kafka_reason reason;
+    struct kafka_flow flow;
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
     bool *ended; /* of each: read up to its end */
     size_t ended_count;
@@ -186,6 +187,7 @@ static int scan_run(struct scan *scan, bool follow, const volatile int *stop, st
         if (message == NULL)
             continue;
         came_ms = clock_monotonic_ms();
+        kafka_flow_took(&scan->flow, scan->rk, message);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
             if (!merging)
                 more = scan_hand_out(scan, message);
@@ -211,6 +213,7 @@ int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, 
     scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;
+    kafka_flow_init(&scan.flow, scan.rk);
     scan.list = rd_kafka_topic_partition_list_new(64);
     int code = scan_partitions(&scan, topics, topic_count, error);
     if (code == 0)
