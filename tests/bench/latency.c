@@ -1,11 +1,12 @@
 /*
  * latency.c - how long a purchase takes on Kafka: one producer and one consumer of payments, at a steady rate.
  *
- *     latency BROKERS TRY_TOPIC SUCCESS_TOPIC PARTITIONS RATE COUNT [name=value ...]
+ *     latency BROKERS TRY_TOPIC SUCCESS_TOPIC PARTITIONS RATE COUNT WARM [name=value ...]
  *
  * Purchases 1..COUNT (users, seats and reservations of these numbers) are produced to TRY_TOPIC with acks=all, RATE a second; each is followed
  * until its event is read from SUCCESS_TOPIC by a consumer of committed records. Prints p50 and p99 in milliseconds of: produce called →
- * acknowledged, acknowledged → read, produce called → read.
+ * acknowledged, acknowledged → read, produce called → read; the first WARM purchases, new topics for brokers and new statements for the
+ * database, are not counted.
  */
 #include "client.h"
 
@@ -106,15 +107,15 @@ int main(int argc, char **argv)
                  "fetch.wait.max.ms=500"},
         .count = 5};
     struct client_properties more = {0};
-    if (argc < 7 || argc - 7 > CLIENT_PROPERTIES_MAX) {
-        fprintf(stderr, "usage: latency BROKERS TRY_TOPIC SUCCESS_TOPIC PARTITIONS RATE COUNT [name=value ...]\n");
+    if (argc < 8 || argc - 8 > CLIENT_PROPERTIES_MAX) {
+        fprintf(stderr, "usage: latency BROKERS TRY_TOPIC SUCCESS_TOPIC PARTITIONS RATE COUNT WARM [name=value ...]\n");
         return 2;
     }
-    for (int i = 7; i < argc; i++)
+    for (int i = 8; i < argc; i++)
         more.list[more.count++] = argv[i];
     int partitions = (int)strtol(argv[4], NULL, 10);
-    long rate = strtol(argv[5], NULL, 10), count = strtol(argv[6], NULL, 10);
-    if (partitions < 1 || rate < 1 || count < 1)
+    long rate = strtol(argv[5], NULL, 10), count = strtol(argv[6], NULL, 10), warm = strtol(argv[7], NULL, 10);
+    if (partitions < 1 || rate < 1 || warm < 0 || count <= warm)
         return 2;
     struct purchase *purchases = calloc((size_t)count, sizeof *purchases);
     struct reading reading = {.purchases = purchases, .count = count, .partitions = partitions,
@@ -158,13 +159,13 @@ int main(int argc, char **argv)
     double *lists[3];
     for (int l = 0; l < 3; l++)
         lists[l] = calloc((size_t)count, sizeof *lists[l]);
-    for (long i = 0; i < count; i++) {
-        lists[0][i] = (double)(purchases[i].acked_ns - purchases[i].sent_ns) / 1e6;
-        lists[1][i] = (double)(purchases[i].got_ns - purchases[i].acked_ns) / 1e6;
-        lists[2][i] = (double)(purchases[i].got_ns - purchases[i].sent_ns) / 1e6;
+    for (long i = warm; i < count; i++) {
+        lists[0][i - warm] = (double)(purchases[i].acked_ns - purchases[i].sent_ns) / 1e6;
+        lists[1][i - warm] = (double)(purchases[i].got_ns - purchases[i].acked_ns) / 1e6;
+        lists[2][i - warm] = (double)(purchases[i].got_ns - purchases[i].sent_ns) / 1e6;
     }
     for (int l = 0; l < 3; l++) {
-        print_shares(lists[l], count);
+        print_shares(lists[l], count - warm);
         free(lists[l]);
     }
     printf("\n");

@@ -48,7 +48,8 @@ def _engine(stage, name, out):
 
 def _bare(stage, name, out, depth):
     stage.bus.kafka.create_topic(out, partitions=6)
-    done = subprocess.run([BUILD / "tests/bench/bare", stage.bus.kafka.servers, name, "pass-in", out, str(EVENTS), str(BATCH), str(depth)],
+    done = subprocess.run([BUILD / "tests/bench/bare", stage.bus.kafka.servers, name, "pass-in", out, str(EVENTS), str(BATCH), str(depth),
+                           "queued.min.messages=1000000", "queued.max.messages.kbytes=1000000"],  # it must not stop fetching: see kafka_flow_took()
                           check=True, capture_output=True, text=True)
     return tuple(map(float, done.stdout.split()))
 
