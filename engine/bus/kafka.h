@@ -117,6 +117,7 @@ struct bus_consumer { /* of the kafka bus */
     struct connection *connection; /* for positions in the store; NULL: none are kept */
     int slot; /* descriptor that holds this process's slot; -1: the instance id is the user's */
     int slot_number;
+    char database[10]; /* its mark in our instance id; empty: none */
     uint32_t poll_records;
     size_t poll_bytes;
     rd_kafka_message_t **messages; /* poll_records of them */

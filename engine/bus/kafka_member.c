@@ -84,6 +84,77 @@ static void consumer_free(struct bus_consumer *consumer, bool away)
     free(consumer);
 }
 
+/* ------------------------------------------------------------------------------------------------------- databases */
+
+/* Of two servers, or two databases of a server, never the same. */
+static const struct statement statement_database = {
+    .text = "SELECT (hashtext(s.system_identifier || '/' || d.oid)::int8 & 4294967295) FROM pg_control_system() s, pg_database d"
+            " WHERE d.datname = current_database()"};
+
+/* 0, with the database's mark in instance ids: empty without a store, and where the server does not tell. */
+static int database_mark(struct bus_consumer *consumer, struct error *error)
+{
+    struct rows *rows;
+    if (consumer->connection == NULL)
+        return 0;
+    enum store_result result = connection_once(consumer->connection, &statement_database, 0, NULL, KAFKA_WAIT_MS, &rows, error);
+    if (result == STORE_DOWN || result == STORE_TRANSIENT)
+        return -EAGAIN;
+    if (result == STORE_OK && rows_count(rows) == 1)
+        snprintf(consumer->database, sizeof consumer->database, ".%08llx", (unsigned long long)rows_int64(rows, 0, 0));
+    return 0;
+}
+
+/* The mark at the end of an instance id, or NULL: it is of another program, a user's, or of a pipeline without a store. */
+static const char *mark_of(const char *instance)
+{
+    const char *mark = instance == NULL ? NULL : strrchr(instance, '.');
+    return mark != NULL && strlen(mark) == 9 && strspn(mark + 1, "0123456789abcdef") == 8 ? mark : NULL;
+}
+
+static int members_compare(const struct bus_consumer *consumer, const rd_kafka_ConsumerGroupDescription_t *group, struct error *error)
+{
+    for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
+        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, i);
+        const char *instance = rd_kafka_MemberDescription_group_instance_id(member), *mark = mark_of(instance);
+        if (mark == NULL || strcmp(mark, consumer->database) == 0)
+            continue;
+        error_set(error, EAGAIN,
+                  "group %s has a member (%s at %s) that works with another database: each would handle a part of the events. Give this engine the "
+                  "group's database (store.url) or a group of its own (engine.group); it joins when the other is gone",
+                  consumer->group, instance, rd_kafka_MemberDescription_host(member));
+        return -EAGAIN;
+    }
+    return 0;
+}
+
+/* Effects and inbox of a group are in one database: whoever brings another stays outside while members are there. Where the brokers do not
+ * tell who is in the group, joining will fail or show it. */
+static int members_check(struct bus_consumer *consumer, struct error *error)
+{
+    const char *names[] = {consumer->group};
+    size_t count = 0;
+    int code = 0;
+    if (consumer->database[0] == '\0' || consumer->slot < 0)
+        return 0;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_WAIT_MS, NULL, 0);
+    rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 2 * KAFKA_WAIT_MS);
+    const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
+    const rd_kafka_ConsumerGroupDescription_t **groups = result == NULL ? NULL : rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
+    for (size_t i = 0; i < count && code == 0; i++)
+        code = members_compare(consumer, groups[i], error);
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return code;
+}
+
+/* --------------------------------------------------------------------------------------------------------- joining */
+
 static int consumer_client(struct bus_consumer *consumer, struct error *error)
 {
     struct kafka_bus *bus = consumer->bus;
@@ -91,7 +162,7 @@ static int consumer_client(struct bus_consumer *consumer, struct error *error)
     if (consumer->slot < 0 && kafka_property(bus, "group.instance.id") == NULL)
         consumer->slot = slot_take(bus, consumer->group, &consumer->slot_number);
     bool own = consumer->slot >= 0;
-    snprintf(instance, sizeof instance, "%s-%d", bus->host, consumer->slot_number);
+    snprintf(instance, sizeof instance, "%s-%d%s", bus->host, consumer->slot_number, consumer->database);
     consumer->client = calloc(1, sizeof *consumer->client);
     if (consumer->client == NULL)
         return error_set(error, ENOMEM, "out of memory");
@@ -175,11 +246,15 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
         code = consumer->connection == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
     }
     if (code == 0)
+        code = database_mark(consumer, error);
+    if (code == 0)
         code = consumer_client(consumer, error);
     if (code == 0)
         code = kafka_producer_warm(bus, error);
     if (code == 0)
         code = kafka_topics_present(bus, consumer->rk, &consumer->reason, error);
+    if (code == 0)
+        code = members_check(consumer, error);
     if (code != 0 && kafka_reason_closed(&consumer->reason))
         log_rarely(60000, LOG_ERROR, "kafka", "group %s: %s", consumer->group, error->text);
     if (code == 0) {

@@ -48,6 +48,7 @@ class Sink(http.server.ThreadingHTTPServer):
                 pass
 
         super().__init__(("127.0.0.1", 0), Handler)
+        self.handle_error = lambda *_: None  # engines are killed here
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
