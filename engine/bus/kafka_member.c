@@ -141,7 +141,7 @@ static int members_check(struct bus_consumer *consumer, struct error *error)
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
     (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_WAIT_MS, NULL, 0);
     rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 2 * KAFKA_WAIT_MS);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_WAIT_MS);
     const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
     const rd_kafka_ConsumerGroupDescription_t **groups = result == NULL ? NULL : rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
     for (size_t i = 0; i < count && code == 0; i++)

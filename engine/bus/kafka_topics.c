@@ -195,6 +195,25 @@ static void compare_partitions(const struct check *check, const struct bus_topic
     }
 }
 
+/* Topics that leave it to `bus`, when they agree among themselves on another number. */
+static void compare_bus_partitions(const struct check *check)
+{
+    const struct bus_options *options = &check->bus->options;
+    int count = 0;
+    for (size_t i = 0; i < options->topic_count; i++) {
+        const rd_kafka_metadata_topic_t *there = topic_find(check->metadata, options->topics[i].name);
+        if (there == NULL || options->topics[i].partitions > 0)
+            continue;
+        if (there->partition_cnt == (int)options->partitions || (count > 0 && there->partition_cnt != count))
+            return;
+        count = there->partition_cnt;
+    }
+    if (count > 0)
+        say(check, BUS_FINDING_WARNING, "bus_partitions", NULL,
+            "the topics have %d partitions, bus.partitions says %u: it counts when `sluice migrate` makes a topic, and changes none that is there",
+            count, (unsigned)options->partitions);
+}
+
 static void compare_replicas(struct check *check, const struct bus_topic *topic, const rd_kafka_metadata_topic_t *there)
 {
     int fewest = there->partition_cnt > 0 ? there->partitions[0].replica_cnt : 0;
@@ -308,8 +327,10 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
         say(&check, BUS_FINDING_WARNING, "topic_unreplicated", NULL,
             "%zu topics have one replica: when its broker is lost, so are events that were acknowledged; use three for what matters",
             check.unreplicated);
-    if (code == 0 && !make)
+    if (code == 0 && !make) {
+        compare_bus_partitions(&check);
         code = compare_configurations(&check, error);
+    }
     if (check.metadata != NULL)
         rd_kafka_metadata_destroy(check.metadata);
     kafka_client_end(check.rk);

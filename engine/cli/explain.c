@@ -22,6 +22,7 @@ enum { EXPLAIN_EVENTS_MAX = 10000, EXPLAIN_TIMEOUT_MS = 10000, EXPLAIN_ARENA_MAX
 struct step { /* one event of the timeline */
     const char *topic, *id, *parent, *reason, *retry_count;
     struct event_id id128, parked_id;
+    uint64_t payload_hash;
     int64_t at_ms, due_ms;
     bool dead, poison;
     size_t copies; /* how often the topic has it: a bus may be given an event twice, and it is handled once */
@@ -103,6 +104,7 @@ static bool collect(const struct record *record, int32_t partition, struct posit
         .id = arena_string(explain->arena, parsed ? event.id_text : SPAN("?")),
         .id128 = event.id,
         .parked_id = payload_id,
+        .payload_hash = event.payload_hash,
         .copies = 1,
         .parent = parent.length > 0 ? arena_string(explain->arena, parent) : NULL,
         .at_ms = record->timestamp_ms,
@@ -148,8 +150,9 @@ static void read_inbox(struct explain *explain, const struct rows *rows)
             struct step *step = &explain->steps[i];
             if (step->dead || memcmp(&step->id128, &id, sizeof id) != 0 || step->ended_count == 8)
                 continue;
+            bool other = (uint64_t)rows_int64(rows, r, 3) != step->payload_hash; /* under the same id: a conflict */
             step->ended[step->ended_count].handler = handler;
-            step->ended[step->ended_count++].outcome = outcome_name(explain, handler, rows_int64(rows, r, 2));
+            step->ended[step->ended_count++].outcome = outcome_name(explain, handler, other ? -1 : rows_int64(rows, r, 2));
         }
     }
 }
@@ -192,7 +195,7 @@ static bool all_steps_done(const struct explain *explain)
 static enum store_result read_store(struct explain *explain, struct error *error)
 {
     static const struct statement inbox = {
-        "select i.event_id, n.name, i.outcome from sluice.inbox i join sluice.name n on n.number = i.handler"
+        "select i.event_id, n.name, i.outcome, i.hash from sluice.inbox i join sluice.name n on n.number = i.handler"
         " where (i.handler, i.event_id) in (select h.number, e from sluice.name h, unnest($1::uuid[]) e where h.kind = 'h')", false};
     static const struct statement waiting = {
         "select event_id, due, state, 0::bigint from sluice.parked where event_id = any($1::uuid[])"

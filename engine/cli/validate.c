@@ -108,7 +108,8 @@ int cli_validate(int argc, char **argv)
         printf("%s: good: %zu topics, %zu handlers at work, %zu chains, %zu taps, %zu schedules, %zu requests\n", argv[optind], pipeline->topic_count,
                pipeline->use_count, pipeline->chain_count, pipeline->tap_count, pipeline->schedule_count, pipeline->request_count);
     else if (!json)
-        fprintf(stderr, "%s: %zu errors, %zu warnings\n", argv[optind], problems.errors, problems.count - problems.errors);
+        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems.errors, problems.errors == 1 ? "" : "s",
+                problems.count - problems.errors, problems.count - problems.errors == 1 ? "" : "s");
     arena_destroy(arena);
     return good ? CLI_OK : CLI_CONFIG;
 }

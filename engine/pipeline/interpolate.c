@@ -2,7 +2,7 @@
  * interpolate.c - ${VAR}, ${VAR:-default} and ${file:PATH} in a scalar.
  *
  * Works on the scalar's text after YAML was read, so what comes from outside is never read as YAML. Nothing nests. An
- * unset variable is an error, an empty one is a value.
+ * unset variable is an error, an empty one a value; with a default both give that, as in a shell.
  */
 #include "pipeline/interpolate.h"
 
@@ -100,7 +100,7 @@ static bool put_variable(struct node *node, struct span inside, struct arena *ar
         return false;
     }
     const char *value = getenv(arena_string(arena, name));
-    if (value != NULL) {
+    if (value != NULL && (value[0] != '\0' || fallback.at == NULL)) {
         buffer_text(out, value);
         return true;
     }

@@ -35,7 +35,7 @@ static void option_store(const struct option *option, struct node *node, const c
                         choice_words(problems->arena, option->choices), node_shown(node, problems->arena));
         else if (option->min > 0 && node->text.length == 0)
             problem_add(problems, node->place, "bad_value", "%s: expected a text, got an empty one%s", what,
-                        node->interpolated ? " from ${…}" : "");
+                        node->interpolated ? ": what ${…} stands for is set, and empty" : "");
         break;
     case OPTION_BOOL:
         node_bool(node, what, (bool *)at, problems);

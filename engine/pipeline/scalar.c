@@ -75,10 +75,10 @@ const char *node_shown(const struct node *node, struct arena *arena)
 {
     if (node->kind != NODE_SCALAR)
         return node->kind == NODE_MAPPING ? "a mapping" : "a list";
+    if (node->text.length == 0)
+        return node->interpolated ? "nothing: what ${…} stands for is set, and empty" : "nothing";
     if (node->interpolated)
         return "***";
-    if (node->text.length == 0)
-        return "nothing";
     return arena_format(arena, "'%.80s'%s", node->text.at, node->text.length > 80 ? "…" : "");
 }
 

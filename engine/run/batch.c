@@ -150,6 +150,8 @@ static void prepare(struct batch *batch, struct work *work)
     if (attempts != NULL && item->tries == 0 && item->use != NULL)
         item->tries = (uint32_t)(uintptr_t)intmap_get(
             attempts, attempt_key(batch->engine->uses[item->use->index].number, work->event.id));
+    if (item->condemned == DEAD_ID_CONFLICT && work->verdict == VERDICT_DEAD)
+        return; /* unreadable in the first place: that is what is wrong with it */
     if (item->condemned != 0) {
         work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
         return;

@@ -338,7 +338,7 @@ enum store_result migrate_check(struct store *store, const char *dir, const char
     if (result == STORE_OK && set.count > 0 && missing >= 0) {
         error_set(error, ENOEXEC, "the database lacks the migration %s/%s", set.files[missing].owner,
                   set.files[missing].name);
-        error_hint(error, "sluice migrate");
+        error_hint(error, "`sluice migrate CONFIG` makes what is missing");
         result = STORE_DEPLOY;
     }
     connection_destroy(connection);

@@ -248,6 +248,19 @@ class Explain(Case):
         self.assertNotIn("\x1b", text)
         self.assertIn("payment.charge → success", text)
 
+    def test_another_payload_under_one_id(self):
+        """What is recorded under the id is the first one's outcome, not the newcomer's."""
+        POSTGRES.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
+                       " values (1, 7, 9, 10, 'PENDING')", self.url)
+        for amount in (10, 11):
+            self.emit("payment.try", "--data", json.dumps(dict(PURCHASE, amount=amount)), "--id", "one-id")
+        with Engine(PIPELINE, self.env):
+            until(lambda: "payment.try-dlt" in self.run_it("explain", PIPELINE, "p-1").stdout, "the dead letter")
+        story = json.loads(self.run_it("explain", PIPELINE, "p-1", "--json").stdout)
+        tries = [event for event in story["events"] if event["topic"] == "payment.try"]
+        outcomes = [[one["outcome"] for one in event["handled"] if one["handler"] == "payment.charge"] for event in tries]
+        self.assertEqual(outcomes, [["success"], ["dead letter"]])
+
     def test_what_nobody_knows(self):
         done = self.run_it("explain", PIPELINE, "nobody")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -147,6 +147,7 @@ class BadEvents(PipelineCase):
         self.drain()
         letters = self.topic("in-dlt")
         self.assertEqual(sorted(letter["value"] for letter in letters), sorted(poisons + others))
+        self.assertEqual({reason(letter) for letter in letters}, {"bad_envelope"})
 
     def test_one_broken_statement_costs_one_event(self):
         events = [self.event({"k": f"k{n}", "origin": f"o{n}", "seq": 1, "divide": 0 if n == 17 else 1}) for n in range(60)]

@@ -224,6 +224,16 @@ class Validate(Case):
              "which has the same key, 5: a key's events are read by different instances"),
             ("warning", "topic_partitions", SIDE, 3, f"topic '{self.topic('side')}' has 2 partitions, 'partitions' says 4")])
 
+    def test_the_partitions_of_the_bus(self):
+        """Of topics that leave it to `bus` and agree among themselves."""
+        self.write(YAML, ("partitions: 2,", "partitions: 8,"))
+        said = ("warning", "bus_partitions", 2, 6, "the topics have 2 partitions, bus.partitions says 8: it counts when `sluice migrate` "
+                "makes a topic, and changes none that is there")
+        self.assertEqual(self.findings(), [said])
+        KAFKA.add_partitions(self.topic("side"), 4)
+        until(lambda: len(self.places("side")) == 4, "four partitions")
+        self.assertEqual(self.findings(), [])  # who has topics of several sizes knows them
+
     def test_fewer_replicas(self):
         self.write(YAML, ("@.side: {", "@.side: {replication: 3, "))
         self.assertEqual(self.findings(), [("warning", "topic_replication", SIDE, 3, f"topic '{self.topic('side')}' has 1 replicas, "
@@ -404,7 +414,7 @@ class Properties(Case):
         for line in validates[:] if early else validates[1:]:
             done = self.command(*line, KAFKA_BROKERS="127.0.0.1:1")
             self.assertEqual(done.returncode, 78)
-            self.assertRegex(done.stderr, rf"\A{self.config}:2:6: error: [^\n]*{words}[^\n]*\n[^\n]*1 errors, 0 warnings\n\Z")
+            self.assertRegex(done.stderr, rf"\A{self.config}:2:6: error: [^\n]*{words}[^\n]*\n[^\n]*1 error, 0 warnings\n\Z")
         for line in (["run", "--log-format", "text"], ["migrate"], ["tap", "*", "--no-follow"],
                      ["emit", self.topic("in"), "--data", json.dumps(EVENT)], ["explain", "x"]):
             with self.subTest(line):

@@ -118,7 +118,7 @@ static void environment(void **state)
     assert_true(node_int(node_get(read->root, "a"), "a", 0, 10, &number, &read->problems));
     assert_int_equal(number, 7);
     assert_string_equal(node_get(read->root, "b")->text.at,
-                        "n 7 d:-e $ $x {y}"); /* a set variable is a value, even an empty one */
+                        "n 7 d:-e f$ $x {y}"); /* a default is for an empty variable, too, as in a shell */
     assert_int_equal(node_get(read->root, "c")->kind, NODE_SCALAR);
     assert_string_equal(node_get(read->root, "c")->text.at, "x, y: [1]\nz: 2");
     assert_true(node_get(read->root, "c")->interpolated);
