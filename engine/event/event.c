@@ -84,6 +84,15 @@ static int event_check_size(struct reading *reading, size_t max_size)
     if (record->header_count > EVENT_HEADERS_MAX && event_foreign_headers(record) > EVENT_HEADERS_MAX)
         return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d",
                               record->header_count, EVENT_HEADERS_MAX);
+    if (record->header_count > EVENT_HEADERS_ALL)
+        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d", record->header_count, EVENT_HEADERS_ALL);
+    for (size_t i = 0; i < record->header_count; i++) {
+        const struct header *header = &record->headers[i];
+        if (header->name.length > EVENT_HEADER_NAME_MAX || header->value.length > EVENT_HEADER_VALUE_MAX)
+            return reading_poison(reading, DEAD_TOO_LARGE, "the header '%.*s' has %zu bytes of name and %zu of value; the most is %d and %d",
+                                  header->name.length > 40 ? 40 : (int)header->name.length, header->name.at, header->name.length,
+                                  header->value.length, EVENT_HEADER_NAME_MAX, EVENT_HEADER_VALUE_MAX);
+    }
     return 0;
 }
 

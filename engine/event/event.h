@@ -36,7 +36,10 @@ struct header {
 
 enum {
     EVENT_ID_MAX = 128,
-    EVENT_HEADERS_MAX = 64,
+    EVENT_HEADERS_MAX = 64,        /* of others; with our own ones EVENT_HEADERS_ALL */
+    EVENT_HEADERS_ALL = 240,
+    EVENT_HEADER_NAME_MAX = 255,   /* bytes; these two are what a record_batch can hold, where events wait */
+    EVENT_HEADER_VALUE_MAX = 65535,
     EVENT_KEY_MAX = 1024,          /* bytes */
     EVENT_VALUE_MAX = 1024 * 1024, /* bytes, the default of engine.event.max_size */
     EVENT_ATTRIBUTES_MAX = 8192,   /* bytes of all ce_ headers and content-type, in binary mode */

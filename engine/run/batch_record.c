@@ -8,10 +8,12 @@
 #include "base/log.h"
 #include "event/record_batch.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum {
     RECORD_UNDO_AGAIN_MS = 30000, /* pause of an undo under retry_forever */
+    RECORD_PARKED_MAX = 64 * 1024 * 1024, /* bytes; engine.max_event_size is 16 MiB at most */
 };
 
 static void record_claims(struct batch *batch)
@@ -88,9 +90,13 @@ static void record_parked(struct batch *batch)
         struct work *work = &batch->works[i];
         if (work->verdict == VERDICT_PARK || work->verdict == VERDICT_STUCK) {
             struct buffer one;
-            buffer_init(&one, 4 * EVENT_VALUE_MAX);
+            buffer_init(&one, RECORD_PARKED_MAX);
             record_batch_begin(&one);
             record_batch_append(&one, 0, &work->item->record);
+            if (one.failed) { /* kept, never half: its position stays where it is */
+                error_set(&batch->error, ENOMEM, "an event on %s cannot be packed to wait in the database", work->item->topic->name);
+                batch->result = STORE_DOWN;
+            }
             parked[parked_count++] = (struct parked){
                 .group = group,
                 .state = work->verdict == VERDICT_STUCK ? PARKED_STUCK : PARKED_WAITING,
@@ -104,7 +110,7 @@ static void record_parked(struct batch *batch)
             ended[ended_count++] = event_id_with_payload(work->event.id, work->event.payload_hash);
         }
     }
-    if (parked_count + ended_count > 0 && !batch->transaction) {
+    if (batch->result == STORE_OK && parked_count + ended_count > 0 && !batch->transaction) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
         batch->transaction = batch->result == STORE_OK;
     }
@@ -157,9 +163,10 @@ void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *re
     record_batch_begin(packed);
     for (size_t i = 0; i < batch->output_count; i++)
         record_batch_append(packed, 0, &(*ret_records)[i]);
-    if (packed->failed)
+    if (packed->failed) {
+        error_set(&batch->error, ENOMEM, "the outputs of %zu events cannot be packed for the outbox", batch->count);
         batch->result = STORE_DOWN;
-    else
+    } else
         batch->result = ledger_outbox_add(batch->connection, outbox_owner(batch->worker), buffer_view(packed), ret_outbox,
                                           &batch->error);
 }

@@ -198,7 +198,7 @@ void outputs_of_work(struct batch *batch, struct work *work)
     }
 }
 
-enum { DEAD_HEADERS = 9, DEAD_SENTENCE_MAX = 500, RECORD_HEADERS_MAX = 255, UNDO_REASON_MAX = 1000 };
+enum { DEAD_HEADERS = 9, DEAD_KEY_MAX = 32768, DEAD_SENTENCE_MAX = 500, RECORD_HEADERS_MAX = 255, UNDO_REASON_MAX = 1000 };
 
 void outputs_dead_letter(struct batch *batch, struct work *work)
 {
@@ -208,11 +208,14 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     struct output *output = output_add(batch, work, item->topic->dead_letter);
     const struct record *source = &item->record;
     output->record.key = source->key;
+    if (source->key.length > DEAD_KEY_MAX)
+        output->record.key.length = DEAD_KEY_MAX; /* what is too large for it stays where the letter says that it was */
     output->record.value = source->value;
-    size_t kept = item->bare ? 0 : source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count : RECORD_HEADERS_MAX - DEAD_HEADERS;
-    output->record.headers = arena_array(batch->arena, struct header, kept + DEAD_HEADERS);
-    for (size_t i = 0; i < kept; i++)
-        output->record.headers[output->record.header_count++] = source->headers[i];
+    size_t most = source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count : RECORD_HEADERS_MAX - DEAD_HEADERS;
+    output->record.headers = arena_array(batch->arena, struct header, most + DEAD_HEADERS);
+    for (size_t i = 0; i < source->header_count && !item->bare && output->record.header_count < most; i++)
+        if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX && source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX)
+            output->record.headers[output->record.header_count++] = source->headers[i];
     header_add(output, HEADER_DLT_TOPIC, source->topic);
     if (item->source == ITEM_BUS && batch->worker->group != NULL) {
         char place[96];

@@ -6,6 +6,7 @@ Run alone: python3 tests/integration/test_kafka_interop.py [-k NAME]. The page i
 import json
 import pathlib
 import sys
+import time
 import unittest
 import uuid
 
@@ -108,6 +109,26 @@ chains:
         found = {record.key.decode(): record.partition for record in self.out(60)}
         self.assertEqual(found, wanted)
         self.assertEqual(len(set(wanted.values())), 6, "the keys are no test if they share partitions")
+
+    def test_what_cannot_be_kept_is_a_dead_letter(self):
+        """Where events wait, a header's value has two bytes for its length and its name has one: nobody may stand still for more."""
+        self.begin()
+        past, huge = str(int(time.time() * 1000) + 1500).encode(), b"v" * 65536
+
+        def event(seq):
+            return json.dumps({"eventId": new_id(), "data": {"k": "k1", "origin": f"o{seq}", "seq": seq, "retryCount": 1}})
+        self.put(event(1), [("h", huge)])
+        self.put(event(2), [("n" * 256, b"v")])
+        self.put(event(3), key=b"k" * 65535)
+        self.put('{"torn', [("h", huge)])
+        self.put(event(5), [("sluice-parent", b"p")] * 250)
+        self.put(event(6), [("sluice-not-before", past), ("h", huge)], topic="again")
+        self.put(event(7), [("fits", b"v" * 65535), ("n" * 255, b"v")])
+        self.put(event(8), [("sluice-not-before", past), ("fits", b"v" * 65535)], topic="again")
+        self.assertEqual(sorted(json.loads(record.value)["data"]["seq"] for record in self.out(2)), [7, 8])
+        letters = [dict(record.headers) for record in self.out(5, "in-dlt") + self.out(1, "again-dlt")]
+        self.assertEqual([letter["sluice-dlt-reason"] for letter in letters], [b"too_large"] * 6)
+        self.assertEqual(self.rows("SELECT count(*) FROM sluice.parked"), [["0"]])
 
     def test_a_dead_letter_says_where_it_came_from(self):
         self.begin()
