@@ -39,6 +39,7 @@ enum {
     KAFKA_COMMIT_AGAIN_MS = 500,
     KAFKA_DOUBT_MS = 500,
     KAFKA_ASSIGN_AGAIN_MS = 100,
+    KAFKA_LEADER_AGAIN_MS = 500,
     KAFKA_ASSIGN_LATE_MS = 2000, /* then a person hears of it */
     KAFKA_HALTED_LOOK_MS = 3000, /* how often a stopped partition is looked at again */
     KAFKA_REJOIN_MS = 5000, /* a member that was fenced joins again no sooner after the last time */
@@ -95,6 +96,7 @@ struct kafka_stream {
     int32_t partition;
     enum kafka_stream_state state;
     bool said; /* why it is halted */
+    bool headless; /* halted because it has no leader now */
     bool gone; /* the broker has no such offset; to be halted */
     bool unsaid; /* Kafka has no offset where reading goes on, and gets it as soon as it is assigned */
     bool deleted; /* its topic is not there: what was read of it is committed nowhere any more */
@@ -229,8 +231,8 @@ enum kafka_start {
 };
 /* Pure. *ret_offset: where to read from; of GONE: where it would go on. */
 enum kafka_start kafka_start_decide(const struct kafka_place *place, int64_t *ret_offset);
-/* Sets the offset of each partition in `list` (RD_KAFKA_OFFSET_INVALID: not to be read, its record is gone), and says what is
- * remarkable: to the log, or as consumer->fault. 0, or negative: not known now. */
+/* Sets the offset of each partition in `list` (RD_KAFKA_OFFSET_INVALID: not to be read now, its record is gone or it has no leader), and says
+ * what is remarkable: to the log, or as consumer->fault. 0, or negative: not known now. */
 int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error);
 /* Of a group that this process is a member of; -ENOENT of others, -EAGAIN when the brokers do not say. */
 int64_t kafka_lag(struct bus *bus, const char *group);

@@ -230,10 +230,15 @@ static void fetch_held(struct bus_consumer *consumer, size_t count)
 /* When to look at what stands still: soon while a person has not heard of all of it, since one is told at a time. */
 static int64_t look_when(const struct bus_consumer *consumer)
 {
-    for (size_t i = 0; i < consumer->stream_count; i++)
-        if (consumer->streams[i].state == KAFKA_STREAM_HALTED && !consumer->streams[i].said)
+    int64_t wait_ms = KAFKA_HALTED_LOOK_MS;
+    for (size_t i = 0; i < consumer->stream_count; i++) {
+        const struct kafka_stream *stream = &consumer->streams[i];
+        if (stream->state == KAFKA_STREAM_HALTED && !stream->said && !stream->headless)
             return clock_monotonic_ms() + KAFKA_ASSIGN_AGAIN_MS;
-    return clock_monotonic_ms() + KAFKA_HALTED_LOOK_MS;
+        if (stream->state == KAFKA_STREAM_HALTED && stream->headless)
+            wait_ms = KAFKA_LEADER_AGAIN_MS;
+    }
+    return clock_monotonic_ms() + wait_ms;
 }
 
 /* Reads what can be read of `list`, whose streams are halted until now; the engine hears of those. */

@@ -22,6 +22,7 @@ struct scan {
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
     bool *ended; /* of each: read up to its end */
     size_t ended_count;
+    int last; /* of the list, a message came from */
     int64_t began_ms;
     struct span contains;
     bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
@@ -80,13 +81,23 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
 }
 
+/* The number of the message's partition in the list; they come in runs. */
+static int scan_place(struct scan *scan, const rd_kafka_message_t *message)
+{
+    const char *topic = rd_kafka_topic_name(message->rkt);
+    for (int n = 0; n < scan->list->cnt; n++) {
+        int i = (scan->last + n) % scan->list->cnt;
+        if (scan->list->elems[i].partition == message->partition && strcmp(scan->list->elems[i].topic, topic) == 0)
+            return scan->last = i;
+    }
+    return 0;
+}
+
 static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
 {
-    for (int i = 0; i < scan->list->cnt; i++)
-        if (scan->list->elems[i].partition == message->partition && strcmp(scan->list->elems[i].topic, rd_kafka_topic_name(message->rkt)) == 0) {
-            scan->ended_count += !scan->ended[i];
-            scan->ended[i] = true;
-        }
+    int place = scan_place(scan, message);
+    scan->ended_count += !scan->ended[place];
+    scan->ended[place] = true;
 }
 
 /* In the place of a message. The leader of a topic's partition may not know it yet; when it never comes, nothing is awaited of it. */
@@ -186,7 +197,8 @@ static int scan_run(struct scan *scan, bool follow, const volatile int *stop, st
         rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, SCAN_POLL_MS);
         if (message == NULL)
             continue;
-        came_ms = clock_monotonic_ms();
+        if (merging && message->rkt != NULL && !scan->ended[scan_place(scan, message)])
+            came_ms = clock_monotonic_ms(); /* what comes behind the end of others is not awaited */
         kafka_flow_took(&scan->flow, scan->rk, message);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
             if (!merging)

@@ -210,9 +210,10 @@ int64_t kafka_lag(struct bus *head, const char *group)
     int64_t lag = client == NULL ? -ENOENT : -EAGAIN;
     if (client != NULL && rd_kafka_metadata(client->rk, 0, NULL, &metadata, KAFKA_LAG_WAIT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         for (int t = 0; t < metadata->topic_cnt; t++)
-            if (metadata->topics[t].partition_cnt > 0 &&
-                rd_kafka_topic_partition_list_find(topics, metadata->topics[t].topic, RD_KAFKA_PARTITION_UA) != NULL)
-                rd_kafka_topic_partition_list_add_range(list, metadata->topics[t].topic, 0, metadata->topics[t].partition_cnt - 1);
+            for (int p = 0; p < metadata->topics[t].partition_cnt; p++)
+                if (metadata->topics[t].partitions[p].leader >= 0 &&
+                    rd_kafka_topic_partition_list_find(topics, metadata->topics[t].topic, RD_KAFKA_PARTITION_UA) != NULL)
+                    rd_kafka_topic_partition_list_add(list, metadata->topics[t].topic, metadata->topics[t].partitions[p].id);
         rd_kafka_metadata_destroy(metadata);
         struct kafka_place *places = calloc((size_t)list->cnt + 1, sizeof *places);
         if (places != NULL && (list->cnt == 0 || places_ask(client->rk, list, KAFKA_LAG_WAIT_MS, places, &error) == 0)) {
@@ -320,7 +321,43 @@ static bool start_remade(struct bus_consumer *consumer, struct kafka_stream *str
     return lost || stream->old;
 }
 
-int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error)
+static bool has_leader(const struct rd_kafka_metadata *metadata, const rd_kafka_topic_partition_t *partition)
+{
+    for (int t = 0; t < metadata->topic_cnt; t++)
+        for (int p = 0; p < metadata->topics[t].partition_cnt && strcmp(metadata->topics[t].topic, partition->topic) == 0; p++)
+            if (metadata->topics[t].partitions[p].id == partition->partition)
+                return metadata->topics[t].partitions[p].leader >= 0;
+    return false;
+}
+
+/* Those of `list` that somebody can be asked about. NULL: the brokers do not say. */
+static rd_kafka_topic_partition_list_t *led(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t err = rd_kafka_metadata(consumer->rk, 0, NULL, &metadata, KAFKA_WAIT_MS);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_error(error, err, "the brokers do not say who leads partitions");
+        return NULL;
+    }
+    rd_kafka_topic_partition_list_t *some = rd_kafka_topic_partition_list_new(list->cnt);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *partition = &list->elems[i];
+        struct kafka_stream *stream = kafka_stream_find(consumer, partition->topic, partition->partition);
+        bool is_led = has_leader(metadata, partition);
+        if (stream != NULL)
+            stream->headless = !is_led;
+        if (is_led)
+            rd_kafka_topic_partition_list_add(some, partition->topic, partition->partition);
+        else
+            log_rarely(10000, LOG_WARN, "kafka", "group %s: partition %d of %s has no leader; it is read when it has one", consumer->group,
+                       (int)partition->partition, partition->topic);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return some;
+}
+
+/* The same of partitions that have leaders. */
+static int start_led(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error)
 {
     struct kafka_place *places = calloc((size_t)list->cnt + 1, sizeof *places);
     if (places == NULL)
@@ -342,5 +379,18 @@ int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_
         list->elems[i].offset = start == KAFKA_START_GONE ? RD_KAFKA_OFFSET_INVALID : offset;
     }
     free(places);
+    return code;
+}
+
+int kafka_start_offsets(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *some = led(consumer, list, error);
+    int code = some == NULL ? -EAGAIN : start_led(consumer, some, error);
+    for (int i = 0; code == 0 && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *known = rd_kafka_topic_partition_list_find(some, list->elems[i].topic, list->elems[i].partition);
+        list->elems[i].offset = known == NULL ? RD_KAFKA_OFFSET_INVALID : known->offset;
+    }
+    if (some != NULL)
+        rd_kafka_topic_partition_list_destroy(some);
     return code;
 }

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { TAP_KEY_WIDTH = 16 };
+
 struct tap_output {
     bool json;
     int64_t left; /* how many records more; negative: all */
@@ -88,7 +90,7 @@ static void print_json(const struct record *record, int32_t partition)
 static void print_plain(struct span text)
 {
     for (size_t i = 0; i < text.length; i++)
-        putchar((unsigned char)text.at[i] < 0x20 ? ' ' : text.at[i]);
+        putchar((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f ? ' ' : text.at[i]);
 }
 
 /* Of a dead letter. */
@@ -119,8 +121,10 @@ static bool print_record(const struct record *record, int32_t partition, struct 
         time_t seconds = (time_t)(record->timestamp_ms / 1000);
         struct tm tm;
         gmtime_r(&seconds, &tm);
-        printf("%02d:%02d:%02d.%03d  %-24.*s %-16.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000),
-               (int)record->topic.length, record->topic.at, (int)record->key.length, record->key.at == NULL ? "" : record->key.at);
+        printf("%02d:%02d:%02d.%03d  %-24.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000), (int)record->topic.length,
+               record->topic.at);
+        print_plain(record->key);
+        printf("%*s ", record->key.length < TAP_KEY_WIDTH ? TAP_KEY_WIDTH - (int)record->key.length : 0, "");
         print_plain(record->value);
         print_reason(record);
         putchar('\n');

@@ -324,6 +324,12 @@ class Events(Case):
             rest, errors = process.communicate(timeout=20)
             self.assertEqual((process.returncode, rest, errors), (0, "", ""))
 
+    def test_tap_of_a_key_that_a_terminal_obeys(self):
+        KAFKA.produce(self.topic("in"), "\x1b]0;title\x07\x1b[31m\nline", json.dumps(EVENT))
+        (line,) = self.tap(self.topic("in"), "--no-follow")
+        self.assertNotRegex(line, r"[\x00-\x1f]")
+        self.assertIn("]0;title", line)
+
     def test_tap_whose_next_record_was_deleted(self):
         """Retention, or somebody's kafka-delete-records: it says so, and shows what is left."""
         self.emit(dict(EVENT, k="first"))
@@ -355,24 +361,6 @@ class Events(Case):
         self.assertEqual(story["events"][0]["handled"], [{"handler": "chaos.act", "outcome": "ok"}])
         self.assertEqual(story["events"][1]["parent"], story["events"][0]["eventId"])
         self.assertIn("chaos.act → ok", self.command("explain", "story").stdout)
-
-
-class NoLeader(unittest.TestCase):
-    def test_tap(self):
-        """Of a partition whose only broker is away nothing comes: the others are shown, and it is named."""
-        with PrivateKafka(3) as kafka, tempfile.TemporaryDirectory(prefix="sluice-kafka-cli-") as folder:
-            config, env = pathlib.Path(folder, "pipeline.yaml"), {"DATABASE_URL": URL, "CHAOS_SO": str(CHAOS), **kafka.env()}
-            config.write_text(YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
-            sluice("migrate", config, env=env)
-            for n in range(3):
-                kafka.produce("alone.in", f"k{n}", json.dumps(EVENT), partition=n)
-            away = kafka.leader("alone.in", 1)
-            kafka.kill(away)
-            until(lambda: kafka.leader("alone.in", 1) == -1, "a partition without a leader")
-            self.assertEqual([kafka.leader("alone.in", n) == -1 for n in range(3)], [False, True, False])
-            done = sluice("tap", config, "alone.in", "--no-follow", "--json", env=env, check=False)
-            self.assertEqual((done.returncode, {json.loads(line)["key"] for line in done.stdout.splitlines()}), (1, {"k0", "k2"}))
-            self.assertRegex(done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z")
 
 
 class NoBrokers(Case):

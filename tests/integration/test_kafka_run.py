@@ -7,16 +7,61 @@ import json
 import pathlib
 import socket
 import sys
+import tempfile
+import threading
 import time
 import unittest
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "lib")]
 import test_kafka_cli as cli  # noqa: E402
 from engine import Engine, sluice, until  # noqa: E402
+from kafka import PrivateKafka  # noqa: E402
 
 
 def setUpModule():
     cli.setUpModule()
+
+
+class NoLeader(unittest.TestCase):
+    def test_of_one_partition(self):
+        """Its only broker is away: tap shows the others and names it, however much comes to them; run reads the others."""
+        with PrivateKafka(3) as kafka, tempfile.TemporaryDirectory(prefix="sluice-kafka-run-") as folder:
+            config, env = pathlib.Path(folder, "pipeline.yaml"), {"DATABASE_URL": cli.URL, "CHAOS_SO": str(cli.CHAOS), **kafka.env()}
+            config.write_text(cli.YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
+            sluice("migrate", config, env=env)
+            for n in range(3):
+                kafka.produce("alone.in", f"k{n}", json.dumps({"eventId": f"alone-{n}", "data": cli.EVENT}), partition=n)
+            away = kafka.leader("alone.in", 1)
+            kafka.kill(away)
+            until(lambda: kafka.leader("alone.in", 1) == -1, "a partition without a leader")
+            self.assertEqual([kafka.leader("alone.in", n) == -1 for n in range(3)], [False, True, False])
+            self.tap(kafka, config, env)
+            handled = "SELECT count(*) FROM sluice.inbox"
+            before = int(cli.POSTGRES.value(handled, cli.URL))
+            with Engine(config, env) as engine:
+                until(lambda: engine.metric('sluice_partitions{group="alone"}') == 2, f"two partitions; {engine.text()}")
+                until(lambda: int(cli.POSTGRES.value(handled, cli.URL)) >= before + 2, f"their events; {engine.text()}")
+                kafka.restart(away)
+                until(lambda: engine.metric('sluice_partitions{group="alone"}') == 3, f"the third; {engine.text()}", 20)
+                self.assertTrue(any("partition 1 of alone.in has no leader; it is read when it has one" in line for line in list(engine.log)))
+                until(lambda: engine.metric("sluice_lag") == 0, f"the end; {engine.text()}", 30)
+                self.assertEqual(engine.stop(), 0)
+
+    def tap(self, kafka, config, env):
+        over = threading.Event()
+
+        def trickle():
+            while not over.wait(0.5):
+                kafka.produce("alone.in", "late", json.dumps({"data": cli.EVENT}), partition=0)
+        feeder = threading.Thread(target=trickle)
+        feeder.start()
+        try:
+            done = sluice("tap", config, "alone.in", "--no-follow", "--json", env=env, check=False)
+        finally:
+            over.set()
+            feeder.join()
+        self.assertEqual((done.returncode, {json.loads(line)["key"] for line in done.stdout.splitlines()}), (1, {"k0", "k2", "late"}))
+        self.assertRegex(done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z")
 
 
 class TwoDatabases(cli.Case):
