@@ -246,11 +246,15 @@ static int take_up(struct bus_consumer *consumer, rd_kafka_topic_partition_list_
 {
     struct error error = {0};
     size_t count = 0;
-    if (!list_room(consumer, (size_t)list->cnt + 1) || kafka_start_offsets(consumer, list, &error) != 0) {
-        if (clock_monotonic_ms() > consumer->changed_ms + KAFKA_ASSIGN_LATE_MS)
-            log_rarely(5000, LOG_WARN, "kafka", "group %s: partitions were assigned and cannot be taken up now: %s", consumer->group, error.text);
-        return -EAGAIN;
-    }
+    int code = list_room(consumer, (size_t)list->cnt + 1) ? kafka_members_check(consumer, &error) : -ENOMEM;
+    if (code == 0)
+        code = kafka_start_offsets(consumer, list, &error);
+    if (code == -ESTALE)
+        log_rarely(5000, LOG_ERROR, "kafka", "nothing is read: %s; %s", error.text, error.hint);
+    else if (code != 0 && clock_monotonic_ms() > consumer->changed_ms + KAFKA_ASSIGN_LATE_MS)
+        log_rarely(5000, LOG_WARN, "kafka", "group %s: partitions were assigned and cannot be taken up now: %s", consumer->group, error.text);
+    if (code != 0)
+        return code;
     kafka_unpause(consumer);
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_stream *stream = kafka_stream_find(consumer, list->elems[i].topic, list->elems[i].partition);
@@ -277,8 +281,9 @@ static int change_assign(struct bus_consumer *consumer, struct bus_event *ret)
         if (stream != NULL)
             stream->state = KAFKA_STREAM_HALTED;
     }
-    if (take_up(consumer, list, ret) != 0) {
-        consumer->look_ms = clock_monotonic_ms() + KAFKA_ASSIGN_AGAIN_MS;
+    int code = take_up(consumer, list, ret);
+    if (code != 0) {
+        consumer->look_ms = clock_monotonic_ms() + (code == -ESTALE ? KAFKA_LEADER_AGAIN_MS : KAFKA_ASSIGN_AGAIN_MS);
         return -EAGAIN;
     }
     (void)FAILPOINT("bus.assign");

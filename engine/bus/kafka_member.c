@@ -102,6 +102,9 @@ static int database_mark(struct bus_consumer *consumer, struct error *error)
         return -EAGAIN;
     if (result == STORE_OK && rows_count(rows) == 1)
         snprintf(consumer->database, sizeof consumer->database, ".%08llx", (unsigned long long)rows_int64(rows, 0, 0));
+    else if (consumer->database[0] == '\0')
+        log_warn("kafka", "group %s: the database does not say which one it is (%s); an engine with another one in this group would not be noticed",
+                 consumer->group, error->text);
     return 0;
 }
 
@@ -119,33 +122,43 @@ static int members_compare(const struct bus_consumer *consumer, const rd_kafka_C
         const char *instance = rd_kafka_MemberDescription_group_instance_id(member), *mark = mark_of(instance);
         if (mark == NULL || strcmp(mark, consumer->database) == 0)
             continue;
-        error_set(error, EAGAIN,
-                  "group %s has a member (%s at %s) that works with another database: each would handle a part of the events. Give this engine the "
-                  "group's database (store.url) or a group of its own (engine.group); it joins when the other is gone",
+        error_set(error, ESTALE, "group %s has a member (%s at %s) that works with another database: each would handle a part of the events",
                   consumer->group, instance, rd_kafka_MemberDescription_host(member));
-        return -EAGAIN;
+        return error_hint(error, "give one of them the other's store.url, or an engine.group of its own; if the other is the one to go, end it first");
     }
     return 0;
 }
 
-/* Effects and inbox of a group are in one database: whoever brings another stays outside while members are there. Where the brokers do not
- * tell who is in the group, joining will fail or show it. */
-static int members_check(struct bus_consumer *consumer, struct error *error)
+static int members_of(struct bus_consumer *consumer, rd_kafka_event_t *event, struct error *error)
 {
-    const char *names[] = {consumer->group};
     size_t count = 0;
     int code = 0;
-    if (consumer->database[0] == '\0' || consumer->slot < 0)
+    const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
+    if (result == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return error_set(error, EAGAIN, "the brokers do not say who is in group %s", consumer->group);
+    const rd_kafka_ConsumerGroupDescription_t **groups = rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
+    for (size_t i = 0; i < count && code == 0; i++) {
+        const rd_kafka_error_t *failed = rd_kafka_ConsumerGroupDescription_error(groups[i]);
+        rd_kafka_resp_err_t err = failed == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failed);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            code = members_compare(consumer, groups[i], error);
+        else if (err != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND && err != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+            code = error_set(error, EAGAIN, "the brokers do not say who is in group %s: %s", consumer->group, rd_kafka_error_string(failed));
+    }
+    return code;
+}
+
+int kafka_members_check(struct bus_consumer *consumer, struct error *error)
+{
+    const char *names[] = {consumer->group}, *protocol = kafka_property(consumer->bus, "group.protocol");
+    if (consumer->database[0] == '\0' || consumer->slot < 0 || (protocol != NULL && strcmp(protocol, "consumer") == 0))
         return 0;
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
     (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_WAIT_MS, NULL, 0);
     rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_WAIT_MS);
-    const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
-    const rd_kafka_ConsumerGroupDescription_t **groups = result == NULL ? NULL : rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
-    for (size_t i = 0; i < count && code == 0; i++)
-        code = members_compare(consumer, groups[i], error);
+    int code = members_of(consumer, event, error);
     if (event != NULL)
         rd_kafka_event_destroy(event);
     rd_kafka_AdminOptions_destroy(options);
@@ -254,7 +267,7 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     if (code == 0)
         code = kafka_topics_present(bus, consumer->rk, &consumer->reason, error);
     if (code == 0)
-        code = members_check(consumer, error);
+        code = kafka_members_check(consumer, error);
     if (code != 0 && kafka_reason_closed(&consumer->reason))
         log_rarely(60000, LOG_ERROR, "kafka", "group %s: %s", consumer->group, error->text);
     if (code == 0) {

@@ -292,6 +292,19 @@ static int compare_configurations(const struct check *check, struct error *error
     return 0;
 }
 
+/* Some properties are refused only together, when a client is made. None of these is ever polled. */
+static int clients_check(struct kafka_bus *bus, struct error *error)
+{
+    rd_kafka_t *consumer = kafka_client_new(bus, KAFKA_CONSUMER, "sluice-scan", NULL, NULL, error);
+    rd_kafka_t *producer = consumer == NULL ? NULL : kafka_client_new(bus, KAFKA_PRODUCER, NULL, NULL, NULL, error);
+    if (consumer != NULL)
+        kafka_client_end(consumer);
+    if (producer == NULL)
+        return -EINVAL;
+    rd_kafka_destroy(producer);
+    return 0;
+}
+
 int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,
                  struct error *error)
 {
@@ -299,7 +312,9 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
     check.rk = kafka_client_new(check.bus, KAFKA_SCANNER, "sluice-scan", NULL, &check.reason, error);
     if (check.rk == NULL)
         return -EINVAL;
-    int code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
+    int code = make ? 0 : clients_check(check.bus, error);
+    if (code == 0)
+        code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
     bool gone = make;
     for (int round = 0; code == 0 && gone && round < TOPICS_ROUNDS; round++) {
         if (round > 0) {

@@ -223,6 +223,14 @@ class Validate(Case):
              "which has the same key, 5: a key's events are read by different instances"),
             ("warning", "topic_partitions", SIDE, 3, f"topic '{self.topic('side')}' has 2 partitions, 'partitions' says 4")])
 
+    def test_properties_that_are_refused_together(self):
+        for text, words in (("linger.ms: 900000", "message.timeout.ms"), ("session.timeout.ms: 3600000", "max.poll.interval.ms")):
+            with self.subTest(text):
+                self.write(YAML, ('"${KAFKA_BROKERS}"}}', f'"${{KAFKA_BROKERS}}", {text}}}}}'))
+                ((level, code, line, _, said),) = self.findings(code=78)
+                self.assertEqual((level, code, line), ("error", "bus", 2))
+                self.assertIn(words, said)
+
     def test_the_partitions_of_the_bus(self):
         """Of topics that leave it to `bus` and agree among themselves."""
         self.write(YAML, ("partitions: 2,", "partitions: 8,"))

@@ -4,7 +4,9 @@
 Run alone: python3 tests/integration/test_kafka_run.py. Servers and pipeline are those of test_kafka_cli.py.
 """
 import json
+import os
 import pathlib
+import signal
 import socket
 import sys
 import tempfile
@@ -65,28 +67,60 @@ class NoLeader(unittest.TestCase):
 
 
 class TwoDatabases(cli.Case):
-    def test_a_member_with_another_stays_outside(self):
-        """One group would be divided between them: until the others are gone it waits and says for what."""
+    """One group would be divided between them, and each would do a part of the work."""
+
+    def setUp(self):
+        super().setUp()
+        self.write(cli.YAML, ('"${KAFKA_BROKERS}"}}', '"${KAFKA_BROKERS}", session.timeout.ms: 6000}}'))
         self.migrate()
-        other = {**self.env, "DATABASE_URL": cli.POSTGRES.create_database()}
-        sluice("migrate", self.config, env=other)
-        with Engine(self.config, self.env) as engine:
-            until(lambda: engine.metric("sluice_partitions") == 3, "the partitions")
-            late = Engine(self.config, other)
-            self.addCleanup(late.kill)
-            late.start(wait=False)
-            line = until(lambda: next((line for line in list(late.log) if "waiting for the bus" in line), None), "the warning")
-            self.assertRegex(line, rf"group {self.name} has a member \(\S+ at \S+\) that works with another database: .*store\.url")
-            time.sleep(1)
-            self.assertEqual((engine.metric("sluice_partitions"), late.readies()), (3, 0))
-            same = Engine(self.config, self.env)
-            self.addCleanup(same.kill)
-            same.start()
-            self.assertEqual(same.stop(), 0)
-            self.assertEqual(engine.stop(), 0)
-        late.wait_ready()
-        until(lambda: late.metric("sluice_partitions") == 3, "the partitions of those who left")
+        self.other = {**self.env, "DATABASE_URL": cli.POSTGRES.create_database()}
+        sluice("migrate", self.config, env=self.other)
+
+    def engine(self, env):
+        engine = Engine(self.config, env)
+        self.addCleanup(engine.kill)
+        return engine
+
+    def holds(self, engine, count):
+        try:
+            until(lambda: engine.metric("sluice_partitions") == count, f"{count} partitions", 20)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the engine said\n{engine.text()}") from None
+
+    def test_another_is_refused(self):
+        engine = self.engine(self.env).start()
+        self.holds(engine, 3)
+        late = self.engine(self.other).start(wait=False)
+        self.assertNotEqual(late.process.wait(20), 0)
+        self.assertRegex(late.text(), rf"group {self.name} has a member \(\S+ at \S+\) that works with another database: .*store\.url")
+        same = self.engine(self.env).start()
+        until(lambda: same.metric("sluice_partitions") + engine.metric("sluice_partitions") == 3 and same.metric("sluice_partitions") > 0, "a share")
+        self.assertEqual((same.stop(), engine.stop()), (0, 0))
+        until(lambda: not cli.KAFKA.members(self.name), "an empty group", 10)
+        late = self.engine(self.other).start()
+        self.holds(late, 3)
         self.assertEqual(late.stop(), 0)
+
+    def test_one_that_was_frozen_comes_back(self):
+        """Nobody reads until one of them has gone."""
+        first = self.engine(self.env).start()
+        self.holds(first, 3)
+        pids = first.process.pid, first.worker()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        until(lambda: not cli.KAFKA.members(self.name), "the end of its session", 20)
+        second = self.engine(self.other).start()
+        self.holds(second, 3)
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+        for engine in (first, second):
+            until(lambda: any("nothing is read: group" in line for line in list(engine.log)), f"the word; {engine.text()}", 20)  # noqa: B023
+            self.holds(engine, 0)
+        self.emit(cli.EVENT)
+        self.assertEqual(second.stop(), 0)
+        self.holds(first, 3)
+        until(lambda: cli.KAFKA.dump(self.topic("out")), f"the output; {first.text()}")
+        self.assertEqual(first.stop(), 0)
 
 
 class LateBrokers(cli.Case):
