@@ -32,6 +32,7 @@
 
 enum {
     KAFKA_WAIT_MS = 5000, /* of one request to the brokers */
+    KAFKA_MEMBERS_MS = 1000, /* of asking who is in a group */
     KAFKA_LAG_WAIT_MS = 500, /* the same, for a figure that can wait */
     KAFKA_LEAVE_MS = 3000, /* of leaving a group */
     KAFKA_END_S = 1, /* of a client that ends */
@@ -189,8 +190,8 @@ rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const
 /* kafka_member.c: joining and leaving */
 int kafka_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error);
 void kafka_unsubscribe(struct bus_consumer *consumer);
-/* Effects and inbox of a group are in one database: -ESTALE with a sentence when another member has another one, -EAGAIN when the brokers do not
- * tell. Asked before joining, and again at each assignment: who was away may come back, two may have come at once. */
+/* Effects and inbox of a group are in one database: -ESTALE with a sentence when another member has another one. Brokers that do not tell
+ * hold nobody up: librdkafka 2.0.2 goes on asking a coordinator that is none any more. Asked before joining, and again at each assignment: who was away may come back, two may have come at once. */
 int kafka_members_check(struct bus_consumer *consumer, struct error *error);
 /* With a new client, instead of one that was fenced. Nothing is held any more. 0, or negative: not now. */
 int kafka_rejoin(struct bus_consumer *consumer);

@@ -129,22 +129,15 @@ static int members_compare(const struct bus_consumer *consumer, const rd_kafka_C
     return 0;
 }
 
-static int members_of(struct bus_consumer *consumer, rd_kafka_event_t *event, struct error *error)
+static int members_of(const struct bus_consumer *consumer, rd_kafka_event_t *event, struct error *error)
 {
     size_t count = 0;
     int code = 0;
     const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
-    if (result == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return error_set(error, EAGAIN, "the brokers do not say who is in group %s", consumer->group);
-    const rd_kafka_ConsumerGroupDescription_t **groups = rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
-    for (size_t i = 0; i < count && code == 0; i++) {
-        const rd_kafka_error_t *failed = rd_kafka_ConsumerGroupDescription_error(groups[i]);
-        rd_kafka_resp_err_t err = failed == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failed);
-        if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    const rd_kafka_ConsumerGroupDescription_t **groups = result == NULL ? NULL : rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
+    for (size_t i = 0; i < count && code == 0; i++)
+        if (rd_kafka_ConsumerGroupDescription_error(groups[i]) == NULL)
             code = members_compare(consumer, groups[i], error);
-        else if (err != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND && err != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
-            code = error_set(error, EAGAIN, "the brokers do not say who is in group %s: %s", consumer->group, rd_kafka_error_string(failed));
-    }
     return code;
 }
 
@@ -155,9 +148,9 @@ int kafka_members_check(struct bus_consumer *consumer, struct error *error)
         return 0;
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_WAIT_MS, NULL, 0);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_MEMBERS_MS, NULL, 0);
     rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_WAIT_MS);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_MEMBERS_MS);
     int code = members_of(consumer, event, error);
     if (event != NULL)
         rd_kafka_event_destroy(event);
