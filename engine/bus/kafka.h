@@ -40,7 +40,7 @@ enum {
     KAFKA_COMMIT_AGAIN_MS = 500,
     KAFKA_DOUBT_MS = 500,
     KAFKA_ASSIGN_AGAIN_MS = 100,
-    KAFKA_LEADER_AGAIN_MS = 500,
+    KAFKA_LOOK_SOON_MS = 500, /* what stands still for a reason that may end any moment: no leader, another database */
     KAFKA_ASSIGN_LATE_MS = 2000, /* then a person hears of it */
     KAFKA_HALTED_LOOK_MS = 3000, /* how often a stopped partition is looked at again */
     KAFKA_REJOIN_MS = 5000, /* a member that was fenced joins again no sooner after the last time */

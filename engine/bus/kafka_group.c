@@ -236,7 +236,7 @@ static int64_t look_when(const struct bus_consumer *consumer)
         if (stream->state == KAFKA_STREAM_HALTED && !stream->said && !stream->headless)
             return clock_monotonic_ms() + KAFKA_ASSIGN_AGAIN_MS;
         if (stream->state == KAFKA_STREAM_HALTED && stream->headless)
-            wait_ms = KAFKA_LEADER_AGAIN_MS;
+            wait_ms = KAFKA_LOOK_SOON_MS;
     }
     return clock_monotonic_ms() + wait_ms;
 }
@@ -283,7 +283,7 @@ static int change_assign(struct bus_consumer *consumer, struct bus_event *ret)
     }
     int code = take_up(consumer, list, ret);
     if (code != 0) {
-        consumer->look_ms = clock_monotonic_ms() + (code == -ESTALE ? KAFKA_LEADER_AGAIN_MS : KAFKA_ASSIGN_AGAIN_MS);
+        consumer->look_ms = clock_monotonic_ms() + (code == -ESTALE ? KAFKA_LOOK_SOON_MS : KAFKA_ASSIGN_AGAIN_MS);
         return -EAGAIN;
     }
     (void)FAILPOINT("bus.assign");

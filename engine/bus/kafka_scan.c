@@ -81,7 +81,7 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
 }
 
-/* The number of the message's partition in the list; they come in runs. */
+/* The number of the message's partition in the list; they come in runs. -1: it is of none, an error of a whole topic. */
 static int scan_place(struct scan *scan, const rd_kafka_message_t *message)
 {
     const char *topic = rd_kafka_topic_name(message->rkt);
@@ -90,12 +90,14 @@ static int scan_place(struct scan *scan, const rd_kafka_message_t *message)
         if (scan->list->elems[i].partition == message->partition && strcmp(scan->list->elems[i].topic, topic) == 0)
             return scan->last = i;
     }
-    return 0;
+    return -1;
 }
 
 static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
 {
     int place = scan_place(scan, message);
+    if (place < 0)
+        return;
     scan->ended_count += !scan->ended[place];
     scan->ended[place] = true;
 }
@@ -197,7 +199,8 @@ static int scan_run(struct scan *scan, bool follow, const volatile int *stop, st
         rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, SCAN_POLL_MS);
         if (message == NULL)
             continue;
-        if (merging && message->rkt != NULL && !scan->ended[scan_place(scan, message)])
+        int place = merging && message->rkt != NULL ? scan_place(scan, message) : -1;
+        if (place >= 0 && !scan->ended[place])
             came_ms = clock_monotonic_ms(); /* what comes behind the end of others is not awaited */
         kafka_flow_took(&scan->flow, scan->rk, message);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
