@@ -41,8 +41,8 @@ int bus_open(const struct pipeline *pipeline, const struct bus_options *options,
     }
 }
 
-/* Descriptors 0 to 2 that the caller closed: whatever is opened next would get their numbers, and what is printed would go into it.
- * They are opened the wrong way round, so that using them fails as it would have. */
+/* Descriptors 0 to 2 that the caller closed: whatever is opened next would get their numbers, and what is printed
+ * would go into it. They are opened the wrong way round, so that using them fails as it would have. */
 static void occupy_standard_files(void)
 {
     for (int file = 0; file <= 2; file++)
@@ -59,7 +59,8 @@ static int finish(int code)
         failed = errno != EPIPE || failed;
     if (!failed)
         return code;
-    fprintf(stderr, "sluice: standard output cannot be written%s%s\n", errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    fprintf(stderr, "sluice: standard output cannot be written%s%s\n", errno != 0 ? ": " : "",
+            errno != 0 ? strerror(errno) : "");
     return code == CLI_OK ? CLI_FAILED : code;
 }
 
@@ -91,8 +92,8 @@ int main(int argc, char **argv)
         names[i] = commands[i].name;
     }
     const char *near = nearest_name(word, names);
-    fprintf(stderr, "sluice: unknown %s '%.100s'%s%s%s\n", word[0] == '-' ? "option" : "command", word, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-            near != NULL ? "'?" : "");
+    fprintf(stderr, "sluice: unknown %s '%.100s'%s%s%s\n", word[0] == '-' ? "option" : "command", word,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
     usage(stderr);
     return CLI_USAGE;
 }

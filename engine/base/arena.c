@@ -52,14 +52,14 @@ struct arena_block {
 
 struct arena {
     struct arena_block *blocks; /* in use, the current one first */
-    struct arena_block *spare; /* kept by arena_reset() */
+    struct arena_block *spare;  /* kept by arena_reset() */
     size_t block_size, max_size;
     size_t used; /* bytes handed out, with their padding */
 };
 
 struct arena *arena_create(size_t block_size, size_t max_size)
 {
-    struct arena *arena = calloc(1, sizeof(*arena));
+    struct arena *arena = calloc(1, sizeof *arena);
     if (arena == NULL)
         return NULL;
     arena->block_size = block_size < 256 ? 256 : (block_size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
@@ -135,7 +135,7 @@ static struct arena_block *arena_grow(struct arena *arena, size_t size)
         arena->spare = block->next;
     } else {
         size_t block_size = size > arena->block_size ? size : arena->block_size;
-        block = malloc(sizeof(*block) + block_size);
+        block = malloc(sizeof *block + block_size);
         if (block == NULL)
             arena_exhausted(arena, size, "the system has no memory left");
         block->size = block_size;
@@ -207,13 +207,14 @@ char *arena_format(struct arena *arena, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(small, sizeof(small), format, arguments);
+    int length = vsnprintf(small, sizeof small, format, arguments);
     va_end(arguments);
 
     char *at;
-    if (length < (int)sizeof(small)) {
+    if (length < (int)sizeof small) {
         at = arena_copy(arena, small, length < 0 ? 1 : (size_t)length + 1);
-        at[length < 0 ? 0 : length] = '\0'; /* below 0 only a broken multibyte conversion gets us; our formats have none */
+        /* below 0 only a broken multibyte conversion gets us; our formats have none */
+        at[length < 0 ? 0 : length] = '\0';
     } else {
         at = arena_alloc_raw(arena, (size_t)length + 1);
         vsnprintf(at, (size_t)length + 1, format, again);

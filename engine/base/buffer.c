@@ -73,7 +73,7 @@ void buffer_byte(struct buffer *buffer, char byte)
 void buffer_int64(struct buffer *buffer, int64_t value)
 {
     char digits[20];
-    size_t at = sizeof(digits);
+    size_t at = sizeof digits;
     uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     do {
         digits[--at] = (char)('0' + left % 10);
@@ -81,7 +81,7 @@ void buffer_int64(struct buffer *buffer, int64_t value)
     } while (left > 0);
     if (value < 0)
         digits[--at] = '-';
-    buffer_append(buffer, digits + at, sizeof(digits) - at);
+    buffer_append(buffer, digits + at, sizeof digits - at);
 }
 
 void buffer_format(struct buffer *buffer, const char *format, ...)
@@ -90,12 +90,12 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(small, sizeof(small), format, arguments);
+    int length = vsnprintf(small, sizeof small, format, arguments);
     va_end(arguments);
 
     if (length < 0) {
         buffer->failed = true;
-    } else if ((size_t)length < sizeof(small)) {
+    } else if ((size_t)length < sizeof small) {
         buffer_append(buffer, small, (size_t)length);
     } else {
         char *large = malloc((size_t)length + 1);
@@ -113,19 +113,19 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
 void buffer_u16(struct buffer *buffer, uint16_t value)
 {
     value = htobe16(value);
-    buffer_append(buffer, &value, sizeof(value));
+    buffer_append(buffer, &value, sizeof value);
 }
 
 void buffer_u32(struct buffer *buffer, uint32_t value)
 {
     value = htobe32(value);
-    buffer_append(buffer, &value, sizeof(value));
+    buffer_append(buffer, &value, sizeof value);
 }
 
 void buffer_u64(struct buffer *buffer, uint64_t value)
 {
     value = htobe64(value);
-    buffer_append(buffer, &value, sizeof(value));
+    buffer_append(buffer, &value, sizeof value);
 }
 
 /* Appends the escape of one byte that may not stand in a JSON string as it is. */
@@ -150,7 +150,7 @@ static void buffer_json_escape(struct buffer *buffer, unsigned char byte)
         escape[1] = 't';
         break;
     default:
-        length = sizeof(escape);
+        length = sizeof escape;
     }
     buffer_append(buffer, escape, length);
 }

@@ -1,8 +1,8 @@
 /*
  * buffer.h - bytes that grow, up to a maximum given at the start.
  *
- * Appending past the maximum, or out of memory, sets `failed` and changes nothing; later appends are ignored. So a writer
- * appends everything and checks `failed` once at the end. Kept between uses with buffer_clear().
+ * Appending past the maximum, or out of memory, sets `failed` and changes nothing; later appends are ignored. So a
+ * writer appends everything and checks `failed` once at the end. Kept between uses with buffer_clear().
  */
 #ifndef SLUICE_BASE_BUFFER_H
 #define SLUICE_BASE_BUFFER_H

@@ -29,11 +29,11 @@ int error_set(struct error *error, int code, const char *format, ...)
     char text[ERROR_TEXT_MAX + 4]; /* a few bytes more than fit, so that error_copy sees where a character ends */
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
 
     error->code = code;
-    error_copy(error->text, sizeof(error->text), text);
+    error_copy(error->text, sizeof error->text, text);
     error->hint[0] = '\0';
     return -code;
 }
@@ -46,10 +46,10 @@ int error_hint(struct error *error, const char *format, ...)
     char hint[ERROR_HINT_MAX + 4];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(hint, sizeof(hint), format, arguments);
+    vsnprintf(hint, sizeof hint, format, arguments);
     va_end(arguments);
 
-    error_copy(error->hint, sizeof(error->hint), hint);
+    error_copy(error->hint, sizeof error->hint, hint);
     return -error->code;
 }
 
@@ -61,11 +61,11 @@ int error_prefix(struct error *error, const char *format, ...)
     char prefix[ERROR_TEXT_MAX];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(prefix, sizeof(prefix), format, arguments);
+    vsnprintf(prefix, sizeof prefix, format, arguments);
     va_end(arguments);
 
     char text[2 * ERROR_TEXT_MAX + 4];
-    snprintf(text, sizeof(text), "%s: %s", prefix, error->text);
-    error_copy(error->text, sizeof(error->text), text);
+    snprintf(text, sizeof text, "%s: %s", prefix, error->text);
+    error_copy(error->text, sizeof error->text, text);
     return -error->code;
 }

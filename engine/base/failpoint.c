@@ -27,7 +27,7 @@ static const char *const failpoint_deeds[] = {"crash", "exit", "error", "delay",
 struct failpoint_rule {
     enum failpoint_deed deed;
     long delay_ms;
-    unsigned long nth; /* 0: not limited to one hit */
+    unsigned long nth;     /* 0: not limited to one hit */
     unsigned long percent; /* 100: always */
     atomic_ulong hits;
 };
@@ -56,7 +56,7 @@ static long failpoint_number(const char **text, long max)
 /* Reads "action[:MS][@n|%p]" up to `end` into the rule. */
 static int failpoint_read(const char *text, const char *whole, struct failpoint_rule *rule, struct error *error)
 {
-    size_t deeds = sizeof(failpoint_deeds) / sizeof(failpoint_deeds[0]), deed = 0, length = strcspn(text, ":@%");
+    size_t deeds = sizeof failpoint_deeds / sizeof failpoint_deeds[0], deed = 0, length = strcspn(text, ":@%");
     while (deed < deeds &&
            (strlen(failpoint_deeds[deed]) != length || strncmp(failpoint_deeds[deed], text, length) != 0))
         deed++;
@@ -155,7 +155,7 @@ static int failpoint_lucky(const struct failpoint_rule *rule, unsigned long hit)
     struct {
         uint64_t seed, rule, hit;
     } key = {failpoint_seed, (uint64_t)(rule - failpoint_rules), hit};
-    return span_hash((struct span){(const char *)&key, sizeof(key)}) % 100 < rule->percent;
+    return span_hash((struct span){(const char *)&key, sizeof key}) % 100 < rule->percent;
 }
 
 static void failpoint_delay(long delay_ms)

@@ -1,10 +1,11 @@
 /*
  * failpoint.h - named places where a test can make the engine crash, fail, wait or freeze.
  *
- * SLUICE_FAILPOINTS="commit.after=crash@3,claim.before=delay:50%10" arms them: `@n` fires once, at the n-th hit; `%p` with p
- * percent odds from SLUICE_SEED; neither, always. Actions: crash (SIGKILL to itself), exit, error (the site returns its
- * error), delay:MS, freeze (SIGSTOP to itself), mutate (the site does the wrong thing on purpose: the planted bugs that the
- * checker must find). Off, a site costs one load and one predicted branch. `sluice version --failpoints` lists them all.
+ * SLUICE_FAILPOINTS="commit.after=crash@3,claim.before=delay:50%10" arms them: `@n` fires once, at the n-th hit;
+ * `%p` with p percent odds from SLUICE_SEED; neither, always. Actions: crash (SIGKILL to itself), exit, error (the
+ * site returns its error), delay:MS, freeze (SIGSTOP to itself), mutate (the site does the wrong thing on purpose:
+ * the planted bugs that the checker must find). Off, a site costs one load and one predicted branch. `sluice version
+ * --failpoints` lists them all.
  */
 #ifndef SLUICE_BASE_FAILPOINT_H
 #define SLUICE_BASE_FAILPOINT_H
@@ -18,12 +19,13 @@ struct failpoint { /* one a site, static; linked into a list by the linker secti
     int armed;
 };
 
-extern int failpoints_armed; /* 0: none is, and sites skip the look-up */
+extern int failpoints_armed;                                              /* 0: none is, and sites skip the look-up */
 int failpoints_arm(const char *spec, unsigned seed, struct error *error); /* NULL or "": nothing */
 enum failpoint_action failpoint_fire(struct failpoint *point);
 void failpoints_list(void (*each)(const char *name, void *context), void *context);
 
-/* FAILPOINT("lane.commit.before"): crashes, exits, waits or freezes here when armed so; otherwise says what the site must do. */
+/* FAILPOINT("lane.commit.before"): crashes, exits, waits or freezes here when armed so; otherwise says what the site
+ * must do. */
 #define FAILPOINT(point_name)                                                                                          \
     __extension__({                                                                                                    \
         static struct failpoint failpoint_ __attribute__((section("failpoints"), used)) = {point_name, 0};             \

@@ -21,7 +21,7 @@ struct heap {
 
 struct heap *heap_create(size_t max)
 {
-    struct heap *heap = calloc(1, sizeof(*heap));
+    struct heap *heap = calloc(1, sizeof *heap);
     if (heap != NULL)
         heap->max = max;
     return heap;
@@ -46,7 +46,7 @@ int heap_push(struct heap *heap, int64_t due_ms, void *item)
         return -ENOSPC;
     if (heap->count == heap->size) {
         size_t size = heap->size == 0 ? 16 : heap->size * 2;
-        struct heap_item *items = reallocarray(heap->items, size, sizeof(*items));
+        struct heap_item *items = reallocarray(heap->items, size, sizeof *items);
         if (items == NULL)
             return -ENOMEM;
         heap->items = items;

@@ -16,7 +16,7 @@
 
 enum {
     LOG_SENTENCE_MAX = 2048, /* bytes of a sentence as it was formatted; longer ones are cut */
-    LOG_LINE_MAX = 16384, /* bytes of a line; every byte of a sentence and a hint may become six */
+    LOG_LINE_MAX = 16384,    /* bytes of a line; every byte of a sentence and a hint may become six */
 };
 
 /* How the process logs is a property of the process, set once at its start. */
@@ -51,7 +51,7 @@ static bool log_is_json(void)
 /* Leaves two bytes free for what ends the line. */
 static void log_put(struct log_text *line, const char *bytes, size_t length)
 {
-    size_t room = sizeof(line->at) - 2 - line->length;
+    size_t room = sizeof line->at - 2 - line->length;
     if (length > room)
         return;
     memcpy(line->at + line->length, bytes, length);
@@ -89,15 +89,15 @@ static void log_escaped(struct log_text *line, const char *text, bool json)
         size_t length = log_character(at);
         char escape[8];
         if (length == 1 && json && (*at == '"' || *at == '\\')) {
-            snprintf(escape, sizeof(escape), "\\%c", *at);
+            snprintf(escape, sizeof escape, "\\%c", *at);
             log_word(line, escape);
         } else if (length > 0) {
             log_put(line, (const char *)at, length);
         } else {
             if (*at == '\n' || *at == '\t')
-                snprintf(escape, sizeof(escape), "\\%c", *at == '\n' ? 'n' : 't');
+                snprintf(escape, sizeof escape, "\\%c", *at == '\n' ? 'n' : 't');
             else
-                snprintf(escape, sizeof(escape), json ? "\\u%04x" : "\\x%02x", *at);
+                snprintf(escape, sizeof escape, json ? "\\u%04x" : "\\x%02x", *at);
             log_word(line, escape);
         }
         at += length > 0 ? length : 1;
@@ -111,8 +111,8 @@ static void log_time(struct log_text *line)
     struct tm parts;
     char text[40];
     gmtime_r(&seconds, &parts);
-    size_t length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
-    length += (size_t)snprintf(text + length, sizeof(text) - length, ".%03dZ", (int)(now_ms % 1000));
+    size_t length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+    length += (size_t)snprintf(text + length, sizeof text - length, ".%03dZ", (int)(now_ms % 1000));
     log_put(line, text, length);
 }
 
@@ -160,15 +160,17 @@ static void log_write(enum log_level level, const char *component, const char *s
 }
 
 /* missed: how many lines like this one were not written before it. */
-static void log_sentence(enum log_level level, const char *component, int64_t missed, const char *format, va_list arguments)
+static void log_sentence(enum log_level level, const char *component, int64_t missed, const char *format,
+                         va_list arguments)
 {
     int saved_errno = errno;
     char sentence[LOG_SENTENCE_MAX];
-    int length = vsnprintf(sentence, sizeof(sentence), format, arguments);
-    if (length >= (int)sizeof(sentence))
-        memcpy(sentence + sizeof(sentence) - 4, "...", 4);
+    int length = vsnprintf(sentence, sizeof sentence, format, arguments);
+    if (length >= (int)sizeof sentence)
+        memcpy(sentence + sizeof sentence - 4, "...", 4);
     else if (missed > 0 && length >= 0)
-        snprintf(sentence + length, sizeof(sentence) - (size_t)length, " (and %lld more like it before)", (long long)missed);
+        snprintf(sentence + length, sizeof sentence - (size_t)length, " (and %lld more like it before)",
+                 (long long)missed);
     log_write(level, component, sentence, "");
     errno = saved_errno;
 }
@@ -192,10 +194,12 @@ static bool log_due(struct log_rate *rate, int64_t interval_ms)
 {
     int64_t now_ms = clock_monotonic_ms(), next_ms = __atomic_load_n(&rate->next_ms, __ATOMIC_RELAXED);
     return (next_ms == 0 || now_ms >= next_ms) &&
-           __atomic_compare_exchange_n(&rate->next_ms, &next_ms, now_ms + interval_ms, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+           __atomic_compare_exchange_n(&rate->next_ms, &next_ms, now_ms + interval_ms, false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
 }
 
-void log_line_rarely(struct log_rate *rate, int64_t interval_ms, enum log_level level, const char *component, const char *format, ...)
+void log_line_rarely(struct log_rate *rate, int64_t interval_ms, enum log_level level, const char *component,
+                     const char *format, ...)
 {
     if (!log_wanted(level))
         return;

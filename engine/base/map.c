@@ -49,11 +49,11 @@ struct map {
 
 struct map *map_create(size_t expected)
 {
-    struct map *map = calloc(1, sizeof(*map));
+    struct map *map = calloc(1, sizeof *map);
     if (map == NULL)
         return NULL;
     size_t slots = map_slots(expected);
-    map->entries = calloc(slots, sizeof(*map->entries));
+    map->entries = calloc(slots, sizeof *map->entries);
     map->mask = slots - 1;
     if (map->entries == NULL) {
         free(map);
@@ -89,7 +89,7 @@ static void map_grow(struct map *map)
 {
     struct map_entry *old = map->entries;
     size_t old_slots = map->mask + 1, slots = old_slots * 2;
-    map->entries = calloc(slots, sizeof(*map->entries));
+    map->entries = calloc(slots, sizeof *map->entries);
     if (map->entries == NULL)
         map_exhausted(slots);
     map->mask = slots - 1;
@@ -166,11 +166,11 @@ struct intmap {
 
 struct intmap *intmap_create(size_t expected)
 {
-    struct intmap *map = calloc(1, sizeof(*map));
+    struct intmap *map = calloc(1, sizeof *map);
     if (map == NULL)
         return NULL;
     size_t slots = map_slots(expected);
-    map->entries = calloc(slots, sizeof(*map->entries));
+    map->entries = calloc(slots, sizeof *map->entries);
     map->mask = slots - 1;
     if (map->entries == NULL) {
         free(map);
@@ -211,7 +211,7 @@ static void intmap_grow(struct intmap *map)
 {
     struct intmap_entry *old = map->entries;
     size_t old_slots = map->mask + 1, slots = old_slots * 2;
-    map->entries = calloc(slots, sizeof(*map->entries));
+    map->entries = calloc(slots, sizeof *map->entries);
     if (map->entries == NULL)
         map_exhausted(slots);
     map->mask = slots - 1;

@@ -8,11 +8,12 @@
 
 #include "base/span.h"
 
-struct map; /* span → void* */
-struct map *map_create(size_t expected); /* NULL when out of memory */
-void map_destroy(struct map *map);       /* NULL is fine */
-void *map_get(const struct map *map, struct span key);            /* NULL when absent */
-/* Sets key to value (never NULL). Returns the value it replaced, or NULL. Out of memory ends the process, as in arena.h. */
+struct map;                                            /* span → void* */
+struct map *map_create(size_t expected);               /* NULL when out of memory */
+void map_destroy(struct map *map);                     /* NULL is fine */
+void *map_get(const struct map *map, struct span key); /* NULL when absent */
+/* Sets key to value (never NULL). Returns the value it replaced, or NULL. Out of memory ends the process, as in
+ * arena.h. */
 void *map_set(struct map *map, struct span key, void *value);
 void *map_remove(struct map *map, struct span key); /* the value, or NULL */
 size_t map_count(const struct map *map);

@@ -67,7 +67,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_PARTITIONS] = {"sluice_partitions", KIND_GAUGE, "partitions", "group", NULL, NULL,
                            "Partitions that this process reads."},
     [METRIC_LAG] = {"sluice_lag", KIND_GAUGE, "records", "group", NULL, NULL,
-                    "Records on the group's topics that it has not completed, as its positions say, whoever reads them; looked up every 10 s."},
+                    "Records on the group's topics that it has not completed, as its positions say, whoever reads "
+                    "them; looked up every 10 s."},
     [METRIC_REQUESTS] = {"sluice_requests_total", KIND_COUNTER, "requests", "route", "code", NULL,
                          "HTTP requests answered, by route and status code."},
     [METRIC_REQUEST_SECONDS] = {"sluice_request_seconds", KIND_HISTOGRAM, "seconds", "route", NULL, &seconds_bounds,
@@ -86,8 +87,8 @@ struct series {
     struct series *next;
     const struct metric_row *row;
     char *label1, *label2;
-    _Atomic int64_t value; /* of a histogram: the number of observations */
-    _Atomic uint64_t sum; /* the bits of a double */
+    _Atomic int64_t value;                    /* of a histogram: the number of observations */
+    _Atomic uint64_t sum;                     /* the bits of a double */
     _Atomic uint64_t buckets[BOUNDS_MAX + 1]; /* not cumulative; the last is above every bound */
 };
 
@@ -105,7 +106,7 @@ static _Noreturn void metrics_exhausted(void)
 
 struct metrics *metrics_create(void)
 {
-    struct metrics *metrics = calloc(1, sizeof(*metrics));
+    struct metrics *metrics = calloc(1, sizeof *metrics);
     if (metrics == NULL)
         return NULL;
     pthread_mutex_init(&metrics->lock, NULL);
@@ -133,7 +134,7 @@ void metrics_destroy(struct metrics *metrics)
 
 static struct series *series_create(const struct metric_row *row, const char *label1, const char *label2)
 {
-    struct series *series = calloc(1, sizeof(*series));
+    struct series *series = calloc(1, sizeof *series);
     if (series == NULL)
         metrics_exhausted();
     series->row = row;
@@ -189,9 +190,9 @@ void series_observe(struct series *series, double value)
     uint64_t old = atomic_load_explicit(&series->sum, memory_order_relaxed), bits;
     do {
         double sum;
-        memcpy(&sum, &old, sizeof(sum));
+        memcpy(&sum, &old, sizeof sum);
         sum += value;
-        memcpy(&bits, &sum, sizeof(bits));
+        memcpy(&bits, &sum, sizeof bits);
     } while (
         !atomic_compare_exchange_weak_explicit(&series->sum, &old, bits, memory_order_relaxed, memory_order_relaxed));
 }
@@ -248,7 +249,7 @@ static void metrics_print_histogram(struct buffer *out, struct series *series)
     uint64_t below = 0, bits;
     for (size_t i = 0; bounds[i] != 0; i++) {
         char le[32];
-        snprintf(le, sizeof(le), "%g", bounds[i]);
+        snprintf(le, sizeof le, "%g", bounds[i]);
         below += atomic_load_explicit(&series->buckets[i], memory_order_relaxed);
         metrics_head(out, series, "_bucket", le);
         buffer_format(out, "%llu\n", (unsigned long long)below);
@@ -260,7 +261,7 @@ static void metrics_print_histogram(struct buffer *out, struct series *series)
     metrics_head(out, series, "_sum", NULL);
     double sum;
     bits = atomic_load_explicit(&series->sum, memory_order_relaxed);
-    memcpy(&sum, &bits, sizeof(sum));
+    memcpy(&sum, &bits, sizeof sum);
     buffer_format(out, "%.9g\n", sum);
     metrics_head(out, series, "_count", NULL);
     buffer_format(out, "%llu\n", (unsigned long long)below);

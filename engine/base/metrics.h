@@ -1,9 +1,9 @@
 /*
  * metrics.h - counters, gauges and histograms, and their Prometheus page.
  *
- * Every metric is a row of the table in metrics.c (name, kind, unit, help, label name), from which docs/metrics.md is
- * generated. A series is one metric with one label value, made at start (label values come from the configuration only, so
- * their number is bounded) and then bumped without a lock.
+ * Every metric is a row of the table in metrics.c (name, kind, unit, help, label name), from which docs/metrics.md
+ * is generated. A series is one metric with one label value, made at start (label values come from the configuration
+ * only, so their number is bounded) and then bumped without a lock.
  */
 #ifndef SLUICE_BASE_METRICS_H
 #define SLUICE_BASE_METRICS_H
@@ -11,28 +11,29 @@
 #include "base/buffer.h"
 
 enum metric {
-    METRIC_EVENTS,            /* sluice_events_total{handler,outcome}: events that ended, by outcome */
-    METRIC_DUPLICATES,        /* sluice_duplicates_total{handler} */
-    METRIC_RETRIES,           /* sluice_retries_total{handler}: transient retries in place */
-    METRIC_DEAD,              /* sluice_dead_letters_total{topic} */
-    METRIC_EMITTED,           /* sluice_emitted_total{topic} */
-    METRIC_BATCHES,           /* sluice_batches_total{group} */
-    METRIC_BATCH_EVENTS,      /* sluice_batch_events{group}, histogram of counts */
-    METRIC_BATCH_SECONDS,     /* sluice_batch_seconds{group}, histogram */
-    METRIC_ROUND_TRIPS,       /* sluice_store_round_trips_total */
-    METRIC_IN_FLIGHT,         /* sluice_in_flight{group}, gauge: events taken from the bus and not completed */
-    METRIC_WAITING_KEYS,      /* sluice_waiting_keys{group}, gauge: keys held by a transient retry */
-    METRIC_PARKED,            /* sluice_parked, gauge: events that wait in the database */
-    METRIC_OUTBOX_AGE,        /* sluice_outbox_oldest_seconds, gauge: age of the oldest unpublished output; the health number */
-    METRIC_OUTBOX_REFUSED,    /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */
-    METRIC_STORE_UP,          /* sluice_store_up, gauge 0/1 */
-    METRIC_PARTITIONS,        /* sluice_partitions{group}, gauge: partitions this process reads */
-    METRIC_LAG,               /* sluice_lag{group}, gauge: records that no process of the group has completed */
-    METRIC_REQUESTS,          /* sluice_requests_total{route,code} */
-    METRIC_REQUEST_SECONDS,   /* sluice_request_seconds{route}, histogram */
-    METRIC_CHAINS_STUCK,      /* sluice_chains_stuck, gauge */
-    METRIC_HANDLER_SECONDS,   /* sluice_handler_seconds{handler}, histogram of calls */
-    METRIC_BUILD_INFO,        /* sluice_build_info{version}, gauge 1 */
+    METRIC_EVENTS,        /* sluice_events_total{handler,outcome}: events that ended, by outcome */
+    METRIC_DUPLICATES,    /* sluice_duplicates_total{handler} */
+    METRIC_RETRIES,       /* sluice_retries_total{handler}: transient retries in place */
+    METRIC_DEAD,          /* sluice_dead_letters_total{topic} */
+    METRIC_EMITTED,       /* sluice_emitted_total{topic} */
+    METRIC_BATCHES,       /* sluice_batches_total{group} */
+    METRIC_BATCH_EVENTS,  /* sluice_batch_events{group}, histogram of counts */
+    METRIC_BATCH_SECONDS, /* sluice_batch_seconds{group}, histogram */
+    METRIC_ROUND_TRIPS,   /* sluice_store_round_trips_total */
+    METRIC_IN_FLIGHT,     /* sluice_in_flight{group}, gauge: events taken from the bus and not completed */
+    METRIC_WAITING_KEYS,  /* sluice_waiting_keys{group}, gauge: keys held by a transient retry */
+    METRIC_PARKED,        /* sluice_parked, gauge: events that wait in the database */
+    /* sluice_outbox_oldest_seconds, gauge: age of the oldest unpublished output; the health number */
+    METRIC_OUTBOX_AGE,
+    METRIC_OUTBOX_REFUSED,  /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */
+    METRIC_STORE_UP,        /* sluice_store_up, gauge 0/1 */
+    METRIC_PARTITIONS,      /* sluice_partitions{group}, gauge: partitions this process reads */
+    METRIC_LAG,             /* sluice_lag{group}, gauge: records that no process of the group has completed */
+    METRIC_REQUESTS,        /* sluice_requests_total{route,code} */
+    METRIC_REQUEST_SECONDS, /* sluice_request_seconds{route}, histogram */
+    METRIC_CHAINS_STUCK,    /* sluice_chains_stuck, gauge */
+    METRIC_HANDLER_SECONDS, /* sluice_handler_seconds{handler}, histogram of calls */
+    METRIC_BUILD_INFO,      /* sluice_build_info{version}, gauge 1 */
     METRIC_COUNT
 };
 
@@ -41,14 +42,14 @@ struct series;
 
 struct metrics *metrics_create(void);
 void metrics_destroy(struct metrics *metrics);
-/* The series of `metric` with its label values ("" or NULL for those it does not have); made at the first call, later calls
- * return the same one. Takes a lock: call it at start and keep the pointer. Never NULL. */
+/* The series of `metric` with its label values ("" or NULL for those it does not have); made at the first call,
+ * later calls return the same one. Takes a lock: call it at start and keep the pointer. Never NULL. */
 struct series *metrics_series(struct metrics *metrics, enum metric metric, const char *label1, const char *label2);
-void series_add(struct series *series, int64_t amount);      /* counters and gauges; relaxed atomic */
-void series_set(struct series *series, int64_t value);       /* gauges */
-void series_observe(struct series *series, double value);    /* histograms */
+void series_add(struct series *series, int64_t amount);   /* counters and gauges; relaxed atomic */
+void series_set(struct series *series, int64_t value);    /* gauges */
+void series_observe(struct series *series, double value); /* histograms */
 int64_t series_value(const struct series *series);
-void metrics_print(struct metrics *metrics, struct buffer *out);           /* Prometheus text format 0.0.4 */
-void metrics_print_reference(struct buffer *out);                          /* Markdown table of every metric */
+void metrics_print(struct metrics *metrics, struct buffer *out); /* Prometheus text format 0.0.4 */
+void metrics_print_reference(struct buffer *out);                /* Markdown table of every metric */
 
 #endif

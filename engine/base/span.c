@@ -28,14 +28,14 @@ __extension__ typedef unsigned __int128 span_uint128;
 static inline uint64_t span_word(const char *at)
 {
     uint64_t word;
-    memcpy(&word, at, sizeof(word));
+    memcpy(&word, at, sizeof word);
     return le64toh(word);
 }
 
 static inline uint64_t span_half(const char *at)
 {
     uint32_t half;
-    memcpy(&half, at, sizeof(half));
+    memcpy(&half, at, sizeof half);
     return le32toh(half);
 }
 
@@ -150,7 +150,11 @@ size_t span_utf8(struct span bytes)
     size_t i = 0;
     while (i < bytes.length) {
         const unsigned char *b = (const unsigned char *)bytes.at + i;
-        size_t more = *b < 0x80 ? 0 : *b >= 0xc2 && *b < 0xe0 ? 1 : *b >= 0xe0 && *b < 0xf0 ? 2 : *b >= 0xf0 && *b < 0xf5 ? 3 : SIZE_MAX;
+        size_t more = *b < 0x80                 ? 0
+                      : *b >= 0xc2 && *b < 0xe0 ? 1
+                      : *b >= 0xe0 && *b < 0xf0 ? 2
+                      : *b >= 0xf0 && *b < 0xf5 ? 3
+                                                : SIZE_MAX;
         if (more == SIZE_MAX || more >= bytes.length - i)
             return i;
         for (size_t k = 1; k <= more; k++)

@@ -16,7 +16,7 @@ struct span {
     size_t length;  /* bytes */
 };
 
-#define SPAN(literal) ((struct span){"" literal, sizeof(literal) - 1})
+#define SPAN(literal) ((struct span){"" literal, sizeof literal - 1})
 
 static inline struct span span_of(const char *text) /* of a C string; NULL gives the empty span */
 {
@@ -35,8 +35,8 @@ static inline bool span_is(struct span a, const char *text)
 
 /* 64-bit hash of the bytes, the same in every process and on every machine (it chooses partitions and lanes). */
 uint64_t span_hash(struct span bytes);
-/* 128-bit hash of the bytes, the same everywhere; `ret` gets 16 bytes. Two different ids collide with odds of 2^-64 only
- * after 2^32 ids. Not for secrets. */
+/* 128-bit hash of the bytes, the same everywhere; `ret` gets 16 bytes. Two different ids collide with odds of 2^-64
+ * only after 2^32 ids. Not for secrets. */
 void span_hash128(struct span bytes, uint8_t ret[16]);
 
 /* Bytes of the longest beginning that is valid UTF-8; the length of all of it when it is. */

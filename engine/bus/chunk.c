@@ -67,5 +67,5 @@ uint64_t record_key_hash(const struct record *record, struct position position)
 {
     if (record->key.at != NULL)
         return span_hash(record->key);
-    return span_hash((struct span){(const char *)&position, sizeof(position)});
+    return span_hash((struct span){(const char *)&position, sizeof position});
 }

@@ -1,8 +1,8 @@
 /*
  * chunk.h - what the records of one delivery live in, and what every bus asks of a record.
  *
- * A chunk is the head of a bus's own struct. It starts with one reference for each record in it and one for its maker; whoever
- * gives the last one back has it destroyed, on whichever thread that happens.
+ * A chunk is the head of a bus's own struct. It starts with one reference for each record in it and one for its
+ * maker; whoever gives the last one back has it destroyed, on whichever thread that happens.
  */
 #ifndef SLUICE_BUS_CHUNK_H
 #define SLUICE_BUS_CHUNK_H

@@ -16,8 +16,8 @@ static int64_t kafka_member(struct bus_consumer *consumer)
     return 0; /* the inbox fences: an old owner's claims find a new owner's */
 }
 
-static void kafka_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
-                           int32_t *ret_partition, int64_t *ret_offset)
+static void kafka_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
+                           size_t size, int32_t *ret_partition, int64_t *ret_offset)
 {
     pthread_mutex_lock(&consumer->streams_lock);
     const struct kafka_stream *at = &consumer->streams[stream];
@@ -27,7 +27,8 @@ static void kafka_describe(struct bus_consumer *consumer, uint32_t stream, struc
     *ret_offset = (int64_t)position.high;
 }
 
-static int kafka_append(struct bus *bus, struct connection *connection, const struct record *records, size_t count, struct error *error)
+static int kafka_append(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
+                        struct error *error)
 {
     (void)bus, (void)connection, (void)records, (void)count;
     return error_set(error, ENOTSUP, "the kafka bus cannot publish inside a database transaction");
@@ -38,12 +39,12 @@ static void kafka_published(struct bus *bus)
     (void)bus; /* the brokers wake readers */
 }
 
-static void kafka_hurry(struct bus *bus)
+static void kafka_abort_publishes(struct bus *bus)
 {
     atomic_store(&((struct kafka_bus *)bus)->hurried, true);
 }
 
-static void kafka_tend(struct bus *bus)
+static void kafka_maintain(struct bus *bus)
 {
     (void)bus; /* the brokers keep their logs in shape */
 }
@@ -72,16 +73,17 @@ static const struct bus_kind kafka_kind = {
     .member = kafka_member,
     .describe = kafka_describe,
     .publish = kafka_publish,
-    .hurry = kafka_hurry,
+    .abort_publishes = kafka_abort_publishes,
     .append = kafka_append,
     .published = kafka_published,
     .scan = kafka_scan,
     .lag = kafka_lag,
-    .tend = kafka_tend,
+    .maintain = kafka_maintain,
     .topics = kafka_topics,
 };
 
-/* This machine in instance ids: its name, which may be a default that others have too, and a hash of its id, which an image may share. */
+/* This machine in instance ids: its name, which may be a default that others have too, and a hash of its id, which
+ * an image may share. */
 static void host_name(char *ret, size_t size)
 {
     char name[256] = "host", id[64] = "";

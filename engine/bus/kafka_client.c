@@ -1,8 +1,8 @@
 /*
  * kafka_client.c - making clients: which properties each gets, and librdkafka's words as ours. See kafka.h.
  *
- * Three layers, the later ones win: what is good for most (the user may change it), what the user set, what the engine's promises
- * rest on. The pipeline's loader has refused properties that would be of the third kind.
+ * Three layers, the later ones win: what is good for most (the user may change it), what the user set, what the
+ * engine's promises rest on. The pipeline's loader has refused properties that would be of the third kind.
  */
 #include "bus/kafka.h"
 
@@ -24,14 +24,15 @@ struct client_property {
 static const struct client_property usual[] = {
     {"socket.keepalive.enable", "true", ANY},
     {"socket.nagle.disable", "true", ANY},
-    /* A connection that died in silence is given up so soon; what is asked for must come in this time over a slow network, too. */
+    /* A connection that died in silence is given up so soon; what is asked for must come in this time over a slow
+     * network, too. */
     {"socket.timeout.ms", "15000", ANY},
     {"fetch.max.bytes", "4194304", READERS},
     {"reconnect.backoff.ms", "50", ANY},
     {"reconnect.backoff.max.ms", "1000", ANY},
     {"topic.metadata.refresh.interval.ms", "5000", ANY}, /* partitions added, topics made anew */
     {"session.timeout.ms", "10000", KAFKA_CONSUMER},
-    {"heartbeat.interval.ms", "300", KAFKA_CONSUMER}, /* so soon do peers hear that somebody came or left */
+    {"heartbeat.interval.ms", "300", KAFKA_CONSUMER},           /* so soon do peers hear that somebody came or left */
     {"partition.assignment.strategy", "range", KAFKA_CONSUMER}, /* a key's topics stay together */
     {"fetch.wait.max.ms", "200", READERS},
     {"fetch.error.backoff.ms", "100", READERS},
@@ -41,7 +42,8 @@ static const struct client_property usual[] = {
     {"linger.ms", "0", KAFKA_PRODUCER}, /* what comes while a request is on its way goes out together with the next */
     {"retry.backoff.ms", "50", KAFKA_PRODUCER},
     {"message.timeout.ms", "120000", KAFKA_PRODUCER},
-    {"topic.metadata.propagation.max.ms", "5000", KAFKA_PRODUCER}, /* a topic that is not there: so long it may be about to be */
+    /* a topic that is not there: so long it may be about to be */
+    {"topic.metadata.propagation.max.ms", "5000", KAFKA_PRODUCER},
     {"queue.buffering.max.messages", "200000", KAFKA_PRODUCER},
     {"queue.buffering.max.kbytes", "131072", KAFKA_PRODUCER},
 };
@@ -57,7 +59,8 @@ static const struct client_property owned[] = {
     {"allow.auto.create.topics", "false", ANY},
     {"enable.idempotence", "true", KAFKA_PRODUCER},
     {"acks", "all", KAFKA_PRODUCER},
-    {"max.in.flight.requests.per.connection", "1", KAFKA_PRODUCER}, /* nothing overtakes a request that has to be repeated */
+    /* nothing overtakes a request that has to be repeated */
+    {"max.in.flight.requests.per.connection", "1", KAFKA_PRODUCER},
     {"partitioner", "murmur2_random", KAFKA_PRODUCER}, /* a key's partition is the one that Java's clients choose */
 };
 
@@ -66,13 +69,20 @@ static const struct {
     const char *name;
     unsigned roles;
 } special[] = {
-    {"group.*", KAFKA_CONSUMER},          {"partition.assignment.strategy", KAFKA_CONSUMER},
-    {"session.timeout.ms", KAFKA_CONSUMER}, {"heartbeat.interval.ms", KAFKA_CONSUMER},
-    {"max.poll.interval.ms", KAFKA_CONSUMER}, {"fetch.*", READERS},
-    {"max.partition.fetch.bytes", READERS}, {"queued.*", READERS},
-    {"linger.ms", KAFKA_PRODUCER},        {"queue.buffering.*", KAFKA_PRODUCER},
-    {"batch.*", KAFKA_PRODUCER},          {"compression.*", KAFKA_PRODUCER},
-    {"message.timeout.ms", KAFKA_PRODUCER}, {"delivery.timeout.ms", KAFKA_PRODUCER},
+    {"group.*", KAFKA_CONSUMER},
+    {"partition.assignment.strategy", KAFKA_CONSUMER},
+    {"session.timeout.ms", KAFKA_CONSUMER},
+    {"heartbeat.interval.ms", KAFKA_CONSUMER},
+    {"max.poll.interval.ms", KAFKA_CONSUMER},
+    {"fetch.*", READERS},
+    {"max.partition.fetch.bytes", READERS},
+    {"queued.*", READERS},
+    {"linger.ms", KAFKA_PRODUCER},
+    {"queue.buffering.*", KAFKA_PRODUCER},
+    {"batch.*", KAFKA_PRODUCER},
+    {"compression.*", KAFKA_PRODUCER},
+    {"message.timeout.ms", KAFKA_PRODUCER},
+    {"delivery.timeout.ms", KAFKA_PRODUCER},
     {"request.timeout.ms", KAFKA_PRODUCER},
 };
 
@@ -96,7 +106,8 @@ const char *kafka_property(const struct kafka_bus *bus, const char *name)
     return value;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- words */
+/* -------------------------------------------------------------------------------------------------------------
+ * words */
 
 int kafka_error(struct error *error, rd_kafka_resp_err_t err, const char *what)
 {
@@ -133,7 +144,8 @@ int kafka_reach_error(struct error *error, rd_kafka_resp_err_t err, const char *
     if (reason->words[0] == '\0')
         return kafka_error(error, err, what);
     return error_set(error, EAGAIN, "%s: %s%s", what,
-                     kafka_reason_closed(reason) ? "they are not the ones meant, or do not let us in: " : "", reason->words);
+                     kafka_reason_closed(reason) ? "they are not the ones meant, or do not let us in: " : "",
+                     reason->words);
 }
 
 int kafka_permanent(rd_kafka_resp_err_t err)
@@ -160,7 +172,8 @@ int kafka_permanent(rd_kafka_resp_err_t err)
     }
 }
 
-/* What a callback or the maker of a client hears too (FAIL, ERROR, SSL), what is tried again by itself (GETPID), what has no effect here. */
+/* What a callback or the maker of a client hears too (FAIL, ERROR, SSL), what is tried again by itself (GETPID),
+ * what has no effect here. */
 static bool log_dispensable(const char *facility)
 {
     static const char *const facilities[] = {"CONFWARN", "FAIL", "ERROR", "SSL", "GETPID"};
@@ -180,7 +193,8 @@ static void client_log(const rd_kafka_t *rk, int level, const char *facility, co
         log_debug("kafka", "%s: %s: %s", rk == NULL ? "client" : rd_kafka_name(rk), facility, text);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ making */
+/* ------------------------------------------------------------------------------------------------------------
+ * making */
 
 static int conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *error)
 {
@@ -207,8 +221,8 @@ static int conf_young(const struct kafka_bus *bus, struct error *error)
         const char *value = kafka_property(bus, young[i].name);
         if (value == NULL || strcmp(value, young[i].value) != 0 || rd_kafka_version() >= young[i].since)
             continue;
-        error_set(error, EINVAL, "bus.properties.%s: %s needs librdkafka %s; this is %s", young[i].name, value, young[i].version,
-                  rd_kafka_version_str());
+        error_set(error, EINVAL, "bus.properties.%s: %s needs librdkafka %s; this is %s", young[i].name, value,
+                  young[i].version, rd_kafka_version_str());
         return error_hint(error, "say %s", young[i].instead);
     }
     return 0;
@@ -247,7 +261,8 @@ static int conf_layers(struct kafka_bus *bus, rd_kafka_conf_t *conf, enum kafka_
         code = conf_young(bus, error);
     for (size_t i = 0; i < bus->options.property_count && code == 0; i++) {
         const struct bus_property *property = &bus->options.properties[i];
-        bool same = strcmp(property->name, "group.protocol") == 0 && !by_broker; /* 2.0.2 has no other and not the name */
+        /* 2.0.2 has no other and not the name */
+        bool same = strcmp(property->name, "group.protocol") == 0 && !by_broker;
         if ((property_roles(property->name) & role) != 0 && !same)
             code = conf_set(conf, property->name, property->value, error);
     }
@@ -276,7 +291,8 @@ static void conf_refused(const struct kafka_bus *bus, const char *words, struct 
     for (size_t i = 0; i < bus->options.property_count; i++) {
         const struct bus_property *property = &bus->options.properties[i];
         size_t length = strlen(property->name);
-        if (strncmp(words, property->name, length) == 0 && length > 9 && strcmp(property->name + length - 9, ".location") == 0)
+        if (strncmp(words, property->name, length) == 0 && length > 9 &&
+            strcmp(property->name + length - 9, ".location") == 0)
             error_hint(error, "is '%s' a file of that kind, and can it be read?", property->value);
     }
 }
@@ -287,8 +303,8 @@ static void on_scanner_error(rd_kafka_t *rk, int code, const char *words, void *
     kafka_reason_take(opaque, (rd_kafka_resp_err_t)code, words);
 }
 
-rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance, void *opaque,
-                             struct error *error)
+rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const char *group, const char *instance,
+                             void *opaque, struct error *error)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char words[512];
@@ -309,7 +325,8 @@ rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const 
         kafka_producer_callbacks(conf);
     else
         rd_kafka_conf_set_error_cb(conf, on_scanner_error);
-    rd_kafka_t *rk = rd_kafka_new(role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, words, sizeof words);
+    rd_kafka_t *rk = rd_kafka_new(role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, words,
+                                  sizeof words);
     if (rk == NULL) {
         rd_kafka_conf_destroy(conf);
         conf_refused(bus, words, error);
@@ -320,7 +337,8 @@ rd_kafka_t *kafka_client_new(struct kafka_bus *bus, enum kafka_role role, const 
     return rk;
 }
 
-/* librdkafka before 2.5.0 never ends a client that read a topic until it was deleted. Nobody waits for that for long: the process ends. */
+/* librdkafka before 2.5.0 never ends a client that read a topic until it was deleted. Nobody waits for that for
+ * long: the process ends. */
 struct ending {
     rd_kafka_t *rk;
     pthread_mutex_t lock;
@@ -386,7 +404,8 @@ void kafka_client_release(struct kafka_client *client)
     free(client);
 }
 
-rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics, size_t topic_count, bool dead_letters)
+rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics,
+                                              size_t topic_count, bool dead_letters)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)topic_count);
     for (size_t t = 0; t < topic_count; t++) {

@@ -1,8 +1,9 @@
 /*
  * kafka_group.c - what a member of a group does: rebalances and commits. See kafka.h; kafka_member.c joins and leaves.
  *
- * librdkafka's callback only notes what is wanted; the engine hears it from poll(), and answers. An assignment is taken up with
- * offsets of our own (kafka_start.c). A revocation is answered when the engine has let go (revoked()), a lost assignment at once.
+ * librdkafka's callback only notes what is wanted; the engine hears it from poll(), and answers. An assignment is
+ * taken up with offsets of our own (kafka_start.c). A revocation is answered when the engine has let go (revoked()),
+ * a lost assignment at once.
  */
 #include "bus/kafka.h"
 
@@ -13,7 +14,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---------------------------------------------------------------------------------------------------------- callbacks */
+/* ----------------------------------------------------------------------------------------------------------
+ * callbacks */
 
 static bool cooperative(rd_kafka_t *rk)
 {
@@ -79,7 +81,8 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
     consumer->commit_in_flight = false;
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR && err != RD_KAFKA_RESP_ERR__NO_OFFSET) {
         consumer->commit_wanted = true; /* what is stored is committed with the next */
-        log_rarely(10000, LOG_WARN, "kafka", "group %s: offsets are not committed now: %s", consumer->group, rd_kafka_err2str(err));
+        log_rarely(10000, LOG_WARN, "kafka", "group %s: offsets are not committed now: %s", consumer->group,
+                   rd_kafka_err2str(err));
     }
 }
 
@@ -107,14 +110,16 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     kafka_reason_take(&consumer->reason, err, reason);
     if (kafka_reason_closed(&consumer->reason)) {
         if (!consumer->down)
-            error_set(&consumer->fault, EIO, "group %s: the brokers are not the ones meant, or do not let us in: %s", consumer->group, reason);
+            error_set(&consumer->fault, EIO, "group %s: the brokers are not the ones meant, or do not let us in: %s",
+                      consumer->group, reason);
         consumer->down = true;
     }
     if (consumer->doubt_ms == 0)
         consumer->doubt_ms = clock_monotonic_ms() + KAFKA_DOUBT_MS;
 }
 
-/* Something failed a moment ago: librdkafka tries again by itself. Only when no broker answers at all does a person hear of it. */
+/* Something failed a moment ago: librdkafka tries again by itself. Only when no broker answers at all does a person
+ * hear of it. */
 void kafka_group_doubt(struct bus_consumer *consumer)
 {
     const struct rd_kafka_metadata *metadata;
@@ -129,7 +134,8 @@ void kafka_group_doubt(struct bus_consumer *consumer)
         return;
     }
     if (!consumer->down)
-        error_set(&consumer->fault, EIO, "group %s: no broker answers; nothing is read or committed until one does (%s)", consumer->group,
+        error_set(&consumer->fault, EIO,
+                  "group %s: no broker answers; nothing is read or committed until one does (%s)", consumer->group,
                   consumer->reason.words);
     consumer->down = true;
     consumer->doubt_ms = clock_monotonic_ms() + 4 * KAFKA_DOUBT_MS;
@@ -142,7 +148,8 @@ void kafka_group_callbacks(rd_kafka_conf_t *conf)
     rd_kafka_conf_set_error_cb(conf, on_error);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ streams */
+/* ------------------------------------------------------------------------------------------------------------
+ * streams */
 
 struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char *topic, int32_t partition)
 {
@@ -189,9 +196,11 @@ static bool list_room(struct bus_consumer *consumer, size_t count)
     return consumer->listed_size > 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- changes */
+/* -------------------------------------------------------------------------------------------------------------
+ * changes */
 
-/* Where the database says that reading goes on, and Kafka has no offset: it gets one now, though nothing may come there for a long time. */
+/* Where the database says that reading goes on, and Kafka has no offset: it gets one now, though nothing may come
+ * there for a long time. */
 static void commit_unsaid(struct bus_consumer *consumer)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
@@ -252,7 +261,8 @@ static int take_up(struct bus_consumer *consumer, rd_kafka_topic_partition_list_
     if (code == -ESTALE)
         log_rarely(5000, LOG_ERROR, "kafka", "nothing is read: %s; %s", error.text, error.hint);
     else if (code != 0 && clock_monotonic_ms() > consumer->changed_ms + KAFKA_ASSIGN_LATE_MS)
-        log_rarely(5000, LOG_WARN, "kafka", "group %s: partitions were assigned and cannot be taken up now: %s", consumer->group, error.text);
+        log_rarely(5000, LOG_WARN, "kafka", "group %s: partitions were assigned and cannot be taken up now: %s",
+                   consumer->group, error.text);
     if (code != 0)
         return code;
     kafka_unpause(consumer);
@@ -267,7 +277,10 @@ static int take_up(struct bus_consumer *consumer, rd_kafka_topic_partition_list_
         consumer->listed_streams[count] = (uint32_t)(stream - consumer->streams);
         consumer->listed_epochs[count++] = stream->epoch;
     }
-    *ret = (struct bus_event){.kind = BUS_ASSIGNED, .streams = consumer->listed_streams, .epochs = consumer->listed_epochs, .stream_count = count};
+    *ret = (struct bus_event){.kind = BUS_ASSIGNED,
+                              .streams = consumer->listed_streams,
+                              .epochs = consumer->listed_epochs,
+                              .stream_count = count};
     return 0;
 }
 
@@ -371,7 +384,8 @@ static int change_take(struct bus_consumer *consumer, struct bus_event *ret)
     }
     consumer->change = KAFKA_CHANGE_NONE;
     consumer->returning = !lost;
-    *ret = (struct bus_event){.kind = lost ? BUS_LOST : BUS_REVOKED, .streams = consumer->listed_streams, .stream_count = count};
+    *ret = (struct bus_event){
+        .kind = lost ? BUS_LOST : BUS_REVOKED, .streams = consumer->listed_streams, .stream_count = count};
     if (!lost && count > 0)
         return 0;
     struct error error;
@@ -394,7 +408,8 @@ int kafka_change_event(struct bus_consumer *consumer, struct bus_event *ret)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------------- commits */
+/* -------------------------------------------------------------------------------------------------------------
+ * commits */
 
 /* Waits for the answer; for when nothing else is to be done. */
 void kafka_commit_now(struct bus_consumer *consumer)
@@ -406,7 +421,8 @@ void kafka_commit_now(struct bus_consumer *consumer)
     consumer->commit_in_flight = true;
     consumer->commit_wanted = false;
     if (rd_kafka_commit_queue(consumer->rk, NULL, queue, on_commit, consumer) == RD_KAFKA_RESP_ERR_NO_ERROR)
-        for (int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS; consumer->commit_in_flight && clock_monotonic_ms() < until;)
+        for (int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS;
+             consumer->commit_in_flight && clock_monotonic_ms() < until;)
             (void)rd_kafka_queue_poll_callback(queue, 50);
     consumer->commit_in_flight = false;
     rd_kafka_queue_destroy(queue);
@@ -432,7 +448,9 @@ int kafka_commit_anew(struct bus_consumer *consumer, const rd_kafka_topic_partit
         err = consumer->anew_answer;
     }
     rd_kafka_queue_destroy(queue);
-    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the brokers do not take the first offset of a topic that was made anew");
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? 0
+               : kafka_error(error, err, "the brokers do not take the first offset of a topic that was made anew");
 }
 
 void kafka_commit_stored(struct bus_consumer *consumer)
@@ -454,13 +472,18 @@ int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *st
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++) {
         const struct kafka_stream *stream = streams[i] < consumer->stream_count ? &consumer->streams[streams[i]] : NULL;
-        if (stream == NULL || stream->state == KAFKA_STREAM_NONE || stream->deleted || (stream->epoch != epochs[i] && !planted))
+        if (stream == NULL || stream->state == KAFKA_STREAM_NONE || stream->deleted ||
+            (stream->epoch != epochs[i] && !planted))
             continue;
-        rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = (int64_t)positions[i].high + 1;
+        rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = (int64_t)positions[i].high +
+                                                                                            1;
     }
-    int code = list->cnt > 0 && !planted && !rd_kafka_assignment_lost(consumer->rk) ? kafka_positions_save(consumer, list, error) : 0;
+    int code = list->cnt > 0 && !planted && !rd_kafka_assignment_lost(consumer->rk)
+                   ? kafka_positions_save(consumer, list, error)
+                   : 0;
     if (planted && list->cnt > 0) {
-        (void)rd_kafka_commit(consumer->rk, list, 0); /* a planted bug: stamped with this member's generation, whoever had them */
+        /* a planted bug: stamped with this member's generation, whoever had them */
+        (void)rd_kafka_commit(consumer->rk, list, 0);
         list->cnt = 0;
     }
     if (code == 0 && list->cnt > 0) {

@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The first number that no process of this group on this host has. A socket's name in the kernel holds it, and falls with the process. */
+/* The first number that no process of this group on this host has. A socket's name in the kernel holds it, and falls
+ * with the process. */
 static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_slot)
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -26,7 +27,8 @@ static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_sl
         snprintf(name, sizeof name, "%s/%s/%d", servers == NULL ? "" : servers, group, slot);
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)span_hash(span_of(name)));
         int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "sluice/%.16s", hash);
-        if (bind(fd, (const struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0) {
+        if (bind(fd, (const struct sockaddr *)&address,
+                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0) {
             *ret_slot = slot;
             return fd;
         }
@@ -42,7 +44,8 @@ static void *client_end(void *client)
     return NULL;
 }
 
-/* librdkafka gives up what is in flight, a commit above all, after ten seconds: whoever stops does not wait for brokers that are away. */
+/* librdkafka gives up what is in flight, a commit above all, after ten seconds: whoever stops does not wait for
+ * brokers that are away. */
 static void client_abandon(struct kafka_client *client)
 {
     pthread_t thread;
@@ -88,7 +91,8 @@ static void consumer_free(struct bus_consumer *consumer, bool away)
 
 /* Of two servers, or two databases of a server, never the same. */
 static const struct statement statement_database = {
-    .text = "SELECT (hashtext(s.system_identifier || '/' || d.oid)::int8 & 4294967295) FROM pg_control_system() s, pg_database d"
+    .text = "SELECT (hashtext(s.system_identifier || '/' || d.oid)::int8 & 4294967295) FROM pg_control_system() s, "
+            "pg_database d"
             " WHERE d.datname = current_database()"};
 
 /* 0, with the database's mark in instance ids: empty without a store, and where the server does not tell. */
@@ -97,34 +101,42 @@ static int database_mark(struct bus_consumer *consumer, struct error *error)
     struct rows *rows;
     if (consumer->connection == NULL)
         return 0;
-    enum store_result result = connection_once(consumer->connection, &statement_database, 0, NULL, KAFKA_WAIT_MS, &rows, error);
+    enum store_result result = connection_once(consumer->connection, &statement_database, 0, NULL, KAFKA_WAIT_MS, &rows,
+                                               error);
     if (result == STORE_DOWN || result == STORE_TRANSIENT)
         return -EAGAIN;
     if (result == STORE_OK && rows_count(rows) == 1)
         snprintf(consumer->database, sizeof consumer->database, ".%08llx", (unsigned long long)rows_int64(rows, 0, 0));
     else if (consumer->database[0] == '\0')
-        log_warn("kafka", "group %s: the database does not say which one it is (%s); an engine with another one in this group would not be noticed",
+        log_warn("kafka",
+                 "group %s: the database does not say which one it is (%s); an engine with another one in this group "
+                 "would not be noticed",
                  consumer->group, error->text);
     return 0;
 }
 
-/* The mark at the end of an instance id, or NULL: it is of another program, a user's, or of a pipeline without a store. */
+/* The mark at the end of an instance id, or NULL: it is of another program, a user's, or of a pipeline without a
+ * store. */
 static const char *mark_of(const char *instance)
 {
     const char *mark = instance == NULL ? NULL : strrchr(instance, '.');
     return mark != NULL && strlen(mark) == 9 && strspn(mark + 1, "0123456789abcdef") == 8 ? mark : NULL;
 }
 
-static int members_compare(const struct bus_consumer *consumer, const rd_kafka_ConsumerGroupDescription_t *group, struct error *error)
+static int members_compare(const struct bus_consumer *consumer, const rd_kafka_ConsumerGroupDescription_t *group,
+                           struct error *error)
 {
     for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
         const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, i);
         const char *instance = rd_kafka_MemberDescription_group_instance_id(member), *mark = mark_of(instance);
         if (mark == NULL || strcmp(mark, consumer->database) == 0)
             continue;
-        error_set(error, ESTALE, "group %s has a member (%s at %s) that works with another database: each would handle a part of the events",
-                  consumer->group, instance, rd_kafka_MemberDescription_host(member));
-        return error_hint(error, "give one of them the other's store.url, or an engine.group of its own; if the other is the one to go, end it first");
+        error_set(
+            error, ESTALE,
+            "group %s has a member (%s at %s) that works with another database: each would handle a part of the events",
+            consumer->group, instance, rd_kafka_MemberDescription_host(member));
+        return error_hint(error, "give one of them the other's store.url, or an engine.group of its own; if the other "
+                                 "is the one to go, end it first");
     }
     return 0;
 }
@@ -133,8 +145,12 @@ static int members_of(const struct bus_consumer *consumer, rd_kafka_event_t *eve
 {
     size_t count = 0;
     int code = 0;
-    const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL ? NULL : rd_kafka_event_DescribeConsumerGroups_result(event);
-    const rd_kafka_ConsumerGroupDescription_t **groups = result == NULL ? NULL : rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
+    const rd_kafka_DescribeConsumerGroups_result_t *result = event == NULL
+                                                                 ? NULL
+                                                                 : rd_kafka_event_DescribeConsumerGroups_result(event);
+    const rd_kafka_ConsumerGroupDescription_t **groups = result == NULL ? NULL
+                                                                        : rd_kafka_DescribeConsumerGroups_result_groups(
+                                                                              result, &count);
     for (size_t i = 0; i < count && code == 0; i++)
         if (rd_kafka_ConsumerGroupDescription_error(groups[i]) == NULL)
             code = members_compare(consumer, groups[i], error);
@@ -147,7 +163,8 @@ int kafka_members_check(struct bus_consumer *consumer, struct error *error)
     if (consumer->database[0] == '\0' || consumer->slot < 0 || (protocol != NULL && strcmp(protocol, "consumer") == 0))
         return 0;
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk,
+                                                                 RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
     (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_MEMBERS_MS, NULL, 0);
     rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_MEMBERS_MS);
@@ -207,8 +224,11 @@ int kafka_rejoin(struct bus_consumer *consumer)
     pthread_mutex_unlock(&consumer->wake_lock);
     if (code != 0)
         return -EAGAIN;
-    log_warn("kafka", "group %s: the brokers took %s-%d for another member; it joins again. If that does not end, two machines have one name and "
-             "one machine id", consumer->group, consumer->bus->host, consumer->slot_number);
+    log_warn("kafka",
+             "group %s: the brokers took %s-%d for another member; it joins again. If that does not end, two machines "
+             "have one name and "
+             "one machine id",
+             consumer->group, consumer->bus->host, consumer->slot_number);
     rd_kafka_queue_destroy(old_queue);
     client_abandon(old);
     if (consumer->changed != NULL)
@@ -225,7 +245,8 @@ int kafka_rejoin(struct bus_consumer *consumer)
     return consumer->dead ? -EAGAIN : 0;
 }
 
-int kafka_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret, struct error *error)
+int kafka_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret,
+                    struct error *error)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
     struct bus_consumer *consumer = calloc(1, sizeof *consumer);
@@ -246,7 +267,9 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     consumer->messages = calloc(consumer->poll_records, sizeof *consumer->messages);
     consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
     consumer->subscription = kafka_expand(bus, subscription->topics, subscription->topic_count, false);
-    int code = consumer->group == NULL || consumer->messages == NULL || consumer->records == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    int code = consumer->group == NULL || consumer->messages == NULL || consumer->records == NULL
+                   ? error_set(error, ENOMEM, "out of memory")
+                   : 0;
     if (code == 0 && bus->options.store != NULL && subscription->recorded) {
         consumer->connection = connection_create(bus->options.store, "positions");
         code = consumer->connection == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
@@ -279,8 +302,8 @@ int kafka_subscribe(struct bus *head, const struct bus_subscription *subscriptio
     return 0;
 }
 
-/* Leaves the group, as static members do not by closing: unsubscribing does it, as soon as nothing is assigned any more. False: the brokers
- * do not answer. */
+/* Leaves the group, as static members do not by closing: unsubscribing does it, as soon as nothing is assigned any
+ * more. False: the brokers do not answer. */
 static bool consumer_leave(struct bus_consumer *consumer)
 {
     int64_t until = clock_monotonic_ms() + KAFKA_LEAVE_MS;

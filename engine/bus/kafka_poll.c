@@ -1,8 +1,8 @@
 /*
  * kafka_poll.c - reading: one message after another from librdkafka into a chunk that keeps them. See kafka.h.
  *
- * The batch calls of librdkafka 2.0.2 skip offsets around rebalances, so they are not used. Payloads are not copied: a chunk owns its
- * messages and gives them back together.
+ * The batch calls of librdkafka 2.0.2 skip offsets around rebalances, so they are not used. Payloads are not copied:
+ * a chunk owns its messages and gives them back together.
  */
 #include "bus/kafka.h"
 
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-struct delivery { /* one poll's records */
+struct delivery {           /* one poll's records */
     struct bus_chunk chunk; /* first */
     struct kafka_client *client;
     size_t count;
@@ -31,7 +31,8 @@ static void delivery_destroy(struct bus_chunk *chunk)
     free(delivery);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ waking */
+/* ------------------------------------------------------------------------------------------------------------
+ * waking */
 
 void kafka_wake(struct bus_consumer *consumer)
 {
@@ -70,8 +71,8 @@ static void pause_partitions(struct bus_consumer *consumer, bool paused)
     consumer->paused_hard = paused;
 }
 
-/* In librdkafka a partition that is paused stays so when it goes and when it comes again: none leaves us paused. If the pause lasts, it is
- * made up for. */
+/* In librdkafka a partition that is paused stays so when it goes and when it comes again: none leaves us paused. If
+ * the pause lasts, it is made up for. */
 void kafka_unpause(struct bus_consumer *consumer)
 {
     if (consumer->paused_hard)
@@ -102,7 +103,8 @@ static bool wait_paused(struct bus_consumer *consumer, int timeout_ms)
     return true;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- fetching */
+/* -----------------------------------------------------------------------------------------------------------
+ * fetching */
 
 enum { FLOW_STEPS = 8 };
 
@@ -123,8 +125,9 @@ void kafka_flow_init(struct kafka_flow *flow, const rd_kafka_t *rk)
     flow->bytes_step = conf_number(rk, "queued.max.messages.kbytes") * 1024 / FLOW_STEPS + 1;
 }
 
-/* librdkafka 2.0.2 stops fetching from a broker when enough waits, and looks again when that broker's thread is woken, or after a second.
- * What wakes the threads of all that we read from is to ask them something; nobody waits for the answer. */
+/* librdkafka 2.0.2 stops fetching from a broker when enough waits, and looks again when that broker's thread is
+ * woken, or after a second. What wakes the threads of all that we read from is to ask them something; nobody waits
+ * for the answer. */
 void kafka_flow_took(struct kafka_flow *flow, rd_kafka_t *rk, const rd_kafka_message_t *message)
 {
     rd_kafka_topic_partition_list_t *list = NULL;
@@ -144,14 +147,18 @@ void kafka_flow_took(struct kafka_flow *flow, rd_kafka_t *rk, const rd_kafka_mes
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ reading */
+/* ------------------------------------------------------------------------------------------------------------
+ * reading */
 
 static uint32_t stream_of(struct bus_consumer *consumer, const rd_kafka_message_t *message)
 {
-    const struct kafka_stream *last = consumer->last_stream < consumer->stream_count ? &consumer->streams[consumer->last_stream] : NULL;
+    const struct kafka_stream *last = consumer->last_stream < consumer->stream_count
+                                          ? &consumer->streams[consumer->last_stream]
+                                          : NULL;
     if (last != NULL && consumer->last_topic == message->rkt && last->partition == message->partition)
         return consumer->last_stream;
-    const struct kafka_stream *stream = kafka_stream_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
+    const struct kafka_stream *stream = kafka_stream_find(consumer, rd_kafka_topic_name(message->rkt),
+                                                          message->partition);
     if (stream == NULL)
         return UINT32_MAX;
     consumer->last_topic = message->rkt;
@@ -162,7 +169,8 @@ static uint32_t stream_of(struct bus_consumer *consumer, const rd_kafka_message_
 /* An error that came in the place of a message. */
 static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *message)
 {
-    const char *topic = message->rkt == NULL ? "" : rd_kafka_topic_name(message->rkt), *words = rd_kafka_message_errstr(message);
+    const char *topic = message->rkt == NULL ? "" : rd_kafka_topic_name(message->rkt),
+               *words = rd_kafka_message_errstr(message);
     struct kafka_stream *stream = message->rkt == NULL ? NULL : kafka_stream_find(consumer, topic, message->partition);
     struct error error = {0};
     switch (message->err) {
@@ -189,7 +197,8 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
         error_set(&consumer->fault, EACCES, "group %s may not read %s: %s", consumer->group, topic, words);
         break;
     default:
-        log_rarely(10000, LOG_WARN, "kafka", "group %s: %s%s%s", consumer->group, topic, topic[0] != '\0' ? ": " : "", words);
+        log_rarely(10000, LOG_WARN, "kafka", "group %s: %s%s%s", consumer->group, topic, topic[0] != '\0' ? ": " : "",
+                   words);
         break;
     }
 }
@@ -225,7 +234,8 @@ static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret
     return count;
 }
 
-static int deliver(struct bus_consumer *consumer, size_t count, size_t header_count, struct bus_event *ret, struct error *error)
+static int deliver(struct bus_consumer *consumer, size_t count, size_t header_count, struct bus_event *ret,
+                   struct error *error)
 {
     size_t size = sizeof(struct delivery) + count * sizeof(rd_kafka_message_t *);
     struct delivery *delivery = malloc(size + header_count * sizeof(struct header));
@@ -254,8 +264,8 @@ static int deliver(struct bus_consumer *consumer, size_t count, size_t header_co
     return 0;
 }
 
-/* The id is ours alone on this machine. The brokers believe otherwise when a commit that librdkafka kept for a coordinator that was away goes
- * out before the member has joined again. */
+/* The id is ours alone on this machine. The brokers believe otherwise when a commit that librdkafka kept for a
+ * coordinator that was away goes out before the member has joined again. */
 static int poll_fenced(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret)
 {
     if (kafka_lose_all(consumer, ret) == 0)

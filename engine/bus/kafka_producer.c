@@ -1,9 +1,11 @@
 /*
- * kafka_producer.c - writing: records go out together, and publish() returns when each has its delivery report. See kafka.h.
+ * kafka_producer.c - writing: records go out together, and publish() returns when each has its delivery report. See
+ * kafka.h.
  *
- * A producer of librdkafka 2.0.2 can end for good when a broker restarts at the wrong moment. Such a one is retired, and so is one that
- * does not get its records out by a deadline: nobody gets it any more, what it holds is purged (which gives reports, all bad), its thread
- * ends it. The publishes it served go on with the next: from their first record without a good report, in their order.
+ * A producer of librdkafka 2.0.2 can end for good when a broker restarts at the wrong moment. Such a one is retired,
+ * and so is one that does not get its records out by a deadline: nobody gets it any more, what it holds is purged
+ * (which gives reports, all bad), its thread ends it. The publishes it served go on with the next: from their first
+ * record without a good report, in their order.
  */
 #include "bus/kafka.h"
 
@@ -20,9 +22,9 @@ enum { PRODUCER_POLL_MS = 1000, PRODUCER_LOOK_MS = 100, PRODUCER_AGAIN_MS = 20 }
 struct kafka_producer {
     struct kafka_bus *bus;
     rd_kafka_t *rk;
-    rd_kafka_queue_t *queue; /* of its reports */
-    size_t users; /* publishes; under bus->lock */
-    bool retired; /* the same */
+    rd_kafka_queue_t *queue;    /* of its reports */
+    size_t users;               /* publishes; under bus->lock */
+    bool retired;               /* the same */
     struct kafka_reason reason; /* the same */
     atomic_bool fatal;
 };
@@ -56,8 +58,8 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
 {
     struct slot *slot = message->_private;
     (void)rk, (void)opaque;
-    /* A good report without an offset is librdkafka's guess: a later request was taken, so this one must have been. A broker that has not
-     * heard of the producer takes any first one, and what failed before it is lost. */
+    /* A good report without an offset is librdkafka's guess: a later request was taken, so this one must have been.
+     * A broker that has not heard of the producer takes any first one, and what failed before it is lost. */
     bool guessed = message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset < 0;
     slot->err = guessed ? RD_KAFKA_RESP_ERR__TIMED_OUT : message->err;
     slot->state = slot->err == RD_KAFKA_RESP_ERR_NO_ERROR ? SLOT_DONE : SLOT_FAILED;
@@ -68,14 +70,16 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     struct kafka_producer *producer = opaque;
     char words[512];
-    if ((rd_kafka_resp_err_t)code != RD_KAFKA_RESP_ERR__FATAL) { /* tried again; what does not succeed is told by publish() */
+    /* tried again; what does not succeed is told by publish() */
+    if ((rd_kafka_resp_err_t)code != RD_KAFKA_RESP_ERR__FATAL) {
         pthread_mutex_lock(&producer->bus->lock);
         kafka_reason_take(&producer->reason, (rd_kafka_resp_err_t)code, reason);
         pthread_mutex_unlock(&producer->bus->lock);
         return;
     }
     rd_kafka_resp_err_t err = rd_kafka_fatal_error(rk, words, sizeof words);
-    log_warn("kafka", "the producer has ended and is replaced; what it had not got out is sent again: %s (%s)", words, rd_kafka_err2name(err));
+    log_warn("kafka", "the producer has ended and is replaced; what it had not got out is sent again: %s (%s)", words,
+             rd_kafka_err2name(err));
     atomic_store(&producer->fatal, true);
 }
 
@@ -203,7 +207,10 @@ void kafka_producer_close(struct kafka_bus *bus)
 
 /* Topics of one round: few, mostly the same as the last record's. */
 struct topics {
-    struct { struct span name; rd_kafka_topic_t *topic; } list[16];
+    struct {
+        struct span name;
+        rd_kafka_topic_t *topic;
+    } list[16];
     size_t count, last;
 };
 
@@ -225,24 +232,25 @@ static rd_kafka_topic_t *topic_of(rd_kafka_t *rk, struct topics *topics, struct 
     return topics->list[topics->last].topic = rd_kafka_topic_new(rk, text, NULL);
 }
 
-static rd_kafka_resp_err_t send_one(struct kafka_producer *producer, struct topics *topics, const struct record *record, struct slot *slot)
+static rd_kafka_resp_err_t send_one(struct kafka_producer *producer, struct topics *topics, const struct record *record,
+                                    struct slot *slot)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
     for (size_t i = 0; i < record->header_count; i++) {
         const struct header *header = &record->headers[i];
-        rd_kafka_header_add(headers, header->name.at, (ssize_t)header->name.length, header->value.at == NULL ? "" : header->value.at,
-                            (ssize_t)header->value.length);
+        rd_kafka_header_add(headers, header->name.at, (ssize_t)header->name.length,
+                            header->value.at == NULL ? "" : header->value.at, (ssize_t)header->value.length);
     }
     rd_kafka_topic_t *topic = topic_of(producer->rk, topics, record->topic);
     if (topic == NULL) {
         rd_kafka_headers_destroy(headers);
         return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     }
-    rd_kafka_resp_err_t err =
-        rd_kafka_producev(producer->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(record->key.at, record->key.length),
-                          RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.at, record->value.length),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
-                          RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+    rd_kafka_resp_err_t err = rd_kafka_producev(
+        producer->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(record->key.at, record->key.length),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.at, record->value.length),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         rd_kafka_headers_destroy(headers);
     return err;
@@ -261,14 +269,16 @@ static void wait_report(struct publishing *publishing, int64_t most_ms)
 
 static bool going(const struct kafka_producer *producer, int64_t deadline_ms)
 {
-    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->fatal) && !atomic_load(&producer->bus->hurried);
+    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->fatal) &&
+           !atomic_load(&producer->bus->hurried);
 }
 
-static rd_kafka_resp_err_t send_when_room(struct kafka_producer *producer, struct topics *topics, const struct record *record,
-                                          struct slot *slot, int64_t deadline_ms)
+static rd_kafka_resp_err_t send_when_room(struct kafka_producer *producer, struct topics *topics,
+                                          const struct record *record, struct slot *slot, int64_t deadline_ms)
 {
     rd_kafka_resp_err_t err;
-    while ((err = send_one(producer, topics, record, slot)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && going(producer, deadline_ms))
+    while ((err = send_one(producer, topics, record, slot)) == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
+           going(producer, deadline_ms))
         wait_report(slot->publishing, PRODUCER_AGAIN_MS);
     return err;
 }
@@ -284,8 +294,8 @@ static void planted_trust(struct kafka_producer *producer, struct publishing *pu
 }
 
 /* Sends from `first` on what is not refused for good, and waits for the reports. */
-static void publish_round(struct kafka_producer *producer, struct publishing *publishing, const struct record *records, size_t first,
-                          size_t count, int64_t deadline_ms)
+static void publish_round(struct kafka_producer *producer, struct publishing *publishing, const struct record *records,
+                          size_t first, size_t count, int64_t deadline_ms)
 {
     struct topics topics = {0};
     bool more = true;
@@ -361,7 +371,8 @@ static int publish_all(struct kafka_bus *bus, struct publishing *publishing, con
     }
     if (first < count) {
         *ret_failed = first;
-        return error_set(error, EAGAIN, "%zu of %zu records are not acknowledged by the brokers in time (the first for \"%.*s\": %s)",
+        return error_set(error, EAGAIN,
+                         "%zu of %zu records are not acknowledged by the brokers in time (the first for \"%.*s\": %s)",
                          count - first, count, (int)records[first].topic.length, records[first].topic.at,
                          reason.words[0] != '\0' ? reason.words : rd_kafka_err2str(publishing->slots[first].err));
     }

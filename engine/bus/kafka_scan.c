@@ -1,8 +1,9 @@
 /*
  * kafka_scan.c - reading topics from their first record in no group, for people and tools. See kafka.h.
  *
- * Partitions have no common order but their records' time. Without following, what comes is merged by it: each partition is read up to
- * where it ended at the start, and the oldest next record of all is handed out first. Following hands out what comes as it comes.
+ * Partitions have no common order but their records' time. Without following, what comes is merged by it: each
+ * partition is read up to where it ended at the start, and the oldest next record of all is handed out first.
+ * Following hands out what comes as it comes.
  */
 #include "bus/kafka.h"
 
@@ -20,7 +21,7 @@ struct scan {
     struct kafka_reason reason;
     struct kafka_flow flow;
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
-    bool *ended; /* of each: read up to its end */
+    bool *ended;                           /* of each: read up to its end */
     size_t ended_count;
     int last; /* of the list, a message came from */
     int64_t began_ms;
@@ -31,7 +32,7 @@ struct scan {
     struct waiting {
         rd_kafka_message_t *message;
         int64_t time, number;
-    } *waiting;
+    } * waiting;
     size_t waiting_count, waiting_size;
     int64_t numbered;
 };
@@ -65,7 +66,8 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
         if (rd_kafka_topic_partition_list_find(names, topic->topic, RD_KAFKA_PARTITION_UA) == NULL)
             continue;
         for (int p = 0; p < topic->partition_cnt; p++)
-            rd_kafka_topic_partition_list_add(scan->list, topic->topic, topic->partitions[p].id)->offset = RD_KAFKA_OFFSET_BEGINNING;
+            rd_kafka_topic_partition_list_add(scan->list, topic->topic, topic->partitions[p].id)->offset =
+                RD_KAFKA_OFFSET_BEGINNING;
     }
     rd_kafka_topic_partition_list_destroy(names);
     rd_kafka_metadata_destroy(metadata);
@@ -81,7 +83,8 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
 }
 
-/* The number of the message's partition in the list; they come in runs. -1: it is of none, an error of a whole topic. */
+/* The number of the message's partition in the list; they come in runs. -1: it is of none, an error of a whole
+ * topic. */
 static int scan_place(struct scan *scan, const rd_kafka_message_t *message)
 {
     const char *topic = rd_kafka_topic_name(message->rkt);
@@ -102,10 +105,12 @@ static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
     scan->ended[place] = true;
 }
 
-/* In the place of a message. The leader of a topic's partition may not know it yet; when it never comes, nothing is awaited of it. */
+/* In the place of a message. The leader of a topic's partition may not know it yet; when it never comes, nothing is
+ * awaited of it. */
 static void scan_error(struct scan *scan, const rd_kafka_message_t *message)
 {
-    bool unknown = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+    bool unknown = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                   message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
                    message->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     if (unknown && clock_monotonic_ms() < scan->began_ms + KAFKA_WAIT_MS)
         return;
@@ -117,8 +122,9 @@ static void scan_error(struct scan *scan, const rd_kafka_message_t *message)
 
 static bool scan_wanted(const struct scan *scan, const rd_kafka_message_t *message)
 {
-    return scan->contains.length == 0 || (message->len >= scan->contains.length &&
-                                          memmem(message->payload, message->len, scan->contains.at, scan->contains.length) != NULL);
+    return scan->contains.length == 0 ||
+           (message->len >= scan->contains.length &&
+            memmem(message->payload, message->len, scan->contains.at, scan->contains.length) != NULL);
 }
 
 /* False: enough. Destroys the message. */
@@ -148,7 +154,8 @@ static bool scan_keep(struct scan *scan, rd_kafka_message_t *message)
         scan->waiting = grown;
         scan->waiting_size = size;
     }
-    scan->waiting[scan->waiting_count++] = (struct waiting){message, rd_kafka_message_timestamp(message, &kind), scan->numbered++};
+    scan->waiting[scan->waiting_count++] = (struct waiting){message, rd_kafka_message_timestamp(message, &kind),
+                                                            scan->numbered++};
     return true;
 }
 
@@ -174,9 +181,11 @@ static int scan_still(const struct scan *scan, struct error *error)
     int i = 0;
     while (i + 1 < scan->list->cnt && scan->ended[i])
         i++;
-    return error_set(error, EAGAIN, "%zu of %d partitions are not read to their end, and nothing comes any more: the first is %d of %s%s%s",
-                     (size_t)scan->list->cnt - scan->ended_count, scan->list->cnt, (int)scan->list->elems[i].partition,
-                     scan->list->elems[i].topic, scan->reason.words[0] == '\0' ? "" : "; ", scan->reason.words);
+    return error_set(
+        error, EAGAIN,
+        "%zu of %d partitions are not read to their end, and nothing comes any more: the first is %d of %s%s%s",
+        (size_t)scan->list->cnt - scan->ended_count, scan->list->cnt, (int)scan->list->elems[i].partition,
+        scan->list->elems[i].topic, scan->reason.words[0] == '\0' ? "" : "; ", scan->reason.words);
 }
 
 static int scan_run(struct scan *scan, bool follow, const volatile int *stop, struct error *error)
@@ -221,10 +230,14 @@ static int scan_run(struct scan *scan, bool follow, const volatile int *stop, st
 
 int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains, bool follow,
                const volatile int *stop,
-               bool (*each)(const struct record *record, int32_t partition, struct position position, void *context), void *context,
-               struct error *error)
+               bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
+               void *context, struct error *error)
 {
-    struct scan scan = {.bus = (struct kafka_bus *)head, .contains = contains, .each = each, .context = context, .began_ms = clock_monotonic_ms()};
+    struct scan scan = {.bus = (struct kafka_bus *)head,
+                        .contains = contains,
+                        .each = each,
+                        .context = context,
+                        .began_ms = clock_monotonic_ms()};
     scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;

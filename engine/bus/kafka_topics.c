@@ -1,5 +1,6 @@
 /*
- * kafka_topics.c - the topics of the pipeline beside those of the brokers: what is missing, what will hurt, and making them. See kafka.h.
+ * kafka_topics.c - the topics of the pipeline beside those of the brokers: what is missing, what will hurt, and
+ * making them. See kafka.h.
  *
  * Nothing is ever made but by kafka_topics() with `make`, which `sluice migrate` asks for.
  */
@@ -25,8 +26,8 @@ struct check {
     size_t unreplicated; /* topics of one replica */
 };
 
-static __attribute__((format(printf, 5, 6))) void say(const struct check *check, enum bus_finding_kind kind, const char *code,
-                                                      const char *topic, const char *format, ...)
+static __attribute__((format(printf, 5, 6))) void say(const struct check *check, enum bus_finding_kind kind,
+                                                      const char *code, const char *topic, const char *format, ...)
 {
     char text[600];
     va_list arguments;
@@ -44,7 +45,8 @@ static const rd_kafka_metadata_topic_t *topic_find(const struct rd_kafka_metadat
     return NULL;
 }
 
-int kafka_metadata(rd_kafka_t *rk, const struct kafka_reason *reason, const struct rd_kafka_metadata **ret, struct error *error)
+int kafka_metadata(rd_kafka_t *rk, const struct kafka_reason *reason, const struct rd_kafka_metadata **ret,
+                   struct error *error)
 {
     rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, ret, KAFKA_WAIT_MS);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -74,12 +76,16 @@ int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, const struct kaf
     return error_hint(error, "`sluice migrate CONFIG` makes what is missing");
 }
 
-/* ------------------------------------------------------------------------------------------------------------ making */
+/* ------------------------------------------------------------------------------------------------------------
+ * making */
 
-static rd_kafka_NewTopic_t *topic_new(const struct kafka_bus *bus, const struct bus_topic *topic, char *words, size_t size)
+static rd_kafka_NewTopic_t *topic_new(const struct kafka_bus *bus, const struct bus_topic *topic, char *words,
+                                      size_t size)
 {
     int partitions = topic->partitions > 0 ? topic->partitions : (int)bus->options.partitions;
-    int replication = topic->replication > 0 ? topic->replication : bus->options.replication > 0 ? bus->options.replication : -1;
+    int replication = topic->replication > 0         ? topic->replication
+                      : bus->options.replication > 0 ? bus->options.replication
+                                                     : -1;
     return rd_kafka_NewTopic_new(topic->name, partitions, replication, words, size);
 }
 
@@ -90,19 +96,22 @@ static size_t make_answers(const struct check *check, rd_kafka_event_t *event)
     const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
     const rd_kafka_topic_result_t **topics = rd_kafka_CreateTopics_result_topics(result, &count);
     for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_topic_result_name(topics[i]), *words = rd_kafka_topic_result_error_string(topics[i]);
+        const char *name = rd_kafka_topic_result_name(topics[i]),
+                   *words = rd_kafka_topic_result_error_string(topics[i]);
         rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[i]);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             say(check, BUS_FINDING_MADE, "topic_made", name, "made topic %s", name);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
             continue; /* or another process was faster: as good */
         refused++;
-        say(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name, words != NULL ? words : rd_kafka_err2str(err));
+        say(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name,
+            words != NULL ? words : rd_kafka_err2str(err));
     }
     return refused;
 }
 
-/* The controller has made them; a moment later every broker knows, and each partition has a leader. Any broker answers, so all are asked often. */
+/* The controller has made them; a moment later every broker knows, and each partition has a leader. Any broker
+ * answers, so all are asked often. */
 static int made_wait(const struct check *check, bool *ret_gone, struct error *error)
 {
     struct timespec pause = {.tv_nsec = 10 * 1000000};
@@ -160,7 +169,8 @@ static int make_missing(const struct check *check, bool *ret_gone, struct error 
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TOPICS_MAKE_MS);
         size_t refused = 0;
         if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
-            code = error_set(error, EAGAIN, "the brokers do not make topics: %s", event == NULL ? "no answer" : rd_kafka_event_error_string(event));
+            code = error_set(error, EAGAIN, "the brokers do not make topics: %s",
+                             event == NULL ? "no answer" : rd_kafka_event_error_string(event));
         else
             refused = make_answers(check, event);
         if (event != NULL)
@@ -175,22 +185,27 @@ static int make_missing(const struct check *check, bool *ret_gone, struct error 
     return code;
 }
 
-/* --------------------------------------------------------------------------------------------------------- comparing */
+/* ---------------------------------------------------------------------------------------------------------
+ * comparing */
 
-static void compare_partitions(const struct check *check, const struct bus_topic *topic, const rd_kafka_metadata_topic_t *there)
+static void compare_partitions(const struct check *check, const struct bus_topic *topic,
+                               const rd_kafka_metadata_topic_t *there)
 {
     const struct bus_options *options = &check->bus->options;
     if (topic->partitions > there->partition_cnt)
-        say(check, BUS_FINDING_WARNING, "topic_partitions", topic->name, "topic '%s' has %d partitions, 'partitions' says %d", topic->name,
-            there->partition_cnt, topic->partitions);
+        say(check, BUS_FINDING_WARNING, "topic_partitions", topic->name,
+            "topic '%s' has %d partitions, 'partitions' says %d", topic->name, there->partition_cnt, topic->partitions);
     for (size_t i = 0; topic->key != NULL && i < options->topic_count; i++) {
         const struct bus_topic *other = &options->topics[i];
-        const rd_kafka_metadata_topic_t *more = other->key == NULL || strcmp(other->key, topic->key) != 0 ? NULL : topic_find(check->metadata, other->name);
+        const rd_kafka_metadata_topic_t *more = other->key == NULL || strcmp(other->key, topic->key) != 0
+                                                    ? NULL
+                                                    : topic_find(check->metadata, other->name);
         if (more == NULL || more->partition_cnt <= there->partition_cnt)
             continue;
         say(check, BUS_FINDING_WARNING, "topic_partitions_differ", topic->name,
-            "topic '%s' has %d partitions and '%s', which has the same key, %d: a key's events are read by different instances", topic->name,
-            there->partition_cnt, other->name, more->partition_cnt);
+            "topic '%s' has %d partitions and '%s', which has the same key, %d: a key's events are read by different "
+            "instances",
+            topic->name, there->partition_cnt, other->name, more->partition_cnt);
         break;
     }
 }
@@ -210,7 +225,8 @@ static void compare_bus_partitions(const struct check *check)
     }
     if (count > 0)
         say(check, BUS_FINDING_WARNING, "bus_partitions", NULL,
-            "the topics have %d partitions, bus.partitions says %u: it counts when `sluice migrate` makes a topic, and changes none that is there",
+            "the topics have %d partitions, bus.partitions says %u: it counts when `sluice migrate` makes a topic, and "
+            "changes none that is there",
             count, (unsigned)options->partitions);
 }
 
@@ -221,8 +237,8 @@ static void compare_replicas(struct check *check, const struct bus_topic *topic,
         if (there->partitions[p].replica_cnt < fewest)
             fewest = there->partitions[p].replica_cnt;
     if (topic->replication > fewest)
-        say(check, BUS_FINDING_WARNING, "topic_replication", topic->name, "topic '%s' has %d replicas, 'replication' says %d", topic->name, fewest,
-            topic->replication);
+        say(check, BUS_FINDING_WARNING, "topic_replication", topic->name,
+            "topic '%s' has %d replicas, 'replication' says %d", topic->name, fewest, topic->replication);
     check->unreplicated += fewest == 1 && topic->replication <= 1;
 }
 
@@ -232,7 +248,8 @@ static int64_t config_number(const rd_kafka_ConfigEntry_t *entry)
     return value == NULL ? -1 : strtoll(value, NULL, 10);
 }
 
-static void compare_configuration(const struct check *check, const struct bus_topic *topic, const rd_kafka_ConfigResource_t *resource)
+static void compare_configuration(const struct check *check, const struct bus_topic *topic,
+                                  const rd_kafka_ConfigResource_t *resource)
 {
     const struct bus_options *options = &check->bus->options;
     size_t count = 0;
@@ -250,11 +267,13 @@ static void compare_configuration(const struct check *check, const struct bus_to
     }
     if (deletes && retention >= 0 && retention < options->longest_delay_ms)
         say(check, BUS_FINDING_WARNING, "topic_retention", topic->name,
-            "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it would find nothing", topic->name,
-            (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
+            "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it "
+            "would find nothing",
+            topic->name, (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
     if (largest >= 0 && largest < (int64_t)options->max_event_size)
         say(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
-            "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: larger events would be handled and their "
+            "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: larger events would be "
+            "handled and their "
             "outputs refused",
             topic->name, (long long)largest, options->max_event_size);
 }
@@ -274,14 +293,16 @@ static int compare_configurations(const struct check *check, struct error *error
         rd_kafka_DescribeConfigs(check->rk, resources, count, NULL, queue);
     rd_kafka_event_t *event = count == 0 ? NULL : rd_kafka_queue_poll(queue, 2 * KAFKA_WAIT_MS);
     if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &answers);
+        const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
+            rd_kafka_event_DescribeConfigs_result(event), &answers);
         for (size_t i = 0; i < answers; i++)
             for (size_t t = 0; t < options->topic_count; t++)
                 if (strcmp(options->topics[t].name, rd_kafka_ConfigResource_name(found[i])) == 0 &&
                     rd_kafka_ConfigResource_error(found[i]) == RD_KAFKA_RESP_ERR_NO_ERROR)
                     compare_configuration(check, &options->topics[t], found[i]);
     } else if (count > 0) {
-        say(check, BUS_FINDING_WARNING, "topic_configuration", NULL, "the brokers do not say how topics are configured (%s): sizes and retention are not compared",
+        say(check, BUS_FINDING_WARNING, "topic_configuration", NULL,
+            "the brokers do not say how topics are configured (%s): sizes and retention are not compared",
             event == NULL ? "no answer" : rd_kafka_event_error_string(event));
     }
     if (event != NULL)
@@ -305,8 +326,8 @@ static int clients_check(struct kafka_bus *bus, struct error *error)
     return 0;
 }
 
-int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_finding *finding, void *context), void *context,
-                 struct error *error)
+int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_finding *finding, void *context),
+                 void *context, struct error *error)
 {
     struct check check = {.bus = (struct kafka_bus *)head, .each = each, .context = context};
     check.rk = kafka_client_new(check.bus, KAFKA_SCANNER, "sluice-scan", NULL, &check.reason, error);
@@ -332,7 +353,8 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
         const struct bus_topic *topic = &check.bus->options.topics[i];
         const rd_kafka_metadata_topic_t *there = topic_find(check.metadata, topic->name);
         if (there == NULL) {
-            say(&check, BUS_FINDING_ERROR, "topic_missing", topic->name, "topic '%s' is not on the brokers; `sluice migrate` makes it", topic->name);
+            say(&check, BUS_FINDING_ERROR, "topic_missing", topic->name,
+                "topic '%s' is not on the brokers; `sluice migrate` makes it", topic->name);
             continue;
         }
         compare_partitions(&check, topic, there);
@@ -340,7 +362,8 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
     }
     if (check.unreplicated > 0)
         say(&check, BUS_FINDING_WARNING, "topic_unreplicated", NULL,
-            "%zu topics have one replica: when its broker is lost, so are events that were acknowledged; use three for what matters",
+            "%zu topics have one replica: when its broker is lost, so are events that were acknowledged; use three for "
+            "what matters",
             check.unreplicated);
     if (code == 0 && !make) {
         compare_bus_partitions(&check);

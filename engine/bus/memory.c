@@ -90,14 +90,14 @@ static bool partition_append(struct log_partition *partition, struct segment *se
         size_t live = partition->end - partition->first;
         if (live * 2 > partition->size || partition->size == 0) {
             size_t size = partition->size == 0 ? 64 : partition->size * 2;
-            struct segment **segments = reallocarray(partition->segments, size, sizeof(*segments));
+            struct segment **segments = reallocarray(partition->segments, size, sizeof *segments);
             if (segments == NULL)
                 return false;
             partition->segments = segments;
             partition->size = size;
         }
         if (live > 0)
-            memmove(partition->segments, partition->segments + partition->first, live * sizeof(*partition->segments));
+            memmove(partition->segments, partition->segments + partition->first, live * sizeof *partition->segments);
         partition->first = 0;
         partition->end = live;
     }
@@ -162,7 +162,7 @@ static int memory_publish(struct bus *head, const struct record *records, size_t
     if (FAILPOINT("bus.append.before") == FAILPOINT_ERROR)
         return error_set(error, EIO, "publishing failed on purpose (failpoint bus.append.before)");
 
-    uint32_t *picked = malloc(count * 2 * sizeof(*picked)), *home = picked == NULL ? NULL : picked + count;
+    uint32_t *picked = malloc(count * 2 * sizeof *picked), *home = picked == NULL ? NULL : picked + count;
     struct segment **made = calloc(bus->partition_count, sizeof(struct segment *));
     bool enough = picked != NULL && made != NULL;
     for (size_t i = 0; enough && i < count; i++)
@@ -203,7 +203,8 @@ static int memory_publish(struct bus *head, const struct record *records, size_t
     return result;
 }
 
-/* The segment to scan next: the oldest publish among what stands at the cursors; holds it for the caller. With the lock. */
+/* The segment to scan next: the oldest publish among what stands at the cursors; holds it for the caller. With the
+ * lock. */
 static struct segment *memory_scan_next(struct memory_bus *bus, uint64_t *cursors, uint32_t *ret_partition)
 {
     struct segment *found = NULL;
@@ -228,7 +229,7 @@ static int memory_scan(struct bus *head, const char *const *topics, size_t topic
                        void *context, struct error *error)
 {
     struct memory_bus *bus = memory_of(head);
-    uint64_t *cursors = calloc(bus->partition_count, sizeof(*cursors));
+    uint64_t *cursors = calloc(bus->partition_count, sizeof *cursors);
     if (cursors == NULL)
         return error_set(error, ENOMEM, "out of memory while reading the log");
     for (bool more = true; more && !scan_stopped(stop);) {
@@ -275,7 +276,7 @@ static int64_t memory_lag(struct bus *head, const char *name)
     return lag;
 }
 
-static void memory_tend(struct bus *head)
+static void memory_maintain(struct bus *head)
 {
     struct memory_bus *bus = memory_of(head);
     pthread_mutex_lock(&bus->lock);
@@ -359,7 +360,7 @@ static const struct bus_kind memory_kind = {
     .published = memory_published,
     .scan = memory_scan,
     .lag = memory_lag,
-    .tend = memory_tend,
+    .maintain = memory_maintain,
 };
 
 int bus_memory_open(const struct bus_options *options, struct bus **ret, struct error *error)
@@ -367,8 +368,8 @@ int bus_memory_open(const struct bus_options *options, struct bus **ret, struct 
     if (options->partitions == 0 || options->partitions > MEMORY_PARTITIONS_MAX)
         return error_set(error, EINVAL, "the memory bus has 1 to %d partitions, not %u", MEMORY_PARTITIONS_MAX,
                          options->partitions);
-    struct memory_bus *bus = calloc(1, sizeof(*bus));
-    struct log_partition *partitions = calloc(options->partitions, sizeof(*partitions));
+    struct memory_bus *bus = calloc(1, sizeof *bus);
+    struct log_partition *partitions = calloc(options->partitions, sizeof *partitions);
     if (bus == NULL || partitions == NULL) {
         free(bus);
         free(partitions);

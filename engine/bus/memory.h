@@ -1,13 +1,14 @@
 /*
  * memory.h - the bus in this process's memory: for one process, for trying things out and for tests.
  *
- * Each partition is a row of segments; a segment is what one publish() put there: one allocation with the records and their
- * bytes, which is also the chunk that readers hold, so that delivery copies nothing. A group has a position in every
- * partition; a partition belongs to one member of it at a time. Positions are {offset, 0}; offsets of a partition count from 0.
+ * Each partition is a row of segments; a segment is what one publish() put there: one allocation with the records
+ * and their bytes, which is also the chunk that readers hold, so that delivery copies nothing. A group has a
+ * position in every partition; a partition belongs to one member of it at a time. Positions are {offset, 0}; offsets
+ * of a partition count from 0.
  *
- * Kept: every record that some group has not completed, then for retention_ms. When more than MEMORY_BYTES_MAX are kept, what
- * all groups completed goes at once, and if that is not enough publish() waits for them until its deadline. Nothing outlives the
- * process.
+ * Kept: every record that some group has not completed, then for retention_ms. When more than MEMORY_BYTES_MAX are
+ * kept, what all groups completed goes at once, and if that is not enough publish() waits for them until its
+ * deadline. Nothing outlives the process.
  *
  * One mutex guards all of it; it is never held while a callback runs.
  */
@@ -22,8 +23,8 @@ enum { MEMORY_BYTES_MAX = 512 * 1024 * 1024, MEMORY_PARTITIONS_MAX = 4096 };
 
 struct segment {
     struct bus_chunk chunk; /* first: the two are the same address */
-    uint64_t sequence; /* of the publish: the order across partitions */
-    uint64_t offset; /* of records[0] */
+    uint64_t sequence;      /* of the publish: the order across partitions */
+    uint64_t offset;        /* of records[0] */
     int64_t published_ms;
     size_t size; /* bytes of the allocation */
     size_t count;
@@ -40,7 +41,7 @@ enum lease_state {
     LEASE_FREE = 0,
     LEASE_GIVEN, /* the owner's next poll says BUS_ASSIGNED */
     LEASE_HELD,
-    LEASE_RECALLED, /* the owner's next poll says BUS_REVOKED */
+    LEASE_RECALLED,  /* the owner's next poll says BUS_REVOKED */
     LEASE_RETURNING, /* it has; revoked() ends it */
 };
 
@@ -48,10 +49,11 @@ struct memory_lease {
     struct bus_consumer *owner;
     enum lease_state state;
     uint32_t epoch;
-    uint64_t done; /* every offset below it is complete */
+    uint64_t done;   /* every offset below it is complete */
     uint64_t cursor; /* the next to deliver */
     uint64_t
-        queued; /* one past the last record that was delivered: what must be complete before `done` may follow the cursor */
+        /* one past the last record that was delivered: what must be complete before `done` may follow the cursor */
+        queued;
 };
 
 struct memory_group {
@@ -67,7 +69,7 @@ struct memory_bus {
     uint32_t partition_count;
     int64_t retention_ms;
     pthread_mutex_t lock;
-    pthread_cond_t room; /* for publishers that wait: records were completed */
+    pthread_cond_t room;    /* for publishers that wait: records were completed */
     pthread_cond_t arrived; /* for scans that follow */
     uint64_t sequence;
     size_t bytes, bytes_max; /* of all segments */

@@ -76,7 +76,7 @@ static void consumer_free(struct bus_consumer *consumer)
 
 static struct bus_consumer *consumer_create(struct memory_bus *bus, const struct bus_subscription *subscription)
 {
-    struct bus_consumer *consumer = calloc(1, sizeof(*consumer));
+    struct bus_consumer *consumer = calloc(1, sizeof *consumer);
     if (consumer == NULL)
         return NULL;
     pthread_condattr_t monotonic;
@@ -87,10 +87,10 @@ static struct bus_consumer *consumer_create(struct memory_bus *bus, const struct
     consumer->bus = bus;
     consumer->poll_records = subscription->poll_records != 0 ? subscription->poll_records : 500;
     consumer->poll_bytes = subscription->poll_bytes != 0 ? subscription->poll_bytes : 1024 * 1024;
-    consumer->records = calloc(consumer->poll_records, sizeof(*consumer->records));
-    consumer->streams = calloc(bus->partition_count, sizeof(*consumer->streams));
-    consumer->epochs = calloc(bus->partition_count, sizeof(*consumer->epochs));
-    consumer->topics = calloc(subscription->topic_count + 1, sizeof(*consumer->topics));
+    consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
+    consumer->streams = calloc(bus->partition_count, sizeof *consumer->streams);
+    consumer->epochs = calloc(bus->partition_count, sizeof *consumer->epochs);
+    consumer->topics = calloc(subscription->topic_count + 1, sizeof *consumer->topics);
     consumer->topic_count = subscription->topic_count;
     bool enough = consumer->records != NULL && consumer->streams != NULL && consumer->epochs != NULL &&
                   consumer->topics != NULL;
@@ -108,11 +108,11 @@ static struct memory_group *memory_group_get(struct memory_bus *bus, const char 
     for (struct memory_group *group = bus->groups; group != NULL; group = group->next)
         if (strcmp(group->name, name) == 0)
             return group;
-    struct memory_group *group = calloc(1, sizeof(*group));
+    struct memory_group *group = calloc(1, sizeof *group);
     if (group == NULL)
         return NULL;
     group->name = strdup(name);
-    group->leases = calloc(bus->partition_count, sizeof(*group->leases));
+    group->leases = calloc(bus->partition_count, sizeof *group->leases);
     if (group->name == NULL || group->leases == NULL) {
         free(group->name);
         free(group->leases);

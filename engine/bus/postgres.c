@@ -60,10 +60,10 @@ static int parcel_pack(struct parcel *parcel, const struct record *records, size
         bytes += record_size(&records[i]) + 4;
     *parcel = (struct parcel){0};
     buffer_init(&parcel->bytes, bytes);
-    parcel->partitions = calloc(count, sizeof(*parcel->partitions));
-    parcel->counts = calloc(count, sizeof(*parcel->counts));
-    parcel->payloads = calloc(count, sizeof(*parcel->payloads));
-    uint32_t *home = calloc(count, sizeof(*home));
+    parcel->partitions = calloc(count, sizeof *parcel->partitions);
+    parcel->counts = calloc(count, sizeof *parcel->counts);
+    parcel->payloads = calloc(count, sizeof *parcel->payloads);
+    uint32_t *home = calloc(count, sizeof *home);
     if (parcel->partitions == NULL || parcel->counts == NULL || parcel->payloads == NULL || home == NULL ||
         buffer_reserve(&parcel->bytes, bytes) == NULL) {
         free(home);
@@ -204,7 +204,7 @@ static int64_t postgres_segment_step(const struct postgres_bus *bus)
     return step;
 }
 
-static enum store_result postgres_tend_now(struct postgres_bus *bus, int64_t now_ms, struct error *error)
+static enum store_result postgres_maintain_now(struct postgres_bus *bus, int64_t now_ms, struct error *error)
 {
     int64_t step = postgres_segment_step(bus);
     struct store_param params[] = {STORE_VALUE(PARAM_INT8, &step), STORE_VALUE(PARAM_INT8, &bus->retention_ms)};
@@ -220,7 +220,7 @@ static enum store_result postgres_tend_now(struct postgres_bus *bus, int64_t now
     return STORE_OK;
 }
 
-static void postgres_tend(struct bus *head)
+static void postgres_maintain(struct bus *head)
 {
     struct postgres_bus *bus = postgres_of(head);
     int64_t now_ms = clock_monotonic_ms();
@@ -230,7 +230,7 @@ static void postgres_tend(struct bus *head)
     if (due) {
         struct error error = {0};
         atomic_store(&bus->appends, 0);
-        enum store_result result = postgres_tend_now(bus, now_ms, &error);
+        enum store_result result = postgres_maintain_now(bus, now_ms, &error);
         if (result == STORE_DATA || result == STORE_DEPLOY)
             log_rarely(60000, LOG_ERROR, "bus", "cannot tend the log of the postgres bus: %s", error.text);
     }
@@ -260,7 +260,8 @@ static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, st
     *ret_offset = (int64_t)position.low;
 }
 
-/* ------------------------------------------------------------------------------------------------- opening and closing */
+/* ------------------------------------------------------------------------------------------------- opening and
+ * closing */
 
 static void postgres_close(struct bus *head)
 {
@@ -342,7 +343,7 @@ static const struct bus_kind postgres_kind = {
     .published = postgres_published,
     .scan = postgres_scan,
     .lag = postgres_lag,
-    .tend = postgres_tend,
+    .maintain = postgres_maintain,
 };
 
 int bus_postgres_open(const struct bus_options *options, struct bus **ret, struct error *error)
@@ -350,7 +351,7 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
     if (options->partitions == 0 || options->partitions > POSTGRES_PARTITIONS_MAX)
         return error_set(error, EINVAL, "the postgres bus has 1 to %d partitions, not %u", POSTGRES_PARTITIONS_MAX,
                          options->partitions);
-    struct postgres_bus *bus = calloc(1, sizeof(*bus));
+    struct postgres_bus *bus = calloc(1, sizeof *bus);
     if (bus == NULL)
         return error_set(error, ENOMEM, "out of memory while opening the postgres bus");
     bus->bus.kind = &postgres_kind;
@@ -373,7 +374,7 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
         postgres_close(&bus->bus);
         return result;
     } else {
-        postgres_tend(&bus->bus);
+        postgres_maintain(&bus->bus);
     }
     *ret = &bus->bus;
     return 0;

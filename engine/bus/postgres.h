@@ -1,26 +1,31 @@
 /*
- * postgres.h - the bus in the database: a log in tables, read by position, with leases. Tables: sql/engine/0002_bus.sql.
+ * postgres.h - the bus in the database: a log in tables, read by position, with leases. Tables:
+ * sql/engine/0002_bus.sql.
  *
- * Writing. append() puts the records into the transaction of its caller: grouped by partition, packed into rows of about a
- * page, one INSERT. An event exists exactly when the effects of the transaction that emitted it do.
+ * Writing. append() puts the records into the transaction of its caller: grouped by partition, packed into rows of
+ * about a page, one INSERT. An event exists exactly when the effects of the transaction that emitted it do.
  *
- * Reading. The order of a partition is (xid, id): the number of the writing transaction, then the order in it. A sequence
- * alone would not do, since numbers are given out long before they become visible. A reader takes only rows below the horizon,
- * the oldest transaction still running: nothing can appear below it any more, so a position once passed is passed for good. Rows that
- * stand behind the horizon are asked for again after 1 to 20 ms; they hold back what is read, never what is written.
+ * Reading. The order of a partition is (xid, id): the number of the writing transaction, then the order in it. A
+ * sequence alone would not do, since numbers are given out long before they become visible. A reader takes only rows
+ * below the horizon, the oldest transaction still running: nothing can appear below it any more, so a position once
+ * passed is passed for good. Rows that stand behind the horizon are asked for again after 1 to 20 ms; they hold back
+ * what is read, never what is written.
  *
- * Groups. A consumer is a member: a row in bus_member, a session that holds the advisory lock on it, a pulse. Members tick
- * (bus_tick() in SQL does one beat in one round trip): alone once a second, in company three times as often. Peers bury a member whose session is
- * gone, or that was silent for TTL_MS. Burying deletes its row; transactions of its engine hold that row FOR SHARE, so they either ended
- * before or find themselves fenced. A partition that changes hands gets a new epoch; so does one whose reader got a new session, because
- * a server that crashed gives the last transaction numbers out again, and positions in memory may be ahead of them.
+ * Groups. A consumer is a member: a row in bus_member, a session that holds the advisory lock on it, a pulse.
+ * Members tick (bus_tick() in SQL does one beat in one round trip): alone once a second, in company three times as
+ * often. Peers bury a member whose session is gone, or that was silent for TTL_MS. Burying deletes its row;
+ * transactions of its engine hold that row FOR SHARE, so they either ended before or find themselves fenced. A
+ * partition that changes hands gets a new epoch; so does one whose reader got a new session, because a server that
+ * crashed gives the last transaction numbers out again, and positions in memory may be ahead of them.
  *
- * Waking. A process wakes its own readers through an eventfd. For the others a reader of this process sends one NOTIFY for all that
- * was published meanwhile, outside the publishing transactions: commits with a NOTIFY inside run one at a time. A process
- * that has no readers puts the NOTIFY into the transaction. Behind both stands a poll every IDLE_MS.
+ * Waking. A process wakes its own readers through an eventfd. For the others a reader of this process sends one
+ * NOTIFY for all that was published meanwhile, outside the publishing transactions: commits with a NOTIFY inside run
+ * one at a time. A process that has no readers puts the NOTIFY into the transaction. Behind both stands a poll every
+ * IDLE_MS.
  *
- * Trimming. The log is cut into segments by transaction number; a segment that every group has passed is dropped as a table after
- * retention. A group that stopped for good keeps the log from being trimmed until its rows in bus_lease are deleted.
+ * Trimming. The log is cut into segments by transaction number; a segment that every group has passed is dropped as
+ * a table after retention. A group that stopped for good keeps the log from being trimmed until its rows in
+ * bus_lease are deleted.
  *
  * Not done: events of a database cannot be read by the engine of another one; partitions cannot be added later.
  */
@@ -36,12 +41,12 @@
 enum {
     POSTGRES_PARTITIONS_MAX = 1024,
     ROW_BYTES = 8000, /* a row of the log is cut here, so that it fills its page and is stored inline */
-    TTL_MS = 10000, /* silence after which a member is dead whatever its session says */
-    GRACE_MS = 600, /* and when its session is gone: a short cut of the connection must not cost the membership */
+    TTL_MS = 10000,   /* silence after which a member is dead whatever its session says */
+    GRACE_MS = 600,   /* and when its session is gone: a short cut of the connection must not cost the membership */
     TICK_ALONE_MS = 1000,
     TICK_MS = 300,
     TICK_SOON_MS = 100, /* while it has less than its share, or was notified for nothing */
-    IDLE_MS = 500, /* reads the log anyway */
+    IDLE_MS = 500,      /* reads the log anyway */
     BEHIND_MAX_MS = 20,
     NOTIFY_EVERY_MS = 5,
     STATEMENT_MS = 5000,
@@ -55,9 +60,9 @@ struct postgres_bus {
     int64_t retention_ms;
     char process[37];
     atomic_uint consumer_count;
-    atomic_uint appends; /* since the last tend() */
-    atomic_bool agreed; /* the database has been asked about partitions and time, and its answers fit */
-    atomic_bool peers; /* readers in other processes, as of the last tick of any consumer */
+    atomic_uint appends;    /* since the last tend() */
+    atomic_bool agreed;     /* the database has been asked about partitions and time, and its answers fit */
+    atomic_bool peers;      /* readers in other processes, as of the last tick of any consumer */
     atomic_bool notify_due; /* something was published that they have not been told of */
     atomic_llong notified_ms;
 
@@ -75,20 +80,20 @@ enum stream_state {
     STREAM_NONE = 0,
     STREAM_GIVEN, /* a tick brought it; the next poll says BUS_ASSIGNED */
     STREAM_HELD,
-    STREAM_RECALLED, /* the next poll says BUS_REVOKED */
+    STREAM_RECALLED,  /* the next poll says BUS_REVOKED */
     STREAM_RETURNING, /* it has; revoked() ends it */
-    STREAM_LOST, /* the next poll says BUS_LOST */
+    STREAM_LOST,      /* the next poll says BUS_LOST */
 };
 
 /* One partition as its reader sees it. Positions: everything up to and including. */
 struct stream {
     enum stream_state state;
     uint32_t epoch;
-    bool broken; /* a row of it cannot be read; told once */
-    bool foreign; /* records of other topics were passed since the last promotion */
+    bool broken;            /* a row of it cannot be read; told once */
+    bool foreign;           /* records of other topics were passed since the last promotion */
     struct position cursor; /* read from the log */
     struct position queued; /* last record that was put into `pending`: done >= queued means that nothing is out */
-    struct position done; /* committed */
+    struct position done;   /* committed */
 };
 
 struct bus_consumer { /* of the postgres bus */
@@ -108,11 +113,11 @@ struct bus_consumer { /* of the postgres bus */
     atomic_bool sleeping, news, woken;
     bool paused, notified;
     int64_t tick_ms, ticked_ms, fetch_ms; /* when the next are due, and when the last tick was */
-    int behind_ms, down_ms; /* current back-off */
+    int behind_ms, down_ms;               /* current back-off */
     bool down;
     struct error fault; /* code 0: none to tell */
 
-    size_t row_bytes; /* of the rows that came last, on average */
+    size_t row_bytes;           /* of the rows that came last, on average */
     struct bus_record *pending; /* [first, first + count) are to be delivered */
     size_t pending_first, pending_count, pending_size;
     uint32_t *listed_streams, *listed_epochs;
@@ -136,7 +141,8 @@ int postgres_tick(struct bus_consumer *consumer, struct error *error);
 /* What a failed statement means to a consumer: 0 it will be tried again, negative it is fatal. */
 int postgres_failed(struct bus_consumer *consumer, enum store_result result, struct error *error);
 
-/* postgres.c. 0 once the database agrees with the configuration; -EAGAIN while it is away; what open() gives when it never will. */
+/* postgres.c. 0 once the database agrees with the configuration; -EAGAIN while it is away; what open() gives when it
+ * never will. */
 int postgres_agree(struct postgres_bus *bus, struct error *error);
 
 /* postgres_poll.c: reading */

@@ -1,8 +1,8 @@
 /*
  * postgres_group.c - membership of the postgres bus: joining, ticking, committing, leaving. See postgres.h.
  *
- * The database decides; a tick brings what it decided, and postgres_heed() turns the difference to what this consumer knew into
- * states of its streams, which poll() then tells the engine.
+ * The database decides; a tick brings what it decided, and postgres_heed() turns the difference to what this
+ * consumer knew into states of its streams, which poll() then tells the engine.
  */
 #include "bus/postgres.h"
 
@@ -64,7 +64,7 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
     int agreed = postgres_agree(bus, error);
     if (agreed != 0)
         return agreed;
-    struct bus_consumer *consumer = calloc(1, sizeof(*consumer));
+    struct bus_consumer *consumer = calloc(1, sizeof *consumer);
     if (consumer == NULL)
         return error_set(error, ENOMEM, "out of memory while subscribing group \"%s\"", subscription->group);
     consumer->bus = bus;
@@ -73,14 +73,14 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
     consumer->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     consumer->connection = connection_create(bus->store, subscription->group);
     consumer->group = strdup(subscription->group);
-    consumer->streams = calloc(partitions, sizeof(*consumer->streams));
-    consumer->listed_streams = calloc(partitions, sizeof(*consumer->listed_streams));
-    consumer->listed_epochs = calloc(partitions, sizeof(*consumer->listed_epochs));
-    consumer->ask_partitions = calloc(partitions, sizeof(*consumer->ask_partitions));
-    consumer->ask_epochs = calloc(partitions, sizeof(*consumer->ask_epochs));
-    consumer->ask_highs = calloc(partitions, sizeof(*consumer->ask_highs));
-    consumer->ask_lows = calloc(partitions, sizeof(*consumer->ask_lows));
-    consumer->topics = calloc(subscription->topic_count + 1, sizeof(*consumer->topics));
+    consumer->streams = calloc(partitions, sizeof *consumer->streams);
+    consumer->listed_streams = calloc(partitions, sizeof *consumer->listed_streams);
+    consumer->listed_epochs = calloc(partitions, sizeof *consumer->listed_epochs);
+    consumer->ask_partitions = calloc(partitions, sizeof *consumer->ask_partitions);
+    consumer->ask_epochs = calloc(partitions, sizeof *consumer->ask_epochs);
+    consumer->ask_highs = calloc(partitions, sizeof *consumer->ask_highs);
+    consumer->ask_lows = calloc(partitions, sizeof *consumer->ask_lows);
+    consumer->topics = calloc(subscription->topic_count + 1, sizeof *consumer->topics);
     bool enough = consumer->event_fd >= 0 && consumer->connection != NULL && consumer->group != NULL &&
                   consumer->streams != NULL && consumer->listed_streams != NULL && consumer->listed_epochs != NULL &&
                   consumer->ask_partitions != NULL && consumer->ask_epochs != NULL && consumer->ask_highs != NULL &&
@@ -163,7 +163,7 @@ static void postgres_heed(struct bus_consumer *consumer, const struct rows *rows
     int64_t now = clock_monotonic_ms();
     bool company = false;
     consumer->ticked_ms = now;
-    bool *seen = calloc(partitions, sizeof(*seen));
+    bool *seen = calloc(partitions, sizeof *seen);
     for (size_t i = 0; seen != NULL && i < rows_count(rows); i++) {
         int64_t kind = rows_int64(rows, i, 0);
         uint32_t item = (uint32_t)rows_int64(rows, i, 1), epoch = (uint32_t)rows_int64(rows, i, 2);
@@ -327,7 +327,8 @@ int postgres_revoked(struct bus_consumer *consumer, struct error *error)
     struct rows *rows;
     enum store_result result = connection_once(consumer->connection, &statement_release, 3, params, STATEMENT_MS, &rows,
                                                error);
-    /* Failed: the next tick finds that it still holds them, gives them to the engine again with the same epoch and recalls them. */
+    /* Failed: the next tick finds that it still holds them, gives them to the engine again with the same epoch and
+     * recalls them. */
     for (size_t i = 0; i < count; i++)
         consumer->streams[consumer->ask_partitions[i]].state = STREAM_NONE;
     consumer->tick_ms = clock_monotonic_ms();

@@ -1,8 +1,9 @@
 /*
- * postgres_poll.c - reading the log: one query for all partitions held, decoded into a chunk that keeps the result. See postgres.h.
+ * postgres_poll.c - reading the log: one query for all partitions held, decoded into a chunk that keeps the result.
+ * See postgres.h.
  *
- * A fetch brings rows; their records wait in consumer->pending and leave in polls of at most poll_records. Payloads are not
- * copied: the chunk owns the result they came in.
+ * A fetch brings rows; their records wait in consumer->pending and leave in polls of at most poll_records. Payloads
+ * are not copied: the chunk owns the result they came in.
  */
 #include "bus/postgres.h"
 
@@ -17,9 +18,10 @@
 #include <unistd.h>
 
 /*
- * $1..$3 the cursors (partition, xid, id), $4 the lowest of the xids (it excludes old segments), $5 rows and $6 bytes for each
- * partition. At least one row comes for each cursor, so that the horizon is known; a row behind the horizon comes without its payload.
- * "known": the session is the one in which the cursors were made. In a new one they may be wrong (see bus_tick() in SQL).
+ * $1..$3 the cursors (partition, xid, id), $4 the lowest of the xids (it excludes old segments), $5 rows and $6
+ * bytes for each partition. At least one row comes for each cursor, so that the horizon is known; a row behind the
+ * horizon comes without its payload. "known": the session is the one in which the cursors were made. In a new one
+ * they may be wrong (see bus_tick() in SQL).
  */
 #define FETCH(horizon)                                                                                                 \
     "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.known"                      \
@@ -43,7 +45,7 @@ static const struct statement statement_notify = {.text = "select pg_notify('slu
 enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON, FETCH_KNOWN };
 enum { FETCH_ROWS_MIN = 8, FETCH_BYTES_MIN = 2 * ROW_BYTES };
 
-struct delivery { /* one fetch */
+struct delivery {           /* one fetch */
     struct bus_chunk chunk; /* first */
     struct arena *arena;
     struct rows *rows;
@@ -57,7 +59,8 @@ static void delivery_destroy(struct bus_chunk *chunk)
     free(delivery);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- fetching */
+/* ----------------------------------------------------------------------------------------------------------
+ * fetching */
 
 /* The id after which the query starts: the row of a position that is not at its end is read again. */
 static int64_t position_row_before(struct position position)
@@ -72,7 +75,7 @@ static bool pending_push(struct bus_consumer *consumer, const struct bus_record 
 {
     if (consumer->pending_first + consumer->pending_count == consumer->pending_size) {
         size_t size = consumer->pending_size == 0 ? 1024 : consumer->pending_size * 2;
-        struct bus_record *pending = reallocarray(consumer->pending, size, sizeof(*pending));
+        struct bus_record *pending = reallocarray(consumer->pending, size, sizeof *pending);
         if (pending == NULL)
             return false;
         consumer->pending = pending;
@@ -130,7 +133,7 @@ static bool postgres_decode(struct bus_consumer *consumer, struct delivery *deli
 
 /* What a fetch left in the log. */
 struct left {
-    bool more; /* rows past its limits: to be fetched at once */
+    bool more;   /* rows past its limits: to be fetched at once */
     bool behind; /* rows behind the horizon: to be asked for soon */
 };
 
@@ -229,7 +232,7 @@ static int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         return 0;
     }
 
-    struct delivery *delivery = calloc(1, sizeof(*delivery));
+    struct delivery *delivery = calloc(1, sizeof *delivery);
     struct arena *arena = delivery == NULL ? NULL : arena_create(64 * 1024, (size_t)1 << 30);
     if (arena == NULL) {
         free(delivery);
@@ -265,7 +268,8 @@ void postgres_forget(struct bus_consumer *consumer, uint32_t stream)
     consumer->pending_count = kept - consumer->pending_first;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- waiting */
+/* -----------------------------------------------------------------------------------------------------------
+ * waiting */
 
 void postgres_rouse(struct bus_consumer *consumer)
 {
@@ -330,7 +334,8 @@ static void postgres_wait(struct bus_consumer *consumer, int64_t until_ms)
     (void)eventfd_read(consumer->event_fd, &ignored);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- polling */
+/* -----------------------------------------------------------------------------------------------------------
+ * polling */
 
 static bool postgres_list(struct bus_consumer *consumer, enum stream_state from, enum stream_state to,
                           enum bus_event_kind kind, struct bus_event *ret)

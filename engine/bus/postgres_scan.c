@@ -1,8 +1,9 @@
 /*
  * postgres_scan.c - reading the whole log in no group, in the order in which transactions began, for people and tools.
  *
- * Each round takes the horizon first and then reads everything below it in steps; a step reads some rows of each partition and
- * hands out those that no partition can still have older ones of. Following goes on with the next horizon.
+ * Each round takes the horizon first and then reads everything below it in steps; a step reads some rows of each
+ * partition and hands out those that no partition can still have older ones of. Following goes on with the next
+ * horizon.
  */
 #include "bus/postgres.h"
 
@@ -39,7 +40,7 @@ struct scan {
     void *context;
     uint32_t partitions;
     int32_t *numbers;
-    int64_t *xids, *ids; /* cursors */
+    int64_t *xids, *ids;         /* cursors */
     int64_t *row_xids, *row_ids; /* the last rows handed out: where a new session goes on, see bus_tick() in SQL */
     struct arena *arena;
 };
@@ -88,8 +89,8 @@ static int scan_deliver(struct scan *scan, const struct rows *rows, const struct
 static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more, struct error *error)
 {
     size_t count = rows_count(rows);
-    struct scan_row *sorted = calloc(count + 1, sizeof(*sorted));
-    size_t *seen = calloc(scan->partitions, sizeof(*seen));
+    struct scan_row *sorted = calloc(count + 1, sizeof *sorted);
+    size_t *seen = calloc(scan->partitions, sizeof *seen);
     if (sorted == NULL || seen == NULL) {
         free(sorted);
         free(seen);
@@ -103,7 +104,7 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
             bound = sorted[i];
     }
     *ret_more = bound.xid != INT64_MAX;
-    qsort(sorted, count, sizeof(*sorted), scan_compare);
+    qsort(sorted, count, sizeof *sorted, scan_compare);
     int result = 0;
     for (size_t i = 0; i < count && result == 0 && scan_compare(&sorted[i], &bound) <= 0; i++) {
         scan->row_xids[sorted[i].partition] = scan->xids[sorted[i].partition] = sorted[i].xid;
@@ -115,7 +116,8 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
     return result;
 }
 
-/* The horizon, and whether the session is still the one of the cursors; if not, makes it so and goes back to what was handed out. */
+/* The horizon, and whether the session is still the one of the cursors; if not, makes it so and goes back to what
+ * was handed out. */
 static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret_known, struct error *error)
 {
     struct rows *rows;
@@ -127,8 +129,8 @@ static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret
     *ret_known = rows_int64(rows, 0, 1) != 0;
     if (*ret_known)
         return STORE_OK;
-    memcpy(scan->xids, scan->row_xids, scan->partitions * sizeof(*scan->xids));
-    memcpy(scan->ids, scan->row_ids, scan->partitions * sizeof(*scan->ids));
+    memcpy(scan->xids, scan->row_xids, scan->partitions * sizeof *scan->xids);
+    memcpy(scan->ids, scan->row_ids, scan->partitions * sizeof *scan->ids);
     return connection_script(scan->connection, scan_settings, SCAN_STATEMENT_MS, error);
 }
 

@@ -1,8 +1,10 @@
 /*
  * emit.c - `sluice emit CONFIG TOPIC`: puts events on a topic, as any producer would.
  *
- * --data gives the event's data; '-' reads one JSON object a line from standard input. --envelope: whole values instead of data,
- * sent as they are, good or bad. The key comes from the topic's `key:` unless given. Success means acknowledged by the bus.
+ * --data gives the event's data; '-' reads one JSON object a line from standard input. --envelope: whole values
+ * instead of data,
+ * sent as they are, good or bad. The key comes from the topic's `key:` unless given. Success means acknowledged by
+ * the bus.
  */
 #include "base/clock.h"
 #include "cli/cli.h"
@@ -15,7 +17,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EMIT_BATCH = 500, EMIT_TIMEOUT_MS = 30000, EMIT_BYTES_MAX = 16 * 1024 * 1024, EMIT_BATCH_BYTES = 4 * 1024 * 1024 };
+enum {
+    EMIT_BATCH = 500,
+    EMIT_TIMEOUT_MS = 30000,
+    EMIT_BYTES_MAX = 16 * 1024 * 1024,
+    EMIT_BATCH_BYTES = 4 * 1024 * 1024
+};
 
 struct emit {
     struct parts parts;
@@ -47,9 +54,9 @@ static int emit_flush(struct emit *emit)
     size_t failed = 0;
     if (emit->count == 0)
         return 0;
-    if (bus->kind->publish(bus, emit->records, emit->count, clock_monotonic_ms() + EMIT_TIMEOUT_MS, &failed, &error) != 0) {
-        fprintf(stderr, "sluice emit: %s%s%s; of these %zu events any may have been sent, %zu before them were\n", error.text,
-                error.hint[0] != '\0' ? "; " : "", error.hint, emit->count, emit->sent);
+    if (bus_publish(bus, emit->records, emit->count, clock_monotonic_ms() + EMIT_TIMEOUT_MS, &failed, &error) != 0) {
+        fprintf(stderr, "sluice emit: %s%s%s; of these %zu events any may have been sent, %zu before them were\n",
+                error.text, error.hint[0] != '\0' ? "; " : "", error.hint, emit->count, emit->sent);
         emit->count = 0;
         return -1;
     }
@@ -64,7 +71,8 @@ static int emit_flush(struct emit *emit)
 static void emit_bad_line(const struct emit *emit, const char *what, const struct error *error)
 {
     if (emit->line > 0)
-        fprintf(stderr, "sluice emit: line %zu: %s%s; the lines before it are sent, it and those after it are not\n", emit->line, what, error->text);
+        fprintf(stderr, "sluice emit: line %zu: %s%s; the lines before it are sent, it and those after it are not\n",
+                emit->line, what, error->text);
     else
         fprintf(stderr, "sluice emit: --data: %s%s\n", what, error->text);
 }
@@ -82,8 +90,8 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     }
     event_id_new(clock_wall_ms(), id);
     buffer_init(&value, EMIT_BYTES_MAX);
-    event_compose(&value, emit->id != NULL ? span_of(emit->id) : span_of(id), span_of(emit->topic->name), clock_wall_ms(),
-                  emit->parts.pipeline->engine.cloudevents, &data, NULL, 0);
+    event_compose(&value, emit->id != NULL ? span_of(emit->id) : span_of(id), span_of(emit->topic->name),
+                  clock_wall_ms(), emit->parts.pipeline->engine.cloudevents, &data, NULL, 0);
     ret->value = arena_span(emit->arena, buffer_view(&value));
     buffer_free(&value);
     if (emit->key != NULL || emit->topic->key == NULL)
@@ -98,7 +106,8 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     return code;
 }
 
-/* A whole event has the key that its data says, as any event of the topic; one that cannot be read, or has no such data, has none. */
+/* A whole event has the key that its data says, as any event of the topic; one that cannot be read, or has no such
+ * data, has none. */
 static void emit_key(struct emit *emit, struct record *record)
 {
     struct event event;
@@ -167,7 +176,9 @@ static int emit_run(struct emit *emit, const char *config, const char *topic, co
     if (code != CLI_OK)
         return code;
     if (emit->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
-        fprintf(stderr, "sluice emit: the memory bus lives inside the engine that runs it; post to its HTTP requests instead\n");
+        fprintf(
+            stderr,
+            "sluice emit: the memory bus lives inside the engine that runs it; post to its HTTP requests instead\n");
         return CLI_FAILED;
     }
     emit->topic = pipeline_topic(emit->parts.pipeline, topic);
@@ -205,9 +216,10 @@ static int emit_check(int argc, char **argv, const struct emit *emit, const char
 
 int cli_emit(int argc, char **argv)
 {
-    static const struct option options[] = {{"data", required_argument, NULL, 'd'}, {"key", required_argument, NULL, 'k'},
-                                            {"id", required_argument, NULL, 'i'},   {"envelope", no_argument, NULL, 'e'},
-                                            {"help", no_argument, NULL, 'h'},       {0}};
+    static const struct option options[] = {
+        {"data", required_argument, NULL, 'd'}, {"key", required_argument, NULL, 'k'},
+        {"id", required_argument, NULL, 'i'},   {"envelope", no_argument, NULL, 'e'},
+        {"help", no_argument, NULL, 'h'},       {0}};
     struct emit *emit = calloc(1, sizeof *emit);
     const char *data = "-";
     int code = -1;
@@ -215,12 +227,24 @@ int cli_emit(int argc, char **argv)
         return CLI_FAILED;
     for (int option; code < 0 && (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'd': data = optarg; break;
-        case 'k': emit->key = optarg; break;
-        case 'i': emit->id = optarg; break;
-        case 'e': emit->envelope = true; break;
-        case 'h': usage(stdout); code = CLI_OK; break;
-        default: code = CLI_USAGE;
+        case 'd':
+            data = optarg;
+            break;
+        case 'k':
+            emit->key = optarg;
+            break;
+        case 'i':
+            emit->id = optarg;
+            break;
+        case 'e':
+            emit->envelope = true;
+            break;
+        case 'h':
+            usage(stdout);
+            code = CLI_OK;
+            break;
+        default:
+            code = CLI_USAGE;
         }
     }
     if (code < 0)

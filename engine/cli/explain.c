@@ -1,11 +1,12 @@
 /*
  * explain.c - `sluice explain CONFIG CORRELATION`: one purchase's timeline, and what it waits for.
  *
- * Reads the bus for every event that carries the correlation, and the store for what became of each: handler, outcome, tries,
- * parked until, the chain's state. Nothing is written and no group is joined.
+ * Reads the bus for every event that carries the correlation, and the store for what became of each: handler,
+ * outcome, tries, parked until, the chain's state. Nothing is written and no group is joined.
  *
  * Where a pipeline is split into services, the topics are everybody's and the store is this service's: what another
- * service did with an event is told by what came of it, "elsewhere → TOPIC", for events name the one that they came from.
+ * service did with an event is told by what came of it, "elsewhere → TOPIC", for events name the one that they came
+ * from.
  */
 #include "base/clock.h"
 #include "cli/cli.h"
@@ -26,7 +27,9 @@ struct step { /* one event of the timeline */
     int64_t at_ms, due_ms;
     bool dead, poison;
     size_t copies; /* how often the topic has it: a bus may be given an event twice, and it is handled once */
-    struct { const char *handler, *outcome; } ended[8];
+    struct {
+        const char *handler, *outcome;
+    } ended[8];
     size_t ended_count;
     int64_t parked_due_ms; /* 0: not parked */
     bool stuck;
@@ -45,7 +48,8 @@ struct explain {
 static void usage(FILE *out)
 {
     fputs("usage: sluice explain CONFIG CORRELATION [--json]\n"
-          "Tells the story of one correlation (a paymentTxId, say): its events, tries, delays, outcomes, compensation, and what it\n"
+          "Tells the story of one correlation (a paymentTxId, say): its events, tries, delays, outcomes, compensation, "
+          "and what it\n"
           "is waiting for.\n\n"
           "  --json        for programs\n"
           "  -h, --help    this text\n",
@@ -58,10 +62,12 @@ static bool carries(const struct explain *explain, const struct record *record, 
     if (span_is(record_header(record, HEADER_CORRELATION), explain->correlation))
         return true;
     if (!parsed)
-        return memmem(record->value.at, record->value.length, explain->correlation, strlen(explain->correlation)) != NULL;
+        return memmem(record->value.at, record->value.length, explain->correlation, strlen(explain->correlation)) !=
+               NULL;
     for (size_t i = 0; i < event->data.count; i++) {
         const struct json_member *member = &event->data.members[i];
-        if (member->kind == JSON_KIND_STRING && span_is(json_unescape(member->value, member->value_escaped, explain->arena), explain->correlation))
+        if (member->kind == JSON_KIND_STRING &&
+            span_is(json_unescape(member->value, member->value_escaped, explain->arena), explain->correlation))
             return true;
         if (member->kind == JSON_KIND_NUMBER && span_is(member->value, explain->correlation))
             return true;
@@ -74,8 +80,9 @@ static const char *data_field(const struct explain *explain, const struct event 
     const struct json_member *member = json_find(&event->data, span_of(name));
     if (member == NULL)
         return NULL;
-    return arena_string(explain->arena, member->kind == JSON_KIND_STRING ? json_unescape(member->value, member->value_escaped, explain->arena)
-                                                                    : member->value);
+    return arena_string(explain->arena, member->kind == JSON_KIND_STRING
+                                            ? json_unescape(member->value, member->value_escaped, explain->arena)
+                                            : member->value);
 }
 
 static bool collect(const struct record *record, int32_t partition, struct position position, void *context)
@@ -111,7 +118,9 @@ static bool collect(const struct record *record, int32_t partition, struct posit
         .due_ms = due.length > 0 && due.length < 20 ? strtoll(arena_string(explain->arena, due), NULL, 10) : 0,
         .dead = why.length > 0,
         .poison = !parsed,
-        .reason = why.length > 0 ? arena_string(explain->arena, why) : parsed ? data_field(explain, &event, "reason") : NULL,
+        .reason = why.length > 0 ? arena_string(explain->arena, why)
+                  : parsed       ? data_field(explain, &event, "reason")
+                                 : NULL,
         .retry_count = parsed ? data_field(explain, &event, "retryCount") : NULL,
     };
     return ++explain->count < EXPLAIN_EVENTS_MAX;
@@ -135,9 +144,10 @@ static const char *outcome_name(const struct explain *explain, const char *handl
     const struct pipeline *pipeline = explain->parts.pipeline;
     if (outcome == -1)
         return "dead letter";
-    for (size_t i = 0; i < pipeline->use_count; i++)
-        if (strcmp(pipeline->uses[i]->id, handler) == 0 && outcome >= 0 && (size_t)outcome < pipeline->uses[i]->outcome_count)
-            return pipeline->uses[i]->outcomes[outcome].name;
+    for (size_t i = 0; i < pipeline->binding_count; i++)
+        if (strcmp(pipeline->bindings[i]->id, handler) == 0 && outcome >= 0 &&
+            (size_t)outcome < pipeline->bindings[i]->outcome_count)
+            return pipeline->bindings[i]->outcomes[outcome].name;
     return strcmp(handler, "chain") == 0 ? "noted" : "done";
 }
 
@@ -152,7 +162,8 @@ static void read_inbox(struct explain *explain, const struct rows *rows)
                 continue;
             bool other = (uint64_t)rows_int64(rows, r, 3) != step->payload_hash; /* under the same id: a conflict */
             step->ended[step->ended_count].handler = handler;
-            step->ended[step->ended_count++].outcome = outcome_name(explain, handler, other ? -1 : rows_int64(rows, r, 2));
+            step->ended[step->ended_count++].outcome = outcome_name(explain, handler,
+                                                                    other ? -1 : rows_int64(rows, r, 2));
         }
     }
 }
@@ -163,7 +174,8 @@ static void read_waiting(struct explain *explain, const struct rows *rows)
         struct event_id id = rows_uuid(rows, r, 0);
         for (size_t i = 0; i < explain->count; i++) {
             struct step *step = &explain->steps[i];
-            if (step->dead || (memcmp(&step->id128, &id, sizeof id) != 0 && memcmp(&step->parked_id, &id, sizeof id) != 0))
+            if (step->dead ||
+                (memcmp(&step->id128, &id, sizeof id) != 0 && memcmp(&step->parked_id, &id, sizeof id) != 0))
                 continue;
             if (!rows_null(rows, r, 1))
                 step->parked_due_ms = rows_int64(rows, r, 1);
@@ -196,13 +208,19 @@ static enum store_result read_store(struct explain *explain, struct error *error
 {
     static const struct statement inbox = {
         "select i.event_id, n.name, i.outcome, i.hash from sluice.inbox i join sluice.name n on n.number = i.handler"
-        " where (i.handler, i.event_id) in (select h.number, e from sluice.name h, unnest($1::uuid[]) e where h.kind = 'h')", false};
+        " where (i.handler, i.event_id) in (select h.number, e from sluice.name h, unnest($1::uuid[]) e where h.kind = "
+        "'h')",
+        false};
     static const struct statement waiting = {
         "select event_id, due, state, 0::bigint from sluice.parked where event_id = any($1::uuid[])"
-        " union all select event_id, null, 0::smallint, attempts::bigint from sluice.attempt where event_id = any($1::uuid[])", false};
-    static const struct statement chain = {
-        "select n.name, c.state, c.reason from sluice.chain c join sluice.name n on n.number = c.chain where c.correlation = $1", false};
-    static const char *const states[] = {"running", "aborted", "undone", "stuck: an undo failed and waits for an operator"};
+        " union all select event_id, null, 0::smallint, attempts::bigint from sluice.attempt where event_id = "
+        "any($1::uuid[])",
+        false};
+    static const struct statement chain = {"select n.name, c.state, c.reason from sluice.chain c join sluice.name n on "
+                                           "n.number = c.chain where c.correlation = $1",
+                                           false};
+    static const char *const states[] = {"running", "aborted", "undone",
+                                         "stuck: an undo failed and waits for an operator"};
     struct connection *connection = connection_create(explain->parts.store, "explain");
     struct event_id *ids = arena_array(explain->arena, struct event_id, 2 * explain->count + 1);
     struct rows *rows = NULL;
@@ -225,7 +243,9 @@ static enum store_result read_store(struct explain *explain, struct error *error
     if (result == STORE_OK && rows_count(rows) > 0) {
         int64_t state = rows_int64(rows, 0, 1);
         explain->chain = arena_string(explain->arena, rows_span(rows, 0, 0));
-        explain->chain_state = state == 0 && all_steps_done(explain) ? "complete" : state >= 0 && state < 4 ? states[state] : "?";
+        explain->chain_state = state == 0 && all_steps_done(explain) ? "complete"
+                               : state >= 0 && state < 4             ? states[state]
+                                                                     : "?";
         explain->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(explain->arena, rows_span(rows, 0, 2));
     }
     connection_destroy(connection);
@@ -234,10 +254,10 @@ static enum store_result read_store(struct explain *explain, struct error *error
 
 /* ------------------------------------------------------------------------------------------------------- elsewhere */
 
-static bool use_emits(const struct use *use, const struct topic *to)
+static bool binding_emits(const struct binding *binding, const struct topic *to)
 {
-    for (size_t r = 0; use != NULL && r < use->route_count; r++) {
-        const struct route *route = &use->routes[r];
+    for (size_t r = 0; binding != NULL && r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
         if (route->kind == ROUTE_TOPIC && route->topic == to)
             return true;
         if (route->kind == ROUTE_LADDER && (route->ladder.topic == to || route->ladder.exhausted == to))
@@ -249,10 +269,10 @@ static bool use_emits(const struct use *use, const struct topic *to)
 /* Whether this pipeline emits to one topic for an event of the other. */
 static bool pipeline_emits(const struct pipeline *pipeline, const struct topic *from, const struct topic *to)
 {
-    if (use_emits(from->use, to))
+    if (binding_emits(from->binding, to))
         return true;
     for (size_t t = 0; t < pipeline->tap_count; t++)
-        if (tap_sees(&pipeline->taps[t], from) && use_emits(pipeline->taps[t].use, to))
+        if (tap_sees(&pipeline->taps[t], from) && binding_emits(pipeline->taps[t].binding, to))
             return true;
     for (size_t w = 0; w < from->watch_count; w++)
         for (size_t s = 0; s < from->watches[w].chain->step_count; s++)
@@ -292,7 +312,8 @@ static void print_text(const struct explain *explain)
 
     printf("%s%s%s", bold, explain->correlation, off);
     if (explain->chain != NULL)
-        printf("   chain %s: %s%s%s", explain->chain, explain->chain_state, explain->chain_reason != NULL ? ", because: " : "",
+        printf("   chain %s: %s%s%s", explain->chain, explain->chain_state,
+               explain->chain_reason != NULL ? ", because: " : "",
                explain->chain_reason != NULL ? explain->chain_reason : "");
     putchar('\n');
     for (size_t i = 0; i < explain->count; i++) {
@@ -300,13 +321,14 @@ static void print_text(const struct explain *explain)
         time_t seconds = (time_t)(step->at_ms / 1000);
         struct tm tm;
         gmtime_r(&seconds, &tm);
-        printf("  %02d:%02d:%02d.%03d %s%+8lld ms%s  %s%-22s%s", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(step->at_ms % 1000), dim,
-               (long long)(step->at_ms - explain->steps[0].at_ms), off, step->dead ? red : bold, step->topic, off);
+        printf("  %02d:%02d:%02d.%03d %s%+8lld ms%s  %s%-22s%s", tm.tm_hour, tm.tm_min, tm.tm_sec,
+               (int)(step->at_ms % 1000), dim, (long long)(step->at_ms - explain->steps[0].at_ms), off,
+               step->dead ? red : bold, step->topic, off);
         if (step->due_ms > step->at_ms)
             printf("  after %lld ms", (long long)(step->due_ms - step->at_ms));
         for (size_t e = 0; e < step->ended_count; e++)
-            printf("  %s → %s%s%s", step->ended[e].handler, strcmp(step->ended[e].outcome, "dead letter") == 0 ? red : green,
-                   step->ended[e].outcome, off);
+            printf("  %s → %s%s%s", step->ended[e].handler,
+                   strcmp(step->ended[e].outcome, "dead letter") == 0 ? red : green, step->ended[e].outcome, off);
         for (size_t later = 0; later < explain->count; later++)
             if (came_elsewhere(explain, step, &explain->steps[later]))
                 printf("  %selsewhere → %s%s", dim, explain->steps[later].topic, off);
@@ -383,13 +405,14 @@ static int explain_run(struct explain *explain, const char *config, bool json)
     if (code != CLI_OK)
         return code;
     if (explain->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
-        fprintf(stderr, "sluice explain: the memory bus lives inside the engine that runs it; nothing of it can be seen from here\n");
+        fprintf(stderr, "sluice explain: the memory bus lives inside the engine that runs it; nothing of it can be "
+                        "seen from here\n");
         return CLI_FAILED;
     }
     explain->arena = arena_create(256 * 1024, EXPLAIN_ARENA_MAX);
     explain->steps = arena_array(explain->arena, struct step, EXPLAIN_EVENTS_MAX);
     struct bus *bus = explain->parts.bus;
-    if (bus->kind->scan(bus, everything, 1, span_of(explain->correlation), false, NULL, collect, explain, &error) < 0) {
+    if (bus_scan(bus, everything, 1, span_of(explain->correlation), false, NULL, collect, explain, &error) < 0) {
         fprintf(stderr, "sluice explain: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_FAILED;
     }
@@ -412,15 +435,21 @@ int cli_explain(int argc, char **argv)
     bool json = false;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'j': json = true; break;
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 'j':
+            json = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 2, 2, "a CONFIG and a CORRELATION"))
         return CLI_USAGE;
     if (argv[optind + 1][0] == '\0')
-        return cli_misuse("explain", "the CORRELATION is empty; expected a value that the events carry, a paymentTxId for example");
+        return cli_misuse(
+            "explain", "the CORRELATION is empty; expected a value that the events carry, a paymentTxId for example");
     explain.correlation = argv[optind + 1];
     int code = explain_run(&explain, argv[optind], json);
     arena_destroy(explain.arena);

@@ -18,8 +18,10 @@ static void usage(FILE *out)
 
 int cli_graph(int argc, char **argv)
 {
-    static const struct option options[] = {{"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
-    static const char *const names[] = {[GRAPH_TEXT] = "text", [GRAPH_MERMAID] = "mermaid", [GRAPH_DOT] = "dot", [GRAPH_SVG] = "svg", [GRAPH_JSON] = "json", NULL};
+    static const struct option options[] = {
+        {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const char *const names[] = {[GRAPH_TEXT] = "text", [GRAPH_MERMAID] = "mermaid", [GRAPH_DOT] = "dot",
+                                        [GRAPH_SVG] = "svg",   [GRAPH_JSON] = "json",       NULL};
     int format = GRAPH_TEXT;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
@@ -29,8 +31,11 @@ int cli_graph(int argc, char **argv)
             if (names[format] == NULL)
                 return cli_misuse("graph", "--format %s: expected text, mermaid, dot, svg or json", optarg);
             break;
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))

@@ -1,8 +1,8 @@
 /*
  * inspect.c - `sluice inspect PLUGIN.so`: what a plugin offers, or why it is refused.
  *
- * The library is loaded in a child process first: one that crashes, hangs or leaves costs a sentence. Nothing of it is called
- * but sluice_plugin().
+ * The library is loaded in a child process first: one that crashes, hangs or leaves costs a sentence. Nothing of it
+ * is called but sluice_plugin().
  */
 #include "cli/cli.h"
 #include "plugin/plugin.h"

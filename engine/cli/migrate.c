@@ -1,10 +1,10 @@
 /*
- * migrate.c - `sluice migrate CONFIG`: brings the database to this program's level, the engine's tables and each plugin's, and makes the
- * topics that a bus lacks.
+ * migrate.c - `sluice migrate CONFIG`: brings the database to this program's level, the engine's tables and each
+ * plugin's, and makes the topics that a bus lacks.
  */
+#include "store/migrate.h"
 #include "cli/cli.h"
 #include "cli/parts.h"
-#include "store/migrate.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -13,7 +13,8 @@
 static void usage(FILE *out)
 {
     fputs("usage: sluice migrate CONFIG\n"
-          "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each plugin's. On the kafka\n"
+          "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each "
+          "plugin's. On the kafka\n"
           "bus it makes the topics that the brokers lack, with the partitions and the replication that CONFIG says.\n\n"
           "  --check       change nothing; exit 1 when something is missing\n"
           "  -h, --help    this text\n",
@@ -37,7 +38,8 @@ static int migrate_store(const struct parts *parts, const char *config, bool che
         return CLI_FAILED;
     }
     enum store_result result = check ? migrate_check(parts->store, parts->migrations, parts->owners, &error)
-                                     : migrate_apply(parts->store, parts->migrations, parts->owners, said, applied, &error);
+                                     : migrate_apply(parts->store, parts->migrations, parts->owners, said, applied,
+                                                     &error);
     if (result != STORE_OK)
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (*applied == 0)
@@ -72,7 +74,7 @@ static int migrate_topics(struct parts *parts, const char *config, bool check)
         return parts->store == NULL ? CLI_FAILED : CLI_OK;
     }
     if (code == 0)
-        code = parts->bus->kind->topics(parts->bus, !check, topic_said, &topics, &error);
+        code = bus_topics(parts->bus, !check, topic_said, &topics, &error);
     if (code != 0) {
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_FAILED;
@@ -89,9 +91,14 @@ int cli_migrate(int argc, char **argv)
     int applied = 0;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'c': check = true; break;
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 'c':
+            check = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))

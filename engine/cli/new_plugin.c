@@ -1,8 +1,8 @@
 /*
  * new_plugin.c - `sluice new-plugin NAME`: a folder with a plugin that builds and passes its own test at once.
  *
- * The files are those of plugins/template and of the fake host, put into this program as they are when it is built, with the
- * word "template" replaced by the name. What was there before is never touched.
+ * The files are those of plugins/template and of the fake host, put into this program as they are when it is built,
+ * with the word "template" replaced by the name. What was there before is never touched.
  */
 #include "base/buffer.h"
 #include "cli/cli.h"
@@ -17,7 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file of the source tree as bytes of this program, with a NUL behind it. Read at build time, from the root of the tree. */
+/* A file of the source tree as bytes of this program, with a NUL behind it. Read at build time, from the root of the
+ * tree. */
 #define EMBED(name, path)                                                                                              \
     __asm__(".pushsection .rodata\n.balign 16\n" #name ": .incbin \"" path "\"\n.byte 0\n.type " #name                 \
             ", @object\n.popsection\n");                                                                               \
@@ -93,7 +94,8 @@ static void rename_words(const char *text, const char *name, const char *include
     buffer_byte(out, '\0');
 }
 
-/* The folder that holds sluice/plugin.h: beside this program when it is installed, in the source tree when it is not. */
+/* The folder that holds sluice/plugin.h: beside this program when it is installed, in the source tree when it is
+ * not. */
 static void include_find(char ret[PATH_MAX])
 {
     static const char *const places[] = {"../include", "../engine/include", "../../engine/include"};

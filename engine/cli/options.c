@@ -52,11 +52,12 @@ int cli_option(int argc, char **argv, const struct option *options)
     } else if (strncmp(word, "--", 2) != 0) {
         cli_misuse(argv[0], "unknown option '-%c'", optopt);
     } else if (optopt != 0) {
-        cli_misuse(argv[0], "%.*s takes no value, but got '%s'", length, word, word[length] == '=' ? word + length + 1 : "");
+        cli_misuse(argv[0], "%.*s takes no value, but got '%s'", length, word,
+                   word[length] == '=' ? word + length + 1 : "");
     } else {
         const char *near = near_option(word, options);
-        cli_misuse(argv[0], "unknown option '%.*s'%s%s%s", length < 100 ? length : 100, word, near != NULL ? "; did you mean '--" : "",
-                   near != NULL ? near : "", near != NULL ? "'?" : "");
+        cli_misuse(argv[0], "unknown option '%.*s'%s%s%s", length < 100 ? length : 100, word,
+                   near != NULL ? "; did you mean '--" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
     }
     return '?';
 }

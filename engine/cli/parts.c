@@ -64,7 +64,8 @@ static int open_bus(struct parts *parts, struct error *error)
         properties[i] = (struct bus_property){pipeline->bus.properties[i].name, pipeline->bus.properties[i].value};
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
-        topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication, topic->is_dead_letter};
+        topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication,
+                                       topic->is_dead_letter};
     }
     struct bus_options options = {
         .name = pipeline->name,
@@ -126,14 +127,14 @@ void parts_no_topic(const struct parts *parts, const char *command, const char *
     for (size_t i = 0; i < pipeline->topic_count; i++)
         names[i] = pipeline->topics[i]->name;
     const char *near = nearest_name(topic, names);
-    fprintf(stderr, "sluice %s: %s names no topic '%.249s'%s%s%s\n", command, config, topic, near != NULL ? "; did you mean '" : "",
-            near != NULL ? near : "", near != NULL ? "'?" : "");
+    fprintf(stderr, "sluice %s: %s names no topic '%.249s'%s%s%s\n", command, config, topic,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
 }
 
 void parts_close(struct parts *parts)
 {
     if (parts->bus != NULL)
-        parts->bus->kind->close(parts->bus);
+        bus_close(parts->bus);
     store_close(parts->store);
     metrics_destroy(parts->metrics);
     arena_destroy(parts->arena);

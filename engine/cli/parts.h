@@ -12,18 +12,19 @@ struct parts {
     struct arena *arena;
     struct pipeline *pipeline;
     struct metrics *metrics;
-    struct store *store;       /* NULL when the pipeline has none */
+    struct store *store; /* NULL when the pipeline has none */
     struct bus *bus;
-    const char *migrations;    /* folder; NULL when there is none to be found */
-    const char **owners;       /* "engine" and every plugin, NULL-terminated */
+    const char *migrations; /* folder; NULL when there is none to be found */
+    const char **owners;    /* "engine" and every plugin, NULL-terminated */
 };
 
 enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_BUS };
 
-/* Reads, checks and opens up to what is wanted; prints every problem to stderr. CLI_OK, CLI_CONFIG or CLI_FAILED. Nothing is
- * connected yet. `probe`: look at plugins in a child process first. */
+/* Reads, checks and opens up to what is wanted; prints every problem to stderr. CLI_OK, CLI_CONFIG or CLI_FAILED.
+ * Nothing is connected yet. `probe`: look at plugins in a child process first. */
 int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret);
-/* The same for parts that were opened before, but for more of them (ret->arena and ret->pipeline are set): 0, or negative with a sentence. */
+/* The same for parts that were opened before, but for more of them (ret->arena and ret->pipeline are set): 0, or
+ * negative with a sentence. */
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error);
 /* Says on stderr that the pipeline has no such topic, and which one is near. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);

@@ -1,8 +1,9 @@
 /*
  * run.c - `sluice run CONFIG`: the engine, until a signal.
  *
- * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished, the group is left so that a peer takes over
- * at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so nothing is lost by either.
+ * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished, the group is left so that a peer
+ * takes over at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so
+ * nothing is lost by either.
  */
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -29,7 +30,8 @@ static void usage(FILE *out)
           "Runs the pipeline that CONFIG (a pipeline.yaml) describes, until SIGTERM or SIGINT.\n\n"
           "  --log-level debug|info|warn|error   what is logged to stderr (info)\n"
           "  --log-format text|json              text on a terminal, json elsewhere\n"
-          "  --single-process                    no supervising process: a crashing plugin ends the engine (for debuggers)\n"
+          "  --single-process                    no supervising process: a crashing plugin ends the engine (for "
+          "debuggers)\n"
           "  -h, --help                          this text\n",
           out);
 }
@@ -100,10 +102,11 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
         if (!ready && engine_ready(engine, &why)) {
             ready = true;
             if (http != NULL)
-                log_info("run", "ready: %s after %lld ms; http on %s:%d", pipeline->name, (long long)(clock_monotonic_ms() - began_ms),
-                         pipeline->http.host, port);
+                log_info("run", "ready: %s after %lld ms; http on %s:%d", pipeline->name,
+                         (long long)(clock_monotonic_ms() - began_ms), pipeline->http.host, port);
             else
-                log_info("run", "ready: %s after %lld ms", pipeline->name, (long long)(clock_monotonic_ms() - began_ms));
+                log_info("run", "ready: %s after %lld ms", pipeline->name,
+                         (long long)(clock_monotonic_ms() - began_ms));
         }
         buffer_free(&why);
         if (engine_fault(engine, &fault) != 0) {
@@ -117,8 +120,12 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
 
 static int run(struct parts *parts, struct signals *signals, struct suspects *suspects, int64_t began_ms)
 {
-    struct engine_parts engine_parts = {.pipeline = parts->pipeline, .bus = parts->bus, .store = parts->store,
-                                        .metrics = parts->metrics, .migrations = parts->migrations, .owners = parts->owners,
+    struct engine_parts engine_parts = {.pipeline = parts->pipeline,
+                                        .bus = parts->bus,
+                                        .store = parts->store,
+                                        .metrics = parts->metrics,
+                                        .migrations = parts->migrations,
+                                        .owners = parts->owners,
                                         .suspects = suspects};
     struct engine *engine = NULL;
     struct http *http = NULL;
@@ -185,11 +192,20 @@ int cli_run(int argc, char **argv)
     struct error error = {0};
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'l': level = optarg; break;
-        case 'f': format = optarg; break;
-        case 's': single = true; break;
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 'l':
+            level = optarg;
+            break;
+        case 'f':
+            format = optarg;
+            break;
+        case 's':
+            single = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
@@ -197,7 +213,8 @@ int cli_run(int argc, char **argv)
     if (!log_options(level, format))
         return CLI_USAGE;
     const char *seed = getenv("SLUICE_SEED");
-    if (failpoints_arm(getenv("SLUICE_FAILPOINTS"), seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) != 0) {
+    if (failpoints_arm(getenv("SLUICE_FAILPOINTS"), seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) !=
+        0) {
         fprintf(stderr, "SLUICE_FAILPOINTS: %s\n", error.text);
         return CLI_USAGE;
     }

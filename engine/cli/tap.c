@@ -121,8 +121,8 @@ static bool print_record(const struct record *record, int32_t partition, struct 
         time_t seconds = (time_t)(record->timestamp_ms / 1000);
         struct tm tm;
         gmtime_r(&seconds, &tm);
-        printf("%02d:%02d:%02d.%03d  %-24.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000), (int)record->topic.length,
-               record->topic.at);
+        printf("%02d:%02d:%02d.%03d  %-24.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000),
+               (int)record->topic.length, record->topic.at);
         print_plain(record->key);
         printf("%*s ", record->key.length < TAP_KEY_WIDTH ? TAP_KEY_WIDTH - (int)record->key.length : 0, "");
         print_plain(record->value);
@@ -134,7 +134,8 @@ static bool print_record(const struct record *record, int32_t partition, struct 
     return output->left != 0 && output->broken == 0;
 }
 
-/* A name of the pipeline, or what its pattern matches; old topics that the file no longer names are found with a pattern. */
+/* A name of the pipeline, or what its pattern matches; old topics that the file no longer names are found with a
+ * pattern. */
 static bool known_topic(const struct pipeline *pipeline, const char *name)
 {
     size_t length = strlen(name);
@@ -143,23 +144,33 @@ static bool known_topic(const struct pipeline *pipeline, const char *name)
 
 int cli_tap(int argc, char **argv)
 {
-    static const struct option options[] = {{"no-follow", no_argument, NULL, 'n'}, {"count", required_argument, NULL, 'c'},
-                                            {"contains", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {
+        {"no-follow", no_argument, NULL, 'n'},      {"count", required_argument, NULL, 'c'},
+        {"contains", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     struct tap_output output = {.left = -1};
     struct span contains = {NULL, 0};
     bool follow = true;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'n': follow = false; break;
+        case 'n':
+            follow = false;
+            break;
         case 'c':
             if (!cli_count("tap", "--count", optarg, &output.left))
                 return CLI_USAGE;
             break;
-        case 't': contains = span_of(optarg); break;
-        case 'j': output.json = true; break;
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 't':
+            contains = span_of(optarg);
+            break;
+        case 'j':
+            output.json = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 2, argc, "a CONFIG and a TOPIC or more"))
@@ -170,7 +181,9 @@ int cli_tap(int argc, char **argv)
     if (code != CLI_OK)
         return code;
     if (parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
-        fprintf(stderr, "sluice tap: the memory bus lives inside the engine that runs it; nothing of it can be seen from here\n");
+        fprintf(
+            stderr,
+            "sluice tap: the memory bus lives inside the engine that runs it; nothing of it can be seen from here\n");
         parts_close(&parts);
         return CLI_FAILED;
     }
@@ -188,7 +201,7 @@ int cli_tap(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (follow)
         start_watch();
-    code = parts.bus->kind->scan(parts.bus, topics, topic_count, contains, follow, &tap_stop, print_record, &output, &error);
+    code = bus_scan(parts.bus, topics, topic_count, contains, follow, &tap_stop, print_record, &output, &error);
     if (code < 0)
         fprintf(stderr, "sluice tap: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     parts_close(&parts);

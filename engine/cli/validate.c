@@ -1,6 +1,6 @@
 /*
- * validate.c - `sluice validate CONFIG`: everything that would go wrong, in one run, before anything starts. With --connect it also
- * compares the file with the database and the brokers that it names.
+ * validate.c - `sluice validate CONFIG`: everything that would go wrong, in one run, before anything starts. With
+ * --connect it also compares the file with the database and the brokers that it names.
  */
 #include "cli/cli.h"
 #include "cli/open.h"
@@ -13,9 +13,11 @@
 static void usage(FILE *out)
 {
     fputs("usage: sluice validate CONFIG [--connect] [--json] [--deny-warnings]\n"
-          "Reads CONFIG and its plugins, and says everything that is wrong with them: file:line:column, what was expected, what to do.\n"
+          "Reads CONFIG and its plugins, and says everything that is wrong with them: file:line:column, what was "
+          "expected, what to do.\n"
           "Exit code 0, or 78 when there are errors.\n\n"
-          "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, sizes, retention;\n"
+          "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, "
+          "sizes, retention;\n"
           "                     without it nothing is connected to\n"
           "  --json             a list for programs\n"
           "  --deny-warnings    warnings count as errors\n"
@@ -47,9 +49,12 @@ static void connect_store(const struct parts *parts, struct problems *problems)
     if (parts->store == NULL)
         return;
     if (store_check(parts->store, &error) != STORE_OK)
-        problem_add(problems, place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-    else if (parts->migrations != NULL && migrate_check(parts->store, parts->migrations, parts->owners, &error) != STORE_OK)
-        problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        problem_add(problems, place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
+                    error.hint);
+    else if (parts->migrations != NULL &&
+             migrate_check(parts->store, parts->migrations, parts->owners, &error) != STORE_OK)
+        problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
+                    error.hint);
 }
 
 /* Opening connects to nothing: it finds properties that the bus's library does not take. */
@@ -60,15 +65,17 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, bool
     struct error error = {0};
     int store = parts_attach(&parts, PARTS_STORE, &error), code = 0;
     if (store != 0 && connect)
-        problem_add(problems, pipeline->store.place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        problem_add(problems, pipeline->store.place, "store", "store: %s%s%s", error.text,
+                    error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (connect)
         connect_store(&parts, problems);
     if (store == 0 && (pipeline->bus.kind != BUS_CHOICE_POSTGRES || problems->errors == 0))
         code = parts_attach(&parts, PARTS_BUS, &error);
-    if (code == 0 && connect && parts.bus != NULL && parts.bus->kind->topics != NULL)
-        code = parts.bus->kind->topics(parts.bus, false, found_one, &found, &error);
+    if (code == 0 && connect && parts.bus != NULL)
+        code = bus_topics(parts.bus, false, found_one, &found, &error);
     if (code != 0)
-        problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
+                    error.hint);
     parts.arena = NULL; /* the caller's */
     parts_close(&parts);
     problems_sort(problems);
@@ -76,16 +83,28 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, bool
 
 int cli_validate(int argc, char **argv)
 {
-    static const struct option options[] = {{"connect", no_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
-                                            {"deny-warnings", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"connect", no_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"deny-warnings", no_argument, NULL, 'd'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     bool json = false, deny = false, connect = false;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'c': connect = true; break;
-        case 'j': json = true; break;
-        case 'd': deny = true; break;
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 'c':
+            connect = true;
+            break;
+        case 'j':
+            json = true;
+            break;
+        case 'd':
+            deny = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
@@ -105,11 +124,13 @@ int cli_validate(int argc, char **argv)
     buffer_free(&text);
     bool good = problems.errors == 0 && (!deny || problems.count == 0);
     if (good && !json)
-        printf("%s: good: %zu topics, %zu handlers at work, %zu chains, %zu taps, %zu schedules, %zu requests\n", argv[optind], pipeline->topic_count,
-               pipeline->use_count, pipeline->chain_count, pipeline->tap_count, pipeline->schedule_count, pipeline->request_count);
+        printf("%s: good: %zu topics, %zu handlers at work, %zu chains, %zu taps, %zu schedules, %zu requests\n",
+               argv[optind], pipeline->topic_count, pipeline->binding_count, pipeline->chain_count, pipeline->tap_count,
+               pipeline->schedule_count, pipeline->request_count);
     else if (!json)
-        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems.errors, problems.errors == 1 ? "" : "s",
-                problems.count - problems.errors, problems.count - problems.errors == 1 ? "" : "s");
+        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems.errors,
+                problems.errors == 1 ? "" : "s", problems.count - problems.errors,
+                problems.count - problems.errors == 1 ? "" : "s");
     arena_destroy(arena);
     return good ? CLI_OK : CLI_CONFIG;
 }

@@ -1,6 +1,6 @@
 /*
- * version.c - `sluice version`: this program, its plugin contract, its failpoints, and the reference pages that are made from its
- * own tables.
+ * version.c - `sluice version`: this program, its plugin contract, its failpoints, and the reference pages that are
+ * made from its own tables.
  */
 #include "base/failpoint.h"
 #include "base/metrics.h"
@@ -62,14 +62,22 @@ static int print_reference(const char *name)
 
 int cli_version(int argc, char **argv)
 {
-    static const struct option options[] = {{"failpoints", no_argument, NULL, 'f'}, {"reference", required_argument, NULL, 'r'},
-                                            {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"failpoints", no_argument, NULL, 'f'},
+                                            {"reference", required_argument, NULL, 'r'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
-        case 'f': failpoints_list(print_failpoint, NULL); return CLI_OK;
-        case 'r': return print_reference(optarg);
-        case 'h': usage(stdout); return CLI_OK;
-        default: return CLI_USAGE;
+        case 'f':
+            failpoints_list(print_failpoint, NULL);
+            return CLI_OK;
+        case 'r':
+            return print_reference(optarg);
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        default:
+            return CLI_USAGE;
         }
     }
     if (!cli_operands(argc, argv, 0, 0, "no more words"))

@@ -24,7 +24,7 @@ static bool binary_is_read(struct span name)
 static enum binary_mode binary_mode_of(struct span type)
 {
     static const char cloudevents[] = "application/cloudevents";
-    size_t length = sizeof(cloudevents) - 1;
+    size_t length = sizeof cloudevents - 1;
     if (type.length < length || strncasecmp(type.at, cloudevents, length) != 0)
         return MODE_VALUE;
     struct span format = {type.at + length, type.length - length};
@@ -41,7 +41,7 @@ enum binary_mode binary_look(const struct record *record)
         struct span name = record->headers[i].name;
         if (name.length < 5 || name.at[0] != 'c')
             continue;
-        if (binary_is(name, HEADER_CONTENT_TYPE, sizeof(HEADER_CONTENT_TYPE) - 1))
+        if (binary_is(name, HEADER_CONTENT_TYPE, sizeof HEADER_CONTENT_TYPE - 1))
             by_type = binary_mode_of(record->headers[i].value);
         else if (binary_is(name, "ce_id", 5) || binary_is(name, "ce_specversion", 14))
             attributes = true;
@@ -55,10 +55,14 @@ void binary_find(const struct record *record, struct binary *ret)
     const struct {
         const char *name;
         struct span *span;
-    } known[] = {{"ce_id", &ret->id},           {"ce_specversion", &ret->version}, {"ce_type", &ret->type},
-                 {"ce_source", &ret->source},   {"ce_subject", &ret->subject},     {"ce_time", &ret->time},
+    } known[] = {{"ce_id", &ret->id},
+                 {"ce_specversion", &ret->version},
+                 {"ce_type", &ret->type},
+                 {"ce_source", &ret->source},
+                 {"ce_subject", &ret->subject},
+                 {"ce_time", &ret->time},
                  {HEADER_CONTENT_TYPE, &ret->content_type}};
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         *known[i].span = record_header(record, known[i].name);
     for (size_t i = 0; i < record->header_count; i++) {
         const struct header *header = &record->headers[i];
@@ -106,7 +110,7 @@ uint64_t binary_hash(const struct record *record, const struct binary *binary)
         for (size_t j = 0; j < 8; j++)
             hashes[8 * i + j] = (uint8_t)(hash >> (56 - 8 * j));
     }
-    return span_hash((struct span){(const char *)hashes, sizeof(hashes)});
+    return span_hash((struct span){(const char *)hashes, sizeof hashes});
 }
 
 /* Attributes that are written for all events in one place, or that would be the data. */

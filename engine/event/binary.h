@@ -20,7 +20,8 @@ enum binary_mode {
 /* Which one it is, in one look at the headers. */
 enum binary_mode binary_look(const struct record *record);
 
-/* The attributes that mean something to the engine; {NULL, 0} when absent. Of one that stands twice the last is here. */
+/* The attributes that mean something to the engine; {NULL, 0} when absent. Of one that stands twice the last is
+ * here. */
 struct binary {
     struct span id, version, type, source, subject, time, content_type;
     size_t id_count;

@@ -2,8 +2,8 @@
  * event.c - from a record to an event: which form it has, its id, name, time and data, or why it is poison. Reads
  * the value once; what it returns points into it. Decides nothing about routes or fields: those know their topic.
  */
-#include "event/binary.h"
 #include "event/event.h"
+#include "event/binary.h"
 #include "event/timestamp.h"
 
 #include <errno.h>
@@ -56,12 +56,11 @@ struct reading {
  * */
 static size_t event_foreign_headers(const struct record *record)
 {
-    static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT,
-                                      HEADER_TRACESTATE};
+    static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT, HEADER_TRACESTATE};
     size_t foreign = record->header_count;
     for (size_t i = 0; i < record->header_count; i++) {
         struct span name = record->headers[i].name;
-        for (size_t j = 0; j < sizeof(own) / sizeof(own[0]); j++) {
+        for (size_t j = 0; j < sizeof own / sizeof own[0]; j++) {
             size_t length = strlen(own[j]);
             if (name.length >= length && memcmp(name.at, own[j], length) == 0) {
                 foreign--;
@@ -85,13 +84,16 @@ static int event_check_size(struct reading *reading, size_t max_size)
         return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d",
                               record->header_count, EVENT_HEADERS_MAX);
     if (record->header_count > EVENT_HEADERS_ALL)
-        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d", record->header_count, EVENT_HEADERS_ALL);
+        return reading_poison(reading, DEAD_TOO_LARGE, "the event has %zu headers; the most is %d",
+                              record->header_count, EVENT_HEADERS_ALL);
     for (size_t i = 0; i < record->header_count; i++) {
         const struct header *header = &record->headers[i];
         if (header->name.length > EVENT_HEADER_NAME_MAX || header->value.length > EVENT_HEADER_VALUE_MAX)
-            return reading_poison(reading, DEAD_TOO_LARGE, "the header '%.*s' has %zu bytes of name and %zu of value; the most is %d and %d",
-                                  header->name.length > 40 ? 40 : (int)header->name.length, header->name.at, header->name.length,
-                                  header->value.length, EVENT_HEADER_NAME_MAX, EVENT_HEADER_VALUE_MAX);
+            return reading_poison(reading, DEAD_TOO_LARGE,
+                                  "the header '%.*s' has %zu bytes of name and %zu of value; the most is %d and %d",
+                                  header->name.length > 40 ? 40 : (int)header->name.length, header->name.at,
+                                  header->name.length, header->value.length, EVENT_HEADER_NAME_MAX,
+                                  EVENT_HEADER_VALUE_MAX);
     }
     return 0;
 }
@@ -230,7 +232,8 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
         return reading_poison(reading, DEAD_BAD_ENVELOPE,
                               "\"specversion\" is not \"1.0\", the CloudEvents version that is read");
     const struct json_member *type = json_find(&reading->envelope, SPAN("datacontenttype"));
-    if (type != NULL && type->kind != JSON_KIND_NULL && (!event_text(reading, type, &text) || !event_is_json_type(text)))
+    if (type != NULL && type->kind != JSON_KIND_NULL &&
+        (!event_text(reading, type, &text) || !event_is_json_type(text)))
         return reading_poison(reading, DEAD_BAD_ENVELOPE, "\"datacontenttype\" is not a JSON media type");
     return 0;
 }
@@ -360,7 +363,7 @@ static struct event_id event_id_of_record(const struct record *record)
     span_hash128(record->value, parts + 32);
     for (size_t i = 0; i < 8; i++)
         parts[48 + i] = (uint8_t)((uint64_t)record->timestamp_ms >> (56 - 8 * i));
-    span_hash128((struct span){(const char *)parts, sizeof(parts)}, id.bytes);
+    span_hash128((struct span){(const char *)parts, sizeof parts}, id.bytes);
     return id;
 }
 

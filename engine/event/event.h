@@ -2,9 +2,9 @@
  * event.h - what an event is: its record as a bus carries it, its envelope as the engine understands it.
  *
  * On the wire the value is {"eventId","eventName","timestamp","data":{…}}, or a CloudEvents 1.0 structured value
- * ("specversion", "id", "type", "time", "data"), or the data alone under CloudEvents headers ("ce_id", "ce_type" …: binary
- * mode). All three are read into the same struct; docs/events.md is the page for those who write them. Spans point into the
- * record's bytes.
+ * ("specversion", "id", "type", "time", "data"), or the data alone under CloudEvents headers ("ce_id", "ce_type" …:
+ * binary mode). All three are read into the same struct; docs/events.md is the page for those who write them. Spans
+ * point into the record's bytes.
  */
 #ifndef SLUICE_EVENT_EVENT_H
 #define SLUICE_EVENT_EVENT_H
@@ -16,7 +16,7 @@ struct header {
 };
 
 /* Headers that the engine reads and writes. Anything else travels through unread. */
-#define HEADER_TRACEPARENT "traceparent"        /* W3C Trace Context: see traceparent_derive() */
+#define HEADER_TRACEPARENT "traceparent" /* W3C Trace Context: see traceparent_derive() */
 #define HEADER_TRACESTATE "tracestate"
 #define HEADER_CONTENT_TYPE "content-type"      /* tells the CloudEvents modes apart */
 #define HEADER_HOPS "sluice-hops"               /* decimal; each emission adds one */
@@ -30,15 +30,15 @@ struct header {
 #define HEADER_DLT_OFFSET "kafka_dlt-original-offset"
 #define HEADER_DLT_TIMESTAMP "kafka_dlt-original-timestamp"
 #define HEADER_DLT_REASON "kafka_dlt-exception-message"
-#define HEADER_DLT_CODE "sluice-dlt-reason"     /* one of DEAD_* as a word */
+#define HEADER_DLT_CODE "sluice-dlt-reason" /* one of DEAD_* as a word */
 #define HEADER_DLT_HANDLER "sluice-dlt-handler"
 #define HEADER_ATTEMPTS "retry_topic-attempts"
 
 enum {
     EVENT_ID_MAX = 128,
-    EVENT_HEADERS_MAX = 64,        /* of others; with our own ones EVENT_HEADERS_ALL */
+    EVENT_HEADERS_MAX = 64, /* of others; with our own ones EVENT_HEADERS_ALL */
     EVENT_HEADERS_ALL = 240,
-    EVENT_HEADER_NAME_MAX = 255,   /* bytes; these two are what a record_batch can hold, where events wait */
+    EVENT_HEADER_NAME_MAX = 255, /* bytes; these two are what a record_batch can hold, where events wait */
     EVENT_HEADER_VALUE_MAX = 65535,
     EVENT_KEY_MAX = 1024,          /* bytes */
     EVENT_VALUE_MAX = 1024 * 1024, /* bytes, the default of engine.event.max_size */
@@ -50,14 +50,15 @@ enum {
 /* The content-type of a structured CloudEvent that we write. */
 #define EVENT_TYPE_CLOUDEVENT "application/cloudevents+json; charset=UTF-8"
 
-/* A 128-bit id: what the inbox and the buses store. A UUID is its own 16 bytes, any other id its hash (span_hash128). */
+/* A 128-bit id: what the inbox and the buses store. A UUID is its own 16 bytes, any other id its hash
+ * (span_hash128). */
 struct event_id {
     uint8_t bytes[16];
 };
 
 struct record { /* as it came from, or goes to, a bus */
     struct span topic;
-    struct span key;   /* {NULL, 0}: none */
+    struct span key; /* {NULL, 0}: none */
     struct span value;
     struct header *headers;
     size_t header_count;
@@ -68,21 +69,35 @@ struct event {
     const struct record *record;
     struct event_id id;
     struct span id_text, name;
-    int64_t timestamp_ms;     /* from the envelope; the record's when it has none */
-    uint64_t payload_hash;    /* the same id with another one is a conflict. Of the whole value; in binary mode of the
+    int64_t timestamp_ms;    /* from the envelope; the record's when it has none */
+    uint64_t payload_hash;   /* the same id with another one is a conflict. Of the whole value; in binary mode of the
                                  value, ce_type, ce_source and ce_subject */
-    struct json_object data;  /* members of "data"; spans into record->value */
+    struct json_object data; /* members of "data"; spans into record->value */
     bool cloudevent;
-    bool binary;              /* a CloudEvent in binary mode: record->value is the data alone */
+    bool binary; /* a CloudEvent in binary mode: record->value is the data alone */
     int hops;
-    int64_t not_before_ms;    /* 0: now */
+    int64_t not_before_ms; /* 0: now */
 };
 
 /* Why an event is a dead letter; the words are in event_dead_word(). */
 enum dead_reason {
-    DEAD_BAD_JSON = 1, DEAD_NOT_OBJECT, DEAD_TOO_LARGE, DEAD_TOO_DEEP, DEAD_BAD_ID, DEAD_BAD_ENVELOPE, DEAD_BAD_FIELD,
-    DEAD_ID_CONFLICT, DEAD_REJECTED, DEAD_RETRIES_EXHAUSTED, DEAD_DATABASE, DEAD_PLUGIN_FAULT, DEAD_DEADLINE, DEAD_HOPS,
-    DEAD_CRASHED, DEAD_BAD_OUTPUT, DEAD_REASON_COUNT
+    DEAD_BAD_JSON = 1,
+    DEAD_NOT_OBJECT,
+    DEAD_TOO_LARGE,
+    DEAD_TOO_DEEP,
+    DEAD_BAD_ID,
+    DEAD_BAD_ENVELOPE,
+    DEAD_BAD_FIELD,
+    DEAD_ID_CONFLICT,
+    DEAD_REJECTED,
+    DEAD_RETRIES_EXHAUSTED,
+    DEAD_DATABASE,
+    DEAD_PLUGIN_FAULT,
+    DEAD_DEADLINE,
+    DEAD_HOPS,
+    DEAD_CRASHED,
+    DEAD_BAD_OUTPUT,
+    DEAD_REASON_COUNT
 };
 const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object", … */
 
@@ -92,7 +107,8 @@ const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object
 int event_parse(const struct record *record, size_t max_size, struct arena *arena, struct event *ret,
                 enum dead_reason *ret_reason, struct error *error);
 
-struct span record_header(const struct record *record, const char *name); /* {NULL, 0} when absent; the last one counts */
+/* {NULL, 0} when absent; the last one counts */
+struct span record_header(const struct record *record, const char *name);
 
 struct event_id event_id_of(struct span id_text);
 /* An id of this event under this payload: two events that share an id, wrongly, differ in it. */
@@ -101,8 +117,9 @@ struct event_id event_id_with_payload(struct event_id id, uint64_t payload_hash)
 void event_id_format(const struct event_id *id, char buf[37]);
 /* A new id: a UUID of version 7 (milliseconds, then random). */
 void event_id_new(int64_t wall_ms, char ret_text[37]);
-/* The id of an emitted event: a UUID of version 8 that keeps the parent's time prefix when it has one (else wall time is
- * NOT used: 48 bits of its hash), then a hash of (parent, handler, route, ordinal). The same inputs give the same id. */
+/* The id of an emitted event: a UUID of version 8 that keeps the parent's time prefix when it has one (else wall
+ * time is NOT used: 48 bits of its hash), then a hash of (parent, handler, route, ordinal). The same inputs give the
+ * same id. */
 void event_id_derive(struct span parent, struct span handler, struct span route, uint32_t ordinal, char ret_text[37]);
 
 /* The whole of an event as one value, what plugins are shown: record->value; of one in binary mode the structured
@@ -111,19 +128,20 @@ struct span event_whole(const struct event *event, struct arena *arena);
 
 /* Whether a text is a traceparent of W3C Trace Context: 55 bytes, lower case, no id all zero, any version but ff. */
 bool traceparent_valid(struct span text);
-/* The traceparent of an emitted event: the received one's trace and flags, and a span id of its own, a hash of `event_id`:
- * the same event gets the same bytes again. False, and nothing is written, when the received one is not valid. */
+/* The traceparent of an emitted event: the received one's trace and flags, and a span id of its own, a hash of
+ * `event_id`: the same event gets the same bytes again. False, and nothing is written, when the received one is not
+ * valid. */
 bool traceparent_derive(struct span received, struct span event_id, char ret_text[TRACEPARENT_TEXT + 1]);
 bool tracestate_valid(struct span text); /* whether it is carried on: 1 to TRACESTATE_MAX bytes of printable ASCII */
 
 /* A field laid over the data of an emitted event. */
 struct overlay {
-    struct span name;  /* plain UTF-8, unescaped */
-    struct span json;  /* its value as JSON */
+    struct span name; /* plain UTF-8, unescaped */
+    struct span json; /* its value as JSON */
 };
 
-/* Appends the value of an emitted event: the envelope (in the form of `cloudevent`), then source->data (NULL: empty) with `overlays` replaced in
- * place or appended at the end. `name` is the eventName: the topic it goes to. */
+/* Appends the value of an emitted event: the envelope (in the form of `cloudevent`), then source->data (NULL: empty)
+ * with `overlays` replaced in place or appended at the end. `name` is the eventName: the topic it goes to. */
 void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, bool cloudevent,
                    const struct json_object *data, const struct overlay *overlays, size_t overlay_count);
 
@@ -131,8 +149,10 @@ void event_compose(struct buffer *out, struct span id, struct span name, int64_t
 struct key_template;
 struct key_template *key_template_create(struct span text, struct arena *arena, struct error *error);
 size_t key_template_fields(const struct key_template *template, const struct span **ret_names);
-/* Appends the key of an event with this data and overlays. -EINVAL with the field's name when one is missing or no text or integer. */
-int key_template_apply(const struct key_template *template, const struct json_object *data, const struct overlay *overlays,
-                       size_t overlay_count, struct arena *arena, struct buffer *out, struct error *error);
+/* Appends the key of an event with this data and overlays. -EINVAL with the field's name when one is missing or no
+ * text or integer. */
+int key_template_apply(const struct key_template *template, const struct json_object *data,
+                       const struct overlay *overlays, size_t overlay_count, struct arena *arena, struct buffer *out,
+                       struct error *error);
 
 #endif

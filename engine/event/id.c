@@ -80,7 +80,7 @@ void event_id_derive(struct span parent, struct span handler, struct span route,
     span_hash128(route, parts + 32);
     for (size_t i = 0; i < 4; i++)
         parts[48 + i] = (uint8_t)(ordinal >> (24 - 8 * i));
-    span_hash128((struct span){(const char *)parts, sizeof(parts)}, id.bytes);
+    span_hash128((struct span){(const char *)parts, sizeof parts}, id.bytes);
 
     bool timed = id_read_uuid(parent, origin.bytes) && (origin.bytes[6] >> 4 == 7 || origin.bytes[6] >> 4 == 8);
     memcpy(id.bytes, timed ? origin.bytes : parts, 6);

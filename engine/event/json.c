@@ -25,7 +25,7 @@ struct scan {
     size_t total; /* members seen so far, of closed objects as well */
 
     unsigned depth, depth_max;
-    uint64_t objects; /* bit n: what is open at depth n + 1 is an object, not an array */
+    uint64_t objects;            /* bit n: what is open at depth n + 1 is an object, not an array */
     size_t base[JSON_DEPTH_MAX]; /* where the members of the object at depth n + 1 begin */
 
     enum json_kind top;
@@ -69,7 +69,7 @@ static inline unsigned scan_plain_run(const char *at)
 {
     const uint64_t ones = 0x0101010101010101ull;
     uint64_t word;
-    memcpy(&word, at, sizeof(word));
+    memcpy(&word, at, sizeof word);
     word = le64toh(word);
     uint64_t quote = word ^ ones * '"', escape = word ^ ones * '\\';
     /* A borrow can only come out of a byte that is a hit itself, so the lowest hit is always a true one. */
@@ -234,7 +234,7 @@ static const char *scan_scalar(struct scan *scan, const char *at, enum json_kind
         *ret_kind = JSON_KIND_NUMBER;
         return scan_number(scan, at);
     }
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if ((size_t)(scan->end - at) >= words[i].word.length &&
             memcmp(at, words[i].word.at, words[i].word.length) == 0) {
             *ret_kind = words[i].kind;
@@ -248,8 +248,8 @@ static const char *scan_scalar(struct scan *scan, const char *at, enum json_kind
 
 static void scan_grow(struct scan *scan)
 {
-    struct json_member *larger = arena_alloc_raw(scan->arena, scan->size * 2 * sizeof(*larger));
-    memcpy(larger, scan->members, scan->count * sizeof(*larger));
+    struct json_member *larger = arena_alloc_raw(scan->arena, scan->size * 2 * sizeof *larger);
+    memcpy(larger, scan->members, scan->count * sizeof *larger);
     scan->members = larger;
     scan->size *= 2;
 }
@@ -257,7 +257,7 @@ static void scan_grow(struct scan *scan)
 static void scan_keep(struct scan *scan, struct json_object *ret, size_t base, const char *from, const char *to)
 {
     ret->count = scan->count - base;
-    ret->members = arena_copy(scan->arena, scan->members + base, ret->count * sizeof(*ret->members));
+    ret->members = arena_copy(scan->arena, scan->members + base, ret->count * sizeof *ret->members);
     ret->text = (struct span){from, (size_t)(to - from)};
 }
 

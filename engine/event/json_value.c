@@ -62,7 +62,10 @@ static const char *value_skip(const char *at, const char *end, enum json_kind *r
         }
         return end;
     default:
-        *ret_kind = *at == 't' ? JSON_KIND_TRUE : *at == 'f' ? JSON_KIND_FALSE : *at == 'n' ? JSON_KIND_NULL : JSON_KIND_NUMBER;
+        *ret_kind = *at == 't'   ? JSON_KIND_TRUE
+                    : *at == 'f' ? JSON_KIND_FALSE
+                    : *at == 'n' ? JSON_KIND_NULL
+                                 : JSON_KIND_NUMBER;
         while (at < end && *at != ',' && *at != '}' && *at != ']' && (unsigned char)*at > ' ')
             at++;
         return at;
@@ -102,8 +105,8 @@ void json_members(struct span object, struct arena *arena, struct json_object *r
 
     while ((at = value_member(at, end, &member)) != NULL) {
         if (count == size) {
-            struct json_member *larger = arena_alloc_raw(arena, 2 * size * sizeof(*larger));
-            memcpy(larger, members, size * sizeof(*larger));
+            struct json_member *larger = arena_alloc_raw(arena, 2 * size * sizeof *larger);
+            memcpy(larger, members, size * sizeof *larger);
             members = larger;
             size *= 2;
         }
@@ -111,7 +114,7 @@ void json_members(struct span object, struct arena *arena, struct json_object *r
     }
     ret->text = object;
     ret->count = count;
-    ret->members = members == local ? arena_copy(arena, local, count * sizeof(*local)) : members;
+    ret->members = members == local ? arena_copy(arena, local, count * sizeof *local) : members;
 }
 
 /* ---------------------------------------------------------------- strings */
@@ -178,7 +181,7 @@ int json_double(struct span number, double *ret)
     char local[NUMBER_LOCAL], *text = local, *end;
     if (number.length == 0)
         return -EINVAL;
-    if (number.length >= sizeof(local) && (text = malloc(number.length + 1)) == NULL)
+    if (number.length >= sizeof local && (text = malloc(number.length + 1)) == NULL)
         return -ENOMEM;
     memcpy(text, number.at, number.length);
     text[number.length] = '\0';

@@ -56,22 +56,22 @@ static char *batch_u8(char *at, size_t value)
 static char *batch_u16(char *at, size_t value)
 {
     uint16_t big = htobe16((uint16_t)value);
-    memcpy(at, &big, sizeof(big));
-    return at + sizeof(big);
+    memcpy(at, &big, sizeof big);
+    return at + sizeof big;
 }
 
 static char *batch_u32(char *at, size_t value)
 {
     uint32_t big = htobe32((uint32_t)value);
-    memcpy(at, &big, sizeof(big));
-    return at + sizeof(big);
+    memcpy(at, &big, sizeof big);
+    return at + sizeof big;
 }
 
 static char *batch_u64(char *at, uint64_t value)
 {
     value = htobe64(value);
-    memcpy(at, &value, sizeof(value));
-    return at + sizeof(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
 }
 
 void record_batch_append(struct buffer *out, size_t begin, const struct record *record)
@@ -106,7 +106,7 @@ size_t record_batch_count(struct span bytes)
     uint16_t big;
     if (bytes.length < BATCH_HEAD)
         return 0;
-    memcpy(&big, bytes.at + 2, sizeof(big));
+    memcpy(&big, bytes.at + 2, sizeof big);
     return be16toh(big);
 }
 
@@ -159,7 +159,7 @@ static void batch_read_record(struct batch_reader *reader, struct arena *arena, 
         return;
     }
     if (header_count > 0)
-        record->headers = arena_alloc_raw(arena, header_count * sizeof(*record->headers));
+        record->headers = arena_alloc_raw(arena, header_count * sizeof *record->headers);
     record->header_count = header_count;
     for (size_t i = 0; i < header_count; i++) {
         record->headers[i].name = batch_read_span(reader, batch_read(reader, 1));
@@ -182,7 +182,7 @@ int record_batch_read(struct span bytes, struct arena *arena, struct record **re
         return error_set(error, EBADMSG, "a batch of records is torn: %zu bytes cannot hold %zu records", bytes.length,
                          (size_t)count);
 
-    struct record *records = arena_alloc_raw(arena, (size_t)count * sizeof(*records));
+    struct record *records = arena_alloc_raw(arena, (size_t)count * sizeof *records);
     for (size_t i = 0; i < count; i++) {
         batch_read_record(&reader, arena, &records[i]);
         if (reader.torn)

@@ -1,12 +1,13 @@
 /*
- * batch.c - see batch_plan() in lane.h. An entry's level is the number of entries of its key ahead of it in the batch. Levels run one
- * after the other; within a level all keys differ, so the entries of one handler make up as few calls as its maximum
- * allows. Everything is linear: two open-addressing tables (key → last entry, level and handler → group) and two passes.
+ * batch.c - see batch_plan() in lane.h. An entry's level is the number of entries of its key ahead of it in the
+ * batch. Levels run one after the other; within a level all keys differ, so the entries of one handler make up as
+ * few calls as its maximum allows. Everything is linear: two open-addressing tables (key → last entry, level and
+ * handler → group) and two passes.
  */
 #include "flow/lane.h"
 
 struct batch_group { /* the entries of one handler in one level */
-    uint32_t level, use;
+    uint32_t level, binding;
     uint32_t count;
     uint32_t first; /* then: where its next entry goes in order[] */
     uint32_t next;  /* group of the same level, in order of appearance, +1; 0: none */
@@ -46,16 +47,17 @@ static uint32_t batch_levels(size_t count, const uint64_t *key_hash, uint32_t *b
 }
 
 /* Fills groups[] in order of appearance and group[i] of each entry; returns their number. */
-static uint32_t batch_groups(size_t count, const uint32_t *use, const uint32_t *level, struct batch_group *groups,
+static uint32_t batch_groups(size_t count, const uint32_t *binding, const uint32_t *level, struct batch_group *groups,
                              uint32_t *group, uint32_t *table, size_t slots)
 {
     uint32_t group_count = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t at = batch_mix((uint64_t)level[i] << 32 | use[i]) & (slots - 1);
-        while (table[at] != 0 && (groups[table[at] - 1].level != level[i] || groups[table[at] - 1].use != use[i]))
+        size_t at = batch_mix((uint64_t)level[i] << 32 | binding[i]) & (slots - 1);
+        while (table[at] != 0 &&
+               (groups[table[at] - 1].level != level[i] || groups[table[at] - 1].binding != binding[i]))
             at = (at + 1) & (slots - 1);
         if (table[at] == 0) {
-            groups[group_count] = (struct batch_group){.level = level[i], .use = use[i]};
+            groups[group_count] = (struct batch_group){.level = level[i], .binding = binding[i]};
             table[at] = ++group_count;
         }
         group[i] = table[at] - 1;
@@ -64,8 +66,8 @@ static uint32_t batch_groups(size_t count, const uint32_t *use, const uint32_t *
     return group_count;
 }
 
-size_t batch_plan(size_t count, const uint64_t *key_hash, const uint32_t *use, const uint32_t *max_by_use, uint32_t *order,
-                  uint32_t *before, struct call_plan *calls, struct arena *scratch)
+size_t batch_plan(size_t count, const uint64_t *key_hash, const uint32_t *binding, const uint32_t *max_by_binding,
+                  uint32_t *order, uint32_t *before, struct call_plan *calls, struct arena *scratch)
 {
     if (count == 0)
         return 0;
@@ -74,7 +76,8 @@ size_t batch_plan(size_t count, const uint64_t *key_hash, const uint32_t *use, c
     uint32_t *group = arena_alloc_raw(scratch, count * sizeof *group);
     struct batch_group *groups = arena_alloc_raw(scratch, count * sizeof *groups);
     uint32_t levels = batch_levels(count, key_hash, before, level, arena_array(scratch, uint32_t, slots), slots);
-    uint32_t group_count = batch_groups(count, use, level, groups, group, arena_array(scratch, uint32_t, slots), slots);
+    uint32_t group_count = batch_groups(count, binding, level, groups, group, arena_array(scratch, uint32_t, slots),
+                                        slots);
 
     uint32_t *heads = arena_array(scratch, uint32_t, levels);
     for (uint32_t g = group_count; g > 0; g--) { /* backwards: each list ends up in order of appearance */
@@ -86,11 +89,11 @@ size_t batch_plan(size_t count, const uint64_t *key_hash, const uint32_t *use, c
     for (uint32_t l = 0; l < levels; l++) {
         for (uint32_t g = heads[l]; g != 0; g = groups[g - 1].next) {
             struct batch_group *of = &groups[g - 1];
-            uint32_t max = max_by_use[of->use] > 0 ? max_by_use[of->use] : 1;
+            uint32_t max = max_by_binding[of->binding] > 0 ? max_by_binding[of->binding] : 1;
             of->first = first;
             for (uint32_t left = of->count; left > 0;) {
                 uint32_t take = left < max ? left : max;
-                calls[call_count++] = (struct call_plan){.first = first, .count = take, .use = of->use};
+                calls[call_count++] = (struct call_plan){.first = first, .count = take, .binding = of->binding};
                 first += take;
                 left -= take;
             }

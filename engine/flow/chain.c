@@ -1,7 +1,8 @@
 /*
- * chain.c - see chain.h. Everything follows from one rule, applied to what is known after each input: from the newest step down,
- * each done step whose undo was not emitted is emitted, until a step is met whose undo must first be known to have happened.
- * Being a function of the facts alone, it gives the same for an input that comes again, comes late or comes first.
+ * chain.c - see chain.h. Everything follows from one rule, applied to what is known after each input: from the
+ * newest step down, each done step whose undo was not emitted is emitted, until a step is met whose undo must first
+ * be known to have happened. Being a function of the facts alone, it gives the same for an input that comes again,
+ * comes late or comes first.
  */
 #include "flow/chain.h"
 #include "store/ledger.h"

@@ -1,10 +1,12 @@
 /*
- * chain.h - a compensation chain as a function: (what is known, what passed) → (what is known now, which undos to emit).
+ * chain.h - a compensation chain as a function: (what is known, what passed) → (what is known now, which undos to
+ * emit).
  *
- * Steps are numbered 0..step_count-1, oldest first. An abort undoes the done steps that have an undo, newest first; a step whose
- * undo has an `undone` topic makes the older ones wait for it. A step that is done after the abort is undone at once (in its place in that
- * order: if a newer undo is being waited for it still goes at once when the steps it must wait for are none of the newer ones). Every input may be repeated; repeating changes
- * nothing. Exhaustively tested.
+ * Steps are numbered 0..step_count-1, oldest first. An abort undoes the done steps that have an undo, newest first;
+ * a step whose undo has an `undone` topic makes the older ones wait for it. A step that is done after the abort is
+ * undone at once (in its place in that order: if a newer undo is being waited for it still goes at once when the
+ * steps it must wait for are none of the newer ones). Every input may be repeated; repeating changes nothing.
+ * Exhaustively tested.
  */
 #ifndef SLUICE_FLOW_CHAIN_H
 #define SLUICE_FLOW_CHAIN_H
@@ -17,7 +19,7 @@ struct chain_shape {
     uint32_t waits;    /* bit i: step i has an `undone` topic; older undos wait for it */
 };
 struct chain_facts {
-    int16_t state;     /* enum chain_state of store/ledger.h: running, aborted, undone, stuck */
+    int16_t state; /* enum chain_state of store/ledger.h: running, aborted, undone, stuck */
     uint32_t done, undoing, undone;
 };
 struct chain_shape chain_shape_of(const struct chain *chain);
@@ -25,8 +27,9 @@ struct chain_shape chain_shape_of(const struct chain *chain);
 uint32_t chain_step_done(const struct chain_shape *shape, struct chain_facts *facts, int32_t step);
 uint32_t chain_abort(const struct chain_shape *shape, struct chain_facts *facts);
 uint32_t chain_step_undone(const struct chain_shape *shape, struct chain_facts *facts, int32_t step);
-/* The undo of a step failed for good and the policy is pause: facts say STUCK until it is resumed, or until every undo is known
- * to have happened. Meanwhile steps are undone as before: STUCK is for people. Without an abort nothing changes. */
+/* The undo of a step failed for good and the policy is pause: facts say STUCK until it is resumed, or until every
+ * undo is known to have happened. Meanwhile steps are undone as before: STUCK is for people. Without an abort
+ * nothing changes. */
 void chain_stuck(struct chain_facts *facts);
 void chain_resumed(struct chain_facts *facts);
 

@@ -1,7 +1,7 @@
 /*
- * lane.c - see lane.h. What may run waits in one queue, `ready`, by arrival. A key that is tried again gets a queue of its own, which
- * is in one of two heaps: `later`, by the time its head is due, or `now`, by its head's arrival. lane_take() merges `ready` with
- * the heads of `now`, so batches are filled oldest first whatever happened before.
+ * lane.c - see lane.h. What may run waits in one queue, `ready`, by arrival. A key that is tried again gets a queue
+ * of its own, which is in one of two heaps: `later`, by the time its head is due, or `now`, by its head's arrival.
+ * lane_take() merges `ready` with the heads of `now`, so batches are filled oldest first whatever happened before.
  *
  * Entries of a held key that still stand in `ready` are moved behind their key when they come to its front, once each:
  * after every call the front of `ready` may run. An entry costs O(1), one of a held key O(log held keys).
@@ -15,7 +15,8 @@ enum { LANE_ARENA_BLOCK = 4096, LANE_HEAP_MIN = 16 };
 
 struct lane_queue { /* sorted by arrival */
     struct lane_entry *head, *tail;
-    struct lane_entry *hint; /* the last one put in between; what comes back comes in order, so the next goes just behind it */
+    /* the last one put in between; what comes back comes in order, so the next goes just behind it */
+    struct lane_entry *hint;
 };
 
 struct lane_key {
@@ -179,7 +180,8 @@ static void lane_place(struct lane *lane, struct lane_key *key)
         heap_add(lane, &lane->later, key, head->due_ms);
     } else {
         /* The arrival number in full, which the entry has no room for. */
-        heap_add(lane, &lane->now, key, (int64_t)(lane->arrivals - (uint32_t)((uint32_t)lane->arrivals - head->sequence)));
+        heap_add(lane, &lane->now, key,
+                 (int64_t)(lane->arrivals - (uint32_t)((uint32_t)lane->arrivals - head->sequence)));
     }
 }
 

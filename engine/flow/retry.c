@@ -1,6 +1,6 @@
 /*
- * retry.c - see retry.h. Sums are done in double, where nothing wraps, and brought back below a bound that leaves room for the
- * caller to add a clock.
+ * retry.c - see retry.h. Sums are done in double, where nothing wraps, and brought back below a bound that leaves
+ * room for the caller to add a clock.
  */
 #include "flow/retry.h"
 
@@ -33,7 +33,8 @@ int64_t ladder_delay_ms(const struct ladder *ladder, int64_t climbed)
 {
     if (climbed >= ladder->max_retries)
         return -1;
-    return retry_interval_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms, climbed > 0 ? climbed : 0);
+    return retry_interval_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
+                             climbed > 0 ? climbed : 0);
 }
 
 int64_t ladder_total_ms(const struct ladder *ladder)

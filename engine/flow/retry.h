@@ -6,8 +6,9 @@
 
 #include "pipeline/pipeline.h"
 
-/* Delay before try number tries + 1, when `tries` (≥ 1) have failed: ms, or -1 when the policy is exhausted. `random` is uniform in
- * [0, 1): a jitter of 0.2 gives the delay times 0.8 … 1.2, never over max_interval * (1 + jitter). No overflow for any tries. */
+/* Delay before try number tries + 1, when `tries` (≥ 1) have failed: ms, or -1 when the policy is exhausted.
+ * `random` is uniform in [0, 1): a jitter of 0.2 gives the delay times 0.8 … 1.2, never over max_interval * (1 +
+ * jitter). No overflow for any tries. */
 int64_t retry_delay_ms(const struct retry_policy *policy, int64_t tries, double random);
 /* Delay of step `climbed` + 1 of a ladder, or -1 when climbed ≥ max_retries (emit to `exhausted`). */
 int64_t ladder_delay_ms(const struct ladder *ladder, int64_t climbed);

@@ -1,8 +1,9 @@
 /*
- * tracker.c - see tracker.h. Only what is in flight is kept: a list in order of delivery, in an array of slots. Each slot holds the
- * last position that will be complete once it is; completing a record hands that position to the one before it, or, when it
- * is the first, makes it the watermark. So one record that is retried for an hour costs one slot, not an hour's worth of
- * records. A ticket is a slot's number and its generation, which tells a late or doubled completion from a good one.
+ * tracker.c - see tracker.h. Only what is in flight is kept: a list in order of delivery, in an array of slots. Each
+ * slot holds the last position that will be complete once it is; completing a record hands that position to the one
+ * before it, or, when it is the first, makes it the watermark. So one record that is retried for an hour costs one
+ * slot, not an hour's worth of records. A ticket is a slot's number and its generation, which tells a late or
+ * doubled completion from a good one.
  */
 #include "flow/tracker.h"
 
@@ -15,7 +16,7 @@ enum { TRACKER_SLOTS_MIN = 64 };
 #define TRACKER_SLOTS_MAX ((size_t)1 << 31)
 
 struct tracker_slot {
-    struct position upto; /* complete up to here when this record is, and everything before it */
+    struct position upto;   /* complete up to here when this record is, and everything before it */
     uint32_t before, after; /* neighbours in delivery order, or TRACKER_NONE; `after` links the free slots, too */
     uint32_t generation;    /* odd: in flight */
 };
@@ -26,11 +27,11 @@ struct tracker {
     uint32_t first, last; /* in flight, in delivery order */
     uint32_t free;
     uint32_t epoch;
-    bool any;                    /* something was delivered */
-    bool refused;                /* a record found no room and has not been offered again */
-    bool moved;                  /* the watermark, since it was last asked for */
-    struct position delivered;   /* the last one */
-    struct position refused_at;  /* the first that found no room: nothing above it may be taken before it */
+    bool any;                   /* something was delivered */
+    bool refused;               /* a record found no room and has not been offered again */
+    bool moved;                 /* the watermark, since it was last asked for */
+    struct position delivered;  /* the last one */
+    struct position refused_at; /* the first that found no room: nothing above it may be taken before it */
     struct position watermark;
 };
 

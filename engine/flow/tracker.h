@@ -1,25 +1,30 @@
 /*
  * tracker.h - which position of a stream may be committed.
  *
- * Records of a stream are delivered in order and completed in any order. The tracker remembers what was delivered and not yet
- * completed; its watermark is the last delivered position below which everything is complete. It counts delivered positions,
- * never the integers between them (compaction and transactions leave gaps). One tracker lives for one assignment: its
- * epoch is compared with that of every completion, and a late completion of an older assignment is ignored.
- * Pure: no lock, no clock. Memory: 32 bytes a record in flight, however far apart they are; grows to `max`.
+ * Records of a stream are delivered in order and completed in any order. The tracker remembers what was delivered
+ * and not yet completed; its watermark is the last delivered position below which everything is complete. It counts
+ * delivered positions, never the integers between them (compaction and transactions leave gaps). One tracker lives
+ * for one assignment: its epoch is compared with that of every completion, and a late completion of an older
+ * assignment is ignored. Pure: no lock, no clock. Memory: 32 bytes a record in flight, however far apart they are;
+ * grows to `max`.
  */
 #ifndef SLUICE_FLOW_TRACKER_H
 #define SLUICE_FLOW_TRACKER_H
 
-#include "bus/bus.h"
+#include "event/position.h"
+
+#include <stdbool.h>
+#include <stddef.h>
 
 struct tracker;
 
 struct tracker *tracker_create(uint32_t epoch, size_t max); /* NULL when out of memory */
 void tracker_destroy(struct tracker *tracker);              /* NULL is fine */
 uint32_t tracker_epoch(const struct tracker *tracker);
-/* A record was delivered. *ret_ticket names it. 0; -EEXIST when the position is not above the last one delivered (a bus may
- * repeat itself within an assignment: drop the record); -ENOSPC when `max` are in flight, -ENOMEM: not taken, offer it again later.
- * Until then whatever lies above it is refused, too (-ENOSPC): the watermark can never pass a record that found no room. */
+/* A record was delivered. *ret_ticket names it. 0; -EEXIST when the position is not above the last one delivered (a
+ * bus may repeat itself within an assignment: drop the record); -ENOSPC when `max` are in flight, -ENOMEM: not
+ * taken, offer it again later. Until then whatever lies above it is refused, too (-ENOSPC): the watermark can never
+ * pass a record that found no room. */
 int tracker_add(struct tracker *tracker, struct position position, uint64_t *ret_ticket);
 /* It is complete. Ignored when the epoch is another one's. Completing twice is a bug of ours (asserted). */
 void tracker_complete(struct tracker *tracker, uint32_t epoch, uint64_t ticket);

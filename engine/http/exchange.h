@@ -1,8 +1,9 @@
 /*
  * exchange.h - one request and its answer, and the listener they belong to. Private to http/.
  *
- * An exchange is made when its request line is read. It lives on the listener's thread; only between gateway_submit() and done()
- * does the gateway hold it too, and whoever lets go last frees it. `state` decides who answers: done() from a lane, or http_stop().
+ * An exchange is made when its request line is read. It lives on the listener's thread; only between
+ * gateway_submit() and done() does the gateway hold it too, and whoever lets go last frees it. `state` decides who
+ * answers: done() from a lane, or http_stop().
  */
 #ifndef SLUICE_HTTP_EXCHANGE_H
 #define SLUICE_HTTP_EXCHANGE_H
@@ -20,14 +21,14 @@ enum {
     HTTP_CONNECTIONS_MAX = 256,
     HTTP_WAITING_MAX = 224, /* in the lanes; the rest is kept for /healthz and its like */
     HTTP_IDLE_S = 5,
-    HTTP_CLIENT_MS = 10000, /* at most: for a request to arrive, and for its answer to be read */
+    HTTP_CLIENT_MS = 10000,      /* at most: for a request to arrive, and for its answer to be read */
     HTTP_DRAIN_MAX = 256 * 1024, /* of a refused body is read, so that the answer arrives before the connection ends */
     HTTP_BODIES_MAX = 32 * 1024 * 1024, /* of all requests together */
-    HTTP_PAGE_MAX = 16 * 1024 * 1024, /* of /metrics and /pipeline */
+    HTTP_PAGE_MAX = 16 * 1024 * 1024,   /* of /metrics and /pipeline */
     HTTP_POOL_SIZE = 32 *
                      1024, /* a connection's; over HEAD_SIZE_MAX, so that a header too large gets an answer of ours */
-    HTTP_STOP_MS = 2000, /* for answers to be written, at the end */
-    HTTP_GONE = 499, /* in the metrics only: the client left, or took too long, before its answer */
+    HTTP_STOP_MS = 2000,   /* for answers to be written, at the end */
+    HTTP_GONE = 499,       /* in the metrics only: the client left, or took too long, before its answer */
     HTTP_CODES = 600,
 };
 
@@ -48,7 +49,7 @@ struct http {
     size_t max_body;
     atomic_bool quiescing;
     atomic_size_t answering; /* requests that are complete and whose answer is not written */
-    atomic_size_t waking; /* calls of done() that are about to wake the listener */
+    atomic_size_t waking;    /* calls of done() that are about to wake the listener */
 
     /* the listener's thread's */
     size_t body_bytes; /* held by all requests */
@@ -63,10 +64,10 @@ struct http {
 };
 
 enum exchange_state {
-    EXCHANGE_OPEN, /* the listener's alone */
-    EXCHANGE_WAITING, /* in the lanes, its connection suspended */
+    EXCHANGE_OPEN,      /* the listener's alone */
+    EXCHANGE_WAITING,   /* in the lanes, its connection suspended */
     EXCHANGE_ANSWERING, /* done() writes the answer */
-    EXCHANGE_ANSWERED, /* and has, or the gateway refused it */
+    EXCHANGE_ANSWERED,  /* and has, or the gateway refused it */
     EXCHANGE_ABANDONED, /* http_stop() took it back */
 };
 
@@ -86,7 +87,7 @@ struct exchange {
     struct head head;
     struct layout layout;
     struct refusal refusal;
-    const char *allow; /* of a 405 */
+    const char *allow;         /* of a 405 */
     const struct admin *admin; /* NULL: the pipeline's */
     struct http_series *series;
     struct buffer body;
@@ -110,7 +111,7 @@ enum MHD_Result reply_refusal(struct exchange *exchange);
 void reply_count(struct exchange *exchange, int status); /* once for each request; HTTP_GONE: it got no answer */
 void reply_error_body(struct buffer *out, const char *word, const char *message,
                       struct span reasons); /* reasons: a line each */
-void reply_series(struct http *http); /* makes http->series */
+void reply_series(struct http *http);       /* makes http->series */
 
 /* admin.c */
 const struct admin *admin_find(const struct target *target);

@@ -1,5 +1,6 @@
 /*
- * head.c - see head.h. The grammar is RFC 9110 section 5 and RFC 9112 section 6, without what they allow for old senders.
+ * head.c - see head.h. The grammar is RFC 9110 section 5 and RFC 9112 section 6, without what they allow for old
+ * senders.
  */
 #include "http/head.h"
 
@@ -13,7 +14,8 @@ void refusal_set(struct refusal *refusal, int status, const char *word, const ch
         *refusal = (struct refusal){.status = status, .word = word, .message = message};
 }
 
-/* For what makes the end of the request uncertain. It wins over a milder refusal: the connection must not be used again. */
+/* For what makes the end of the request uncertain. It wins over a milder refusal: the connection must not be used
+ * again. */
 static void refusal_close(struct refusal *refusal, int status, const char *word, const char *message)
 {
     if (!refusal->close)

@@ -1,9 +1,9 @@
 /*
  * head.h - what a request's header fields say, checked.
  *
- * libmicrohttpd takes the first of two contradicting fields and goes on; a proxy in front might take the second, and then one
- * request is two. So everything about the framing of a body is checked here again, strictly, before a byte of it is believed.
- * Pure: spans in, a verdict out; nothing is copied.
+ * libmicrohttpd takes the first of two contradicting fields and goes on; a proxy in front might take the second, and
+ * then one request is two. So everything about the framing of a body is checked here again, strictly, before a byte
+ * of it is believed. Pure: spans in, a verdict out; nothing is copied.
  */
 #ifndef SLUICE_HTTP_HEAD_H
 #define SLUICE_HTTP_HEAD_H
@@ -18,16 +18,16 @@ enum {
 
 /* Why a request is not served: an answer ready to be sent. */
 struct refusal {
-    int status; /* 0: it is served */
-    const char *word; /* "not_found" */
+    int status;          /* 0: it is served */
+    const char *word;    /* "not_found" */
     const char *message; /* a sentence; static */
-    bool close; /* where the next request begins is not certain: answer and hang up */
+    bool close;          /* where the next request begins is not certain: answer and hang up */
 };
 
 struct head {
     size_t field_count;
     bool has_length, chunked, has_host, has_content_type, expects_continue;
-    uint64_t length; /* of the body, with has_length */
+    uint64_t length;                                        /* of the body, with has_length */
     struct span content_type, idempotency_key, traceparent; /* {NULL, 0}: none */
     size_t traceparent_count;
     struct refusal refusal; /* the first one counts */
@@ -36,7 +36,8 @@ struct head {
 void refusal_set(struct refusal *refusal, int status, const char *word, const char *message); /* the first one counts */
 /* One field, in the order of the request. */
 void head_add(struct head *head, struct span name, struct span value);
-/* After the last one: what only the whole can tell. `size` is that of the header in bytes; `in_order`: layout.h says so. */
+/* After the last one: what only the whole can tell. `size` is that of the header in bytes; `in_order`: layout.h says
+ * so. */
 void head_finish(struct head *head, bool http11, bool body_allowed, size_t size, bool in_order);
 static inline bool head_has_body(const struct head *head)
 {

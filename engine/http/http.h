@@ -1,20 +1,24 @@
 /*
  * http.h - the listener: requests of the pipeline, /healthz, /readyz, /metrics, /pipeline.
  *
- * libmicrohttpd does HTTP on a thread of its own; this folder does limits, routing and decoding, and hands requests to
- * run/gateway.h. That thread takes no lock that a lane takes: an answer comes back through an atomic and a wake-up. Whatever a
- * client does costs bounded memory and bounded time, and no lane ever waits for a client.
+ * libmicrohttpd does HTTP on a thread of its own; this folder does limits, routing and decoding, and hands requests
+ * to run/gateway.h. That thread takes no lock that a lane takes: an answer comes back through an atomic and a
+ * wake-up. Whatever a client does costs bounded memory and bounded time, and no lane ever waits for a client.
  *
- *   a request          its header at most 8 KiB and 64 fields (431), its body at most http.max_body (413), all of it within 10 s
- *   a connection       5 s of silence end it; so does an answer that is not read within 10 s; http.timeout, when shorter, counts
- *   all of them        256 connections, further ones wait in the kernel; 224 requests in the lanes, further ones get 503 and
+ *   a request          its header at most 8 KiB and 64 fields (431), its body at most http.max_body (413), all of it
+ *   within 10 s
+ *   a connection       5 s of silence end it; so does an answer that is not read within 10 s; http.timeout, when
+ *   shorter, counts
+ *   all of them        256 connections, further ones wait in the kernel; 224 requests in the lanes, further ones get
+ *   503 and
  *                      Retry-After, so that /healthz still answers when every lane is stuck
  *
- * Every answer is application/json but for /metrics; an error is {"error":"a_word","message":"A sentence."}. What is not HTTP at
- * all (a first line without a version, a Content-Length that is no number, a header beyond every bound) is refused by
- * libmicrohttpd itself: the right status, a short page of its own, the connection closed.
+ * Every answer is application/json but for /metrics; an error is {"error":"a_word","message":"A sentence."}. What is
+ * not HTTP at all (a first line without a version, a Content-Length that is no number, a header beyond every bound)
+ * is refused by libmicrohttpd itself: the right status, a short page of its own, the connection closed.
  *
- * A client that ends its sending side before its answer came is taken for gone: libmicrohttpd hangs up. What it asked for is done.
+ * A client that ends its sending side before its answer came is taken for gone: libmicrohttpd hangs up. What it
+ * asked for is done.
  *
  * Not here: TLS, HTTP/2, compression, authentication. It listens on loopback unless told otherwise.
  */
@@ -26,15 +30,16 @@
 
 struct http;
 
-/* Binds pipeline->http and serves. *ret_port is the port taken. -EADDRINUSE and the like with a sentence. `engine` must live
- * until http_stop(). */
+/* Binds pipeline->http and serves. *ret_port is the port taken. -EADDRINUSE and the like with a sentence. `engine`
+ * must live until http_stop(). */
 int http_start(struct engine *engine, struct http **ret, int *ret_port, struct error *error);
 
 /* To leave without losing an answer: http_quiesce(), engine_drain(), http_stop(), engine_stop(), in this order. */
 void http_quiesce(
     struct http *http); /* no new connections; requests under way are answered, and their connections closed */
-/* Requests that still wait for a lane are answered 503; afterwards the engine is not called any more, and a done() that comes
- * late touches only its own request. Takes at most 2 s longer than the slowest call into the engine. NULL is fine. */
+/* Requests that still wait for a lane are answered 503; afterwards the engine is not called any more, and a done()
+ * that comes late touches only its own request. Takes at most 2 s longer than the slowest call into the engine. NULL
+ * is fine. */
 void http_stop(struct http *http);
 
 #endif

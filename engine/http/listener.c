@@ -195,7 +195,8 @@ void http_quiesce(struct http *http)
     if (atomic_exchange(&http->quiescing, true))
         return;
     MHD_quiesce_daemon(http->daemon);
-    /* The descriptor stays open until the thread is gone, which may be about to accept on it; clients are refused from now. */
+    /* The descriptor stays open until the thread is gone, which may be about to accept on it; clients are refused
+     * from now. */
     shutdown(http->listen_fd, SHUT_RDWR);
 }
 

@@ -1,9 +1,10 @@
 /*
- * requests.c - the life of an exchange: its header is judged, its body collected, then it is answered at once or suspended
- * until a lane has the answer.
+ * requests.c - the life of an exchange: its header is judged, its body collected, then it is answered at once or
+ * suspended until a lane has the answer.
  *
- * A request that is refused is still read to its end when that is cheap: an answer sent while the client is still sending gets
- * lost when the connection is reset. Where the end is uncertain, or far, the answer goes out at once and the connection closes.
+ * A request that is refused is still read to its end when that is cheap: an answer sent while the client is still
+ * sending gets lost when the connection is reset. Where the end is uncertain, or far, the answer goes out at once
+ * and the connection closes.
  */
 #include "base/clock.h"
 #include "http/exchange.h"
@@ -184,7 +185,8 @@ static bool state_change(struct exchange *exchange, enum exchange_state from, en
     return atomic_compare_exchange_strong(&exchange->state, &from, to);
 }
 
-/* The gateway's answer, on a lane's thread. Once the exchange was abandoned, the listener may be gone: nothing of it is touched. */
+/* The gateway's answer, on a lane's thread. Once the exchange was abandoned, the listener may be gone: nothing of it
+ * is touched. */
 static void exchange_done(struct gateway_request *request, int status, struct span json)
 {
     struct exchange *exchange = request->context;

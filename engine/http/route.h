@@ -1,8 +1,9 @@
 /*
  * route.h - a request's target: decoded, checked, and found among the paths of the pipeline. Pure.
  *
- * Paths are split before they are decoded, so an escaped slash is part of a value and never makes a segment. Refused with a
- * sentence: an escape that is none, control characters and %00, bytes that are not UTF-8, "." and ".." in any spelling.
+ * Paths are split before they are decoded, so an escaped slash is part of a value and never makes a segment. Refused
+ * with a sentence: an escape that is none, control characters and %00, bytes that are not UTF-8, "." and ".." in any
+ * spelling.
  */
 #ifndef SLUICE_HTTP_ROUTE_H
 #define SLUICE_HTTP_ROUTE_H
@@ -26,12 +27,12 @@ struct target {
 bool target_parse(struct span raw, struct arena *arena, struct target *ret, struct refusal *ret_refusal);
 
 struct match {
-    uint32_t index; /* in pipeline->requests */
+    uint32_t index;               /* in pipeline->requests */
     struct gateway_param *params; /* of the path, then of the query; in the arena */
     size_t param_count;
 };
-/* HEAD finds GET. False with a refusal: 404, 405 (then *ret_allow, in the arena, lists the methods), or 400 when the query names
- * a parameter of the path again. */
+/* HEAD finds GET. False with a refusal: 404, 405 (then *ret_allow, in the arena, lists the methods), or 400 when the
+ * query names a parameter of the path again. */
 bool match_request(const struct pipeline *pipeline, struct span method, const struct target *target,
                    struct arena *arena, struct match *ret, const char **ret_allow, struct refusal *ret_refusal);
 

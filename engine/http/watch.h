@@ -1,9 +1,9 @@
 /*
  * watch.h - ends connections whose client takes too long.
  *
- * libmicrohttpd ends silent connections, but a client that sends or reads a byte every other second is never silent. So each
- * connection has a deadline here, and a thread that looks at all of them a few times within the shortest; it sleeps when there
- * is no connection. It only shuts the socket down: libmicrohttpd notices and cleans up.
+ * libmicrohttpd ends silent connections, but a client that sends or reads a byte every other second is never silent.
+ * So each connection has a deadline here, and a thread that looks at all of them a few times within the shortest; it
+ * sleeps when there is no connection. It only shuts the socket down: libmicrohttpd notices and cleans up.
  */
 #ifndef SLUICE_HTTP_WATCH_H
 #define SLUICE_HTTP_WATCH_H

@@ -9,10 +9,10 @@
 
 #include <strings.h>
 
-void use_targets(const struct use *use, target_function each, void *context)
+void binding_targets(const struct binding *binding, target_function each, void *context)
 {
-    for (size_t r = 0; r < use->route_count; r++) {
-        const struct route *route = &use->routes[r];
+    for (size_t r = 0; r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
         if (route->kind == ROUTE_TOPIC)
             each(route, route->topic, context);
         if (route->kind == ROUTE_LADDER) {
@@ -27,7 +27,8 @@ bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic)
 {
     for (size_t i = 0; i < pipeline->tap_count; i++)
         for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
-            if (strcmp(pipeline->taps[i].topics[t], topic->name) == 0 || (topic->declared && tap_sees(&pipeline->taps[i], topic)))
+            if (strcmp(pipeline->taps[i].topics[t], topic->name) == 0 ||
+                (topic->declared && tap_sees(&pipeline->taps[i], topic)))
                 return true;
     return false;
 }
@@ -52,8 +53,8 @@ static void mark_emitted(const struct route *route, struct topic *target, void *
 static void find_emitted(struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
-    for (size_t i = 0; i < pipeline->use_count; i++)
-        use_targets(pipeline->uses[i], mark_emitted, check);
+    for (size_t i = 0; i < pipeline->binding_count; i++)
+        binding_targets(pipeline->bindings[i], mark_emitted, check);
     for (size_t c = 0; c < pipeline->chain_count; c++)
         for (size_t s = 0; s < pipeline->chains[c].step_count; s++)
             if (pipeline->chains[c].steps[s].undo != NULL)
@@ -66,13 +67,13 @@ static void check_ends(const struct check *check)
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
         bool emitted = check->emitted[i] || topic->is_dead_letter;
-        if (topic->use != NULL || topic->final || topic->watch_count > 0 || topic_tapped(pipeline, topic))
+        if (topic->binding != NULL || topic->final || topic->watch_count > 0 || topic_tapped(pipeline, topic))
             continue;
         const char *near = emitted ? meant(pipeline, topic) : NULL;
         if (near != NULL)
             problem_add(check->problems, topic->place, "unhandled",
-                        "events go to topic '%s', and nobody handles, taps or watches it; did you mean '%s'?", topic->name,
-                        near);
+                        "events go to topic '%s', and nobody handles, taps or watches it; did you mean '%s'?",
+                        topic->name, near);
         else if (emitted)
             problem_add(check->problems, topic->place, "unhandled",
                         "events go to topic '%s', and nobody handles, taps or watches it; give it a handler or a tap, "
@@ -135,7 +136,8 @@ static void check_bus(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
     if (pipeline->bus.replication != 0 && pipeline->bus.kind != BUS_CHOICE_KAFKA)
-        problem_warn(check->problems, pipeline->bus.place, "no_effect", "bus.replication is for kafka; on this bus it does nothing");
+        problem_warn(check->problems, pipeline->bus.place, "no_effect",
+                     "bus.replication is for kafka; on this bus it does nothing");
     for (size_t i = 0; i < pipeline->topic_count && pipeline->bus.kind != BUS_CHOICE_KAFKA; i++)
         if (pipeline->topics[i]->partitions != 0 || pipeline->topics[i]->replication != 0)
             problem_warn(check->problems, pipeline->topics[i]->place, "no_effect",
@@ -155,7 +157,7 @@ static void check_requests(const struct check *check)
             bool read = false;
             if (segment[0] != '{')
                 continue;
-            for (const struct sluice_field *field = request->use->input;
+            for (const struct sluice_field *field = request->binding->input;
                  field != NULL && field->name != NULL && count < 256; field++) {
                 names[count++] = field->name;
                 read = read ||
@@ -167,7 +169,7 @@ static void check_requests(const struct check *check)
                        *near = nearest_name(name, names);
             problem_warn(check->problems, request->place, "unread_parameter",
                          "\"%s %s\": handler %s reads no field '%s'%s%s%s", request->method, request->path,
-                         request->use->handler_name, name, near != NULL ? "; did you mean '" : "",
+                         request->binding->handler_name, name, near != NULL ? "; did you mean '" : "",
                          near != NULL ? near : "", near != NULL ? "'?" : "");
         }
     }

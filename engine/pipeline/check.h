@@ -13,16 +13,19 @@ struct check {
 };
 
 typedef void (*target_function)(const struct route *route, struct topic *target, void *context);
-/* Calls each(route, target, context) for every topic that a use emits to: of a ladder its retry topic, then `exhausted`. */
-void use_targets(const struct use *use, target_function each, void *context);
+/* Calls each(route, target, context) for every topic that a binding emits to: of a ladder its retry topic, then
+ * `exhausted`. */
+void binding_targets(const struct binding *binding, target_function each, void *context);
 bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic);
 
-/* check_fields.c: every handler, tap, key and chain gets the fields that it needs, along every route whose source is known. */
+/* check_fields.c: every handler, tap, key and chain gets the fields that it needs, along every route whose source is
+ * known. */
 void check_fields(const struct pipeline *pipeline, struct problems *problems);
 /* check_flow.c: a cycle has a bound, and what is ordered has a key. */
 void check_cycles(const struct check *check);
 void check_keys(const struct check *check);
-/* check_chains.c: steps, aborts and undos fit together; a retry ladder ends before the hold does that aborts its chain. */
+/* check_chains.c: steps, aborts and undos fit together; a retry ladder ends before the hold does that aborts its
+ * chain. */
 void check_chains(const struct check *check);
 void check_holds(const struct check *check);
 

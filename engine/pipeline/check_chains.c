@@ -15,7 +15,7 @@ static void check_watched(const struct check *check, const struct chain *chain, 
 static void check_step(const struct check *check, const struct chain *chain, size_t number)
 {
     const struct chain_step *step = &chain->steps[number];
-    if (step->undo != NULL && step->undo->use == NULL && !step->undo->final &&
+    if (step->undo != NULL && step->undo->binding == NULL && !step->undo->final &&
         !topic_tapped(check->pipeline, step->undo))
         problem_add(check->problems, step->place, "unhandled",
                     "step '%s' is undone by events on topic '%s', and nobody handles them; give the topic a handler, "
@@ -115,15 +115,15 @@ static void reach_topic(const struct route *route, struct topic *target, void *c
     reach->seen[target->index] = true;
     for (size_t s = 0; s < reach->chain->step_count; s++)
         reach->found = reach->found || reach->chain->steps[s].done == target;
-    if (target->use != NULL)
-        use_targets(target->use, reach_topic, reach);
+    if (target->binding != NULL)
+        binding_targets(target->binding, reach_topic, reach);
 }
 
-/* Whether what climbs the ladder of `use` can still become a step of the chain. */
-static bool leads_to(const struct pipeline *pipeline, const struct use *use, const struct chain *chain)
+/* Whether what climbs the ladder of `binding` can still become a step of the chain. */
+static bool leads_to(const struct pipeline *pipeline, const struct binding *binding, const struct chain *chain)
 {
     struct reach reach = {.seen = arena_array(pipeline->arena, bool, pipeline->topic_count + 1), .chain = chain};
-    use_targets(use, reach_topic, &reach);
+    binding_targets(binding, reach_topic, &reach);
     return reach.found;
 }
 
@@ -132,16 +132,16 @@ static void check_hold(const struct check *check, const struct schedule *schedul
 {
     const struct pipeline *pipeline = check->pipeline;
     char total[32], held[32];
-    for (size_t i = 0; i < pipeline->use_count; i++) {
-        const struct use *use = pipeline->uses[i];
-        if (use->ladder == NULL || delays_of(use->ladder) < hold || !leads_to(pipeline, use, chain))
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        const struct binding *binding = pipeline->bindings[i];
+        if (binding->ladder == NULL || delays_of(binding->ladder) < hold || !leads_to(pipeline, binding, chain))
             continue;
         problem_add(check->problems, place, "hold_too_short",
                     "the retry ladder on '%s' takes %s in all, and schedule '%s' aborts chain '%s' after a hold of %s: "
                     "what is still retried would be undone; "
                     "make the hold longer, or the ladder shorter",
-                    use->ladder->topic->name, duration_text(delays_of(use->ladder), total), schedule->name, chain->name,
-                    duration_text(hold, held));
+                    binding->ladder->topic->name, duration_text(delays_of(binding->ladder), total), schedule->name,
+                    chain->name, duration_text(hold, held));
     }
 }
 
@@ -149,12 +149,12 @@ void check_holds(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
     for (size_t s = 0; s < pipeline->schedule_count; s++) {
-        const struct use *use = pipeline->schedules[s].use;
-        struct place place = use->place;
-        int64_t hold = hold_of(use->plugin, &place);
-        for (size_t r = 0; hold >= 0 && r < use->route_count; r++)
-            for (size_t w = 0; use->routes[r].kind == ROUTE_TOPIC && w < use->routes[r].topic->watch_count; w++)
-                if (use->routes[r].topic->watches[w].role == CHAIN_ABORT)
-                    check_hold(check, &pipeline->schedules[s], use->routes[r].topic->watches[w].chain, hold, place);
+        const struct binding *binding = pipeline->schedules[s].binding;
+        struct place place = binding->place;
+        int64_t hold = hold_of(binding->plugin, &place);
+        for (size_t r = 0; hold >= 0 && r < binding->route_count; r++)
+            for (size_t w = 0; binding->routes[r].kind == ROUTE_TOPIC && w < binding->routes[r].topic->watch_count; w++)
+                if (binding->routes[r].topic->watches[w].role == CHAIN_ABORT)
+                    check_hold(check, &pipeline->schedules[s], binding->routes[r].topic->watches[w].chain, hold, place);
     }
 }

@@ -74,7 +74,7 @@ static void arrive(struct fields *fields, const struct topic *topic, const struc
 struct emission {
     struct fields *fields;
     struct field_set set;
-    const struct use *use;
+    const struct binding *binding;
     bool report;
 };
 
@@ -87,13 +87,14 @@ static void check_needs(struct emission *emission, const struct route *route, co
 {
     struct fields *fields = emission->fields;
     const struct span *names = NULL;
-    for (const struct sluice_field *field = target->use == NULL ? NULL : target->use->input;
+    for (const struct sluice_field *field = target->binding == NULL ? NULL : target->binding->input;
          field != NULL && field->name != NULL; field++)
         if (lacks(fields, &emission->set, field))
             problem_add(
                 fields->problems, route->place, "missing_field",
                 "'%s' of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it",
-                route->outcome, emission->use->handler_name, target->name, target->use->handler_name, field->name);
+                route->outcome, emission->binding->handler_name, target->name, target->binding->handler_name,
+                field->name);
     size_t count = target->key == NULL || target->ladder_of != NULL ? 0 : key_template_fields(target->key, &names);
     for (size_t i = 0; i < count; i++) {
         const char *name = arena_string(fields->pipeline->arena, names[i]);
@@ -101,7 +102,7 @@ static void check_needs(struct emission *emission, const struct route *route, co
             problem_add(
                 fields->problems, route->place, "missing_field",
                 "'%s' of %s leads to topic '%s', whose key %s needs the field '%s'; nothing on the way carries it",
-                route->outcome, emission->use->handler_name, target->name, target->key_text, name);
+                route->outcome, emission->binding->handler_name, target->name, target->key_text, name);
     }
 }
 
@@ -118,14 +119,14 @@ static void emission_edge(const struct route *route, struct topic *target, void 
     emission->set = kept;
 }
 
-/* What leaves a use whose events carry `from`. */
-static void emit_from(struct fields *fields, const struct use *use, const struct field_set *from, bool report)
+/* What leaves a binding whose events carry `from`. */
+static void emit_from(struct fields *fields, const struct binding *binding, const struct field_set *from, bool report)
 {
-    struct emission emission = {.fields = fields, .set = *from, .use = use, .report = report};
-    add_all(fields, &emission.set, use->sets, false);
-    if (use->handler != NULL && use->handler->kind == SLUICE_EVENT)
-        add_all(fields, &emission.set, use->input, true); /* it would not have been handled without */
-    use_targets(use, emission_edge, &emission);
+    struct emission emission = {.fields = fields, .set = *from, .binding = binding, .report = report};
+    add_all(fields, &emission.set, binding->sets, false);
+    if (binding->handler != NULL && binding->handler->kind == SLUICE_EVENT)
+        add_all(fields, &emission.set, binding->input, true); /* it would not have been handled without */
+    binding_targets(binding, emission_edge, &emission);
 }
 
 static void undo_edges(struct fields *fields, bool report)
@@ -137,9 +138,9 @@ static void undo_edges(struct fields *fields, bool report)
             if (step->undo == NULL || !fields->by_topic[step->done->index].known)
                 continue;
             struct route route = {.place = step->place, .outcome = "undo", .kind = ROUTE_TOPIC, .topic = step->undo};
-            struct use chain = {.handler_name = arena_format(pipeline->arena, "step '%s'", step->name)};
+            struct binding chain = {.handler_name = arena_format(pipeline->arena, "step '%s'", step->name)};
             struct emission emission = {
-                .fields = fields, .set = fields->by_topic[step->done->index], .use = &chain, .report = report};
+                .fields = fields, .set = fields->by_topic[step->done->index], .binding = &chain, .report = report};
             add(&emission.set, number_of(fields, "reason"));
             emission_edge(&route, step->undo, &emission);
         }
@@ -150,17 +151,17 @@ static void pass(struct fields *fields, bool report)
     const struct pipeline *pipeline = fields->pipeline;
     for (size_t i = 0; i < pipeline->request_count; i++) {
         struct field_set from = {0};
-        add_all(fields, &from, pipeline->requests[i].use->input, true);
-        emit_from(fields, pipeline->requests[i].use, &from, report);
+        add_all(fields, &from, pipeline->requests[i].binding->input, true);
+        emit_from(fields, pipeline->requests[i].binding, &from, report);
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
         struct field_set from = {0};
-        emit_from(fields, pipeline->schedules[i].use, &from, report);
+        emit_from(fields, pipeline->schedules[i].binding, &from, report);
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
-        if (topic->use != NULL && topic->ladder_of == NULL && fields->by_topic[i].known)
-            emit_from(fields, topic->use, &fields->by_topic[i], report);
+        if (topic->binding != NULL && topic->ladder_of == NULL && fields->by_topic[i].known)
+            emit_from(fields, topic->binding, &fields->by_topic[i], report);
     }
     undo_edges(fields, report);
 }
@@ -172,13 +173,13 @@ static void check_watchers(struct fields *fields, const struct topic *topic)
     const struct field_set *set = &fields->by_topic[topic->index];
     for (size_t i = 0; i < pipeline->tap_count; i++) {
         const struct tap *tap = &pipeline->taps[i];
-        const struct sluice_field *field = tap_sees(tap, topic) ? tap->use->input : NULL;
+        const struct sluice_field *field = tap_sees(tap, topic) ? tap->binding->input : NULL;
         for (; field != NULL && field->name != NULL; field++)
             if (lacks(fields, set, field))
-                problem_add(fields->problems, tap->use->place, "missing_field",
+                problem_add(fields->problems, tap->binding->place, "missing_field",
                             "tap '%s' watches topic '%s', and its handler %s needs the field '%s', which does not come "
                             "there on every route",
-                            tap->name, topic->name, tap->use->handler_name, field->name);
+                            tap->name, topic->name, tap->binding->handler_name, field->name);
     }
     for (size_t w = 0; w < topic->watch_count; w++) {
         const struct chain_watch *watch = &topic->watches[w];

@@ -48,8 +48,8 @@ static void visit(struct walk *walk, const struct topic *topic)
 {
     walk->color[topic->index] = 1;
     walk->path[walk->depth++] = topic;
-    if (topic->use != NULL)
-        use_targets(topic->use, visit_edge, walk);
+    if (topic->binding != NULL)
+        binding_targets(topic->binding, visit_edge, walk);
     walk->depth--;
     walk->color[topic->index] = 2;
 }
@@ -60,7 +60,7 @@ void check_cycles(const struct check *check)
     struct walk walk = {.check = check,
                         .color = arena_array(pipeline->arena, unsigned char, pipeline->topic_count + 1),
                         .path = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1)};
-    /* A retry topic comes last: its use is another topic's, under whose name the cycle is clearer. */
+    /* A retry topic comes last: its binding is another topic's, under whose name the cycle is clearer. */
     for (int retry = 0; retry < 2; retry++)
         for (size_t i = 0; i < pipeline->topic_count; i++)
             if (walk.color[i] == 0 && (retry == 1 || pipeline->topics[i]->ladder_of == NULL))
@@ -72,7 +72,7 @@ void check_cycles(const struct check *check)
 static void need_key(const struct route *route, struct topic *target, void *context)
 {
     const struct check *check = context;
-    if (target->key == NULL && target->use != NULL)
+    if (target->key == NULL && target->binding != NULL)
         problem_add(check->problems, route->place, "no_key",
                     "events that start here go to topic '%s', which has no key, so nothing orders them; say topics: "
                     "{%s: {key: \"{field}\"}}",
@@ -93,7 +93,7 @@ static void pass_key(const struct route *route, struct topic *target, void *cont
     struct key_origin *origin = context;
     const struct topic *had = origin->by_topic[target->index];
     (void)route;
-    if (target->key != NULL || target->use == NULL || origin->mixed[target->index])
+    if (target->key != NULL || target->binding == NULL || origin->mixed[target->index])
         return;
     if (had == NULL) {
         origin->by_topic[target->index] = origin->from;
@@ -115,9 +115,9 @@ void check_keys(const struct check *check)
         .mixed = arena_array(pipeline->arena, bool, pipeline->topic_count + 1),
         .check = check};
     for (size_t i = 0; i < pipeline->request_count; i++)
-        use_targets(pipeline->requests[i].use, need_key, (void *)check);
+        binding_targets(pipeline->requests[i].binding, need_key, (void *)check);
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        use_targets(pipeline->schedules[i].use, need_key, (void *)check);
+        binding_targets(pipeline->schedules[i].binding, need_key, (void *)check);
     for (size_t i = 0; i < pipeline->topic_count; i++)
         if (pipeline->topics[i]->key_text != NULL)
             origin.by_topic[i] = pipeline->topics[i];
@@ -125,8 +125,8 @@ void check_keys(const struct check *check)
         origin.changed = false;
         for (size_t i = 0; i < pipeline->topic_count; i++) {
             origin.from = origin.by_topic[i];
-            if (pipeline->topics[i]->use != NULL && pipeline->topics[i]->ladder_of == NULL && origin.from != NULL)
-                use_targets(pipeline->topics[i]->use, pass_key, &origin);
+            if (pipeline->topics[i]->binding != NULL && pipeline->topics[i]->ladder_of == NULL && origin.from != NULL)
+                binding_targets(pipeline->topics[i]->binding, pass_key, &origin);
         }
     } while (origin.changed);
 }

@@ -49,10 +49,10 @@ static size_t topic_box(struct graph *graph, const struct topic *topic)
     return box;
 }
 
-static void routes(struct graph *graph, const struct use *use, size_t from)
+static void routes(struct graph *graph, const struct binding *binding, size_t from)
 {
-    for (size_t r = 0; r < use->route_count; r++) {
-        const struct route *route = &use->routes[r];
+    for (size_t r = 0; r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
         if (route->kind == ROUTE_TOPIC)
             arrow_add(graph, ARROW_FLOW, from, topic_box(graph, route->topic), route->outcome);
         if (route->kind != ROUTE_LADDER)
@@ -69,22 +69,22 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
                           .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),
                           .arrows = arena_array(arena, struct arrow, GRAPH_ARROWS_MAX)};
     for (size_t i = 0; i < pipeline->request_count; i++)
-        routes(ret, pipeline->requests[i].use,
-               box_add(ret, BOX_REQUEST, &pipeline->requests[i], "r", pipeline->requests[i].use->id));
+        routes(ret, pipeline->requests[i].binding,
+               box_add(ret, BOX_REQUEST, &pipeline->requests[i], "r", pipeline->requests[i].binding->id));
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        routes(ret, pipeline->schedules[i].use,
+        routes(ret, pipeline->schedules[i].binding,
                box_add(ret, BOX_SCHEDULE, &pipeline->schedules[i], "s", pipeline->schedules[i].name));
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
         if (topic->is_dead_letter)
             continue;
         size_t box = topic_box(ret, topic);
-        if (topic->use == NULL)
+        if (topic->binding == NULL)
             continue;
-        size_t handler = box_add(ret, BOX_HANDLER, topic->use, "h", topic->use->handler_name);
+        size_t handler = box_add(ret, BOX_HANDLER, topic->binding, "h", topic->binding->handler_name);
         arrow_add(ret, ARROW_FLOW, box, handler, "");
         if (topic->ladder_of == NULL)
-            routes(ret, topic->use, handler);
+            routes(ret, topic->binding, handler);
     }
     for (size_t c = 0; c < pipeline->chain_count; c++) {
         const struct chain *chain = &pipeline->chains[c];
@@ -106,11 +106,11 @@ void graph_build(const struct pipeline *pipeline, struct arena *arena, struct gr
 
 /* ------------------------------------------------------------------------------------------------------------ text */
 
-static void text_routes(const struct use *use, struct buffer *out)
+static void text_routes(const struct binding *binding, struct buffer *out)
 {
     char delay[32];
-    for (size_t r = 0; r < use->route_count; r++) {
-        const struct route *route = &use->routes[r];
+    for (size_t r = 0; r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
         const struct ladder *ladder = &route->ladder;
         buffer_format(out, "      %-12s ", route->outcome);
         if (route->kind == ROUTE_DROP)
@@ -129,13 +129,14 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
     char every[32];
     buffer_format(out, "%s\n", pipeline->name);
     for (size_t i = 0; i < pipeline->request_count; i++) {
-        buffer_format(out, "\n  %s  %s\n", pipeline->requests[i].use->id, pipeline->requests[i].use->handler_name);
-        text_routes(pipeline->requests[i].use, out);
+        buffer_format(out, "\n  %s  %s\n", pipeline->requests[i].binding->id,
+                      pipeline->requests[i].binding->handler_name);
+        text_routes(pipeline->requests[i].binding, out);
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
         buffer_format(out, "\n  every %s  %s  %s\n", duration_text(pipeline->schedules[i].every_ms, every),
-                      pipeline->schedules[i].name, pipeline->schedules[i].use->handler_name);
-        text_routes(pipeline->schedules[i].use, out);
+                      pipeline->schedules[i].name, pipeline->schedules[i].binding->handler_name);
+        text_routes(pipeline->schedules[i].binding, out);
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
@@ -145,12 +146,12 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
                       topic->key_text != NULL ? topic->key_text : "");
         if (topic->ladder_of != NULL)
             buffer_format(out, "  retries of %s, same handler\n", topic->ladder_of->name);
-        else if (topic->use != NULL)
-            buffer_format(out, "  %s\n", topic->use->handler_name);
+        else if (topic->binding != NULL)
+            buffer_format(out, "  %s\n", topic->binding->handler_name);
         else
             buffer_text(out, topic->final ? "  final\n" : "  no handler\n");
-        if (topic->use != NULL && topic->ladder_of == NULL)
-            text_routes(topic->use, out);
+        if (topic->binding != NULL && topic->ladder_of == NULL)
+            text_routes(topic->binding, out);
         for (size_t w = 0; w < topic->watch_count; w++) {
             static const char *const roles[] = {"", "does step", "aborts", "says undone of step", "undoes step"};
             const struct chain_watch *watch = &topic->watches[w];
@@ -159,7 +160,7 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         }
     }
     for (size_t t = 0; t < pipeline->tap_count; t++) {
-        buffer_format(out, "\n  tap %s  %s  watches", pipeline->taps[t].name, pipeline->taps[t].use->handler_name);
+        buffer_format(out, "\n  tap %s  %s  watches", pipeline->taps[t].name, pipeline->taps[t].binding->handler_name);
         for (size_t i = 0; i < pipeline->taps[t].topic_count; i++)
             buffer_format(out, " %s", pipeline->taps[t].topics[i]);
         buffer_byte(out, '\n');

@@ -10,19 +10,19 @@ enum box_kind { BOX_TOPIC = 1, BOX_RETRY, BOX_HANDLER, BOX_REQUEST, BOX_SCHEDULE
 
 struct box {
     enum box_kind kind;
-    const void *of;     /* the topic, use or chain that it stands for */
-    const char *id;     /* unique, letters, digits and '_' */
+    const void *of; /* the topic, binding or chain that it stands for */
+    const char *id; /* unique, letters, digits and '_' */
     const char *label;
     bool final;
-    int layer, row;     /* graph_svg.c */
+    int layer, row; /* graph_svg.c */
 };
 
 enum arrow_kind { ARROW_FLOW = 1, ARROW_RETRY, ARROW_WATCH, ARROW_UNDO };
 
 struct arrow {
     enum arrow_kind kind;
-    size_t from, to;    /* boxes */
-    const char *label;  /* outcome; "" for none */
+    size_t from, to;   /* boxes */
+    const char *label; /* outcome; "" for none */
 };
 
 struct graph {

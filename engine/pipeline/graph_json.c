@@ -6,11 +6,11 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-static json_t *routes_json(const struct use *use)
+static json_t *routes_json(const struct binding *binding)
 {
     json_t *routes = json_object();
-    for (size_t r = 0; r < use->route_count; r++) {
-        const struct route *route = &use->routes[r];
+    for (size_t r = 0; r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
         if (route->kind == ROUTE_LADDER)
             json_object_set_new(routes, route->outcome,
                                 json_pack("{s:s, s:I, s:f, s:i, s:s, s:s}", "retry", route->ladder.topic->name,
@@ -30,12 +30,12 @@ static json_t *topic_json(const struct topic *topic)
     json_t *json = json_pack("{s:s, s:b}", "name", topic->name, "final", topic->final);
     if (topic->key_text != NULL)
         json_object_set_new(json, "key", json_string(topic->key_text));
-    if (topic->use != NULL)
-        json_object_set_new(json, "handler", json_string(topic->use->handler_name));
+    if (topic->binding != NULL)
+        json_object_set_new(json, "handler", json_string(topic->binding->handler_name));
     if (topic->ladder_of != NULL)
         json_object_set_new(json, "retriesOf", json_string(topic->ladder_of->name));
-    else if (topic->use != NULL)
-        json_object_set_new(json, "routes", routes_json(topic->use));
+    else if (topic->binding != NULL)
+        json_object_set_new(json, "routes", routes_json(topic->binding));
     if (topic->dead_letter != NULL)
         json_object_set_new(json, "deadLetter", json_string(topic->dead_letter->name));
     return json;
@@ -71,17 +71,17 @@ void graph_json(const struct pipeline *pipeline, struct buffer *out)
         for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
             json_array_append_new(names, json_string(pipeline->taps[i].topics[t]));
         json_array_append_new(taps, json_pack("{s:s, s:s, s:o}", "name", pipeline->taps[i].name, "handler",
-                                              pipeline->taps[i].use->handler_name, "topics", names));
+                                              pipeline->taps[i].binding->handler_name, "topics", names));
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++)
         json_array_append_new(schedules, json_pack("{s:s, s:s, s:I, s:o}", "name", pipeline->schedules[i].name,
-                                                   "handler", pipeline->schedules[i].use->handler_name, "everyMs",
+                                                   "handler", pipeline->schedules[i].binding->handler_name, "everyMs",
                                                    (json_int_t)pipeline->schedules[i].every_ms, "routes",
-                                                   routes_json(pipeline->schedules[i].use)));
+                                                   routes_json(pipeline->schedules[i].binding)));
     for (size_t i = 0; i < pipeline->request_count; i++)
-        json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].use->id,
-                                                  "handler", pipeline->requests[i].use->handler_name, "routes",
-                                                  routes_json(pipeline->requests[i].use)));
+        json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].binding->id,
+                                                  "handler", pipeline->requests[i].binding->handler_name, "routes",
+                                                  routes_json(pipeline->requests[i].binding)));
     json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus",
                              kinds[pipeline->bus.kind], "topics", topics, "chains", chains, "taps", taps, "schedules",
                              schedules, "requests", requests);

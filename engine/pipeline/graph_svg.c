@@ -343,7 +343,7 @@ void graph_svg(const struct pipeline *pipeline, struct graph *graph, struct buff
             MARGIN, y - 12, MARGIN + 22, y);
         escaped(out, pipeline->taps[t].name);
         buffer_text(out, ": ");
-        escaped(out, pipeline->taps[t].use->handler_name);
+        escaped(out, pipeline->taps[t].binding->handler_name);
         buffer_text(out, " watches");
         for (size_t i = 0; i < pipeline->taps[t].topic_count; i++) {
             buffer_byte(out, ' ');

@@ -25,10 +25,11 @@ enum { TOPIC_NAME_MAX = 249 }; /* Kafka's */
 
 /* load_flow.c: topics and chains, then the rest of what moves events. */
 void load_flow(struct load *load, struct node *root);
-/* The topic of that name, made when nothing has named it before; `what` is what the sentence begins with when it is no name. */
+/* The topic of that name, made when nothing has named it before; `what` is what the sentence begins with when it is
+ * no name. */
 struct topic *load_topic_named(struct load *load, const struct node *node, const char *what);
 /* The handler, routes, retry and timeout of `mapping`. */
-struct use *load_use(struct load *load, struct node *mapping, struct place place, const char *what);
+struct binding *load_binding(struct load *load, struct node *mapping, struct place place, const char *what);
 /* load_entries.c */
 void load_taps(struct load *load, struct node *root);
 void load_schedules(struct load *load, struct node *root);

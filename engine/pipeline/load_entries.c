@@ -50,17 +50,17 @@ static void load_tap(struct load *load, struct node *key, struct node *node, str
 
     tap->place = key->place;
     options_apply(tap_options, node, key->place, what, tap, load->arena, load->problems);
-    tap->use = load_use(load, node, key->place, what);
-    tap->use->id = arena_format(load->arena, "%s/%s", tap->name, tap->use->handler_name);
+    tap->binding = load_binding(load, node, key->place, what);
+    tap->binding->id = arena_format(load->arena, "%s/%s", tap->name, tap->binding->handler_name);
     tap->lanes = (uint32_t)load_number(node_get(node, "lanes"), 1, 64, 1);
     load_tap_topics(load, node_get(node, "topics"), what, tap);
     if (batch == NULL)
         return;
     options_apply(batch_options, batch, batch->place, arena_format(load->arena, "%s.batch", what), NULL, load->arena,
                   load->problems);
-    tap->use->max_events = (uint32_t)load_number(node_get(batch, "max_events"), 1, 10000, tap->use->max_events);
+    tap->binding->max_events = (uint32_t)load_number(node_get(batch, "max_events"), 1, 10000, tap->binding->max_events);
     if ((wait = node_get(batch, "max_wait")) != NULL && wait->kind == NODE_SCALAR)
-        duration_parse(wait->text, &tap->use->max_wait_ms);
+        duration_parse(wait->text, &tap->binding->max_wait_ms);
 }
 
 void load_taps(struct load *load, struct node *root)
@@ -92,8 +92,8 @@ void load_schedules(struct load *load, struct node *root)
         const char *what = arena_format(load->arena, "schedules.%s", schedule->name);
         options_apply(schedule_options, schedules->items[i], schedule->place, what, schedule, load->arena,
                       load->problems);
-        schedule->use = load_use(load, schedules->items[i], schedule->place, what);
-        schedule->use->id = arena_format(load->arena, "schedule/%s", schedule->name);
+        schedule->binding = load_binding(load, schedules->items[i], schedule->place, what);
+        schedule->binding->id = arena_format(load->arena, "schedule/%s", schedule->name);
     }
 }
 
@@ -202,8 +202,8 @@ static void load_request(struct load *load, struct node *key, struct node *node)
     options_apply(request_options, node, key->place, what, request, load->arena, load->problems);
     if (!load_target(load, key, request))
         return;
-    request->use = load_use(load, node, key->place, what);
-    request->use->id = key->text.at;
+    request->binding = load_binding(load, node, key->place, what);
+    request->binding->id = key->text.at;
     pipeline->request_count++;
 }
 

@@ -115,39 +115,39 @@ static struct plugin_ref *plugin_of(struct load *load, const struct node *handle
     return NULL;
 }
 
-struct use *load_use(struct load *load, struct node *mapping, struct place place, const char *what)
+struct binding *load_binding(struct load *load, struct node *mapping, struct place place, const char *what)
 {
     struct pipeline *pipeline = load->pipeline;
-    struct use *use = arena_new(load->arena, struct use);
+    struct binding *binding = arena_new(load->arena, struct binding);
     struct node *handler = node_get(mapping, "handler"), *routes = node_get(mapping, "routes"),
                 *timeout = node_get(mapping, "timeout");
     bool named = handler != NULL && handler->kind == NODE_SCALAR && !handler->broken && handler->text.length > 0;
 
-    use->place = handler != NULL ? handler->place : place;
-    use->handler_name = use->id = named ? handler->text.at : "";
-    use->retry = pipeline->defaults.retry;
-    use->timeout_ms = pipeline->defaults.timeout_ms;
-    use->max_events = pipeline->engine.max_events;
-    use->dead_letter = true;
-    use->index = (uint32_t)pipeline->use_count;
-    pipeline->uses = grown(load->arena, pipeline->uses, pipeline->use_count, sizeof *pipeline->uses);
-    pipeline->uses[pipeline->use_count++] = use;
+    binding->place = handler != NULL ? handler->place : place;
+    binding->handler_name = binding->id = named ? handler->text.at : "";
+    binding->retry = pipeline->defaults.retry;
+    binding->timeout_ms = pipeline->defaults.timeout_ms;
+    binding->max_events = pipeline->engine.max_events;
+    binding->dead_letter = true;
+    binding->index = (uint32_t)pipeline->binding_count;
+    pipeline->bindings = grown(load->arena, pipeline->bindings, pipeline->binding_count, sizeof *pipeline->bindings);
+    pipeline->bindings[pipeline->binding_count++] = binding;
     if (named)
-        use->plugin = plugin_of(load, handler, what);
-    load_retry(load, mapping, what, &use->retry);
+        binding->plugin = plugin_of(load, handler, what);
+    load_retry(load, mapping, what, &binding->retry);
     if (timeout != NULL && timeout->kind == NODE_SCALAR)
-        duration_parse(timeout->text, &use->timeout_ms); /* checked with the table */
+        duration_parse(timeout->text, &binding->timeout_ms); /* checked with the table */
     if (routes != NULL && routes->kind != NODE_MAPPING) {
         problem_add(load->problems, routes->place, "bad_value", "%s.routes: expected a mapping from outcomes, got %s",
                     what, node_shown(routes, load->arena));
         routes = NULL;
     }
-    use->routes = arena_array(load->arena, struct route, routes == NULL ? 1 : routes->count + 1);
+    binding->routes = arena_array(load->arena, struct route, routes == NULL ? 1 : routes->count + 1);
     for (size_t i = 0; routes != NULL && i < routes->count; i++)
         load_route(load, routes->keys[i], routes->items[i],
                    arena_format(load->arena, "%s.routes.%s", what, routes->keys[i]->text.at),
-                   &use->routes[use->route_count++]);
-    return use;
+                   &binding->routes[binding->route_count++]);
+    return binding;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- topics */
@@ -171,11 +171,11 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
         problem_add(load->problems, template->place, "bad_value", "%s.key: %s", what,
                     template->interpolated ? "expected a template like \"{userId}-{seatId}\", got ***" : error.text);
     if (node_get(mapping, "handler") != NULL)
-        topic->use = load_use(load, mapping, key->place, what);
+        topic->binding = load_binding(load, mapping, key->place, what);
     else if (node_get(mapping, "routes") != NULL)
         problem_add(load->problems, node_get(mapping, "routes")->place, "bad_value",
                     "%s.routes: there is no handler whose outcomes these could be", what);
-    if (topic->use != NULL && topic->final)
+    if (topic->binding != NULL && topic->final)
         problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both",
                     what);
     if (node_get(mapping, "dead_letter") != NULL)
@@ -205,14 +205,14 @@ static void join_ladders(struct load *load)
     struct pipeline *pipeline = load->pipeline;
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
-        for (size_t r = 0; topic->use != NULL && topic->ladder_of == NULL && r < topic->use->route_count; r++) {
-            struct route *route = &topic->use->routes[r];
+        for (size_t r = 0; topic->binding != NULL && topic->ladder_of == NULL && r < topic->binding->route_count; r++) {
+            struct route *route = &topic->binding->routes[r];
             if (route->kind != ROUTE_LADDER)
                 continue;
             struct topic *retry = route->ladder.topic;
             if (strcmp(retry->name, "?") == 0)
                 continue;
-            if (retry->use != NULL || retry->final) {
+            if (retry->binding != NULL || retry->final) {
                 problem_add(load->problems, route->place, "ladder_topic",
                             "the retry ladder of topic '%s' climbs on topic '%s', which %s; a retry topic belongs to "
                             "one ladder, which hands its events "
@@ -225,7 +225,7 @@ static void join_ladders(struct load *load)
             }
             retry->ladder_of = topic;
             retry->ladder = &route->ladder;
-            retry->use = topic->use;
+            retry->binding = topic->binding;
             if (retry->key == NULL)
                 retry->key = topic->key;
         }
@@ -248,7 +248,7 @@ static void join_dead_letters(struct load *load)
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
-        if (topic->is_dead_letter && (topic->use != NULL || topic->watch_count > 0))
+        if (topic->is_dead_letter && (topic->binding != NULL || topic->watch_count > 0))
             problem_add(load->problems, topic->place, "dead_letter",
                         "topic '%s' is for dead letters, which nothing handles; watch them with a tap, and "
                         "replay them with sluice dead-letter",

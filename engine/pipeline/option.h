@@ -31,16 +31,15 @@ struct option {
     const char *fallback; /* as it would be written; NULL: none */
     const char *choices;  /* a|b|c */
     bool required;
-    bool own;             /* checked here, read by the loader: it has no offset */
+    bool own; /* checked here, read by the loader: it has no offset */
     const char *help;
     const struct option *section;
 };
 
-
-/* Fills `base` from the mapping's scalars and from fallbacks, and refuses unknown keys. Sections, maps and lists are left to the caller. A NULL
- * mapping gives the fallbacks. */
-void options_apply(const struct option *options, struct node *mapping, struct place place, const char *what, void *base, struct arena *arena,
-                   struct problems *problems);
+/* Fills `base` from the mapping's scalars and from fallbacks, and refuses unknown keys. Sections, maps and lists are
+ * left to the caller. A NULL mapping gives the fallbacks. */
+void options_apply(const struct option *options, struct node *mapping, struct place place, const char *what, void *base,
+                   struct arena *arena, struct problems *problems);
 /* Whether a value fits an option; a problem when not. Nothing is stored. */
 bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems);
 /* The place of a choice in "a|b|c", from 0; -1 when it is none of them. */
@@ -51,9 +50,9 @@ const char *choice_words(struct arena *arena, const char *choices);
 void options_default(const struct option *options, void *base);
 
 extern const struct option pipeline_options[]; /* the whole file; option_table.c */
-extern const struct option bus_options_table[], store_options_table[], engine_options_table[], batch_options[], plugin_options[],
-    retry_options[], backoff_options[], defaults_options[], topic_options[], ladder_options[], chain_options[], chain_step_options[],
-    tap_options[], schedule_options[], http_options[], request_options[];
+extern const struct option bus_options_table[], store_options_table[], engine_options_table[], batch_options[],
+    plugin_options[], retry_options[], backoff_options[], defaults_options[], topic_options[], ladder_options[],
+    chain_options[], chain_step_options[], tap_options[], schedule_options[], http_options[], request_options[];
 extern const struct option property_options[]; /* librdkafka's; load_properties.c */
 
 #endif

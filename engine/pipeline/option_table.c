@@ -9,7 +9,8 @@ const struct option bus_options_table[] = {
     {"kind", OPTION_TEXT, .own = true, .choices = "memory|postgres|kafka", .required = true,
      .help = "where events live: memory (nothing survives), postgres (the database of `store`), kafka"},
     {"partitions", OPTION_INT32, AT(bus.partitions), .min = 1, .max = 1024, .fallback = "16",
-     .help = "of the log, made once (memory, postgres); of each topic that `sluice migrate` makes (kafka). How many processes "
+     .help = "of the log, made once (memory, postgres); of each topic that `sluice migrate` makes (kafka). How many "
+             "processes "
              "can share the work"},
     {"replication", OPTION_INT32, AT(bus.replication), .min = 1, .max = 100,
      .help = "of each topic that `sluice migrate` makes; default: the brokers' own (kafka)"},

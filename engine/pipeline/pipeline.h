@@ -1,8 +1,9 @@
 /*
  * pipeline.h - what pipeline.yaml says, as plain data: every default filled in, every name resolved.
  *
- * pipeline_load() reads; pipeline_resolve() joins it with what the plugins declare; pipeline_check() finds what would go wrong.
- * After that the pipeline is immutable and shared by all threads. Everything lives in the arena given to pipeline_load().
+ * pipeline_load() reads; pipeline_resolve() joins it with what the plugins declare; pipeline_check() finds what
+ * would go wrong. After that the pipeline is immutable and shared by all threads. Everything lives in the arena
+ * given to pipeline_load().
  */
 #ifndef SLUICE_PIPELINE_PIPELINE_H
 #define SLUICE_PIPELINE_PIPELINE_H
@@ -11,69 +12,70 @@
 #include "pipeline/tree.h"
 #include "sluice/plugin.h"
 
-struct retry_policy { /* of a transient failure, in place */
-    int32_t max_retries;         /* the first try is not counted */
+struct retry_policy {    /* of a transient failure, in place */
+    int32_t max_retries; /* the first try is not counted */
     int64_t initial_interval_ms;
     double multiplier;
     int64_t max_interval_ms;
-    double jitter;               /* 0..1: the share of a delay that is random */
+    double jitter; /* 0..1: the share of a delay that is random */
 };
 
 enum route_kind { ROUTE_TOPIC = 1, ROUTE_DROP, ROUTE_LADDER };
 
 struct ladder {
-    struct topic *topic;         /* `retry:`; the same handler takes its events after their delay */
+    struct topic *topic; /* `retry:`; the same handler takes its events after their delay */
     int32_t max_retries;
     int64_t initial_interval_ms;
     double multiplier;
     int64_t max_interval_ms;
-    const char *counter;         /* the data field that counts climbed steps; default "retryCount" */
-    struct topic *exhausted;     /* where the event goes after the last step */
+    const char *counter;     /* the data field that counts climbed steps; default "retryCount" */
+    struct topic *exhausted; /* where the event goes after the last step */
 };
 
 struct route {
     struct place place;
     const char *outcome;
     enum route_kind kind;
-    struct topic *topic;   /* ROUTE_TOPIC */
-    struct ladder ladder;  /* ROUTE_LADDER */
+    struct topic *topic;  /* ROUTE_TOPIC */
+    struct ladder ladder; /* ROUTE_LADDER */
 };
 
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
-struct use {
+struct binding {
     struct place place;
-    uint32_t index;                 /* dense, in pipeline->uses */
-    const char *handler_name;       /* "payment.charge", as written */
-    const char *id;                 /* stable name under which outcomes are recorded: "payment.charge"; a tap's is "TAP/payment.charge" */
+    uint32_t index;           /* dense, in pipeline->uses */
+    const char *handler_name; /* "payment.charge", as written */
+    /* stable name under which outcomes are recorded: "payment.charge"; a tap's is "TAP/payment.charge" */
+    const char *id;
     struct plugin_ref *plugin;
-    struct route *routes;           /* as written */
+    struct route *routes; /* as written */
     size_t route_count;
     struct retry_policy retry;
     int64_t timeout_ms;
-    uint32_t max_events;            /* most events a batch; the call is bounded by the handler's max_events too */
-    int64_t max_wait_ms;            /* taps: how long a batch may wait to fill; 0 none */
-    bool dead_letter;               /* has a dead letter topic (always, today) */
-    struct group *group;            /* NULL for requests and schedules */
+    uint32_t max_events; /* most events a batch; the call is bounded by the handler's max_events too */
+    int64_t max_wait_ms; /* taps: how long a batch may wait to fill; 0 none */
+    bool dead_letter;    /* has a dead letter topic (always, today) */
+    struct group *group; /* NULL for requests and schedules */
     /* filled by pipeline_resolve() */
     const struct sluice_handler *handler; /* a copy at this header's size */
     const struct sluice_field *input;     /* copied tables, ended by a NULL name; NULL: none */
     const struct sluice_outcome *outcomes;
     const struct sluice_field *sets;
     size_t outcome_count;
-    const struct route **by_outcome;      /* by_outcome[i]: the route of outcomes[i]; NULL only where none is needed */
-    const struct ladder *ladder;          /* the first ladder among the routes, or NULL */
+    const struct route **by_outcome; /* by_outcome[i]: the route of outcomes[i]; NULL only where none is needed */
+    const struct ladder *ladder;     /* the first ladder among the routes, or NULL */
 };
 
 struct topic {
-    struct place place;      /* where it was first named */
-    uint32_t index;          /* dense, in pipeline->topics */
+    struct place place; /* where it was first named */
+    uint32_t index;     /* dense, in pipeline->topics */
     const char *name;
-    bool declared;           /* stands under `topics:` */
-    bool final;              /* declared to have no handler on purpose */
-    const char *key_text;    /* `key:` or NULL */
+    bool declared;        /* stands under `topics:` */
+    bool final;           /* declared to have no handler on purpose */
+    const char *key_text; /* `key:` or NULL */
     struct key_template *key;
-    struct use *use;         /* who handles it in the pipeline's own group; NULL: nobody */
-    struct topic *ladder_of; /* a retry topic: the topic whose ladder made it; `use` is that topic's */
+    struct binding *binding;     /* who handles it in the pipeline's own group; NULL: nobody */
+    struct topic *ladder_of;     /* a retry topic: the topic whose ladder made it; `binding` is that topic's */
     const struct ladder *ladder; /* then: the ladder */
     struct topic *dead_letter;   /* where its poison goes; NULL for a dead letter topic itself */
     bool is_dead_letter;
@@ -83,7 +85,12 @@ struct topic {
     size_t watch_count;
 };
 
-enum chain_role { CHAIN_DONE = 1, CHAIN_ABORT, CHAIN_STEP_UNDONE, CHAIN_UNDO /* an undo event passes: on_undo_failure is about its handler */ };
+enum chain_role {
+    CHAIN_DONE = 1,
+    CHAIN_ABORT,
+    CHAIN_STEP_UNDONE,
+    CHAIN_UNDO /* an undo event passes: on_undo_failure is about its handler */
+};
 struct chain_watch {
     struct chain *chain;
     enum chain_role role;
@@ -116,7 +123,7 @@ struct tap {
     const char *name;
     const char *const *topics; /* names and patterns, NULL-terminated */
     size_t topic_count;
-    struct use *use;
+    struct binding *binding;
     uint32_t lanes;
 };
 
@@ -124,24 +131,24 @@ struct schedule {
     struct place place;
     const char *name;
     int64_t every_ms;
-    struct use *use;
+    struct binding *binding;
 };
 
 struct request {
     struct place place;
-    const char *method;  /* "POST" */
-    const char *path;    /* "/payments/{paymentTxId}" */
+    const char *method;    /* "POST" */
+    const char *path;      /* "/payments/{paymentTxId}" */
     const char **segments; /* path split at '/': a literal, or "{name}" */
     size_t segment_count;
-    struct use *use;
+    struct binding *binding;
 };
 
 /* A consumer group: the pipeline's own, or a tap's. Its topics are those with work to do. */
 struct group {
     uint32_t index;
-    const char *name;          /* engine.group (default: the pipeline's name); a tap's: "GROUP.TAP" */
-    struct tap *tap;           /* NULL: the pipeline's own */
-    const char **topics;       /* what to subscribe to, NULL-terminated */
+    const char *name;    /* engine.group (default: the pipeline's name); a tap's: "GROUP.TAP" */
+    struct tap *tap;     /* NULL: the pipeline's own */
+    const char **topics; /* what to subscribe to, NULL-terminated */
     size_t topic_count;
     uint32_t lanes;
 };
@@ -154,9 +161,9 @@ struct plugin_ref {
     struct place place;
     uint32_t index;
     const char *name;
-    const char *library;    /* as written */
-    const char *path;       /* resolved: an absolute path, a path relative to the file, or a name found in plugin_dir */
-    struct node *settings;  /* mapping, or NULL */
+    const char *library;   /* as written */
+    const char *path;      /* resolved: an absolute path, a path relative to the file, or a name found in plugin_dir */
+    struct node *settings; /* mapping, or NULL */
     const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */
 };
 
@@ -166,14 +173,18 @@ struct pipeline {
     const char *file;
     struct arena *arena;
     const char *name;
-    bool whole; /* its topics and what works on them were read and resolved without a problem: pipeline_check() makes sense */
+    /* its topics and what works on them were read and resolved without a problem: pipeline_check() makes sense */
+    bool whole;
     struct {
         struct place place;
         enum bus_choice kind;
         int32_t partitions;
         int32_t replication; /* kafka; 0: the brokers' default */
         int64_t retention_ms;
-        struct { const char *name, *value; struct place place; } *properties; /* kafka */
+        struct {
+            const char *name, *value;
+            struct place place;
+        } * properties; /* kafka */
         size_t property_count;
     } bus;
     struct {
@@ -201,22 +212,31 @@ struct pipeline {
     struct {
         bool present;
         const char *host;
-        int32_t port; /* 0: any free one, said in the log */
+        int32_t port;      /* 0: any free one, said in the log */
         const char *token; /* NULL: nothing that changes state is allowed */
         int64_t max_body;
         int64_t timeout_ms;
     } http;
-    struct plugin_ref *plugins;  size_t plugin_count;
-    struct topic **topics;       size_t topic_count;
-    struct use **uses;           size_t use_count;
-    struct chain *chains;        size_t chain_count;
-    struct tap *taps;            size_t tap_count;
-    struct schedule *schedules;  size_t schedule_count;
-    struct request *requests;    size_t request_count;
-    struct group *groups;        size_t group_count; /* groups[0] is the pipeline's own */
+    struct plugin_ref *plugins;
+    size_t plugin_count;
+    struct topic **topics;
+    size_t topic_count;
+    struct binding **bindings;
+    size_t binding_count;
+    struct chain *chains;
+    size_t chain_count;
+    struct tap *taps;
+    size_t tap_count;
+    struct schedule *schedules;
+    size_t schedule_count;
+    struct request *requests;
+    size_t request_count;
+    struct group *groups;
+    size_t group_count; /* groups[0] is the pipeline's own */
 };
 
-/* Reads a file as far as it can be read without the plugins. Always fills *ret as much as possible; errors are in problems. */
+/* Reads a file as far as it can be read without the plugins. Always fills *ret as much as possible; errors are in
+ * problems. */
 int pipeline_load(const char *path, struct arena *arena, struct problems *problems, struct pipeline **ret);
 /* Joins uses with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);

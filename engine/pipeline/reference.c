@@ -17,7 +17,8 @@ static const char *const head =
     "* **Names** of topics have 1 to 249 letters, digits, `.`, `_` or `-`.\n"
     "* `${VAR}`, `${VAR:-default}` and `${file:PATH}` are put into a value after YAML was read: what they give is "
     "never read as YAML, and is\n"
-    "  shown as `***`. A default is for a variable that is unset or empty; one that is unset without it is an error. A file's last line ends are dropped; PATH is "
+    "  shown as `***`. A default is for a variable that is unset or empty; one that is unset without it is an error. A "
+    "file's last line ends are dropped; PATH is "
     "relative to the folder\n"
     "  that the program runs in.\n"
     "* **Retries** do not count the first try: `max_retries: 3` is four tries.\n\n";

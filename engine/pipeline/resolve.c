@@ -19,10 +19,11 @@ static const char *kind_word(uint32_t kind)
     return kind == SLUICE_REQUEST ? "requests" : kind == SLUICE_SCHEDULE ? "schedules" : "events";
 }
 
-static void resolve_handler(struct pipeline *pipeline, struct use *use, uint32_t kind, struct problems *problems)
+static void resolve_handler(struct pipeline *pipeline, struct binding *binding, uint32_t kind,
+                            struct problems *problems)
 {
-    const struct sluice_plugin *plugin = use->plugin == NULL ? NULL : use->plugin->plugin;
-    const char *names[256] = {NULL}, *word = strchr(use->handler_name, '.');
+    const struct sluice_plugin *plugin = binding->plugin == NULL ? NULL : binding->plugin->plugin;
+    const char *names[256] = {NULL}, *word = strchr(binding->handler_name, '.');
     size_t count = 0;
     if (plugin == NULL || word == NULL) {
         pipeline->whole = false; /* why was said at the plugin */
@@ -32,68 +33,69 @@ static void resolve_handler(struct pipeline *pipeline, struct use *use, uint32_t
          handler != NULL && handler->name != NULL && count < 255; handler++) {
         names[count++] = handler->name;
         if (strcmp(handler->name, word + 1) == 0)
-            use->handler = handler;
+            binding->handler = handler;
     }
-    if (use->handler == NULL) {
+    if (binding->handler == NULL) {
         const char *near = nearest_name(word + 1, names);
-        problem_add(problems, use->place, "unknown_handler", "plugin '%s' has no handler '%s'%s%s%s", plugin->name,
+        problem_add(problems, binding->place, "unknown_handler", "plugin '%s' has no handler '%s'%s%s%s", plugin->name,
                     word + 1, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                     near != NULL ? "'?" : "");
         return;
     }
-    if (use->handler->kind != kind) {
-        problem_add(problems, use->place, "wrong_kind", "handler %s is for %s; here stands one for %s",
-                    use->handler_name, kind_word(use->handler->kind), kind_word(kind));
-        use->handler = NULL;
+    if (binding->handler->kind != kind) {
+        problem_add(problems, binding->place, "wrong_kind", "handler %s is for %s; here stands one for %s",
+                    binding->handler_name, kind_word(binding->handler->kind), kind_word(kind));
+        binding->handler = NULL;
         return;
     }
-    if (use->handler->uses_store && !pipeline->store.present)
-        problem_add(problems, use->place, "missing_key", "handler %s works in the database; 'store' is missing",
-                    use->handler_name);
-    use->input = use->handler->input;
-    use->outcomes = use->handler->outcomes;
-    use->sets = use->handler->sets;
-    use->outcome_count = outcome_count_of(use->outcomes);
+    if (binding->handler->uses_store && !pipeline->store.present)
+        problem_add(problems, binding->place, "missing_key", "handler %s works in the database; 'store' is missing",
+                    binding->handler_name);
+    binding->input = binding->handler->input;
+    binding->outcomes = binding->handler->outcomes;
+    binding->sets = binding->handler->sets;
+    binding->outcome_count = outcome_count_of(binding->outcomes);
 }
 
-/* Every outcome has a route; nothing is ever dropped by default, but by a tap: it watches, and its outcomes lead nowhere
- * unless said. */
-static void resolve_routes(struct pipeline *pipeline, struct use *use, bool optional, struct problems *problems)
+/* Every outcome has a route; nothing is ever dropped by default, but by a tap: it watches, and its outcomes lead
+ * nowhere unless said. */
+static void resolve_routes(struct pipeline *pipeline, struct binding *binding, bool optional, struct problems *problems)
 {
     static const struct route drop = {.kind = ROUTE_DROP};
-    const char **names = arena_array(pipeline->arena, const char *, use->outcome_count + 1);
-    use->by_outcome = arena_array(pipeline->arena, const struct route *, use->outcome_count + 1);
-    for (size_t o = 0; o < use->outcome_count; o++)
-        names[o] = use->outcomes[o].name;
-    for (size_t r = 0; r < use->route_count; r++) {
-        const struct route *route = &use->routes[r];
+    const char **names = arena_array(pipeline->arena, const char *, binding->outcome_count + 1);
+    binding->by_outcome = arena_array(pipeline->arena, const struct route *, binding->outcome_count + 1);
+    for (size_t o = 0; o < binding->outcome_count; o++)
+        names[o] = binding->outcomes[o].name;
+    for (size_t r = 0; r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
         bool found = false;
-        for (size_t o = 0; o < use->outcome_count; o++)
+        for (size_t o = 0; o < binding->outcome_count; o++)
             if (strcmp(names[o], route->outcome) == 0) {
-                use->by_outcome[o] = route;
+                binding->by_outcome[o] = route;
                 found = true;
             }
-        if (!found && use->handler != NULL) {
+        if (!found && binding->handler != NULL) {
             const char *near = nearest_name(route->outcome, names);
             problem_add(problems, route->place, "unknown_outcome", "handler %s has no outcome '%s'%s%s%s",
-                        use->handler_name, route->outcome, near != NULL ? "; did you mean '" : "",
+                        binding->handler_name, route->outcome, near != NULL ? "; did you mean '" : "",
                         near != NULL ? near : "", near != NULL ? "'?" : "");
         }
-        if (route->kind == ROUTE_LADDER && use->ladder == NULL)
-            use->ladder = &route->ladder;
+        if (route->kind == ROUTE_LADDER && binding->ladder == NULL)
+            binding->ladder = &route->ladder;
         else if (route->kind == ROUTE_LADDER)
             problem_add(problems, route->place, "second_ladder",
-                        "handler %s has a second retry ladder here; one of its outcomes may climb", use->handler_name);
+                        "handler %s has a second retry ladder here; one of its outcomes may climb",
+                        binding->handler_name);
         if (route->kind == ROUTE_LADDER && optional)
             problem_add(problems, route->place, "ladder_place", "a retry ladder belongs to a topic's handler");
     }
-    for (size_t o = 0; o < use->outcome_count; o++)
-        if (use->by_outcome[o] == NULL && optional)
-            use->by_outcome[o] = &drop;
-        else if (use->by_outcome[o] == NULL)
-            problem_add(problems, use->place, "missing_route",
+    for (size_t o = 0; o < binding->outcome_count; o++)
+        if (binding->by_outcome[o] == NULL && optional)
+            binding->by_outcome[o] = &drop;
+        else if (binding->by_outcome[o] == NULL)
+            problem_add(problems, binding->place, "missing_route",
                         "outcome '%s' of %s (%s) has no route; say a topic, drop, or a retry ladder", names[o],
-                        use->handler_name, use->outcomes[o].help == NULL ? "" : use->outcomes[o].help);
+                        binding->handler_name, binding->outcomes[o].help == NULL ? "" : binding->outcomes[o].help);
 }
 
 bool tap_sees(const struct tap *tap, const struct topic *topic)
@@ -111,12 +113,12 @@ bool tap_sees(const struct tap *tap, const struct topic *topic)
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline)
 {
     int64_t longest = 0;
-    for (size_t u = 0; u < pipeline->use_count; u++) {
-        const struct use *use = pipeline->uses[u];
-        double delay = use->retry.max_retries == 0 ? 0 : (double)use->retry.max_interval_ms;
-        for (size_t r = 0; r < use->route_count; r++) {
-            const struct ladder *ladder = &use->routes[r].ladder;
-            if (use->routes[r].kind != ROUTE_LADDER)
+    for (size_t u = 0; u < pipeline->binding_count; u++) {
+        const struct binding *binding = pipeline->bindings[u];
+        double delay = binding->retry.max_retries == 0 ? 0 : (double)binding->retry.max_interval_ms;
+        for (size_t r = 0; r < binding->route_count; r++) {
+            const struct ladder *ladder = &binding->routes[r].ladder;
+            if (binding->routes[r].kind != ROUTE_LADDER)
                 continue;
             double last = (double)ladder->initial_interval_ms * pow(ladder->multiplier, ladder->max_retries - 1);
             last = last > (double)ladder->max_interval_ms ? (double)ladder->max_interval_ms : last;
@@ -148,9 +150,9 @@ static void resolve_groups(struct pipeline *pipeline)
     own->topics = arena_array(pipeline->arena, const char *, pipeline->topic_count + 1);
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
-        if (topic->use != NULL)
-            topic->use->group = own;
-        if (topic->use != NULL || chain_has_work(topic))
+        if (topic->binding != NULL)
+            topic->binding->group = own;
+        if (topic->binding != NULL || chain_has_work(topic))
             own->topics[own->topic_count++] = topic->name;
     }
     for (size_t i = 0; i < pipeline->tap_count; i++) {
@@ -162,7 +164,7 @@ static void resolve_groups(struct pipeline *pipeline)
                                 .topics = (const char **)tap->topics,
                                 .topic_count = tap->topic_count,
                                 .lanes = tap->lanes};
-        tap->use->group = group;
+        tap->binding->group = group;
     }
 }
 
@@ -171,22 +173,22 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems)
     size_t before = problems->errors;
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
-        if (topic->use == NULL || topic->ladder_of != NULL)
+        if (topic->binding == NULL || topic->ladder_of != NULL)
             continue;
-        resolve_handler(pipeline, topic->use, SLUICE_EVENT, problems);
-        resolve_routes(pipeline, topic->use, false, problems);
+        resolve_handler(pipeline, topic->binding, SLUICE_EVENT, problems);
+        resolve_routes(pipeline, topic->binding, false, problems);
     }
     for (size_t i = 0; i < pipeline->tap_count; i++) {
-        resolve_handler(pipeline, pipeline->taps[i].use, SLUICE_EVENT, problems);
-        resolve_routes(pipeline, pipeline->taps[i].use, true, problems);
+        resolve_handler(pipeline, pipeline->taps[i].binding, SLUICE_EVENT, problems);
+        resolve_routes(pipeline, pipeline->taps[i].binding, true, problems);
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
-        resolve_handler(pipeline, pipeline->schedules[i].use, SLUICE_SCHEDULE, problems);
-        resolve_routes(pipeline, pipeline->schedules[i].use, false, problems);
+        resolve_handler(pipeline, pipeline->schedules[i].binding, SLUICE_SCHEDULE, problems);
+        resolve_routes(pipeline, pipeline->schedules[i].binding, false, problems);
     }
     for (size_t i = 0; i < pipeline->request_count; i++) {
-        resolve_handler(pipeline, pipeline->requests[i].use, SLUICE_REQUEST, problems);
-        resolve_routes(pipeline, pipeline->requests[i].use, false, problems);
+        resolve_handler(pipeline, pipeline->requests[i].binding, SLUICE_REQUEST, problems);
+        resolve_routes(pipeline, pipeline->requests[i].binding, false, problems);
     }
     resolve_groups(pipeline);
     pipeline->whole = pipeline->whole && problems->errors == before;

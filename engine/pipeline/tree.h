@@ -1,9 +1,10 @@
 /*
  * tree.h - a YAML file as a tree that remembers where everything stands.
  *
- * A strict subset of YAML: one document of mappings, sequences and scalars; no anchors, aliases, tags, merge keys or duplicate
- * keys. Limits (1 MiB, depth 32, 10 000 nodes) are enforced while libyaml's events are read, so a hostile file costs milliseconds.
- * ${VAR}, ${VAR:-default} and ${file:PATH} are put into scalars after YAML is read: a value is never read as YAML again.
+ * A strict subset of YAML: one document of mappings, sequences and scalars; no anchors, aliases, tags, merge keys or
+ * duplicate keys. Limits (1 MiB, depth 32, 10 000 nodes) are enforced while libyaml's events are read, so a hostile
+ * file costs milliseconds. ${VAR}, ${VAR:-default} and ${file:PATH} are put into scalars after YAML is read: a value
+ * is never read as YAML again.
  */
 #ifndef SLUICE_PIPELINE_TREE_H
 #define SLUICE_PIPELINE_TREE_H
@@ -22,10 +23,10 @@ enum node_kind { NODE_SCALAR = 1, NODE_MAPPING, NODE_SEQUENCE };
 struct node {
     enum node_kind kind;
     struct place place;
-    struct span text;   /* scalar: its value, interpolated; NUL-terminated too */
-    bool quoted;        /* scalar: '…' or "…" or a block: always a text */
-    bool interpolated;  /* came, in part, from outside: printed as ***, never a key */
-    bool broken;        /* a problem was said about it already: whoever reads it leaves quietly */
+    struct span text;    /* scalar: its value, interpolated; NUL-terminated too */
+    bool quoted;         /* scalar: '…' or "…" or a block: always a text */
+    bool interpolated;   /* came, in part, from outside: printed as ***, never a key */
+    bool broken;         /* a problem was said about it already: whoever reads it leaves quietly */
     struct node **items; /* sequence: its items; mapping: its values */
     struct node **keys;  /* mapping: keys[i], always a scalar, names items[i] */
     size_t count;
@@ -59,7 +60,8 @@ struct node *tree_read(const char *path, struct arena *arena, struct problems *p
 struct node *tree_read_bytes(struct span bytes, const char *path, struct arena *arena, struct problems *problems);
 struct node *node_get(const struct node *mapping, const char *key); /* NULL when absent; marks it used */
 /* Every key of the mapping that is not used is a problem with the nearest name of `known` (NULL-terminated). */
-void node_refuse_unknown(const struct node *mapping, const char *what, const char *const *known, struct problems *problems);
+void node_refuse_unknown(const struct node *mapping, const char *what, const char *const *known,
+                         struct problems *problems);
 const char *nearest_name(const char *word, const char *const *names); /* NULL when nothing is near */
 
 /* Typed scalars; a wrong one is a problem that says what was expected. False then, and *ret is untouched. */
@@ -67,8 +69,10 @@ bool node_text(struct node *node, const char *what, const char **ret, struct pro
 bool node_bool(struct node *node, const char *what, bool *ret, struct problems *problems);
 bool node_int(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret, struct problems *problems);
 bool node_number(struct node *node, const char *what, double min, double max, double *ret, struct problems *problems);
-bool node_duration(struct node *node, const char *what, int64_t min_ms, int64_t max_ms, int64_t *ret_ms, struct problems *problems);
-bool node_size(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret_bytes, struct problems *problems);
+bool node_duration(struct node *node, const char *what, int64_t min_ms, int64_t max_ms, int64_t *ret_ms,
+                   struct problems *problems);
+bool node_size(struct node *node, const char *what, int64_t min, int64_t max, int64_t *ret_bytes,
+               struct problems *problems);
 /* What a sentence shows of a node: 'its text', ***, a mapping … */
 const char *node_shown(const struct node *node, struct arena *arena);
 /* The same grammars for a plain text (settings' fallbacks): 0 or -EINVAL / -ERANGE. */

@@ -203,13 +203,13 @@ static int handler_copy(struct sluice_handler *handler, const struct sluice_plug
     if (r != 0)
         return r;
     struct field_table table = {.where = where,
-                                .use = handler->kind == SLUICE_REQUEST ? FIELDS_OF_REQUEST : FIELDS_OF_EVENT,
+                                .role = handler->kind == SLUICE_REQUEST ? FIELDS_OF_REQUEST : FIELDS_OF_EVENT,
                                 .row_size = plugin->field_size,
                                 .owner_size = handler->input_size};
     r = fields_copy(handler->input, &table, arena, &handler->input, error);
     if (r != 0)
         return r;
-    table.use = FIELDS_SET;
+    table.role = FIELDS_SET;
     r = fields_copy(handler->sets, &table, arena, &handler->sets, error);
     if (r != 0)
         return r;
@@ -282,7 +282,7 @@ int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, con
     struct sluice_plugin *copy = arena_new(arena, struct sluice_plugin);
     memcpy(copy, from, smaller(from->size, sizeof *copy));
     const struct field_table settings = {
-        .where = "settings", .use = FIELDS_OF_SETTINGS, .row_size = copy->field_size, .owner_size = copy->state_size};
+        .where = "settings", .role = FIELDS_OF_SETTINGS, .row_size = copy->field_size, .owner_size = copy->state_size};
     if (identity_check(copy, error) != 0 ||
         fields_copy(copy->settings, &settings, arena, &copy->settings, error) != 0 ||
         handlers_copy(copy, arena, error) != 0)

@@ -1,8 +1,8 @@
 /*
  * descriptor.h - what sluice_plugin() returned is read with mistrust and copied at this header's sizes.
  *
- * Every table is bounded before it is walked, every row is checked, and only the bytes that the declared version has are read.
- * A pointer that points nowhere still crashes: that is what plugin_probe()'s child is for.
+ * Every table is bounded before it is walked, every row is checked, and only the bytes that the declared version has
+ * are read. A pointer that points nowhere still crashes: that is what plugin_probe()'s child is for.
  */
 #ifndef SLUICE_PLUGIN_DESCRIPTOR_H
 #define SLUICE_PLUGIN_DESCRIPTOR_H
@@ -18,9 +18,9 @@ enum {
     DESCRIPTOR_HANDLERS_MAX = 64,
     DESCRIPTOR_FIELDS_MAX = 256,
     DESCRIPTOR_OUTCOMES_MAX = 64,
-    DESCRIPTOR_INPUT_MAX = 64 * 1024, /* bytes of an input struct */
+    DESCRIPTOR_INPUT_MAX = 64 * 1024,        /* bytes of an input struct */
     DESCRIPTOR_STATE_MAX = 64 * 1024 * 1024, /* bytes of a state */
-    DESCRIPTOR_EVENTS_MAX = 10000, /* events a call */
+    DESCRIPTOR_EVENTS_MAX = 10000,           /* events a call */
 };
 
 /* The versions an engine knows: sizes[m] are those of MAJOR.m, up to its own minor. */
@@ -33,16 +33,18 @@ struct abi {
 };
 extern const struct abi abi_current;
 
-/* Checks and copies. `name` is what the sentences begin with: a path. The strings stay where they are, in the library. */
+/* Checks and copies. `name` is what the sentences begin with: a path. The strings stay where they are, in the
+ * library. */
 int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, const char *name, struct arena *arena,
                     const struct sluice_plugin **ret, struct error *error);
 
-/* Of fields.c: copies and checks one table of fields. `where` is what it belongs to ("handler 'charge'", "settings"). */
-enum field_use { FIELDS_OF_EVENT, FIELDS_OF_REQUEST, FIELDS_OF_SETTINGS, FIELDS_SET };
+/* Of fields.c: copies and checks one table of fields. `where` is what it belongs to ("handler 'charge'",
+ * "settings"). */
+enum field_role { FIELDS_OF_EVENT, FIELDS_OF_REQUEST, FIELDS_OF_SETTINGS, FIELDS_SET };
 struct field_table {
     const char *where;
-    enum field_use use;
-    size_t row_size; /* the declared step */
+    enum field_role role;
+    size_t row_size;   /* the declared step */
     size_t owner_size; /* of the struct that offsets are in; unused by FIELDS_SET */
 };
 int fields_copy(const struct sluice_field *from, const struct field_table *table, struct arena *arena,

@@ -41,7 +41,7 @@ static const struct {
     [SLUICE_META_RETRY_COUNT] = {"retry_count", false},
 };
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT(array) (sizeof array / sizeof((array)[0]))
 
 const char *field_type_word(uint32_t type)
 {

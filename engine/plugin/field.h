@@ -1,8 +1,9 @@
 /*
  * field.h - rows of field tables: what they are called, what they expect in words, a value as configuration writes it.
  *
- * Shared by the checks of a descriptor, by settings, inputs and descriptions, so that all of them say the same about a field.
- * The rows are those of a checked descriptor, except in field_type_word() and field_member_size(), which take any type.
+ * Shared by the checks of a descriptor, by settings, inputs and descriptions, so that all of them say the same about
+ * a field. The rows are those of a checked descriptor, except in field_type_word() and field_member_size(), which
+ * take any type.
  */
 #ifndef SLUICE_PLUGIN_FIELD_H
 #define SLUICE_PLUGIN_FIELD_H
@@ -14,7 +15,7 @@
 enum { FIELD_WORDS_MAX = 512 };
 
 const char *field_type_word(uint32_t type); /* "text", "int64", …; NULL for no type */
-size_t field_member_size(uint32_t type); /* of the struct member it fills; 0 for no type */
+size_t field_member_size(uint32_t type);    /* of the struct member it fills; 0 for no type */
 const char *field_meta_word(uint32_t meta); /* "event_id", …; NULL for none */
 bool field_meta_is_text(uint32_t meta);
 static inline bool field_is_meta(const struct sluice_field *field)
@@ -33,7 +34,8 @@ const char *field_number_text(uint32_t type, int64_t number, char buf[32]);
 
 bool field_choice_fits(const char *choices, struct span text); /* true without choices */
 
-/* Puts a value as it is written in the configuration into its member of `base`. A text or JSON value keeps pointing to `text`.
+/* Puts a value as it is written in the configuration into its member of `base`. A text or JSON value keeps pointing
+ * to `text`.
  * -EINVAL with "expected …, got …" (no field name). */
 int field_parse(const struct sluice_field *field, struct span text, void *base, struct error *error);
 /* Its fallback, or {NULL, 0} / 0. */

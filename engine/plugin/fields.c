@@ -9,38 +9,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *use_word(enum field_use use)
+static const char *role_word(enum field_role role)
 {
     static const char *const words[] = {[FIELDS_OF_EVENT] = "field",
                                         [FIELDS_OF_REQUEST] = "field",
                                         [FIELDS_OF_SETTINGS] = "setting",
                                         [FIELDS_SET] = "`sets` field"};
-    return words[use];
+    return words[role];
 }
 
 /* A key of JSON data: printable ASCII that needs no escape. A setting: a word. */
-static bool name_fits(const char *name, enum field_use use)
+static bool name_fits(const char *name, enum field_role role)
 {
     if (*name == '\0' || text_length(name, DESCRIPTOR_NAME_MAX) < 0)
         return false;
     for (const char *at = name; *at != '\0'; at++) {
         bool word = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || *at == '_' ||
                     (at > name && *at >= '0' && *at <= '9');
-        if (use == FIELDS_OF_SETTINGS ? !word : *at <= 0x20 || *at >= 0x7f || *at == '"' || *at == '\\')
+        if (role == FIELDS_OF_SETTINGS ? !word : *at <= 0x20 || *at >= 0x7f || *at == '"' || *at == '\\')
             return false;
     }
     return true;
 }
 
-static bool type_fits(uint32_t type, enum field_use use)
+static bool type_fits(uint32_t type, enum field_role role)
 {
     bool meta = type == SLUICE_TYPE_META_TEXT || type == SLUICE_TYPE_META_INT64;
     bool unit = type == SLUICE_TYPE_DURATION || type == SLUICE_TYPE_SIZE;
-    return meta ? use == FIELDS_OF_EVENT : unit ? use == FIELDS_OF_SETTINGS : true;
+    return meta ? role == FIELDS_OF_EVENT : unit ? role == FIELDS_OF_SETTINGS : true;
 }
 
 /* Each check returns 0 or the sentence's code; the sentence has no place yet. */
-static int type_check(const struct sluice_field *field, enum field_use use, struct error *error)
+static int type_check(const struct sluice_field *field, enum field_role role, struct error *error)
 {
     static const char *const places[] = {[FIELDS_OF_EVENT] = "an event's fields",
                                          [FIELDS_OF_REQUEST] = "a request's fields",
@@ -50,8 +50,8 @@ static int type_check(const struct sluice_field *field, enum field_use use, stru
     if (word == NULL)
         return error_set(error, EINVAL, "its type is %" PRIu32 ", which is no SLUICE_TYPE_* of plugin ABI %u.%u",
                          field->type, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
-    if (!type_fits(field->type, use))
-        return error_set(error, EINVAL, "the type %s cannot stand in %s", word, places[use]);
+    if (!type_fits(field->type, role))
+        return error_set(error, EINVAL, "the type %s cannot stand in %s", word, places[role]);
     if (!field_is_meta(field))
         return field->meta == 0
                    ? 0
@@ -68,9 +68,9 @@ static int type_check(const struct sluice_field *field, enum field_use use, stru
     return 0;
 }
 
-static int flags_check(const struct sluice_field *field, enum field_use use, struct error *error)
+static int flags_check(const struct sluice_field *field, enum field_role role, struct error *error)
 {
-    uint32_t known = use == FIELDS_OF_SETTINGS ? SLUICE_OPTIONAL | SLUICE_SECRET : SLUICE_OPTIONAL;
+    uint32_t known = role == FIELDS_OF_SETTINGS ? SLUICE_OPTIONAL | SLUICE_SECRET : SLUICE_OPTIONAL;
     if ((field->flags & ~known) == SLUICE_SECRET)
         return error_set(error, EINVAL, "SLUICE_SECRET is for settings only");
     if ((field->flags & ~known) != 0)
@@ -124,8 +124,8 @@ static int member_check(const struct sluice_field *field, const struct sluice_fi
                         const struct field_table *table, struct error *error)
 {
     size_t size = field_member_size(field->type), align = size == sizeof(int32_t) ? sizeof(int32_t) : sizeof(int64_t);
-    const char *owner = table->use == FIELDS_OF_SETTINGS ? "state_size" : "input_size";
-    if (table->use == FIELDS_SET)
+    const char *owner = table->role == FIELDS_OF_SETTINGS ? "state_size" : "input_size";
+    if (table->role == FIELDS_SET)
         return 0;
     if (size > table->owner_size || field->offset > table->owner_size - size) {
         error_set(error, EINVAL, "its member of %zu bytes at offset %zu is outside of the `%s` of %zu", size,
@@ -163,9 +163,9 @@ static int field_check(const struct sluice_field *rows, size_t count, const stru
             return error_set(error, EINVAL, "there are two of that name");
     int r = texts_check(field, error);
     if (r == 0)
-        r = type_check(field, table->use, error);
+        r = type_check(field, table->role, error);
     if (r == 0)
-        r = flags_check(field, table->use, error);
+        r = flags_check(field, table->role, error);
     if (r == 0)
         r = bounds_check(field, error);
     if (r == 0)
@@ -187,7 +187,7 @@ int fields_copy(const struct sluice_field *from, const struct field_table *table
     for (const char *row = (const char *)from; *(const char *const *)(const void *)row != NULL; row += table->row_size)
         if (++count > DESCRIPTOR_FIELDS_MAX) {
             error_set(error, EINVAL, "%s: a table has more than %d %ss", table->where, DESCRIPTOR_FIELDS_MAX,
-                      use_word(table->use));
+                      role_word(table->role));
             return error_hint(error, "end the table with a row of zeros: {0}");
         }
     struct sluice_field *copy = arena_array(arena, struct sluice_field, count + 1);
@@ -195,16 +195,16 @@ int fields_copy(const struct sluice_field *from, const struct field_table *table
         size_t size = table->row_size < sizeof copy[i] ? table->row_size : sizeof copy[i];
         memcpy(&copy[i], (const char *)from + i * table->row_size, size);
         descriptor_show(copy[i].name, shown);
-        if (!name_fits(copy[i].name, table->use)) {
-            error_set(error, EINVAL, "%s: %s '%s' has no good name", table->where, use_word(table->use), shown);
+        if (!name_fits(copy[i].name, table->role)) {
+            error_set(error, EINVAL, "%s: %s '%s' has no good name", table->where, role_word(table->role), shown);
             return error_hint(error,
-                              table->use == FIELDS_OF_SETTINGS
+                              table->role == FIELDS_OF_SETTINGS
                                   ? "settings are named by letters, digits and '_', at most %d bytes"
                                   : "fields are named by printable ASCII without '\"' and '\\', at most %d bytes",
                               DESCRIPTOR_NAME_MAX);
         }
         if (field_check(copy, i, table, error) != 0)
-            return error_prefix(error, "%s: %s '%s'", table->where, use_word(table->use), shown);
+            return error_prefix(error, "%s: %s '%s'", table->where, role_word(table->role), shown);
     }
     *ret = copy;
     return 0;

@@ -1,8 +1,9 @@
 /*
  * input.c - the fields of one event are put into the struct that a handler reads.
  *
- * Called for every event: nothing is copied but texts with escapes, nothing is allocated outside the arena. Members of real
- * events mostly stand in the order of the table, so the search goes on behind the last member that was found.
+ * Called for every event: nothing is copied but texts with escapes, nothing is allocated outside the arena. Members
+ * of real events mostly stand in the order of the table, so the search goes on behind the last member that was
+ * found.
  */
 #include "plugin/field.h"
 #include "plugin/plugin.h"
@@ -37,8 +38,9 @@ static int refuse(const struct sluice_field *field, const struct json_member *me
                   struct error *error)
 {
     static const char *const kinds[] = {
-        [JSON_KIND_OBJECT] = "an object", [JSON_KIND_ARRAY] = "an array", [JSON_KIND_STRING] = "a string", [JSON_KIND_NUMBER] = "a number",
-        [JSON_KIND_TRUE] = "true",        [JSON_KIND_FALSE] = "false",    [JSON_KIND_NULL] = "null"};
+        [JSON_KIND_OBJECT] = "an object", [JSON_KIND_ARRAY] = "an array", [JSON_KIND_STRING] = "a string",
+        [JSON_KIND_NUMBER] = "a number",  [JSON_KIND_TRUE] = "true",      [JSON_KIND_FALSE] = "false",
+        [JSON_KIND_NULL] = "null"};
     char expected[FIELD_WORDS_MAX];
     field_expected(field, expected);
     if (member == NULL)

@@ -1,6 +1,6 @@
 /*
- * library.c - see library.h. The checks give a better sentence than dlerror(), and keep dlopen() away from files that are cut
- * short (it would die of SIGBUS) or that somebody else can exchange.
+ * library.c - see library.h. The checks give a better sentence than dlerror(), and keep dlopen() away from files
+ * that are cut short (it would die of SIGBUS) or that somebody else can exchange.
  */
 #include "plugin/library.h"
 

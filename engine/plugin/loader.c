@@ -1,9 +1,9 @@
 /*
  * loader.c - a library is checked, opened and asked for its descriptor; the plugins of a pipeline are loaded together.
  *
- * What is loaded stays for as long as the process lives: a table of it is kept here, so that a library that is reached by two
- * paths is one plugin, and so that the copies of descriptors have an owner. It is the one table with state in this folder, as
- * the dynamic linker's own is.
+ * What is loaded stays for as long as the process lives: a table of it is kept here, so that a library that is
+ * reached by two paths is one plugin, and so that the copies of descriptors have an owner. It is the one table with
+ * state in this folder, as the dynamic linker's own is.
  */
 #include "plugin/descriptor.h"
 #include "plugin/library.h"

@@ -1,8 +1,9 @@
 /*
  * plugin.h - from a path to a plugin that can be called: find, check, look at it in a child, load, fill its settings.
  *
- * Loaded with RTLD_NOW | RTLD_LOCAL and never unloaded. Checked before dlopen: a regular file, ELF of this machine, not writable by
- * everyone; after it: the function, magic, versions, sizes, every table. Each refusal is a sentence with both sides and what to do.
+ * Loaded with RTLD_NOW | RTLD_LOCAL and never unloaded. Checked before dlopen: a regular file, ELF of this machine,
+ * not writable by everyone; after it: the function, magic, versions, sizes, every table. Each refusal is a sentence
+ * with both sides and what to do.
  */
 #ifndef SLUICE_PLUGIN_PLUGIN_H
 #define SLUICE_PLUGIN_PLUGIN_H
@@ -14,8 +15,8 @@
 int plugin_probe(const char *path, int64_t timeout_ms, struct error *error);
 /* Loads it here. *ret is a descriptor at this header's sizes, tables copied; it lives until the process ends. */
 int plugin_load(const char *path, const struct sluice_plugin **ret, struct error *error);
-/* Probe and load every plugin of a pipeline; problems stand at their places; also refuses two of one name, and a descriptor
- * named otherwise than its key in the file. */
+/* Probe and load every plugin of a pipeline; problems stand at their places; also refuses two of one name, and a
+ * descriptor named otherwise than its key in the file. */
 void plugin_load_all(struct pipeline *pipeline, bool probe, struct problems *problems);
 /* Description for people or programs. */
 void plugin_describe(const struct sluice_plugin *plugin, const char *path, bool json, struct buffer *out);
@@ -26,17 +27,19 @@ struct plugin_state {
     void *state; /* NULL when the plugin keeps none */
     bool opened;
 };
-/* Checks `settings` (may be NULL) against the plugin's table; the problems name file, line, column and the nearest setting. */
+/* Checks `settings` (may be NULL) against the plugin's table; the problems name file, line, column and the nearest
+ * setting. */
 void plugin_check_settings(const struct plugin_ref *ref, struct problems *problems);
 int plugin_open(const struct plugin_ref *ref, uint32_t lane, struct plugin_state *ret, struct error *error);
 void plugin_close(struct plugin_state *state); /* a zeroed or half-open one is fine */
 
-/* Fills the input struct of a handler (input_size bytes at ret, zeroed by the caller) from an event. Texts point into the record or
- * the arena. 0, or -EINVAL with "field 'amount' …: expected …, got …". `path` and `query` of requests come as members of `data` too. */
+/* Fills the input struct of a handler (input_size bytes at ret, zeroed by the caller) from an event. Texts point
+ * into the record or the arena. 0, or -EINVAL with "field 'amount' …: expected …, got …". `path` and `query` of
+ * requests come as members of `data` too. */
 struct input_meta {
     int64_t attempt, retries_left, retry_count;
 };
-int input_fill(const struct sluice_field *fields, const struct event *event, const struct input_meta *meta, struct arena *arena,
-               void *ret, struct error *error);
+int input_fill(const struct sluice_field *fields, const struct event *event, const struct input_meta *meta,
+               struct arena *arena, void *ret, struct error *error);
 
 #endif

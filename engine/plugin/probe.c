@@ -1,9 +1,9 @@
 /*
  * probe.c - a library is loaded in a child process first, which may crash, hang or leave.
  *
- * The child has its own process group, no input, and its standard output is standard error; it sends what plugin_load() said
- * through a pipe and leaves by _exit(). The parent waits for that, for its end, or for the timeout, and kills the group.
- * It also notices what a constructor may not touch: it would be everyone's.
+ * The child has its own process group, no input, and its standard output is standard error; it sends what
+ * plugin_load() said through a pipe and leaves by _exit(). The parent waits for that, for its end, or for the
+ * timeout, and kills the group. It also notices what a constructor may not touch: it would be everyone's.
  */
 #include "base/clock.h"
 #include "plugin/plugin.h"
@@ -108,7 +108,8 @@ static bool answer_read(int in, pid_t child, int64_t deadline_ms, struct error *
     struct pollfd wait = {.fd = in, .events = POLLIN};
     for (;;) {
         int64_t left_ms = deadline_ms - clock_monotonic_ms();
-        /* In slices: a grandchild may hold the pipe open after the child is gone, a child may live on without the pipe. */
+        /* In slices: a grandchild may hold the pipe open after the child is gone, a child may live on without the
+         * pipe. */
         int slice_ms = left_ms < 0 ? 0 : left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS;
         if (poll(&wait, 1, slice_ms) > 0) {
             if (read(in, ret, sizeof *ret) == (ssize_t)sizeof *ret)

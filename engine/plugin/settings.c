@@ -1,8 +1,9 @@
 /*
- * settings.c - what stands under `settings:` is checked against a plugin's table and put into its state; states are opened and closed.
+ * settings.c - what stands under `settings:` is checked against a plugin's table and put into its state; states are
+ * opened and closed.
  *
- * Checking happens once, before anything runs, and marks what it understood in the tree. Opening happens in many threads at
- * once and only reads the tree.
+ * Checking happens once, before anything runs, and marks what it understood in the tree. Opening happens in many
+ * threads at once and only reads the tree.
  */
 #include "base/buffer.h"
 #include "plugin/field.h"
@@ -21,7 +22,8 @@ struct block {
     _Alignas(max_align_t) char state[];
 };
 
-/* ------------------------------------------------------------------------------------------------------ YAML to JSON */
+/* ------------------------------------------------------------------------------------------------------ YAML to
+ * JSON */
 
 static bool scalar_is_json(const struct node *node)
 {
@@ -90,11 +92,13 @@ static int setting_fill(const struct sluice_field *field, const struct node *nod
     if (field_parse(field, text, state, error) == 0)
         return 0;
     if (node->interpolated) /* it may be a secret that stands in the wrong place */
-        return error_set(error, EINVAL, "setting '%s': expected %s, got ***", field->name, field_expected(field, expected));
+        return error_set(error, EINVAL, "setting '%s': expected %s, got ***", field->name,
+                         field_expected(field, expected));
     return error_prefix(error, "setting '%s'", field->name);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- checking */
+/* ----------------------------------------------------------------------------------------------------------
+ * checking */
 
 static void setting_check(const struct plugin_ref *ref, const struct sluice_field *field, void *scratch,
                           struct problems *problems)

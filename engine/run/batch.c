@@ -6,7 +6,8 @@
  *   handle    handlers run for the claimed events only, as many a call as they take, keys in order
  *   record    outcomes, attempts, chains, parked events and all outputs go into the same transaction
  *   commit    done only if the server said COMMIT; anything else is rolled back, classified and run again
- *   emit      buses that are not part of the transaction get the outputs now; the outbox row stands until they have them
+ *   emit      buses that are not part of the transaction get the outputs now; the outbox row stands until they have
+ *             them
  *   finish    every item goes back to its lane, or its position is complete
  */
 #include "run/batch.h"
@@ -25,7 +26,8 @@ enum { BATCH_EARLY_MS = 2 /* an event this close to its time is handled now */ }
 
 /* ------------------------------------------------------------------------------------------------------- verdicts */
 
-static const char *sentence(struct batch *batch, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+static const char *sentence(struct batch *batch, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 static const char *sentence(struct batch *batch, const char *format, va_list args)
 {
     char text[ERROR_TEXT_MAX];
@@ -74,8 +76,8 @@ void work_condemn(struct batch *batch, struct work *work, enum dead_reason reaso
 
 void work_retry(struct batch *batch, struct work *work, const char *why)
 {
-    const struct use *use = work->item->use;
-    int64_t delay = retry_delay_ms(&use->retry, work->item->tries + 1, worker_random(batch->worker));
+    const struct binding *binding = work->item->binding;
+    int64_t delay = retry_delay_ms(&binding->retry, work->item->tries + 1, worker_random(batch->worker));
     if (delay < 0) {
         work_dead(batch, work, DEAD_RETRIES_EXHAUSTED, "%s; tried %u times", why, work->item->tries + 1);
         return;
@@ -83,7 +85,7 @@ void work_retry(struct batch *batch, struct work *work, const char *why)
     work->verdict = VERDICT_RETRY;
     work->why = why;
     work->due_ms = batch->now_ms + delay;
-    series_add(batch->engine->uses[use->index].retries, 1);
+    series_add(batch->engine->bindings[binding->index].retries, 1);
 }
 
 /* -------------------------------------------------------------------------------------------------------- prepare */
@@ -92,9 +94,9 @@ static void prepare_ladder(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
     work->retries_left = -1;
-    if (item->use == NULL || item->use->ladder == NULL)
+    if (item->binding == NULL || item->binding->ladder == NULL)
         return;
-    const struct ladder *ladder = item->use->ladder;
+    const struct ladder *ladder = item->binding->ladder;
     if (item->topic != NULL && item->topic->ladder_of != NULL) {
         const struct json_member *counter = json_find(&work->event.data, span_of(ladder->counter));
         int64_t climbed = 0;
@@ -147,9 +149,9 @@ static void prepare(struct batch *batch, struct work *work)
         work->event.record = whole;
     }
     const struct intmap *attempts = batch->worker->group == NULL ? NULL : atomic_load(&batch->worker->group->attempts);
-    if (attempts != NULL && item->tries == 0 && item->use != NULL)
+    if (attempts != NULL && item->tries == 0 && item->binding != NULL)
         item->tries = (uint32_t)(uintptr_t)intmap_get(
-            attempts, attempt_key(batch->engine->uses[item->use->index].number, work->event.id));
+            attempts, attempt_key(batch->engine->bindings[item->binding->index].number, work->event.id));
     if (item->condemned == DEAD_ID_CONFLICT && work->verdict == VERDICT_DEAD)
         return; /* unreadable in the first place: that is what is wrong with it */
     if (item->condemned != 0) {
@@ -176,12 +178,12 @@ static void prepare(struct batch *batch, struct work *work)
         work->verdict = VERDICT_PASSED; /* a pattern does not mean dead letters */
         return;
     }
-    if (item->topic == NULL && item->source != ITEM_REQUEST && item->source != ITEM_TICK && item->use == NULL) {
+    if (item->topic == NULL && item->source != ITEM_REQUEST && item->source != ITEM_TICK && item->binding == NULL) {
         work->verdict = VERDICT_PASSED; /* a topic that nobody here handles any more */
         return;
     }
     prepare_ladder(batch, work);
-    if (work->verdict == VERDICT_NONE && item->use == NULL)
+    if (work->verdict == VERDICT_NONE && item->binding == NULL)
         work->verdict = VERDICT_PASSED; /* only a chain watches it */
 }
 
@@ -211,9 +213,9 @@ static void tick_begin(struct batch *batch, struct work *work)
 static void handle(struct batch *batch)
 {
     const struct pipeline *pipeline = batch->engine->pipeline;
-    uint32_t nobody = (uint32_t)pipeline->use_count;
+    uint32_t nobody = (uint32_t)pipeline->binding_count;
     uint64_t *keys = arena_array(batch->arena, uint64_t, batch->count);
-    uint32_t *uses = arena_array(batch->arena, uint32_t, batch->count);
+    uint32_t *bindings = arena_array(batch->arena, uint32_t, batch->count);
     uint32_t *order = arena_array(batch->arena, uint32_t, batch->count);
     uint32_t *before = arena_array(batch->arena, uint32_t, batch->count);
     uint32_t *most = arena_array(batch->arena, uint32_t, nobody + 1);
@@ -221,18 +223,18 @@ static void handle(struct batch *batch)
     struct work **works = arena_array(batch->arena, struct work *, batch->count);
 
     for (uint32_t u = 0; u < nobody; u++)
-        most[u] = pipeline->uses[u]->handler->max_events < pipeline->uses[u]->max_events
-                      ? pipeline->uses[u]->handler->max_events
-                      : pipeline->uses[u]->max_events;
+        most[u] = pipeline->bindings[u]->handler->max_events < pipeline->bindings[u]->max_events
+                      ? pipeline->bindings[u]->handler->max_events
+                      : pipeline->bindings[u]->max_events;
     most[nobody] = UINT32_MAX;
     for (size_t i = 0; i < batch->count; i++) {
         const struct work *work = &batch->works[i];
         keys[i] = work->item->entry.key_hash;
-        uses[i] = work->verdict == VERDICT_NONE ? work->item->use->index : nobody;
+        bindings[i] = work->verdict == VERDICT_NONE ? work->item->binding->index : nobody;
     }
     for (size_t i = 0; i < batch->count; i++)
         batch_judge(batch, &batch->works[i]);
-    size_t call_count = batch_plan(batch->count, keys, uses, most, order, before, calls, batch->arena);
+    size_t call_count = batch_plan(batch->count, keys, bindings, most, order, before, calls, batch->arena);
     for (size_t c = 0; c < call_count && batch->result == STORE_OK && !batch->condemned; c++) {
         size_t count = 0;
         for (uint32_t i = calls[c].first; i < calls[c].first + calls[c].count; i++) {
@@ -245,7 +247,7 @@ static void handle(struct batch *batch)
                 works[count++] = work;
         }
         if (count > 0 && batch->result == STORE_OK)
-            batch_call(batch, pipeline->uses[calls[c].use], works, count);
+            batch_call(batch, pipeline->bindings[calls[c].binding], works, count);
         for (size_t i = 0; i < count; i++)
             batch_judge(batch, works[i]); /* now, so that what is behind it in its key knows */
     }
@@ -262,8 +264,8 @@ static void begin(struct batch *batch, struct lane_entry **entries)
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = (struct item *)entries[i];
         batch->works[i].item = item;
-        if (item->use != NULL && item->use->timeout_ms > timeout)
-            timeout = item->use->timeout_ms;
+        if (item->binding != NULL && item->binding->timeout_ms > timeout)
+            timeout = item->binding->timeout_ms;
     }
     batch->now_ms = clock_monotonic_ms();
     batch->wall_ms = clock_wall_ms();
@@ -320,7 +322,8 @@ static void run_steps(struct worker *worker, struct lane_entry **entries, size_t
         if (outbox != 0)
             outbox_recorded(&batch, &records);
     }
-    if (outbox != 0 && worker->kind != WORKER_GROUP) { /* who asked is answered now: what is committed will be published */
+    /* who asked is answered now: what is committed will be published */
+    if (outbox != 0 && worker->kind != WORKER_GROUP) {
         outbox_recorded(&batch, &records);
         batch_finish(&batch);
         (void)outbox_emit(&batch, records, outbox);

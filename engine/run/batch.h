@@ -1,10 +1,10 @@
 /*
  * batch.h - the life of a batch: claim, handle, record, commit, emit, complete.
  *
- * One batch is one transaction. batch.c walks the steps, which batch_claim.c, batch_record.c and
- * batch_finish.c take; call.c is the engine as a plugin sees it; outputs.c composes what is
- * emitted; compensate.c keeps the chains. A work is an item for the time of one batch: its parsed event and what became of it.
- * Everything here lives in the worker's arena until the next batch, and on the worker's thread.
+ * One batch is one transaction. batch.c walks the steps, which batch_claim.c, batch_record.c and batch_finish.c
+ * take; call.c is the engine as a plugin sees it; outputs.c composes what is emitted; compensate.c keeps the chains.
+ * A work is an item for the time of one batch: its parsed event and what became of it. Everything here lives in the
+ * worker's arena until the next batch, and on the worker's thread.
  */
 #ifndef SLUICE_RUN_BATCH_H
 #define SLUICE_RUN_BATCH_H
@@ -44,17 +44,17 @@ struct work {
     struct event event;
     enum verdict verdict;
     bool claimed;
-    size_t claim;          /* index in batch->claims, when claimed */
+    size_t claim; /* index in batch->claims, when claimed */
     size_t outcome;
     enum dead_reason reason;
     const char *why;
-    int64_t due_ms;        /* monotonic for RETRY and LATER, wall for PARK */
+    int64_t due_ms; /* monotonic for RETRY and LATER, wall for PARK */
     int64_t retry_count, retries_left;
     struct overlays overlays;
     struct addition *additions;
     size_t addition_count, addition_size;
     /* requests */
-    int status;            /* 0: not answered yet */
+    int status; /* 0: not answered yet */
     struct span reply;
     bool reply_pending;
 };
@@ -79,9 +79,10 @@ struct batch {
     struct output *outputs;
     size_t output_count, output_size;
     int64_t now_ms, wall_ms, deadline_ms;
-    bool transaction;         /* one is open */
-    bool called;              /* a handler was: only then is it the events' doing when time is over */
-    bool condemned;           /* an item was judged for something that its transaction must not keep: roll back, run again */
+    bool transaction; /* one is open */
+    bool called;      /* a handler was: only then is it the events' doing when time is over */
+    /* an item was judged for something that its transaction must not keep: roll back, run again */
+    bool condemned;
     enum store_result result; /* of the first statement that failed; STORE_OK else */
     struct error error;       /* its sentence */
 };
@@ -93,9 +94,10 @@ void batch_run(struct worker *worker, struct lane_entry **entries, size_t count)
 void batch_claim(struct batch *batch);
 
 /* batch_record.c, in this order: */
-/* Once for each work that is dead, as soon as it is: an undo that failed for good may have to come again or wait for an operator. */
+/* Once for each work that is dead, as soon as it is: an undo that failed for good may have to come again or wait for
+ * an operator. */
 void batch_judge(struct batch *batch, struct work *work);
-void batch_record(struct batch *batch);     /* outcomes, attempts, parked events */
+void batch_record(struct batch *batch); /* outcomes, attempts, parked events */
 /* All outputs into the transaction; *ret_outbox: the id of their outbox row, 0 when there is none. */
 void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *ret_outbox);
 void batch_commit(struct batch *batch);
@@ -104,17 +106,19 @@ void batch_commit(struct batch *batch);
 void batch_finish(struct batch *batch);
 void batch_fail(struct batch *batch);
 
-/* call.c: one call of a handler for works that share a use. On a statement's failure batch->result says which. */
-void batch_call(struct batch *batch, struct use *use, struct work **works, size_t count);
+/* call.c: one call of a handler for works that share a binding. On a statement's failure batch->result says which. */
+void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count);
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* The event is at fault and its transaction must keep nothing of it: the batch is rolled back and run again without it. */
+/* The event is at fault and its transaction must keep nothing of it: the batch is rolled back and run again without
+ * it. */
 void work_condemn(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* A transient failure of this event: due again after its policy's delay, or a dead letter when that is exhausted. */
 void work_retry(struct batch *batch, struct work *work, const char *why);
-char *text_clean(char *text); /* in place: valid UTF-8 without control characters, as headers, rows and answers need it */
+/* in place: valid UTF-8 without control characters, as headers, rows and answers need it */
+char *text_clean(char *text);
 void overlay_set(struct batch *batch, struct overlays *overlays, struct span name, struct span json);
 
 /* outputs.c: what the works emit. An output that cannot be composed condemns its work. */

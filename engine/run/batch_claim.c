@@ -22,12 +22,13 @@ static bool wants_claim(const struct batch *batch, const struct work *work)
         return true;
     if (work->verdict == VERDICT_PASSED)
         return item->topic != NULL && item->topic->watch_count > 0;
-    return work->verdict == VERDICT_NONE && batch->engine->uses[item->use->index].records;
+    return work->verdict == VERDICT_NONE && batch->engine->bindings[item->binding->index].records;
 }
 
 static int16_t work_number(const struct batch *batch, const struct work *work)
 {
-    return work->item->use == NULL ? batch->engine->chain_handler : batch->engine->uses[work->item->use->index].number;
+    return work->item->binding == NULL ? batch->engine->chain_handler
+                                       : batch->engine->bindings[work->item->binding->index].number;
 }
 
 struct claim_order {
@@ -51,7 +52,8 @@ static int order_compare(const void *left, const void *right)
     return order != 0 ? order : a < b ? -1 : a > b;
 }
 
-/* An id that was used for another payload: the newcomer is dead under an id of its own, so that it too is recorded once. */
+/* An id that was used for another payload: the newcomer is dead under an id of its own, so that it too is recorded
+ * once. */
 static struct event_id conflict_id(struct batch *batch, const struct work *work)
 {
     char id[37];
@@ -76,8 +78,8 @@ static void claim_answers(struct batch *batch, struct claim_order *orders, size_
                          (int)work->event.id_text.length, work->event.id_text.at);
         } else {
             work->verdict = VERDICT_DUPLICATE;
-            if (work->item->use != NULL)
-                series_add(batch->engine->uses[work->item->use->index].duplicates, 1);
+            if (work->item->binding != NULL)
+                series_add(batch->engine->bindings[work->item->binding->index].duplicates, 1);
         }
         if (claim->hit)
             claim->outcome = 0; /* what is recorded there stays as it is: nothing of this transaction's to write */

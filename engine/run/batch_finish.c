@@ -9,7 +9,7 @@
 enum {
     FINISH_BARE_PAUSE_MS = 50,
     FINISH_TROUBLE_SOLO = 3, /* transient refusals of a whole batch before its events run alone */
-    FINISH_STALLS_MAX = 3, /* deadlines that an event alone may run into */
+    FINISH_STALLS_MAX = 3,   /* deadlines that an event alone may run into */
 };
 
 /* `sluice explain CONFIG ID` goes on from here. */
@@ -21,17 +21,18 @@ static void say_dead(const struct batch *batch, const struct work *work)
     int32_t partition = -1;
     int64_t offset = -1;
     if (item->source == ITEM_BUS && batch->worker->group != NULL)
-        batch->engine->bus->kind->describe(batch->worker->group->consumer, item->stream, item->position, place, sizeof place, &partition, &offset);
-    log_rarely(1000, LOG_WARN, "lane", "event %.*s%son %s is a dead letter: %s (%.200s)%s%s", (int)id.length, id.length == 0 ? "" : id.at,
-               id.length == 0 ? "" : " ", item->topic->name, event_dead_word(work->reason), work->why == NULL ? "" : work->why,
-               place[0] == '\0' ? "" : "; it is ", place);
+        bus_describe(batch->engine->bus, batch->worker->group->consumer, item->stream, item->position, place,
+                     sizeof place, &partition, &offset);
+    log_rarely(1000, LOG_WARN, "lane", "event %.*s%son %s is a dead letter: %s (%.200s)%s%s", (int)id.length,
+               id.length == 0 ? "" : id.at, id.length == 0 ? "" : " ", item->topic->name, event_dead_word(work->reason),
+               work->why == NULL ? "" : work->why, place[0] == '\0' ? "" : "; it is ", place);
 }
 
 static void count_end(struct batch *batch, const struct work *work)
 {
-    if (work->item->use == NULL)
+    if (work->item->binding == NULL)
         return;
-    struct use_run *run = &batch->engine->uses[work->item->use->index];
+    struct binding_run *run = &batch->engine->bindings[work->item->binding->index];
     if (work->verdict == VERDICT_OUTCOME)
         series_add(run->by_outcome[work->outcome], 1);
     else if (work->verdict == VERDICT_DEAD)
@@ -130,7 +131,8 @@ void batch_fail(struct batch *batch)
         for (size_t i = 0; i < batch->count; i++)
             again = again || batch->works[i].item->bare;
         if (again) {
-            log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s", batch->error.text);
+            log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s",
+                       batch->error.text);
             engine_sleep(batch->engine, FINISH_BARE_PAUSE_MS);
         }
         for (size_t i = 0; i < batch->count; i++)
@@ -146,7 +148,8 @@ void batch_fail(struct batch *batch)
             work_condemn(batch, &batch->works[0], DEAD_DATABASE, "%s", batch->error.text);
         break;
     case STORE_TRANSIENT:
-        /* Waiting for a claim is nobody's fault: the server may take a second to end the session of a batch that hung. */
+        /* Waiting for a claim is nobody's fault: the server may take a second to end the session of a batch that
+         * hung. */
         if (batch->count == 1 && late && batch->called && ++batch->works[0].item->stalls >= FINISH_STALLS_MAX)
             work_condemn(batch, &batch->works[0], DEAD_DEADLINE, "ran past its deadline %d times: %s",
                          FINISH_STALLS_MAX, batch->error.text);

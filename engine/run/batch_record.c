@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-    RECORD_UNDO_AGAIN_MS = 30000, /* pause of an undo under retry_forever */
+    RECORD_UNDO_AGAIN_MS = 30000,         /* pause of an undo under retry_forever */
     RECORD_PARKED_MAX = 64 * 1024 * 1024, /* bytes; engine.max_event_size is 16 MiB at most */
 };
 
@@ -94,7 +94,8 @@ static void record_parked(struct batch *batch)
             record_batch_begin(&one);
             record_batch_append(&one, 0, &work->item->record);
             if (one.failed) { /* kept, never half: its position stays where it is */
-                error_set(&batch->error, ENOMEM, "an event on %s cannot be packed to wait in the database", work->item->topic->name);
+                error_set(&batch->error, ENOMEM, "an event on %s cannot be packed to wait in the database",
+                          work->item->topic->name);
                 batch->result = STORE_DOWN;
             }
             parked[parked_count++] = (struct parked){
@@ -154,8 +155,8 @@ void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *re
         return;
     struct bus *bus = batch->engine->bus;
     if (bus->kind->transactional) {
-        batch->result = (enum store_result)bus->kind->append(bus, batch->connection, *ret_records, batch->output_count,
-                                                             &batch->error);
+        batch->result = (enum store_result)bus_append(bus, batch->connection, *ret_records, batch->output_count,
+                                                      &batch->error);
         return;
     }
     struct buffer *packed = &batch->worker->packed;
@@ -167,8 +168,8 @@ void batch_outputs(struct batch *batch, struct record **ret_records, int64_t *re
         error_set(&batch->error, ENOMEM, "the outputs of %zu events cannot be packed for the outbox", batch->count);
         batch->result = STORE_DOWN;
     } else
-        batch->result = ledger_outbox_add(batch->connection, outbox_owner(batch->worker), buffer_view(packed), ret_outbox,
-                                          &batch->error);
+        batch->result = ledger_outbox_add(batch->connection, outbox_owner(batch->worker), buffer_view(packed),
+                                          ret_outbox, &batch->error);
 }
 
 void batch_commit(struct batch *batch)

@@ -1,9 +1,9 @@
 /*
  * call.c - one call of a handler: the engine as a plugin sees it.
  *
- * Inputs are filled into one array, the handler runs, and what it said is noted in the works. Nothing that a plugin passes is
- * trusted: an index, an outcome or a name that does not exist, text that is no UTF-8, JSON that is none, a column of another
- * type: each is a fault of the plugin that costs its event and nothing else.
+ * Inputs are filled into one array, the handler runs, and what it said is noted in the works. Nothing that a plugin
+ * passes is trusted: an index, an outcome or a name that does not exist, text that is no UTF-8, JSON that is none, a
+ * column of another type: each is a fault of the plugin that costs its event and nothing else.
  */
 #include "run/batch.h"
 #include "run/call_rows.h"
@@ -26,13 +26,13 @@ enum {
 struct call {
     struct sluice_call shared; /* first: what the plugin holds a pointer to */
     struct batch *batch;
-    struct use *use;
+    struct binding *binding;
     struct work **works;
     size_t count;
     size_t added;
     struct work *last; /* the work that additions belong to: the tick */
-    bool failed; /* a statement failed: the whole call has its verdict elsewhere */
-    const char *away; /* unavailable() was said */
+    bool failed;       /* a statement failed: the whole call has its verdict elsewhere */
+    const char *away;  /* unavailable() was said */
 };
 
 _Static_assert(sizeof(struct span) == sizeof(struct sluice_text) &&
@@ -72,7 +72,7 @@ static void call_fault(struct call *call, size_t n, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     work_condemn(call->batch, call->works[n < call->count ? n : 0], DEAD_PLUGIN_FAULT, "handler %s %s",
-                 call->use->handler_name, text);
+                 call->binding->handler_name, text);
 }
 
 /* A fault that cannot be laid on one event: of several each runs alone, and whoever does it again is the one. */
@@ -88,7 +88,7 @@ static void call_fault_alone(struct call *call, const char *format, ...)
         call_fault(call, 0, "%s", text);
     } else if (call->batch->result == STORE_OK) {
         call->batch->result = STORE_DATA;
-        error_set(&call->batch->error, EPROTO, "handler %s %s", call->use->handler_name, text);
+        error_set(&call->batch->error, EPROTO, "handler %s %s", call->binding->handler_name, text);
     }
 }
 
@@ -106,8 +106,8 @@ static void host_outcome(struct sluice_call *shared, size_t n, size_t outcome)
     struct work *work = call_work(call, n, "outcome");
     if (work == NULL)
         return;
-    if (outcome >= call->use->outcome_count) {
-        call_fault(call, n, "gave outcome %zu; it declares %zu", outcome, call->use->outcome_count);
+    if (outcome >= call->binding->outcome_count) {
+        call_fault(call, n, "gave outcome %zu; it declares %zu", outcome, call->binding->outcome_count);
         return;
     }
     work->verdict = VERDICT_OUTCOME;
@@ -210,8 +210,8 @@ static size_t host_add(struct sluice_call *shared, size_t outcome)
 {
     struct call *call = call_of(shared);
     struct work *work = call->works[0];
-    if (outcome >= call->use->outcome_count) {
-        call_fault_alone(call, "added outcome %zu; it declares %zu", outcome, call->use->outcome_count);
+    if (outcome >= call->binding->outcome_count) {
+        call_fault_alone(call, "added outcome %zu; it declares %zu", outcome, call->binding->outcome_count);
         return SIZE_MAX;
     }
     if (work->addition_count >= RUN_ADDS_MAX)
@@ -236,7 +236,7 @@ static void host_reply(struct sluice_call *shared, size_t n, uint32_t status, st
     struct work *work = call_work(call, n, "reply");
     if (work == NULL)
         return;
-    if (call->use->handler->kind != SLUICE_REQUEST || status < 200 || status > 599) {
+    if (call->binding->handler->kind != SLUICE_REQUEST || status < 200 || status > 599) {
         call_fault(call, n, "replied %u; a request's handler replies 200..599, others do not", status);
         return;
     }
@@ -259,7 +259,7 @@ static bool call_param(struct call *call, const struct sluice_param *from, struc
                                 .values = from->values,
                                 .count = from->form == SLUICE_PARAM_VALUE ? 1 : from->count};
     if (from->form == SLUICE_PARAM_EACH) {
-        size_t step = call->use->handler->input_size;
+        size_t step = call->binding->handler->input_size;
         if (step == 0 || from->offset >= step)
             return false;
         ret->values = (const char *)call->shared.inputs + from->offset;
@@ -280,13 +280,13 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
     if (call->failed || batch->result != STORE_OK)
         return NULL;
     call->failed = true;
-    if (batch->connection == NULL || !batch->transaction || !call->use->handler->uses_store) {
+    if (batch->connection == NULL || !batch->transaction || !call->binding->handler->uses_store) {
         call_fault_alone(call, "called query() without having declared uses_store");
         return NULL;
     }
     if (sql == NULL || sql->text == NULL || param_count > CALL_PARAMS_MAX) {
         call_fault_alone(call, "called query() with no statement, or with %zu parameters; the most is %d", param_count,
-                   CALL_PARAMS_MAX);
+                         CALL_PARAMS_MAX);
         return NULL;
     }
     for (size_t i = 0; i < param_count; i++)
@@ -298,7 +298,7 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
     struct rows *rows = NULL;
     batch->result = connection_exec(batch->connection, &statement, param_count, store_params, &rows, &batch->error);
     if (batch->result != STORE_OK) {
-        error_prefix(&batch->error, "handler %s", call->use->handler_name);
+        error_prefix(&batch->error, "handler %s", call->binding->handler_name);
         return NULL;
     }
     call->failed = false;
@@ -309,7 +309,7 @@ static void host_log(struct sluice_call *shared, uint32_t level, const char *mes
 {
     struct call *call = call_of(shared);
     if (message != NULL)
-        log_line(level <= SLUICE_LOG_ERROR ? (enum log_level)level : LOG_INFO, call->use->plugin->name, "%.900s",
+        log_line(level <= SLUICE_LOG_ERROR ? (enum log_level)level : LOG_INFO, call->binding->plugin->name, "%.900s",
                  message);
 }
 
@@ -368,26 +368,26 @@ static void call_event(const struct work *work, struct sluice_event *ret)
 /* What the handler left unsaid. */
 static void call_settle(struct call *call, struct work *work)
 {
-    const struct sluice_handler *handler = call->use->handler;
+    const struct sluice_handler *handler = call->binding->handler;
     if (work->verdict == VERDICT_RETRY) {
         work_retry(call->batch, work, work->why);
     } else if (work->verdict == VERDICT_NONE && handler->kind == SLUICE_SCHEDULE) {
         work->verdict = VERDICT_PASSED;
     } else if (handler->kind == SLUICE_REQUEST && work->status == 0 && work->verdict < VERDICT_RETRY) {
         work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without a reply",
-                     call->use->handler_name);
+                     call->binding->handler_name);
     } else if (work->verdict == VERDICT_NONE && handler->kind == SLUICE_REQUEST) {
         work->verdict = VERDICT_PASSED;
     } else if (work->verdict == VERDICT_NONE) {
         work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without an outcome for this event",
-                     call->use->handler_name);
+                     call->binding->handler_name);
     }
 }
 
 /* Something outside is away: the whole call comes again, after pauses that double from 200 ms to 30 s. */
 static void call_away(struct call *call)
 {
-    struct use_run *run = &call->batch->engine->uses[call->use->index];
+    struct binding_run *run = &call->batch->engine->bindings[call->binding->index];
     int times = atomic_fetch_add(&run->away, 1);
     int64_t pause = 200ll << (times > 7 ? 7 : times);
     if (pause > 30000)
@@ -397,24 +397,24 @@ static void call_away(struct call *call)
         call->works[i]->verdict = VERDICT_LATER;
         call->works[i]->due_ms = call->batch->now_ms + pause;
     }
-    log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->use->handler_name,
+    log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->binding->handler_name,
                call->away, (long long)pause);
 }
 
-void batch_call(struct batch *batch, struct use *use, struct work **works, size_t count)
+void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count)
 {
-    size_t step = use->handler->input_size;
+    size_t step = binding->handler->input_size;
     char *inputs = step > 0 ? arena_alloc(batch->arena, step * count) : NULL;
     struct sluice_event *events = arena_alloc_raw(batch->arena, sizeof *events * count);
-    struct call call = {.batch = batch, .use = use, .works = arena_array(batch->arena, struct work *, count)};
+    struct call call = {.batch = batch, .binding = binding, .works = arena_array(batch->arena, struct work *, count)};
 
     for (size_t i = 0; i < count; i++) {
         struct work *work = works[i];
         struct input_meta meta = {
             .attempt = work->item->tries + 1, .retries_left = work->retries_left, .retry_count = work->retry_count};
         struct error error = {0};
-        if (use->input != NULL &&
-            input_fill(use->input, &work->event, &meta, batch->arena, inputs + step * call.count, &error) != 0) {
+        if (binding->input != NULL &&
+            input_fill(binding->input, &work->event, &meta, batch->arena, inputs + step * call.count, &error) != 0) {
             work_dead(batch, work, DEAD_BAD_FIELD, "%s", error.text);
             memset(inputs + step * call.count, 0, step);
             continue;
@@ -427,18 +427,18 @@ void batch_call(struct batch *batch, struct use *use, struct work **works, size_
     call.shared = (struct sluice_call){
         .size = sizeof call.shared, .count = (uint32_t)call.count, .host = &host, .events = events, .inputs = inputs};
 
-    struct use_run *run = &batch->engine->uses[use->index];
+    struct binding_run *run = &batch->engine->bindings[binding->index];
     int64_t began = clock_monotonic_ns();
     batch->called = true;
     (void)FAILPOINT("lane.handler.before");
-    atomic_store_explicit(&batch->worker->call_handler, use->handler_name, memory_order_relaxed);
-    atomic_store_explicit(&batch->worker->call_deadline_ms, clock_monotonic_ms() + use->timeout_ms,
+    atomic_store_explicit(&batch->worker->call_handler, binding->handler_name, memory_order_relaxed);
+    atomic_store_explicit(&batch->worker->call_deadline_ms, clock_monotonic_ms() + binding->timeout_ms,
                           memory_order_relaxed);
     struct suspects *suspects = batch->engine->parts.suspects;
     for (size_t i = 0; suspects != NULL && i < call.count; i++)
         suspects_add(suspects, batch->worker->number, i, call.works[i]->event.id);
     suspects_begin(suspects, batch->worker->number, call.count);
-    use->handler->handle(batch->worker->plugins[use->plugin->index].state, &call.shared);
+    binding->handler->handle(batch->worker->plugins[binding->plugin->index].state, &call.shared);
     atomic_store_explicit(&batch->worker->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
     series_observe(run->seconds, (double)(clock_monotonic_ns() - began) / 1e9);

@@ -1,5 +1,6 @@
 /*
- * call_rows.c - a statement's answer, as a plugin reads it. A place that does not exist, or holds another type, reads as NULL.
+ * call_rows.c - a statement's answer, as a plugin reads it. A place that does not exist, or holds another type,
+ * reads as NULL.
  */
 #include "run/call_rows.h"
 

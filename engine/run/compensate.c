@@ -1,9 +1,10 @@
 /*
  * compensate.c - the chains that watch a batch's topics.
  *
- * What passes is written down in the transaction of the event that passes; flow/chain.h decides, this file reads and writes
- * the rows and emits the undos. One statement marks all steps of a batch; aborts and undone steps, which are rare, go one
- * by one. The chain's row is locked while it is decided on, so a step and an abort that meet cannot miss each other.
+ * What passes is written down in the transaction of the event that passes; flow/chain.h decides, this file reads and
+ * writes the rows and emits the undos. One statement marks all steps of a batch; aborts and undone steps, which are
+ * rare, go one by one. The chain's row is locked while it is decided on, so a step and an abort that meet cannot
+ * miss each other.
  */
 #include "run/batch.h"
 

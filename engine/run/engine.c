@@ -1,11 +1,11 @@
 /*
  * engine.c - start order, drain, stop order.
  *
- * Everything that needs the database or the bus is done by one opener thread that tries until it succeeds: an engine may be
- * started before its database. Until then lanes exist and wait, and /readyz says why.
+ * Everything that needs the database or the bus is done by one opener thread that tries until it succeeds: an engine
+ * may be started before its database. Until then lanes exist and wait, and /readyz says why.
  *
- * Stop: readers leave their groups first (what runs is finished and committed, what is queued is redelivered), then requests
- * are answered, then threads end.
+ * Stop: readers leave their groups first (what runs is finished and committed, what is queued is redelivered), then
+ * requests are answered, then threads end.
  */
 #include "run/state.h"
 
@@ -98,7 +98,8 @@ bool engine_ready(struct engine *engine, struct buffer *ret_why)
 static enum store_result engine_numbers(struct engine *engine, struct error *error)
 {
     const struct pipeline *pipeline = engine->pipeline;
-    size_t most = pipeline->use_count + pipeline->group_count + pipeline->chain_count + pipeline->schedule_count + 1;
+    size_t most = pipeline->binding_count + pipeline->group_count + pipeline->chain_count + pipeline->schedule_count +
+                  1;
     struct span *names = calloc(most, sizeof *names);
     int16_t *numbers = calloc(most, sizeof *numbers);
     struct connection *connection = connection_create(engine->store, "start");
@@ -106,16 +107,16 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
 
     if (result == STORE_OK)
         result = connection_begin(connection, clock_monotonic_ms() + 10000, error);
-    for (size_t i = 0; result == STORE_OK && i < pipeline->use_count; i++)
-        names[i] = span_of(pipeline->uses[i]->id);
+    for (size_t i = 0; result == STORE_OK && i < pipeline->binding_count; i++)
+        names[i] = span_of(pipeline->bindings[i]->id);
     if (result == STORE_OK) {
-        names[pipeline->use_count] = SPAN("chain");
-        result = ledger_names(connection, 'h', pipeline->use_count + 1, names, numbers, error);
+        names[pipeline->binding_count] = SPAN("chain");
+        result = ledger_names(connection, 'h', pipeline->binding_count + 1, names, numbers, error);
     }
-    for (size_t i = 0; result == STORE_OK && i < pipeline->use_count; i++)
-        engine->uses[i].number = numbers[i];
+    for (size_t i = 0; result == STORE_OK && i < pipeline->binding_count; i++)
+        engine->bindings[i].number = numbers[i];
     if (result == STORE_OK)
-        engine->chain_handler = numbers[pipeline->use_count];
+        engine->chain_handler = numbers[pipeline->binding_count];
     for (size_t i = 0; result == STORE_OK && i < pipeline->group_count; i++)
         names[i] = span_of(pipeline->groups[i].name);
     if (result == STORE_OK)
@@ -187,29 +188,31 @@ static void *opener_main(void *context)
 
 /* ----------------------------------------------------------------------------------------------------------- build */
 
-static bool use_emits(const struct use *use)
+static bool binding_emits(const struct binding *binding)
 {
-    for (size_t i = 0; i < use->outcome_count; i++)
-        if (use->by_outcome[i] != NULL && use->by_outcome[i]->kind != ROUTE_DROP)
+    for (size_t i = 0; i < binding->outcome_count; i++)
+        if (binding->by_outcome[i] != NULL && binding->by_outcome[i]->kind != ROUTE_DROP)
             return true;
     return false;
 }
 
-static void build_uses(struct engine *engine)
+static void build_bindings(struct engine *engine)
 {
     const struct pipeline *pipeline = engine->pipeline;
-    for (size_t i = 0; i < pipeline->use_count; i++) {
-        const struct use *use = pipeline->uses[i];
-        struct use_run *run = &engine->uses[i];
-        /* A tap whose handler leaves nothing in the database and emits nothing needs no row: its position says what is done. */
-        run->records = use->group == NULL || use->group->tap == NULL || use->handler->uses_store || use_emits(use);
-        run->by_outcome = calloc(use->outcome_count + 1, sizeof *run->by_outcome);
-        for (size_t o = 0; run->by_outcome != NULL && o < use->outcome_count; o++)
-            run->by_outcome[o] = metrics_series(engine->metrics, METRIC_EVENTS, use->id, use->outcomes[o].name);
-        run->dead = metrics_series(engine->metrics, METRIC_EVENTS, use->id, "dead");
-        run->duplicates = metrics_series(engine->metrics, METRIC_DUPLICATES, use->id, NULL);
-        run->retries = metrics_series(engine->metrics, METRIC_RETRIES, use->id, NULL);
-        run->seconds = metrics_series(engine->metrics, METRIC_HANDLER_SECONDS, use->id, NULL);
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        const struct binding *binding = pipeline->bindings[i];
+        struct binding_run *run = &engine->bindings[i];
+        /* A tap whose handler leaves nothing in the database and emits nothing needs no row: its position says what
+         * is done. */
+        run->records = binding->group == NULL || binding->group->tap == NULL || binding->handler->uses_store ||
+                       binding_emits(binding);
+        run->by_outcome = calloc(binding->outcome_count + 1, sizeof *run->by_outcome);
+        for (size_t o = 0; run->by_outcome != NULL && o < binding->outcome_count; o++)
+            run->by_outcome[o] = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
+        run->dead = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "dead");
+        run->duplicates = metrics_series(engine->metrics, METRIC_DUPLICATES, binding->id, NULL);
+        run->retries = metrics_series(engine->metrics, METRIC_RETRIES, binding->id, NULL);
+        run->seconds = metrics_series(engine->metrics, METRIC_HANDLER_SECONDS, binding->id, NULL);
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         struct topic *topic = pipeline->topics[i];
@@ -254,17 +257,17 @@ static bool build(struct engine *engine)
 
     engine->topics = map_create(pipeline->topic_count);
     engine->topic_runs = calloc(pipeline->topic_count + 1, sizeof *engine->topic_runs);
-    engine->uses = calloc(pipeline->use_count + 1, sizeof *engine->uses);
+    engine->bindings = calloc(pipeline->binding_count + 1, sizeof *engine->bindings);
     engine->group_numbers = calloc(pipeline->group_count + 1, sizeof *engine->group_numbers);
     engine->chain_numbers = calloc(pipeline->chain_count + 1, sizeof *engine->chain_numbers);
     engine->schedule_numbers = calloc(pipeline->schedule_count + 1, sizeof *engine->schedule_numbers);
     engine->groups = calloc(pipeline->group_count + 1, sizeof *engine->groups);
     engine->requests = calloc(RUN_REQUEST_WORKERS, sizeof *engine->requests);
-    if (engine->topics == NULL || engine->topic_runs == NULL || engine->uses == NULL || engine->group_numbers == NULL ||
-        engine->chain_numbers == NULL || engine->schedule_numbers == NULL || engine->groups == NULL ||
-        engine->requests == NULL)
+    if (engine->topics == NULL || engine->topic_runs == NULL || engine->bindings == NULL ||
+        engine->group_numbers == NULL || engine->chain_numbers == NULL || engine->schedule_numbers == NULL ||
+        engine->groups == NULL || engine->requests == NULL)
         return false;
-    build_uses(engine);
+    build_bindings(engine);
     for (; engine->group_count < pipeline->group_count; engine->group_count++)
         if (!build_group(engine, &engine->groups[engine->group_count], &pipeline->groups[engine->group_count], &lane))
             return false;
@@ -403,11 +406,11 @@ void engine_stop(struct engine *engine)
     for (size_t i = 0; i < engine->group_count; i++)
         group_destroy(&engine->groups[i]);
     keeper_destroy(engine);
-    for (size_t i = 0; engine->uses != NULL && i < engine->pipeline->use_count; i++)
-        free(engine->uses[i].by_outcome);
+    for (size_t i = 0; engine->bindings != NULL && i < engine->pipeline->binding_count; i++)
+        free(engine->bindings[i].by_outcome);
     map_destroy(engine->topics);
     free(engine->topic_runs);
-    free(engine->uses);
+    free(engine->bindings);
     free(engine->group_numbers);
     free(engine->chain_numbers);
     free(engine->schedule_numbers);

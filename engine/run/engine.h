@@ -12,23 +12,25 @@
 
 struct engine;
 
-struct engine_parts { /* made by main.c, which alone names the concrete ones; they outlive the engine */
+struct engine_parts {                /* made by main.c, which alone names the concrete ones; they outlive the engine */
     const struct pipeline *pipeline; /* resolved and checked */
     struct bus *bus;
-    struct store *store; /* NULL: at-least-once, and the log says so */
-    const char *migrations;     /* folder; with a store */
-    const char *const *owners;  /* of migrations, NULL-terminated */
-    struct suspects *suspects;  /* NULL: nobody watches for crashes */
+    struct store *store;       /* NULL: at-least-once, and the log says so */
+    const char *migrations;    /* folder; with a store */
+    const char *const *owners; /* of migrations, NULL-terminated */
+    struct suspects *suspects; /* NULL: nobody watches for crashes */
     struct metrics *metrics;
 };
 
 /* Starts every thread. Returns at once; the database and the bus may still be away (engine_ready says so). */
 int engine_start(const struct engine_parts *parts, struct engine **ret, struct error *error);
-/* No new work; what runs is finished, committed and handed over, for at most drain_ms. 0, or -ETIMEDOUT when something was left to
- * redelivery (nothing is lost by that), or -EBUSY when a handler does not come back: then the only way to stop is _exit(). */
+/* No new work; what runs is finished, committed and handed over, for at most drain_ms. 0, or -ETIMEDOUT when
+ * something was left to redelivery (nothing is lost by that), or -EBUSY when a handler does not come back: then the
+ * only way to stop is _exit(). */
 int engine_drain(struct engine *engine, int64_t drain_ms);
 void engine_stop(struct engine *engine); /* at once; frees everything. NULL is fine */
-/* Blocks until the engine cannot go on (a deploy error), or engine_drain/stop. For main's loop: 0 going on, else a negative errno. */
+/* Blocks until the engine cannot go on (a deploy error), or engine_drain/stop. For main's loop: 0 going on, else a
+ * negative errno. */
 int engine_fault(struct engine *engine, struct error *ret);
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * inherit.c - what earlier owners of a group's partitions left in the database, taken over before the partitions are read on.
+ * inherit.c - what earlier owners of a group's partitions left in the database, taken over before the partitions are
+ * read on.
  *
- * Outputs that they committed and did not get out (on buses outside the transaction), so that a key's outputs keep their order; tries that they
- * counted, so that a retry goes on where it was, in whichever process; and parked events that they had taken, which would wait for the end of
- * their hold. All of it is mostly nothing, and a small statement each.
+ * Outputs that they committed and did not get out (on buses outside the transaction), so that a key's outputs keep
+ * their order; tries that they counted, so that a retry goes on where it was, in whichever process; and parked
+ * events that they had taken, which would wait for the end of their hold. All of it is mostly nothing, and a small
+ * statement each.
  */
 #include "run/outbox.h"
 
@@ -19,7 +21,8 @@ enum { INHERIT_MS = 10000, INHERIT_AGAIN_MS = 100 };
 struct inheritance { /* the reader's own */
     struct connection *connection;
     struct arena *arena;
-    struct intmap **maps; /* all there were: a lane may still look at an older one. Few: they are made only when tries are counted */
+    /* all there were: a lane may still look at an older one. Few: they are made only when tries are counted */
+    struct intmap **maps;
     size_t count;
 };
 
@@ -48,14 +51,16 @@ static bool inherit_rows(struct group_run *group)
     struct error error = {0};
     enum store_result result = connection_begin(left->connection, clock_monotonic_ms() + INHERIT_MS, &error);
     if (result == STORE_OK)
-        result = ledger_parked_release(left->connection, engine->group_numbers[group->group->index], engine->incarnation, &error);
+        result = ledger_parked_release(left->connection, engine->group_numbers[group->group->index],
+                                       engine->incarnation, &error);
     if (result == STORE_OK)
         result = ledger_attempts_load(left->connection, &rows, &error);
     size_t count = result == STORE_OK ? rows_count(rows) : 0;
     struct intmap *map = count == 0 ? NULL : intmap_create(count);
     struct intmap **grown = map == NULL ? NULL : reallocarray(left->maps, left->count + 1, sizeof *grown);
     for (size_t i = 0; grown != NULL && i < count; i++)
-        intmap_set(map, attempt_key((int16_t)rows_int64(rows, i, 0), rows_uuid(rows, i, 1)), (void *)(uintptr_t)rows_int64(rows, i, 2));
+        intmap_set(map, attempt_key((int16_t)rows_int64(rows, i, 0), rows_uuid(rows, i, 1)),
+                   (void *)(uintptr_t)rows_int64(rows, i, 2));
     if (grown != NULL) {
         left->maps = grown;
         left->maps[left->count++] = map;
@@ -78,14 +83,17 @@ void inherit(struct group_run *group)
     struct engine *engine = group->engine;
     struct inheritance *left = group->inheritance;
     bool outputs = left == NULL || engine->bus->kind->transactional, rows = left == NULL;
-    for (int64_t until = clock_monotonic_ms() + INHERIT_MS; clock_monotonic_ms() < until && !atomic_load(&group->stop);) {
+    for (int64_t until = clock_monotonic_ms() + INHERIT_MS;
+         clock_monotonic_ms() < until && !atomic_load(&group->stop);) {
         outputs = outputs || outbox_sweep(engine, left->connection, left->arena, 0);
         rows = rows || inherit_rows(group);
         if ((outputs && rows) || !engine_sleep(engine, INHERIT_AGAIN_MS))
             return;
     }
     if (!atomic_load(&group->stop))
-        log_warn("reader", "group %s reads on, though what earlier owners left could not all be taken over; the sweeper goes on trying",
+        log_warn("reader",
+                 "group %s reads on, though what earlier owners left could not all be taken over; the sweeper goes on "
+                 "trying",
                  group->group->name);
 }
 

@@ -1,9 +1,10 @@
 /*
  * intake.c - requests and ticks as events; the gateway's door.
  *
- * A request's body, path and query become one JSON object, checked by the scanner that checks every event: a name given twice
- * is refused like any duplicate key. A path parameter of an integer field is written as a number, so that handlers see one type.
- * Writes and reads have a lane each: those who poll for an answer hold up nobody who posts.
+ * A request's body, path and query become one JSON object, checked by the scanner that checks every event: a name
+ * given twice is refused like any duplicate key. A path parameter of an integer field is written as a number, so
+ * that handlers see one type. Writes and reads have a lane each: those who poll for an answer hold up nobody who
+ * posts.
  */
 #include "run/intake.h"
 
@@ -34,7 +35,7 @@ int gateway_submit(struct engine *engine, struct gateway_request *request)
     request->asked = 0;
     item->source = ITEM_REQUEST;
     item->request = request;
-    item->use = route->use;
+    item->binding = route->binding;
     item->record.topic = span_of(route->path);
     item->record.value = request->body;
     item->entry.key_hash = atomic_fetch_add(&engine->request_count, 1);
@@ -49,21 +50,21 @@ static void answer(struct engine *engine, struct gateway_request *request, int s
     request->done(request, status, json);
 }
 
-static bool is_integer_field(const struct use *use, struct span name)
+static bool is_integer_field(const struct binding *binding, struct span name)
 {
-    for (const struct sluice_field *field = use->input; field != NULL && field->name != NULL; field++)
+    for (const struct sluice_field *field = binding->input; field != NULL && field->name != NULL; field++)
         if (span_is(name, field->name))
             return field->type == SLUICE_TYPE_INT64;
     return false;
 }
 
-static void param_append(struct buffer *out, const struct use *use, const struct gateway_param *param,
+static void param_append(struct buffer *out, const struct binding *binding, const struct gateway_param *param,
                          struct arena *arena)
 {
     struct json_object probe;
     buffer_json_string(out, param->name);
     buffer_byte(out, ':');
-    if (is_integer_field(use, param->name) && param->value.length > 0 && param->value.length < 20) {
+    if (is_integer_field(binding, param->name) && param->value.length > 0 && param->value.length < 20) {
         char *text = arena_format(arena, "{\"n\":%.*s}", (int)param->value.length, param->value.at);
         if (json_scan(span_of(text), arena, &probe, NULL) == 0 && probe.count == 1 &&
             probe.members[0].kind == JSON_KIND_NUMBER) {
@@ -96,7 +97,7 @@ static void request_object(struct batch *batch, struct work *work)
     for (size_t i = 0; i < request->param_count; i++) {
         if (i + body.count > 0)
             buffer_byte(&text, ',');
-        param_append(&text, work->item->use, &request->params[i], batch->arena);
+        param_append(&text, work->item->binding, &request->params[i], batch->arena);
     }
     buffer_byte(&text, '}');
     struct span whole = arena_span(batch->arena, buffer_view(&text));
@@ -115,11 +116,11 @@ void intake_event(struct batch *batch, struct work *work)
     work->event.record = &item->record;
     work->event.timestamp_ms = batch->wall_ms;
     work->event.data = nothing;
-    work->event.name = span_of(item->use->id);
+    work->event.name = span_of(item->binding->id);
     if (item->source == ITEM_TICK) {
         snprintf(id, 64, "%.40s-%lld", item->schedule->name, (long long)item->slot_ms);
     } else if (item->request->idempotency_key.length > 0) {
-        event_id_derive(item->request->idempotency_key, span_of(item->use->id), SPAN("idempotency-key"), 0, id);
+        event_id_derive(item->request->idempotency_key, span_of(item->binding->id), SPAN("idempotency-key"), 0, id);
         request_object(batch, work);
         work->event.payload_hash = span_hash(work->event.data.text);
     } else {

@@ -1,9 +1,9 @@
 /*
- * keeper.c - the thread that watches the clock: parked events that are due, ticks of schedules, outputs left unpublished,
- * the log's and the inbox's size, and handlers that do not come back.
+ * keeper.c - the thread that watches the clock: parked events that are due, ticks of schedules, outputs left
+ * unpublished, the log's and the inbox's size, and handlers that do not come back.
  *
- * The sweeper is one of the two healers (redelivery is the other): an outbox row of another process that is older than engine.sweep_after is
- * published by it (outbox.c).
+ * The sweeper is one of the two healers (redelivery is the other): an outbox row of another process that is older
+ * than engine.sweep_after is published by it (outbox.c).
  */
 #include "run/outbox.h"
 
@@ -24,7 +24,7 @@ enum {
     KEEPER_PRUNE_LIMIT = 10000,
     KEEPER_GAUGES_MS = 5000,
     KEEPER_LAG_MS = 10000,
-    KEEPER_LAG_SHARE = 20, /* looking up the lag may take one part of so many of the time */
+    KEEPER_LAG_SHARE = 20,    /* looking up the lag may take one part of so many of the time */
     KEEPER_OVERDUE_MS = 5000, /* a handler this far past its deadline is reported */
 };
 
@@ -78,7 +78,9 @@ static void parked_push(struct keeper *keeper, struct rows *rows, size_t row, st
     atomic_fetch_add(&engine->parked_in_flight, 1);
     item->record = records[0];
     item->topic = map_get(engine->topics, item->record.topic);
-    item->use = group->group->tap != NULL ? group->group->tap->use : item->topic == NULL ? NULL : item->topic->use;
+    item->binding = group->group->tap != NULL ? group->group->tap->binding
+                    : item->topic == NULL     ? NULL
+                                              : item->topic->binding;
     item->entry.key_hash = span_hash(item->record.key.at != NULL ? item->record.key : item->record.value);
     /* Headers were read into this thread's arena: the item keeps a copy of the list beside its bytes. */
     item->record.headers = item_headers(item, item->record.header_count + 1);
@@ -147,7 +149,7 @@ static void keeper_ticks(struct keeper *keeper)
             continue;
         struct item *item = item_block_items(block);
         item->source = ITEM_TICK;
-        item->use = schedule->use;
+        item->binding = schedule->binding;
         item->schedule = schedule;
         item->slot_ms = slot;
         item->record.topic = span_of(schedule->name);
@@ -196,7 +198,7 @@ static int64_t keeper_lag(const struct engine *engine)
 {
     int64_t began = clock_monotonic_ms();
     for (size_t i = 0; i < engine->group_count; i++) {
-        int64_t lag = engine->bus->kind->lag(engine->bus, engine->groups[i].group->name);
+        int64_t lag = bus_lag(engine->bus, engine->groups[i].group->name);
         if (lag >= 0)
             series_set(engine->groups[i].metric_lag, lag);
     }
@@ -257,7 +259,7 @@ static void *keeper_main(void *context)
         if (now < tend)
             continue;
         tend = now + KEEPER_TEND_MS;
-        engine->bus->kind->tend(engine->bus);
+        bus_maintain(engine->bus);
         keeper_watch(engine);
         if (now >= lag)
             lag = keeper_lag(engine);

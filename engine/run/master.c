@@ -30,7 +30,8 @@ static pid_t spawn(struct suspects *suspects, int (*work)(struct suspects *, voi
     if (pid != 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setpgid(0, 0); /* a terminal's Ctrl-C goes to the master alone, which hands it on: one press must not count as two */
+    /* a terminal's Ctrl-C goes to the master alone, which hands it on: one press must not count as two */
+    setpgid(0, 0);
     if (getppid() != master)
         _exit(1); /* the master died in between */
     sigprocmask(SIG_SETMASK, unblocked, NULL);

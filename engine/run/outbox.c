@@ -12,9 +12,9 @@
 #include <stdlib.h>
 
 enum {
-    OUTBOX_PUBLISH_MS = 30000, /* one try; a lane tries again */
+    OUTBOX_PUBLISH_MS = 30000,     /* one try; a lane tries again */
     OUTBOX_PUBLISH_SOON_MS = 3000, /* of requests and ticks, before it is the sweeper's */
-    OUTBOX_AWAY_MS = 2000, /* after that, all of them are for a while */
+    OUTBOX_AWAY_MS = 2000,         /* after that, all of them are for a while */
     OUTBOX_AGAIN_MS = 200,
     OUTBOX_FORGET_MS = 5000,
     OUTBOX_SWEEP_LIMIT = 100,
@@ -69,8 +69,10 @@ void outbox_forget(struct worker *worker)
 
 /* ---------------------------------------------------------------------------------------------------------- refused */
 
-/* Some of these are refused for good: finds out which, one by one, publishing the others. The refused ones move to the front. */
-static int publish_apart(struct bus *bus, struct record *records, size_t count, size_t *ret_refused, struct error *reason)
+/* Some of these are refused for good: finds out which, one by one, publishing the others. The refused ones move to
+ * the front. */
+static int publish_apart(struct bus *bus, struct record *records, size_t count, size_t *ret_refused,
+                         struct error *reason)
 {
     size_t refused = 0, failed = 0;
     struct error error = {0};
@@ -81,7 +83,7 @@ static int publish_apart(struct bus *bus, struct record *records, size_t count, 
             if (reason->code == ENOENT && span_equal(records[r].topic, record.topic))
                 code = -ENOENT; /* the topic is not there for this one either */
         if (code == 0)
-            code = bus->kind->publish(bus, &record, 1, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
+            code = bus_publish(bus, &record, 1, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
         if (code == 0)
             continue;
         if (!refused_for_good(code))
@@ -97,8 +99,8 @@ static int publish_apart(struct bus *bus, struct record *records, size_t count, 
 }
 
 /* What is left of a row, and why. Queued in the connection's transaction. */
-static enum store_result keep_refused(struct connection *connection, int64_t row, const struct record *records, size_t count,
-                                      const struct error *reason, struct error *error)
+static enum store_result keep_refused(struct connection *connection, int64_t row, const struct record *records,
+                                      size_t count, const struct error *reason, struct error *error)
 {
     struct buffer packed;
     buffer_init(&packed, 256 * 1024 * 1024);
@@ -106,12 +108,14 @@ static enum store_result keep_refused(struct connection *connection, int64_t row
     for (size_t i = 0; i < count; i++)
         record_batch_append(&packed, 0, &records[i]);
     enum store_result result = packed.failed ? STORE_DOWN
-                                             : ledger_outbox_refuse(connection, row, buffer_view(&packed), span_of(reason->text), error);
+                                             : ledger_outbox_refuse(connection, row, buffer_view(&packed),
+                                                                    span_of(reason->text), error);
     /* What is queued points to the bytes: they go out here. */
     if (result == STORE_OK)
         result = connection_commit(connection, error);
     buffer_free(&packed);
-    log_rarely(5000, LOG_ERROR, "outbox", "%zu outputs stay in sluice.outbox (row %lld): %s; nothing else waits for them", count, (long long)row,
+    log_rarely(5000, LOG_ERROR, "outbox",
+               "%zu outputs stay in sluice.outbox (row %lld): %s; nothing else waits for them", count, (long long)row,
                reason->text);
     return result;
 }
@@ -139,8 +143,8 @@ static int settle_refused(struct batch *batch, const struct record *records, int
     return -EAGAIN;
 }
 
-/* Without a store nothing remembers a refused output: its event becomes a dead letter. The bus may refuse records for those that they went
- * with (Kafka's limit is one of all that go together): each has its own chance. */
+/* Without a store nothing remembers a refused output: its event becomes a dead letter. The bus may refuse records
+ * for those that they went with (Kafka's limit is one of all that go together): each has its own chance. */
 static int condemn_refused(struct batch *batch, const struct record *records)
 {
     struct bus *bus = batch->engine->bus;
@@ -151,7 +155,7 @@ static int condemn_refused(struct batch *batch, const struct record *records)
     for (size_t i = 0; i < batch->output_count; i++) {
         int code = gone.at != NULL && span_equal(gone, records[i].topic)
                        ? -ENOENT
-                       : bus->kind->publish(bus, &records[i], 1, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
+                       : bus_publish(bus, &records[i], 1, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
         if (code == 0)
             continue;
         if (!refused_for_good(code))
@@ -180,7 +184,7 @@ static int emit_once(struct batch *batch, const struct record *records, int64_t 
     struct error error = {0};
     size_t failed = 0;
     (void)FAILPOINT("lane.emit.before");
-    int code = bus->kind->publish(bus, records, batch->output_count, clock_monotonic_ms() + publish_ms, &failed, &error);
+    int code = bus_publish(bus, records, batch->output_count, clock_monotonic_ms() + publish_ms, &failed, &error);
     (void)FAILPOINT("lane.emit.after");
     if (code == 0 && row != 0)
         outbox_remember(batch->worker, row);
@@ -190,7 +194,7 @@ static int emit_once(struct batch *batch, const struct record *records, int64_t 
         code = condemn_refused(batch, records);
     if (code != 0)
         log_rarely(5000, LOG_WARN, "lane", "outputs are not published now: %s; %s", error.text,
-                   row == 0                                     ? "their events run again"
+                   row == 0                              ? "their events run again"
                    : batch->worker->kind == WORKER_GROUP ? "their keys wait"
                                                          : "the sweeper will");
     return code;
@@ -204,7 +208,7 @@ int outbox_emit(struct batch *batch, const struct record *records, int64_t row)
     for (size_t i = 0; i < batch->output_count; i++)
         series_add(batch->engine->topic_runs[batch->outputs[i].topic->index].emitted, 1);
     if (bus->kind->transactional && batch->connection != NULL) {
-        bus->kind->published(bus);
+        bus_published(bus);
         return 0;
     }
     if (batch->worker->kind != WORKER_GROUP) {
@@ -262,7 +266,7 @@ static bool resolve_once(struct batch *batch)
         size_t count = 0, failed = 0;
         int code = record_batch_read(rows_span(rows, i, 1), batch->arena, &records, &count, &error);
         if (code == 0)
-            code = bus->kind->publish(bus, records, count, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
+            code = bus_publish(bus, records, count, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
         if (code == 0)
             outbox_remember(worker, rows_int64(rows, i, 0));
         else if (refused_for_good(code))
@@ -289,31 +293,39 @@ void outbox_resolve(struct batch *batch)
 
 /* --------------------------------------------------------------------------------------------------------- sweeping */
 
-enum row_end { ROW_PUBLISHED = 1, ROW_SETTLED /* what is left of it is refused; the transaction is over */, ROW_UNREADABLE, ROW_LEFT };
+enum row_end {
+    ROW_PUBLISHED = 1,
+    ROW_SETTLED /* what is left of it is refused; the transaction is over */,
+    ROW_UNREADABLE,
+    ROW_LEFT
+};
 
-static enum row_end sweep_row(struct engine *engine, struct connection *connection, struct arena *arena, int64_t id, struct span bytes)
+static enum row_end sweep_row(struct engine *engine, struct connection *connection, struct arena *arena, int64_t id,
+                              struct span bytes)
 {
     struct record *records = NULL;
     size_t count = 0, failed = 0, refused = 0;
     struct error error = {0}, reason = {0};
     if (record_batch_read(bytes, arena, &records, &count, &error) != 0) {
-        log_rarely(10000, LOG_ERROR, "outbox", "row %lld of sluice.outbox cannot be read: %s", (long long)id, error.text);
+        log_rarely(10000, LOG_ERROR, "outbox", "row %lld of sluice.outbox cannot be read: %s", (long long)id,
+                   error.text);
         return ROW_UNREADABLE;
     }
-    int code = engine->bus->kind->publish(engine->bus, records, count, clock_monotonic_ms() + OUTBOX_PUBLISH_SOON_MS, &failed, &error);
+    int code = bus_publish(engine->bus, records, count, clock_monotonic_ms() + OUTBOX_PUBLISH_SOON_MS, &failed, &error);
     if (refused_for_good(code))
         code = publish_apart(engine->bus, records, count, &refused, &reason);
     if (code == 0 && refused > 0 && keep_refused(connection, id, records, refused, &reason, &error) == STORE_OK)
         return ROW_SETTLED;
     if (code == 0 && refused == 0)
         return ROW_PUBLISHED;
-    log_rarely(10000, LOG_WARN, "outbox", "row %lld of sluice.outbox is not published now: %s", (long long)id, error.text);
+    log_rarely(10000, LOG_WARN, "outbox", "row %lld of sluice.outbox is not published now: %s", (long long)id,
+               error.text);
     return ROW_LEFT;
 }
 
 /* Some rows, in one transaction. False: others are left; *ret_more: and it makes sense to go on with them. */
-static bool sweep_some(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms, size_t *ret_published,
-                       bool *ret_more)
+static bool sweep_some(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms,
+                       size_t *ret_published, bool *ret_more)
 {
     struct rows *rows = NULL;
     struct error error = {0};
@@ -324,7 +336,8 @@ static bool sweep_some(struct engine *engine, struct connection *connection, str
     *ret_more = false;
     if (connection_begin(connection, clock_monotonic_ms() + OUTBOX_SWEEP_TRANSACTION_MS, &error) != STORE_OK)
         return false;
-    enum store_result result = ledger_outbox_take(connection, engine->incarnation, age_ms, OUTBOX_SWEEP_LIMIT, &rows, &error);
+    enum store_result result = ledger_outbox_take(connection, engine->incarnation, age_ms, OUTBOX_SWEEP_LIMIT, &rows,
+                                                  &error);
     size_t count = result == STORE_OK ? rows_count(rows) : 0;
     int64_t *ids = arena_array(arena, int64_t, count + 1);
     for (size_t i = 0; i < count && (end == ROW_PUBLISHED || end == ROW_UNREADABLE); i++) {
@@ -352,7 +365,8 @@ bool outbox_sweep(struct engine *engine, struct connection *connection, struct a
     bool all = FAILPOINT("keeper.sweep") == FAILPOINT_MUTATE;
     bool more = true;
     size_t published = 0, sum = 0;
-    for (int64_t until = clock_monotonic_ms() + OUTBOX_SWEEP_MS; !all && more && clock_monotonic_ms() < until && !atomic_load(&engine->stop);) {
+    for (int64_t until = clock_monotonic_ms() + OUTBOX_SWEEP_MS;
+         !all && more && clock_monotonic_ms() < until && !atomic_load(&engine->stop);) {
         all = sweep_some(engine, connection, arena, age_ms, &published, &more);
         sum += published;
     }

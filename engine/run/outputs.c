@@ -1,8 +1,8 @@
 /*
  * outputs.c - what a batch emits: events on their routes, steps of a retry ladder, dead letters, undos.
  *
- * Values and keys are composed into one buffer of the worker; while it grows, outputs hold offsets. Ids are derived from
- * parent, handler, route and ordinal, so that a repeated emission repeats the id.
+ * Values and keys are composed into one buffer of the worker; while it grows, outputs hold offsets. Ids are derived
+ * from parent, handler, route and ordinal, so that a repeated emission repeats the id.
  */
 #include "run/batch.h"
 
@@ -19,9 +19,8 @@ static struct output *output_add(struct batch *batch, struct work *work, struct 
         batch->output_size = size;
     }
     struct output *output = &batch->outputs[batch->output_count++];
-    *output = (struct output){.topic = topic,
-                              .work = work,
-                              .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
+    *output = (struct output){
+        .topic = topic, .work = work, .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
     return output;
 }
 
@@ -96,7 +95,8 @@ static void output_trace(struct batch *batch, const struct work *work, struct ou
         header_add(output, HEADER_TRACESTATE, state);
 }
 
-/* What an emitted event has. Its source's other headers speak of another value (ce_…, content-type): they stay behind. */
+/* What an emitted event has. Its source's other headers speak of another value (ce_…, content-type): they stay
+ * behind. */
 static void output_headers(struct batch *batch, const struct work *work, struct output *output, struct span id,
                            struct span correlation)
 {
@@ -159,7 +159,7 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
 static void output_ladder(struct batch *batch, struct work *work, const struct route *route, struct overlays *overlays)
 {
     const struct ladder *ladder = &route->ladder;
-    const char *handler = work->item->use->id;
+    const char *handler = work->item->binding->id;
     struct span correlation = correlation_of(batch, work, overlays);
     int64_t delay = ladder_delay_ms(ladder, work->retry_count);
 
@@ -177,13 +177,13 @@ static void output_ladder(struct batch *batch, struct work *work, const struct r
 static void output_route(struct batch *batch, struct work *work, size_t outcome, const struct json_object *data,
                          struct overlays *overlays, uint32_t ordinal)
 {
-    const struct route *route = work->item->use->by_outcome[outcome];
+    const struct route *route = work->item->binding->by_outcome[outcome];
     if (route == NULL || route->kind == ROUTE_DROP)
         return;
     if (route->kind == ROUTE_LADDER)
         output_ladder(batch, work, route, overlays);
     else
-        output_event(batch, work, route->topic, data, overlays, work->item->use->id, route->outcome, ordinal,
+        output_event(batch, work, route->topic, data, overlays, work->item->binding->id, route->outcome, ordinal,
                      correlation_of(batch, work, overlays));
 }
 
@@ -198,7 +198,13 @@ void outputs_of_work(struct batch *batch, struct work *work)
     }
 }
 
-enum { DEAD_HEADERS = 9, DEAD_KEY_MAX = 32768, DEAD_SENTENCE_MAX = 500, RECORD_HEADERS_MAX = 255, UNDO_REASON_MAX = 1000 };
+enum {
+    DEAD_HEADERS = 9,
+    DEAD_KEY_MAX = 32768,
+    DEAD_SENTENCE_MAX = 500,
+    RECORD_HEADERS_MAX = 255,
+    UNDO_REASON_MAX = 1000
+};
 
 void outputs_dead_letter(struct batch *batch, struct work *work)
 {
@@ -211,18 +217,20 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     if (source->key.length > DEAD_KEY_MAX)
         output->record.key.length = DEAD_KEY_MAX; /* what is too large for it stays where the letter says that it was */
     output->record.value = source->value;
-    size_t most = source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count : RECORD_HEADERS_MAX - DEAD_HEADERS;
+    size_t most = source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count
+                                                                           : RECORD_HEADERS_MAX - DEAD_HEADERS;
     output->record.headers = arena_array(batch->arena, struct header, most + DEAD_HEADERS);
     for (size_t i = 0; i < source->header_count && !item->bare && output->record.header_count < most; i++)
-        if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX && source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX)
+        if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX &&
+            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX)
             output->record.headers[output->record.header_count++] = source->headers[i];
     header_add(output, HEADER_DLT_TOPIC, source->topic);
     if (item->source == ITEM_BUS && batch->worker->group != NULL) {
         char place[96];
         int32_t partition = -1;
         int64_t offset = -1;
-        batch->engine->bus->kind->describe(batch->worker->group->consumer, item->stream, item->position, place,
-                                           sizeof place, &partition, &offset);
+        bus_describe(batch->engine->bus, batch->worker->group->consumer, item->stream, item->position, place,
+                     sizeof place, &partition, &offset);
         header_add(output, HEADER_DLT_PARTITION, number_span(batch, partition));
         header_add(output, HEADER_DLT_OFFSET, number_span(batch, offset));
     }
@@ -233,8 +241,8 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
         for (sentence.length = DEAD_SENTENCE_MAX; ((unsigned char)sentence.at[sentence.length] & 0xc0) == 0x80;)
             sentence.length--; /* not in the middle of a character */
     header_add(output, HEADER_DLT_REASON, sentence);
-    if (item->use != NULL)
-        header_add(output, HEADER_DLT_HANDLER, span_of(item->use->id));
+    if (item->binding != NULL)
+        header_add(output, HEADER_DLT_HANDLER, span_of(item->binding->id));
     header_add(output, HEADER_ATTEMPTS, number_span(batch, item->tries + 1));
 }
 
@@ -247,13 +255,15 @@ void outputs_undo(struct batch *batch, struct work *work, const struct chain *ch
     if (data.length > 0)
         json_members(data, batch->arena, &object);
     if (reason.length > UNDO_REASON_MAX)
-        reason.length = span_utf8((struct span){reason.at, UNDO_REASON_MAX}); /* for people; not in the middle of a letter */
+        /* for people; not in the middle of a letter */
+        reason.length = span_utf8((struct span){reason.at, UNDO_REASON_MAX});
     buffer_init(&json, 6 * UNDO_REASON_MAX + 2);
     buffer_json_string(&json, reason);
     overlay_set(batch, &overlays, SPAN("reason"), arena_span(batch->arena, buffer_view(&json)));
     buffer_free(&json);
 
-    /* The id depends on the chain's correlation and step alone: whatever emits this undo again, it is the same event. */
+    /* The id depends on the chain's correlation and step alone: whatever emits this undo again, it is the same
+     * event. */
     struct work of_chain = *work;
     of_chain.event.id_text = correlation;
     of_chain.event.hops = 0; /* what is done must be undone, however long its way was */

@@ -1,8 +1,10 @@
 /*
- * planted.c - bugs that tests/integration/test_checker.py plants through failpoints, to see that the checker finds them.
+ * planted.c - bugs that tests/integration/test_checker.py plants through failpoints, to see that the checker finds
+ * them.
  *
- * Both are mistakes that were made before, elsewhere: effects before the claim, so that a duplicate that loses the claim has acted
- * already; and positions that are complete before their transaction is. Never reached unless a failpoint is armed.
+ * Both are mistakes that were made before, elsewhere: effects before the claim, so that a duplicate that loses the
+ * claim has acted already; and positions that are complete before their transaction is. Never reached unless a
+ * failpoint is armed.
  */
 #include "run/batch.h"
 

@@ -1,9 +1,9 @@
 /*
  * reader.c - a group's thread: takes records from the bus, hands each to the lane of its key, commits what is complete.
  *
- * It parses nothing (the lanes do, in parallel) and waits for nobody: when the group holds too much, it asks the bus for no more
- * records and goes on answering revocations. A revocation is cooperative: lanes let go of what is queued, finish what runs, what is
- * complete is committed, and only then the rebalance goes on.
+ * It parses nothing (the lanes do, in parallel) and waits for nobody: when the group holds too much, it asks the bus
+ * for no more records and goes on answering revocations. A revocation is cooperative: lanes let go of what is
+ * queued, finish what runs, what is complete is committed, and only then the rebalance goes on.
  */
 #include "run/state.h"
 
@@ -17,7 +17,7 @@
 enum {
     READER_COMMIT_MS = 200, /* positions are committed this often */
     READER_POLL_MS = 1000,
-    READER_HURRY_MS = 5000, /* how long an interrupted batch may take to end */
+    READER_INTERRUPTED_MS = 5000, /* how long an interrupted batch may take to end */
     READER_TRACKER_MAX = 1 << 20,
 };
 
@@ -36,10 +36,10 @@ static void reader_pace(struct group_run *group)
     bool paused = atomic_load(&group->paused);
     if (!paused && (events >= most || bytes >= RUN_IN_FLIGHT_BYTES_MAX)) {
         atomic_store(&group->paused, true);
-        group->engine->bus->kind->pause(group->consumer, true);
+        bus_pause(group->engine->bus, group->consumer, true);
     } else if (paused && events <= most / 2 && bytes <= RUN_IN_FLIGHT_BYTES_MAX / 2) {
         atomic_store(&group->paused, false);
-        group->engine->bus->kind->pause(group->consumer, false);
+        bus_pause(group->engine->bus, group->consumer, false);
     }
 }
 
@@ -116,7 +116,9 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
         item->stream = record->stream;
         item->epoch = record->epoch;
         item->topic = last_topic;
-        item->use = group->group->tap != NULL ? group->group->tap->use : last_topic == NULL ? NULL : last_topic->use;
+        item->binding = group->group->tap != NULL ? group->group->tap->binding
+                        : last_topic == NULL      ? NULL
+                                                  : last_topic->binding;
         item->entry.key_hash = record->key_hash;
         size_t lane = (record->key_hash >> 17) % group->worker_count;
         *tails[lane] = &item->entry;
@@ -155,8 +157,8 @@ static void reader_commit(struct group_run *group)
         return;
     if (FAILPOINT("reader.commit.before") == FAILPOINT_ERROR)
         return;
-    int code = group->engine->bus->kind->commit(group->consumer, count, group->streams, group->epochs, group->positions,
-                                                &error);
+    int code = bus_commit(group->engine->bus, group->consumer, count, group->streams, group->epochs, group->positions,
+                          &error);
     if (code != 0) {
         pthread_mutex_lock(&group->lock);
         for (size_t i = 0; i < count; i++)
@@ -177,21 +179,20 @@ static bool reader_release(struct group_run *group, const uint32_t *streams, siz
         .streams = streams, .count = count, .lock = &group->lock, .done = &group->released, .left = &left};
     for (size_t i = 0; i < group->worker_count; i++)
         worker_drop(group->workers[i], &request);
-    bool hurried = false;
+    bool interrupted = false;
     pthread_mutex_lock(&group->lock);
     while (left > 0) {
         struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
         if (pthread_cond_timedwait(&group->released, &group->lock, &until) != ETIMEDOUT)
             continue;
-        if (hurried)
+        if (interrupted)
             break;
-        hurried = true;
-        until_ms = clock_monotonic_ms() + READER_HURRY_MS;
+        interrupted = true;
+        until_ms = clock_monotonic_ms() + READER_INTERRUPTED_MS;
         for (size_t i = 0; i < group->worker_count; i++)
             if (group->workers[i]->connection != NULL)
                 connection_interrupt(group->workers[i]->connection);
-        if (group->engine->bus->kind->hurry != NULL)
-            group->engine->bus->kind->hurry(group->engine->bus);
+        bus_abort_publishes(group->engine->bus);
     }
     pthread_mutex_unlock(&group->lock);
     return left == 0;
@@ -231,7 +232,7 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
         for (size_t i = 0; i < event->stream_count; i++)
             reader_assign(group, event->streams[i], event->epochs[i]);
         pthread_mutex_unlock(&group->lock);
-        atomic_store(&group->member, group->engine->bus->kind->member(group->consumer));
+        atomic_store(&group->member, bus_member(group->engine->bus, group->consumer));
         series_set(group->metric_partitions, (int64_t)assigned_streams(group));
         log_info("reader", "group %s: %zu partitions assigned, %zu in all", group->group->name, event->stream_count,
                  assigned_streams(group));
@@ -239,9 +240,9 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
     case BUS_REVOKED:
     case BUS_LOST:
         (void)reader_let_go(group, event, event->kind == BUS_LOST, NEVER_MS); /* the batches' deadlines bound it */
-        if (event->kind == BUS_REVOKED && group->engine->bus->kind->revoked(group->consumer, &error) != 0)
+        if (event->kind == BUS_REVOKED && bus_revoked(group->engine->bus, group->consumer, &error) != 0)
             log_error("reader", &error);
-        atomic_store(&group->member, group->engine->bus->kind->member(group->consumer));
+        atomic_store(&group->member, bus_member(group->engine->bus, group->consumer));
         series_set(group->metric_partitions, (int64_t)assigned_streams(group));
         log_info("reader", "group %s: %zu partitions %s, %zu left", group->group->name, event->stream_count,
                  event->kind == BUS_LOST ? "lost" : "handed over", assigned_streams(group));
@@ -270,7 +271,7 @@ static void *reader_main(void *context)
         /* While events are in flight a commit is soon due; an idle group sleeps. */
         int wait = atomic_load(&group->in_flight) > 0 || next_commit - now < READER_COMMIT_MS ? (int)(next_commit - now)
                                                                                               : READER_POLL_MS;
-        int code = engine->bus->kind->poll(group->consumer, wait > 0 ? wait : 1, &event, &error);
+        int code = bus_poll(engine->bus, group->consumer, wait > 0 ? wait : 1, &event, &error);
         if (code == 0)
             reader_event(group, &event);
         else if (code != -EAGAIN) {
@@ -287,8 +288,8 @@ static bool reader_recorded(const struct group_run *group)
 {
     const struct engine *engine = group->engine;
     bool recorded = group->group->tap == NULL;
-    for (size_t i = 0; i < engine->pipeline->use_count; i++)
-        recorded = recorded || (engine->pipeline->uses[i]->group == group->group && engine->uses[i].records);
+    for (size_t i = 0; i < engine->pipeline->binding_count; i++)
+        recorded = recorded || (engine->pipeline->bindings[i]->group == group->group && engine->bindings[i].records);
     return recorded && engine->store != NULL;
 }
 
@@ -303,10 +304,10 @@ int reader_start(struct group_run *group, struct error *error)
                                             .recorded = reader_recorded(group)};
     if (subscription.recorded && !inherit_prepare(group))
         return error_set(error, ENOMEM, "out of memory");
-    int code = engine->bus->kind->subscribe(engine->bus, &subscription, &group->consumer, error);
+    int code = bus_subscribe(engine->bus, &subscription, &group->consumer, error);
     if (code != 0)
         return code;
-    atomic_store(&group->member, engine->bus->kind->member(group->consumer));
+    atomic_store(&group->member, bus_member(engine->bus, group->consumer));
     code = pthread_create(&group->reader, NULL, reader_main, group);
     if (code != 0)
         return error_set(error, code, "no thread for the reader of group %s: %s", group->group->name, strerror(code));
@@ -314,13 +315,14 @@ int reader_start(struct group_run *group, struct error *error)
     return 0;
 }
 
-/* The reader stops first; then lanes finish what is running, everything complete is committed, and the group is left. */
+/* The reader stops first; then lanes finish what is running, everything complete is committed, and the group is
+ * left. */
 bool reader_stop(struct group_run *group, int64_t until_ms)
 {
     if (group->consumer == NULL)
         return true;
     atomic_store(&group->stop, true);
-    group->engine->bus->kind->wake(group->consumer);
+    bus_wake(group->engine->bus, group->consumer);
     if (group->reader_started)
         pthread_join(group->reader, NULL);
     group->reader_started = false;
@@ -333,7 +335,7 @@ bool reader_stop(struct group_run *group, int64_t until_ms)
     free(mine);
     if (!all_back)
         return false;
-    group->engine->bus->kind->unsubscribe(group->consumer);
+    bus_unsubscribe(group->engine->bus, group->consumer);
     group->consumer = NULL;
     return true;
 }

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct slot { /* the call that a lane is in */
+struct slot {          /* the call that a lane is in */
     atomic_uint count; /* 0: none */
     struct event_id ids[SUSPECT_CALL_MAX];
 };
@@ -25,15 +25,15 @@ struct verdict_row {
 };
 
 struct suspects {
-    atomic_int faulted; /* lane + 1 of the call that faulted; 0: none */
-    atomic_int clean; /* the worker leaves on purpose */
-    atomic_uint count; /* rows in use */
+    atomic_int faulted;   /* lane + 1 of the call that faulted; 0: none */
+    atomic_int clean;     /* the worker leaves on purpose */
+    atomic_uint count;    /* rows in use */
     pthread_mutex_t lock; /* rows; shared between processes and robust */
     struct verdict_row rows[SUSPECT_TABLE_MAX];
     struct slot slots[SUSPECT_LANES_MAX];
 };
 
-static struct suspects *watched; /* for the signal handler alone */
+static struct suspects *watched;               /* for the signal handler alone */
 static _Thread_local int32_t thread_lane = -1; /* for the signal handler alone */
 
 struct suspects *suspects_create(void)

@@ -1,8 +1,8 @@
 /*
  * worker.c - a lane's thread: takes what waits, runs it as a batch, sleeps until there is more.
  *
- * Natural batching: no linger, so an idle engine answers at once and a loaded one amortises. Only a tap that asks for it
- * (`max_wait`) lets a batch fill.
+ * Natural batching: no linger, so an idle engine answers at once and a loaded one amortises. Only a tap that asks
+ * for it (`max_wait`) lets a batch fill.
  */
 #include "run/intake.h"
 #include "run/outbox.h"
@@ -19,7 +19,8 @@ enum {
     WORKER_ARENA_BLOCK = 256 * 1024,
     WORKER_ARENA_MAX = 512 * 1024 * 1024,
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
-    WORKER_FORGET_MS = 150, /* without another transaction: then rows that are published are deleted by one of their own */
+    /* without another transaction: then rows that are published are deleted by one of their own */
+    WORKER_FORGET_MS = 150,
     WORKER_FORGET_AGAIN_MS = 1000, /* when the database did not take it */
 };
 
@@ -102,7 +103,7 @@ void items_finish(struct worker *worker, struct item **items, size_t count, bool
         atomic_fetch_sub(&group->in_flight_bytes, bytes);
         series_add(group->metric_in_flight, -(int64_t)taken);
         if (atomic_load(&group->paused))
-            group->engine->bus->kind->wake(group->consumer);
+            bus_wake(group->engine->bus, group->consumer);
     }
 }
 
@@ -221,13 +222,13 @@ static void worker_let_go(struct worker *worker, const struct drop_request *requ
 static int64_t worker_fill_ms(struct worker *worker, int64_t now_ms)
 {
     const struct tap *tap = worker->group == NULL ? NULL : worker->group->group->tap;
-    if (tap == NULL || tap->use->max_wait_ms == 0 || lane_due(worker->lane, now_ms) > now_ms)
+    if (tap == NULL || tap->binding->max_wait_ms == 0 || lane_due(worker->lane, now_ms) > now_ms)
         return 0;
     if (worker->batch_since_ms == 0)
         worker->batch_since_ms = now_ms;
-    if (lane_waiting(worker->lane) >= tap->use->max_events || atomic_load(&worker->group->paused))
+    if (lane_waiting(worker->lane) >= tap->binding->max_events || atomic_load(&worker->group->paused))
         return 0;
-    int64_t left = worker->batch_since_ms + tap->use->max_wait_ms - now_ms;
+    int64_t left = worker->batch_since_ms + tap->binding->max_wait_ms - now_ms;
     return left > 0 ? left : 0;
 }
 
@@ -244,7 +245,7 @@ static void worker_wait_locked(struct worker *worker, int64_t until_ms)
 static size_t worker_batch_max(const struct worker *worker)
 {
     if (worker->group != NULL && worker->group->group->tap != NULL)
-        return worker->group->group->tap->use->max_events;
+        return worker->group->group->tap->binding->max_events;
     return worker->engine->pipeline->engine.max_events;
 }
 

@@ -34,7 +34,7 @@ static void connect_fold(char *text)
 static bool connect_drain(int fd)
 {
     uint64_t count;
-    return read(fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+    return read(fd, &count, sizeof count) == (ssize_t)sizeof count;
 }
 
 int connection_wait(struct connection *connection, short events, int64_t deadline_ms)
@@ -91,7 +91,7 @@ static void connection_went_down(struct connection *connection)
 enum store_result connection_lost(struct connection *connection, struct error *error)
 {
     char text[512];
-    snprintf(text, sizeof(text), "%s", connection->pg == NULL ? "" : PQerrorMessage(connection->pg));
+    snprintf(text, sizeof text, "%s", connection->pg == NULL ? "" : PQerrorMessage(connection->pg));
     connect_fold(text);
     connection_went_down(connection);
     error_set(error, ENOTCONN, "the connection to the database was lost: %s",
@@ -130,8 +130,8 @@ static int connect_start(struct connection *connection)
     const char *const keywords[] = {
         "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",     "dbname",
         "options",         "application_name",    "client_encoding",  "target_session_attrs", NULL};
-    const char *const values[] = {"10", "5", "3", "20000", store->url,
-                                  store->session, connection->application, "UTF8", "read-write", NULL};
+    const char *const values[] = {
+        "10", "5", "3", "20000", store->url, store->session, connection->application, "UTF8", "read-write", NULL};
     connection->pg = PQconnectStartParams(keywords, values, 1);
     return connection->pg == NULL || PQstatus(connection->pg) == CONNECTION_BAD ? -ENOTCONN : 0;
 }
@@ -170,7 +170,7 @@ static int connect_try(struct connection *connection, int64_t deadline_ms)
 static void connect_failed(struct connection *connection, int code, struct error *error)
 {
     char text[512];
-    snprintf(text, sizeof(text), "%s", connection->pg == NULL ? "" : PQerrorMessage(connection->pg));
+    snprintf(text, sizeof text, "%s", connection->pg == NULL ? "" : PQerrorMessage(connection->pg));
     connect_fold(text);
     connection_went_down(connection);
     int64_t backoff = connection->backoff_ms == 0 ? BACKOFF_MIN_MS : connection->backoff_ms * 2;
@@ -238,14 +238,14 @@ enum store_result connection_open(struct connection *connection, int64_t deadlin
 void connection_interrupt(struct connection *connection)
 {
     uint64_t one = 1;
-    ssize_t written = write(connection->interrupt_fd, &one, sizeof(one));
+    ssize_t written = write(connection->interrupt_fd, &one, sizeof one);
     (void)written; /* full means that it is set already */
 }
 
 void connection_wake(struct connection *connection)
 {
     uint64_t one = 1;
-    ssize_t written = write(connection->wake_fd, &one, sizeof(one));
+    ssize_t written = write(connection->wake_fd, &one, sizeof one);
     (void)written;
 }
 

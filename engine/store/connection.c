@@ -25,7 +25,7 @@ static const struct statement statement_rollback = {"ROLLBACK", false};
 
 struct connection *connection_create(struct store *store, const char *name)
 {
-    struct connection *connection = calloc(1, sizeof(*connection));
+    struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return NULL;
     *connection = (struct connection){.store = store, .interrupt_fd = -1, .wake_fd = -1, .failed = STORE_OK};
@@ -240,7 +240,8 @@ static enum store_result commit_send(struct connection *connection, struct error
 enum store_result connection_commit_rows(struct connection *connection, struct rows **ret_rows, size_t count,
                                          struct error *error)
 {
-    if (count == 0 && FAILPOINT("store.commit.ignore_tag") == FAILPOINT_MUTATE && connection->transaction == TRANSACTION_OPEN) {
+    if (count == 0 && FAILPOINT("store.commit.ignore_tag") == FAILPOINT_MUTATE &&
+        connection->transaction == TRANSACTION_OPEN) {
         connection->transaction = TRANSACTION_NONE;
         return commit_trusting(connection, error);
     }

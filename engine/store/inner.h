@@ -19,15 +19,16 @@
 #include "store/store.h"
 
 enum {
-    PARAMS_MAX = 32,                      /* parameters of one statement */
-    PENDING_MAX = 1024,                   /* statements in one pipeline */
-    PREPARED_MAX = 1000,                  /* statements of one connection; past it the connection is renewed */
-    PARAM_BYTES_MAX = 512 * 1024 * 1024,  /* parameters of one statement */
-    BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS = 1000,
-    ROLLBACK_MS = 3000,                   /* how long a ROLLBACK may take before the connection is given up instead */
-    STORE_VERSION_MIN = 140000,           /* of the server: TID range scans, client_connection_check_interval */
-    CLAIM_CAREFUL = 32,                   /* claims without a duplicate until the next one is taken to have none */
-    OUTBOX_ID_BLOCK = 64,                 /* ids that one nextval() gives: INCREMENT BY of sluice.outbox_id */
+    PARAMS_MAX = 32,                     /* parameters of one statement */
+    PENDING_MAX = 1024,                  /* statements in one pipeline */
+    PREPARED_MAX = 1000,                 /* statements of one connection; past it the connection is renewed */
+    PARAM_BYTES_MAX = 512 * 1024 * 1024, /* parameters of one statement */
+    BACKOFF_MIN_MS = 20,
+    BACKOFF_MAX_MS = 1000,
+    ROLLBACK_MS = 3000,         /* how long a ROLLBACK may take before the connection is given up instead */
+    STORE_VERSION_MIN = 140000, /* of the server: TID range scans, client_connection_check_interval */
+    CLAIM_CAREFUL = 32,         /* claims without a duplicate until the next one is taken to have none */
+    OUTBOX_ID_BLOCK = 64,       /* ids that one nextval() gives: INCREMENT BY of sluice.outbox_id */
 };
 
 struct store {
@@ -41,8 +42,8 @@ struct store {
 struct prepared {
     struct prepared *next; /* the same text with other types */
     char name[16];
-    bool sent;             /* its Parse was sent and has not failed */
-    bool reused;           /* it was executed before the present pipeline */
+    bool sent;   /* its Parse was sent and has not failed */
+    bool reused; /* it was executed before the present pipeline */
     uint8_t type_count, types[PARAMS_MAX];
 };
 
@@ -69,7 +70,7 @@ enum transaction {
 struct connection {
     struct store *store;
     char *application;
-    PGconn *pg; /* NULL: not connected */
+    PGconn *pg;                /* NULL: not connected */
     int interrupt_fd, wake_fd; /* eventfds */
     int64_t next_try_ms, backoff_ms;
     unsigned random;
@@ -110,7 +111,7 @@ enum store_result connection_lost(struct connection *connection,
 enum store_result pipeline_push(struct connection *connection, enum pending_kind kind,
                                 const struct statement *statement, size_t param_count, const struct store_param *params,
                                 struct error *error);
-enum store_result pipeline_sync(struct connection *connection, struct error *error);  /* a Sync; not yet flushed */
+enum store_result pipeline_sync(struct connection *connection, struct error *error); /* a Sync; not yet flushed */
 enum store_result pipeline_flush(struct connection *connection, int64_t deadline_ms, struct error *error);
 /* Reads all results up to the Sync. The first failure is the answer; later ones follow from it. */
 enum store_result pipeline_read(struct connection *connection, int64_t deadline_ms, struct error *error);

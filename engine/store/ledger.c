@@ -100,8 +100,8 @@ static enum store_result claim_hits(struct connection *connection, struct claim 
                                     struct error *error)
 {
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof(*claims)),
-        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof(*claims)),
+        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof *claims),
+        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof *claims),
     };
     struct rows *rows;
     enum store_result result = connection_exec(connection, &statement_hits, 2, params, &rows, error);
@@ -134,10 +134,10 @@ static enum store_result claim_insert(struct connection *connection, const struc
     if (result != STORE_OK)
         return result;
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof(*claims)),
-        STORE_COLUMN(PARAM_INT2, &claims[0].outcome, count, sizeof(*claims)),
-        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof(*claims)),
-        STORE_COLUMN(PARAM_INT8, &claims[0].hash, count, sizeof(*claims)),
+        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof *claims),
+        STORE_COLUMN(PARAM_INT2, &claims[0].outcome, count, sizeof *claims),
+        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof *claims),
+        STORE_COLUMN(PARAM_INT8, &claims[0].hash, count, sizeof *claims),
     };
     struct rows *rows;
     result = connection_exec(connection, statement, 4, params, &rows, error);
@@ -212,7 +212,7 @@ static const struct statement statement_outcomes = {
 enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
                                   struct error *error)
 {
-    struct claim *changed = arena_alloc_raw(connection->scratch, (count + 1) * sizeof(*changed));
+    struct claim *changed = arena_alloc_raw(connection->scratch, (count + 1) * sizeof *changed);
     size_t changed_count = 0;
     for (size_t i = 0; i < count; i++) {
         if (claims[i].outcome != 0)
@@ -221,9 +221,9 @@ enum store_result ledger_outcomes(struct connection *connection, const struct cl
     if (changed_count == 0)
         return STORE_OK;
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &changed[0].handler, changed_count, sizeof(*changed)),
-        STORE_COLUMN(PARAM_UUID, &changed[0].id, changed_count, sizeof(*changed)),
-        STORE_COLUMN(PARAM_INT2, &changed[0].outcome, changed_count, sizeof(*changed)),
+        STORE_COLUMN(PARAM_INT2, &changed[0].handler, changed_count, sizeof *changed),
+        STORE_COLUMN(PARAM_UUID, &changed[0].id, changed_count, sizeof *changed),
+        STORE_COLUMN(PARAM_INT2, &changed[0].outcome, changed_count, sizeof *changed),
     };
     return connection_queue(connection, &statement_outcomes, 3, params, error);
 }
@@ -240,8 +240,8 @@ enum store_result ledger_unclaim(struct connection *connection, const struct cla
     if (count == 0)
         return STORE_OK;
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof(*claims)),
-        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof(*claims)),
+        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof *claims),
+        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof *claims),
     };
     return connection_queue(connection, &statement_unclaim, 2, params, error);
 }
@@ -264,10 +264,10 @@ enum store_result ledger_attempts_save(struct connection *connection, const stru
     if (count == 0)
         return STORE_OK;
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &attempts[0].handler, count, sizeof(*attempts)),
-        STORE_COLUMN(PARAM_UUID, &attempts[0].id, count, sizeof(*attempts)),
-        STORE_COLUMN(PARAM_INT4, &attempts[0].attempts, count, sizeof(*attempts)),
-        STORE_COLUMN(PARAM_TEXT, &attempts[0].reason, count, sizeof(*attempts)),
+        STORE_COLUMN(PARAM_INT2, &attempts[0].handler, count, sizeof *attempts),
+        STORE_COLUMN(PARAM_UUID, &attempts[0].id, count, sizeof *attempts),
+        STORE_COLUMN(PARAM_INT4, &attempts[0].attempts, count, sizeof *attempts),
+        STORE_COLUMN(PARAM_TEXT, &attempts[0].reason, count, sizeof *attempts),
     };
     return connection_queue(connection, &statement_attempts_save, 4, params, error);
 }
@@ -284,8 +284,8 @@ enum store_result ledger_attempts_clear(struct connection *connection, const str
     if (count == 0)
         return STORE_OK;
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &attempts[0].handler, count, sizeof(*attempts)),
-        STORE_COLUMN(PARAM_UUID, &attempts[0].id, count, sizeof(*attempts)),
+        STORE_COLUMN(PARAM_INT2, &attempts[0].handler, count, sizeof *attempts),
+        STORE_COLUMN(PARAM_UUID, &attempts[0].id, count, sizeof *attempts),
     };
     return connection_queue(connection, &statement_attempts_clear, 2, params, error);
 }

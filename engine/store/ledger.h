@@ -30,7 +30,7 @@ struct claim {
     bool hit;        /* out: was there before */
     bool conflict;   /* out: was there with another payload */
     struct event_id id;
-    int64_t hash;    /* of the payload */
+    int64_t hash; /* of the payload */
 };
 
 /* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One
@@ -70,20 +70,23 @@ enum store_result ledger_attempts_load(struct connection *connection, struct row
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
 /* Queued (a round trip only once in 64 calls, for ids): one row with a record batch (event/record_batch.h); gives its
- * id. Deleted by ledger_outbox_done once all is acknowledged. owner: the process that publishes it, 0: whoever sweeps. */
+ * id. Deleted by ledger_outbox_done once all is acknowledged. owner: the process that publishes it, 0: whoever
+ * sweeps. */
 enum store_result ledger_outbox_add(struct connection *connection, int64_t owner, struct span record_batch,
                                     int64_t *ret_id, struct error *error);
 enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
                                      struct error *error); /* queued */
-/* The sweeper's read: rows older than age_ms that are not but_owner's, and refused ones now and then; locked SKIP LOCKED,
- * at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
+/* The sweeper's read: rows older than age_ms that are not but_owner's, and refused ones now and then; locked SKIP
+ * LOCKED, at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
 enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
                                      struct rows **ret, struct error *error);
-/* Of these rows those that are there, in the order of ids: id int8, batch bytea. What is not there was not committed, or is published. */
+/* Of these rows those that are there, in the order of ids: id int8, batch bytea. What is not there was not
+ * committed, or is published. */
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error);
 /* Queued: these rows, where they are there, are the sweeper's from now on. */
-enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count, struct error *error);
+enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count,
+                                      struct error *error);
 /* Queued: what is left of a row (a record batch) is refused for good by the bus; it stays until a person mends it. */
 enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
                                        struct span reason, struct error *error);
@@ -93,11 +96,11 @@ enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id
 enum parked_state { PARKED_WAITING = 0, PARKED_STUCK = 1 /* an undo that failed: an operator decides */ };
 
 struct parked {
-    int16_t group;        /* the consumer group that will handle it */
-    int16_t state;        /* enum parked_state */
-    struct event_id id;   /* with group: unique; parking twice is once */
-    int64_t due_ms;       /* since 1970 UTC */
-    struct span record;   /* a record batch of one */
+    int16_t group;      /* the consumer group that will handle it */
+    int16_t state;      /* enum parked_state */
+    struct event_id id; /* with group: unique; parking twice is once */
+    int64_t due_ms;     /* since 1970 UTC */
+    struct span record; /* a record batch of one */
     struct span reason;
 };
 enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
@@ -120,11 +123,11 @@ enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN
 
 struct chain_row {
     int16_t chain;
-    int16_t state;              /* enum chain_state */
+    int16_t state; /* enum chain_state */
     struct event_id correlation;
-    int32_t done;               /* bit i: step i was done */
-    int32_t undoing;            /* bit i: its undo was emitted */
-    int32_t undone;             /* bit i: its undo is known to have happened */
+    int32_t done;    /* bit i: step i was done */
+    int32_t undoing; /* bit i: its undo was emitted */
+    int32_t undone;  /* bit i: its undo is known to have happened */
 };
 
 /* Executed: marks steps (0..30) done, one row a correlation (made when absent), locks it. data: of the done event, kept
@@ -166,9 +169,9 @@ enum store_result ledger_tick(struct connection *connection, int16_t schedule, i
 
 struct kept_reply { /* the answer to a request that came with an Idempotency-Key */
     int16_t handler;
-    int16_t status;     /* out of ledger_reply_get: 0 when there is none */
+    int16_t status; /* out of ledger_reply_get: 0 when there is none */
     struct event_id id;
-    struct span body;   /* out of ledger_reply_get: until the transaction ends */
+    struct span body; /* out of ledger_reply_get: until the transaction ends */
 };
 enum store_result ledger_replies_save(struct connection *connection, const struct kept_reply *replies, size_t count,
                                       struct error *error); /* queued */

@@ -24,30 +24,32 @@ struct placed {
  * are no longer running, for each of their inputs.
  */
 #define CHAIN_UPSERT                                                                                                   \
-    "       ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET done = c.done | excluded.done, at = excluded.at,"           \
-    "         data_steps = CASE WHEN c.data_steps && excluded.data_steps THEN c.data_steps || ARRAY("                      \
-    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step)"                                               \
-    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                     \
-    "           ELSE c.data_steps || excluded.data_steps END,"                                                             \
-    "         data = CASE WHEN c.data_steps && excluded.data_steps THEN c.data || ARRAY("                                  \
-    "             SELECT s.data FROM unnest(excluded.data_steps, excluded.data) AS s(step, data)"                          \
-    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                     \
-    "           ELSE c.data || excluded.data END"                                                                          \
-    "       RETURNING c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "                            \
-    "SELECT i.place, w.state, w.done, w.undoing, w.undone, w.reason "                                                      \
-    "FROM written w JOIN unnest($1, $3, $7) AS i(chain, correlation, place)"                                               \
+    "       ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET done = c.done | excluded.done, at = excluded.at,"       \
+    "         data_steps = CASE WHEN c.data_steps && excluded.data_steps THEN c.data_steps || ARRAY("                  \
+    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step)"                                           \
+    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                 \
+    "           ELSE c.data_steps || excluded.data_steps END,"                                                         \
+    "         data = CASE WHEN c.data_steps && excluded.data_steps THEN c.data || ARRAY("                              \
+    "             SELECT s.data FROM unnest(excluded.data_steps, excluded.data) AS s(step, data)"                      \
+    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                 \
+    "           ELSE c.data || excluded.data END"                                                                      \
+    "       RETURNING c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "                        \
+    "SELECT i.place, w.state, w.done, w.undoing, w.undone, w.reason "                                                  \
+    "FROM written w JOIN unnest($1, $3, $7) AS i(chain, correlation, place)"                                           \
     "  ON i.chain = w.chain AND i.correlation = w.correlation WHERE w.state <> 0 ORDER BY i.place"
 
 /* The common case: every correlation stands once in the call. Nothing is sorted or grouped again. */
 static const struct statement statement_chain_done = {
     "WITH written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
     "       SELECT u.chain, " LEDGER_NOW ", u.correlation, u.text, u.bit,"
-    "         CASE WHEN u.data IS NULL THEN '{}' ELSE ARRAY[u.step] END, CASE WHEN u.data IS NULL THEN '{}' ELSE ARRAY[u.data] END"
+    "         CASE WHEN u.data IS NULL THEN '{}' ELSE ARRAY[u.step] END, CASE WHEN u.data IS NULL THEN '{}' ELSE "
+    "ARRAY[u.data] END"
     "       FROM unnest($1, $2, $3, $4, $5, $6) AS u(chain, step, correlation, text, data, bit)" CHAIN_UPSERT,
     false,
 };
 static const struct statement statement_chain_done_grouped = {
-    "WITH once AS (SELECT DISTINCT ON (u.chain, u.correlation, u.step) u.chain, u.correlation, u.step, u.text, u.data, u.bit"
+    "WITH once AS (SELECT DISTINCT ON (u.chain, u.correlation, u.step) u.chain, u.correlation, u.step, u.text, u.data, "
+    "u.bit"
     "       FROM unnest($1, $2, $3, $4, $5, $6, $7) AS u(chain, step, correlation, text, data, bit, place)"
     "       ORDER BY u.chain, u.correlation, u.step, u.place),"
     "  written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
@@ -63,19 +65,20 @@ static int placed_compare(const void *left, const void *right)
     const struct placed *a = left, *b = right;
     if (a->done.chain != b->done.chain)
         return a->done.chain < b->done.chain ? -1 : 1;
-    int order = memcmp(&a->done.correlation, &b->done.correlation, sizeof(a->done.correlation));
+    int order = memcmp(&a->done.correlation, &b->done.correlation, sizeof a->done.correlation);
     return order != 0 ? order : a->place < b->place ? -1 : 1;
 }
 
 static bool same_chain(const struct placed *a, const struct placed *b)
 {
-    return a->done.chain == b->done.chain && memcmp(&a->done.correlation, &b->done.correlation, sizeof(a->done.correlation)) == 0;
+    return a->done.chain == b->done.chain &&
+           memcmp(&a->done.correlation, &b->done.correlation, sizeof a->done.correlation) == 0;
 }
 
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
                                     struct rows **ret, struct error *error)
 {
-    struct placed *list = calloc(count + 1, sizeof(*list));
+    struct placed *list = calloc(count + 1, sizeof *list);
     bool once = true;
     if (list == NULL) {
         error_set(error, ENOMEM, "out of memory for %zu steps of chains", count);
@@ -90,20 +93,20 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
         }
         list[i] = (struct placed){done[i], (int32_t)i, 1 << done[i].step};
     }
-    qsort(list, count, sizeof(*list), placed_compare);
+    qsort(list, count, sizeof *list, placed_compare);
     for (size_t i = 1; i < count && once; i++)
         once = !same_chain(&list[i - 1], &list[i]);
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &list[0].done.chain, count, sizeof(*list)),
-        STORE_COLUMN(PARAM_INT2, &list[0].done.step, count, sizeof(*list)),
-        STORE_COLUMN(PARAM_UUID, &list[0].done.correlation, count, sizeof(*list)),
-        STORE_COLUMN(PARAM_TEXT, &list[0].done.correlation_text, count, sizeof(*list)),
-        STORE_COLUMN(PARAM_BYTEA, &list[0].done.data, count, sizeof(*list)),
-        STORE_COLUMN(PARAM_INT4, &list[0].bit, count, sizeof(*list)),
-        STORE_COLUMN(PARAM_INT4, &list[0].place, count, sizeof(*list)),
+        STORE_COLUMN(PARAM_INT2, &list[0].done.chain, count, sizeof *list),
+        STORE_COLUMN(PARAM_INT2, &list[0].done.step, count, sizeof *list),
+        STORE_COLUMN(PARAM_UUID, &list[0].done.correlation, count, sizeof *list),
+        STORE_COLUMN(PARAM_TEXT, &list[0].done.correlation_text, count, sizeof *list),
+        STORE_COLUMN(PARAM_BYTEA, &list[0].done.data, count, sizeof *list),
+        STORE_COLUMN(PARAM_INT4, &list[0].bit, count, sizeof *list),
+        STORE_COLUMN(PARAM_INT4, &list[0].place, count, sizeof *list),
     };
-    enum store_result result =
-        connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped, 7, params, ret, error);
+    enum store_result result = connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped,
+                                               7, params, ret, error);
     free(list);
     return result;
 }
@@ -195,8 +198,8 @@ static const struct statement statement_chain_update = {
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error)
 {
     const struct store_param params[] = {
-        STORE_VALUE(PARAM_INT2, &row->chain),   STORE_VALUE(PARAM_UUID, &row->correlation),
-        STORE_VALUE(PARAM_INT2, &row->state),   STORE_VALUE(PARAM_INT4, &row->undoing),
+        STORE_VALUE(PARAM_INT2, &row->chain),  STORE_VALUE(PARAM_UUID, &row->correlation),
+        STORE_VALUE(PARAM_INT2, &row->state),  STORE_VALUE(PARAM_INT4, &row->undoing),
         STORE_VALUE(PARAM_INT4, &row->undone),
     };
     return connection_queue(connection, &statement_chain_update, 5, params, error);

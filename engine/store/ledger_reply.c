@@ -5,7 +5,8 @@
 
 static const struct statement statement_reply_save = {
     "INSERT INTO sluice.reply (handler, status, at, event_id, body) "
-    "SELECT u.handler, u.status, " LEDGER_NOW ", u.event_id, u.body FROM unnest($1, $2, $3, $4) AS u(handler, status, event_id, body) "
+    "SELECT u.handler, u.status, " LEDGER_NOW
+    ", u.event_id, u.body FROM unnest($1, $2, $3, $4) AS u(handler, status, event_id, body) "
     "ON CONFLICT ON CONSTRAINT reply_pkey DO NOTHING",
     false,
 };
@@ -18,13 +19,14 @@ static const struct statement statement_reply_prune = {
     false,
 };
 
-enum store_result ledger_replies_save(struct connection *connection, const struct kept_reply *replies, size_t count, struct error *error)
+enum store_result ledger_replies_save(struct connection *connection, const struct kept_reply *replies, size_t count,
+                                      struct error *error)
 {
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &replies[0].handler, count, sizeof(*replies)),
-        STORE_COLUMN(PARAM_INT2, &replies[0].status, count, sizeof(*replies)),
-        STORE_COLUMN(PARAM_UUID, &replies[0].id, count, sizeof(*replies)),
-        STORE_COLUMN(PARAM_BYTEA, &replies[0].body, count, sizeof(*replies)),
+        STORE_COLUMN(PARAM_INT2, &replies[0].handler, count, sizeof *replies),
+        STORE_COLUMN(PARAM_INT2, &replies[0].status, count, sizeof *replies),
+        STORE_COLUMN(PARAM_UUID, &replies[0].id, count, sizeof *replies),
+        STORE_COLUMN(PARAM_BYTEA, &replies[0].body, count, sizeof *replies),
     };
     return count == 0 ? STORE_OK : connection_queue(connection, &statement_reply_save, 4, params, error);
 }

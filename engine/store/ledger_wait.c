@@ -62,7 +62,8 @@ enum store_result ledger_outbox_take(struct connection *connection, int64_t but_
 
 static const struct statement statement_outbox_find = {
     "SELECT id, batch FROM sluice.outbox WHERE id = ANY ($1) ORDER BY id", false};
-static const struct statement statement_outbox_leave = {"UPDATE sluice.outbox SET owner = 0 WHERE id = ANY ($1)", false};
+static const struct statement statement_outbox_leave = {"UPDATE sluice.outbox SET owner = 0 WHERE id = ANY ($1)",
+                                                        false};
 
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
@@ -71,7 +72,8 @@ enum store_result ledger_outbox_find(struct connection *connection, const int64_
     return connection_exec(connection, &statement_outbox_find, 1, params, ret, error);
 }
 
-enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count, struct error *error)
+enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count,
+                                      struct error *error)
 {
     const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
     return connection_queue(connection, &statement_outbox_leave, 1, params, error);
@@ -110,12 +112,12 @@ enum store_result ledger_park(struct connection *connection, const struct parked
     if (count == 0)
         return STORE_OK;
     const struct store_param params[] = {
-        STORE_COLUMN(PARAM_INT2, &parked[0].group, count, sizeof(*parked)),
-        STORE_COLUMN(PARAM_INT2, &parked[0].state, count, sizeof(*parked)),
-        STORE_COLUMN(PARAM_UUID, &parked[0].id, count, sizeof(*parked)),
-        STORE_COLUMN(PARAM_TIMESTAMP, &parked[0].due_ms, count, sizeof(*parked)),
-        STORE_COLUMN(PARAM_BYTEA, &parked[0].record, count, sizeof(*parked)),
-        STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof(*parked)),
+        STORE_COLUMN(PARAM_INT2, &parked[0].group, count, sizeof *parked),
+        STORE_COLUMN(PARAM_INT2, &parked[0].state, count, sizeof *parked),
+        STORE_COLUMN(PARAM_UUID, &parked[0].id, count, sizeof *parked),
+        STORE_COLUMN(PARAM_TIMESTAMP, &parked[0].due_ms, count, sizeof *parked),
+        STORE_COLUMN(PARAM_BYTEA, &parked[0].record, count, sizeof *parked),
+        STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof *parked),
     };
     return connection_queue(connection, &statement_park, 6, params, error);
 }
@@ -147,8 +149,8 @@ enum store_result ledger_parked_take(struct connection *connection, int64_t owne
                                        STORE_VALUE(PARAM_INT4, &limit), STORE_VALUE(PARAM_INT8, &owner)};
     const struct store_param next[] = {STORE_ARRAY(PARAM_INT2, groups, group_count)};
     struct rows *rows[2] = {NULL, NULL};
-    enum store_result result =
-        connection_begin(connection, clock_monotonic_ms() + connection->store->statement_timeout_ms, error);
+    enum store_result result = connection_begin(connection,
+                                                clock_monotonic_ms() + connection->store->statement_timeout_ms, error);
     if (result == STORE_OK)
         result = connection_queue(connection, &statement_parked_take, 4, take, error);
     if (result == STORE_OK)

@@ -93,7 +93,7 @@ static int migration_add(struct migration_set *set, const char *dir, const char 
     size_t length = 0;
     if (set->count == MIGRATION_MAX)
         return error_set(error, E2BIG, "there are more than %d migrations in %s", (int)MIGRATION_MAX, dir);
-    if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s", dir, owner, name) >= sizeof(path))
+    if ((size_t)snprintf(path, sizeof path, "%s/%s/%s", dir, owner, name) >= sizeof path)
         return error_set(error, ENAMETOOLONG, "the path of the migration %s is too long", name);
     int code = migration_read(path, &text, &length, error);
     if (code != 0)
@@ -119,7 +119,7 @@ static int migration_scan(struct migration_set *set, const char *dir, const char
 {
     char path[4096];
     struct dirent **entries;
-    if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, owner) >= sizeof(path))
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, owner) >= sizeof path)
         return error_set(error, ENAMETOOLONG, "the path of %s's migrations is too long", owner);
     int count = scandir(path, &entries, migration_filter, alphasort);
     if (count < 0)
@@ -231,16 +231,16 @@ static enum store_result migrate_compare(struct connection *connection, const st
 {
     struct span owner_spans[256];
     size_t owner_count = 0;
-    while (owner_count < sizeof(owner_spans) / sizeof(owner_spans[0]) && owners[owner_count] != NULL) {
+    while (owner_count < sizeof owner_spans / sizeof owner_spans[0] && owners[owner_count] != NULL) {
         owner_spans[owner_count] = span_of(owners[owner_count]);
         owner_count++;
     }
     const struct migration_file *files = set->files;
     const struct store_param params[] = {
         STORE_ARRAY(PARAM_TEXT, owner_spans, owner_count),
-        STORE_COLUMN(PARAM_TEXT, &files[0].owner_span, set->count, sizeof(*files)),
-        STORE_COLUMN(PARAM_INT8, &files[0].number, set->count, sizeof(*files)),
-        STORE_COLUMN(PARAM_BYTEA, &files[0].bytes, set->count, sizeof(*files)),
+        STORE_COLUMN(PARAM_TEXT, &files[0].owner_span, set->count, sizeof *files),
+        STORE_COLUMN(PARAM_INT8, &files[0].number, set->count, sizeof *files),
+        STORE_COLUMN(PARAM_BYTEA, &files[0].bytes, set->count, sizeof *files),
     };
     struct rows *rows;
     enum store_result result = transaction ? connection_exec(connection, &statement_compare, 4, params, &rows, error)

@@ -21,22 +21,17 @@ struct param_kind {
 };
 
 static const struct param_kind param_kinds[] = {
-    [PARAM_INT2] = {21, 1005, 2, sizeof(int16_t)},
-    [PARAM_INT4] = {23, 1007, 4, sizeof(int32_t)},
-    [PARAM_INT8] = {20, 1016, 8, sizeof(int64_t)},
-    [PARAM_BOOL] = {16, 1000, 1, sizeof(int32_t)},
-    [PARAM_DOUBLE] = {701, 1022, 8, sizeof(double)},
-    [PARAM_TEXT] = {25, 1009, 0, sizeof(struct span)},
-    [PARAM_BYTEA] = {17, 1001, 0, sizeof(struct span)},
-    [PARAM_UUID] = {2950, 2951, 16, sizeof(struct event_id)},
-    [PARAM_JSONB] = {3802, 3807, 0, sizeof(struct span)},
-    [PARAM_XID8] = {5069, 271, 8, sizeof(int64_t)},
+    [PARAM_INT2] = {21, 1005, 2, sizeof(int16_t)},        [PARAM_INT4] = {23, 1007, 4, sizeof(int32_t)},
+    [PARAM_INT8] = {20, 1016, 8, sizeof(int64_t)},        [PARAM_BOOL] = {16, 1000, 1, sizeof(int32_t)},
+    [PARAM_DOUBLE] = {701, 1022, 8, sizeof(double)},      [PARAM_TEXT] = {25, 1009, 0, sizeof(struct span)},
+    [PARAM_BYTEA] = {17, 1001, 0, sizeof(struct span)},   [PARAM_UUID] = {2950, 2951, 16, sizeof(struct event_id)},
+    [PARAM_JSONB] = {3802, 3807, 0, sizeof(struct span)}, [PARAM_XID8] = {5069, 271, 8, sizeof(int64_t)},
     [PARAM_TIMESTAMP] = {1184, 1185, 8, sizeof(int64_t)},
 };
 
 static const struct param_kind *param_kind(enum param_type type)
 {
-    return (size_t)type < sizeof(param_kinds) / sizeof(param_kinds[0]) && type != 0 ? &param_kinds[type] : NULL;
+    return (size_t)type < sizeof param_kinds / sizeof param_kinds[0] && type != 0 ? &param_kinds[type] : NULL;
 }
 
 Oid param_oid(enum param_type type, bool array)
@@ -48,15 +43,15 @@ Oid param_oid(enum param_type type, bool array)
 static char *param_put32(char *at, uint32_t value)
 {
     value = htobe32(value);
-    memcpy(at, &value, sizeof(value));
-    return at + sizeof(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
 }
 
 static char *param_put64(char *at, uint64_t value)
 {
     value = htobe64(value);
-    memcpy(at, &value, sizeof(value));
-    return at + sizeof(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
 }
 
 static char *param_put_span(char *at, enum param_type type, const struct span *span)
@@ -77,24 +72,24 @@ static char *param_put(char *at, enum param_type type, const void *value)
 
     switch (type) {
     case PARAM_INT2:
-        memcpy(&int2, value, sizeof(int2));
+        memcpy(&int2, value, sizeof int2);
         int2 = (int16_t)htobe16((uint16_t)int2);
-        memcpy(at, &int2, sizeof(int2));
-        return at + sizeof(int2);
+        memcpy(at, &int2, sizeof int2);
+        return at + sizeof int2;
     case PARAM_INT4:
-        memcpy(&int4, value, sizeof(int4));
+        memcpy(&int4, value, sizeof int4);
         return param_put32(at, (uint32_t)int4);
     case PARAM_BOOL:
-        memcpy(&int4, value, sizeof(int4));
+        memcpy(&int4, value, sizeof int4);
         *at = int4 != 0;
         return at + 1;
     case PARAM_INT8:
     case PARAM_XID8:
     case PARAM_DOUBLE: /* the same eight bytes */
-        memcpy(&int8, value, sizeof(int8));
+        memcpy(&int8, value, sizeof int8);
         return param_put64(at, (uint64_t)int8);
     case PARAM_TIMESTAMP:
-        memcpy(&int8, value, sizeof(int8));
+        memcpy(&int8, value, sizeof int8);
         return param_put64(at, (uint64_t)((int8 - PARAM_EPOCH_MS) * 1000));
     case PARAM_UUID:
         memcpy(at, value, sizeof(struct event_id));

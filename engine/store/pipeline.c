@@ -58,8 +58,8 @@ static void *pipeline_grow(void *at, size_t *size, size_t element)
 static void pipeline_expect(struct connection *connection, const struct pending *pending)
 {
     if (connection->pending_count == connection->pending_size)
-        connection->pending =
-            pipeline_grow(connection->pending, &connection->pending_size, sizeof(connection->pending[0]));
+        connection->pending = pipeline_grow(connection->pending, &connection->pending_size,
+                                            sizeof connection->pending[0]);
     connection->pending[connection->pending_count++] = *pending;
 }
 
@@ -88,10 +88,10 @@ static struct prepared *prepared_get(struct connection *connection, const struct
         if (prepared_fits(entry, count, params))
             return entry;
     }
-    struct prepared *entry = calloc(1, sizeof(*entry));
+    struct prepared *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
         abort(); /* as in arena.h */
-    snprintf(entry->name, sizeof(entry->name), "s%zu", ++connection->prepared_count);
+    snprintf(entry->name, sizeof entry->name, "s%zu", ++connection->prepared_count);
     entry->type_count = (uint8_t)count;
     for (size_t i = 0; i < count; i++)
         entry->types[i] = pipeline_type(&params[i]);
@@ -109,8 +109,7 @@ static int prepared_send(struct connection *connection, const struct statement *
     if (PQsendPrepare(connection->pg, entry->name, statement->text, (int)count, oids) != 1)
         return -ENOTCONN;
     entry->sent = true;
-    pipeline_expect(connection,
-                    &(struct pending){.kind = PENDING_PREPARE, .statement = statement, .prepared = entry});
+    pipeline_expect(connection, &(struct pending){.kind = PENDING_PREPARE, .statement = statement, .prepared = entry});
     return 0;
 }
 
@@ -159,8 +158,8 @@ enum store_result pipeline_push(struct connection *connection, enum pending_kind
                   statement->text);
         return STORE_DATA;
     }
-    pipeline_expect(connection, &(struct pending){
-                                    .kind = kind, .statement = statement, .prepared = entry, .reused = reused});
+    pipeline_expect(connection,
+                    &(struct pending){.kind = kind, .statement = statement, .prepared = entry, .reused = reused});
     return STORE_OK;
 }
 
@@ -214,13 +213,13 @@ enum store_result pipeline_failure(struct connection *connection, const struct p
 
     char excerpt[96];
     const char *constraint = pipeline_field(result, PG_DIAG_CONSTRAINT_NAME);
-    statement_excerpt(pending->statement, excerpt, sizeof(excerpt));
+    statement_excerpt(pending->statement, excerpt, sizeof excerpt);
     error_set(error, store_result_errno(answer), "the database refused \"%s\": %.400s (SQLSTATE %s%s%s)", excerpt,
               pipeline_field(result, PG_DIAG_MESSAGE_PRIMARY), state, constraint[0] == '\0' ? "" : ", constraint ",
               constraint);
     if (answer == STORE_DEPLOY)
         error_hint(error, "is the schema \"sluice\" there and of this version? sluice migrate");
-    memcpy(connection->sqlstate, state, sizeof(connection->sqlstate) - 1);
+    memcpy(connection->sqlstate, state, sizeof connection->sqlstate - 1);
     connection->refused = strcmp(severity, "ERROR") == 0; /* FATAL may be anywhere, even behind the commit */
 
     if (strcmp(severity, "ERROR") != 0 || PQstatus(connection->pg) != CONNECTION_OK || stale ||
@@ -244,8 +243,8 @@ static enum store_result pipeline_take(struct connection *connection, const stru
         }
         if (pending->kind == PENDING_STATEMENT) {
             if (connection->result_count == connection->result_size)
-                connection->results =
-                    pipeline_grow(connection->results, &connection->result_size, sizeof(connection->results[0]));
+                connection->results = pipeline_grow(connection->results, &connection->result_size,
+                                                    sizeof connection->results[0]);
             connection->results[connection->result_count++] = rows_keep(connection, result);
             return STORE_OK;
         }

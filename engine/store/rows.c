@@ -11,17 +11,34 @@
 #include "store/inner.h"
 
 enum { /* of the types that are read */
-    OID_BOOL = 16, OID_BYTEA = 17, OID_CHAR = 18, OID_NAME = 19, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23,
-    OID_TEXT = 25, OID_OID = 26, OID_XID = 28, OID_JSON = 114, OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_BPCHAR = 1042,
-    OID_VARCHAR = 1043, OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_NUMERIC = 1700, OID_UUID = 2950,
-    OID_JSONB = 3802, OID_XID8 = 5069,
+       OID_BOOL = 16,
+       OID_BYTEA = 17,
+       OID_CHAR = 18,
+       OID_NAME = 19,
+       OID_INT8 = 20,
+       OID_INT2 = 21,
+       OID_INT4 = 23,
+       OID_TEXT = 25,
+       OID_OID = 26,
+       OID_XID = 28,
+       OID_JSON = 114,
+       OID_FLOAT4 = 700,
+       OID_FLOAT8 = 701,
+       OID_BPCHAR = 1042,
+       OID_VARCHAR = 1043,
+       OID_TIMESTAMP = 1114,
+       OID_TIMESTAMPTZ = 1184,
+       OID_NUMERIC = 1700,
+       OID_UUID = 2950,
+       OID_JSONB = 3802,
+       OID_XID8 = 5069,
 };
 
 static const int64_t ROWS_EPOCH_MS = INT64_C(946684800000);
 
 struct rows *rows_keep(struct connection *connection, PGresult *result)
 {
-    struct rows *rows = malloc(sizeof(*rows));
+    struct rows *rows = malloc(sizeof *rows);
     if (rows == NULL)
         abort(); /* as in arena.h: a supervisor starts us again, nothing is lost */
     *rows = (struct rows){.result = result, .next = connection->rows};
@@ -151,18 +168,18 @@ static double rows_float(const char *at, size_t length)
     if (length == sizeof(float)) {
         uint32_t bits;
         float value;
-        memcpy(&bits, at, sizeof(bits));
+        memcpy(&bits, at, sizeof bits);
         bits = be32toh(bits);
-        memcpy(&value, &bits, sizeof(value));
+        memcpy(&value, &bits, sizeof value);
         return (double)value;
     }
     if (length != sizeof(double))
         return 0;
     uint64_t bits;
     double value;
-    memcpy(&bits, at, sizeof(bits));
+    memcpy(&bits, at, sizeof bits);
     bits = be64toh(bits);
-    memcpy(&value, &bits, sizeof(value));
+    memcpy(&value, &bits, sizeof value);
     return value;
 }
 
@@ -245,8 +262,8 @@ struct event_id rows_uuid(const struct rows *rows, size_t row, size_t column)
     size_t length;
     Oid type;
     const char *at = rows_cell(rows, row, column, &length, &type);
-    if (at != NULL && type == OID_UUID && length == sizeof(id.bytes))
-        memcpy(id.bytes, at, sizeof(id.bytes));
+    if (at != NULL && type == OID_UUID && length == sizeof id.bytes)
+        memcpy(id.bytes, at, sizeof id.bytes);
     return id;
 }
 

@@ -3,8 +3,8 @@
  *
  * Everything that is not in the table is an outage: the engine stands still and says so, and no event pays for it.
  */
-#include <errno.h>
 #include <ctype.h>
+#include <errno.h>
 #include <strings.h>
 
 #include "store/inner.h"
@@ -41,7 +41,7 @@ enum store_result sqlstate_class(const char *sqlstate, enum sqlstate_origin orig
 {
     if (sqlstate == NULL)
         return STORE_DOWN;
-    for (size_t i = 0; i < sizeof(sqlstate_table) / sizeof(sqlstate_table[0]); i++) {
+    for (size_t i = 0; i < sizeof sqlstate_table / sizeof sqlstate_table[0]; i++) {
         const struct sqlstate_row *row = &sqlstate_table[i];
         if (strncmp(sqlstate, row->prefix, strlen(row->prefix)) == 0)
             return origin == SQLSTATE_ENGINE ? row->engine : origin == SQLSTATE_PLUGIN ? row->plugin : row->commit;
@@ -136,7 +136,7 @@ bool sqlstate_transaction_word(const char *text)
     const char *at = sqlstate_first_word(text);
     if (sqlstate_is_word(at, "set") && sqlstate_is_word(sqlstate_first_word(at + 3), "local"))
         return false; /* ends with the transaction */
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (sqlstate_is_word(at, words[i]))
             return true;
     }

@@ -54,7 +54,7 @@ int store_open(const struct store_options *options, struct store **ret, struct e
         error_set(error, EINVAL, "the database url cannot be understood (it is not shown: it may hold a password)");
         return error_hint(error, "it looks like postgresql://user@host:5432/database or like host=… dbname=…");
     }
-    struct store *store = calloc(1, sizeof(*store));
+    struct store *store = calloc(1, sizeof *store);
     if (store != NULL) {
         store->connect_timeout_ms = options->connect_timeout_ms > 0 ? options->connect_timeout_ms : 5000;
         store->statement_timeout_ms = options->statement_timeout_ms > 0 ? options->statement_timeout_ms : 10000;
@@ -113,7 +113,7 @@ static enum store_result store_look(const struct store *store, const struct rows
                   version.at);
         return STORE_DEPLOY;
     }
-    for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]) && !store->allow_unsafe; i++) {
+    for (size_t i = 0; i < sizeof unsafe / sizeof unsafe[0] && !store->allow_unsafe; i++) {
         if (!span_is(rows_span(rows, 0, unsafe[i].column), "off"))
             continue;
         error_set(error, ENOEXEC, "the database runs with %s=off: %s, and events would be lost that were acknowledged",

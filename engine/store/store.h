@@ -22,7 +22,7 @@ struct connection;
 enum store_result {
     STORE_OK = 0,
     STORE_TRANSIENT, /* 40001, 40P01, 55P03, 57014: run the batch again, then one by one; no attempt is counted */
-    STORE_DOWN, /* connection lost before COMMIT was sent, 08, 53, 57P, 58, 25006, 28, unmapped: wait, no attempt */
+    STORE_DOWN,    /* connection lost before COMMIT was sent, 08, 53, 57P, 58, 25006, 28, unmapped: wait, no attempt */
     STORE_UNKNOWN, /* lost after COMMIT was sent, or 25P03 then: claim again; no attempt is counted */
     STORE_DATA, /* 22, 23, 42 and P0001 raised by a plugin's statement: run one by one; alone, the event is at fault */
     STORE_DEPLOY, /* 42, 26 in the engine's own statements: schema missing or not ours: stop and say so */
@@ -36,8 +36,8 @@ struct store_options {
     int64_t connect_timeout_ms;
     int64_t
         statement_timeout_ms; /* also sent to the server, with lock_timeout and idle_in_transaction_session_timeout */
-    bool allow_unsafe;            /* start even though fsync, synchronous_commit or full_page_writes is off */
-    struct metrics *metrics;      /* METRIC_ROUND_TRIPS, METRIC_STORE_UP; NULL: none */
+    bool allow_unsafe;        /* start even though fsync, synchronous_commit or full_page_writes is off */
+    struct metrics *metrics;  /* METRIC_ROUND_TRIPS, METRIC_STORE_UP; NULL: none */
 };
 
 /* Connects nowhere. -ENOMEM, or -EINVAL with the reason when the url cannot be understood. */
@@ -63,8 +63,17 @@ int connection_socket(const struct connection *connection); /* -1 while not conn
 /* ------------------------------------------------------------------------------------------------------- parameters */
 
 enum param_type {
-    PARAM_INT2 = 1, PARAM_INT4, PARAM_INT8, PARAM_BOOL, PARAM_DOUBLE, PARAM_TEXT, PARAM_BYTEA, PARAM_UUID, PARAM_JSONB,
-    PARAM_XID8, PARAM_TIMESTAMP, /* int64 milliseconds since 1970 ↔ timestamptz */
+    PARAM_INT2 = 1,
+    PARAM_INT4,
+    PARAM_INT8,
+    PARAM_BOOL,
+    PARAM_DOUBLE,
+    PARAM_TEXT,
+    PARAM_BYTEA,
+    PARAM_UUID,
+    PARAM_JSONB,
+    PARAM_XID8,
+    PARAM_TIMESTAMP, /* int64 milliseconds since 1970 ↔ timestamptz */
 };
 
 /* One parameter: an array (one-dimensional, `count` elements) or a single value, read from memory by type and stride:
@@ -78,12 +87,18 @@ struct store_param {
     size_t stride;      /* bytes from one element to the next; 0: the natural size */
 };
 
-#define STORE_ARRAY(kind, first, n) {.type = (kind), .array = true, .values = (first), .count = (n)}
+#define STORE_ARRAY(kind, first, n)                                                                                    \
+    {                                                                                                                  \
+        .type = (kind), .array = true, .values = (first), .count = (n)                                                 \
+    }
 #define STORE_COLUMN(kind, first, n, step)                                                                             \
     {                                                                                                                  \
         .type = (kind), .array = true, .values = (first), .count = (n), .stride = (step)                               \
     }
-#define STORE_VALUE(kind, pointer) {.type = (kind), .values = (pointer), .count = 1}
+#define STORE_VALUE(kind, pointer)                                                                                     \
+    {                                                                                                                  \
+        .type = (kind), .values = (pointer), .count = 1                                                                \
+    }
 
 /* A statement of the engine or a plugin. The address of `text` is its identity. `owner`: errors 42/26 are STORE_DEPLOY
  * for the engine's statements, STORE_DATA for a plugin's. */

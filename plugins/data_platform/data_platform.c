@@ -1,16 +1,22 @@
 /*
  * data_platform.c - hands every event to a data platform over HTTP, many in one request.
  *
- * Sends    POST to the setting `url`: a JSON array of the events as they came, whole and unchanged, in the order of the call
- * Promises at least once: an event is `sent` only when a 2xx came back for the request that carried it. The header Idempotency-Key is
- *          derived from the ids of the request's events, so the same request again has the same key; events that come again in
+ * Sends    POST to the setting `url`: a JSON array of the events as they came, whole and unchanged, in the order of
+ * the call Promises at least once: an event is `sent` only when a 2xx came back for the request that carried it. The
+ * header Idempotency-Key is
+ *          derived from the ids of the request's events, so the same request again has the same key; events that
+ *          come again in
  *          other company carry the same `eventId`, by which the platform can tell.
- *          A request that the platform refuses (4xx) is halved until the events that it does not like are alone: they are
- *          rejected, all others sent. A platform that is away, too busy (408, 425, 429), broken (5xx), or that knows neither us
- *          nor the address (401, 403, 404, 405, 407) rejects nothing: the whole call comes again later, for as long as it takes,
+ *          A request that the platform refuses (4xx) is halved until the events that it does not like are alone:
+ *          they are
+ *          rejected, all others sent. A platform that is away, too busy (408, 425, 429), broken (5xx), or that knows
+ *          neither us
+ *          nor the address (401, 403, 404, 405, 407) rejects nothing: the whole call comes again later, for as long
+ *          as it takes,
  *          and only this tap waits.
- * Does not follow redirects, does not read the answer beyond the words for a person, does not use proxies of the environment.
- * Threads  one state for each lane, one call at a time; no globals. The connection is kept between calls.
+ * Does not follow redirects, does not read the answer beyond the words for a person, does not use proxies of the
+ * environment. Threads  one state for each lane, one call at a time; no globals. The connection is kept between
+ * calls.
  */
 #include "sluice/plugin.h"
 
@@ -42,14 +48,20 @@ struct data_platform {
 };
 
 static const struct sluice_field settings[] = {
-    SLUICE_TEXT(struct data_platform, url, .min = 8, .max = 2048, .help = "where the events are posted to; http:// or https://"),
-    {.name = "timeout", .type = SLUICE_TYPE_DURATION, .offset = SLUICE_OFFSET(struct data_platform, timeout_ms, int64_t),
-     .min = 10, .max = 600000, .flags = SLUICE_OPTIONAL, .fallback = "5s",
+    SLUICE_TEXT(struct data_platform, url, .min = 8, .max = 2048,
+                .help = "where the events are posted to; http:// or https://"),
+    {.name = "timeout",
+     .type = SLUICE_TYPE_DURATION,
+     .offset = SLUICE_OFFSET(struct data_platform, timeout_ms, int64_t),
+     .min = 10,
+     .max = 600000,
+     .flags = SLUICE_OPTIONAL,
+     .fallback = "5s",
      .help = "longest that one request may take; the `timeout:` of the tap bounds them all"},
     SLUICE_TEXT(struct data_platform, api_key, .min = 1, .max = 4096, .flags = SLUICE_OPTIONAL | SLUICE_SECRET,
                 .help = "sent as `Authorization: Bearer …`; no such header without it"),
-    SLUICE_SIZE(struct data_platform, max_body, .min = 1024, .max = 1LL << 30, .flags = SLUICE_OPTIONAL, .fallback = "8MiB",
-                .help = "most bytes of one request; a single event that is larger goes alone"),
+    SLUICE_SIZE(struct data_platform, max_body, .min = 1024, .max = 1LL << 30, .flags = SLUICE_OPTIONAL,
+                .fallback = "8MiB", .help = "most bytes of one request; a single event that is larger goes alone"),
     SLUICE_TEXT(struct data_platform, proxy, .min = 1, .max = 2048, .flags = SLUICE_OPTIONAL,
                 .help = "a proxy for these requests; proxies named by the environment are not used"),
     {0},
@@ -57,7 +69,8 @@ static const struct sluice_field settings[] = {
 
 /* --------------------------------------------------------------------------------------------------------- request */
 
-/* Two 64-bit hashes (FNV-1a from two starts, a length before each id): far more than the few requests that a key must tell apart. */
+/* Two 64-bit hashes (FNV-1a from two starts, a length before each id): far more than the few requests that a key
+ * must tell apart. */
 static void request_key(const struct sluice_event *events, size_t count, char *ret, size_t size)
 {
     uint64_t hash[2] = {0xcbf29ce484222325u, 0x9ae16a3b2f90404fu};
@@ -108,7 +121,8 @@ static size_t request_answer(char *bytes, size_t size, size_t count, void *conte
 }
 
 /* The headers of one request; NULL: out of memory. */
-static struct curl_slist *request_headers(const struct data_platform *self, const struct sluice_event *events, size_t count)
+static struct curl_slist *request_headers(const struct data_platform *self, const struct sluice_event *events,
+                                          size_t count)
 {
     char line[HEADER_MAX];
     struct curl_slist *headers = NULL;
@@ -156,8 +170,8 @@ static enum answer answer_of_status(struct data_platform *self, long status)
     if (status >= 200 && status < 300)
         return ANSWER_TAKEN;
     self->answer[self->answer_length] = '\0';
-    snprintf(self->words, sizeof self->words, "the data platform answered %ld%s%s", status, self->answer_length > 0 ? ": " : "",
-             self->answer);
+    snprintf(self->words, sizeof self->words, "the data platform answered %ld%s%s", status,
+             self->answer_length > 0 ? ": " : "", self->answer);
     return status >= 400 && status < 500 && !status_is_about_us(status) ? ANSWER_REFUSED : ANSWER_AWAY;
 }
 
@@ -167,7 +181,8 @@ static enum answer request_send(struct data_platform *self, struct sluice_call *
 {
     int64_t left = call->host->time_left_ms(call) - SPARE_MS;
     if (left <= 0) {
-        snprintf(self->words, sizeof self->words, "the time of the call was over before the data platform had taken everything");
+        snprintf(self->words, sizeof self->words,
+                 "the time of the call was over before the data platform had taken everything");
         return ANSWER_AWAY;
     }
     struct curl_slist *headers = request_headers(self, events, count);
@@ -215,7 +230,8 @@ static size_t send_fitting(const struct data_platform *self, const struct sluice
     return n - at;
 }
 
-/* Sends [from, to) and gives each event its verdict; false: the platform is away. A refused request is tried again in halves. */
+/* Sends [from, to) and gives each event its verdict; false: the platform is away. A refused request is tried again
+ * in halves. */
 static bool send_range(struct data_platform *self, struct sluice_call *call, size_t from, size_t to)
 {
     enum answer answer = request_send(self, call, call->events + from, to - from);
@@ -298,7 +314,8 @@ static int data_platform_open(void *state, struct sluice_opening *opening)
         return -1;
     }
     if (!text_is_printable(self->api_key)) {
-        opening->fail(opening, "the setting 'api_key' must be printable ASCII without spaces: it goes into a header line");
+        opening->fail(opening,
+                      "the setting 'api_key' must be printable ASCII without spaces: it goes into a header line");
         return -1;
     }
     self->curl = curl_easy_init();

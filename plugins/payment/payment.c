@@ -1,11 +1,13 @@
 /*
- * payment.c - points: taken once a payment, given back once, asked for over HTTP; followed where another service takes them.
+ * payment.c - points: taken once a payment, given back once, asked for over HTTP; followed where another service
+ * takes them.
  *
- * Reads    paymentTxId, userId, seatId, amount, reservationId; the requests: paymentToken as well
- * Writes   the tables users, payment_tokens and payment_transactions, through the functions of sql/payment
- * Promises one charge a payment and one refund a charge, whatever is delivered how often and in which order: the decisions are the
+ * Reads    paymentTxId, userId, seatId, amount, reservationId; the requests: paymentToken as well Writes   the
+ * tables users, payment_tokens and payment_transactions, through the functions of sql/payment Promises one charge a
+ * payment and one refund a charge, whatever is delivered how often and in which order: the decisions are the
  *          SQL functions', under the constraints of the schema; this file carries columns there and decisions back
- * Does not believe a client: seat and price come from the reservation. payment.accept needs the reservation plugin's tables in the
+ * Does not believe a client: seat and price come from the reservation. payment.accept needs the reservation plugin's
+ * tables in the
  *          same database (reservation_for_payment, reservation_claim).
  * Threads  one state for each lane, one call at a time; no globals
  */
@@ -19,8 +21,8 @@ struct payment {
 };
 
 static const struct sluice_field settings[] = {
-    SLUICE_INT64(struct payment, amount_max, .min = 1, .max = 1000000000000, .flags = SLUICE_OPTIONAL, .fallback = "10000000",
-                 .help = "most points that one payment may take"),
+    SLUICE_INT64(struct payment, amount_max, .min = 1, .max = 1000000000000, .flags = SLUICE_OPTIONAL,
+                 .fallback = "10000000", .help = "most points that one payment may take"),
     {0},
 };
 
@@ -53,19 +55,19 @@ static const struct sluice_outcome charge_outcomes[] = {
     {0},
 };
 
-static const struct sluice_sql charge_sql = {
-    "SELECT n, decision FROM payment_charge($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
-    " $7::bigint[], $8::bigint)"};
+static const struct sluice_sql charge_sql = {"SELECT n, decision FROM payment_charge($1::text[], $2::bigint[], "
+                                             "$3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
+                                             " $7::bigint[], $8::bigint)"};
 
 static void charge(void *state, struct sluice_call *call)
 {
     const struct payment *self = state;
     const struct sluice_host *host = call->host;
     const struct sluice_param columns[] = {
-        SLUICE_EACH_TEXT(struct charge, paymentTxId), SLUICE_EACH_INT64(struct charge, userId),
-        SLUICE_EACH_INT64(struct charge, seatId), SLUICE_EACH_INT64(struct charge, amount),
+        SLUICE_EACH_TEXT(struct charge, paymentTxId),    SLUICE_EACH_INT64(struct charge, userId),
+        SLUICE_EACH_INT64(struct charge, seatId),        SLUICE_EACH_INT64(struct charge, amount),
         SLUICE_EACH_INT64(struct charge, reservationId), SLUICE_EACH_INT64(struct charge, retry_count),
-        SLUICE_EACH_INT64(struct charge, retries_left), SLUICE_VALUE_INT64(&self->amount_max)};
+        SLUICE_EACH_INT64(struct charge, retries_left),  SLUICE_VALUE_INT64(&self->amount_max)};
     const struct sluice_rows *rows = host->query(call, &charge_sql, 8, columns);
     if (rows == NULL)
         return; /* the engine knows why, and gives every event of this call its verdict */
@@ -74,7 +76,9 @@ static void charge(void *state, struct sluice_call *call)
         size_t n = (size_t)host->get_int64(rows, row, 0);
         size_t decision = (size_t)host->get_int64(rows, row, 1);
         if (decision == OF_ANOTHER_PAYMENT)
-            host->reject(call, n, "this paymentTxId belongs to another payment: its user, seat or amount is not that of the event");
+            host->reject(
+                call, n,
+                "this paymentTxId belongs to another payment: its user, seat or amount is not that of the event");
         else if (decision == TOO_MUCH)
             host->reject(call, n, "the amount is over the setting `amount_max` of the payment plugin");
         else
@@ -95,11 +99,13 @@ static const struct sluice_field refund_input[] = {
                  .help = "noted when the charge did not come yet; what is given back is what was taken"),
     SLUICE_INT64(struct refund, seatId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL, .help = "likewise"),
     SLUICE_INT64(struct refund, amount, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL, .help = "likewise"),
-    SLUICE_INT64(struct refund, reservationId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL, .help = "likewise"),
+    SLUICE_INT64(struct refund, reservationId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL,
+                 .help = "likewise"),
     {0},
 };
 
-static const struct sluice_outcome refund_outcomes[] = { /* as payment_refund() answers */
+static const struct sluice_outcome refund_outcomes[] = {
+    /* as payment_refund() answers */
     {"refunded", "the points were given back"},
     {"nothing_to_refund", "no points were taken, or they were given back before; a charge that comes later is stopped"},
     {0},
@@ -133,7 +139,8 @@ struct accept {
 
 static const struct sluice_field accept_input[] = {
     SLUICE_INT64(struct accept, userId, .min = 1, .max = INT64_MAX, .help = "who pays"),
-    SLUICE_INT64(struct accept, reservationId, .min = 1, .max = INT64_MAX, .help = "what is paid; seat and price are its"),
+    SLUICE_INT64(struct accept, reservationId, .min = 1, .max = INT64_MAX,
+                 .help = "what is paid; seat and price are its"),
     SLUICE_TEXT(struct accept, paymentToken, .min = 1, .max = 128, .help = "the permission to pay, used up by this"),
     SLUICE_TEXT(struct accept, paymentTxId, .min = 1, .max = 64, .flags = SLUICE_OPTIONAL,
                 .help = "the client's name for the payment: letters, digits and ._:- ; made up when absent"),
@@ -166,12 +173,17 @@ static const struct refusal {
     uint32_t status;
     const char *json;
 } refusals[] = {
-    [2] = {409, "{\"error\":\"payment_exists\",\"message\":\"This paymentTxId belongs to a payment with another body.\"}"},
-    [3] = {403, "{\"error\":\"token_refused\",\"message\":\"The paymentToken is not one of this user that waits to be used.\"}"},
+    [2] = {409,
+           "{\"error\":\"payment_exists\",\"message\":\"This paymentTxId belongs to a payment with another body.\"}"},
+    [3] = {403, "{\"error\":\"token_refused\",\"message\":\"The paymentToken is not one of this user that waits to be "
+                "used.\"}"},
     [4] = {404, "{\"error\":\"reservation_not_found\",\"message\":\"This user has no such reservation.\"}"},
-    [5] = {409, "{\"error\":\"reservation_not_pending\","
-                "\"message\":\"The reservation is not on hold any more: it was confirmed, cancelled, or its time is over.\"}"},
-    [6] = {409, "{\"error\":\"payment_running\",\"message\":\"Another payment for this reservation is being processed.\"}"},
+    [5] =
+        {409,
+         "{\"error\":\"reservation_not_pending\","
+         "\"message\":\"The reservation is not on hold any more: it was confirmed, cancelled, or its time is over.\"}"},
+    [6] = {409,
+           "{\"error\":\"payment_running\",\"message\":\"Another payment for this reservation is being processed.\"}"},
     [7] = {409, "{\"error\":\"amount_too_large\",\"message\":\"The price is over what one payment may take.\"}"},
     [8] = {400, "{\"error\":\"bad_request\","
                 "\"message\":\"paymentTxId must be 1 to 64 letters, digits or characters out of . _ : and -.\"}"},
@@ -233,7 +245,8 @@ static const struct sluice_field status_input[] = {
     {0},
 };
 
-/* The body is made by the server, which knows how to write JSON. PENDING and RETRYING are on their way; the rest is an end. */
+/* The body is made by the server, which knows how to write JSON. PENDING and RETRYING are on their way; the rest is
+ * an end. */
 static const struct sluice_sql status_sql = {
     "SELECT e.place - 1, t.status IN ('PENDING', 'RETRYING'),"
     " json_build_object('paymentTxId', t.id, 'status', t.status, 'retryCount', t.retry_count, 'amount', t.amount,"
@@ -263,8 +276,9 @@ static void status(void *state, struct sluice_call *call)
 
 /* ---------------------------------------------------------------------------------------------------------- follow */
 
-/* For a service that shows payments and does not charge them: its own rows follow the events of the service that does.
- * Which topic means which status is the pipeline's to say, so there is a handler for each status that follows the first. */
+/* For a service that shows payments and does not charge them: its own rows follow the events of the service that
+ * does. Which topic means which status is the pipeline's to say, so there is a handler for each status that follows
+ * the first. */
 struct follow {
     struct sluice_text paymentTxId;
     int64_t userId, seatId, amount, reservationId, retryCount;
@@ -281,7 +295,8 @@ static const struct sluice_field follow_input[] = {
     {0},
 };
 
-static const struct sluice_field follow_cancel_input[] = { /* as much as payment.refund asks for */
+static const struct sluice_field follow_cancel_input[] = {
+    /* as much as payment.refund asks for */
     SLUICE_TEXT(struct follow, paymentTxId, .min = 1, .max = 64, .help = "the payment"),
     SLUICE_INT64(struct follow, userId, .min = 0, .max = INT64_MAX, .flags = SLUICE_OPTIONAL,
                  .help = "noted when nothing was heard of the payment yet"),
@@ -307,11 +322,13 @@ static const struct sluice_sql follow_sql = {
 static void follow(struct sluice_call *call, const char *status)
 {
     const struct sluice_text text = {status, __builtin_strlen(status)};
-    const struct sluice_param columns[] = {
-        SLUICE_EACH_TEXT(struct follow, paymentTxId), SLUICE_EACH_INT64(struct follow, userId),
-        SLUICE_EACH_INT64(struct follow, seatId), SLUICE_EACH_INT64(struct follow, amount),
-        SLUICE_EACH_INT64(struct follow, reservationId), SLUICE_EACH_INT64(struct follow, retryCount),
-        SLUICE_VALUE_TEXT(&text)};
+    const struct sluice_param columns[] = {SLUICE_EACH_TEXT(struct follow, paymentTxId),
+                                           SLUICE_EACH_INT64(struct follow, userId),
+                                           SLUICE_EACH_INT64(struct follow, seatId),
+                                           SLUICE_EACH_INT64(struct follow, amount),
+                                           SLUICE_EACH_INT64(struct follow, reservationId),
+                                           SLUICE_EACH_INT64(struct follow, retryCount),
+                                           SLUICE_VALUE_TEXT(&text)};
     if (call->host->query(call, &follow_sql, 7, columns) == NULL)
         return;
     for (size_t n = 0; n < call->count; n++)
@@ -343,14 +360,10 @@ static void follow_cancel(void *state, struct sluice_call *call)
 }
 
 #define FOLLOWS(which, shape, what)                                                                                    \
-    {.name = #which,                                                                                                   \
-     .help = what,                                                                                                     \
-     .input = shape,                                                                                                   \
-     .input_size = sizeof(struct follow),                                                                              \
-     .outcomes = follow_outcomes,                                                                                      \
-     .max_events = 2000,                                                                                               \
-     .uses_store = 1,                                                                                                  \
-     .handle = which}
+    {                                                                                                                  \
+        .name = #which, .help = what, .input = shape, .input_size = sizeof(struct follow),                             \
+        .outcomes = follow_outcomes, .max_events = 2000, .uses_store = 1, .handle = which                              \
+    }
 
 static const struct sluice_handler handlers[] = {
     {.name = "charge",

@@ -1,11 +1,12 @@
 /*
  * reservation.c - seats on hold: a payment confirms them, time ends them.
  *
- * Reads    reservationId, userId, seatId, amount, paymentTxId
- * Writes   the table reservations, through the functions of sql/reservation
- * Promises a reservation leaves PENDING once; the payment that bought it may be delivered again (duplicate); every other payment
+ * Reads    reservationId, userId, seatId, amount, paymentTxId Writes   the table reservations, through the functions
+ * of sql/reservation Promises a reservation leaves PENDING once; the payment that bought it may be delivered again
+ * (duplicate); every other payment
  *          for it fails, with the reason, so that a chain can give its points back
- * Does not know of points, nor of whether a payment succeeded: reservation.timeout names the payment that was last accepted
+ * Does not know of points, nor of whether a payment succeeded: reservation.timeout names the payment that was last
+ * accepted
  *          for the reservation, whatever became of it. Without one the field is absent: there is nothing to undo.
  * Threads  one state for each lane, one call at a time; no globals
  */
@@ -17,8 +18,13 @@ struct reservation {
 };
 
 static const struct sluice_field settings[] = {
-    {.name = "hold", .type = SLUICE_TYPE_DURATION, .offset = SLUICE_OFFSET(struct reservation, hold_ms, int64_t), .min = 1000,
-     .max = 7LL * 24 * 3600 * 1000, .flags = SLUICE_OPTIONAL, .fallback = "5m",
+    {.name = "hold",
+     .type = SLUICE_TYPE_DURATION,
+     .offset = SLUICE_OFFSET(struct reservation, hold_ms, int64_t),
+     .min = 1000,
+     .max = 7LL * 24 * 3600 * 1000,
+     .flags = SLUICE_OPTIONAL,
+     .fallback = "5m",
      .help = "how long a reservation stays PENDING without being paid"},
     SLUICE_INT64(struct reservation, expire_max, .min = 1, .max = 10000, .flags = SLUICE_OPTIONAL, .fallback = "1000",
                  .help = "most reservations that one tick of the schedule expires"),
@@ -57,8 +63,8 @@ static const struct sluice_field confirm_sets[] = {
     {0},
 };
 
-static const struct sluice_sql confirm_sql = {
-    "SELECT n, decision, reason FROM reservation_confirm($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])"};
+static const struct sluice_sql confirm_sql = {"SELECT n, decision, reason FROM reservation_confirm($1::bigint[], "
+                                              "$2::bigint[], $3::bigint[], $4::bigint[], $5::text[])"};
 
 static void confirm(void *state, struct sluice_call *call)
 {
@@ -94,7 +100,8 @@ static const struct sluice_field expire_sets[] = {
     SLUICE_SETS_INT64("reservationId", .help = "the reservation, now EXPIRED"),
     SLUICE_SETS_INT64("userId", .help = "for whom it was held"),
     SLUICE_SETS_INT64("seatId", .help = "the seat, free again"),
-    SLUICE_SETS_TEXT("paymentTxId", .flags = SLUICE_OPTIONAL, .help = "the payment last accepted for it; absent without one"),
+    SLUICE_SETS_TEXT("paymentTxId", .flags = SLUICE_OPTIONAL,
+                     .help = "the payment last accepted for it; absent without one"),
     SLUICE_SETS_INT64("amount", .flags = SLUICE_OPTIONAL, .help = "that payment's points; absent without one"),
     {0},
 };

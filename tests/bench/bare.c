@@ -3,9 +3,10 @@
  *
  *     bare BROKERS GROUP IN OUT COUNT BATCH DEPTH [name=value ...]
  *
- * One consumer, one producer, one thread. Records go on with their key and value, and two headers as an engine adds them. At most DEPTH
- * batches of BATCH are on their way; offsets of a batch are stored when each of its records has its delivery report, and committed every
- * 200 ms. Prints events a second, from the assignment to the last report, and the CPU milliseconds of an event.
+ * One consumer, one producer, one thread. Records go on with their key and value, and two headers as an engine adds
+ * them. At most DEPTH batches of BATCH are on their way; offsets of a batch are stored when each of its records has
+ * its delivery report, and committed every 200 ms. Prints events a second, from the assignment to the last report,
+ * and the CPU milliseconds of an event.
  */
 #include "client.h"
 
@@ -28,9 +29,11 @@ static void finish(rd_kafka_t *consumer, rd_kafka_t *producer, struct batch *bat
     for (size_t i = 0; i < batch->count; i++) {
         const rd_kafka_message_t *message = batch->messages[i];
         const char *topic = rd_kafka_topic_name(message->rkt);
-        rd_kafka_topic_partition_t *place = offsets->cnt > 0 && offsets->elems[offsets->cnt - 1].partition == message->partition
+        rd_kafka_topic_partition_t *place = offsets->cnt > 0 &&
+                                                    offsets->elems[offsets->cnt - 1].partition == message->partition
                                                 ? &offsets->elems[offsets->cnt - 1]
-                                                : rd_kafka_topic_partition_list_find(offsets, topic, message->partition);
+                                                : rd_kafka_topic_partition_list_find(offsets, topic,
+                                                                                     message->partition);
         if (place == NULL)
             place = rd_kafka_topic_partition_list_add(offsets, topic, message->partition);
         place->offset = message->offset + 1;
@@ -47,8 +50,8 @@ static void pass(rd_kafka_t *producer, rd_kafka_topic_t *out, const rd_kafka_mes
     rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
     rd_kafka_header_add(headers, "sluice-hops", 11, "1", 1);
     rd_kafka_header_add(headers, "sluice-parent", 13, "00000000-0000-4000-8000-000000000000", 36);
-    client_send(producer, out, message->key, message->key_len, message->payload, message->len, rd_kafka_message_timestamp(message, NULL), headers,
-                &batch->sent);
+    client_send(producer, out, message->key, message->key_len, message->payload, message->len,
+                rd_kafka_message_timestamp(message, NULL), headers, &batch->sent);
 }
 
 static void subscribe(rd_kafka_t *consumer, const char *topic)
@@ -56,7 +59,8 @@ static void subscribe(rd_kafka_t *consumer, const char *topic)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer, list);
-    for (int assigned = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && assigned == 0;) { /* nothing is fetched before it is assigned */
+    /* nothing is fetched before it is assigned */
+    for (int assigned = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && assigned == 0;) {
         rd_kafka_topic_partition_list_t *mine = NULL;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 0);
         if (message != NULL && message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -75,9 +79,11 @@ static void subscribe(rd_kafka_t *consumer, const char *topic)
 
 int main(int argc, char **argv)
 {
-    struct client_properties more = {0}, reads = {.list = {"enable.auto.commit=false", "enable.auto.offset.store=false", "auto.offset.reset=earliest",
-                                                           "isolation.level=read_committed", "check.crcs=true", "fetch.wait.max.ms=200"},
-                                                  .count = 6};
+    struct client_properties more = {0},
+                             reads = {.list = {"enable.auto.commit=false", "enable.auto.offset.store=false",
+                                               "auto.offset.reset=earliest", "isolation.level=read_committed",
+                                               "check.crcs=true", "fetch.wait.max.ms=200"},
+                                      .count = 6};
     struct batch batches[DEPTH_MAX] = {0};
     char group[256];
     if (argc < 8 || argc - 8 > CLIENT_PROPERTIES_MAX) {
@@ -134,8 +140,11 @@ int main(int argc, char **argv)
         finish(consumer, producer, &batches[i]);
     double seconds = (double)(client_now_ns() - began) / 1e9;
     getrusage(RUSAGE_SELF, &after);
-    double cpu = (double)(after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec - before.ru_stime.tv_sec) * 1e3 +
-                 (double)(after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec - before.ru_stime.tv_usec) / 1e3;
+    double cpu =
+        (double)(after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec - before.ru_stime.tv_sec) *
+            1e3 +
+        (double)(after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec - before.ru_stime.tv_usec) /
+            1e3;
     printf("%.0f %.6f\n", (double)count / seconds, cpu / (double)count);
     rd_kafka_commit(consumer, NULL, 0);
     rd_kafka_consumer_close(consumer);

@@ -79,9 +79,10 @@ static inline rd_kafka_t *client_new(rd_kafka_type_t type, const char *brokers, 
 static inline rd_kafka_t *client_producer(const char *brokers, const struct client_properties *more,
                                           void (*report)(rd_kafka_t *, const rd_kafka_message_t *, void *))
 {
-    static const struct client_properties usual = {
-        .list = {"enable.idempotence=true", "acks=all", "linger.ms=0", "partitioner=murmur2_random", "queue.buffering.max.messages=200000"},
-        .count = 5};
+    static const struct client_properties usual = {.list = {"enable.idempotence=true", "acks=all", "linger.ms=0",
+                                                            "partitioner=murmur2_random",
+                                                            "queue.buffering.max.messages=200000"},
+                                                   .count = 5};
     return client_new(RD_KAFKA_PRODUCER, brokers, &usual, more, report);
 }
 
@@ -112,15 +113,16 @@ static inline void client_await(rd_kafka_t *producer, struct client_batch *batch
 }
 
 /* Copies the record into the producer. Takes `headers` (may be NULL). */
-static inline void client_send(rd_kafka_t *producer, rd_kafka_topic_t *topic, const void *key, size_t key_length, const void *value,
-                               size_t length, int64_t timestamp_ms, rd_kafka_headers_t *headers, struct client_batch *batch)
+static inline void client_send(rd_kafka_t *producer, rd_kafka_topic_t *topic, const void *key, size_t key_length,
+                               const void *value, size_t length, int64_t timestamp_ms, rd_kafka_headers_t *headers,
+                               struct client_batch *batch)
 {
     atomic_fetch_add(&batch->open, 1);
     for (;;) {
         rd_kafka_resp_err_t err = rd_kafka_producev(
-            producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, key_length), RD_KAFKA_V_VALUE((void *)(uintptr_t)value, length),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(timestamp_ms), RD_KAFKA_V_HEADERS(headers),
-            RD_KAFKA_V_OPAQUE(batch), RD_KAFKA_V_END);
+            producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, key_length),
+            RD_KAFKA_V_VALUE((void *)(uintptr_t)value, length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+            RD_KAFKA_V_TIMESTAMP(timestamp_ms), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(batch), RD_KAFKA_V_END);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             return;
         if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) {

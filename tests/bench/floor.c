@@ -3,14 +3,15 @@
  *
  *     floor URL PURCHASES THREADS BATCH                                 as on the postgres bus
  *     floor URL PURCHASES THREADS BATCH outbox                          as on the kafka bus
- *     floor URL PURCHASES THREADS BATCH BROKERS TOPIC [name=value ...]  and what is emitted goes to a topic, through bare librdkafka
+ *     floor URL PURCHASES THREADS BATCH BROKERS TOPIC [name=value ...]  and what is emitted goes to a topic, through
+ *     bare librdkafka
  *
- * Each thread takes its share of the purchases (users, seats and reservations 1..PURCHASES, price 100) in batches, two transactions
- * a batch as the engine would: claim, payment_charge, outputs; claim, reservation_confirm, chain step, outputs. Outputs are appended to the
- * log, or they are a row of the outbox, which the thread's next transaction deletes. With brokers the thread goes on when all of a
- * transaction's outputs are acknowledged. Ids, keys, headers and values have the bytes of the real ones.
- * No bus is read, nothing is parsed, routed, tapped or composed: what an engine needs above this is its own.
- * Prints purchases a second.
+ * Each thread takes its share of the purchases (users, seats and reservations 1..PURCHASES, price 100) in batches,
+ * two transactions a batch as the engine would: claim, payment_charge, outputs; claim, reservation_confirm, chain
+ * step, outputs. Outputs are appended to the log, or they are a row of the outbox, which the thread's next
+ * transaction deletes. With brokers the thread goes on when all of a transaction's outputs are acknowledged. Ids,
+ * keys, headers and values have the bytes of the real ones. No bus is read, nothing is parsed, routed, tapped or
+ * composed: what an engine needs above this is its own. Prints purchases a second.
  */
 #include "base/clock.h"
 #include "bus/bus.h"
@@ -25,7 +26,7 @@
 struct loop {
     pthread_t thread;
     struct store *store;
-    struct bus *bus; /* NULL: outbox */
+    struct bus *bus;             /* NULL: outbox */
     const char *brokers, *topic; /* NULL: nothing is published */
     const struct client_properties *more;
     rd_kafka_t *producer;
@@ -48,9 +49,12 @@ struct purchase_batch { /* of at most `batch` purchases, by column */
 };
 
 static const struct statement charge_sql = {
-    "SELECT n, decision FROM payment_charge($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint)", true};
-static const struct statement confirm_sql = {
-    "SELECT n, decision, reason FROM reservation_confirm($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])", true};
+    "SELECT n, decision FROM payment_charge($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], "
+    "$6::bigint[], $7::bigint[], $8::bigint)",
+    true};
+static const struct statement confirm_sql = {"SELECT n, decision, reason FROM reservation_confirm($1::bigint[], "
+                                             "$2::bigint[], $3::bigint[], $4::bigint[], $5::text[])",
+                                             true};
 
 static int by_id(const void *left, const void *right)
 {
@@ -95,25 +99,33 @@ static void fill(struct loop *loop, struct purchase_batch *batch, struct arena *
         batch->user[i] = n;
         batch->amount[i] = 100;
         batch->left[i] = 3;
-        batch->data[i] = span_of(arena_format(arena, "{\"paymentTxId\":\"%s\",\"userId\":%lld,\"seatId\":%lld,\"amount\":100,\"reservationId\":%lld}",
-                                              batch->tx[i].at, (long long)n, (long long)n, (long long)n));
+        batch->data[i] = span_of(arena_format(
+            arena, "{\"paymentTxId\":\"%s\",\"userId\":%lld,\"seatId\":%lld,\"amount\":100,\"reservationId\":%lld}",
+            batch->tx[i].at, (long long)n, (long long)n, (long long)n));
         batch->claims[i] = (struct claim){.handler = loop->charge, .id = event_id_of(span_of(parent)), .hash = n};
-        batch->done[i] = (struct chain_done){.chain = loop->chain, .correlation = event_id_of(batch->tx[i]), .correlation_text = batch->tx[i],
+        batch->done[i] = (struct chain_done){.chain = loop->chain,
+                                             .correlation = event_id_of(batch->tx[i]),
+                                             .correlation_text = batch->tx[i],
                                              .data = batch->data[i]};
         batch->records[i] = (struct record){
-            .topic = SPAN("payment.success"), .key = span_of(arena_format(arena, "%lld-%lld", (long long)n, (long long)n)), .timestamp_ms = clock_wall_ms(),
-            .headers = headers_of(arena, "1", span_of(arena_format(arena, "%s", parent)), batch->tx[i]), .header_count = 3,
-            .value = span_of(arena_format(arena, "{\"eventId\":\"%s\",\"eventName\":\"payment.success\",\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"data\":%s}",
+            .topic = SPAN("payment.success"),
+            .key = span_of(arena_format(arena, "%lld-%lld", (long long)n, (long long)n)),
+            .timestamp_ms = clock_wall_ms(),
+            .headers = headers_of(arena, "1", span_of(arena_format(arena, "%s", parent)), batch->tx[i]),
+            .header_count = 3,
+            .value = span_of(arena_format(arena,
+                                          "{\"eventId\":\"%s\",\"eventName\":\"payment.success\",\"timestamp\":\"2026-"
+                                          "01-01T00:00:00.000Z\",\"data\":%s}",
                                           id, batch->data[i].at))};
     }
 }
 
 /* What a transaction emits, and its end. */
-static enum store_result emit_and_commit(struct loop *loop, struct connection *connection, const struct record *records, size_t count,
-                                         struct error *error)
+static enum store_result emit_and_commit(struct loop *loop, struct connection *connection, const struct record *records,
+                                         size_t count, struct error *error)
 {
     if (loop->bus != NULL) {
-        enum store_result result = (enum store_result)loop->bus->kind->append(loop->bus, connection, records, count, error);
+        enum store_result result = (enum store_result)bus_append(loop->bus, connection, records, count, error);
         return result == STORE_OK ? connection_commit(connection, error) : result;
     }
     int64_t row = 0;
@@ -135,22 +147,24 @@ static enum store_result emit_and_commit(struct loop *loop, struct connection *c
     for (size_t i = 0; i < count; i++) {
         rd_kafka_headers_t *headers = rd_kafka_headers_new(records[i].header_count);
         for (size_t h = 0; h < records[i].header_count; h++)
-            rd_kafka_header_add(headers, records[i].headers[h].name.at, (ssize_t)records[i].headers[h].name.length, records[i].headers[h].value.at,
-                                (ssize_t)records[i].headers[h].value.length);
-        client_send(loop->producer, loop->out, records[i].key.at, records[i].key.length, records[i].value.at, records[i].value.length,
-                    records[i].timestamp_ms, headers, &sent);
+            rd_kafka_header_add(headers, records[i].headers[h].name.at, (ssize_t)records[i].headers[h].name.length,
+                                records[i].headers[h].value.at, (ssize_t)records[i].headers[h].value.length);
+        client_send(loop->producer, loop->out, records[i].key.at, records[i].key.length, records[i].value.at,
+                    records[i].value.length, records[i].timestamp_ms, headers, &sent);
     }
     client_await(loop->producer, &sent);
     return STORE_OK;
 }
 
-static enum store_result first_half(struct loop *loop, struct connection *connection, struct purchase_batch *b, size_t count, struct error *error)
+static enum store_result first_half(struct loop *loop, struct connection *connection, struct purchase_batch *b,
+                                    size_t count, struct error *error)
 {
     static const int64_t amount_max = 10000000;
-    const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, b->tx, count),    STORE_ARRAY(PARAM_INT8, b->user, count),
-                                         STORE_ARRAY(PARAM_INT8, b->user, count),  STORE_ARRAY(PARAM_INT8, b->amount, count),
-                                         STORE_ARRAY(PARAM_INT8, b->user, count),  STORE_ARRAY(PARAM_INT8, b->climbed, count),
-                                         STORE_ARRAY(PARAM_INT8, b->left, count),  STORE_VALUE(PARAM_INT8, &amount_max)};
+    const struct store_param params[] = {
+        STORE_ARRAY(PARAM_TEXT, b->tx, count),   STORE_ARRAY(PARAM_INT8, b->user, count),
+        STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->amount, count),
+        STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->climbed, count),
+        STORE_ARRAY(PARAM_INT8, b->left, count), STORE_VALUE(PARAM_INT8, &amount_max)};
     struct rows *rows;
     qsort(b->claims, count, sizeof *b->claims, by_id);
     enum store_result result = connection_begin(connection, clock_monotonic_ms() + 60000, error);
@@ -165,11 +179,13 @@ static enum store_result first_half(struct loop *loop, struct connection *connec
     return result == STORE_OK ? emit_and_commit(loop, connection, b->records, count, error) : result;
 }
 
-static enum store_result second_half(struct loop *loop, struct connection *connection, struct purchase_batch *b, size_t count, struct error *error)
+static enum store_result second_half(struct loop *loop, struct connection *connection, struct purchase_batch *b,
+                                     size_t count, struct error *error)
 {
-    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->user, count),
-                                         STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->amount, count),
-                                         STORE_ARRAY(PARAM_TEXT, b->tx, count)};
+    const struct store_param params[] = {
+        STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->user, count),
+        STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->amount, count),
+        STORE_ARRAY(PARAM_TEXT, b->tx, count)};
     struct rows *rows;
     for (size_t i = 0; i < count; i++) {
         b->claims[i].handler = loop->confirm;
@@ -199,11 +215,15 @@ static void *loop_main(void *context)
     }
     for (int64_t at = 0; at < loop->count && !loop->failed;) {
         size_t count = loop->count - at < (int64_t)loop->batch ? (size_t)(loop->count - at) : loop->batch;
-        struct purchase_batch batch = {
-            .tx = arena_array(arena, struct span, count), .data = arena_array(arena, struct span, count), .user = arena_array(arena, int64_t, count),
-            .amount = arena_array(arena, int64_t, count), .left = arena_array(arena, int64_t, count), .climbed = arena_array(arena, int64_t, count),
-            .claims = arena_array(arena, struct claim, count), .done = arena_array(arena, struct chain_done, count),
-            .records = arena_array(arena, struct record, count)};
+        struct purchase_batch batch = {.tx = arena_array(arena, struct span, count),
+                                       .data = arena_array(arena, struct span, count),
+                                       .user = arena_array(arena, int64_t, count),
+                                       .amount = arena_array(arena, int64_t, count),
+                                       .left = arena_array(arena, int64_t, count),
+                                       .climbed = arena_array(arena, int64_t, count),
+                                       .claims = arena_array(arena, struct claim, count),
+                                       .done = arena_array(arena, struct chain_done, count),
+                                       .records = arena_array(arena, struct record, count)};
         fill(loop, &batch, arena, loop->first + at, count);
         enum store_result result = first_half(loop, connection, &batch, count, &error);
         if (result == STORE_OK)
@@ -239,8 +259,10 @@ int main(int argc, char **argv)
     }
     for (int i = 7; i < argc; i++)
         more.list[more.count++] = argv[i];
-    int64_t purchases = strtoll(argv[2], NULL, 10), threads = strtoll(argv[3], NULL, 10), batch = strtoll(argv[4], NULL, 10);
-    struct store_options options = {.url = argv[1], .application = "floor", .connect_timeout_ms = 5000, .statement_timeout_ms = 60000};
+    int64_t purchases = strtoll(argv[2], NULL, 10), threads = strtoll(argv[3], NULL, 10),
+            batch = strtoll(argv[4], NULL, 10);
+    struct store_options options = {
+        .url = argv[1], .application = "floor", .connect_timeout_ms = 5000, .statement_timeout_ms = 60000};
     if (threads < 1 || threads > THREADS_MAX || store_open(&options, &store, &error) != 0) {
         fprintf(stderr, "floor: %s\n", error.text);
         return 1;
@@ -253,16 +275,26 @@ int main(int argc, char **argv)
     struct connection *connection = connection_create(store, "floor");
     struct span names[] = {SPAN("payment.charge"), SPAN("reservation.confirm")}, chain = SPAN("purchase");
     int16_t numbers[2], chain_number = 0;
-    if (ledger_names(connection, 'h', 2, names, numbers, &error) != STORE_OK || ledger_names(connection, 'c', 1, &chain, &chain_number, &error) != STORE_OK) {
+    if (ledger_names(connection, 'h', 2, names, numbers, &error) != STORE_OK ||
+        ledger_names(connection, 'c', 1, &chain, &chain_number, &error) != STORE_OK) {
         fprintf(stderr, "floor: %s\n", error.text);
         return 1;
     }
     connection_destroy(connection);
     int64_t began = clock_monotonic_ns(), share = purchases / threads;
     for (int64_t t = 0; t < threads; t++) {
-        loops[t] = (struct loop){.store = store, .bus = bus, .more = &more, .random = 88172645463325252ULL + (uint64_t)clock_wall_ms() * (uint64_t)(t + 1),
-                                 .brokers = argc > 6 ? argv[5] : NULL, .topic = argc > 6 ? argv[6] : NULL, .first = t * share + 1, .count = t == threads - 1 ? purchases - t * share : share,
-                                 .batch = (size_t)batch, .charge = numbers[0], .confirm = numbers[1], .chain = chain_number};
+        loops[t] = (struct loop){.store = store,
+                                 .bus = bus,
+                                 .more = &more,
+                                 .random = 88172645463325252ULL + (uint64_t)clock_wall_ms() * (uint64_t)(t + 1),
+                                 .brokers = argc > 6 ? argv[5] : NULL,
+                                 .topic = argc > 6 ? argv[6] : NULL,
+                                 .first = t * share + 1,
+                                 .count = t == threads - 1 ? purchases - t * share : share,
+                                 .batch = (size_t)batch,
+                                 .charge = numbers[0],
+                                 .confirm = numbers[1],
+                                 .chain = chain_number};
         pthread_create(&loops[t].thread, NULL, loop_main, &loops[t]);
     }
     int failed = 0;
@@ -272,7 +304,7 @@ int main(int argc, char **argv)
     }
     printf("%.0f\n", (double)purchases / ((double)(clock_monotonic_ns() - began) / 1e9));
     if (bus != NULL)
-        bus->kind->close(bus);
+        bus_close(bus);
     store_close(store);
     return failed;
 }

@@ -3,10 +3,10 @@
  *
  *     latency BROKERS TRY_TOPIC SUCCESS_TOPIC PARTITIONS RATE COUNT WARM [name=value ...]
  *
- * Purchases 1..COUNT (users, seats and reservations of these numbers) are produced to TRY_TOPIC with acks=all, RATE a second; each is followed
- * until its event is read from SUCCESS_TOPIC by a consumer of committed records. Prints p50 and p99 in milliseconds of: produce called →
- * acknowledged, acknowledged → read, produce called → read; the first WARM purchases, new topics for brokers and new statements for the
- * database, are not counted.
+ * Purchases 1..COUNT (users, seats and reservations of these numbers) are produced to TRY_TOPIC with acks=all, RATE
+ * a second; each is followed until its event is read from SUCCESS_TOPIC by a consumer of committed records. Prints
+ * p50 and p99 in milliseconds of: produce called → acknowledged, acknowledged → read, produce called → read; the
+ * first WARM purchases, new topics for brokers and new statements for the database, are not counted.
  */
 #include "client.h"
 
@@ -51,7 +51,9 @@ static void *reading_main(void *context)
             continue;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && ++ends == reading->partitions)
             atomic_store(&reading->tail, true);
-        const char *name = message->err != RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : memmem(message->payload, message->len, "latency-", 8);
+        const char *name = message->err != RD_KAFKA_RESP_ERR_NO_ERROR
+                               ? NULL
+                               : memmem(message->payload, message->len, "latency-", 8);
         char digits[16] = {0};
         if (name != NULL) {
             size_t left = message->len - (size_t)(name + 8 - (const char *)message->payload);
@@ -67,21 +69,24 @@ static void *reading_main(void *context)
     return NULL;
 }
 
-static void send_purchase(rd_kafka_t *producer, rd_kafka_topic_t *topic, const char *name, long number, struct purchase *purchase)
+static void send_purchase(rd_kafka_t *producer, rd_kafka_topic_t *topic, const char *name, long number,
+                          struct purchase *purchase)
 {
     char value[512], key[64];
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
     int key_length = snprintf(key, sizeof key, "%ld-%ld", number, number);
-    int length = snprintf(value, sizeof value,
-                          "{\"eventId\":\"00000000-0000-4000-8000-%012lx\",\"eventName\":\"%s\",\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"data\":"
-                          "{\"paymentTxId\":\"latency-%ld\",\"userId\":%ld,\"seatId\":%ld,\"amount\":100,\"reservationId\":%ld}}",
-                          number, name, number, number, number, number);
+    int length = snprintf(
+        value, sizeof value,
+        "{\"eventId\":\"00000000-0000-4000-8000-%012lx\",\"eventName\":\"%s\",\"timestamp\":\"2026-01-01T00:00:00."
+        "000Z\",\"data\":"
+        "{\"paymentTxId\":\"latency-%ld\",\"userId\":%ld,\"seatId\":%ld,\"amount\":100,\"reservationId\":%ld}}",
+        number, name, number, number, number, number);
     purchase->sent_ns = client_now_ns();
-    rd_kafka_resp_err_t err =
-        rd_kafka_producev(producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, (size_t)key_length), RD_KAFKA_V_VALUE(value, (size_t)length),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(wall.tv_sec * 1000 + wall.tv_nsec / 1000000),
-                          RD_KAFKA_V_OPAQUE(purchase), RD_KAFKA_V_END);
+    rd_kafka_resp_err_t err = rd_kafka_producev(
+        producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, (size_t)key_length),
+        RD_KAFKA_V_VALUE(value, (size_t)length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_TIMESTAMP(wall.tv_sec * 1000 + wall.tv_nsec / 1000000), RD_KAFKA_V_OPAQUE(purchase), RD_KAFKA_V_END);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         fprintf(stderr, "latency: %s\n", rd_kafka_err2str(err));
         exit(1);
@@ -102,10 +107,10 @@ static void print_shares(double *list, long count)
 
 int main(int argc, char **argv)
 {
-    static const struct client_properties reads = {
-        .list = {"group.id=latency", "enable.auto.commit=false", "enable.partition.eof=true", "isolation.level=read_committed",
-                 "fetch.wait.max.ms=500"},
-        .count = 5};
+    static const struct client_properties reads = {.list = {"group.id=latency", "enable.auto.commit=false",
+                                                            "enable.partition.eof=true",
+                                                            "isolation.level=read_committed", "fetch.wait.max.ms=500"},
+                                                   .count = 5};
     struct client_properties more = {0};
     if (argc < 8 || argc - 8 > CLIENT_PROPERTIES_MAX) {
         fprintf(stderr, "usage: latency BROKERS TRY_TOPIC SUCCESS_TOPIC PARTITIONS RATE COUNT WARM [name=value ...]\n");
@@ -118,7 +123,9 @@ int main(int argc, char **argv)
     if (partitions < 1 || rate < 1 || warm < 0 || count <= warm)
         return 2;
     struct purchase *purchases = calloc((size_t)count, sizeof *purchases);
-    struct reading reading = {.purchases = purchases, .count = count, .partitions = partitions,
+    struct reading reading = {.purchases = purchases,
+                              .count = count,
+                              .partitions = partitions,
                               .consumer = client_new(RD_KAFKA_CONSUMER, argv[1], &reads, &more, NULL)};
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     rd_kafka_topic_partition_list_add_range(list, argv[3], 0, partitions - 1);
@@ -130,7 +137,8 @@ int main(int argc, char **argv)
     rd_kafka_t *producer = client_producer(argv[1], &more, on_report);
     rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, argv[2], NULL);
     const struct rd_kafka_metadata *metadata;
-    if (rd_kafka_metadata(producer, 0, topic, &metadata, 10000) != RD_KAFKA_RESP_ERR_NO_ERROR) /* connected, before the clock starts */
+    /* connected, before the clock starts */
+    if (rd_kafka_metadata(producer, 0, topic, &metadata, 10000) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return 1;
     rd_kafka_metadata_destroy(metadata);
     while (!atomic_load(&reading.tail))

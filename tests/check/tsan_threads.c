@@ -1,9 +1,9 @@
 /*
  * tsan_threads.c - C11 threads and locks as POSIX ones, for builds with ThreadSanitizer.
  *
- * librdkafka uses C11's, which GCC 12's ThreadSanitizer does not know: a thread made with thrd_create() has no state there and crashes in its
- * first allocation, and what a C11 mutex orders looks like a race. In glibc both are the same objects under other names. Linked into
- * SAN=thread programs only, whose symbols come before those of libc.
+ * librdkafka uses C11's, which GCC 12's ThreadSanitizer does not know: a thread made with thrd_create() has no state
+ * there and crashes in its first allocation, and what a C11 mutex orders looks like a race. In glibc both are the
+ * same objects under other names. Linked into SAN=thread programs only, whose symbols come before those of libc.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -47,7 +47,8 @@ int thrd_join(thrd_t thread, int *ret)
 
 /* ----------------------------------------------------------------------------------------------------------- locks */
 
-_Static_assert(sizeof(mtx_t) <= sizeof(pthread_mutex_t) && sizeof(cnd_t) == sizeof(pthread_cond_t), "glibc's are the same objects");
+_Static_assert(sizeof(mtx_t) <= sizeof(pthread_mutex_t) && sizeof(cnd_t) == sizeof(pthread_cond_t),
+               "glibc's are the same objects");
 
 static int result_of(int code)
 {
@@ -81,7 +82,8 @@ int cnd_wait(cnd_t *condition, mtx_t *mutex)
 
 int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until)
 {
-    return result_of(pthread_cond_timedwait((pthread_cond_t *)(void *)condition, (pthread_mutex_t *)(void *)mutex, until));
+    return result_of(
+        pthread_cond_timedwait((pthread_cond_t *)(void *)condition, (pthread_mutex_t *)(void *)mutex, until));
 }
 
 int cnd_signal(cnd_t *condition)

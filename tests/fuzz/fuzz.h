@@ -1,6 +1,6 @@
 /*
- * fuzz.h - what the fuzz targets share. Each is one file with LLVMFuzzerTestOneInput(), built with clang and libFuzzer from
- * its own source and the sources of engine/base and engine/event:
+ * fuzz.h - what the fuzz targets share. Each is one file with LLVMFuzzerTestOneInput(), built with clang and libFuzzer
+ * from its own source and the sources of engine/base and engine/event:
  *
  *     clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Iengine \
  *         tests/fuzz/fuzz_json.c engine/base/(all).c engine/event/(all).c -ljansson -o fuzz_json

@@ -2,9 +2,9 @@
  * fuzz_event.c - a record of any bytes: what is understood can be composed again, in both envelopes and with a field
  * laid over, and reads back the same; what is poison has a reason, a sentence and always the same id.
  *
- * The input is lines up to the first empty one, then the value. A line that begins with ce_ or content-type is a header,
- * its value behind the colon; the others are hops, not-before, key template and field name, in this order; any may be
- * missing. The first of them is read as a traceparent, too.
+ * The input is lines up to the first empty one, then the value. A line that begins with ce_ or content-type is a
+ * header, its value behind the colon; the others are hops, not-before, key template and field name, in this order;
+ * any may be missing. The first of them is read as a traceparent, too.
  */
 #include "fuzz.h"
 
@@ -59,7 +59,7 @@ static void check_emission(const struct event *event, struct span name, bool clo
     must(result == 0);
     must(again.cloudevent == cloudevent);
     must(span_equal(again.id_text, event->id_text) && span_equal(again.name, event->name));
-    must(memcmp(&again.id, &event->id, sizeof(again.id)) == 0);
+    must(memcmp(&again.id, &event->id, sizeof again.id) == 0);
     must(again.timestamp_ms == event->timestamp_ms);
     bool replaced = overlays == 1 && json_find(&event->data, name) != NULL;
     must(again.data.count == event->data.count + (overlays == 1 && !replaced));
@@ -148,8 +148,8 @@ static void read_input(struct span rest, struct input *input)
         const char *colon = memchr(line.at, ':', line.length);
         size_t name = colon != NULL ? (size_t)(colon - line.at) : line.length, skip = name + (colon != NULL);
         if (header && input->header_count < HEADERS - 2)
-            input->headers[input->header_count++] =
-                (struct header){{line.at, name}, {line.at + skip, line.length - skip}};
+            input->headers[input->header_count++] = (struct header){{line.at, name},
+                                                                    {line.at + skip, line.length - skip}};
         else if (!header && input->line_count < LINES)
             input->lines[input->line_count++] = line;
     }
@@ -191,7 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         enum dead_reason same = 0;
         must(reason > 0 && reason < DEAD_REASON_COUNT && error.code == EINVAL && error.text[0] != '\0');
         must(event_parse(&record, 1 << 20, arena, &again, &same, NULL) == -EINVAL);
-        must(same == reason && memcmp(&again.id, &event.id, sizeof(event.id)) == 0);
+        must(same == reason && memcmp(&again.id, &event.id, sizeof event.id) == 0);
         must(again.payload_hash == event.payload_hash);
     }
     arena_destroy(arena);

@@ -1,7 +1,8 @@
 /*
  * fuzz_http_route.c - the target and the header fields of a request. Lines: the target, then "name:value" fields.
  *
- * Built with engine/http/route.c and head.c, engine/base and engine/pipeline/scalar.c and problem.c beside what fuzz.h says.
+ * Built with engine/http/route.c and head.c, engine/base and engine/pipeline/scalar.c and problem.c beside what
+ * fuzz.h says.
  */
 #include "fuzz.h"
 

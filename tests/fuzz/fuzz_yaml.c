@@ -1,5 +1,6 @@
 /*
- * fuzz_yaml.c - any bytes as pipeline.yaml: read, interpolated, loaded, resolved, checked and drawn; nothing may crash, leak or hang.
+ * fuzz_yaml.c - any bytes as pipeline.yaml: read, interpolated, loaded, resolved, checked and drawn; nothing may
+ * crash, leak or hang.
  *
  *   make fuzz T=yaml
  *

@@ -1,5 +1,6 @@
 /*
- * bus_conformance.c - what every bus must do, whatever carries it. What it must do about members of a group is in bus_groups.c.
+ * bus_conformance.c - what every bus must do, whatever carries it. What it must do about members of a group is in
+ * bus_groups.c.
  *
  *   bus_conformance memory [TEST]
  *   bus_conformance postgres URL [TEST]     the database must have the engine's schema
@@ -13,23 +14,23 @@ static void test_order(struct harness *harness)
     char key[24];
     for (int round = 0; round < 20; round++) {
         for (int k = 0; k < 10; k++) {
-            snprintf(key, sizeof(key), "k%d", k);
+            snprintf(key, sizeof key, "k%d", k);
             publish(harness->bus, topic, key, round * 7, 7);
         }
     }
     struct reader reader = reader_open(harness->bus, name_of("order", "group"), topic);
     reader_until(&reader, 20 * 7 * 10);
     for (int k = 0; k < 10; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         check_key(&reader, key, 0, 140);
     }
     for (int k = 0; k < 10; k++) { /* and what comes while it reads */
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         publish(harness->bus, topic, key, 140, 30);
     }
     reader_until(&reader, 1700);
     for (int k = 0; k < 10; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         check_key(&reader, key, 0, 170);
     }
     reader_close(&reader);
@@ -42,7 +43,7 @@ static void test_parallel(struct harness *harness)
     struct reader reader = reader_open(harness->bus, name_of("parallel", "group"), topic);
     for (int i = 0; i < 6; i++) {
         publishers[i] = (struct publisher){.bus = harness->bus, .topic = topic, .count = 300};
-        snprintf(publishers[i].key, sizeof(publishers[i].key), "writer%d", i);
+        snprintf(publishers[i].key, sizeof publishers[i].key, "writer%d", i);
         pthread_create(&publishers[i].thread, NULL, publisher_run, &publishers[i]);
     }
     reader_until(&reader, 6 * 300);
@@ -74,9 +75,9 @@ static void test_groups(struct harness *harness)
 static void test_topics(struct harness *harness)
 {
     char topic[96], other[96], pattern[96];
-    snprintf(topic, sizeof(topic), "topics.%d.mine", (int)getpid());
-    snprintf(other, sizeof(other), "topics.%d.other", (int)getpid());
-    snprintf(pattern, sizeof(pattern), "topics.%d.*", (int)getpid());
+    snprintf(topic, sizeof topic, "topics.%d.mine", (int)getpid());
+    snprintf(other, sizeof other, "topics.%d.other", (int)getpid());
+    snprintf(pattern, sizeof pattern, "topics.%d.*", (int)getpid());
     const char *group = name_of("topics", "one");
     harness->topics[0] = (struct bus_topic){.name = topic};
     harness->topics[1] = (struct bus_topic){.name = other};
@@ -94,9 +95,8 @@ static void test_topics(struct harness *harness)
     check_key(&all, "o", 0, 400);
     /* What was for others must not count as undone for ever. */
     int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
-    while (harness->bus->kind->lag(harness->bus, group) != 0) {
-        CHECK(clock_monotonic_ms() < until_ms, "the lag stays at %lld",
-              (long long)harness->bus->kind->lag(harness->bus, group));
+    while (bus_lag(harness->bus, group) != 0) {
+        CHECK(clock_monotonic_ms() < until_ms, "the lag stays at %lld", (long long)bus_lag(harness->bus, group));
         reader_poll(&one, 50);
     }
     CHECK(one.count == 10, "got %zu records of another topic", one.count - 10);
@@ -136,12 +136,12 @@ static void test_bytes(struct harness *harness)
     struct error error = {0};
     size_t failed = 99;
     const struct bus_kind *kind = harness->bus->kind;
-    CHECK(kind->publish(harness->bus, records, 3, clock_monotonic_ms() + 5000, &failed, &error) == 0, "%s", error.text);
+    CHECK(bus_publish(harness->bus, records, 3, clock_monotonic_ms() + 5000, &failed, &error) == 0, "%s", error.text);
 
     const char *topics[] = {topic};
     struct bus_subscription subscription = {.group = name_of("bytes", "group"), .topics = topics, .topic_count = 1};
     struct bus_consumer *consumer;
-    CHECK(kind->subscribe(harness->bus, &subscription, &consumer, &error) == 0, "%s", error.text);
+    CHECK(bus_subscribe(harness->bus, &subscription, &consumer, &error) == 0, "%s", error.text);
     int seen = 0;
     for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; seen != 7;) {
         CHECK(clock_monotonic_ms() < until_ms, "only %d of 7 came", seen);
@@ -181,7 +181,7 @@ static void test_replay(struct harness *harness)
     const char *topic = topic_of(harness, "replay"), *group = name_of("replay", "group");
     char key[24];
     for (int k = 0; k < 12; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         publish(harness->bus, topic, key, 0, 20);
     }
     struct reader first = reader_open(harness->bus, group, topic);
@@ -204,7 +204,7 @@ static void test_replay(struct harness *harness)
         rest += total - total / 2 - 1;
     }
     struct error error = {0};
-    CHECK(harness->bus->kind->commit(first.consumer, count, streams, epochs, middle, &error) == 0, "%s", error.text);
+    CHECK(bus_commit(harness->bus, first.consumer, count, streams, epochs, middle, &error) == 0, "%s", error.text);
     struct got *before = first.got;
     size_t before_count = first.count;
     first.got = NULL;
@@ -231,19 +231,19 @@ static void test_pause(struct harness *harness)
     const char *topic = topic_of(harness, "pause");
     struct reader reader = reader_open_limited(harness->bus, name_of("pause", "group"), topic, 16);
     reader_until_streams(&reader, PARTITIONS);
-    harness->bus->kind->pause(reader.consumer, true);
+    bus_pause(harness->bus, reader.consumer, true);
     publish(harness->bus, topic, "p", 0, 300);
     for (int i = 0; i < 20; i++)
         reader_poll(&reader, 10);
     CHECK(reader.count == 0, "%zu records came while paused", reader.count);
-    harness->bus->kind->pause(reader.consumer, false);
+    bus_pause(harness->bus, reader.consumer, false);
     reader_until(&reader, 100);
-    harness->bus->kind->pause(reader.consumer, true); /* also in the middle of what was read ahead */
+    bus_pause(harness->bus, reader.consumer, true); /* also in the middle of what was read ahead */
     size_t count = reader.count;
     for (int i = 0; i < 20; i++)
         reader_poll(&reader, 10);
     CHECK(reader.count == count, "%zu records came while paused", reader.count - count);
-    harness->bus->kind->pause(reader.consumer, false);
+    bus_pause(harness->bus, reader.consumer, false);
     reader_until(&reader, 300);
     check_key(&reader, "p", 0, 300);
     CHECK(reader.largest <= 16, "a poll brought %zu records instead of at most 16", reader.largest);
@@ -277,8 +277,8 @@ static void *scan_follow(void *context)
     struct scanned *scanned = context;
     struct error error = {0};
     struct bus *bus = scanned->harness->bus;
-    CHECK(bus->kind->scan(bus, &scanned->topic, 1, SPAN(""), true, &scanned->stop, scan_each, scanned, &error) == 0,
-          "%s", error.text);
+    CHECK(bus_scan(bus, &scanned->topic, 1, SPAN(""), true, &scanned->stop, scan_each, scanned, &error) == 0, "%s",
+          error.text);
     return NULL;
 }
 
@@ -288,18 +288,18 @@ static void test_scan(struct harness *harness)
     struct bus *bus = harness->bus;
     char key[24];
     for (int k = 0; k < 30; k++) {
-        snprintf(key, sizeof(key), "s%d", k);
+        snprintf(key, sizeof key, "s%d", k);
         publish(bus, topic, key, k * 10, 10);
     }
     struct error error = {0};
     struct scanned all = {.stop_after = -1}, some = {.stop_after = -1}, five = {.stop_after = 5},
                    follow = {.stop_after = -1};
-    CHECK(bus->kind->scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &all, &error) == 0, "%s", error.text);
+    CHECK(bus_scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &all, &error) == 0, "%s", error.text);
     CHECK(all.count == 300, "%d instead of 300", all.count);
     CHECK(all.last == 299, "the last published is not the last read, but %d", all.last);
-    CHECK(bus->kind->scan(bus, &topic, 1, SPAN("s7:7"), false, NULL, scan_each, &some, &error) == 0, "%s", error.text);
+    CHECK(bus_scan(bus, &topic, 1, SPAN("s7:7"), false, NULL, scan_each, &some, &error) == 0, "%s", error.text);
     CHECK(some.count == 10, "%d hold s7:7 instead of 10", some.count);
-    CHECK(bus->kind->scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &five, &error) == 0, "%s", error.text);
+    CHECK(bus_scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &five, &error) == 0, "%s", error.text);
     CHECK(five.count == 5, "%d came after it said stop", five.count);
 
     follow.harness = harness;
@@ -319,7 +319,7 @@ static void *wake_later(void *context)
 {
     struct reader *reader = context;
     usleep(100000);
-    reader->bus->kind->wake(reader->consumer);
+    bus_wake(reader->bus, reader->consumer);
     return NULL;
 }
 
@@ -361,7 +361,7 @@ static void test_refused(struct harness *harness)
                                {.topic = span_of(topic), .key = span_of(key), .value = SPAN("b:0")}};
     struct error error = {0};
     size_t failed = 99;
-    int result = harness->bus->kind->publish(harness->bus, records, 2, clock_monotonic_ms() + 1000, &failed, &error);
+    int result = bus_publish(harness->bus, records, 2, clock_monotonic_ms() + 1000, &failed, &error);
     CHECK(result == -EMSGSIZE && failed == 1, "gave %d, record %zu", result, failed);
     CHECK(strstr(error.text, topic) != NULL, "the sentence names no topic: %s", error.text);
     free(key);
@@ -375,5 +375,5 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-    return run_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
+    return run_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

@@ -14,13 +14,13 @@ static void test_epochs(struct harness *harness)
     const char *topic = topic_of(harness, "epochs"), *group = name_of("epochs", "group");
     char key[24];
     for (int k = 0; k < 40; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         publish(harness->bus, topic, key, 0, 5);
     }
     struct reader old = reader_open(harness->bus, group, topic);
     reader_until(&old, 200);
     bool had[STREAMS];
-    memcpy(had, old.assigned, sizeof(had));
+    memcpy(had, old.assigned, sizeof had);
     struct reader new = reader_open(harness->bus, group, topic);
     readers_until_streams(&old, PARTITIONS / 2, &new, PARTITIONS / 2);
     /* The old owner comes late with what it had: nothing may change. */
@@ -31,15 +31,15 @@ static void test_epochs(struct harness *harness)
         CHECK(new.epochs[now] > old.epochs[p], "stream %u changed hands and kept its epoch %u", p, new.epochs[now]);
         struct error error = {0};
         struct position end = old.last[p].high == UINT64_MAX ? (struct position){0, 0} : old.last[p];
-        CHECK(harness->bus->kind->commit(old.consumer, 1, &p, &old.epochs[p], &end, &error) == 0, "%s", error.text);
-        CHECK(harness->bus->kind->commit(new.consumer, 1, &now, &old.epochs[p], &end, &error) == 0, "%s", error.text);
+        CHECK(bus_commit(harness->bus, old.consumer, 1, &p, &old.epochs[p], &end, &error) == 0, "%s", error.text);
+        CHECK(bus_commit(harness->bus, new.consumer, 1, &now, &old.epochs[p], &end, &error) == 0, "%s", error.text);
     }
     reader_close(&old);
     reader_close(&new);
     struct reader third = reader_open(harness->bus, group, topic);
     reader_until(&third, 200);
     for (int k = 0; k < 40; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         check_key(&third, key, 0, 5);
     }
     reader_close(&third);
@@ -57,7 +57,7 @@ static void test_share(struct harness *harness)
                   "partition %d has two readers", reader_partition(&a, s));
     char key[24];
     for (int k = 0; k < 64; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         publish(harness->bus, topic, key, 0, 3);
     }
     for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; a.count + b.count < 192;) {
@@ -67,7 +67,7 @@ static void test_share(struct harness *harness)
     }
     CHECK(a.count > 0 && b.count > 0, "one reader got everything");
     for (int k = 0; k < 64; k++) {
-        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(key, sizeof key, "k%d", k);
         check_key(got_times(&a, key, 0) > 0 ? &a : &b, key, 0, 3);
     }
     struct reader c = reader_open(harness->bus, group, topic); /* a third: 3, 3, 2 */
@@ -129,7 +129,7 @@ static void test_revoked(struct harness *harness)
     }
     CHECK(reader_streams(&b) == 0, "%d streams changed hands before their reader let go", reader_streams(&b));
     struct error error = {0};
-    CHECK(harness->bus->kind->revoked(a.consumer, &error) == 0, "%s", error.text);
+    CHECK(bus_revoked(harness->bus, a.consumer, &error) == 0, "%s", error.text);
     a.keeps_revoked = false;
     readers_until_streams(&a, PARTITIONS / 2, &b, PARTITIONS / 2);
     reader_close(&a);
@@ -144,7 +144,7 @@ static void test_storm(struct harness *harness)
     struct publisher publishers[WRITERS];
     for (int i = 0; i < WRITERS; i++) {
         publishers[i] = (struct publisher){.bus = harness->bus, .topic = topic, .count = EACH};
-        snprintf(publishers[i].key, sizeof(publishers[i].key), "writer%d", i);
+        snprintf(publishers[i].key, sizeof publishers[i].key, "writer%d", i);
         pthread_create(&publishers[i].thread, NULL, publisher_run, &publishers[i]);
     }
     bool seen[WRITERS][EACH] = {{false}};
@@ -177,7 +177,8 @@ static void test_storm(struct harness *harness)
         pthread_join(publishers[i].thread, NULL);
 }
 
-/* The bus goes away and comes back while somebody reads. The one who breaks it waits for our "# break it" and answers with a line. */
+/* The bus goes away and comes back while somebody reads. The one who breaks it waits for our "# break it" and
+ * answers with a line. */
 static void test_outage(struct harness *harness)
 {
     if (getenv("BUS_OUTAGE") == NULL)
@@ -215,5 +216,5 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-    return run_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
+    return run_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,8 +1,9 @@
 /*
  * bus_harness.h - what the bus suites share: opening a bus, publishing, and readers that remember what they got.
  *
- * Output is TAP without a plan. A failed CHECK ends the program with the place and the reason. Nothing sleeps for a fixed time: everything is polled for, with
- * a bound. Every test uses topics and groups of its own, so that tests can share a log.
+ * Output is TAP without a plan. A failed CHECK ends the program with the place and the reason. Nothing sleeps for a
+ * fixed time: everything is polled for, with a bound. Every test uses topics and groups of its own, so that tests
+ * can share a log.
  */
 #ifndef TESTS_BUS_HARNESS_H
 #define TESTS_BUS_HARNESS_H
@@ -94,7 +95,7 @@ static inline void harness_open(struct harness *harness)
 
 static inline void harness_close(struct harness *harness)
 {
-    harness->bus->kind->close(harness->bus);
+    bus_close(harness->bus);
     store_close(harness->store);
     metrics_destroy(harness->metrics);
 }
@@ -105,7 +106,7 @@ static inline const char *name_of(const char *test, const char *what)
     static _Thread_local char names[8][96];
     static _Thread_local unsigned next;
     char *name = names[next++ % 8];
-    snprintf(name, sizeof(names[0]), "%s.%s.%d", test, what, (int)getpid());
+    snprintf(name, sizeof names[0], "%s.%s.%d", test, what, (int)getpid());
     return name;
 }
 
@@ -121,9 +122,9 @@ static inline void harness_topics(struct harness *harness)
     struct error error = {0};
     if (harness->bus->kind->topics == NULL)
         return;
-    harness->bus->kind->close(harness->bus);
+    bus_close(harness->bus);
     harness->bus = harness_bus(harness, 3600 * 1000);
-    CHECK(harness->bus->kind->topics(harness->bus, true, topic_made, NULL, &error) == 0, "%s", error.text);
+    CHECK(bus_topics(harness->bus, true, topic_made, NULL, &error) == 0, "%s", error.text);
 }
 
 /* A topic that is there and that no other test or run uses. */
@@ -153,15 +154,15 @@ static inline int64_t next_time(void)
 static inline int publish_try(struct bus *bus, const char *topic, const char *key, int from, int count,
                               struct error *error)
 {
-    struct record *records = calloc((size_t)count, sizeof(*records));
-    char(*values)[64] = calloc((size_t)count, sizeof(*values));
+    struct record *records = calloc((size_t)count, sizeof *records);
+    char(*values)[64] = calloc((size_t)count, sizeof *values);
     for (int i = 0; i < count; i++) {
-        snprintf(values[i], sizeof(values[i]), "%s:%d", key, from + i);
+        snprintf(values[i], sizeof values[i], "%s:%d", key, from + i);
         records[i] = (struct record){
             .topic = span_of(topic), .key = span_of(key), .value = span_of(values[i]), .timestamp_ms = next_time()};
     }
     size_t failed = 0;
-    int result = bus->kind->publish(bus, records, (size_t)count, clock_monotonic_ms() + 5000, &failed, error);
+    int result = bus_publish(bus, records, (size_t)count, clock_monotonic_ms() + 5000, &failed, error);
     free(records);
     free(values);
     return result;
@@ -208,8 +209,8 @@ struct reader {
     bool assigned[STREAMS];
     uint32_t epochs[STREAMS];
     struct position last[STREAMS]; /* delivered; high UINT64_MAX: nothing yet */
-    bool commits; /* after each delivery, and before revoked() */
-    bool keeps_revoked; /* does not call revoked() */
+    bool commits;                  /* after each delivery, and before revoked() */
+    bool keeps_revoked;            /* does not call revoked() */
     int assignments, revocations, losses, faults;
 };
 
@@ -221,7 +222,7 @@ static inline struct reader reader_open_limited(struct bus *bus, const char *gro
     struct bus_subscription subscription = {
         .group = group, .topics = topics, .topic_count = 1, .poll_records = poll_records, .poll_bytes = 1024 * 1024};
     struct error error = {0};
-    CHECK(bus->kind->subscribe(bus, &subscription, &reader.consumer, &error) == 0, "%s", error.text);
+    CHECK(bus_subscribe(bus, &subscription, &reader.consumer, &error) == 0, "%s", error.text);
     for (int p = 0; p < STREAMS; p++)
         reader.last[p].high = UINT64_MAX;
     return reader;
@@ -234,7 +235,7 @@ static inline struct reader reader_open(struct bus *bus, const char *group, cons
 
 static inline void reader_close(struct reader *reader)
 {
-    reader->bus->kind->unsubscribe(reader->consumer);
+    bus_unsubscribe(reader->bus, reader->consumer);
     free(reader->got);
     *reader = (struct reader){0};
 }
@@ -243,17 +244,17 @@ static inline void reader_take(struct reader *reader, const struct bus_record *r
 {
     if (reader->count == reader->size) {
         reader->size = reader->size == 0 ? 1024 : reader->size * 2;
-        reader->got = reallocarray(reader->got, reader->size, sizeof(*reader->got));
+        reader->got = reallocarray(reader->got, reader->size, sizeof *reader->got);
     }
     struct got *got = &reader->got[reader->count++];
     *got = (struct got){.stream = record->stream, .epoch = record->epoch, .position = record->position};
     const struct span value = record->record.value;
     const char *colon = memchr(value.at, ':', value.length);
-    if (colon != NULL && (size_t)(colon - value.at) < sizeof(got->key)) {
+    if (colon != NULL && (size_t)(colon - value.at) < sizeof got->key) {
         char number[16] = "";
         memcpy(got->key, value.at, (size_t)(colon - value.at));
         size_t digits = value.length - (size_t)(colon + 1 - value.at);
-        memcpy(number, colon + 1, digits < sizeof(number) - 1 ? digits : sizeof(number) - 1);
+        memcpy(number, colon + 1, digits < sizeof number - 1 ? digits : sizeof number - 1);
         got->number = atoi(number);
     }
     CHECK(reader->assigned[record->stream], "a record came for stream %u, which is not assigned", record->stream);
@@ -280,7 +281,7 @@ static inline int reader_commit(struct reader *reader)
         positions[count++] = reader->last[p];
     }
     struct error error = {0};
-    return reader->bus->kind->commit(reader->consumer, count, streams, epochs, positions, &error);
+    return bus_commit(reader->bus, reader->consumer, count, streams, epochs, positions, &error);
 }
 
 /* One poll. Returns the kind of what came, 0 for nothing. */
@@ -288,7 +289,7 @@ static inline int reader_poll(struct reader *reader, int timeout_ms)
 {
     struct bus_event event;
     struct error error = {0};
-    int result = reader->bus->kind->poll(reader->consumer, timeout_ms, &event, &error);
+    int result = bus_poll(reader->bus, reader->consumer, timeout_ms, &event, &error);
     if (result == -EAGAIN)
         return 0;
     CHECK(result == 0, "poll gave %d: %s", result, error.text);
@@ -323,7 +324,7 @@ static inline int reader_poll(struct reader *reader, int timeout_ms)
         else
             reader->revocations++;
         if (event.kind == BUS_REVOKED && !reader->keeps_revoked)
-            CHECK(reader->bus->kind->revoked(reader->consumer, &error) == 0, "%s", error.text);
+            CHECK(bus_revoked(reader->bus, reader->consumer, &error) == 0, "%s", error.text);
         break;
     case BUS_FAULT:
         reader->faults++;
@@ -346,7 +347,8 @@ static inline int32_t reader_partition(const struct reader *reader, uint32_t str
     char place[96];
     int32_t partition = -1;
     int64_t offset;
-    reader->bus->kind->describe(reader->consumer, stream, (struct position){0, 0}, place, sizeof place, &partition, &offset);
+    bus_describe(reader->bus, reader->consumer, stream, (struct position){0, 0}, place, sizeof place, &partition,
+                 &offset);
     return partition;
 }
 

@@ -25,7 +25,7 @@ static void test_trim(struct harness *harness)
                             20000, &error) == STORE_OK,
           "%s", error.text);
     char call[64];
-    snprintf(call, sizeof(call), "call sluice.burn(%lld)", (long long)end + 1100);
+    snprintf(call, sizeof call, "call sluice.burn(%lld)", (long long)end + 1100);
     CHECK(connection_script(connection, call, 60000, &error) == STORE_OK, "%s", error.text);
     publish(bus, topic, "t", 100, 10);
     /* Not yet read by everybody: it must stay. */
@@ -45,7 +45,7 @@ static void test_trim(struct harness *harness)
         CHECK(clock_monotonic_ms() < until_ms, "the segment that everybody has read stays");
         reader_poll(&reader, 100);
         reader_poll(&idle, 100);
-        bus->kind->tend(bus);
+        bus_maintain(bus);
     }
     CHECK(sql(connection,
               "select count(*) from pg_class c join sluice.bus_segment s on c.relname = 'bus_log_' || s.start") ==
@@ -57,7 +57,7 @@ static void test_trim(struct harness *harness)
     check_key(&reader, "t", 0, 120);
     reader_close(&reader);
     reader_close(&idle);
-    bus->kind->close(bus);
+    bus_close(bus);
     connection_destroy(connection);
 }
 
@@ -71,7 +71,8 @@ static void test_settings(struct harness *harness)
     CHECK(strstr(error.text, "8 partitions") != NULL && error.hint[0] != '\0', "%s", error.text);
 }
 
-/* A dump of a server far ahead was restored: the log must be refused, and bus_rebase() must mend it. The test moves the log into the future. */
+/* A dump of a server far ahead was restored: the log must be refused, and bus_rebase() must mend it. The test moves
+ * the log into the future. */
 static void test_restored(struct harness *harness)
 {
     const char *topic = topic_of(harness, "restored"), *group = name_of("restored", "group");
@@ -85,8 +86,7 @@ static void test_restored(struct harness *harness)
     for (size_t i = 0; i < reader.count; i++) { /* 0 … 39 are done: the middle of a row */
         const struct got *got = &reader.got[i];
         if (got->number == 39)
-            CHECK(harness->bus->kind->commit(reader.consumer, 1, &got->stream, &got->epoch, &got->position, &error) ==
-                      0,
+            CHECK(bus_commit(harness->bus, reader.consumer, 1, &got->stream, &got->epoch, &got->position, &error) == 0,
                   "%s", error.text);
     }
     reader_close(&reader);
@@ -106,7 +106,7 @@ static void test_restored(struct harness *harness)
         reader_poll(&reader, 30);
     check_key(&reader, "r", 40, 60);
     reader_close(&reader);
-    bus->kind->close(bus);
+    bus_close(bus);
     connection_destroy(connection);
 }
 
@@ -118,5 +118,5 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-    return run_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
+    return run_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

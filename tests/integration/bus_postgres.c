@@ -1,5 +1,6 @@
 /*
- * bus_postgres.c - what only the postgres bus promises: transactions, fences, takeover from the dead. Its log is in bus_log.c.
+ * bus_postgres.c - what only the postgres bus promises: transactions, fences, takeover from the dead. Its log is in
+ * bus_log.c.
  *
  *   bus_postgres postgres URL [TEST]     the database must have the engine's schema and be nobody else's
  */
@@ -9,7 +10,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-/* ---------------------------------------------------------------------------------------- nothing is lost between commits */
+/* ---------------------------------------------------------------------------------------- nothing is lost between
+ * commits */
 
 enum { APPENDERS = 8, TRANSACTIONS = 60 };
 
@@ -29,7 +31,7 @@ static void *appender_run(void *context)
     struct connection *connection = sql_open(appender->harness);
     static const struct statement touch = {.text = "select pg_current_xact_id()"};
     char key[24];
-    snprintf(key, sizeof(key), "a%d", appender->number);
+    snprintf(key, sizeof key, "a%d", appender->number);
     for (int i = 0; i < TRANSACTIONS; i++) {
         struct error error = {0};
         struct rows *rows;
@@ -38,15 +40,16 @@ static void *appender_run(void *context)
         int count = 1 + (int)(rand_r(&appender->random) % 3);
         bool rolled_back = rand_r(&appender->random) % 5 == 0;
         for (int r = 0; r < count; r++) {
-            snprintf(values[r], sizeof(values[r]), "%s:%d", key, rolled_back ? 1000000 : appender->committed + r);
+            snprintf(values[r], sizeof values[r], "%s:%d", key, rolled_back ? 1000000 : appender->committed + r);
             records[r] = (struct record){
                 .topic = span_of(appender->topic), .key = span_of(key), .value = span_of(values[r])};
         }
         CHECK(connection_begin(connection, clock_monotonic_ms() + 20000, &error) == STORE_OK, "%s", error.text);
-        /* Its number first, then a while, then its rows, then a while, then its end: numbers, rows and commits of the appenders interleave. */
+        /* Its number first, then a while, then its rows, then a while, then its end: numbers, rows and commits of
+         * the appenders interleave. */
         CHECK(connection_exec(connection, &touch, 0, NULL, &rows, &error) == STORE_OK, "%s", error.text);
         usleep(rand_r(&appender->random) % 8000);
-        CHECK(bus->kind->append(bus, connection, records, (size_t)count, &error) == STORE_OK, "%s", error.text);
+        CHECK(bus_append(bus, connection, records, (size_t)count, &error) == STORE_OK, "%s", error.text);
         CHECK(connection_exec(connection, &touch, 0, NULL, &rows, &error) == STORE_OK, "%s", error.text);
         usleep(rand_r(&appender->random) % 8000);
         if (rolled_back) {
@@ -54,7 +57,7 @@ static void *appender_run(void *context)
             continue;
         }
         CHECK(connection_commit(connection, &error) == STORE_OK, "%s", error.text);
-        bus->kind->published(bus);
+        bus_published(bus);
         appender->committed += count;
     }
     connection_destroy(connection);
@@ -91,7 +94,7 @@ static void test_interleaved(struct harness *harness)
     CHECK(reader.count == committed, "%zu records came, %zu were committed", reader.count, committed);
     for (int i = 0; i < APPENDERS; i++) {
         char key[16];
-        snprintf(key, sizeof(key), "a%d", i);
+        snprintf(key, sizeof key, "a%d", i);
         check_key(&reader, key, 0, appenders[i].committed);
     }
     reader_close(&reader);
@@ -127,9 +130,11 @@ static void test_horizon(struct harness *harness)
     reader_close(&reader);
 }
 
-/* ------------------------------------------------------------------------------------------------ death and the fence */
+/* ------------------------------------------------------------------------------------------------ death and the
+ * fence */
 
-/* A reader in another process. It writes "ready" to its output once it has its share, and goes on until it is killed. */
+/* A reader in another process. It writes "ready" to its output once it has its share, and goes on until it is
+ * killed. */
 static _Noreturn void child_run(const char *url, const char *group, const char *topic)
 {
     struct harness harness = {.kind = "postgres", .url = url};
@@ -221,7 +226,8 @@ static void test_frozen(struct harness *harness)
     kill(child.pid, SIGCONT); /* it learns of its loss, joins anew, and gets a share again */
     reader_until_streams(&reader, PARTITIONS / 2);
     for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
-         sql_group(connection, "select count(distinct member) from sluice.bus_lease where consumer_group = $1", group) != 2;) {
+         sql_group(connection, "select count(distinct member) from sluice.bus_lease where consumer_group = $1",
+                   group) != 2;) {
         CHECK(clock_monotonic_ms() < until_ms, "the child holds nothing after it woke");
         reader_poll(&reader, 20);
     }
@@ -237,7 +243,7 @@ static void test_fenced(struct harness *harness)
     publish(harness->bus, topic, "f", 0, 20);
     struct reader reader = reader_open(harness->bus, group, topic);
     reader_until(&reader, 20);
-    int64_t member = harness->bus->kind->member(reader.consumer);
+    int64_t member = bus_member(harness->bus, reader.consumer);
     CHECK(member > 0, "the member is %lld", (long long)member);
     CHECK(sql(connection, "select 1") == 1 &&
               sql_group(connection, "select max(id) from sluice.bus_member where consumer_group = $1", group) == member,
@@ -254,11 +260,11 @@ static void test_fenced(struct harness *harness)
     for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; reader.losses == 0;) {
         CHECK(clock_monotonic_ms() < until_ms, "it never hears of its loss");
         reader_poll(&reader, 50);
-        CHECK(reader.losses > 0 || harness->bus->kind->member(reader.consumer) == member,
+        CHECK(reader.losses > 0 || bus_member(harness->bus, reader.consumer) == member,
               "a new member before the loss was told");
     }
     reader_until_streams(&reader, PARTITIONS);
-    CHECK(harness->bus->kind->member(reader.consumer) > member, "it did not join anew");
+    CHECK(bus_member(harness->bus, reader.consumer) > member, "it did not join anew");
     reader_until(&reader, 40); /* all again */
     CHECK(reader.got[20].epoch > reader.got[0].epoch, "the epoch did not rise");
     connection_destroy(connection);
@@ -274,7 +280,7 @@ static void test_fence_waits(struct harness *harness)
     struct connection *holder = sql_open(harness), *other = sql_open(harness);
     struct error error = {0};
     struct rows *rows;
-    int64_t mine = harness->bus->kind->member(reader.consumer);
+    int64_t mine = bus_member(harness->bus, reader.consumer);
     struct span name = span_of(group);
     struct statement hold = {
         .text = "select id from sluice.bus_member where consumer_group = $1 and id <> $2 for share"};
@@ -301,7 +307,7 @@ static void test_cut(struct harness *harness)
     struct connection *connection = sql_open(harness);
     struct reader reader = reader_open(harness->bus, group, topic), peer = reader_open(harness->bus, group, topic);
     readers_until_streams(&reader, PARTITIONS / 2, &peer, PARTITIONS / 2);
-    int64_t members[] = {harness->bus->kind->member(reader.consumer), harness->bus->kind->member(peer.consumer)};
+    int64_t members[] = {bus_member(harness->bus, reader.consumer), bus_member(harness->bus, peer.consumer)};
     sql_group(connection,
               "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like '%' || $1",
               group);
@@ -320,8 +326,8 @@ static void test_cut(struct harness *harness)
     CHECK(sql(connection, "select count(*) from sluice.bus_member m where not exists (select from pg_locks l"
                           " where l.locktype = 'advisory' and l.classid = 1398491698 and l.objid = m.id)") == 0,
           "a member has no session after the reconnect");
-    CHECK(harness->bus->kind->member(reader.consumer) == members[0] &&
-              harness->bus->kind->member(peer.consumer) == members[1],
+    CHECK(bus_member(harness->bus, reader.consumer) == members[0] &&
+              bus_member(harness->bus, peer.consumer) == members[1],
           "a short cut of the connection cost the membership");
     CHECK(reader_streams(&reader) == PARTITIONS / 2 && reader_streams(&peer) == PARTITIONS / 2, "the shares moved");
     connection_destroy(connection);
@@ -329,7 +335,8 @@ static void test_cut(struct harness *harness)
     reader_close(&peer);
 }
 
-/* ------------------------------------------------------------------------------------------------------ processes, cost */
+/* ------------------------------------------------------------------------------------------------------ processes,
+ * cost */
 
 static void test_notify(struct harness *harness)
 {
@@ -360,7 +367,7 @@ static void test_notify(struct harness *harness)
             reader_close(&busy); /* from now on nobody there could send it: the transaction does */
     }
     reader_close(&reader);
-    other->kind->close(other);
+    bus_close(other);
 }
 
 static void test_idle(struct harness *harness)
@@ -393,5 +400,5 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "child") == 0)
         child_run(argv[2], argv[3], argv[4]);
-    return run_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
+    return run_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

@@ -224,7 +224,7 @@ static void crossing_claimers_never_share_an_id(void **state)
         won += claimers[i].won;
     }
     char sql[96];
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM sluice.inbox WHERE handler = %d", handler);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM sluice.inbox WHERE handler = %d", handler);
     assert_int_equal(won, number_of(sql));
     assert_true(won > 150 * 30);
 }
@@ -286,7 +286,7 @@ static void attempts_are_kept_until_cleared(void **state)
     assert_int_equal(rows_count(rows), 1);
     assert_int_equal(rows_int64(rows, 0, 0), attempts[0].handler);
     struct event_id id = rows_uuid(rows, 0, 1);
-    assert_memory_equal(&id, &attempts[0].id, sizeof(id));
+    assert_memory_equal(&id, &attempts[0].id, sizeof id);
     assert_int_equal(rows_int64(rows, 0, 2), 2);
     begin(connection);
     OK(ledger_attempts_clear(connection, attempts, 1, &error));

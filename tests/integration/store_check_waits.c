@@ -68,7 +68,7 @@ static void parked_events_come_when_due(void **state)
     assert_int_equal(rows_count(rows), 1);
     assert_int_equal(rows_int64(rows, 0, 0), group);
     struct event_id id = rows_uuid(rows, 0, 1);
-    assert_memory_equal(&id, &parked[0].id, sizeof(id));
+    assert_memory_equal(&id, &parked[0].id, sizeof id);
     assert_true(span_is(rows_span(rows, 0, 2), "one again"));
     assert_in_range(next_ms, now_ms + 55000, now_ms + 70000); /* held, comes again */
     OK(ledger_parked_take(connection, 7, &group, 1, 60000, 10, &rows, &next_ms, &error));
@@ -140,7 +140,8 @@ static void the_broom_goes_round(void **state)
     OK(connection_script(connection,
                          "INSERT INTO sluice.inbox SELECT 999, 0, CASE WHEN g % 2 = 0 THEN 1000 ELSE"
                          " (extract(epoch FROM now())::int8 - 1577836800)::int4 END, gen_random_uuid(), g"
-                         " FROM generate_series(1, 20000) g", 20000, &error));
+                         " FROM generate_series(1, 20000) g",
+                         20000, &error));
     size_t total = 0, deleted, most = 0;
     for (int i = 0; i < 40 && total < 10000; i++) {
         OK(ledger_prune(connection, 3600 * 1000, 2000, &deleted, &error));
@@ -157,8 +158,11 @@ static void the_broom_goes_round(void **state)
 
 static struct chain_done step(int16_t chain, int16_t number, uint32_t correlation, const char *data)
 {
-    return (struct chain_done){.chain = chain, .step = number, .correlation = id_of(correlation),
-                               .correlation_text = SPAN("order-1"), .data = span_of(data)};
+    return (struct chain_done){.chain = chain,
+                               .step = number,
+                               .correlation = id_of(correlation),
+                               .correlation_text = SPAN("order-1"),
+                               .data = span_of(data)};
 }
 
 static void a_chain_remembers_what_was_done(void **state)
@@ -303,7 +307,8 @@ static void values_travel_both_ways(void **state)
     (void)state;
     static const struct statement statement = {
         "SELECT $1, $2, $3, $4::bool, $5, $6, $7, $8, $9, $10, $11, NULL::int8, 123456.789::numeric, -70000::numeric,"
-        " 0::numeric, 'infinity'::timestamptz, 1.5::float4, '[1]'::json, $12::text", false};
+        " 0::numeric, 'infinity'::timestamptz, 1.5::float4, '[1]'::json, $12::text",
+        false};
     int16_t int2 = -2;
     int32_t int4 = INT32_MIN, yes = 1;
     int64_t int8 = INT64_MIN, xid = 1234567890123, early = -1;
@@ -311,10 +316,10 @@ static void values_travel_both_ways(void **state)
     struct span text = SPAN("\xc3\xa9"), bytes = {"a\0b", 3}, json = SPAN("{\"a\": 1}"), none = {NULL, 0};
     struct event_id id = id_of(77);
     const struct store_param params[] = {
-        STORE_VALUE(PARAM_INT2, &int2), STORE_VALUE(PARAM_INT4, &int4), STORE_VALUE(PARAM_INT8, &int8),
-        STORE_VALUE(PARAM_BOOL, &yes), STORE_VALUE(PARAM_DOUBLE, &real), STORE_VALUE(PARAM_TEXT, &text),
-        STORE_VALUE(PARAM_BYTEA, &bytes), STORE_VALUE(PARAM_UUID, &id), STORE_VALUE(PARAM_JSONB, &json),
-        STORE_VALUE(PARAM_XID8, &xid), STORE_VALUE(PARAM_TIMESTAMP, &early), STORE_VALUE(PARAM_TEXT, &none),
+        STORE_VALUE(PARAM_INT2, &int2),   STORE_VALUE(PARAM_INT4, &int4),       STORE_VALUE(PARAM_INT8, &int8),
+        STORE_VALUE(PARAM_BOOL, &yes),    STORE_VALUE(PARAM_DOUBLE, &real),     STORE_VALUE(PARAM_TEXT, &text),
+        STORE_VALUE(PARAM_BYTEA, &bytes), STORE_VALUE(PARAM_UUID, &id),         STORE_VALUE(PARAM_JSONB, &json),
+        STORE_VALUE(PARAM_XID8, &xid),    STORE_VALUE(PARAM_TIMESTAMP, &early), STORE_VALUE(PARAM_TEXT, &none),
     };
     struct connection *connection = open_connection();
     struct rows *rows;
@@ -327,7 +332,7 @@ static void values_travel_both_ways(void **state)
     assert_true(span_equal(rows_span(rows, 0, 5), text));
     assert_true(span_equal(rows_span(rows, 0, 6), bytes));
     struct event_id back = rows_uuid(rows, 0, 7);
-    assert_memory_equal(&back, &id, sizeof(id));
+    assert_memory_equal(&back, &id, sizeof id);
     assert_true(span_equal(rows_span(rows, 0, 8), json));
     assert_int_equal(rows_int64(rows, 0, 9), xid);
     assert_int_equal(rows_int64(rows, 0, 10), -1);
@@ -371,11 +376,11 @@ static void arrays_travel_with_stride_and_nulls(void **state)
     struct connection *connection = open_connection();
     for (size_t count = 0; count <= 3; count += 3) {
         const struct store_param params[] = {
-            STORE_COLUMN(PARAM_INT2, &elements[0].int2, count, sizeof(elements[0])),
-            STORE_COLUMN(PARAM_BOOL, &elements[0].flag, count, sizeof(elements[0])),
-            STORE_COLUMN(PARAM_TEXT, &elements[0].text, count, sizeof(elements[0])),
-            STORE_COLUMN(PARAM_JSONB, &elements[0].json, count, sizeof(elements[0])),
-            STORE_COLUMN(PARAM_TIMESTAMP, &elements[0].at, count, sizeof(elements[0])),
+            STORE_COLUMN(PARAM_INT2, &elements[0].int2, count, sizeof elements[0]),
+            STORE_COLUMN(PARAM_BOOL, &elements[0].flag, count, sizeof elements[0]),
+            STORE_COLUMN(PARAM_TEXT, &elements[0].text, count, sizeof elements[0]),
+            STORE_COLUMN(PARAM_JSONB, &elements[0].json, count, sizeof elements[0]),
+            STORE_COLUMN(PARAM_TIMESTAMP, &elements[0].at, count, sizeof elements[0]),
         };
         struct rows *rows;
         OK(connection_once(connection, &statement, 5, params, 5000, &rows, &error));

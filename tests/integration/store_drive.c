@@ -34,11 +34,11 @@ struct drive {
 static const struct statement *drive_statement(struct drive *drive, const char *sql, bool plugin)
 {
     char key[8192];
-    snprintf(key, sizeof(key), "%d%s", plugin, sql);
+    snprintf(key, sizeof key, "%d%s", plugin, sql);
     struct statement *known = map_get(drive->texts, span_of(key));
     if (known == NULL) {
         char *kept = strdup(key);
-        known = malloc(sizeof(*known));
+        known = malloc(sizeof *known);
         *known = (struct statement){kept + 1, plugin};
         map_set(drive->texts, span_of(kept), known);
     }
@@ -100,8 +100,8 @@ static enum store_result drive_migrate(struct drive *drive, char **fields, size_
     fields[count] = NULL;
     if (strcmp(fields[0], "migrated") == 0)
         return migrate_check(drive->store, fields[1], (const char *const *)fields + 2, error);
-    enum store_result result =
-        migrate_apply(drive->store, fields[1], (const char *const *)fields + 2, drive_step, drive, error);
+    enum store_result result = migrate_apply(drive->store, fields[1], (const char *const *)fields + 2, drive_step,
+                                             drive, error);
     if (drive->rows.length > 0)
         buffer_text(&drive->rows, "]");
     return result;

@@ -1,8 +1,9 @@
 /*
  * fake_database.c - statements of the fake host go to a real PostgreSQL, each call in a transaction of its own.
  *
- * Parameters are sent as text with their types named, rows are read in binary: column types are checked as the engine checks
- * them. A statement that fails leaves the transaction to be rolled back; its SQLSTATE and message are the reason. No deadlines.
+ * Parameters are sent as text with their types named, rows are read in binary: column types are checked as the
+ * engine checks them. A statement that fails leaves the transaction to be rolled back; its SQLSTATE and message are
+ * the reason. No deadlines.
  */
 #include "fake_host.h"
 

@@ -1,8 +1,8 @@
 /*
  * fake_host.c - a plugin is loaded, its settings are filled, results are looked at; calls are in fake_call.c.
  *
- * It does by hand what engine/plugin does, from the header alone and without the engine's care for broken libraries: so it is
- * also a second reader of the contract.
+ * It does by hand what engine/plugin does, from the header alone and without the engine's care for broken libraries:
+ * so it is also a second reader of the contract.
  */
 #include "fake_inside.h"
 

@@ -1,5 +1,6 @@
 /*
- * fake_host.h - the engine's side of the plugin contract, for a plugin's own tests: no bus, no threads, no configuration.
+ * fake_host.h - the engine's side of the plugin contract, for a plugin's own tests: no bus, no threads, no
+ * configuration.
  *
  * A test loads the real .so, hands a handler events as JSON, and looks at what came out:
  *
@@ -9,13 +10,14 @@
  *     fake_expect_outcome(&result[0], "declined");
  *     fake_host_close(host);
  *
- * Statements are answered from scripted rows, or, after fake_database() (fake_database.c, needs libpq), by a real PostgreSQL:
- * each call is then one transaction, committed when the call had neither a fault nor a failed statement.
+ * Statements are answered from scripted rows, or, after fake_database() (fake_database.c, needs libpq), by a real
+ * PostgreSQL: each call is then one transaction, committed when the call had neither a fault nor a failed statement.
  *
- * What the plugin is not allowed to do (an index that does not exist, a field it did not declare, invalid JSON, reading past
- * the rows) becomes a fault: fake_fault() has the sentence, and fake_host_close() ends the test when nobody asked for it.
- * Things that cannot be (no such library, no such handler, out of memory) end the process with a sentence on stderr and exit
- * code 1. Everything handed out lives until the next fake_call() of the same host. One thread.
+ * What the plugin is not allowed to do (an index that does not exist, a field it did not declare, invalid JSON,
+ * reading past the rows) becomes a fault: fake_fault() has the sentence, and fake_host_close() ends the test when
+ * nobody asked for it. Things that cannot be (no such library, no such handler, out of memory) end the process with
+ * a sentence on stderr and exit code 1. Everything handed out lives until the next fake_call() of the same host. One
+ * thread.
  *
  * It needs sluice/plugin.h and libc, and is neither fast nor bounded: it is for tests.
  */
@@ -28,30 +30,32 @@
 
 struct fake_host;
 
-/* Where the library is: the first argument, else plugins/NAME.so in the build folder (the environment's B, "build/"). */
+/* Where the library is: the first argument, else plugins/NAME.so in the build folder (the environment's B,
+ * "build/"). */
 const char *fake_library(int argc, char **argv, const char *name);
 
-/* Loads a plugin, checks the head of its descriptor, fills settings from a JSON object (NULL: none; durations and sizes as numbers of
- * milliseconds and bytes, or as texts with their unit) and calls open(). */
+/* Loads a plugin, checks the head of its descriptor, fills settings from a JSON object (NULL: none; durations and
+ * sizes as numbers of milliseconds and bytes, or as texts with their unit) and calls open(). */
 struct fake_host *fake_host_open(const char *library, const char *settings);
-/* Why fake_host_open() would not have worked: the sentence open() gave to fail(), or what is wrong with a setting. NULL when it
- * would have. */
+/* Why fake_host_open() would not have worked: the sentence open() gave to fail(), or what is wrong with a setting.
+ * NULL when it would have. */
 const char *fake_host_refusal(const char *library, const char *settings);
 void fake_host_close(struct fake_host *host); /* calls close(); NULL is fine */
 const struct sluice_plugin *fake_host_plugin(const struct fake_host *host);
 void *fake_host_state(struct fake_host *host);
 
-/* ------------------------------------------------------------------------------------------------------------- calls */
+/* -------------------------------------------------------------------------------------------------------------
+ * calls */
 
 /* One event of a call. Only `data` is needed; the rest has a default. */
 struct fake_event {
-    const char *data; /* JSON object; NULL: {} */
-    const char *id; /* "event-N" */
-    const char *topic; /* "test.topic" */
-    const char *key; /* "" */
-    const char *name; /* the topic */
+    const char *data;     /* JSON object; NULL: {} */
+    const char *id;       /* "event-N" */
+    const char *topic;    /* "test.topic" */
+    const char *key;      /* "" */
+    const char *name;     /* the topic */
     int64_t timestamp_ms; /* 1700000000000 */
-    int32_t attempt; /* 1 */
+    int32_t attempt;      /* 1 */
     int32_t retry_count;
     int32_t retries_left; /* FAKE_NO_LADDER (as in an event with nothing said) stands for -1, FAKE_LAST_STEP for 0 */
 };
@@ -63,7 +67,7 @@ enum fake_verdict {
     FAKE_RETRY,
     FAKE_REJECT,
     FAKE_STATEMENT_FAILED, /* a statement of the call failed: the engine decides; `why` has the reason */
-    FAKE_UNAVAILABLE, /* unavailable(): the whole call comes again later; `why` has the words */
+    FAKE_UNAVAILABLE,      /* unavailable(): the whole call comes again later; `why` has the words */
     FAKE_BAD_INPUT, /* the engine would have dead-lettered it: the handler never saw it; `why` says which field */
 };
 
@@ -75,17 +79,18 @@ struct fake_set {
 struct fake_result {
     enum fake_verdict verdict;
     const char *outcome; /* name of the outcome, or NULL */
-    const char *why; /* words of a retry, a reject or a bad input, or NULL */
-    bool added; /* came from add() */
-    uint32_t status; /* of reply(); 0: none */
-    const char *reply; /* its JSON */
+    const char *why;     /* words of a retry, a reject or a bad input, or NULL */
+    bool added;          /* came from add() */
+    uint32_t status;     /* of reply(); 0: none */
+    const char *reply;   /* its JSON */
     uint32_t reply_flags;
     struct fake_set *sets;
     size_t set_count;
 };
 
-/* Calls a handler with `count` events (a schedule: 1 and NULL). Events with bad input are left out of the call, as the engine
- * does. Returns one result for each event, in order, then those of add(); fake_result_count() says how many. */
+/* Calls a handler with `count` events (a schedule: 1 and NULL). Events with bad input are left out of the call, as
+ * the engine does. Returns one result for each event, in order, then those of add(); fake_result_count() says how
+ * many. */
 const struct fake_result *fake_call(struct fake_host *host, const char *handler, size_t count,
                                     const struct fake_event *events);
 size_t fake_result_count(const struct fake_host *host);
@@ -104,10 +109,12 @@ void fake_expect_why(const struct fake_result *result, enum fake_verdict verdict
 void fake_expect_set(const struct fake_result *result, const char *name, const char *json);
 void fake_expect_reply(const struct fake_result *result, uint32_t status, const char *part_of_json);
 
-/* -------------------------------------------------------------------------------------------------------- statements */
+/* --------------------------------------------------------------------------------------------------------
+ * statements */
 
-/* Statements that contain `part` are answered with `rows`, a JSON array of arrays: "[[0, \"text\", null, 1.5, true]]". An
- * object or array in a column is a json value. NULL rows: the statement fails. The latest fitting answer counts. */
+/* Statements that contain `part` are answered with `rows`, a JSON array of arrays: "[[0, \"text\", null, 1.5,
+ * true]]". An object or array in a column is a json value. NULL rows: the statement fails. The latest fitting answer
+ * counts. */
 void fake_answer(struct fake_host *host, const char *part, const char *rows);
 
 /* What was asked in the last call. */
@@ -129,8 +136,8 @@ const char *fake_sql(struct fake_host *host, const char *sql);
 struct fake_value {
     bool null;
     struct sluice_text text; /* TEXT, JSON */
-    int64_t number; /* INT64, BOOL */
-    double real; /* DOUBLE */
+    int64_t number;          /* INT64, BOOL */
+    double real;             /* DOUBLE */
 };
 struct fake_param { /* a parameter with EACH resolved to an array */
     uint32_t type;
@@ -157,7 +164,7 @@ struct fake_source {
 };
 void fake_source(struct fake_host *host, const struct fake_source *source);
 const struct fake_source *fake_source_of(const struct fake_host *host); /* NULL: none was given */
-void *fake_alloc(struct fake_host *host, size_t size); /* zeroed; lives until the next fake_call() */
+void *fake_alloc(struct fake_host *host, size_t size);                  /* zeroed; lives until the next fake_call() */
 char *fake_text(struct fake_host *host, const char *format, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 __attribute__((noreturn, format(printf, 1, 2))) void fake_die(const char *format, ...);
 

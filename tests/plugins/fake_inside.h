@@ -21,10 +21,10 @@ struct fake_host {
     void *library;
     const struct sluice_plugin *plugin;
     void *state;
-    bool opened; /* its state goes to close() */
-    struct fake_memory *memory; /* until the next call */
+    bool opened;                  /* its state goes to close() */
+    struct fake_memory *memory;   /* until the next call */
     struct fake_memory *settings; /* until the end: texts that the state points to */
-    struct fake_answer *answers; /* the latest first */
+    struct fake_answer *answers;  /* the latest first */
     struct fake_source source;
     bool has_source;
     int64_t now_ms;
@@ -43,13 +43,14 @@ struct fake_call { /* what a handler's struct sluice_call is the head of */
     struct sluice_call head;
     struct fake_host *host;
     const struct sluice_handler *handler;
-    size_t *places; /* places[n]: the result of event n of the call */
+    size_t *places;     /* places[n]: the result of event n of the call */
     size_t event_count; /* results before those of add() */
     const char *failed; /* why a statement failed, or NULL */
-    const char *away; /* the words of unavailable(), or NULL */
+    const char *away;   /* the words of unavailable(), or NULL */
 };
 
-/* Writes one field into `base` from JSON (value.at NULL: absent). NULL, or what is wrong with it. Texts live in *memory. */
+/* Writes one field into `base` from JSON (value.at NULL: absent). NULL, or what is wrong with it. Texts live in
+ * *memory. */
 const char *fake_fill(struct fake_host *host, struct fake_memory **memory, const struct sluice_field *field,
                       struct sluice_text value, void *base);
 struct fake_call *fake_call_of(struct sluice_call *head);

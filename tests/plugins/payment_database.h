@@ -1,5 +1,6 @@
 /*
- * payment_database.h - a PostgreSQL of a test's own with the tables of payment and reservation, for the tests of both plugins.
+ * payment_database.h - a PostgreSQL of a test's own with the tables of payment and reservation, for the tests of
+ * both plugins.
  *
  * Runs from the top of the tree. The server stops with the test, however that ends: a child waits for it.
  */
@@ -63,8 +64,8 @@ static inline struct payment_database payment_database_start(void)
     database.url[strcspn(database.url, "\n")] = '\0';
     static const char *const files[] = {"payment/0001_payment", "payment/0002_follow", "reservation/0001_reservation"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        snprintf(command, sizeof command, "psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d %s -f sql/%s.sql", database.url,
-                 files[i]);
+        snprintf(command, sizeof command, "psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d %s -f sql/%s.sql",
+                 database.url, files[i]);
         payment_database_run(command);
     }
     return database;

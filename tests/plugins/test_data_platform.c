@@ -132,9 +132,11 @@ static struct fake_host *open_host(const char *more)
     return fake_host_open(library, settings);
 }
 
-static const struct fake_event events[] = {
-    {.data = "{\"n\":0}", .id = "e0"}, {.data = "{\"n\":1}", .id = "e1"}, {.data = "{\"n\":2}", .id = "e2"},
-    {.data = "{\"n\":3}", .id = "e3"}, {.data = "{\"n\":4}", .id = "e4"}};
+static const struct fake_event events[] = {{.data = "{\"n\":0}", .id = "e0"},
+                                           {.data = "{\"n\":1}", .id = "e1"},
+                                           {.data = "{\"n\":2}", .id = "e2"},
+                                           {.data = "{\"n\":3}", .id = "e3"},
+                                           {.data = "{\"n\":4}", .id = "e4"}};
 
 static void server_sync(void)
 {
@@ -154,7 +156,8 @@ static const struct fake_result *send_all(struct fake_host *host, size_t count, 
 static void expect_head(int request, const char *part, bool wanted)
 {
     if ((strstr(server.requests[request].head, part) != NULL) != wanted)
-        fake_die("request %d %s '%s':\n%s", request, wanted ? "lacks" : "must not have", part, server.requests[request].head);
+        fake_die("request %d %s '%s':\n%s", request, wanted ? "lacks" : "must not have", part,
+                 server.requests[request].head);
 }
 
 static const char *key_of(int request)
@@ -187,7 +190,8 @@ static void all_go_in_one_request(void)
     if (server.count != 2 || server.connections != 1)
         fake_die("2 calls made %d requests on %d connections", server.count, server.connections);
     const char *body = server.requests[0].body;
-    if (body[0] != '[' || body[strlen(body) - 1] != ']' || count_of(body, "\"eventId\"") != 5 || strstr(body, "e0") > strstr(body, "e4"))
+    if (body[0] != '[' || body[strlen(body) - 1] != ']' || count_of(body, "\"eventId\"") != 5 ||
+        strstr(body, "e0") > strstr(body, "e4"))
         fake_die("not an array of the five events: %s", body);
     expect_head(0, "POST /events HTTP/1.1\r\n", true);
     expect_head(0, "Content-Type: application/json\r\n", true);

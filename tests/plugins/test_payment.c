@@ -20,8 +20,8 @@ static struct fake_event purchase(const char *id, int user, int amount)
     static char data[8][256];
     static int next;
     char *text = data[next++ % 8];
-    snprintf(text, sizeof data[0], "{\"paymentTxId\":\"%s\",\"userId\":%d,\"seatId\":7,\"reservationId\":1,\"amount\":%d}", id, user,
-             amount);
+    snprintf(text, sizeof data[0],
+             "{\"paymentTxId\":\"%s\",\"userId\":%d,\"seatId\":7,\"reservationId\":1,\"amount\":%d}", id, user, amount);
     return (struct fake_event){.data = text, .retries_left = 3};
 }
 
@@ -29,8 +29,8 @@ static void many_purchases_of_one_user_are_decided_in_order(void)
 {
     struct fake_host *host = open_host(NULL);
     fake_sql(host, "INSERT INTO users VALUES (1, 100), (2, 30)");
-    const struct fake_event events[] = {purchase("a", 1, 60), purchase("b", 1, 50), purchase("c", 2, 30), purchase("d", 1, 40),
-                                        purchase("e", 3, 1)};
+    const struct fake_event events[] = {purchase("a", 1, 60), purchase("b", 1, 50), purchase("c", 2, 30),
+                                        purchase("d", 1, 40), purchase("e", 3, 1)};
     const struct fake_result *results = fake_call(host, "charge", 5, events);
     fake_expect_outcome(&results[0], "success");
     fake_expect_outcome(&results[1], "declined"); /* 40 are left */
@@ -38,8 +38,9 @@ static void many_purchases_of_one_user_are_decided_in_order(void)
     fake_expect_outcome(&results[3], "success");
     fake_expect_outcome(&results[4], "declined"); /* nobody */
     payment_expect(host, "SELECT string_agg(id || '=' || points, ' ' ORDER BY id) FROM users", "1=0 2=0");
-    payment_expect(host, "SELECT string_agg(id || ' ' || status || ' ' || charged, ', ' ORDER BY id) FROM payment_transactions",
-                   "a SUCCESS 60, b RETRYING 0, c SUCCESS 30, d SUCCESS 40, e RETRYING 0");
+    payment_expect(
+        host, "SELECT string_agg(id || ' ' || status || ' ' || charged, ', ' ORDER BY id) FROM payment_transactions",
+        "a SUCCESS 60, b RETRYING 0, c SUCCESS 30, d SUCCESS 40, e RETRYING 0");
     fake_host_close(host);
 }
 
@@ -69,7 +70,8 @@ static void a_payment_is_charged_once_and_means_one_thing(void)
 {
     struct fake_host *host = open_host("{\"amount_max\": 500}");
     fake_sql(host, "INSERT INTO users VALUES (1, 1000), (2, 1000)");
-    const struct fake_event events[] = {purchase("a", 1, 100), purchase("a", 1, 100), purchase("a", 2, 100), purchase("b", 1, 501)};
+    const struct fake_event events[] = {purchase("a", 1, 100), purchase("a", 1, 100), purchase("a", 2, 100),
+                                        purchase("b", 1, 501)};
     const struct fake_result *results = fake_call(host, "charge", 4, events);
     fake_expect_outcome(&results[0], "success");
     fake_expect_outcome(&results[1], "duplicate");
@@ -109,18 +111,23 @@ static void points_come_back_once_and_a_late_charge_stops(void)
 static void seed_requests(struct fake_host *host)
 {
     fake_sql(host, "INSERT INTO users VALUES (1, 1000), (2, 1000)");
-    fake_sql(host, "INSERT INTO payment_tokens (token, user_id, status) VALUES ('t1', 1, 'WAITING'), ('t2', 1, 'WAITING'),"
-                   " ('used', 1, 'USED'), ('other', 2, 'WAITING')");
-    fake_sql(host, "INSERT INTO reservations (id, user_id, seat_id, purchase_price) VALUES (10, 1, 5, 300), (11, 1, 6, 400),"
-                   " (20, 2, 7, 500), (12, 1, 8, 20000000)");
-    fake_sql(host, "INSERT INTO reservations (id, user_id, seat_id, purchase_price, status) VALUES (13, 1, 9, 300, 'EXPIRED')");
+    fake_sql(host,
+             "INSERT INTO payment_tokens (token, user_id, status) VALUES ('t1', 1, 'WAITING'), ('t2', 1, 'WAITING'),"
+             " ('used', 1, 'USED'), ('other', 2, 'WAITING')");
+    fake_sql(host,
+             "INSERT INTO reservations (id, user_id, seat_id, purchase_price) VALUES (10, 1, 5, 300), (11, 1, 6, 400),"
+             " (20, 2, 7, 500), (12, 1, 8, 20000000)");
+    fake_sql(
+        host,
+        "INSERT INTO reservations (id, user_id, seat_id, purchase_price, status) VALUES (13, 1, 9, 300, 'EXPIRED')");
 }
 
 static void a_request_becomes_a_payment(void)
 {
     struct fake_host *host = open_host(NULL);
     seed_requests(host);
-    const struct fake_event request = {.data = "{\"userId\":1,\"reservationId\":10,\"paymentToken\":\"t1\",\"amount\":1,\"seatId\":1}"};
+    const struct fake_event request = {
+        .data = "{\"userId\":1,\"reservationId\":10,\"paymentToken\":\"t1\",\"amount\":1,\"seatId\":1}"};
     const struct fake_result *result = fake_call(host, "accept", 1, &request);
     fake_expect_outcome(result, "accepted");
     fake_expect_reply(result, 202, "\"status\":\"PAYMENT_PROCESSING\"");
@@ -131,10 +138,12 @@ static void a_request_becomes_a_payment(void)
     fake_expect_set(result, "paymentToken", "\"t1\"");
     if (fake_set(result, "paymentTxId") == NULL || strlen(fake_set(result, "paymentTxId")) != 38)
         fake_die("a made-up paymentTxId is a UUID");
-    payment_expect(host, "SELECT status || amount || payment_token || reservation_id FROM payment_transactions", "PENDING300t110");
+    payment_expect(host, "SELECT status || amount || payment_token || reservation_id FROM payment_transactions",
+                   "PENDING300t110");
     payment_expect(host, "SELECT status FROM payment_tokens WHERE token = 't1'", "USED");
-    payment_expect(host, "SELECT (payment_tx_id = (SELECT id FROM payment_transactions))::text FROM reservations WHERE id = 10",
-                   "true");
+    payment_expect(
+        host, "SELECT (payment_tx_id = (SELECT id FROM payment_transactions))::text FROM reservations WHERE id = 10",
+        "true");
     fake_host_close(host);
 }
 
@@ -212,12 +221,15 @@ static void a_reservation_is_paid_by_one_payment_at_a_time(void)
 static void the_status_tells_whether_it_may_change(void)
 {
     struct fake_host *host = open_host(NULL);
-    fake_sql(host, "INSERT INTO payment_transactions (id, status, user_id, seat_id, reservation_id, amount, charged, retry_count)"
-                   " SELECT s, s, 1, 2, 3, 40, CASE s WHEN 'SUCCESS' THEN 40 ELSE 0 END, 2"
-                   " FROM unnest('{PENDING,RETRYING,SUCCESS,FAILURE,CANCEL}'::text[]) AS s");
-    const struct fake_event requests[] = {{.data = "{\"paymentTxId\":\"RETRYING\"}"}, {.data = "{\"paymentTxId\":\"none\"}"},
-                                          {.data = "{\"paymentTxId\":\"PENDING\"}"},  {.data = "{\"paymentTxId\":\"SUCCESS\"}"},
-                                          {.data = "{\"paymentTxId\":\"FAILURE\"}"},  {.data = "{\"paymentTxId\":\"CANCEL\"}"}};
+    fake_sql(
+        host,
+        "INSERT INTO payment_transactions (id, status, user_id, seat_id, reservation_id, amount, charged, retry_count)"
+        " SELECT s, s, 1, 2, 3, 40, CASE s WHEN 'SUCCESS' THEN 40 ELSE 0 END, 2"
+        " FROM unnest('{PENDING,RETRYING,SUCCESS,FAILURE,CANCEL}'::text[]) AS s");
+    const struct fake_event requests[] = {
+        {.data = "{\"paymentTxId\":\"RETRYING\"}"}, {.data = "{\"paymentTxId\":\"none\"}"},
+        {.data = "{\"paymentTxId\":\"PENDING\"}"},  {.data = "{\"paymentTxId\":\"SUCCESS\"}"},
+        {.data = "{\"paymentTxId\":\"FAILURE\"}"},  {.data = "{\"paymentTxId\":\"CANCEL\"}"}};
     const struct fake_result *results = fake_call(host, "status", 6, requests);
     fake_expect_reply(&results[0], 200, "\"status\" : \"RETRYING\", \"retryCount\" : 2, \"amount\" : 40");
     fake_expect_reply(&results[1], 404, "payment_not_found");
@@ -233,11 +245,13 @@ static struct fake_event told(const char *id, int count)
     static int next;
     char *text = data[next++ % 16];
     snprintf(text, sizeof data[0],
-             "{\"paymentTxId\":\"%s\",\"userId\":1,\"seatId\":7,\"reservationId\":1,\"amount\":60,\"retryCount\":%d}", id, count);
+             "{\"paymentTxId\":\"%s\",\"userId\":1,\"seatId\":7,\"reservationId\":1,\"amount\":60,\"retryCount\":%d}",
+             id, count);
     return (struct fake_event){.data = text};
 }
 
-/* As the gateway hears of payments that another service charges: on several topics, so in any order, and again and again. */
+/* As the gateway hears of payments that another service charges: on several topics, so in any order, and again and
+ * again. */
 static void a_payment_that_is_only_shown_follows_and_never_goes_back(void)
 {
     static const char *const handlers[] = {"follow_retry", "follow_success", "follow_failure", "follow_cancel"};
@@ -245,11 +259,9 @@ static void a_payment_that_is_only_shown_follows_and_never_goes_back(void)
         const char *orders[4]; /* of the handlers, by number */
         const char *wanted;
     } cases[] = {
-        {{"00", "0"}, "RETRYING 2 0 0"},
-        {{"01", "10", "0110"}, "SUCCESS 2 60 0"},
-        {{"02", "20"}, "FAILURE 2 0 0"},
-        {{"013", "0133", "103"}, "CANCEL 2 60 60"},
-        {{"301", "031"}, "CANCEL 2 0 0"}, /* the points were never here */
+        {{"00", "0"}, "RETRYING 2 0 0"},          {{"01", "10", "0110"}, "SUCCESS 2 60 0"},
+        {{"02", "20"}, "FAILURE 2 0 0"},          {{"013", "0133", "103"}, "CANCEL 2 60 60"},
+        {{"301", "031"}, "CANCEL 2 0 0"},         /* the points were never here */
         {{"023", "032", "320"}, "FAILURE 2 0 0"}, /* refused for good, whoever cancels it */
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
@@ -257,15 +269,18 @@ static void a_payment_that_is_only_shown_follows_and_never_goes_back(void)
             for (int known = 0; known < 2; known++) { /* by a request before, or not */
                 struct fake_host *host = open_host(NULL);
                 if (known)
-                    fake_sql(host, "INSERT INTO payment_transactions (id, status, user_id, seat_id, reservation_id, amount)"
-                                   " VALUES ('a', 'PENDING', 1, 7, 1, 60)");
+                    fake_sql(host,
+                             "INSERT INTO payment_transactions (id, status, user_id, seat_id, reservation_id, amount)"
+                             " VALUES ('a', 'PENDING', 1, 7, 1, 60)");
                 for (const char *at = cases[c].orders[o]; *at != '\0'; at++) {
                     const struct fake_event events[] = {told("a", 1), told("b", 0), told("a", 2)};
                     const struct fake_result *results = fake_call(host, handlers[*at - '0'], 3, events);
                     for (int i = 0; i < 3; i++)
                         fake_expect_outcome(&results[i], "followed");
                 }
-                payment_expect(host, "SELECT concat_ws(' ', status, retry_count, charged, refunded) FROM payment_transactions WHERE id = 'a'",
+                payment_expect(host,
+                               "SELECT concat_ws(' ', status, retry_count, charged, refunded) FROM "
+                               "payment_transactions WHERE id = 'a'",
                                cases[c].wanted);
                 fake_host_close(host);
             }
@@ -280,7 +295,8 @@ static void a_cancel_that_says_nothing_more_is_followed(void)
     fake_expect_outcome(fake_call(host, "follow_cancel", 1, &cancel), "followed");
     payment_expect(host, "SELECT concat_ws(' ', status, coalesce(user_id, -1)) FROM payment_transactions", "CANCEL -1");
     fake_expect_outcome(fake_call(host, "follow_failure", 1, &failure), "followed");
-    payment_expect(host, "SELECT concat_ws(' ', status, user_id, amount, retry_count) FROM payment_transactions", "FAILURE 1 60 3");
+    payment_expect(host, "SELECT concat_ws(' ', status, user_id, amount, retry_count) FROM payment_transactions",
+                   "FAILURE 1 60 3");
     fake_host_close(host);
 }
 

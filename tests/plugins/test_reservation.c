@@ -23,15 +23,21 @@ static void a_reservation_is_confirmed_by_one_payment(void)
         const char *data, *outcome, *reason;
     } cases[] = {
         {"{\"reservationId\":1,\"userId\":1,\"seatId\":10,\"amount\":100,\"paymentTxId\":\"a\"}", "success", NULL},
-        {"{\"reservationId\":2,\"userId\":2,\"seatId\":20,\"amount\":100,\"paymentTxId\":\"b\"}", "failure", "\"other_user\""},
-        {"{\"reservationId\":2,\"userId\":1,\"seatId\":10,\"amount\":100,\"paymentTxId\":\"c\"}", "failure", "\"other_seat\""},
-        {"{\"reservationId\":2,\"userId\":1,\"seatId\":20,\"amount\":1,\"paymentTxId\":\"d\"}", "failure", "\"other_amount\""},
+        {"{\"reservationId\":2,\"userId\":2,\"seatId\":20,\"amount\":100,\"paymentTxId\":\"b\"}", "failure",
+         "\"other_user\""},
+        {"{\"reservationId\":2,\"userId\":1,\"seatId\":10,\"amount\":100,\"paymentTxId\":\"c\"}", "failure",
+         "\"other_seat\""},
+        {"{\"reservationId\":2,\"userId\":1,\"seatId\":20,\"amount\":1,\"paymentTxId\":\"d\"}", "failure",
+         "\"other_amount\""},
         {"{\"reservationId\":1,\"userId\":1,\"seatId\":10,\"amount\":100,\"paymentTxId\":\"a\"}", "duplicate", NULL},
         {"{\"reservationId\":1,\"userId\":1,\"seatId\":10,\"amount\":100,\"paymentTxId\":\"e\"}", "failure",
          "\"paid_by_another_payment\""},
-        {"{\"reservationId\":5,\"userId\":1,\"seatId\":50,\"amount\":100,\"paymentTxId\":\"old\"}", "failure", "\"expired\""},
-        {"{\"reservationId\":6,\"userId\":1,\"seatId\":60,\"amount\":100,\"paymentTxId\":\"f\"}", "failure", "\"cancelled\""},
-        {"{\"reservationId\":99,\"userId\":1,\"seatId\":60,\"amount\":100,\"paymentTxId\":\"g\"}", "failure", "\"absent\""},
+        {"{\"reservationId\":5,\"userId\":1,\"seatId\":50,\"amount\":100,\"paymentTxId\":\"old\"}", "failure",
+         "\"expired\""},
+        {"{\"reservationId\":6,\"userId\":1,\"seatId\":60,\"amount\":100,\"paymentTxId\":\"f\"}", "failure",
+         "\"cancelled\""},
+        {"{\"reservationId\":99,\"userId\":1,\"seatId\":60,\"amount\":100,\"paymentTxId\":\"g\"}", "failure",
+         "\"absent\""},
     };
     enum { CASES = sizeof cases / sizeof cases[0] };
     struct fake_event events[CASES];
@@ -72,8 +78,10 @@ static void a_wrong_payment_takes_nothing_from_the_right_one(void)
 static void holds_end_the_oldest_first(void)
 {
     struct fake_host *host = open_host("{\"hold\": \"1m\", \"expire_max\": 2}");
-    fake_sql(host, "UPDATE reservations SET held_at = now() - id * interval '40 s', payment_tx_id = CASE id WHEN 4 THEN 'p4' END"
-                   " WHERE status = 'PENDING'");
+    fake_sql(
+        host,
+        "UPDATE reservations SET held_at = now() - id * interval '40 s', payment_tx_id = CASE id WHEN 4 THEN 'p4' END"
+        " WHERE status = 'PENDING'");
     const struct fake_result *results = fake_call(host, "expire", 1, NULL);
     if (fake_result_count(host) != 3)
         fake_die("wanted the tick and 2 timeouts, got %zu results", fake_result_count(host));

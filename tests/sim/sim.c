@@ -3,9 +3,9 @@
  *
  *     sim SEED EVENTS [RUNS] [--plant NAME]
  *
- * RUNS runs (default 1), of seeds SEED, SEED + 1, …, each of EVENTS events from outside: prints what they met and the events handled
- * a minute. A violation prints its sentence, the seed and the command that shows it again, and exits 1. --plant makes one
- * mistake on purpose (sim alone lists them), to see that the checks find it.
+ * RUNS runs (default 1), of seeds SEED, SEED + 1, …, each of EVENTS events from outside: prints what they met and
+ * the events handled a minute. A violation prints its sentence, the seed and the command that shows it again, and
+ * exits 1. --plant makes one mistake on purpose (sim alone lists them), to see that the checks find it.
  */
 #include "world/sim.h"
 
@@ -26,12 +26,21 @@
 enum { SIM_TICKS_STILL = 100000, SIM_BACKLOG = 400, SIM_POOL = 24 };
 
 static const char *const plant_names[PLANT_COUNT] = {
-    "none", "effect-before-claim", "watermark-over-incomplete", "old-epoch-accepted", "held-key-ignored", "late-step-not-undone",
-    "unknown-commit-is-done", "emit-not-awaited", "claim-kept-on-retry", "unpark-before-commit",
+    "none",
+    "effect-before-claim",
+    "watermark-over-incomplete",
+    "old-epoch-accepted",
+    "held-key-ignored",
+    "late-step-not-undone",
+    "unknown-commit-is-done",
+    "emit-not-awaited",
+    "claim-kept-on-retry",
+    "unpark-before-commit",
     "hit-passes-a-held-key",
 };
 
-/* ------------------------------------------------------------------------------------------------------------- tools */
+/* -------------------------------------------------------------------------------------------------------------
+ * tools */
 
 uint64_t sim_random(struct world *world)
 {
@@ -103,7 +112,9 @@ void sim_fate(struct world *world, struct event_state *event)
     dice /= 100;
     bool undo = event->kind == KIND_UNDO || event->kind == KIND_UNDONE;
     if (undo)
-        event->fate = dice % 3 == 0 ? FATE_TRANSIENT : dice % 3 == 1 || event->kind == KIND_UNDONE ? FATE_AWAY : FATE_STUCK;
+        event->fate = dice % 3 == 0                                 ? FATE_TRANSIENT
+                      : dice % 3 == 1 || event->kind == KIND_UNDONE ? FATE_AWAY
+                                                                    : FATE_STUCK;
     else
         event->fate = any[dice % 6];
     if (event->fate == FATE_LADDER && event->kind != KIND_WORK)
@@ -130,9 +141,9 @@ static void sim_settings(struct world *world)
     s->keys = sim_below(world, 2) ? 2 + sim_below(world, 12) : 20 + sim_below(world, 500);
     s->batch = sim_below(world, 3) == 0 ? 1 + sim_below(world, 6) : 8 + sim_below(world, SIM_BATCH - 7);
     s->in_flight = 8 + sim_below(world, 400);
-    for (uint32_t use = 0; use < KIND_COUNT; use++)
-        s->max_by_use[use] = 1 + sim_below(world, 40);
-    s->max_by_use[USE_NOBODY] = UINT32_MAX;
+    for (uint32_t binding = 0; binding < KIND_COUNT; binding++)
+        s->max_by_binding[binding] = 1 + sim_below(world, 40);
+    s->max_by_binding[BINDING_NOBODY] = UINT32_MAX;
     s->crash = one_in(world, 300, 20000);
     s->rebalance = one_in(world, 200, 10000);
     s->outage = one_in(world, 2000, 50000);
@@ -141,15 +152,21 @@ static void sim_settings(struct world *world)
     s->duplicate = one_in(world, 10, 200);
     s->trouble = sim_below(world, 3) == 0 ? sim_below(world, 2) : 1 + sim_below(world, 25);
     s->chains = sim_below(world, 40);
-    s->retry = (struct retry_policy){.max_retries = 1 + (int32_t)sim_below(world, 4), .initial_interval_ms = 1 + sim_below(world, 40),
-                                     .multiplier = 2, .max_interval_ms = 400, .jitter = 0.2};
-    s->ladder = (struct ladder){.max_retries = 1 + (int32_t)sim_below(world, 3), .initial_interval_ms = 100 + sim_below(world, 900),
-                                .multiplier = 2, .max_interval_ms = 4000};
+    s->retry = (struct retry_policy){.max_retries = 1 + (int32_t)sim_below(world, 4),
+                                     .initial_interval_ms = 1 + sim_below(world, 40),
+                                     .multiplier = 2,
+                                     .max_interval_ms = 400,
+                                     .jitter = 0.2};
+    s->ladder = (struct ladder){.max_retries = 1 + (int32_t)sim_below(world, 3),
+                                .initial_interval_ms = 100 + sim_below(world, 900),
+                                .multiplier = 2,
+                                .max_interval_ms = 4000};
     s->sweep_after_ms = 500;
     s->hold_ms = 2000;
 }
 
-/* Events from outside wait in a small pool and are published in a random order, so steps and aborts meet in all ways. */
+/* Events from outside wait in a small pool and are published in a random order, so steps and aborts meet in all
+ * ways. */
 struct pool {
     struct event_state events[SIM_POOL + SIM_STEPS + 2];
     size_t count;
@@ -172,8 +189,11 @@ static void pool_chain(struct world *world, struct pool *pool)
         if (sim_below(world, 8) == 0 || (step == chain->shape.step_count && sim_below(world, 2)))
             continue;
         pool->events[pool->count++] = (struct event_state){
-            .kind = step == chain->shape.step_count ? KIND_ABORT : KIND_DONE, .chain = number, .step = (uint8_t)step,
-            .key = one_key ? key : sim_below(world, world->settings.keys), .parent = SIM_NONE,
+            .kind = step == chain->shape.step_count ? KIND_ABORT : KIND_DONE,
+            .chain = number,
+            .step = (uint8_t)step,
+            .key = one_key ? key : sim_below(world, world->settings.keys),
+            .parent = SIM_NONE,
         };
     }
 }
@@ -184,7 +204,9 @@ static void sim_inject(struct world *world, struct pool *pool)
         if (sim_below(world, 100) < world->settings.chains)
             pool_chain(world, pool);
         else
-            pool->events[pool->count++] = (struct event_state){.kind = KIND_WORK, .chain = SIM_NONE, .parent = SIM_NONE,
+            pool->events[pool->count++] = (struct event_state){.kind = KIND_WORK,
+                                                               .chain = SIM_NONE,
+                                                               .parent = SIM_NONE,
                                                                .key = sim_below(world, world->settings.keys)};
     }
     for (uint32_t n = 1 + sim_below(world, 64); n > 0 && pool->count > 0; n--) {
@@ -251,7 +273,8 @@ static void sim_faults(struct world *world)
         if (sim_below(world, 2) == 0)
             world->streams[i].revoking = world->streams[i].owner != SIM_NONE;
         else
-            bus_assign(world, i, any_process(world)); /* lost: the old owner, maybe the new one as well, hears of it late */
+            /* lost: the old owner, maybe the new one as well, hears of it late */
+            bus_assign(world, i, any_process(world));
     }
     if (sim_odds(world, s->outage)) {
         world->count.outages++;
@@ -313,7 +336,8 @@ static void sim_loop(struct world *world)
 
 static void sim_run(struct world *world, uint64_t seed, size_t events, enum plant plant)
 {
-    *world = (struct world){.seed = seed, .random = seed * 0x2545f4914f6cdd1dull + 1, .plant = plant, .inputs_wanted = events};
+    *world = (struct world){
+        .seed = seed, .random = seed * 0x2545f4914f6cdd1dull + 1, .plant = plant, .inputs_wanted = events};
     snprintf(again_text, sizeof again_text, "again: sim %llu %zu%s%s\n", (unsigned long long)seed, events,
              plant == PLANT_NONE ? "" : " --plant ", plant == PLANT_NONE ? "" : plant_names[plant]);
     sim_settings(world);
@@ -390,7 +414,8 @@ int main(int argc, char **argv)
 
     static struct world world;
     double began = seconds(), virtual_s = 0;
-    size_t inputs = 0, events = 0, deliveries = 0, crashes = 0, rebalances = 0, unknown = 0, retries = 0, parked = 0, undos = 0, solos = 0;
+    size_t inputs = 0, events = 0, deliveries = 0, crashes = 0, rebalances = 0, unknown = 0, retries = 0, parked = 0,
+           undos = 0, solos = 0;
     for (unsigned long long run = 0; run < numbers[2]; run++) {
         sim_run(&world, numbers[0] + run, (size_t)numbers[1], plant);
         inputs += world.inputs;
@@ -407,9 +432,11 @@ int main(int argc, char **argv)
         sim_free(&world);
     }
     double took = seconds() - began;
-    printf("runs=%llu inputs=%zu events=%zu deliveries=%zu crashes=%zu rebalances=%zu unknown_commits=%zu retries=%zu parked=%zu "
+    printf("runs=%llu inputs=%zu events=%zu deliveries=%zu crashes=%zu rebalances=%zu unknown_commits=%zu retries=%zu "
+           "parked=%zu "
            "undos=%zu broken_batches=%zu virtual_hours=%.1f\n",
-           numbers[2], inputs, events, deliveries, crashes, rebalances, unknown, retries, parked, undos, solos, virtual_s / 3600);
+           numbers[2], inputs, events, deliveries, crashes, rebalances, unknown, retries, parked, undos, solos,
+           virtual_s / 3600);
     printf("ok: %.1f million events a minute\n", (double)events / took * 60 / 1e6);
     return 0;
 }

@@ -1,10 +1,11 @@
 /*
  * sluice/plugin.h - the contract between the Sluice engine and a handler plugin. The only header a plugin needs.
  *
- * A plugin is a shared object that exports one function, sluice_plugin(), which returns a descriptor: settings, handlers,
- * and for each handler the fields it wants, the outcomes it can have and one function. The engine parses, checks and
- * fills; routes, retries, chains and dead letters are configured in pipeline.yaml. A plugin names no topic, begins no
- * transaction, sleeps never, and links nothing of the engine: everything it can ask for is in `struct sluice_host`.
+ * A plugin is a shared object that exports one function, sluice_plugin(), which returns a descriptor: settings,
+ * handlers, and for each handler the fields it wants, the outcomes it can have and one function. The engine parses,
+ * checks and fills; routes, retries, chains and dead letters are configured in pipeline.yaml. A plugin names no
+ * topic, begins no transaction, sleeps never, and links nothing of the engine: everything it can ask for is in
+ * `struct sluice_host`.
  *
  *   Threads    The engine makes one state for each lane and plugin; calls on one state never overlap, calls on
  *              two states may. Keep nothing in globals.
@@ -15,8 +16,8 @@
  *   Versions   Tables grow at their end only. The engine loads the same major and an equal or older minor, and reads
  *              only what the declared sizes hold. Structs that the engine fills start with their size.
  *
- * Nothing here needs C on the other side: no function takes variable arguments, no feature exists only as a macro, enums
- * are passed as uint32_t, and there are no bit-fields.
+ * Nothing here needs C on the other side: no function takes variable arguments, no feature exists only as a macro,
+ * enums are passed as uint32_t, and there are no bit-fields.
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -32,13 +33,15 @@ extern "C" {
 #define SLUICE_ABI_MAJOR 1
 #define SLUICE_ABI_MINOR 0
 
-/* Bytes with a length. `at` is never NULL in what the engine hands out; {NULL, 0} stands for "absent" in what it takes. */
+/* Bytes with a length. `at` is never NULL in what the engine hands out; {NULL, 0} stands for "absent" in what it
+ * takes. */
 struct sluice_text {
     const char *at;
     size_t length;
 };
 
-/* ------------------------------------------------------------------------------------------------ fields and settings */
+/* ------------------------------------------------------------------------------------------------ fields and
+ * settings */
 
 /* The type of a field fixes the type of the struct member it fills. */
 enum sluice_type {
@@ -62,9 +65,10 @@ enum sluice_meta {
     SLUICE_META_EVENT_NAME,   /* text */
     SLUICE_META_TIMESTAMP,    /* int64, milliseconds since 1970 UTC, from the event */
     SLUICE_META_ATTEMPT,      /* int64, 1 for the first try in place */
-    SLUICE_META_RETRIES_LEFT, /* int64, steps left on the retry ladder of the outcome that climbs it; 0 means that outcome
-                                 is final now; -1 when the topic has no ladder */
-    SLUICE_META_RETRY_COUNT,  /* int64, steps of the ladder already climbed; 0 on the first try */
+    /* int64, steps left on the retry ladder of the outcome that climbs it; 0 means that outcome is final now; -1 when the
+     * topic has no ladder */
+    SLUICE_META_RETRIES_LEFT,
+    SLUICE_META_RETRY_COUNT, /* int64, steps of the ladder already climbed; 0 on the first try */
 };
 
 enum sluice_field_flag {
@@ -85,23 +89,24 @@ struct sluice_field {
     uint32_t reserved;    /* 0 */
 };
 
-/* ------------------------------------------------------------------------------------------------------------- calls */
+/* -------------------------------------------------------------------------------------------------------------
+ * calls */
 
 struct sluice_call; /* one call of a handler */
 struct sluice_rows; /* the answer of a statement */
 
 /* What is known of one event of a call. The input struct holds the fields; this holds the rest. */
 struct sluice_event {
-    uint32_t size;              /* of this struct, as the engine knows it */
-    uint32_t attempt;           /* 1 for the first try in place */
-    struct sluice_text id;      /* 1..128 printable ASCII bytes; the idempotency key for effects outside the database */
+    uint32_t size;         /* of this struct, as the engine knows it */
+    uint32_t attempt;      /* 1 for the first try in place */
+    struct sluice_text id; /* 1..128 printable ASCII bytes; the idempotency key for effects outside the database */
     struct sluice_text topic;
     struct sluice_text key;
-    struct sluice_text name;    /* eventName */
-    struct sluice_text value;   /* the whole event as it came, UTF-8 JSON */
-    struct sluice_text data;    /* the object under "data", as it stands in value */
-    int64_t timestamp_ms;       /* since 1970 UTC */
-    int32_t retries_left;       /* see SLUICE_META_RETRIES_LEFT */
+    struct sluice_text name;  /* eventName */
+    struct sluice_text value; /* the whole event as it came, UTF-8 JSON */
+    struct sluice_text data;  /* the object under "data", as it stands in value */
+    int64_t timestamp_ms;     /* since 1970 UTC */
+    int32_t retries_left;     /* see SLUICE_META_RETRIES_LEFT */
     int32_t retry_count;
 };
 
@@ -112,15 +117,16 @@ enum sluice_param_form {
 };
 
 struct sluice_param {
-    uint32_t form;  /* enum sluice_param_form */
-    uint32_t type;  /* SLUICE_TYPE_TEXT → text or text[], INT64 → bigint, DOUBLE → double precision, BOOL → boolean,
+    uint32_t form; /* enum sluice_param_form */
+    uint32_t type; /* SLUICE_TYPE_TEXT → text or text[], INT64 → bigint, DOUBLE → double precision, BOOL → boolean,
                        JSON → jsonb (bytes must be valid JSON) */
     size_t offset;
     const void *values; /* struct sluice_text / int64_t / double / int32_t, by type; a text {NULL, 0} is sent as NULL */
     size_t count;
 };
 
-/* A statement with $1, $2 …; make it `static const`: its address is what the engine prepares it under, once a connection. */
+/* A statement with $1, $2 …; make it `static const`: its address is what the engine prepares it under, once a
+ * connection. */
 struct sluice_sql {
     const char *text;
 };
@@ -128,34 +134,36 @@ struct sluice_sql {
 enum sluice_log_level { SLUICE_LOG_DEBUG, SLUICE_LOG_INFO, SLUICE_LOG_WARN, SLUICE_LOG_ERROR };
 
 enum sluice_reply_flag {
-    SLUICE_REPLY_PENDING = 1, /* the answer may still change: a client that asked to wait (?wait=10s) is asked again later */
+    /* the answer may still change: a client that asked to wait (?wait=10s) is asked again later */
+    SLUICE_REPLY_PENDING = 1,
 };
 
 /*
- * The engine, as a plugin sees it. `n` is the index of an event in the call, 0 ≤ n < call->count, or what add() returned.
- * A function that is handed an index, an outcome or a name that does not exist makes the event a fault of the plugin: it
- * is dead-lettered with that sentence, and nothing else happens.
+ * The engine, as a plugin sees it. `n` is the index of an event in the call, 0 ≤ n < call->count, or what add()
+ * returned. A function that is handed an index, an outcome or a name that does not exist makes the event a fault of
+ * the plugin: it is dead-lettered with that sentence, and nothing else happens.
  */
 struct sluice_host {
     uint32_t size; /* a function past it does not exist in this engine */
     uint32_t reserved;
 
     /* Exactly one of these three for every event, the last one said counts; an event left without is dead-lettered. */
-    void (*outcome)(struct sluice_call *call, size_t n, size_t outcome);   /* index in the handler's outcomes */
-    void (*retry)(struct sluice_call *call, size_t n, const char *why);    /* transient: try again, its key waits */
-    void (*reject)(struct sluice_call *call, size_t n, const char *why);   /* never will: dead letter, with these words */
+    void (*outcome)(struct sluice_call *call, size_t n, size_t outcome); /* index in the handler's outcomes */
+    void (*retry)(struct sluice_call *call, size_t n, const char *why);  /* transient: try again, its key waits */
+    /* never will: dead letter, with these words */
+    void (*reject)(struct sluice_call *call, size_t n, const char *why);
 
     /* Lay a field over the event's data in whatever is emitted for it. The last value of a name counts. */
     void (*set_text)(struct sluice_call *call, size_t n, const char *name, struct sluice_text value);
     void (*set_int64)(struct sluice_call *call, size_t n, const char *name, int64_t value);
     void (*set_json)(struct sluice_call *call, size_t n, const char *name, struct sluice_text json); /* must be valid */
 
-    /* One more event with `outcome`, starting from empty data; returns its n for set_*. For schedules, whose tick may have
-     * many outcomes. SIZE_MAX when the call already made as many as it may (10000). */
+    /* One more event with `outcome`, starting from empty data; returns its n for set_*. For schedules, whose tick
+     * may have many outcomes. SIZE_MAX when the call already made as many as it may (10000). */
     size_t (*add)(struct sluice_call *call, size_t outcome);
 
-    /* Answers the request that event `n` is: an HTTP status and a JSON body. Requests only. The answer is sent after the
-     * transaction committed. `flags`: enum sluice_reply_flag. */
+    /* Answers the request that event `n` is: an HTTP status and a JSON body. Requests only. The answer is sent after
+     * the transaction committed. `flags`: enum sluice_reply_flag. */
     void (*reply)(struct sluice_call *call, size_t n, uint32_t status, struct sluice_text json, uint32_t flags);
 
     /* Runs a statement in the call's transaction and waits for its rows, which live until handle() returns.
@@ -164,21 +172,23 @@ struct sluice_host {
                                        const struct sluice_param *params);
     size_t (*row_count)(const struct sluice_rows *rows);
     int (*is_null)(const struct sluice_rows *rows, size_t row, size_t column);
-    /* Of a smallint, int, bigint, boolean, or a timestamptz (milliseconds since 1970). 0 for NULL. Another column type, or
-     * a place that does not exist, is a fault of the plugin. */
+    /* Of a smallint, int, bigint, boolean, or a timestamptz (milliseconds since 1970). 0 for NULL. Another column
+     * type, or a place that does not exist, is a fault of the plugin. */
     int64_t (*get_int64)(const struct sluice_rows *rows, size_t row, size_t column);
-    double (*get_double)(const struct sluice_rows *rows, size_t row, size_t column);       /* double precision, real */
-    struct sluice_text (*get_text)(const struct sluice_rows *rows, size_t row, size_t column); /* text, varchar, json(b), bytea */
+    double (*get_double)(const struct sluice_rows *rows, size_t row, size_t column); /* double precision, real */
+    /* text, varchar, json(b), bytea */
+    struct sluice_text (*get_text)(const struct sluice_rows *rows, size_t row, size_t column);
 
     /* A line in the engine's log, under the plugin's name. For what an operator should know, not for each event. */
     void (*log)(struct sluice_call *call, uint32_t level, const char *message);
     /* Milliseconds since 1970 UTC. */
     int64_t (*now_ms)(struct sluice_call *call);
-    /* Milliseconds until the call's deadline (the topic's `timeout:`): what an effect outside the database may still take. */
+    /* Milliseconds until the call's deadline (the topic's `timeout:`): what an effect outside the database may still
+     * take. */
     int64_t (*time_left_ms)(struct sluice_call *call);
-    /* Something that the whole call needs is away (the target of a data platform, say): nothing of the call is kept, all of it
-     * comes again later, with growing pauses, for as long as the outage lasts. No attempt is counted. For the trouble of a
-     * single event use retry(). */
+    /* Something that the whole call needs is away (the target of a data platform, say): nothing of the call is kept,
+     * all of it comes again later, with growing pauses, for as long as the outage lasts. No attempt is counted. For
+     * the trouble of a single event use retry(). */
     void (*unavailable)(struct sluice_call *call, const char *why);
 };
 
@@ -190,7 +200,8 @@ struct sluice_call {
     const void *inputs;                /* count structs of the handler's input_size, filled and checked */
 };
 
-/* ---------------------------------------------------------------------------------------------------------- handlers */
+/* ----------------------------------------------------------------------------------------------------------
+ * handlers */
 
 struct sluice_outcome {
     const char *name; /* [a-z][a-z0-9_]*, what `routes:` in pipeline.yaml names; NULL ends a table */
@@ -199,18 +210,21 @@ struct sluice_outcome {
 
 enum sluice_handler_kind {
     SLUICE_EVENT = 0, /* of a topic or a tap */
-    SLUICE_REQUEST,   /* of HTTP: fields come from the path, the query and the JSON body; every event needs a reply(). An
+    SLUICE_REQUEST, /* of HTTP: fields come from the path, the query and the JSON body; every event needs a reply(). An
                          event of such a call may end without an outcome: then nothing is emitted */
-    SLUICE_SCHEDULE,  /* of a schedule: one tick a call, no fields; outcomes come from add(), the tick itself needs none */
+    /* of a schedule: one tick a call, no fields; outcomes come from add(), the tick itself needs none */
+    SLUICE_SCHEDULE,
 };
 
 struct sluice_handler {
     const char *name; /* [a-z][a-z0-9_]*; pipeline.yaml says PLUGIN.NAME. NULL ends a table */
     const char *help;
-    const struct sluice_field *input;      /* NULL: wants no field */
-    const struct sluice_outcome *outcomes; /* the most frequent first: it costs nothing to record. NULL: none (requests) */
-    const struct sluice_field *sets;       /* fields it may lay over the data, for `validate`; offset unused. NULL: none */
-    size_t input_size;                     /* sizeof the input struct, 0 without input */
+    const struct sluice_field *input; /* NULL: wants no field */
+    /* the most frequent first: it costs nothing to record. NULL: none (requests) */
+    const struct sluice_outcome *outcomes;
+    /* fields it may lay over the data, for `validate`; offset unused. NULL: none */
+    const struct sluice_field *sets;
+    size_t input_size; /* sizeof the input struct, 0 without input */
     void (*handle)(void *state, struct sluice_call *call);
     uint32_t max_events; /* most events a call, 1..10000 */
     uint32_t kind;       /* enum sluice_handler_kind */
@@ -221,24 +235,26 @@ struct sluice_handler {
 /* What open() may use. */
 struct sluice_opening {
     uint32_t size;
-    uint32_t lane; /* number of the lane this state is for */
+    uint32_t lane;                                                 /* number of the lane this state is for */
     void (*fail)(struct sluice_opening *opening, const char *why); /* the sentence that start-up will print */
 };
 
 struct sluice_plugin {
-    uint64_t magic;      /* SLUICE_MAGIC */
-    uint16_t abi_major;  /* SLUICE_ABI_MAJOR */
-    uint16_t abi_minor;  /* SLUICE_ABI_MINOR */
-    uint32_t size;       /* sizeof(struct sluice_plugin) */
+    uint64_t magic;                                            /* SLUICE_MAGIC */
+    uint16_t abi_major;                                        /* SLUICE_ABI_MAJOR */
+    uint16_t abi_minor;                                        /* SLUICE_ABI_MINOR */
+    uint32_t size;                                             /* sizeof(struct sluice_plugin) */
     uint32_t handler_size, field_size, outcome_size, reserved; /* sizeof the table rows: the step of each table */
-    const char *name;    /* [a-z][a-z0-9_]*, unique in a pipeline */
-    const char *version; /* of the plugin, for people */
+    const char *name;                                          /* [a-z][a-z0-9_]*, unique in a pipeline */
+    const char *version;                                       /* of the plugin, for people */
     const char *help;
     const struct sluice_field *settings; /* NULL: none */
     size_t state_size;                   /* bytes of one state; settings are offsets into it. 0: no state */
-    /* Makes a zeroed state with its settings filled in ready for work. 0, or anything else after fail(). May be NULL. */
+    /* Makes a zeroed state with its settings filled in ready for work. 0, or anything else after fail(). May be
+     * NULL. */
     int (*open)(void *state, struct sluice_opening *opening);
-    /* Gets every state back that was ready for open(), half-open ones too, whether there is an open() or not. May be NULL. */
+    /* Gets every state back that was ready for open(), half-open ones too, whether there is an open() or not. May be
+     * NULL. */
     void (*close)(void *state);
     const struct sluice_handler *handlers;
 };
@@ -246,7 +262,8 @@ struct sluice_plugin {
 /* The one exported function. */
 const struct sluice_plugin *sluice_plugin(void);
 
-/* -------------------------------------------------------------------------------------- conveniences for C, not needed */
+/* -------------------------------------------------------------------------------------- conveniences for C, not
+ * needed */
 
 /* The offset of a member, and a compile error when its type is not `wanted`. */
 #ifdef __cplusplus
@@ -257,12 +274,16 @@ const struct sluice_plugin *sluice_plugin(void);
 #endif
 
 #define SLUICE_FIELD_(owner, member, wanted, kind, ...)                                                                \
-    {.name = #member, .offset = SLUICE_OFFSET(owner, member, wanted), .type = kind, ##__VA_ARGS__}
-#define SLUICE_TEXT(owner, member, ...) SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_TEXT, ##__VA_ARGS__)
+    {                                                                                                                  \
+        .name = #member, .offset = SLUICE_OFFSET(owner, member, wanted), .type = kind, ##__VA_ARGS__                   \
+    }
+#define SLUICE_TEXT(owner, member, ...)                                                                                \
+    SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_TEXT, ##__VA_ARGS__)
 #define SLUICE_INT64(owner, member, ...) SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_INT64, ##__VA_ARGS__)
 #define SLUICE_DOUBLE(owner, member, ...) SLUICE_FIELD_(owner, member, double, SLUICE_TYPE_DOUBLE, ##__VA_ARGS__)
 #define SLUICE_BOOL(owner, member, ...) SLUICE_FIELD_(owner, member, int32_t, SLUICE_TYPE_BOOL, ##__VA_ARGS__)
-#define SLUICE_JSON(owner, member, ...) SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_JSON, ##__VA_ARGS__)
+#define SLUICE_JSON(owner, member, ...)                                                                                \
+    SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_JSON, ##__VA_ARGS__)
 #define SLUICE_DURATION(owner, member, ...) SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_DURATION, ##__VA_ARGS__)
 #define SLUICE_SIZE(owner, member, ...) SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_SIZE, ##__VA_ARGS__)
 #define SLUICE_META_TEXT(owner, member, which, ...)                                                                    \
@@ -271,24 +292,51 @@ const struct sluice_plugin *sluice_plugin(void);
     SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_META_INT64, .meta = which, ##__VA_ARGS__)
 
 /* Rows of a handler's `sets` table. */
-#define SLUICE_SETS_TEXT(field, ...) {.name = field, .type = SLUICE_TYPE_TEXT, ##__VA_ARGS__}
-#define SLUICE_SETS_INT64(field, ...) {.name = field, .type = SLUICE_TYPE_INT64, ##__VA_ARGS__}
+#define SLUICE_SETS_TEXT(field, ...)                                                                                   \
+    {                                                                                                                  \
+        .name = field, .type = SLUICE_TYPE_TEXT, ##__VA_ARGS__                                                         \
+    }
+#define SLUICE_SETS_INT64(field, ...)                                                                                  \
+    {                                                                                                                  \
+        .name = field, .type = SLUICE_TYPE_INT64, ##__VA_ARGS__                                                        \
+    }
 
 /* Parameters of a statement: a column of the inputs as one array … */
 #define SLUICE_EACH_TEXT(owner, member)                                                                                \
-    {.form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_TEXT, .offset = SLUICE_OFFSET(owner, member, struct sluice_text)}
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_TEXT,                                                           \
+        .offset = SLUICE_OFFSET(owner, member, struct sluice_text)                                                     \
+    }
 #define SLUICE_EACH_INT64(owner, member)                                                                               \
-    {.form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_INT64, .offset = SLUICE_OFFSET(owner, member, int64_t)}
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_INT64, .offset = SLUICE_OFFSET(owner, member, int64_t)          \
+    }
 #define SLUICE_EACH_BOOL(owner, member)                                                                                \
-    {.form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_BOOL, .offset = SLUICE_OFFSET(owner, member, int32_t)}
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_BOOL, .offset = SLUICE_OFFSET(owner, member, int32_t)           \
+    }
 #define SLUICE_EACH_JSON(owner, member)                                                                                \
-    {.form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_JSON, .offset = SLUICE_OFFSET(owner, member, struct sluice_text)}
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_JSON,                                                           \
+        .offset = SLUICE_OFFSET(owner, member, struct sluice_text)                                                     \
+    }
 /* … an array of the plugin's own, or a single value (a pointer to it). */
-#define SLUICE_ARRAY_TEXT(texts, n) {.form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_TEXT, .values = (texts), .count = (n)}
+#define SLUICE_ARRAY_TEXT(texts, n)                                                                                    \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_TEXT, .values = (texts), .count = (n)                          \
+    }
 #define SLUICE_ARRAY_INT64(numbers, n)                                                                                 \
-    {.form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_INT64, .values = (numbers), .count = (n)}
-#define SLUICE_VALUE_TEXT(text) {.form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_TEXT, .values = (text), .count = 1}
-#define SLUICE_VALUE_INT64(number) {.form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_INT64, .values = (number), .count = 1}
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_INT64, .values = (numbers), .count = (n)                       \
+    }
+#define SLUICE_VALUE_TEXT(text)                                                                                        \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_TEXT, .values = (text), .count = 1                             \
+    }
+#define SLUICE_VALUE_INT64(number)                                                                                     \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_INT64, .values = (number), .count = 1                          \
+    }
 
 #if defined(__GNUC__)
 #define SLUICE_EXPORT __attribute__((visibility("default")))

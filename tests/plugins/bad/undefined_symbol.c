@@ -5,7 +5,7 @@
 #include "bad.h"
 
 void sluice_engine_function(void);
-__attribute__((constructor)) static void use(void)
+__attribute__((constructor)) static void binding(void)
 {
     sluice_engine_function();
 }

@@ -1,5 +1,6 @@
 /*
- * effects.c - a handler whose every effect can be counted: one row for each event, in a table without any unique constraint.
+ * effects.c - a handler whose every effect can be counted: one row for each event, in a table without any unique
+ * constraint.
  *
  * Reads    k, seq     the key, and the event's place among those of its key
  *          origin     what the generator calls the event, carried through every retry
@@ -21,10 +22,14 @@ static const struct sluice_field record_input[] = {
     SLUICE_TEXT(struct record, k, .min = 1, .max = 64, .help = "the key"),
     SLUICE_TEXT(struct record, origin, .min = 1, .max = 64, .help = "the generator's name of the event"),
     SLUICE_INT64(struct record, seq, .min = 1, .max = INT64_MAX, .help = "place among the events of the key"),
-    SLUICE_INT64(struct record, climb, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "0", .help = "steps to climb"),
-    SLUICE_INT64(struct record, flaky, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "0", .help = "failures in place"),
-    SLUICE_INT64(struct record, divide, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "1", .help = "0 breaks the call"),
-    SLUICE_INT64(struct record, refuse, .min = 0, .max = 1, .flags = SLUICE_OPTIONAL, .fallback = "0", .help = "1: rejected"),
+    SLUICE_INT64(struct record, climb, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "0",
+                 .help = "steps to climb"),
+    SLUICE_INT64(struct record, flaky, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "0",
+                 .help = "failures in place"),
+    SLUICE_INT64(struct record, divide, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "1",
+                 .help = "0 breaks the call"),
+    SLUICE_INT64(struct record, refuse, .min = 0, .max = 1, .flags = SLUICE_OPTIONAL, .fallback = "0",
+                 .help = "1: rejected"),
     SLUICE_META_TEXT(struct record, event_id, SLUICE_META_EVENT_ID),
     SLUICE_META_INT64(struct record, attempt, SLUICE_META_ATTEMPT),
     SLUICE_META_INT64(struct record, retry_count, SLUICE_META_RETRY_COUNT),
@@ -39,11 +44,13 @@ static const struct sluice_outcome record_outcomes[] = {
     {0},
 };
 
-/* The rows of those that neither climb, fail nor are refused; the numbers of a table's rows show in which order they came. */
+/* The rows of those that neither climb, fail nor are refused; the numbers of a table's rows show in which order they
+ * came. */
 static const struct sluice_sql record_sql = {
     "INSERT INTO effects (event_id, k, origin, seq, climb, unity)"
     " SELECT e.event_id, e.k, e.origin, e.seq, e.climb, 1 / e.divide"
-    "   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],"
+    "   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "
+    "$8::bigint[],"
     "               $9::bigint[]) WITH ORDINALITY"
     "        AS e (event_id, k, origin, seq, climb, divide, waits, refuse, retry_count, place)"
     "  WHERE e.waits <= 0 AND e.refuse = 0 AND e.retry_count >= e.climb"
@@ -60,9 +67,10 @@ static void record(void *state, struct sluice_call *call)
     for (uint32_t n = 0; n < call->count; n++)
         waits[n] = inputs[n].flaky + 1 - inputs[n].attempt;
     const struct sluice_param columns[] = {
-        SLUICE_EACH_TEXT(struct record, event_id), SLUICE_EACH_TEXT(struct record, k), SLUICE_EACH_TEXT(struct record, origin),
-        SLUICE_EACH_INT64(struct record, seq), SLUICE_EACH_INT64(struct record, climb), SLUICE_EACH_INT64(struct record, divide),
-        SLUICE_ARRAY_INT64(waits, call->count), SLUICE_EACH_INT64(struct record, refuse),
+        SLUICE_EACH_TEXT(struct record, event_id),    SLUICE_EACH_TEXT(struct record, k),
+        SLUICE_EACH_TEXT(struct record, origin),      SLUICE_EACH_INT64(struct record, seq),
+        SLUICE_EACH_INT64(struct record, climb),      SLUICE_EACH_INT64(struct record, divide),
+        SLUICE_ARRAY_INT64(waits, call->count),       SLUICE_EACH_INT64(struct record, refuse),
         SLUICE_EACH_INT64(struct record, retry_count)};
     if (host->query(call, &record_sql, 9, columns) == NULL)
         return;

@@ -1,8 +1,9 @@
 /*
- * shop.c - a plugin whose tables are all that matters: the tests of pipeline.yaml name its handlers, and nothing calls them.
+ * shop.c - a plugin whose tables are all that matters: the tests of pipeline.yaml name its handlers, and nothing
+ * calls them.
  *
- * It has what the checks of a configuration look at: handlers of every kind, with and without fields, outcomes and the store,
- * and a setting of every type.
+ * It has what the checks of a configuration look at: handlers of every kind, with and without fields, outcomes and
+ * the store, and a setting of every type.
  */
 #include "sluice/plugin.h"
 

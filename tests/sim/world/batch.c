@@ -1,6 +1,6 @@
 /*
- * batch.c - the life of a batch in a lane, as delivery.md tells it: claim, handle, chains, commit, emit, complete. Each call of
- * lane_step() does one of them, so that anything may happen in between.
+ * batch.c - the life of a batch in a lane, as delivery.md tells it: claim, handle, chains, commit, emit, complete.
+ * Each call of lane_step() does one of them, so that anything may happen in between.
  */
 #include "sim.h"
 
@@ -11,7 +11,8 @@ void item_release(struct process *process, struct item *item)
     process->in_flight--;
 }
 
-/* ------------------------------------------------------------------------------------------------- giving a batch up */
+/* ------------------------------------------------------------------------------------------------- giving a batch
+ * up */
 
 void lane_rollback(struct world *world, struct sim_lane *lane)
 {
@@ -76,7 +77,8 @@ static void batch_begin(struct world *world, struct process *process, struct sim
     for (size_t i = 0; i < lane->count; i++) {
         struct item *item = (struct item *)entries[i];
         lane->works[i] = (struct work){.item = item};
-        if (world->plant == PLANT_WATERMARK_OVER_INCOMPLETE && !item->parked && process->trackers[item->stream] != NULL) {
+        if (world->plant == PLANT_WATERMARK_OVER_INCOMPLETE && !item->parked &&
+            process->trackers[item->stream] != NULL) {
             tracker_complete(process->trackers[item->stream], item->epoch, item->ticket);
             item->parked = true; /* so that it is not completed again */
         }
@@ -195,20 +197,23 @@ static void batch_handle(struct world *world, struct sim_lane *lane)
     if (lane_lost(world, lane))
         return;
     uint64_t keys[SIM_BATCH];
-    uint32_t uses[SIM_BATCH], order[SIM_BATCH], before[SIM_BATCH];
+    uint32_t bindings[SIM_BATCH], order[SIM_BATCH], before[SIM_BATCH];
     struct call_plan calls[SIM_BATCH];
     for (size_t i = 0; i < lane->count; i++) {
         keys[i] = lane->works[i].item->entry.key_hash;
-        uses[i] = lane->works[i].claimed ? world->events[lane->works[i].item->event].kind : (uint32_t)USE_NOBODY;
+        bindings[i] = lane->works[i].claimed ? world->events[lane->works[i].item->event].kind
+                                             : (uint32_t)BINDING_NOBODY;
     }
-    size_t call_count = batch_plan(lane->count, keys, uses, world->settings.max_by_use, order, before, calls, lane->arena);
+    size_t call_count = batch_plan(lane->count, keys, bindings, world->settings.max_by_binding, order, before, calls,
+                                   lane->arena);
     arena_reset(lane->arena);
     for (size_t c = 0; c < call_count; c++) {
         for (uint32_t n = calls[c].first; n < calls[c].first + calls[c].count; n++) {
             struct work *work = &lane->works[order[n]];
             bool passes = work->verdict == VERDICT_HIT && world->plant == PLANT_HIT_PASSES_A_HELD_KEY;
             if (must_wait(lane, before[order[n]]) && !passes) {
-                work->verdict = VERDICT_BACK; /* a hit, too: else what stands behind it would not see what it waits for */
+                /* a hit, too: else what stands behind it would not see what it waits for */
+                work->verdict = VERDICT_BACK;
             } else if (work->claimed && !handle_one(world, work)) {
                 work->item->condemned = lane->count == 1; /* alone, it is at fault */
                 lane_fail(world, lane, true, 0);
@@ -246,7 +251,9 @@ static void chain_one(struct world *world, struct sim_lane *lane, const struct w
             before.state = CHAIN_ABORTED;
         emit = chain_abort(&chain->shape, &chain->working);
     } else if (event->kind == KIND_UNDO && chain->shape.waits >> event->step & 1) {
-        output_add(world, lane, (struct output){.kind = KIND_UNDONE, .parent = work->item->event, .chain = event->chain, .step = event->step});
+        output_add(world, lane,
+                   (struct output){
+                       .kind = KIND_UNDONE, .parent = work->item->event, .chain = event->chain, .step = event->step});
     } else {
         before.undone |= 1u << event->step;
         emit = chain_step_undone(&chain->shape, &chain->working, event->step);
@@ -254,7 +261,10 @@ static void chain_one(struct world *world, struct sim_lane *lane, const struct w
     check_undo(world, chain, &before, emit);
     for (int32_t step = chain->shape.step_count - 1; step >= 0; step--)
         if (emit >> step & 1)
-            output_add(world, lane, (struct output){.kind = KIND_UNDO, .parent = work->item->event, .chain = event->chain, .step = (uint8_t)step});
+            output_add(
+                world, lane,
+                (struct output){
+                    .kind = KIND_UNDO, .parent = work->item->event, .chain = event->chain, .step = (uint8_t)step});
 }
 
 static bool on_chain(const struct world *world, const struct work *work)
@@ -304,14 +314,16 @@ static void batch_chains(struct world *world, struct sim_lane *lane)
     }
     for (int steps_first = 1; steps_first >= 0; steps_first--)
         for (size_t i = 0; i < lane->count; i++)
-            if (on_chain(world, &lane->works[i]) && (world->events[lane->works[i].item->event].kind == KIND_DONE) == steps_first)
+            if (on_chain(world, &lane->works[i]) &&
+                (world->events[lane->works[i].item->event].kind == KIND_DONE) == steps_first)
                 chain_one(world, lane, &lane->works[i]);
     for (size_t i = 0; i < lane->count; i++)
         outputs_of(world, lane, &lane->works[i]);
     lane->phase = PHASE_COMMIT;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ commit */
+/* ------------------------------------------------------------------------------------------------------------
+ * commit */
 
 static void record_one(struct world *world, struct sim_lane *lane, const struct work *work)
 {
@@ -368,7 +380,8 @@ static void record_one(struct world *world, struct sim_lane *lane, const struct 
 /* All of it at once. */
 static void commit_apply(struct world *world, struct sim_lane *lane)
 {
-    lane->row = lane->output_count == 0 ? SIM_NONE : store_outbox_add(world, world->now_ms, lane->outputs, lane->output_count);
+    lane->row = lane->output_count == 0 ? SIM_NONE
+                                        : store_outbox_add(world, world->now_ms, lane->outputs, lane->output_count);
     for (size_t i = 0; i < lane->count; i++)
         record_one(world, lane, &lane->works[i]);
     for (size_t i = 0; i < lane->done_count; i++)
@@ -398,13 +411,16 @@ static void batch_commit(struct world *world, struct sim_lane *lane)
     lane->phase = PHASE_EMIT;
 }
 
-/* ---------------------------------------------------------------------------------------------------- emit, complete */
+/* ---------------------------------------------------------------------------------------------------- emit,
+ * complete */
 
 static void batch_emit(struct world *world, struct sim_lane *lane)
 {
     bool forget = world->plant == PLANT_EMIT_NOT_AWAITED;
     for (;;) {
-        uint32_t row = lane->row != SIM_NONE ? lane->row : lane->again_count > 0 ? lane->again[lane->again_count - 1] : SIM_NONE;
+        uint32_t row = lane->row != SIM_NONE   ? lane->row
+                       : lane->again_count > 0 ? lane->again[lane->again_count - 1]
+                                               : SIM_NONE;
         if (row == SIM_NONE)
             break;
         if (!store_publish_row(world, row) && !forget)
@@ -427,7 +443,8 @@ static void complete_one(struct world *world, struct process *process, struct si
 {
     struct tracker *tracker = process->trackers[item->stream];
     if (!item->parked && tracker != NULL)
-        tracker_complete(tracker, world->plant == PLANT_OLD_EPOCH_ACCEPTED ? tracker_epoch(tracker) : item->epoch, item->ticket);
+        tracker_complete(tracker, world->plant == PLANT_OLD_EPOCH_ACCEPTED ? tracker_epoch(tracker) : item->epoch,
+                         item->ticket);
     lane_done(lane->lane, &item->entry);
     item_release(process, item);
 }

@@ -1,5 +1,6 @@
 /*
- * bus.c - the fake bus: partitions that all topics share, positions with gaps, epochs, and acknowledgements that fail to come.
+ * bus.c - the fake bus: partitions that all topics share, positions with gaps, epochs, and acknowledgements that
+ * fail to come.
  */
 #include "sim.h"
 

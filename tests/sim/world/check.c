@@ -1,12 +1,13 @@
 /*
- * check.c - what must hold: at every end of an event, at every commit of a position, for every undo, and when all is over.
- * It knows what each event's fate is and nothing of how the engine gets there.
+ * check.c - what must hold: at every end of an event, at every commit of a position, for every undo, and when all is
+ * over. It knows what each event's fate is and nothing of how the engine gets there.
  */
 #include "sim.h"
 
 #include <stdlib.h>
 
-/* An event that waits in the database leaves its place in the order; all others of a key end in the order of the log. */
+/* An event that waits in the database leaves its place in the order; all others of a key end in the order of the
+ * log. */
 void check_ended(struct world *world, const struct item *item, uint32_t number, enum outcome outcome)
 {
     const struct event_state *event = &world->events[number];
@@ -17,7 +18,8 @@ void check_ended(struct world *world, const struct item *item, uint32_t number, 
     if (event->first_index == SIM_NONE)
         sim_fail(world, "event %u ends before it was published", number);
     if (event->not_before_ms > world->now_ms)
-        sim_fail(world, "event %u is handled %lld ms too early", number, (long long)(event->not_before_ms - world->now_ms));
+        sim_fail(world, "event %u is handled %lld ms too early", number,
+                 (long long)(event->not_before_ms - world->now_ms));
     if (event->not_before_ms != 0 || event->was_parked)
         return;
     uint32_t *last = &world->key_last[event->key];
@@ -138,6 +140,7 @@ void check_end(struct world *world)
                 sim_fail(world, "the tracker of stream %u has something in flight", s);
     for (uint32_t p = 0; p < world->settings.processes; p++)
         for (uint32_t l = 0; world->processes[p].alive && l < world->settings.lanes; l++)
-            if (lane_waiting(world->processes[p].lanes[l].lane) != 0 || lane_held_keys(world->processes[p].lanes[l].lane) != 0)
+            if (lane_waiting(world->processes[p].lanes[l].lane) != 0 ||
+                lane_held_keys(world->processes[p].lanes[l].lane) != 0)
                 sim_fail(world, "lane %u of process %u is not empty", l, p);
 }

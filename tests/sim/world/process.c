@@ -1,6 +1,6 @@
 /*
- * process.c - a process of the engine: it learns of its assignments sooner or later, reads, tracks, runs its lanes, commits, sweeps,
- * and loses everything it knows when it dies.
+ * process.c - a process of the engine: it learns of its assignments sooner or later, reads, tracks, runs its lanes,
+ * commits, sweeps, and loses everything it knows when it dies.
  */
 #include "sim.h"
 
@@ -125,7 +125,7 @@ static void process_assignment(struct world *world, struct process *process, uin
     bool mine = stream->owner == (uint32_t)(process - world->processes);
     if (process->trackers[number] != NULL && (!mine || stream->epoch != process->epochs[number])) {
         if (!world->calm && sim_below(world, 4) != 0)
-            return; /* has not heard of it yet: a zombie */
+            return;                           /* has not heard of it yet: a zombie */
         process_drop(world, process, number); /* lost: what is in a batch comes back late, with an old epoch */
         process_let_go(process, number);
     }
@@ -164,12 +164,14 @@ static void process_poll(struct world *world, struct process *process, uint32_t 
 {
     struct stream *stream = &world->streams[number];
     struct tracker *tracker = process->trackers[number];
-    if (tracker == NULL || stream->epoch != process->epochs[number] || stream->revoking || world->bus_down_ms > world->now_ms)
+    if (tracker == NULL || stream->epoch != process->epochs[number] || stream->revoking ||
+        world->bus_down_ms > world->now_ms)
         return;
     size_t *next = &process->next_index[number];
     if (*next > stream->committed_index && sim_odds(world, 60)) /* a bus may repeat itself within an assignment */
         *next -= sim_below(world, (uint32_t)(*next - stream->committed_index) + 1);
-    for (size_t n = 0; n < PROCESS_POLL && *next < stream->count && process->in_flight < world->settings.in_flight; n++) {
+    for (size_t n = 0; n < PROCESS_POLL && *next < stream->count && process->in_flight < world->settings.in_flight;
+         n++) {
         const struct log_record *record = &stream->records[*next];
         uint64_t ticket;
         if (world->events[record->event].kind == KIND_DEAD) {

@@ -1,6 +1,6 @@
 /*
- * sim.h - a world in one thread: a virtual clock, a bus, a database and some processes, all fake, and the engine's real decisions
- * (engine/flow) between them.
+ * sim.h - a world in one thread: a virtual clock, a bus, a database and some processes, all fake, and the engine's
+ * real decisions (engine/flow) between them.
  *
  *   ../sim.c   the command, one run, its faults
  *   bus.c      partitions, assignments with epochs, positions, publishing
@@ -35,15 +35,34 @@ enum {
 
 /* Mistakes made on purpose: the checks must find each. */
 enum plant {
-    PLANT_NONE, PLANT_EFFECT_BEFORE_CLAIM, PLANT_WATERMARK_OVER_INCOMPLETE, PLANT_OLD_EPOCH_ACCEPTED, PLANT_HELD_KEY_IGNORED,
-    PLANT_LATE_STEP_NOT_UNDONE, PLANT_UNKNOWN_COMMIT_IS_DONE, PLANT_EMIT_NOT_AWAITED, PLANT_CLAIM_KEPT_ON_RETRY, PLANT_UNPARK_BEFORE_COMMIT,
+    PLANT_NONE,
+    PLANT_EFFECT_BEFORE_CLAIM,
+    PLANT_WATERMARK_OVER_INCOMPLETE,
+    PLANT_OLD_EPOCH_ACCEPTED,
+    PLANT_HELD_KEY_IGNORED,
+    PLANT_LATE_STEP_NOT_UNDONE,
+    PLANT_UNKNOWN_COMMIT_IS_DONE,
+    PLANT_EMIT_NOT_AWAITED,
+    PLANT_CLAIM_KEPT_ON_RETRY,
+    PLANT_UNPARK_BEFORE_COMMIT,
     PLANT_HIT_PASSES_A_HELD_KEY,
     PLANT_COUNT,
 };
 
 /* The topics. What nobody handles is not delivered, and leaves a gap. */
-enum kind { KIND_WORK, KIND_NEXT, KIND_RETRY, KIND_EXHAUSTED, KIND_DONE, KIND_ABORT, KIND_UNDO, KIND_UNDONE, KIND_DEAD, KIND_COUNT };
-enum { USE_NOBODY = KIND_COUNT }; /* the handler of a topic has the topic's number */
+enum kind {
+    KIND_WORK,
+    KIND_NEXT,
+    KIND_RETRY,
+    KIND_EXHAUSTED,
+    KIND_DONE,
+    KIND_ABORT,
+    KIND_UNDO,
+    KIND_UNDONE,
+    KIND_DEAD,
+    KIND_COUNT
+};
+enum { BINDING_NOBODY = KIND_COUNT }; /* the handler of a topic has the topic's number */
 
 /* What will happen to an event when it is handled; `count` times, where that makes sense. */
 enum fate { FATE_GOOD, FATE_TRANSIENT, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER, FATE_STUCK };
@@ -99,10 +118,20 @@ struct stream {
     bool revoking;
 };
 
-enum verdict { VERDICT_NONE, VERDICT_DONE, VERDICT_LADDER, VERDICT_DEAD, VERDICT_RETRY, VERDICT_LATER, VERDICT_PARK, VERDICT_STUCK,
-               VERDICT_BACK, VERDICT_HIT };
+enum verdict {
+    VERDICT_NONE,
+    VERDICT_DONE,
+    VERDICT_LADDER,
+    VERDICT_DEAD,
+    VERDICT_RETRY,
+    VERDICT_LATER,
+    VERDICT_PARK,
+    VERDICT_STUCK,
+    VERDICT_BACK,
+    VERDICT_HIT
+};
 
-struct item { /* a delivery inside a process */
+struct item {                /* a delivery inside a process */
     struct lane_entry entry; /* first: one is the other */
     uint64_t ticket;
     struct item *next_free;
@@ -132,9 +161,9 @@ struct sim_lane {
     size_t count, output_count, done_count, again_count;
     struct work works[SIM_BATCH];
     struct output outputs[SIM_OUTPUTS];
-    uint32_t row;                        /* outbox row of this batch, or SIM_NONE */
-    uint32_t again[SIM_BATCH];           /* rows of hits, to be emitted again */
-    uint32_t done_rows[SIM_DONE_ROWS];   /* published; their rows go with the next transaction */
+    uint32_t row;                      /* outbox row of this batch, or SIM_NONE */
+    uint32_t again[SIM_BATCH];         /* rows of hits, to be emitted again */
+    uint32_t done_rows[SIM_DONE_ROWS]; /* published; their rows go with the next transaction */
 };
 
 struct process {
@@ -154,10 +183,11 @@ struct process {
 
 struct settings { /* of a run, drawn from its seed */
     uint32_t streams, processes, lanes, keys, batch, in_flight;
-    uint32_t max_by_use[KIND_COUNT + 1];
+    uint32_t max_by_binding[KIND_COUNT + 1];
     uint32_t crash, rebalance, outage, reply_lost, freeze, duplicate; /* odds of one in so many; 0 never */
-    uint32_t trouble;                                                 /* of a hundred events, how many have a fate but good */
-    uint32_t chains;                                                  /* of a hundred inputs, how many begin a chain */
+    /* of a hundred events, how many have a fate but good */
+    uint32_t trouble;
+    uint32_t chains; /* of a hundred inputs, how many begin a chain */
     struct retry_policy retry;
     struct ladder ladder;
     int64_t sweep_after_ms, hold_ms;
@@ -184,9 +214,9 @@ struct world {
     size_t outbox_event_count, outbox_event_size;
     struct heap *parked; /* events by due time; stale ones among them */
     size_t parked_count, held_count;
-    uint32_t *held;      /* events that wait for an operator */
+    uint32_t *held; /* events that wait for an operator */
     size_t held_list_count, held_list_size;
-    uint32_t *key_last;  /* by key: first_index of the last one that ended */
+    uint32_t *key_last; /* by key: first_index of the last one that ended */
     uint32_t next_tx, next_epoch;
 
     size_t inputs, inputs_wanted, progress;

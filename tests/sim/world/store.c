@@ -1,5 +1,6 @@
 /*
- * store.c - the fake database: what a transaction left there survives everything. Parked events, and the outbox with its sweeper.
+ * store.c - the fake database: what a transaction left there survives everything. Parked events, and the outbox with
+ * its sweeper.
  */
 #include "sim.h"
 
@@ -79,13 +80,17 @@ uint32_t store_outbox_add(struct world *world, int64_t at_ms, const struct outpu
 {
     world->outbox = sim_grow(world->outbox, &world->outbox_size, world->outbox_count, sizeof *world->outbox);
     uint32_t row = (uint32_t)world->outbox_count++;
-    world->outbox[row] = (struct outbox_row){.at_ms = at_ms, .first = (uint32_t)world->outbox_event_count, .count = (uint32_t)count,
-                                             .live = true};
+    world->outbox[row] = (struct outbox_row){
+        .at_ms = at_ms, .first = (uint32_t)world->outbox_event_count, .count = (uint32_t)count, .live = true};
     world->outbox_live++;
     for (size_t i = 0; i < count; i++) {
         const struct output *output = &outputs[i];
-        struct event_state event = {.kind = output->kind, .key = world->events[output->parent].key, .chain = output->chain,
-                                    .step = output->step, .climbed = output->climbed, .parent = output->parent,
+        struct event_state event = {.kind = output->kind,
+                                    .key = world->events[output->parent].key,
+                                    .chain = output->chain,
+                                    .step = output->step,
+                                    .climbed = output->climbed,
+                                    .parent = output->parent,
                                     .not_before_ms = output->not_before_ms};
         if (output->kind == KIND_RETRY) { /* the same event, a step higher */
             event.fate = world->events[output->parent].fate;

@@ -43,7 +43,7 @@ static inline void child_run(struct child *child, void (*body)(void *context), v
     close(ends[1]);
     size_t length = 0;
     ssize_t got;
-    while ((got = read(ends[0], child->said + length, sizeof(child->said) - 1 - length)) > 0)
+    while ((got = read(ends[0], child->said + length, sizeof child->said - 1 - length)) > 0)
         length += (size_t)got;
     child->said[length] = '\0';
     close(ends[0]);

@@ -47,7 +47,7 @@ static void test_int64(void **state)
                 {INT64_MIN, "-9223372036854775808"}};
     struct buffer buffer;
     buffer_init(&buffer, 100);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         buffer_clear(&buffer);
         buffer_int64(&buffer, rows[i].value);
         assert_true(span_is(buffer_view(&buffer), rows[i].text));

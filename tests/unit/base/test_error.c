@@ -9,7 +9,7 @@ static void test_set(void **state)
 {
     (void)state;
     struct error error;
-    memset(&error, 'x', sizeof(error));
+    memset(&error, 'x', sizeof error);
     assert_int_equal(error_set(&error, EINVAL, "line %d is wrong", 7), -EINVAL);
     assert_int_equal(error.code, EINVAL);
     assert_string_equal(error.text, "line 7 is wrong");
@@ -52,7 +52,7 @@ static void test_cut(void **state)
         size_t length = 0;
         memset(longer, 'a', shift);
         length = shift;
-        while (length + 4 < sizeof(longer)) {
+        while (length + 4 < sizeof longer) {
             memcpy(longer + length, "\xf0\x9f\x98\x80", 4);
             length += 4;
         }
@@ -68,7 +68,7 @@ static void test_cut(void **state)
         error_prefix(&error, "b%s", "c");
         assert_int_equal((strlen(error.text) - 4 - shift) % 4, 0);
     }
-    memset(longer, 'x', sizeof(longer));
+    memset(longer, 'x', sizeof longer);
     longer[ERROR_TEXT_MAX - 1] = '\0';
     error_set(&error, EIO, "%s", longer);
     assert_string_equal(error.text, longer);

@@ -115,7 +115,7 @@ static void test_refused(void **state)
         {"test.one=error,,test.another=error", "is not of the form name=action"},
         {"test.one=error,none=crash", "no failpoint is called \"none\""},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct error error = {0};
         assert_true(failpoints_arm(rows[i].spec, 1, &error) < 0);
         if (strstr(error.text, rows[i].says) == NULL)

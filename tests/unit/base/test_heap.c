@@ -77,7 +77,7 @@ static void test_against_model(void **state)
             void *popped = heap_pop(heap, now);
             assert_ptr_equal(popped, expected);
             if (popped != NULL) {
-                model[(size_t)((char *)popped - (char *)model) / sizeof(model[0])].in = false;
+                model[(size_t)((char *)popped - (char *)model) / sizeof model[0]].in = false;
                 count--;
             }
         }

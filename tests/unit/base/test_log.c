@@ -71,7 +71,7 @@ static void test_long(void **state)
 {
     (void)state;
     static char longer[100000];
-    memset(longer, '\x01', sizeof(longer) - 1);
+    memset(longer, '\x01', sizeof longer - 1);
     for (int json = 0; json < 2; json++) {
         const char *rest = line_of(longer, json);
         size_t length = strlen(rest);

@@ -11,7 +11,7 @@ static char key_text[KEYS][16];
 
 static struct span key_of(unsigned i)
 {
-    snprintf(key_text[i], sizeof(key_text[i]), "k%u", i);
+    snprintf(key_text[i], sizeof key_text[i], "k%u", i);
     return span_of(key_text[i]);
 }
 
@@ -26,7 +26,7 @@ static void test_map_against_model(void **state)
     (void)state;
     static void *model[KEYS];
     static char values[7];
-    memset(model, 0, sizeof(model));
+    memset(model, 0, sizeof model);
     struct map *map = map_create(0);
     unsigned random = 1;
     size_t count = 0;
@@ -72,7 +72,7 @@ static void test_intmap_against_model(void **state)
     static void *model[KEYS];
     static char values[7];
     for (size_t s = 0; s < 4; s++) {
-        memset(model, 0, sizeof(model));
+        memset(model, 0, sizeof model);
         struct intmap *map = intmap_create(s * 100);
         unsigned random = 7;
         size_t count = 0;

@@ -50,9 +50,9 @@ static void test_golden(void **state)
 {
     (void)state;
     char bytes[300];
-    for (size_t i = 0; i < sizeof(bytes); i++)
+    for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (char)i;
-    for (size_t i = 0; i < sizeof(golden) / sizeof(golden[0]); i++) {
+    for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
         struct span span = {golden[i].length > 0 ? bytes : NULL, golden[i].length};
         uint8_t wide[16];
         char text[33];
@@ -96,7 +96,7 @@ static void test_avalanche(void **state)
 {
     (void)state;
     static const size_t lengths[] = {1, 3, 4, 8, 15, 16, 17, 32, 36, 48, 49, 97, 200};
-    for (size_t n = 0; n < sizeof(lengths) / sizeof(lengths[0]); n++) {
+    for (size_t n = 0; n < sizeof lengths / sizeof lengths[0]; n++) {
         unsigned long flipped = 0, flipped_wide = 0, tries = 0;
         for (unsigned round = 0; round < 64; round++) {
             uint8_t bytes[200], before[16], after[16];
@@ -129,21 +129,21 @@ static void test_counters(void **state)
 {
     (void)state;
     enum { COUNT = 200000, PARTITIONS = 12 };
-    uint8_t(*wide)[16] = malloc(COUNT * sizeof(*wide)), (*narrow)[16] = calloc(COUNT, sizeof(*narrow));
+    uint8_t(*wide)[16] = malloc(COUNT * sizeof *wide), (*narrow)[16] = calloc(COUNT, sizeof *narrow);
     unsigned long filled[PARTITIONS] = {0};
     assert_non_null(wide);
     assert_non_null(narrow);
     for (unsigned i = 0; i < COUNT; i++) {
         char text[32];
-        int length = snprintf(text, sizeof(text), "user-%u-seat-%u", i / 100, i % 100);
+        int length = snprintf(text, sizeof text, "user-%u-seat-%u", i / 100, i % 100);
         struct span span = {text, (size_t)length};
         uint64_t hash = span_hash(span);
-        memcpy(narrow[i], &hash, sizeof(hash));
+        memcpy(narrow[i], &hash, sizeof hash);
         span_hash128(span, wide[i]);
         filled[hash % PARTITIONS]++;
     }
-    qsort(wide, COUNT, sizeof(*wide), by_value);
-    qsort(narrow, COUNT, sizeof(*narrow), by_value);
+    qsort(wide, COUNT, sizeof *wide, by_value);
+    qsort(narrow, COUNT, sizeof *narrow, by_value);
     for (unsigned i = 1; i < COUNT; i++) {
         assert_memory_not_equal(wide[i - 1], wide[i], 16);
         assert_memory_not_equal(narrow[i - 1], narrow[i], 16);
@@ -162,15 +162,15 @@ static void test_zero_factors(void **state)
                                      0xa54ff53a5f1d36f1ull, 0x510e527fade682d1ull, 0x9b05688c2b3e6c1full};
     for (size_t r = 0; r < 6; r++) {
         uint8_t bytes[64] = {0};
-        for (size_t at = 16; at + 8 <= sizeof(bytes); at += 8)
+        for (size_t at = 16; at + 8 <= sizeof bytes; at += 8)
             for (size_t i = 0; i < 8; i++)
                 bytes[at + i] = (uint8_t)(roots[r] >> (8 * i));
-        uint64_t one = span_hash((struct span){(char *)bytes, sizeof(bytes)});
+        uint64_t one = span_hash((struct span){(char *)bytes, sizeof bytes});
         bytes[3] = 1;
-        assert_int_not_equal(span_hash((struct span){(char *)bytes, sizeof(bytes)}), one);
+        assert_int_not_equal(span_hash((struct span){(char *)bytes, sizeof bytes}), one);
         bytes[3] = 0;
         bytes[24 + 8] ^= 4;
-        assert_int_not_equal(span_hash((struct span){(char *)bytes, sizeof(bytes)}), one);
+        assert_int_not_equal(span_hash((struct span){(char *)bytes, sizeof bytes}), one);
     }
 }
 

@@ -51,7 +51,7 @@ static void a_record_that_no_bus_could_carry_is_refused(void **state)
     assert_int_equal(record_check(&good, NULL), -EMSGSIZE);
     bad = good;
     bad.header_count = 256;
-    bad.headers = calloc(256, sizeof(*bad.headers));
+    bad.headers = calloc(256, sizeof *bad.headers);
     assert_int_equal(record_check(&bad, NULL), -EMSGSIZE);
     free(bad.headers);
 }

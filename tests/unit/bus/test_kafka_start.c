@@ -47,14 +47,15 @@ static void each_row(void **state)
         int64_t offset = -7;
         enum kafka_start start = kafka_start_decide(&rows[i].place, &offset);
         if (start != rows[i].start || offset != rows[i].offset)
-            print_error("%s: gave %d at %lld instead of %d at %lld\n", rows[i].what, start, (long long)offset, rows[i].start,
-                        (long long)rows[i].offset);
+            print_error("%s: gave %d at %lld instead of %d at %lld\n", rows[i].what, start, (long long)offset,
+                        rows[i].start, (long long)rows[i].offset);
         assert_int_equal(start, rows[i].start);
         assert_int_equal(offset, rows[i].offset);
     }
 }
 
-/* Whatever is said: never above what is known to be done, never outside the partition, and nothing kept is skipped unless somebody gave it up. */
+/* Whatever is said: never above what is known to be done, never outside the partition, and nothing kept is skipped
+ * unless somebody gave it up. */
 static void nothing_is_skipped(void **state)
 {
     (void)state;

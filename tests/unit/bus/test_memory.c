@@ -1,5 +1,6 @@
 /*
- * test_memory.c - what only the memory bus does: it forgets, and it has a bound. The rest is in tests/integration/bus_*.c.
+ * test_memory.c - what only the memory bus does: it forgets, and it has a bound. The rest is in
+ * tests/integration/bus_*.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,7 @@ static int publish(struct bus *bus, const char *key, size_t bytes, int64_t wait_
     static char value[100000];
     struct record record = {.topic = SPAN("t"), .key = span_of(key), .value = {value, bytes}};
     size_t failed;
-    return bus->kind->publish(bus, &record, 1, clock_monotonic_ms() + wait_ms, &failed, NULL);
+    return bus_publish(bus, &record, 1, clock_monotonic_ms() + wait_ms, &failed, NULL);
 }
 
 static struct bus_consumer *subscribe(struct bus *bus)
@@ -34,8 +35,8 @@ static struct bus_consumer *subscribe(struct bus *bus)
     struct bus_subscription subscription = {.group = "g", .topics = topics, .topic_count = 1};
     struct bus_consumer *consumer;
     struct bus_event event;
-    assert_int_equal(bus->kind->subscribe(bus, &subscription, &consumer, NULL), 0);
-    assert_int_equal(bus->kind->poll(consumer, 0, &event, NULL), 0);
+    assert_int_equal(bus_subscribe(bus, &subscription, &consumer, NULL), 0);
+    assert_int_equal(bus_poll(bus, consumer, 0, &event, NULL), 0);
     assert_int_equal(event.kind, BUS_ASSIGNED);
     assert_int_equal(event.stream_count, 4);
     return consumer;
@@ -46,13 +47,13 @@ static size_t drain(struct bus *bus, struct bus_consumer *consumer, bool commits
 {
     struct bus_event event;
     size_t count = 0;
-    while (bus->kind->poll(consumer, 0, &event, NULL) == 0) {
+    while (bus_poll(bus, consumer, 0, &event, NULL) == 0) {
         assert_int_equal(event.kind, BUS_RECORDS);
         for (size_t i = 0; i < event.record_count; i++) {
             struct bus_record *record = &event.records[i];
             if (commits)
-                assert_int_equal(
-                    bus->kind->commit(consumer, 1, &record->stream, &record->epoch, &record->position, NULL), 0);
+                assert_int_equal(bus_commit(bus, consumer, 1, &record->stream, &record->epoch, &record->position, NULL),
+                                 0);
             if (kept != NULL && kept->chunk == NULL)
                 *kept = *record;
             else
@@ -74,7 +75,7 @@ static int scan_count(struct bus *bus)
 {
     const char *topics[] = {"*"};
     int count = 0;
-    assert_int_equal(bus->kind->scan(bus, topics, 1, SPAN(""), false, NULL, count_each, &count, NULL), 0);
+    assert_int_equal(bus_scan(bus, topics, 1, SPAN(""), false, NULL, count_each, &count, NULL), 0);
     return count;
 }
 
@@ -83,33 +84,33 @@ static void what_every_group_completed_goes_after_retention(void **state)
     (void)state;
     struct bus *bus = open_bus(0), *keeps = open_bus(3600 * 1000);
     assert_int_equal(publish(bus, "k", 10, 0), 0);
-    bus->kind->tend(bus);
+    bus_maintain(bus);
     assert_int_equal(scan_count(bus), 1); /* no group yet: one that comes begins here */
     struct bus_consumer *consumer = subscribe(bus);
     struct bus_record kept = {0};
     assert_int_equal(drain(bus, consumer, false, NULL), 1);
-    bus->kind->tend(bus);
+    bus_maintain(bus);
     assert_int_equal(scan_count(bus), 1); /* not committed */
-    assert_int_equal(bus->kind->lag(bus, "g"), 1);
-    bus->kind->unsubscribe(consumer);
+    assert_int_equal(bus_lag(bus, "g"), 1);
+    bus_unsubscribe(bus, consumer);
     consumer = subscribe(bus);
     assert_int_equal(drain(bus, consumer, true, &kept), 1);
-    assert_int_equal(bus->kind->lag(bus, "g"), 0);
-    bus->kind->tend(bus);
+    assert_int_equal(bus_lag(bus, "g"), 0);
+    bus_maintain(bus);
     assert_int_equal(scan_count(bus), 0);
     assert_int_equal(kept.record.value.length, 10); /* what somebody still holds outlives the log */
     assert_true(span_is(kept.record.key, "k"));
     bus_chunk_release(kept.chunk, 1);
-    bus->kind->unsubscribe(consumer);
-    bus->kind->close(bus);
+    bus_unsubscribe(bus, consumer);
+    bus_close(bus);
 
     assert_int_equal(publish(keeps, "k", 10, 0), 0);
     consumer = subscribe(keeps);
     assert_int_equal(drain(keeps, consumer, true, NULL), 1);
-    keeps->kind->tend(keeps);
+    bus_maintain(keeps);
     assert_int_equal(scan_count(keeps), 1); /* retention is not over */
-    keeps->kind->unsubscribe(consumer);
-    keeps->kind->close(keeps);
+    bus_unsubscribe(keeps, consumer);
+    bus_close(keeps);
 }
 
 static void a_full_log_takes_no_more_until_something_is_completed(void **state)
@@ -127,8 +128,8 @@ static void a_full_log_takes_no_more_until_something_is_completed(void **state)
     assert_int_equal(drain(bus, consumer, true, NULL), published);
     assert_int_equal(publish(bus, "k", 10, 0), 0); /* what is completed goes early */
     assert_int_equal(drain(bus, consumer, true, NULL), 1);
-    bus->kind->unsubscribe(consumer);
-    bus->kind->close(bus);
+    bus_unsubscribe(bus, consumer);
+    bus_close(bus);
 }
 
 static void impossible_numbers_of_partitions_are_refused(void **state)
@@ -149,14 +150,14 @@ static void positions_read_well(void **state)
     char text[32], tiny[6];
     int32_t partition;
     int64_t offset;
-    bus->kind->describe(consumer, 3, (struct position){17, 0}, text, sizeof(text), &partition, &offset);
+    bus_describe(bus, consumer, 3, (struct position){17, 0}, text, sizeof text, &partition, &offset);
     assert_string_equal(text, "partition 3 at 17");
     assert_int_equal(partition, 3);
     assert_int_equal(offset, 17);
-    bus->kind->describe(consumer, 3, (struct position){17, 0}, tiny, sizeof(tiny), &partition, &offset);
+    bus_describe(bus, consumer, 3, (struct position){17, 0}, tiny, sizeof tiny, &partition, &offset);
     assert_string_equal(tiny, "parti");
-    bus->kind->unsubscribe(consumer);
-    bus->kind->close(bus);
+    bus_unsubscribe(bus, consumer);
+    bus_close(bus);
 }
 
 int main(void)

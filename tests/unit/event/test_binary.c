@@ -22,7 +22,10 @@ static int teardown(void **state)
 #define DATA "{\"userId\":7,\"amount\":100}"
 #define OWN "{\"eventId\":\"e-1\",\"data\":" DATA "}"
 #define STRUCTURED "{\"specversion\":\"1.0\",\"id\":\"e-1\",\"type\":\"paid\",\"data\":" DATA "}"
-#define H(name, value) {SPAN(name), SPAN(value)}
+#define H(name, value)                                                                                                 \
+    {                                                                                                                  \
+        SPAN(name), SPAN(value)                                                                                        \
+    }
 #define VERSION H("ce_specversion", "1.0")
 #define EVENT_ID H("ce_id", "e-1")
 #define TYPE H("ce_type", "paid")
@@ -67,7 +70,7 @@ static void test_binary(void **state)
     struct event_id id = event_id_of(SPAN("e-1"));
     assert_true(event.cloudevent && event.binary);
     assert_ptr_equal(event.record, &record);
-    assert_memory_equal(&event.id, &id, sizeof(id));
+    assert_memory_equal(&event.id, &id, sizeof id);
     assert_ptr_equal(event.id_text.at, message.headers[1].value.at);
     assert_int_equal(event.id_text.length, 3);
     assert_true(span_is(event.name, "paid"));
@@ -110,7 +113,7 @@ static void test_forms(void **state)
         /* By the binding a structured value under these headers alone is data. */
         {{{VERSION, EVENT_ID, TYPE}, SPAN(STRUCTURED)}, true, true},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct record record = record_of(&rows[i].message);
         struct event event = parsed(&record, *state);
         if (event.cloudevent != rows[i].cloudevent || event.binary != rows[i].binary)
@@ -156,7 +159,10 @@ static const struct poison poisons[] = {
     {{{VERSION, EVENT_ID, TYPE, H("ce_time", "2025-02-29T00:00:00Z")}, SPAN("{}")}, DEAD_BAD_ENVELOPE, "ce_time", true},
     {{{VERSION, EVENT_ID, TYPE, H("content-type", "text/xml")}, SPAN(DATA)}, DEAD_BAD_ENVELOPE, "content-type", true},
     {{{VERSION, EVENT_ID, TYPE, H("content-type", "")}, SPAN(DATA)}, DEAD_BAD_ENVELOPE, "content-type is not", true},
-    {{{VERSION, EVENT_ID, TYPE, H("content-type", "application/avro")}, SPAN("Obj\1")}, DEAD_BAD_ENVELOPE, "JSON", true},
+    {{{VERSION, EVENT_ID, TYPE, H("content-type", "application/avro")}, SPAN("Obj\1")},
+     DEAD_BAD_ENVELOPE,
+     "JSON",
+     true},
     {{{VERSION, EVENT_ID, TYPE, JSON_TYPE, JSON_TYPE}, SPAN(DATA)}, DEAD_BAD_ENVELOPE, "content-type stands", true},
     {{{VERSION, EVENT_ID, TYPE, H("sluice-hops", "x")}, SPAN(DATA)}, DEAD_BAD_ENVELOPE, "sluice-hops", true},
     /* the value */
@@ -191,18 +197,18 @@ static void assert_poison(const struct record *record, struct arena *arena, cons
         fail_msg("%d, %s, \"%s\"; expected %s, \"%s\"", result, event_dead_word(reason), error.text,
                  event_dead_word(poison->reason), poison->says);
     struct event_id id = event_id_of(SPAN("e-1"));
-    if ((memcmp(&event.id, &id, sizeof(id)) == 0) != poison->id_known)
+    if ((memcmp(&event.id, &id, sizeof id) == 0) != poison->id_known)
         fail_msg("\"%s\": the id is%s known", error.text, poison->id_known ? " not" : "");
     event.id = untouched.id;
     event.payload_hash = 0;
-    assert_memory_equal(&event, &untouched, sizeof(event));
+    assert_memory_equal(&event, &untouched, sizeof event);
     assert_int_equal(event_parse(record, 4000, arena, &event, &reason, NULL), -EINVAL);
     assert_int_equal(reason, poison->reason);
 }
 
 static void test_poison(void **state)
 {
-    for (size_t i = 0; i < sizeof(poisons) / sizeof(poisons[0]); i++) {
+    for (size_t i = 0; i < sizeof poisons / sizeof poisons[0]; i++) {
         struct record record = record_of(&poisons[i].message);
         assert_poison(&record, *state, &poisons[i]);
     }
@@ -211,7 +217,7 @@ static void test_poison(void **state)
 static void test_limits(void **state)
 {
     static char large[EVENT_ATTRIBUTES_MAX + 1];
-    memset(large, 'x', sizeof(large));
+    memset(large, 'x', sizeof large);
     struct message message = {{VERSION, EVENT_ID, TYPE, {SPAN("ce_long"), {large, 0}}}, SPAN(DATA)};
     /* ce_specversion 1.0, ce_id e-1, ce_type paid, ce_long */
     size_t rest = 14 + 3 + 5 + 3 + 7 + 4 + 7;
@@ -280,7 +286,7 @@ static void test_payload_hash(void **state)
     };
     struct record record = record_of(&first);
     uint64_t hash = parsed(&record, *state).payload_hash;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct record other = record_of(&rows[i].message);
         if ((parsed(&other, *state).payload_hash == hash) != rows[i].same)
             fail_msg("row %zu: the hash is%s the same", i, rows[i].same ? " not" : "");
@@ -302,11 +308,11 @@ static void test_poison_identity(void **state)
         struct record record = record_of(&messages[i]);
         assert_int_equal(event_parse(&record, 4000, *state, &events[i], &reason, NULL), -EINVAL);
         assert_int_equal(event_parse(&record, 4000, *state, &again, &reason, NULL), -EINVAL);
-        assert_memory_equal(&events[i].id, &again.id, sizeof(again.id));
+        assert_memory_equal(&events[i].id, &again.id, sizeof again.id);
         assert_int_equal(events[i].payload_hash, again.payload_hash);
     }
-    assert_memory_not_equal(&events[0].id, &events[1].id, sizeof(again.id));
-    assert_memory_equal(&events[2].id, &events[3].id, sizeof(again.id));
+    assert_memory_not_equal(&events[0].id, &events[1].id, sizeof again.id);
+    assert_memory_equal(&events[2].id, &events[3].id, sizeof again.id);
     assert_int_not_equal(events[2].payload_hash, events[3].payload_hash);
 }
 
@@ -340,13 +346,13 @@ static void test_whole(void **state)
 
     /* Quotes take the most room. */
     static char quotes[EVENT_ATTRIBUTES_MAX / 2];
-    memset(quotes, '"', sizeof(quotes));
-    const struct message large = {{VERSION, EVENT_ID, TYPE, {SPAN("ce_q"), {quotes, sizeof(quotes)}}}, SPAN(DATA)};
+    memset(quotes, '"', sizeof quotes);
+    const struct message large = {{VERSION, EVENT_ID, TYPE, {SPAN("ce_q"), {quotes, sizeof quotes}}}, SPAN(DATA)};
     record = record_of(&large);
     event = parsed(&record, *state);
     whole = event_whole(&event, *state);
     assert_int_equal(whole.at[whole.length - 1], '}');
-    assert_true(whole.length > 2 * sizeof(quotes));
+    assert_true(whole.length > 2 * sizeof quotes);
 }
 
 /* Both forms of what is emitted from it, without its headers, are read again. */
@@ -374,10 +380,9 @@ static void test_emission(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_binary),       cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_poison),       cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_payload_hash), cmocka_unit_test(test_poison_identity),
-        cmocka_unit_test(test_whole),        cmocka_unit_test(test_emission),
+        cmocka_unit_test(test_binary), cmocka_unit_test(test_forms),        cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_payload_hash), cmocka_unit_test(test_poison_identity),
+        cmocka_unit_test(test_whole),  cmocka_unit_test(test_emission),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -75,7 +75,7 @@ static void test_overlays(void **state)
 {
     static const char head[] =
         "{\"eventId\":\"e-1\",\"eventName\":\"t\",\"timestamp\":\"2025-01-02T03:04:05.678Z\",\"data\":";
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct overlay overlays[OVERLAYS_MAX];
         size_t count = 0;
         for (; count < OVERLAYS_MAX && rows[i].overlays[count].name != NULL; count++)
@@ -89,8 +89,8 @@ static void test_overlays(void **state)
         event_compose(&out, SPAN("e-1"), SPAN("t"), time_ms, false, rows[i].data != NULL ? &data : NULL, overlays,
                       count);
         assert_false(out.failed);
-        assert_memory_equal(out.at, head, sizeof(head) - 1);
-        struct span made = {out.at + sizeof(head) - 1, out.length - sizeof(head)};
+        assert_memory_equal(out.at, head, sizeof head - 1);
+        struct span made = {out.at + sizeof head - 1, out.length - sizeof head};
         if (!span_is(made, rows[i].expected))
             fail_msg("row %zu: %.*s, expected %s", i, (int)made.length, made.at, rows[i].expected);
 
@@ -125,9 +125,9 @@ static void test_chain(void **state)
             fail_msg("%d: %s", i, error.text);
         assert_int_equal(event.cloudevent, (i - 1) % 3 == 1);
         char id[20], name[20], json[20];
-        snprintf(id, sizeof(id), "e-%d", i);
-        snprintf(name, sizeof(name), "f%d", i);
-        snprintf(json, sizeof(json), "%d", i);
+        snprintf(id, sizeof id, "e-%d", i);
+        snprintf(name, sizeof name, "f%d", i);
+        snprintf(json, sizeof json, "%d", i);
         struct overlay overlays[] = {{span_of(name), span_of(json)}, {SPAN("f1"), span_of(json)}};
         buffer_clear(&out[i % 2]);
         event_compose(&out[i % 2], span_of(id), SPAN("t"), time_ms, i % 3 == 1, &event.data, overlays, i == 1 ? 1 : 2);

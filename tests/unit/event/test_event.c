@@ -43,7 +43,7 @@ static void test_own_envelope(void **state)
     assert_ptr_equal(event.record, &record);
     assert_true(span_is(event.id_text, "e-1"));
     struct event_id id = event_id_of(SPAN("e-1"));
-    assert_memory_equal(&event.id, &id, sizeof(id));
+    assert_memory_equal(&event.id, &id, sizeof id);
     assert_true(span_is(event.name, "payment.try"));
     assert_int_equal(event.timestamp_ms, 1735787045678);
     assert_int_equal(event.payload_hash, span_hash(span_of(value)));
@@ -98,7 +98,7 @@ static void test_lenient(void **state)
         {"{\"specversion\":\"1.0\",\"id\":\"e-1\",\"type\":\"t\",\"datacontenttype\":\"text/json ;a=b\"," DATA "}", "t",
          1234},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct record record = record_of(span_of(rows[i].value));
         struct event event;
         enum dead_reason reason;
@@ -121,7 +121,7 @@ static void test_payload_hash(void **state)
     enum dead_reason reason;
     assert_int_equal(event_parse(&one, 1000, *state, &first, &reason, NULL), 0);
     assert_int_equal(event_parse(&two, 1000, *state, &second, &reason, NULL), 0);
-    assert_memory_equal(&first.id, &second.id, sizeof(first.id));
+    assert_memory_equal(&first.id, &second.id, sizeof first.id);
     assert_int_not_equal(first.payload_hash, second.payload_hash);
 }
 

@@ -1,6 +1,6 @@
 /*
- * test_events_page.c - docs/events.md by its word: its examples are read, what it shows as emitted is what is emitted, and
- * its tables name every reason and limit.
+ * test_events_page.c - docs/events.md by its word: its examples are read, what it shows as emitted is what is
+ * emitted, and its tables name every reason and limit.
  */
 #include "../base/check.h"
 
@@ -57,8 +57,8 @@ static struct record record_of(struct page *page, struct span block, bool header
     while (headers && block.at[0] != '\n') {
         const char *colon = memchr(block.at, ':', block.length), *end = memchr(block.at, '\n', block.length);
         assert_true(colon != NULL && end != NULL && colon < end && record.header_count < 16);
-        record.headers[record.header_count++] = (struct header){
-            {block.at, (size_t)(colon - block.at)}, {colon + 2, (size_t)(end - colon - 2)}};
+        record.headers[record.header_count++] = (struct header){{block.at, (size_t)(colon - block.at)},
+                                                                {colon + 2, (size_t)(end - colon - 2)}};
         block.length -= (size_t)(end + 1 - block.at);
         block.at = end + 1;
     }
@@ -164,25 +164,28 @@ static void test_reasons(void **state)
 static void test_names_and_limits(void **state)
 {
     struct page *page = *state;
-    static const char *const names[] = {HEADER_TRACEPARENT, HEADER_TRACESTATE,     HEADER_CONTENT_TYPE, HEADER_HOPS,
-                                        HEADER_CORRELATION, HEADER_NOT_BEFORE,     HEADER_PARENT,       HEADER_DLT_TOPIC,
-                                        HEADER_DLT_OFFSET,  HEADER_DLT_PARTITION,  HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON,
-                                        HEADER_DLT_CODE,    HEADER_DLT_HANDLER,    HEADER_ATTEMPTS};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+    static const char *const names[] = {
+        HEADER_TRACEPARENT,   HEADER_TRACESTATE, HEADER_CONTENT_TYPE, HEADER_HOPS,        HEADER_CORRELATION,
+        HEADER_NOT_BEFORE,    HEADER_PARENT,     HEADER_DLT_TOPIC,    HEADER_DLT_OFFSET,  HEADER_DLT_PARTITION,
+        HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON, HEADER_DLT_CODE,     HEADER_DLT_HANDLER, HEADER_ATTEMPTS};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strstr(page->text, arena_format(page->arena, "| `%s`", names[i])) == NULL &&
             strstr(page->text, arena_format(page->arena, ", `%s` |", names[i])) == NULL)
             fail_msg(PAGE " has no row for the header %s", names[i]);
     static const struct {
         const char *what;
         int most;
-    } limits[] = {{"| key | %d bytes |", EVENT_KEY_MAX},        {"| id | %d bytes |", EVENT_ID_MAX},
-                  {" do not count | %d |", EVENT_HEADERS_MAX},  {"binary mode | %d bytes |", EVENT_ATTRIBUTES_MAX},
-                  {"the envelope | %d |", JSON_DEPTH_MAX},      {"of an event | %d |", JSON_MEMBERS_MAX},
+    } limits[] = {{"| key | %d bytes |", EVENT_KEY_MAX},
+                  {"| id | %d bytes |", EVENT_ID_MAX},
+                  {" do not count | %d |", EVENT_HEADERS_MAX},
+                  {"binary mode | %d bytes |", EVENT_ATTRIBUTES_MAX},
+                  {"the envelope | %d |", JSON_DEPTH_MAX},
+                  {"of an event | %d |", JSON_MEMBERS_MAX},
                   {"| 1 to %d bytes of printable ASCII |", TRACESTATE_MAX}};
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         char text[200];
         const char *mark = strstr(limits[i].what, "%d");
-        snprintf(text, sizeof(text), "%.*s%d%s", (int)(mark - limits[i].what), limits[i].what, limits[i].most, mark + 2);
+        snprintf(text, sizeof text, "%.*s%d%s", (int)(mark - limits[i].what), limits[i].what, limits[i].most, mark + 2);
         if (strstr(page->text, text) == NULL)
             fail_msg(PAGE " does not say \"%s\"", text);
     }

@@ -47,7 +47,7 @@ static void test_not_canonical(void **state)
         "0190B0a0-7c3e-7d2a-9f00-1234567890ab",
         "0190b0a0-7c3e-7d2a-9f00-1234567890Ab",
     };
-    size_t count = sizeof(texts) / sizeof(texts[0]);
+    size_t count = sizeof texts / sizeof texts[0];
     for (size_t i = 0; i < count; i++) {
         struct event_id id = id_of(texts[i]);
         for (size_t j = 0; j < i; j++) {
@@ -109,8 +109,8 @@ static void test_derive(void **state)
         {"e-1p", "ayment.charge", "success", 0},
         {"", "", "", 0},
     };
-    size_t count = sizeof(rows) / sizeof(rows[0]);
-    char texts[sizeof(rows) / sizeof(rows[0])][37], again[37];
+    size_t count = sizeof rows / sizeof rows[0];
+    char texts[sizeof rows / sizeof rows[0]][37], again[37];
     for (size_t i = 0; i < count; i++) {
         event_id_derive(span_of(rows[i].parent), span_of(rows[i].handler), span_of(rows[i].route), rows[i].ordinal,
                         texts[i]);
@@ -135,7 +135,7 @@ static void test_derive_prefix(void **state)
     for (uint32_t i = 0; i < 5; i++) {
         event_id_derive(span_of(parent), SPAN("h"), SPAN("r"), i, child);
         assert_memory_equal(child, "0190b0a0-7c3e-8", 15);
-        memcpy(parent, child, sizeof(parent));
+        memcpy(parent, child, sizeof parent);
     }
     static const char *const timeless[] = {"e-1", "0190b0a0-7c3e-4d2a-9f00-1234567890ab",
                                            "0190B0A0-7C3E-7D2A-9F00-1234567890AB"};
@@ -158,11 +158,11 @@ static void test_derive_many(void **state)
 {
     (void)state;
     enum { COUNT = 200000 };
-    char(*texts)[37] = malloc(COUNT * sizeof(*texts));
+    char(*texts)[37] = malloc(COUNT * sizeof *texts);
     assert_non_null(texts);
     for (uint32_t i = 0; i < COUNT; i++)
         event_id_derive(SPAN("0190b0a0-7c3e-7d2a-9f00-1234567890ab"), SPAN("h"), SPAN("r"), i, texts[i]);
-    qsort(texts, COUNT, sizeof(*texts), by_text);
+    qsort(texts, COUNT, sizeof *texts, by_text);
     for (size_t i = 1; i < COUNT; i++)
         assert_memory_not_equal(texts[i - 1], texts[i], 36);
     free(texts);

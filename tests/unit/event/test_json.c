@@ -50,7 +50,7 @@ static void test_accepted(void **state)
         "{\"a\" : [ 1 , 2 ] , \"b\" : { \"c\" : \"d\" } }",
         "{\"a\":[{\"x\":1},{\"x\":2}],\"x\":3}",
     };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct json_object object;
         struct error error = {0};
         if (scan_exact(span_of(texts[i]), *state, &object, NULL, &error) != 0)
@@ -197,13 +197,13 @@ static const struct refused refused[] = {
 
 static void test_refused(void **state)
 {
-    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         const struct refused *row = &refused[i];
         struct json_object object = {.count = 77};
         struct error error = {0};
         enum json_fault fault = 0;
         char at[40];
-        snprintf(at, sizeof(at), ", at byte %zu", row->at);
+        snprintf(at, sizeof at, ", at byte %zu", row->at);
         int result = scan_exact(row->text, *state, &object, &fault, &error);
         const char *found = strstr(error.text, ", at byte ");
         if (result != -EINVAL || fault != row->fault || strstr(error.text, row->says) == NULL || found == NULL ||
@@ -222,10 +222,10 @@ static void test_torn(void **state)
     static const char text[] = "{\"a\\n\":[1.5e3,true,{\"\xc3\xa9\":\"\\ud83d\\ude00\xf0\x9f\x98\x80\"}],\"data\":{"
                                "\"b\":null,\"c\":\"12345678\"}}";
     struct json_object object;
-    for (size_t length = 0; length < sizeof(text) - 1; length++)
+    for (size_t length = 0; length < sizeof text - 1; length++)
         assert_int_equal(scan_exact((struct span){text, length}, *state, &object, NULL, NULL), -EINVAL);
     assert_int_equal(scan_exact(SPAN("{\"a\":1}"), *state, &object, NULL, NULL), 0);
-    assert_int_equal(scan_exact((struct span){text, sizeof(text) - 1}, *state, &object, NULL, NULL), 0);
+    assert_int_equal(scan_exact((struct span){text, sizeof text - 1}, *state, &object, NULL, NULL), 0);
 }
 
 /* A string of each length and each place of an odd byte: the run of eight never skips one. */
@@ -239,7 +239,7 @@ static void test_string_runs(void **state)
         memcpy(text + 6 + length, "\"}", 2);
         for (size_t odd = 0; odd < length; odd++) {
             static const char odds[] = {'\x01', '\x1f', '\x80', '\x9f', '\xa0', '\xff', '"'};
-            for (size_t i = 0; i < sizeof(odds); i++) {
+            for (size_t i = 0; i < sizeof odds; i++) {
                 memset(text + 6, 'x', length);
                 text[6 + odd] = odds[i];
                 assert_int_equal(scan_exact((struct span){text, length + 8}, arena, &object, NULL, NULL), -EINVAL);
@@ -317,7 +317,7 @@ static void test_members_max(void **state)
     static const unsigned sizes[] = {1, 2, 24, 25, 95, 96, 97, 1000, 20000};
     struct buffer text;
     buffer_init(&text, 1 << 20);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct json_object object;
         struct error error = {0};
         enum json_fault fault = 0;
@@ -339,7 +339,7 @@ static void test_twice_in_large(void **state)
     static const unsigned sizes[] = {2, 3, 23, 24, 25, 26, 31, 64, 96, 97, 200};
     struct buffer text;
     buffer_init(&text, 1 << 20);
-    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         for (unsigned round = 0; round < sizes[s]; round++) {
             unsigned twin = (round * 7 + 1) % sizes[s];
             for (int escaped = 0; escaped < 2; escaped++) {
@@ -390,14 +390,14 @@ static void test_wide(void **state)
                           i == count / 2 ? "{\"z\":1,\"y\":" : "{\"x\":", i);
         buffer_byte(&text, '}');
         char name[20];
-        snprintf(name, sizeof(name), "k%u", count / 2);
+        snprintf(name, sizeof name, "k%u", count / 2);
         assert_int_equal(json_scan_nested(buffer_view(&text), span_of(name), *state, &object, &inner, NULL, NULL), 0);
         assert_int_equal(object.count, count);
         assert_int_equal(inner.count, 2);
         json_members(object.text, *state, &again);
         assert_int_equal(again.count, count);
         for (unsigned i = 0; i < count; i++) {
-            snprintf(name, sizeof(name), "k%u", i);
+            snprintf(name, sizeof name, "k%u", i);
             assert_ptr_equal(json_find(&object, span_of(name)), &object.members[i]);
             assert_true(span_equal(object.members[i].value, again.members[i].value));
         }

@@ -77,7 +77,7 @@ static void test_inner(void **state)
                                        "{\"Data\":{\"a\":1}}",
                                        "{\"d\\u0061ta\":{\"a\":1}}"};
     struct json_object object, inner;
-    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
         assert_int_equal(json_scan_nested(span_of(none[i]), SPAN("data"), *state, &object, &inner, NULL, NULL), 0);
         assert_null(inner.text.at);
         assert_int_equal(inner.count, 0);
@@ -122,7 +122,7 @@ static void test_unescape(void **state)
         {"\"\\uD800\\uDC00\\udbff\\udfff\"", SPAN("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf")},
         {"\"\xc3\xa9\\u00E9\"", SPAN("\xc3\xa9\xc3\xa9")},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct span plain = json_unescape(span_of(rows[i].string), strchr(rows[i].string, '\\') != NULL, *state);
         if (!span_equal(plain, rows[i].plain))
             fail_msg("%s became %.*s", rows[i].string, (int)plain.length, plain.at);
@@ -156,7 +156,7 @@ static void test_int64(void **state)
         {"", -EINVAL, 0},
         {"-", -EINVAL, 0},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int64_t value = 77;
         assert_int_equal(json_int64(span_of(rows[i].text), &value), rows[i].result);
         assert_int_equal(value, rows[i].result == 0 ? rows[i].value : 77);
@@ -180,9 +180,9 @@ static void test_double(void **state)
     assert_int_equal(json_double((struct span){"12345", 2}, &value), 0);
     assert_true(value == 12);
     char longer[1000];
-    memset(longer, '1', sizeof(longer));
+    memset(longer, '1', sizeof longer);
     longer[1] = '.';
-    assert_int_equal(json_double((struct span){longer, sizeof(longer)}, &value), 0);
+    assert_int_equal(json_double((struct span){longer, sizeof longer}, &value), 0);
     assert_true(value > 1.1111111 && value < 1.1111112);
 }
 

@@ -47,15 +47,15 @@ static void test_refused(void **state)
         {"{{a}}", "a { at character 1 that no } closes"},
         {"x{}", "{} at character 2 without the name"},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct error error = {0};
         assert_null(key_template_create(span_of(rows[i].text), *state, &error));
         if (strstr(error.text, rows[i].says) == NULL || error.code != EINVAL || error.hint[0] == '\0')
             fail_msg("%s: %s", rows[i].text, error.text);
     }
     char longer[EVENT_KEY_MAX + 1];
-    memset(longer, 'x', sizeof(longer));
-    assert_null(key_template_create((struct span){longer, sizeof(longer)}, *state, NULL));
+    memset(longer, 'x', sizeof longer);
+    assert_null(key_template_create((struct span){longer, sizeof longer}, *state, NULL));
 }
 
 static const char data_text[] =
@@ -91,19 +91,19 @@ static void test_apply(void **state)
         {"{long}", "!longer than 1024"},
     };
     char longer[EVENT_KEY_MAX + 4];
-    memset(longer, 'x', sizeof(longer));
-    longer[0] = longer[sizeof(longer) - 1] = '"';
+    memset(longer, 'x', sizeof longer);
+    longer[0] = longer[sizeof longer - 1] = '"';
     struct overlay overlays[] = {{SPAN("laid"), SPAN("\"o\\u0076er\"")},
                                  {SPAN("twice"), SPAN("1")},
                                  {SPAN("twice"), SPAN("2")},
                                  {SPAN("over"), SPAN("\"x\"")},
                                  {SPAN("laidnull"), SPAN("null")},
-                                 {SPAN("long"), {longer, sizeof(longer)}}};
+                                 {SPAN("long"), {longer, sizeof longer}}};
     struct json_object data;
     struct buffer out;
     buffer_init(&out, 10000);
     assert_int_equal(json_scan(span_of(data_text), *state, &data, NULL), 0);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct error error = {0};
         struct key_template *template = key_template_create(span_of(rows[i].template), *state, &error);
         assert_non_null(template);
@@ -132,9 +132,9 @@ static void test_apply(void **state)
 static void test_limit(void **state)
 {
     char json[EVENT_KEY_MAX + 2];
-    memset(json, 'x', sizeof(json));
-    json[0] = json[sizeof(json) - 1] = '"';
-    struct overlay overlay = {SPAN("k"), {json, sizeof(json)}};
+    memset(json, 'x', sizeof json);
+    json[0] = json[sizeof json - 1] = '"';
+    struct overlay overlay = {SPAN("k"), {json, sizeof json}};
     struct buffer out;
     buffer_init(&out, EVENT_KEY_MAX);
     assert_int_equal(

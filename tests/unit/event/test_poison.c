@@ -130,8 +130,8 @@ static void assert_poison(const struct record *record, size_t max_size, struct a
     struct event event, untouched;
     struct error error = {0};
     enum dead_reason reason = 0;
-    memset(&event, 0x5a, sizeof(event));
-    memset(&untouched, 0x5a, sizeof(untouched));
+    memset(&event, 0x5a, sizeof event);
+    memset(&untouched, 0x5a, sizeof untouched);
     int result = event_parse(record, max_size, arena, &event, &reason, &error);
     if (result != -EINVAL || reason != expected || strstr(error.text, says) == NULL || error.code != EINVAL)
         fail_msg("%.*s: %d, %s, \"%s\"; expected %s, \"%s\"",
@@ -139,12 +139,12 @@ static void assert_poison(const struct record *record, size_t max_size, struct a
                  event_dead_word(reason), error.text, event_dead_word(expected), says);
 
     struct event_id id = event_id_of(SPAN("e-1"));
-    assert_int_equal(memcmp(&event.id, &id, sizeof(id)) == 0, id_known);
-    assert_memory_not_equal(&event.id, &untouched.id, sizeof(id));
+    assert_int_equal(memcmp(&event.id, &id, sizeof id) == 0, id_known);
+    assert_memory_not_equal(&event.id, &untouched.id, sizeof id);
     assert_int_equal(event.payload_hash, span_hash(record->value));
     event.id = untouched.id;
     event.payload_hash = untouched.payload_hash;
-    assert_memory_equal(&event, &untouched, sizeof(event));
+    assert_memory_equal(&event, &untouched, sizeof event);
     /* Nobody has to want the sentence. */
     assert_int_equal(event_parse(record, max_size, arena, &event, &reason, NULL), -EINVAL);
     assert_int_equal(reason, expected);
@@ -152,7 +152,7 @@ static void assert_poison(const struct record *record, size_t max_size, struct a
 
 static void test_poison(void **state)
 {
-    for (size_t i = 0; i < sizeof(poisons) / sizeof(poisons[0]); i++) {
+    for (size_t i = 0; i < sizeof poisons / sizeof poisons[0]; i++) {
         struct record record = record_of(poisons[i].value);
         assert_poison(&record, 1000, *state, poisons[i].reason, poisons[i].says, poisons[i].id_known);
     }
@@ -245,8 +245,8 @@ static void test_keys(void **state)
                 {SPAN("a\0b\xff"), true},
                 {{large, EVENT_KEY_MAX}, true},
                 {{large, EVENT_KEY_MAX + 1}, false},
-                {{large, sizeof(large)}, false}};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                {{large, sizeof large}, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct record record = record_of(SPAN("{" ID "," DATA "}"));
         struct event event;
         enum dead_reason reason;
@@ -316,7 +316,7 @@ static void test_header_numbers(void **state)
         {HEADER_NOT_BEFORE, SPAN("tomorrow"), -1},
         {HEADER_NOT_BEFORE, SPAN("2025-01-02T03:04:05Z"), -1},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct header header = {span_of(rows[i].name), rows[i].value};
         struct record record = record_of(SPAN("{" ID "," DATA "}"));
         record.headers = &header;
@@ -354,10 +354,10 @@ static void test_poison_id(void **state)
     records[5].key = SPAN("-1"); /* the same bytes cut elsewhere */
     for (size_t i = 0; i < 6; i++) {
         struct event_id id = poison_id(records[i], *state), again = poison_id(records[i], *state);
-        assert_memory_equal(&id, &again, sizeof(id));
+        assert_memory_equal(&id, &again, sizeof id);
         for (size_t j = 0; j < i; j++) {
             again = poison_id(records[j], *state);
-            assert_memory_not_equal(&id, &again, sizeof(id));
+            assert_memory_not_equal(&id, &again, sizeof id);
         }
     }
 }

@@ -57,7 +57,7 @@ static void test_layout(void **state)
         assert_int_equal(record_batch_count((struct span){out.at + begin, out.length - begin}), i + 1);
     }
     assert_true(
-        span_equal((struct span){out.at + begin, out.length - begin}, ((struct span){golden, sizeof(golden) - 1})));
+        span_equal((struct span){out.at + begin, out.length - begin}, ((struct span){golden, sizeof golden - 1})));
     buffer_free(&out);
     assert_int_equal(record_batch_count((struct span){NULL, 0}), 0);
     assert_int_equal(record_batch_count(SPAN("\0\1\0")), 0);
@@ -81,7 +81,7 @@ static void test_read(void **state)
 {
     struct record *records;
     size_t count;
-    assert_int_equal(record_batch_read(((struct span){golden, sizeof(golden) - 1}), *state, &records, &count, NULL), 0);
+    assert_int_equal(record_batch_read(((struct span){golden, sizeof golden - 1}), *state, &records, &count, NULL), 0);
     assert_int_equal(count, 2);
     for (size_t i = 0; i < 2; i++)
         assert_same(&records[i], &golden_records[i]);
@@ -108,14 +108,14 @@ static void test_limits(void **state)
     struct buffer out;
     struct record *records;
     size_t count;
-    memset(bytes, 'b', sizeof(bytes));
+    memset(bytes, 'b', sizeof bytes);
     for (size_t i = 0; i < 300; i++)
         headers[i] = (struct header){{bytes, i == 0 ? 255 : 1}, {bytes, i == 0 ? 65535 : 0}};
     struct record largest = {.topic = {bytes, 255},
                              .key = {bytes, 65534},
                              .headers = headers,
                              .header_count = 255,
-                             .value = {bytes, sizeof(bytes)}};
+                             .value = {bytes, sizeof bytes}};
     buffer_init(&out, 1 << 20);
     record_batch_begin(&out);
     record_batch_append(&out, 0, &largest);
@@ -202,17 +202,17 @@ static void test_bad(void **state)
     assert_bad(SPAN("\0\1\0\0x"), *state, "1 bytes too much");
     assert_bad(SPAN("\0\1\xff\xff"), *state, "cannot hold 65535 records");
     /* Torn anywhere; and with any one length changed it is torn, too long or other bytes, but never read past. */
-    for (size_t length = 0; length < sizeof(golden) - 1; length++)
+    for (size_t length = 0; length < sizeof golden - 1; length++)
         assert_bad((struct span){golden, length}, *state, NULL);
-    for (size_t at = 0; at < sizeof(golden) - 1; at++) {
+    for (size_t at = 0; at < sizeof golden - 1; at++) {
         for (int bit = 0; bit < 8; bit++) {
-            char *copy = malloc(sizeof(golden) - 1);
+            char *copy = malloc(sizeof golden - 1);
             assert_non_null(copy);
-            memcpy(copy, golden, sizeof(golden) - 1);
+            memcpy(copy, golden, sizeof golden - 1);
             copy[at] = (char)(copy[at] ^ 1 << bit);
             struct record *records;
             size_t count;
-            int result = record_batch_read((struct span){copy, sizeof(golden) - 1}, *state, &records, &count, NULL);
+            int result = record_batch_read((struct span){copy, sizeof golden - 1}, *state, &records, &count, NULL);
             assert_true(result == 0 || result == -EBADMSG);
             free(copy);
         }

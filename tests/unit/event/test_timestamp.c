@@ -37,7 +37,7 @@ static void test_parse(void **state)
         {"0000-01-01T00:00:00Z", TIMESTAMP_MIN_MS},
         {"9999-12-31T23:59:59.999Z", TIMESTAMP_MAX_MS},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int64_t ms = 77;
         if (timestamp_parse(span_of(rows[i].text), &ms) != 0 || ms != rows[i].ms)
             fail_msg("%s became %lld", rows[i].text, (long long)ms);
@@ -87,7 +87,7 @@ static void test_refused(void **state)
         "9999-12-31T23:59:59.999-00:01",
         "\xd9\xa2\xd9\xa0\xd9\xa2\xd9\xa5-01-02T03:04:05Z",
     };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         int64_t ms = 77;
         if (timestamp_parse(span_of(texts[i]), &ms) != -EINVAL)
             fail_msg("\"%s\" was accepted", texts[i]);
@@ -107,7 +107,7 @@ static void test_both_ways(void **state)
         time_t seconds = (time_t)((ms - (ms % 1000 + 1000) % 1000) / 1000);
         struct tm parts;
         assert_non_null(gmtime_r(&seconds, &parts));
-        snprintf(expected, sizeof(expected), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900,
+        snprintf(expected, sizeof expected, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900,
                  parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
                  (int)((ms % 1000 + 1000) % 1000));
         timestamp_format(ms, text);

@@ -43,7 +43,7 @@ static void test_valid(void **state)
         {SPAN(""), false},
         {{NULL, 0}, false},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[TRACEPARENT_TEXT + 1] = "untouched";
         if (traceparent_valid(rows[i].text) != rows[i].valid)
             fail_msg("row %zu: %.*s", i, (int)rows[i].text.length, rows[i].text.at);
@@ -70,7 +70,7 @@ static void test_vectors(void **state)
         {"01-" TRACE "-" PARENT "-ff", "e-1", "00-" TRACE "-9d6602147c1b7c2f-01"},
         {"cc-" TRACE "-" PARENT "-0a", "e-1", "00-" TRACE "-9d6602147c1b7c2f-00"},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[TRACEPARENT_TEXT + 1];
         assert_true(traceparent_derive(span_of(rows[i].received), span_of(rows[i].id), text));
         assert_string_equal(text, rows[i].derived);
@@ -84,12 +84,12 @@ static void test_span_ids(void **state)
     for (int i = 0; i < 1000; i++) {
         char id[32], text[TRACEPARENT_TEXT + 1], again[TRACEPARENT_TEXT + 1];
         uint8_t hash[16];
-        snprintf(id, sizeof(id), "event-%d", i);
+        snprintf(id, sizeof id, "event-%d", i);
         assert_true(traceparent_derive(SPAN("00-" TRACE "-" PARENT "-01"), span_of(id), text));
         assert_true(traceparent_derive(SPAN("00-" TRACE "-" PARENT "-01"), span_of(id), again));
         assert_string_equal(text, again);
         assert_string_not_equal(text, last);
-        memcpy(last, text, sizeof(text));
+        memcpy(last, text, sizeof text);
         span_hash128(span_of(id), hash);
         char hex[17];
         for (int j = 0; j < 8; j++)
@@ -104,7 +104,7 @@ static void test_tracestate(void **state)
 {
     (void)state;
     char text[TRACESTATE_MAX + 1];
-    memset(text, 'a', sizeof(text));
+    memset(text, 'a', sizeof text);
     assert_true(tracestate_valid(SPAN("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7")));
     assert_true(tracestate_valid(SPAN(" ~")));
     assert_true(tracestate_valid((struct span){text, TRACESTATE_MAX}));

@@ -1,5 +1,6 @@
 /*
- * test_batch.c - how a batch is cut into calls: every batch of up to six entries of three keys and two handlers, then random large ones.
+ * test_batch.c - how a batch is cut into calls: every batch of up to six entries of three keys and two handlers,
+ * then random large ones.
  */
 #include "flow/lane.h"
 
@@ -13,19 +14,24 @@
 struct plan {
     size_t count;
     uint64_t *keys;
-    uint32_t *uses, *max, *order, *before, *call_of, *level;
+    uint32_t *bindings, *max, *order, *before, *call_of, *level;
     struct call_plan *calls;
     bool *seen;
     struct arena *arena;
 };
 
-static void plan_init(struct plan *plan, size_t most, size_t uses)
+static void plan_init(struct plan *plan, size_t most, size_t bindings)
 {
     *plan = (struct plan){
-        .keys = calloc(most, sizeof *plan->keys), .uses = calloc(most, sizeof *plan->uses), .max = calloc(uses, sizeof *plan->max),
-        .order = calloc(most, sizeof *plan->order), .before = calloc(most, sizeof *plan->before),
-        .call_of = calloc(most, sizeof *plan->call_of), .level = calloc(most, sizeof *plan->level),
-        .calls = calloc(most, sizeof *plan->calls), .seen = calloc(most, sizeof *plan->seen),
+        .keys = calloc(most, sizeof *plan->keys),
+        .bindings = calloc(most, sizeof *plan->bindings),
+        .max = calloc(bindings, sizeof *plan->max),
+        .order = calloc(most, sizeof *plan->order),
+        .before = calloc(most, sizeof *plan->before),
+        .call_of = calloc(most, sizeof *plan->call_of),
+        .level = calloc(most, sizeof *plan->level),
+        .calls = calloc(most, sizeof *plan->calls),
+        .seen = calloc(most, sizeof *plan->seen),
         .arena = arena_create(1 << 16, SIZE_MAX),
     };
 }
@@ -33,7 +39,7 @@ static void plan_init(struct plan *plan, size_t most, size_t uses)
 static void plan_free(struct plan *plan)
 {
     free(plan->keys);
-    free(plan->uses);
+    free(plan->bindings);
     free(plan->max);
     free(plan->order);
     free(plan->before);
@@ -44,7 +50,8 @@ static void plan_free(struct plan *plan)
     arena_destroy(plan->arena);
 }
 
-/* The fewest calls that keep every key's n-th entries apart from its others: for each n and handler, as many as its maximum asks. */
+/* The fewest calls that keep every key's n-th entries apart from its others: for each n and handler, as many as its
+ * maximum asks. */
 static size_t plan_calls_of_levels(struct plan *plan)
 {
     size_t calls = 0;
@@ -54,12 +61,12 @@ static size_t plan_calls_of_levels(struct plan *plan)
             continue;
         uint32_t alike = 0;
         for (size_t j = i; j < plan->count; j++) {
-            if (plan->level[j] == plan->level[i] && plan->uses[j] == plan->uses[i]) {
+            if (plan->level[j] == plan->level[i] && plan->bindings[j] == plan->bindings[i]) {
                 plan->seen[j] = true;
                 alike++;
             }
         }
-        calls += (alike + plan->max[plan->uses[i]] - 1) / plan->max[plan->uses[i]];
+        calls += (alike + plan->max[plan->bindings[i]] - 1) / plan->max[plan->bindings[i]];
     }
     return calls;
 }
@@ -67,18 +74,18 @@ static size_t plan_calls_of_levels(struct plan *plan)
 /* `thorough` looks at all pairs. */
 static void plan_check(struct plan *plan, bool thorough)
 {
-    size_t call_count = batch_plan(plan->count, plan->keys, plan->uses, plan->max, plan->order, plan->before, plan->calls,
-                                   plan->arena);
+    size_t call_count = batch_plan(plan->count, plan->keys, plan->bindings, plan->max, plan->order, plan->before,
+                                   plan->calls, plan->arena);
     memset(plan->seen, 0, plan->count * sizeof *plan->seen);
     uint32_t next = 0;
     for (uint32_t c = 0; c < call_count; c++) {
         const struct call_plan *call = &plan->calls[c];
         assert_int_equal(call->first, next);
-        assert_in_range(call->count, 1, plan->max[call->use]);
+        assert_in_range(call->count, 1, plan->max[call->binding]);
         for (uint32_t n = 0; n < call->count; n++, next++) {
             uint32_t i = plan->order[next];
             assert_true(i < plan->count && !plan->seen[i]);
-            assert_int_equal(plan->uses[i], call->use);
+            assert_int_equal(plan->bindings[i], call->binding);
             if (n > 0)
                 assert_true(plan->order[next - 1] < i);
             plan->seen[i] = true;
@@ -120,7 +127,7 @@ static void every_small_batch(void **state)
             unsigned rest = c;
             for (size_t i = 0; i < plan.count; i++, rest /= 6) {
                 plan.keys[i] = rest % 3;
-                plan.uses[i] = rest % 6 / 3;
+                plan.bindings[i] = rest % 6 / 3;
             }
             for (unsigned m = 0; m < 9; m++) {
                 plan.max[0] = m % 3 + 1;
@@ -142,10 +149,11 @@ static void random_batches(void **state)
     for (unsigned seed = 1; seed <= 400; seed++) {
         srandom(seed);
         plan.count = 1 + (size_t)random() % 600;
-        uint64_t keys = 1 + (uint64_t)random() % 700, stride = random() % 2 ? 1 : 1ull << 40; /* hashes alike in their low bits */
+        /* hashes alike in their low bits */
+        uint64_t keys = 1 + (uint64_t)random() % 700, stride = random() % 2 ? 1 : 1ull << 40;
         for (size_t i = 0; i < plan.count; i++) {
             plan.keys[i] = (uint64_t)random() % keys * stride;
-            plan.uses[i] = (uint32_t)random() % 5;
+            plan.bindings[i] = (uint32_t)random() % 5;
         }
         for (size_t u = 0; u < 5; u++)
             plan.max[u] = 1 + (uint32_t)random() % 200;
@@ -168,7 +176,7 @@ static void large_batches(void **state)
     for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < LARGE; i++) {
             plan.keys[i] = round == 0 ? 42 : round == 1 ? i : i / 2;
-            plan.uses[i] = i % 2;
+            plan.bindings[i] = i % 2;
         }
         plan_check(&plan, false);
     }
@@ -185,9 +193,10 @@ static void distinct_keys_make_the_fewest_calls(void **state)
     plan.max[1] = 7;
     for (size_t i = 0; i < 100; i++) {
         plan.keys[i] = i * 77;
-        plan.uses[i] = i % 4 == 3;
+        plan.bindings[i] = i % 4 == 3;
     }
-    assert_int_equal(batch_plan(100, plan.keys, plan.uses, plan.max, plan.order, plan.before, plan.calls, plan.arena), 2 + 4);
+    assert_int_equal(
+        batch_plan(100, plan.keys, plan.bindings, plan.max, plan.order, plan.before, plan.calls, plan.arena), 2 + 4);
     plan_free(&plan);
 }
 

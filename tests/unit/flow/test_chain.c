@@ -1,7 +1,8 @@
 /*
- * test_chain.c - compensation chains, exhaustively: for every chain of up to five steps, with every choice of which have an undo and
- * which undos are waited for, every state that any order of inputs, with repeats, can lead to is visited once, and from each
- * every input is tried. What is known of the world (what was given, what was emitted) is kept beside the facts by the test.
+ * test_chain.c - compensation chains, exhaustively: for every chain of up to five steps, with every choice of which
+ * have an undo and which undos are waited for, every state that any order of inputs, with repeats, can lead to is
+ * visited once, and from each every input is tried. What is known of the world (what was given, what was emitted) is
+ * kept beside the facts by the test.
  */
 #include "flow/chain.h"
 #include "store/ledger.h"
@@ -15,7 +16,8 @@
 
 enum { STEPS_MAX = 5, MASK = (1 << STEPS_MAX) - 1 };
 
-/* The world: which steps were done, whether an abort passed, which undos are known to have happened, whether one is stuck. */
+/* The world: which steps were done, whether an abort passed, which undos are known to have happened, whether one is
+ * stuck. */
 struct world {
     uint32_t done, undone, emitted;
     bool aborted, stuck;
@@ -29,7 +31,9 @@ struct search {
 
 static size_t world_index(const struct world *world)
 {
-    return ((((size_t)world->done << STEPS_MAX | world->undone) << STEPS_MAX | world->emitted) << 1 | world->aborted) << 1 | world->stuck;
+    return ((((size_t)world->done << STEPS_MAX | world->undone) << STEPS_MAX | world->emitted) << 1 | world->aborted)
+               << 1 |
+           world->stuck;
 }
 
 /* Newer steps than `step`. */
@@ -41,9 +45,9 @@ static uint32_t newer(int32_t step)
 static void check_emission(const struct chain_shape *shape, const struct world *world, uint32_t emit)
 {
     uint32_t concerned = world->done & shape->has_undo;
-    assert_true(emit == 0 || world->aborted);       /* never without an abort */
-    assert_int_equal(emit & world->emitted, 0);     /* once */
-    assert_int_equal(emit & ~concerned, 0);         /* only what was done, and only with an undo */
+    assert_true(emit == 0 || world->aborted);   /* never without an abort */
+    assert_int_equal(emit & world->emitted, 0); /* once */
+    assert_int_equal(emit & ~concerned, 0);     /* only what was done, and only with an undo */
     uint32_t emitted = world->emitted | emit;
     for (int32_t step = 0; step < shape->step_count; step++) {
         uint32_t ahead = concerned & newer(step);
@@ -77,8 +81,8 @@ enum input { INPUT_DONE, INPUT_ABORT, INPUT_UNDONE, INPUT_STUCK, INPUT_RESUMED }
 static void visit(struct search *search, const struct world *world, const struct chain_facts *facts);
 
 /* Tries an input on a copy. `repeat`: it was given before, so nothing may change. */
-static void try_input(struct search *search, const struct world *world, const struct chain_facts *facts, enum input input,
-                      int32_t step)
+static void try_input(struct search *search, const struct world *world, const struct chain_facts *facts,
+                      enum input input, int32_t step)
 {
     struct world after = *world;
     struct chain_facts mine = *facts;
@@ -162,7 +166,8 @@ static void every_order_of_every_input(void **state)
                 memset(visited, 0, size * sizeof *visited);
                 struct search search = {.shape = {steps, has_undo, waits}, .visited = visited};
                 visit(&search, &(struct world){0}, &(struct chain_facts){.state = CHAIN_RUNNING});
-                assert_true(search.states >= (size_t)2 << steps); /* each set of done steps, with and without an abort */
+                /* each set of done steps, with and without an abort */
+                assert_true(search.states >= (size_t)2 << steps);
                 shapes++;
                 moves += search.moves;
             }
@@ -176,8 +181,11 @@ static void every_order_of_every_input(void **state)
 static void the_purchase_undone(void **state)
 {
     (void)state;
-    struct topic refund = {.name = "payment.refund"}, refunded = {.name = "payment.refunded"}, release = {.name = "stock.release"};
-    struct chain_step steps[] = {{.name = "charge", .undo = &refund, .undone = &refunded}, {.name = "note"}, {.name = "reserve", .undo = &release}};
+    struct topic refund = {.name = "payment.refund"}, refunded = {.name = "payment.refunded"},
+                 release = {.name = "stock.release"};
+    struct chain_step steps[] = {{.name = "charge", .undo = &refund, .undone = &refunded},
+                                 {.name = "note"},
+                                 {.name = "reserve", .undo = &release}};
     struct chain chain = {.steps = steps, .step_count = 3};
     struct chain_shape shape = chain_shape_of(&chain);
     assert_int_equal(shape.step_count, 3);

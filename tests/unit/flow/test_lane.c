@@ -1,6 +1,6 @@
 /*
- * test_lane.c - the lane against a model that looks at every entry each time: what may run, in which order, and when. The source is
- * included to set the arrival counter near its wrap, where long-lived lanes get to.
+ * test_lane.c - the lane against a model that looks at every entry each time: what may run, in which order, and
+ * when. The source is included to set the arrival counter near its wrap, where long-lived lanes get to.
  */
 #include "../../../engine/flow/lane.c"
 
@@ -113,8 +113,8 @@ static void model_forget(struct model *model)
     model->count = kept;
 }
 
-/* Gives a batch back, each entry its own way, in the order in which a batch ends: retries, then back, then solo. Later entries
- * of a key that is tried again go back, as they must. `calm`: nothing is tried again. */
+/* Gives a batch back, each entry its own way, in the order in which a batch ends: retries, then back, then solo.
+ * Later entries of a key that is tried again go back, as they must. `calm`: nothing is tried again. */
 static void model_finish(struct lane *lane, struct test_entry **taken, size_t count, int64_t now_ms, bool calm)
 {
     struct lane_entry *back[BATCH_MAX], *alone[BATCH_MAX];
@@ -256,7 +256,8 @@ static void a_held_key_waits_and_the_others_go_on(void **state)
 {
     (void)state;
     struct lane *lane = lane_create();
-    struct lane_entry a1 = {.key_hash = 1}, a2 = {.key_hash = 1}, a3 = {.key_hash = 1}, b1 = {.key_hash = 2}, b2 = {.key_hash = 2};
+    struct lane_entry a1 = {.key_hash = 1}, a2 = {.key_hash = 1}, a3 = {.key_hash = 1}, b1 = {.key_hash = 2},
+                      b2 = {.key_hash = 2};
     struct lane_entry *got[BATCH_MAX];
     assert_int_equal(lane_due(lane, 0), INT64_MAX);
     lane_offer(lane, &a1);

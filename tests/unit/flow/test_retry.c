@@ -14,7 +14,8 @@
 static void delays_double_up_to_the_most(void **state)
 {
     (void)state;
-    struct retry_policy policy = {.max_retries = 6, .initial_interval_ms = 100, .multiplier = 2, .max_interval_ms = 1000};
+    struct retry_policy policy = {
+        .max_retries = 6, .initial_interval_ms = 100, .multiplier = 2, .max_interval_ms = 1000};
     const int64_t expected[] = {100, 200, 400, 800, 1000, 1000, -1, -1};
     for (int64_t tries = 1; tries <= 8; tries++)
         assert_int_equal(retry_delay_ms(&policy, tries, 0.99), expected[tries - 1]);
@@ -28,7 +29,8 @@ static void delays_double_up_to_the_most(void **state)
 static void jitter_stays_within_its_share(void **state)
 {
     (void)state;
-    struct retry_policy policy = {.max_retries = 100, .initial_interval_ms = 1000, .multiplier = 1.5, .max_interval_ms = 20000};
+    struct retry_policy policy = {
+        .max_retries = 100, .initial_interval_ms = 1000, .multiplier = 1.5, .max_interval_ms = 20000};
     const double jitters[] = {0, 0.2, 0.5, 1};
     for (size_t j = 0; j < 4; j++) {
         policy.jitter = jitters[j];
@@ -37,7 +39,8 @@ static void jitter_stays_within_its_share(void **state)
             double least = 1e300, most = 0;
             for (double random = 0; random < 1; random += 1.0 / 256) {
                 int64_t delay = retry_delay_ms(&policy, tries, random);
-                assert_true((double)delay >= exact * (1 - jitters[j]) - 1 && (double)delay <= exact * (1 + jitters[j]) + 1);
+                assert_true((double)delay >= exact * (1 - jitters[j]) - 1 &&
+                            (double)delay <= exact * (1 + jitters[j]) + 1);
                 assert_true((double)delay <= 20000 * (1 + jitters[j]));
                 least = fmin(least, (double)delay);
                 most = fmax(most, (double)delay);
@@ -54,7 +57,8 @@ static void jitter_stays_within_its_share(void **state)
 static void parts_of_a_millisecond_are_rounded(void **state)
 {
     (void)state;
-    struct retry_policy policy = {.max_retries = 9, .initial_interval_ms = 100, .multiplier = 1.5, .max_interval_ms = 20000};
+    struct retry_policy policy = {
+        .max_retries = 9, .initial_interval_ms = 100, .multiplier = 1.5, .max_interval_ms = 20000};
     assert_int_equal(retry_delay_ms(&policy, 4, 0), 338); /* 337.5 */
     assert_int_equal(retry_delay_ms(&policy, 5, 0), 506); /* 506.25 */
 }
@@ -67,9 +71,14 @@ static void absurd_settings_do_not_overflow(void **state)
     for (size_t a = 0; a < 5; a++) {
         for (size_t b = 0; b < 5; b++) {
             for (size_t m = 0; m < 7; m++) {
-                struct retry_policy policy = {.max_retries = INT32_MAX, .initial_interval_ms = sizes[a], .multiplier = multipliers[m],
-                                              .max_interval_ms = sizes[b], .jitter = 1};
-                struct ladder ladder = {.max_retries = 1000, .initial_interval_ms = sizes[a], .multiplier = multipliers[m],
+                struct retry_policy policy = {.max_retries = INT32_MAX,
+                                              .initial_interval_ms = sizes[a],
+                                              .multiplier = multipliers[m],
+                                              .max_interval_ms = sizes[b],
+                                              .jitter = 1};
+                struct ladder ladder = {.max_retries = 1000,
+                                        .initial_interval_ms = sizes[a],
+                                        .multiplier = multipliers[m],
                                         .max_interval_ms = sizes[b]};
                 for (int64_t tries = 0; tries < INT32_MAX; tries = tries * 3 + 1) {
                     int64_t delay = retry_delay_ms(&policy, tries, 0.999999);
@@ -107,7 +116,8 @@ static void ladders_add_up(void **state)
             assert_int_equal(ladder_total_ms(&ladder), total);
         }
     }
-    ladder = (struct ladder){.max_retries = INT32_MAX, .initial_interval_ms = 1000, .multiplier = 2, .max_interval_ms = 60000};
+    ladder = (struct ladder){
+        .max_retries = INT32_MAX, .initial_interval_ms = 1000, .multiplier = 2, .max_interval_ms = 60000};
     assert_int_equal(ladder_total_ms(&ladder), 63000 + (int64_t)(INT32_MAX - 6) * 60000);
     ladder.max_interval_ms = ladder.initial_interval_ms = INT64_MAX / 4;
     assert_int_equal(ladder_total_ms(&ladder), INT64_MAX);

@@ -1,6 +1,7 @@
 /*
- * test_tracker.c - the tracker against a model that remembers every record: all orders of completion of up to six records, all
- * ways in which deliveries and completions of seven may interleave, and long random runs with gaps, repeats and other epochs.
+ * test_tracker.c - the tracker against a model that remembers every record: all orders of completion of up to six
+ * records, all ways in which deliveries and completions of seven may interleave, and long random runs with gaps,
+ * repeats and other epochs.
  */
 #include "flow/tracker.h"
 
@@ -171,7 +172,8 @@ static void random_runs(void **state)
                 struct position again = model.positions[(size_t)random() % model.count];
                 assert_int_equal(tracker_add(tracker, again, &ticket), -EEXIST);
             } else if (dice < 58 && model.count > 0) {
-                tracker_complete(tracker, EPOCH + (random() % 2 ? 1 : -1), model.tickets[(size_t)random() % model.count]);
+                tracker_complete(tracker, EPOCH + (random() % 2 ? 1 : -1),
+                                 model.tickets[(size_t)random() % model.count]);
             } else if (model.in_flight > 0) {
                 size_t i = model.told + (size_t)random() % (model.count - model.told);
                 while (model.done[i])

@@ -1,8 +1,8 @@
 /*
  * fake_engine.h - an engine that only answers requests, for the tests of the listener.
  *
- * Included by one file of each test. What it defines are the functions of run/gateway.h: the linker finds them here first and
- * takes nothing of the real engine. Its routes say how it answers:
+ * Included by one file of each test. What it defines are the functions of run/gateway.h: the linker finds them here
+ * first and takes nothing of the real engine. Its routes say how it answers:
  *
  *   POST /payments                echoes what it was given, 202, from a thread of its own
  *   GET  /payments/{paymentTxId}  the same, 200; with ?wait= it is held until fake_release() or until the time is over
@@ -54,7 +54,7 @@ struct engine {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct fake_request *requests; /* not answered */
-    size_t held; /* of them, those that wait for fake_release() */
+    size_t held;                   /* of them, those that wait for fake_release() */
     bool release, stop;
     const char *why; /* not NULL: neither healthy nor ready */
     char *large;
@@ -215,13 +215,13 @@ static inline struct engine *fake_start(int64_t timeout_ms)
                           .segments = (const char **)status,
                           .segment_count = 2},
     };
-    static struct use use = {.id = "fake.handle", .handler_name = "fake.handle"}; /* drawn by /pipeline */
+    static struct binding binding = {.id = "fake.handle", .handler_name = "fake.handle"}; /* drawn by /pipeline */
     struct engine *engine = calloc(1, sizeof *engine);
     assert_non_null(engine);
     engine->pipeline.name = "fake";
     memcpy(engine->requests_served, requests, sizeof requests);
     for (size_t i = 0; i < ROUTE_COUNT; i++)
-        engine->requests_served[i].use = &use;
+        engine->requests_served[i].binding = &binding;
     engine->pipeline.requests = engine->requests_served;
     engine->pipeline.request_count = ROUTE_COUNT;
     engine->pipeline.http.present = true;

@@ -29,10 +29,10 @@ struct row {
     size_t length; /* 0: up to the first NUL */
     int status;
     const char *word; /* of the body; NULL: the answer is libmicrohttpd's own */
-    bool closes; /* the connection, whatever the client wants */
+    bool closes;      /* the connection, whatever the client wants */
 };
 
-#define ROW_BYTES(text) (text), sizeof(text) - 1
+#define ROW_BYTES(text) (text), sizeof text - 1
 
 static const struct row rows[] = {
     /* what is not HTTP */

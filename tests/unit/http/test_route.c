@@ -61,7 +61,7 @@ static void test_every_short_target(void **state)
 struct example {
     const char *raw;
     const char *segments[4]; /* NULL: none */
-    const char *query[4]; /* names and values in turn */
+    const char *query[4];    /* names and values in turn */
 };
 
 static void test_examples(void **state)

@@ -1,5 +1,6 @@
 /*
- * test_stop.c - how the listener begins and ends: nobody who waits is forgotten, and nothing of it is touched afterwards.
+ * test_stop.c - how the listener begins and ends: nobody who waits is forgotten, and nothing of it is touched
+ * afterwards.
  *
  * Worth most under AddressSanitizer and ThreadSanitizer.
  */

@@ -117,16 +117,16 @@ static void topics(void **state)
     assert_null(pipeline_topic(p, "nobody"));
     for (size_t i = 0; i < p->topic_count; i++)
         assert_int_equal(p->topics[i]->index, i);
-    assert_string_equal(pay->use->handler_name, "shop.charge");
-    assert_string_equal(pay->use->id, "shop.charge");
-    assert_int_equal(pay->use->retry.max_retries, 9);
-    assert_true(pay->use->retry.multiplier == 3);
-    assert_int_equal(pay->use->retry.initial_interval_ms, 200); /* what is not said is the defaults' */
-    assert_int_equal(pipeline_topic(p, "back")->use->timeout_ms, 3000);
-    assert_int_equal(paid->use->timeout_ms, 10000);
+    assert_string_equal(pay->binding->handler_name, "shop.charge");
+    assert_string_equal(pay->binding->id, "shop.charge");
+    assert_int_equal(pay->binding->retry.max_retries, 9);
+    assert_true(pay->binding->retry.multiplier == 3);
+    assert_int_equal(pay->binding->retry.initial_interval_ms, 200); /* what is not said is the defaults' */
+    assert_int_equal(pipeline_topic(p, "back")->binding->timeout_ms, 3000);
+    assert_int_equal(paid->binding->timeout_ms, 10000);
     /* A retry topic is its origin's, with the same use and key. */
     assert_ptr_equal(again->ladder_of, pay);
-    assert_ptr_equal(again->use, pay->use);
+    assert_ptr_equal(again->binding, pay->binding);
     assert_ptr_equal(again->key, pay->key);
     assert_int_equal(again->ladder->max_retries, 3);
     assert_int_equal(again->ladder->initial_interval_ms, 1000);
@@ -150,12 +150,12 @@ static void entries(void **state)
     struct read *read = read_pipeline(TICKETING);
     const struct pipeline *p = read->pipeline;
     assert_int_equal(p->tap_count, 1);
-    assert_string_equal(p->taps[0].use->id, "watch/shop.send");
-    assert_int_equal(p->taps[0].use->max_events, 20);
-    assert_int_equal(p->taps[0].use->max_wait_ms, 1000);
+    assert_string_equal(p->taps[0].binding->id, "watch/shop.send");
+    assert_int_equal(p->taps[0].binding->max_events, 20);
+    assert_int_equal(p->taps[0].binding->max_wait_ms, 1000);
     assert_int_equal(p->taps[0].lanes, 1);
     assert_int_equal(p->taps[0].topic_count, 2);
-    assert_string_equal(p->schedules[0].use->id, "schedule/old");
+    assert_string_equal(p->schedules[0].binding->id, "schedule/old");
     assert_int_equal(p->schedules[0].every_ms, 2000);
     assert_int_equal(p->request_count, 2);
     assert_string_equal(p->requests[1].method, "GET");
@@ -165,9 +165,9 @@ static void entries(void **state)
     assert_string_equal(p->http.host, "127.0.0.1");
     assert_int_equal(p->http.port, 0);
     assert_true(p->http.present);
-    for (size_t i = 0; i < p->use_count; i++)
-        assert_int_equal(p->uses[i]->index, i);
-    assert_int_equal(p->use_count, 7);
+    for (size_t i = 0; i < p->binding_count; i++)
+        assert_int_equal(p->bindings[i]->index, i);
+    assert_int_equal(p->binding_count, 7);
     read_end(read);
 }
 
@@ -210,21 +210,22 @@ static void groups(void **state)
     assert_string_equal(own->name, "ticketing");
     assert_string_equal(tap->name, "ticketing.watch");
     assert_ptr_equal(tap->tap, &p->taps[0]);
-    assert_ptr_equal(p->taps[0].use->group, tap);
+    assert_ptr_equal(p->taps[0].binding->group, tap);
     /* Work: a handler, an abort; not the step whose undo is none, nor what is final, nor dead letters. */
     static const char *const work[] = {"pay", "pay.again", "paid", "back", "gone"};
     for (size_t i = 0; i < sizeof work / sizeof work[0]; i++)
         assert_true(has_topic(own, work[i]));
     assert_int_equal(own->topic_count, sizeof work / sizeof work[0]);
-    assert_null(p->requests[0].use->group);
-    const struct use *charge = pipeline_topic(p, "pay")->use;
+    assert_null(p->requests[0].binding->group);
+    const struct binding *charge = pipeline_topic(p, "pay")->binding;
     assert_ptr_equal(charge->group, own);
     assert_int_equal(charge->outcome_count, 3);
     assert_int_equal(charge->by_outcome[0]->kind, ROUTE_TOPIC);
     assert_int_equal(charge->by_outcome[1]->kind, ROUTE_LADDER);
     assert_int_equal(charge->by_outcome[2]->kind, ROUTE_DROP);
     assert_ptr_equal(charge->ladder, &charge->by_outcome[1]->ladder);
-    assert_int_equal(p->taps[0].use->by_outcome[0]->kind, ROUTE_DROP); /* a tap's outcomes lead nowhere unless said */
+    assert_int_equal(p->taps[0].binding->by_outcome[0]->kind,
+                     ROUTE_DROP); /* a tap's outcomes lead nowhere unless said */
     assert_true(p->whole);
     read_end(read);
 }

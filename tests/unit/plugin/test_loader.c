@@ -1,8 +1,8 @@
 /*
  * test_loader.c - the plugins of a pipeline are loaded together: one library, one name, one key.
  *
- * Libraries are compiled here by the system's cc from one line each. How a single library is refused is tested, sentence by
- * sentence, by tests/integration/test_plugin_refusals.py.
+ * Libraries are compiled here by the system's cc from one line each. How a single library is refused is tested,
+ * sentence by sentence, by tests/integration/test_plugin_refusals.py.
  */
 #include "base/buffer.h"
 #include "plugin/plugin.h"

@@ -24,7 +24,7 @@ static void encodes(const struct store_param *param, const char *bytes, size_t l
         assert_memory_equal(out.at + 6, bytes, length);
     buffer_free(&out);
 }
-#define ENCODES(param, literal) encodes(&(const struct store_param)param, "" literal, sizeof(literal) - 1)
+#define ENCODES(param, literal) encodes(&(const struct store_param)param, "" literal, sizeof literal - 1)
 
 static void single_values(void **state)
 {
@@ -59,13 +59,29 @@ static void arrays(void **state)
         int16_t number;
         struct span text;
     } elements[] = {{1, SPAN("xy")}, {-1, {NULL, 0}}};
-    ENCODES(STORE_COLUMN(PARAM_INT2, &elements[0].number, 2, sizeof(elements[0])),
-            "\0\0\0\1" "\0\0\0\0" "\0\0\0\x15" "\0\0\0\2" "\0\0\0\1" "\0\0\0\2\0\1" "\0\0\0\2\xff\xff");
-    ENCODES(STORE_COLUMN(PARAM_TEXT, &elements[0].text, 2, sizeof(elements[0])),
-            "\0\0\0\1" "\0\0\0\1" "\0\0\0\x19" "\0\0\0\2" "\0\0\0\1" "\0\0\0\2xy" "\xff\xff\xff\xff");
-    ENCODES(STORE_COLUMN(PARAM_JSONB, &elements[0].text, 1, sizeof(elements[0])),
-            "\0\0\0\1" "\0\0\0\0" "\0\0\x0e\xda" "\0\0\0\1" "\0\0\0\1" "\0\0\0\3\1xy");
-    ENCODES(STORE_ARRAY(PARAM_INT2, NULL, 0), "\0\0\0\0" "\0\0\0\0" "\0\0\0\x15"); /* no dimensions */
+    ENCODES(STORE_COLUMN(PARAM_INT2, &elements[0].number, 2, sizeof elements[0]), "\0\0\0\1"
+                                                                                  "\0\0\0\0"
+                                                                                  "\0\0\0\x15"
+                                                                                  "\0\0\0\2"
+                                                                                  "\0\0\0\1"
+                                                                                  "\0\0\0\2\0\1"
+                                                                                  "\0\0\0\2\xff\xff");
+    ENCODES(STORE_COLUMN(PARAM_TEXT, &elements[0].text, 2, sizeof elements[0]), "\0\0\0\1"
+                                                                                "\0\0\0\1"
+                                                                                "\0\0\0\x19"
+                                                                                "\0\0\0\2"
+                                                                                "\0\0\0\1"
+                                                                                "\0\0\0\2xy"
+                                                                                "\xff\xff\xff\xff");
+    ENCODES(STORE_COLUMN(PARAM_JSONB, &elements[0].text, 1, sizeof elements[0]), "\0\0\0\1"
+                                                                                 "\0\0\0\0"
+                                                                                 "\0\0\x0e\xda"
+                                                                                 "\0\0\0\1"
+                                                                                 "\0\0\0\1"
+                                                                                 "\0\0\0\3\1xy");
+    ENCODES(STORE_ARRAY(PARAM_INT2, NULL, 0), "\0\0\0\0"
+                                              "\0\0\0\0"
+                                              "\0\0\0\x15"); /* no dimensions */
 }
 
 static void what_does_not_fit_is_refused(void **state)
@@ -74,7 +90,7 @@ static void what_does_not_fit_is_refused(void **state)
     struct buffer out;
     bool null;
     char large[100] = {0};
-    const struct span text = {large, sizeof(large)};
+    const struct span text = {large, sizeof large};
     const struct store_param param = STORE_VALUE(PARAM_TEXT, &text), array = STORE_ARRAY(PARAM_TEXT, &text, 1);
     const struct store_param unknown = {.type = 99, .values = large}, none = {.type = 0, .values = large};
     buffer_init(&out, 64);

@@ -13,7 +13,7 @@ static void what_is_not_in_the_table_is_an_outage(void **state)
 {
     (void)state;
     static const char *const unknown[] = {"00000", "ZZZZZ", "99999", "", "P0002", "2D000", "25P02", "XX001", "F0000"};
-    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         assert_int_equal(sqlstate_class(unknown[i], SQLSTATE_ENGINE), STORE_DOWN);
         assert_int_equal(sqlstate_class(unknown[i], SQLSTATE_PLUGIN), STORE_DOWN);
         assert_int_equal(sqlstate_class(unknown[i], SQLSTATE_COMMIT), STORE_DOWN);
@@ -88,11 +88,11 @@ static void words_that_end_a_transaction(void **state)
         "begin$",
         "",
     };
-    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         if (!sqlstate_transaction_word(refused[i]))
             fail_msg("allowed: %s", refused[i]);
     }
-    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
         if (sqlstate_transaction_word(allowed[i]))
             fail_msg("refused: %s", allowed[i]);
     }
