@@ -65,8 +65,8 @@ enum sluice_meta {
     SLUICE_META_EVENT_NAME,   /* text */
     SLUICE_META_TIMESTAMP,    /* int64, milliseconds since 1970 UTC, from the event */
     SLUICE_META_ATTEMPT,      /* int64, 1 for the first try in place */
-    /* int64, steps left on the retry ladder of the outcome that climbs it; 0 means that outcome is final now; -1 when the
-     * topic has no ladder */
+    /* int64, steps left on the retry ladder of the outcome that climbs it; 0 means that outcome is final now; -1 when
+     * the topic has no ladder */
     SLUICE_META_RETRIES_LEFT,
     SLUICE_META_RETRY_COUNT, /* int64, steps of the ladder already climbed; 0 on the first try */
 };
