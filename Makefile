@@ -18,9 +18,18 @@ comma  := ,
 B      := build/$(if $(SAN),$(subst $(comma),-,$(SAN))/,)
 
 VERSION := 0.1.0
-# The layers, lowest first. A folder may include only folders to its left; tests/check/layers holds us to it, and so does
-# the linker: a unit test of a layer is linked with that layer and those below it, nothing else.
-LAYERS := base event store bus pipeline plugin flow run http cli
+# The rooms of engine/, and what each may use beside itself and what those use. tests/check/layers holds includes to it, and
+# the linker calls: a unit test of a room is linked with that room and what it uses, nothing else.
+ROOMS := base event store bus pipeline plugin flow run http cli
+USES_event := base
+USES_store := event
+USES_bus := store
+USES_pipeline := event
+USES_plugin := pipeline
+USES_flow := pipeline
+USES_run := flow plugin bus
+USES_http := run
+USES_cli := http
 
 PKGS_store := libpq
 PKGS_pipeline := libyaml-0.1 jansson
@@ -39,10 +48,9 @@ LDFLAGS_BASE := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LIBS_ENGINE = $(TSAN_THREADS) $(shell pkg-config --libs $(PKGS_ALL)) -ldl -lm
 TSAN_THREADS := $(if $(filter thread,$(SAN)),$(B)obj/tests/check/tsan_threads.o)
 
-ENGINE_SOURCES := $(wildcard engine/*/*.c)
 MAIN_OBJECT := $(B)obj/engine/main.o
 LIB = $(B)lib/lib$(1).a
-ARCHIVES := $(foreach layer,$(LAYERS),$(call LIB,$(layer)))
+ARCHIVES := $(foreach room,$(ROOMS),$(call LIB,$(room)))
 PLUGIN_NAMES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c)))))
 PLUGINS := $(PLUGIN_NAMES:%=$(B)plugins/%.so)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
@@ -70,17 +78,19 @@ $(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* tests/plugins/fak
 # A plugin of several files exports one function all the same.
 $(B)obj/plugins/%.o: CFLAGS += -fvisibility=hidden
 
-define layer_rule
-$(call LIB,$(1)): $(patsubst %.c,$(B)obj/%.o,$(wildcard engine/$(1)/*.c))
+# A room's folders: itself and those inside it.
+sources = $(wildcard engine/$(1)/*.c engine/$(1)/*/*.c)
+define room_rule
+$(call LIB,$(1)): $(patsubst %.c,$(B)obj/%.o,$(call sources,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(call run,AR) ar rcs $$@ $$^
 endef
-$(foreach layer,$(LAYERS),$(eval $(call layer_rule,$(layer))))
+$(foreach room,$(ROOMS),$(eval $(call room_rule,$(room))))
 
-# What a layer may use: itself and everything to its left.
-upto = $(if $(filter $(1),$(firstword $(2))),$(firstword $(2)),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
-archives_upto = $(foreach layer,$(call upto,$(1),$(LAYERS)),$(call LIB,$(layer)))
+# A room and all that it uses, and their archives.
+closure = $(sort $(1) $(foreach used,$(USES_$(1)),$(call closure,$(used))))
+archives = $(foreach room,$(call closure,$(1)),$(call LIB,$(room)))
 
 $(B)sluice: $(MAIN_OBJECT) $(ARCHIVES) $(TSAN_THREADS)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(MAIN_OBJECT) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
@@ -94,10 +104,10 @@ $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
 
 # ---------------------------------------------------------------------------------------------------------- tests
 .SECONDEXPANSION:
-$(B)tests/unit/%: tests/unit/%.c $(B)flags $(TSAN_THREADS) $$(call archives_upto,$$(firstword $$(subst /, ,$$*)))
+$(B)tests/unit/%: tests/unit/%.c $(B)flags $(TSAN_THREADS) $$(call archives,$$(firstword $$(subst /, ,$$*)))
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
-	  -Wl,--start-group $(call archives_upto,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
+	  -Wl,--start-group $(call archives,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
 
 # Plugins' own tests run the .so against a fake host; programs in C that integration tests drive.
 FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))
@@ -160,7 +170,7 @@ FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(wildcard engine/base/*.[ch] engine/event/*.[ch] engine/pipeline/*.[ch] engine/http/*.[ch])
 	@mkdir -p $(@D)
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(CPPFLAGS_BASE) $< \
-	  $(wildcard engine/base/*.c engine/event/*.c engine/pipeline/*.c) $(wildcard engine/http/route.c engine/http/head.c engine/http/refusal.c) -ljansson -lyaml -lm -pthread -o $@
+	  $(foreach room,base event pipeline,$(call sources,$(room))) $(wildcard engine/http/route.c engine/http/head.c engine/http/refusal.c) -ljansson -lyaml -lm -pthread -o $@
 
 fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz_%) ## run each fuzz target (T=json: only that one; SECONDS=60 each)
 	@set -e; for name in $(FUZZ_NAMES); do case $$name in *$(T)*) ;; *) continue;; esac; \

@@ -32,7 +32,7 @@ def flags():
 
 
 def sources():
-    return sorted(str(path.relative_to(ROOT)) for pattern in ("engine/*.c", "engine/*/*.c", "plugins/*/*.c") for path in ROOT.glob(pattern))
+    return sorted(str(path.relative_to(ROOT)) for pattern in ("engine/**/*.c", "plugins/*/*.c") for path in ROOT.glob(pattern))
 
 
 if __name__ == "__main__":

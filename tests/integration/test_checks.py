@@ -61,7 +61,7 @@ class Checks(unittest.TestCase):
         self.red("layers", "engine/flow/lane.c", lambda text: "#include <jansson.h>\n" + text, "<jansson.h> belongs to")
         self.red("layers", "plugins/payment/payment.c", lambda text: '#include "run/engine.h"\n' + text, "a plugin includes sluice/plugin.h")
         (self.at / "engine/other").mkdir()
-        self.red("layers", "engine/other/x.c", lambda text: "int x;\n", "folder 'other' is not in the Makefile's LAYERS")
+        self.red("layers", "engine/other/x.c", lambda text: "int x;\n", "folder 'other' is not in the Makefile's ROOMS")
 
     def test_headers(self):
         self.red("headers", "engine/base/span.h", lambda text: text.replace("#include", "//"), "span.h")
