@@ -1,9 +1,7 @@
 /*
- * clock.c - see clock.h. Neither call can fail on Linux with these clocks.
+ * clock.c - see clock.h. clock_gettime() cannot fail on Linux with these clocks.
  */
 #include "base/clock.h"
-
-#include <time.h>
 
 int64_t clock_monotonic_ns(void)
 {
@@ -22,4 +20,9 @@ int64_t clock_wall_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+struct timespec timespec_of_ms(int64_t ms)
+{
+    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
 }

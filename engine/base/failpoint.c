@@ -4,6 +4,8 @@
  * it.
  */
 #include "base/failpoint.h"
+
+#include "base/clock.h"
 #include "base/span.h"
 
 #include <errno.h>
@@ -160,7 +162,7 @@ static int failpoint_lucky(const struct failpoint_rule *rule, unsigned long hit)
 
 static void failpoint_delay(long delay_ms)
 {
-    struct timespec left = {delay_ms / 1000, delay_ms % 1000 * 1000000};
+    struct timespec left = timespec_of_ms(delay_ms);
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
 }

@@ -4,22 +4,12 @@
 #include "http/watch.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
-
-static void watch_sleep(struct watch *watch) /* with the lock */
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + watch->interval_ms % 1000 * 1000000;
-    until.tv_sec += (time_t)(watch->interval_ms / 1000 + ns / 1000000000);
-    until.tv_nsec = (long)(ns % 1000000000);
-    pthread_cond_timedwait(&watch->wake, &watch->lock, &until);
-}
 
 static void *watch_run(void *context)
 {
@@ -37,7 +27,7 @@ static void *watch_run(void *context)
                 peer->deadline_ms = INT64_MAX;
             }
         }
-        watch_sleep(watch);
+        cond_timedwait_ms(&watch->wake, &watch->lock, now_ms + watch->interval_ms);
     }
     pthread_mutex_unlock(&watch->lock);
     return NULL;
@@ -45,15 +35,11 @@ static void *watch_run(void *context)
 
 int watch_start(struct watch *watch, int64_t interval_ms, struct error *error)
 {
-    pthread_condattr_t monotonic;
     watch->interval_ms = interval_ms;
     watch->peers = NULL;
     watch->stop = false;
     pthread_mutex_init(&watch->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&watch->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init_monotonic(&watch->wake);
     int code = pthread_create(&watch->thread, NULL, watch_run, watch);
     if (code == 0)
         return 0;
