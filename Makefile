@@ -20,14 +20,16 @@ B      := build/$(if $(SAN),$(subst $(comma),-,$(SAN))/,)
 VERSION := 0.1.0
 # The rooms of engine/, and what each may use beside itself and what those use. tests/check/layers holds includes to it, and
 # the linker calls: a unit test of a room is linked with that room and what it uses, nothing else.
-ROOMS := base event store bus pipeline plugin flow run http cli
+ROOMS := base event flow store bus pipeline plugin guard batch run http cli
 USES_event := base
-USES_store := event
+USES_flow := event
+USES_store := flow
 USES_bus := store
-USES_pipeline := event
+USES_pipeline := flow
 USES_plugin := pipeline
-USES_flow := pipeline
-USES_run := flow plugin bus
+USES_guard := event
+USES_batch := plugin bus guard
+USES_run := batch
 USES_http := run
 USES_cli := http
 

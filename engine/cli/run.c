@@ -10,9 +10,9 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/parts.h"
+#include "guard/master.h"
 #include "http/http.h"
 #include "run/engine.h"
-#include "run/master.h"
 
 #include <errno.h>
 #include <getopt.h>

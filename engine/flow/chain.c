@@ -5,22 +5,8 @@
  * comes late or comes first.
  */
 #include "flow/chain.h"
-#include "store/ledger.h"
 
 #include <assert.h>
-
-struct chain_shape chain_shape_of(const struct chain *chain)
-{
-    struct chain_shape shape = {.step_count = (int32_t)chain->step_count};
-    for (size_t i = 0; i < chain->step_count; i++) {
-        if (chain->steps[i].undo == NULL)
-            continue;
-        shape.has_undo |= 1u << i;
-        if (chain->steps[i].undone != NULL)
-            shape.waits |= 1u << i;
-    }
-    return shape;
-}
 
 /* The undos due now; notes them, and what has become of the chain. */
 static uint32_t chain_settle(const struct chain_shape *shape, struct chain_facts *facts)
@@ -72,10 +58,4 @@ void chain_stuck(struct chain_facts *facts)
 {
     if (facts->state != CHAIN_RUNNING)
         facts->state = CHAIN_STUCK;
-}
-
-void chain_resumed(struct chain_facts *facts)
-{
-    if (facts->state == CHAIN_STUCK)
-        facts->state = CHAIN_ABORTED;
 }

@@ -11,7 +11,11 @@
 #ifndef SLUICE_FLOW_CHAIN_H
 #define SLUICE_FLOW_CHAIN_H
 
-#include "pipeline/pipeline.h"
+#include <stdint.h>
+
+enum { CHAIN_STEPS_MAX = 30 };
+
+enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3 };
 
 struct chain_shape {
     int32_t step_count;
@@ -19,10 +23,9 @@ struct chain_shape {
     uint32_t waits;    /* bit i: step i has an `undone` topic; older undos wait for it */
 };
 struct chain_facts {
-    int16_t state; /* enum chain_state of store/ledger.h: running, aborted, undone, stuck */
+    int16_t state; /* enum chain_state */
     uint32_t done, undoing, undone;
 };
-struct chain_shape chain_shape_of(const struct chain *chain);
 /* Each changes *facts and returns the steps whose undo is to be emitted now, as bits; emit the highest bit first. */
 uint32_t chain_step_done(const struct chain_shape *shape, struct chain_facts *facts, int32_t step);
 uint32_t chain_abort(const struct chain_shape *shape, struct chain_facts *facts);
@@ -31,6 +34,5 @@ uint32_t chain_step_undone(const struct chain_shape *shape, struct chain_facts *
  * undo is known to have happened. Meanwhile steps are undone as before: STUCK is for people. Without an abort
  * nothing changes. */
 void chain_stuck(struct chain_facts *facts);
-void chain_resumed(struct chain_facts *facts);
 
 #endif

@@ -240,7 +240,7 @@ void lane_destroy(struct lane *lane)
 void lane_offer(struct lane *lane, struct lane_entry *entry)
 {
     entry->sequence = (uint32_t)++lane->arrivals;
-    entry->solo = entry->held = false;
+    entry->isolated = entry->held = false;
     entry->due_ms = 0;
     queue_insert(&lane->ready, entry);
     lane->waiting++;
@@ -279,7 +279,7 @@ size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entr
         struct lane_key *key;
         lane_wake(lane, now_ms); /* each time: behind the entry just taken may stand one that is due, too */
         struct lane_entry *entry = lane_oldest(lane, &key);
-        if (entry == NULL || (entry->solo && count > 0))
+        if (entry == NULL || (entry->isolated && count > 0))
             break;
         if (key != NULL) {
             (void)queue_pop(&key->queue);
@@ -290,7 +290,7 @@ size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entr
         }
         entry->due_ms = 0;
         ret[count++] = entry;
-        if (entry->solo)
+        if (entry->isolated)
             break;
     }
     lane->waiting -= count;
@@ -323,7 +323,7 @@ void lane_done(struct lane *lane, struct lane_entry *entry)
 void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
 {
     lane_returned(lane, 1);
-    entry->solo = false;
+    entry->isolated = false;
     entry->held = true;
     entry->due_ms = due_ms;
     struct lane_key *key = lane_key(lane, entry);
@@ -335,18 +335,18 @@ void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
     lane_settle(lane);
 }
 
-void lane_back(struct lane *lane, struct lane_entry **entries, size_t count)
+void lane_requeue(struct lane *lane, struct lane_entry **entries, size_t count)
 {
     lane_returned(lane, count);
     for (size_t i = 0; i < count; i++)
         lane_insert(lane, entries[i]);
 }
 
-void lane_solo(struct lane *lane, struct lane_entry **entries, size_t count)
+void lane_isolate(struct lane *lane, struct lane_entry **entries, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        entries[i]->solo = true;
-    lane_back(lane, entries, count);
+        entries[i]->isolated = true;
+    lane_requeue(lane, entries, count);
 }
 
 size_t lane_waiting(const struct lane *lane)

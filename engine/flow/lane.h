@@ -3,10 +3,10 @@
  *
  * Entries are offered in arrival order and taken in batches of whatever waits (no linger). All events of a key pass
  * through one lane. A batch may hold several entries of a key, in order. When an entry must be tried again, its key
- * is held: its later entries wait behind it, all other keys go on. A batch that breaks is put back and its entries
+ * is held: its later entries wait behind it, all other keys go on. A batch that breaks is requeued and its entries
  * then run alone, one a batch.
  *
- * Every entry taken comes back through exactly one of done, retry, back or solo, in any order, before the next
+ * Every entry taken comes back through exactly one of done, retry, requeue or isolate, in any order, before the next
  * lane_take() (asserted): one batch at a time. Entries are the caller's memory; the lane links them. Nothing is
  * allocated on the way but a slot for each held key, which is kept for the next one.
  */
@@ -21,7 +21,7 @@ struct lane_entry {
     struct lane_entry *next; /* the lane's */
     int64_t due_ms;          /* the lane's */
     uint32_t sequence;       /* the lane's: arrival number, for order */
-    bool solo;               /* the lane's: runs alone */
+    bool isolated;           /* the lane's: runs alone */
     bool held;               /* the lane's: at the head of its held key */
 };
 
@@ -30,7 +30,7 @@ struct lane *lane_create(void);       /* NULL when out of memory */
 void lane_destroy(struct lane *lane); /* the entries are the caller's */
 
 void lane_offer(struct lane *lane, struct lane_entry *entry);
-/* Up to max entries that may run at now_ms, oldest first, into `ret`; their number. A solo entry is returned by
+/* Up to max entries that may run at now_ms, oldest first, into `ret`; their number. An isolated entry is returned by
  * itself. */
 size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entry **ret);
 /* When lane_take() would have something: 0 now, INT64_MAX never, else the time of the earliest retry. */
@@ -39,24 +39,13 @@ void lane_done(struct lane *lane, struct lane_entry *entry); /* ended; the lane 
 /* holds its key until then; runs alone no more */
 void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms);
 /* as if never taken: to the front, in order */
-void lane_back(struct lane *lane, struct lane_entry **entries, size_t count);
-void lane_solo(struct lane *lane, struct lane_entry **entries, size_t count); /* back, and each runs alone */
-size_t lane_waiting(const struct lane *lane);                                 /* entries inside, held ones included */
+void lane_requeue(struct lane *lane, struct lane_entry **entries, size_t count);
+void lane_isolate(struct lane *lane, struct lane_entry **entries, size_t count); /* requeued, and each runs alone */
+size_t lane_waiting(const struct lane *lane);   /* entries inside, held ones included */
 size_t lane_held_keys(const struct lane *lane); /* keys with a retry to come, or with entries that waited behind one */
 /* Takes everything out, in arrival order, whatever its state (revocation, shutdown): each(entry) for those that
  * `match`. */
 void lane_drop(struct lane *lane, bool (*match)(const struct lane_entry *entry, void *context),
                void (*each)(struct lane_entry *entry, void *context), void *context);
-
-/* How a batch is cut into calls: a call has one handler, at most max[binding] entries, and no two entries of a key;
- * entries of a key run in order even across handlers. binding[i] and key_hash[i] describe entry i. Fills order[] (a
- * permutation of 0..count-1) and calls[] as {first, count} runs of it; before[i] is the entry of the same key just
- * ahead of i in the batch, or BATCH_NONE. calls has room for `count`. */
-struct call_plan {
-    uint32_t first, count, binding;
-};
-size_t batch_plan(size_t count, const uint64_t *key_hash, const uint32_t *binding, const uint32_t *max_by_binding,
-                  uint32_t *order, uint32_t *before, struct call_plan *calls, struct arena *scratch);
-#define BATCH_NONE UINT32_MAX
 
 #endif

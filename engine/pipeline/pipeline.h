@@ -9,28 +9,12 @@
 #define SLUICE_PIPELINE_PIPELINE_H
 
 #include "event/event.h"
+#include "flow/chain.h"
+#include "flow/retry.h"
 #include "pipeline/tree.h"
 #include "sluice/plugin.h"
 
-struct retry_policy {    /* of a transient failure, in place */
-    int32_t max_retries; /* the first try is not counted */
-    int64_t initial_interval_ms;
-    double multiplier;
-    int64_t max_interval_ms;
-    double jitter; /* 0..1: the share of a delay that is random */
-};
-
 enum route_kind { ROUTE_TOPIC = 1, ROUTE_DROP, ROUTE_LADDER };
-
-struct ladder {
-    struct topic *topic; /* `retry:`; the same handler takes its events after their delay */
-    int32_t max_retries;
-    int64_t initial_interval_ms;
-    double multiplier;
-    int64_t max_interval_ms;
-    const char *counter;     /* the data field that counts climbed steps; default "retryCount" */
-    struct topic *exhausted; /* where the event goes after the last step */
-};
 
 struct route {
     struct place place;
@@ -43,7 +27,7 @@ struct route {
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
 struct binding {
     struct place place;
-    uint32_t index;           /* dense, in pipeline->uses */
+    uint32_t index;           /* dense, in pipeline->bindings */
     const char *handler_name; /* "payment.charge", as written */
     /* stable name under which outcomes are recorded: "payment.charge"; a tap's is "TAP/payment.charge" */
     const char *id;
@@ -105,7 +89,6 @@ struct chain_step {
     struct topic *undone; /* NULL: the next older undo does not wait */
 };
 enum undo_failure { UNDO_PAUSE = 1, UNDO_RETRY_FOREVER, UNDO_DEAD_LETTER };
-enum { CHAIN_STEPS_MAX = 30 };
 struct chain {
     struct place place;
     uint32_t index;

@@ -5,9 +5,8 @@
 #define SLUICE_RUN_ENGINE_H
 
 #include "bus/bus.h"
+#include "guard/suspects.h"
 #include "pipeline/pipeline.h"
-#include "run/gateway.h"
-#include "run/suspects.h"
 #include "store/store.h"
 
 struct engine;
@@ -29,8 +28,8 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
  * only way to stop is _exit(). */
 int engine_drain(struct engine *engine, int64_t drain_ms);
 void engine_stop(struct engine *engine); /* at once; frees everything. NULL is fine */
-/* Blocks until the engine cannot go on (a deploy error), or engine_drain/stop. For main's loop: 0 going on, else a
- * negative errno. */
+/* Returns at once, for main's loop: 0 while the engine goes on, else a negative errno and what it cannot go on for (a
+ * database or bus that is not as the configuration says, a plugin that does not open). Any thread. */
 int engine_fault(struct engine *engine, struct error *ret);
 
 #endif

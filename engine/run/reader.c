@@ -2,14 +2,17 @@
  * reader.c - a group's thread: takes records from the bus, hands each to the lane of its key, commits what is complete.
  *
  * It parses nothing (the lanes do, in parallel) and waits for nobody: when the group holds too much, it asks the bus
- * for no more records and goes on answering revocations. A revocation is cooperative: lanes let go of what is
+ * for no more records and goes on answering revocations. A revocation is cooperative: lanes drop what is
  * queued, finish what runs, what is complete is committed, and only then the rebalance goes on.
  */
-#include "run/state.h"
+#include "run/reader.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "run/state.h"
+#include "run/takeover.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +28,7 @@ static const int64_t NEVER_MS = INT64_MAX / 2;
 
 static size_t in_flight_max(const struct group_run *group)
 {
-    size_t most = 4 * (size_t)group->engine->pipeline->engine.max_events * group->worker_count;
+    size_t most = 4 * (size_t)group->engine->config->engine.max_events * group->worker_count;
     return most < 2000 ? 2000 : most;
 }
 
@@ -34,10 +37,10 @@ static void reader_pace(struct group_run *group)
     size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes),
            most = in_flight_max(group);
     bool paused = atomic_load(&group->paused);
-    if (!paused && (events >= most || bytes >= RUN_IN_FLIGHT_BYTES_MAX)) {
+    if (!paused && (events >= most || bytes >= GROUP_IN_FLIGHT_BYTES_MAX)) {
         atomic_store(&group->paused, true);
         bus_pause(group->engine->bus, group->consumer, true);
-    } else if (paused && events <= most / 2 && bytes <= RUN_IN_FLIGHT_BYTES_MAX / 2) {
+    } else if (paused && events <= most / 2 && bytes <= GROUP_IN_FLIGHT_BYTES_MAX / 2) {
         atomic_store(&group->paused, false);
         bus_pause(group->engine->bus, group->consumer, false);
     }
@@ -109,18 +112,12 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
             last_name = record->record.topic;
             last_topic = map_get(engine->topics, last_name);
         }
-        item->source = ITEM_BUS;
-        item->record = record->record;
+        item_of_record(item, ITEM_BUS, &record->record, record->key_hash, last_topic, group->config);
         item->chunk = record->chunk;
         item->position = record->position;
         item->stream = record->stream;
         item->epoch = record->epoch;
-        item->topic = last_topic;
-        item->binding = group->group->tap != NULL ? group->group->tap->binding
-                        : last_topic == NULL      ? NULL
-                                                  : last_topic->binding;
-        item->entry.key_hash = record->key_hash;
-        size_t lane = (record->key_hash >> 17) % group->worker_count;
+        size_t lane = group_lane(group, record->key_hash);
         *tails[lane] = &item->entry;
         tails[lane] = &item->entry.next;
         taken++;
@@ -133,7 +130,7 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
     series_add(group->metric_in_flight, (int64_t)taken);
     for (size_t i = 0; i < group->worker_count; i++)
         if (tails[i] != &heads[i])
-            worker_push(group->workers[i], heads[i], tails[i]);
+            mailbox_push(&group->workers[i]->mailbox, heads[i], tails[i]);
     if (refused > 0)
         item_block_release(block, refused);
     return 0;
@@ -165,43 +162,42 @@ static void reader_commit(struct group_run *group)
             tracker_remind(group->trackers[group->streams[i]]);
         pthread_mutex_unlock(&group->lock);
         log_rarely(5000, LOG_WARN, "reader",
-                   "group %s: positions are not committed now (%s); they will be with the next", group->group->name,
+                   "group %s: positions are not committed now (%s); they will be with the next", group->config->name,
                    error.text);
     }
     (void)FAILPOINT("reader.commit.after");
 }
 
-/* Every lane lets go of these streams; one in a batch does so at its end, which the batch's deadline bounds. */
-static bool reader_release(struct group_run *group, const uint32_t *streams, size_t count, int64_t until_ms)
+/* Every lane releases these streams; one in a batch does so at its end, which the batch's deadline bounds. */
+static bool lanes_release(struct group_run *group, const uint32_t *streams, size_t count, int64_t until_ms)
 {
     size_t left = group->worker_count;
-    struct drop_request request = {
+    struct release_request request = {
         .streams = streams, .count = count, .lock = &group->lock, .done = &group->released, .left = &left};
     for (size_t i = 0; i < group->worker_count; i++)
-        worker_drop(group->workers[i], &request);
+        mailbox_release(&group->workers[i]->mailbox, &request);
     bool interrupted = false;
     pthread_mutex_lock(&group->lock);
     while (left > 0) {
-        struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-        if (pthread_cond_timedwait(&group->released, &group->lock, &until) != ETIMEDOUT)
+        if (cond_timedwait_ms(&group->released, &group->lock, until_ms) != ETIMEDOUT)
             continue;
         if (interrupted)
             break;
         interrupted = true;
         until_ms = clock_monotonic_ms() + READER_INTERRUPTED_MS;
         for (size_t i = 0; i < group->worker_count; i++)
-            if (group->workers[i]->connection != NULL)
-                connection_interrupt(group->workers[i]->connection);
+            if (group->workers[i]->env.connection != NULL)
+                connection_interrupt(group->workers[i]->env.connection);
         bus_abort_publishes(group->engine->bus);
     }
     pthread_mutex_unlock(&group->lock);
     return left == 0;
 }
 
-static bool reader_let_go(struct group_run *group, const struct bus_event *event, bool lost, int64_t until_ms)
+static bool reader_release(struct group_run *group, const struct bus_event *event, bool lost, int64_t until_ms)
 {
     (void)FAILPOINT("reader.revoke");
-    if (!reader_release(group, event->streams, event->stream_count, until_ms))
+    if (!lanes_release(group, event->streams, event->stream_count, until_ms))
         return false;
     if (!lost)
         reader_commit(group);
@@ -223,28 +219,28 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
     switch (event->kind) {
     case BUS_RECORDS:
         while (reader_dispatch(group, event) == -ENOMEM)
-            if (!engine_sleep(group->engine, 100))
+            if (!life_sleep(&group->engine->life, 100))
                 return;
         break;
     case BUS_ASSIGNED:
-        inherit(group);
+        takeover_run(group);
         pthread_mutex_lock(&group->lock);
         for (size_t i = 0; i < event->stream_count; i++)
             reader_assign(group, event->streams[i], event->epochs[i]);
         pthread_mutex_unlock(&group->lock);
         atomic_store(&group->member, bus_member(group->engine->bus, group->consumer));
         series_set(group->metric_partitions, (int64_t)assigned_streams(group));
-        log_info("reader", "group %s: %zu partitions assigned, %zu in all", group->group->name, event->stream_count,
+        log_info("reader", "group %s: %zu partitions assigned, %zu in all", group->config->name, event->stream_count,
                  assigned_streams(group));
         break;
     case BUS_REVOKED:
     case BUS_LOST:
-        (void)reader_let_go(group, event, event->kind == BUS_LOST, NEVER_MS); /* the batches' deadlines bound it */
+        (void)reader_release(group, event, event->kind == BUS_LOST, NEVER_MS); /* the batches' deadlines bound it */
         if (event->kind == BUS_REVOKED && bus_revoked(group->engine->bus, group->consumer, &error) != 0)
             log_error("reader", &error);
         atomic_store(&group->member, bus_member(group->engine->bus, group->consumer));
         series_set(group->metric_partitions, (int64_t)assigned_streams(group));
-        log_info("reader", "group %s: %zu partitions %s, %zu left", group->group->name, event->stream_count,
+        log_info("reader", "group %s: %zu partitions %s, %zu left", group->config->name, event->stream_count,
                  event->kind == BUS_LOST ? "lost" : "handed over", assigned_streams(group));
         break;
     case BUS_FAULT:
@@ -275,8 +271,8 @@ static void *reader_main(void *context)
         if (code == 0)
             reader_event(group, &event);
         else if (code != -EAGAIN) {
-            error_prefix(&error, "group %s cannot go on", group->group->name);
-            engine_set_fault(engine, &error);
+            error_prefix(&error, "group %s cannot go on", group->config->name);
+            life_set_fault(&engine->life, &error);
             break;
         }
     }
@@ -287,22 +283,22 @@ static void *reader_main(void *context)
 static bool reader_recorded(const struct group_run *group)
 {
     const struct engine *engine = group->engine;
-    bool recorded = group->group->tap == NULL;
-    for (size_t i = 0; i < engine->pipeline->binding_count; i++)
-        recorded = recorded || (engine->pipeline->bindings[i]->group == group->group && engine->bindings[i].records);
+    bool recorded = group->config->tap == NULL;
+    for (size_t i = 0; i < engine->config->binding_count; i++)
+        recorded = recorded || (engine->config->bindings[i]->group == group->config && engine->bindings[i].records);
     return recorded && engine->store != NULL;
 }
 
 int reader_start(struct group_run *group, struct error *error)
 {
     struct engine *engine = group->engine;
-    struct bus_subscription subscription = {.group = group->group->name,
-                                            .topics = (const char *const *)group->group->topics,
-                                            .topic_count = group->group->topic_count,
+    struct bus_subscription subscription = {.group = group->config->name,
+                                            .topics = (const char *const *)group->config->topics,
+                                            .topic_count = group->config->topic_count,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
-                                            .poll_bytes = RUN_IN_FLIGHT_BYTES_MAX / 4,
+                                            .poll_bytes = GROUP_IN_FLIGHT_BYTES_MAX / 4,
                                             .recorded = reader_recorded(group)};
-    if (subscription.recorded && !inherit_prepare(group))
+    if (subscription.recorded && !takeover_prepare(group))
         return error_set(error, ENOMEM, "out of memory");
     int code = bus_subscribe(engine->bus, &subscription, &group->consumer, error);
     if (code != 0)
@@ -310,7 +306,7 @@ int reader_start(struct group_run *group, struct error *error)
     atomic_store(&group->member, bus_member(engine->bus, group->consumer));
     code = pthread_create(&group->reader, NULL, reader_main, group);
     if (code != 0)
-        return error_set(error, code, "no thread for the reader of group %s: %s", group->group->name, strerror(code));
+        return error_set(error, code, "no thread for the reader of group %s: %s", group->config->name, strerror(code));
     group->reader_started = true;
     return 0;
 }
@@ -331,7 +327,7 @@ bool reader_stop(struct group_run *group, int64_t until_ms)
     for (uint32_t i = 0; mine != NULL && i < group->tracker_count; i++)
         if (group->trackers[i] != NULL)
             mine[all.stream_count++] = i;
-    bool all_back = reader_let_go(group, &all, false, until_ms);
+    bool all_back = reader_release(group, &all, false, until_ms);
     free(mine);
     if (!all_back)
         return false;

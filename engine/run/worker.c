@@ -1,192 +1,127 @@
 /*
  * worker.c - a lane's thread: takes what waits, runs it as a batch, sleeps until there is more.
  *
- * Natural batching: no linger, so an idle engine answers at once and a loaded one amortises. Only a tap that asks
- * for it (`max_wait`) lets a batch fill.
+ * Natural batching: no linger, so an idle engine answers at once and a loaded one amortises. Only a tap that asks for it
+ * (`max_wait`) lets a batch fill.
  */
-#include "run/intake.h"
-#include "run/outbox.h"
+#include "run/worker.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "batch/batch.h"
+#include "batch/outbox.h"
+#include "batch/request.h"
+#include "run/state.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     WORKER_ARENA_BLOCK = 256 * 1024,
     WORKER_ARENA_MAX = 512 * 1024 * 1024,
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
-    /* without another transaction: then rows that are published are deleted by one of their own */
-    WORKER_FORGET_MS = 150,
-    WORKER_FORGET_AGAIN_MS = 1000, /* when the database did not take it */
+    /* Without another transaction for so long, rows that are published are deleted by one of their own; again after the
+     * second when the database did not take it. */
+    WORKER_DELETE_PUBLISHED_MS = 150,
+    WORKER_DELETE_AGAIN_MS = 1000,
 };
 
-struct item_block {
-    atomic_size_t items;
-    struct rows *rows;
-    struct item item[];
-};
+/* ------------------------------------------------------------------------------- what batches ask of the engine */
 
-struct item_block *item_block_create(size_t count, struct rows *rows)
+static bool worker_sleep(void *context, int64_t ms)
 {
-    struct item_block *block = calloc(1, sizeof *block + count * sizeof block->item[0]);
-    if (block == NULL)
-        return NULL;
-    atomic_init(&block->items, count);
-    block->rows = rows;
-    for (size_t i = 0; i < count; i++)
-        block->item[i].block = block;
-    return block;
+    return life_sleep(&((struct worker *)context)->engine->life, ms);
 }
 
-struct item *item_block_items(struct item_block *block)
+static void worker_finish(void *context, struct item **items, size_t count, bool complete)
 {
-    return block->item;
+    const struct worker *worker = context;
+    if (worker->group != NULL)
+        group_finish(worker->group, items, count, complete);
+    else
+        items_free(items, count);
 }
 
-struct header *item_headers(struct item *item, size_t count)
+static void worker_parked(void *context, int64_t due_wall_ms)
 {
-    item->headers = calloc(count, sizeof *item->headers);
-    return item->headers;
+    timer_advance(&((struct worker *)context)->engine->parked_timer, due_wall_ms);
 }
 
-void item_block_release(struct item_block *block, size_t items)
+static void env_of_group(struct batch_env *env, struct group_run *group)
 {
-    if (atomic_fetch_sub_explicit(&block->items, items, memory_order_acq_rel) == items) {
-        rows_free(block->rows);
-        free(block);
+    struct metrics *metrics = group->engine->metrics;
+    env->group = group->config;
+    env->consumer = &group->consumer;
+    env->member = &group->member;
+    env->attempts = &group->attempts;
+    env->batches = metrics_series(metrics, METRIC_BATCHES, group->config->name, NULL);
+    env->batch_events = metrics_series(metrics, METRIC_BATCH_EVENTS, group->config->name, NULL);
+    env->batch_seconds = metrics_series(metrics, METRIC_BATCH_SECONDS, group->config->name, NULL);
+}
+
+static bool worker_env(struct worker *worker, uint32_t number)
+{
+    struct engine *engine = worker->engine;
+    struct batch_env *env = &worker->env;
+    *env = (struct batch_env){
+        .config = engine->config,
+        .bindings = engine->bindings,
+        .topics = engine->topic_runs,
+        .numbers = &engine->numbers,
+        .lane_number = number,
+        .lane = lane_create(),
+        .plugins = calloc(engine->config->plugin_count + 1, sizeof *env->plugins),
+        .arena = arena_create(WORKER_ARENA_BLOCK, WORKER_ARENA_MAX),
+        .outbox.owner = worker->group == NULL ? 0 : engine->incarnation,
+        .random = (uint64_t)clock_monotonic_ns() * 2654435761u + number + 1,
+        .bus = engine->bus,
+        .suspects = engine->parts.suspects,
+        .quarantine = &engine->quarantine,
+        .draining = &engine->life.draining,
+        .context = worker,
+        .sleep = worker_sleep,
+        .finish = worker_finish,
+        .parked = worker_parked,
+    };
+    buffer_init(&env->bytes, WORKER_BYTES_MAX);
+    buffer_init(&env->packed, WORKER_BYTES_MAX);
+    if (worker->group != NULL)
+        env_of_group(env, worker->group);
+    if (engine->store != NULL) {
+        char name[64];
+        snprintf(name, sizeof name, "lane %u", number);
+        env->connection = connection_create(engine->store, name);
     }
+    return env->lane != NULL && env->arena != NULL && env->plugins != NULL &&
+           (engine->store == NULL || env->connection != NULL);
 }
 
-void items_finish(struct worker *worker, struct item **items, size_t count, bool complete)
-{
-    struct group_run *group = worker->group;
-    size_t taken = 0, bytes = 0, parked = 0;
-
-    if (complete && group != NULL) {
-        pthread_mutex_lock(&group->lock);
-        for (size_t i = 0; i < count; i++) {
-            const struct item *item = items[i];
-            if (item->source == ITEM_BUS && item->stream < group->tracker_count &&
-                group->trackers[item->stream] != NULL)
-                tracker_complete(group->trackers[item->stream], item->epoch, item->ticket);
-        }
-        pthread_mutex_unlock(&group->lock);
-    }
-    /* Items of a batch mostly come in runs of one block and one chunk: one atomic for each run. */
-    for (size_t i = 0; i < count;) {
-        struct item_block *block = items[i]->block;
-        struct bus_chunk *chunk = items[i]->chunk;
-        size_t run = 0;
-        while (i + run < count && items[i + run]->block == block && items[i + run]->chunk == chunk) {
-            free(items[i + run]->sentence);
-            parked += items[i + run]->source == ITEM_PARKED;
-            free(items[i + run]->headers);
-            if (items[i + run]->source == ITEM_BUS) {
-                taken++;
-                bytes += items[i + run]->record.value.length;
-            }
-            run++;
-        }
-        if (chunk != NULL)
-            bus_chunk_release(chunk, run);
-        item_block_release(block, run);
-        i += run;
-    }
-    if (parked > 0)
-        atomic_fetch_sub(&worker->engine->parked_in_flight, parked);
-    if (group != NULL && taken > 0) {
-        atomic_fetch_sub(&group->in_flight, taken);
-        atomic_fetch_sub(&group->in_flight_bytes, bytes);
-        series_add(group->metric_in_flight, -(int64_t)taken);
-        if (atomic_load(&group->paused))
-            bus_wake(group->engine->bus, group->consumer);
-    }
-}
-
-struct worker *worker_create(struct engine *engine, struct group_run *group, enum worker_kind kind, uint32_t number)
+struct worker *worker_create(struct engine *engine, struct group_run *group, uint32_t number)
 {
     struct worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL)
         return NULL;
     worker->engine = engine;
     worker->group = group;
-    worker->kind = kind;
-    worker->number = number;
-    worker->inbox_tail = &worker->inbox_head;
-    worker->random = (uint64_t)clock_monotonic_ns() * 2654435761u + number + 1;
-    worker->idle = true;
-    pthread_mutex_init(&worker->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&worker->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    worker->lane = lane_create();
-    worker->arena = arena_create(WORKER_ARENA_BLOCK, WORKER_ARENA_MAX);
-    worker->plugins = calloc(engine->pipeline->plugin_count + 1, sizeof worker->plugins[0]);
-    buffer_init(&worker->bytes, WORKER_BYTES_MAX);
-    buffer_init(&worker->packed, WORKER_BYTES_MAX);
-    if (engine->store != NULL) {
-        char name[64];
-        snprintf(name, sizeof name, "lane %u", number);
-        worker->connection = connection_create(engine->store, name);
-    }
-    if (worker->lane == NULL || worker->arena == NULL || worker->plugins == NULL ||
-        (engine->store != NULL && worker->connection == NULL)) {
+    mailbox_init(&worker->mailbox);
+    if (!worker_env(worker, number)) {
         worker_destroy(worker);
         return NULL;
     }
     return worker;
 }
 
-double worker_random(struct worker *worker)
-{
-    worker->random ^= worker->random << 13;
-    worker->random ^= worker->random >> 7;
-    worker->random ^= worker->random << 17;
-    return (double)(worker->random >> 11) / (double)(1ull << 53);
-}
-
-void worker_push(struct worker *worker, struct lane_entry *head, struct lane_entry **tail)
-{
-    pthread_mutex_lock(&worker->lock);
-    *worker->inbox_tail = head;
-    worker->inbox_tail = tail;
-    *tail = NULL;
-    pthread_cond_signal(&worker->wake);
-    pthread_mutex_unlock(&worker->lock);
-}
-
-void worker_drop(struct worker *worker, const struct drop_request *drop)
-{
-    pthread_mutex_lock(&worker->lock);
-    worker->drop = drop;
-    pthread_cond_signal(&worker->wake);
-    pthread_mutex_unlock(&worker->lock);
-}
-
-bool worker_idle(struct worker *worker)
-{
-    pthread_mutex_lock(&worker->lock);
-    bool idle = worker->idle && worker->inbox_head == NULL;
-    pthread_mutex_unlock(&worker->lock);
-    return idle;
-}
+/* --------------------------------------------------------------------------------------------------------- release */
 
 /* What lane_drop() hands to its callbacks. */
 struct dropping {
     struct worker *worker;
-    const struct drop_request *request; /* NULL: everything */
+    const struct release_request *request; /* NULL: everything */
 };
 
 static bool drop_matches(const struct lane_entry *entry, void *context)
 {
     const struct item *item = (const struct item *)entry;
-    const struct drop_request *request = ((struct dropping *)context)->request;
+    const struct release_request *request = ((struct dropping *)context)->request;
     if (request == NULL)
         return true;
     if (item->source != ITEM_BUS)
@@ -200,130 +135,141 @@ static bool drop_matches(const struct lane_entry *entry, void *context)
 static void drop_item(struct lane_entry *entry, void *context)
 {
     struct item *item = (struct item *)entry;
-    struct worker *worker = ((struct dropping *)context)->worker;
     if (item->source == ITEM_REQUEST)
-        intake_refuse(worker->engine, item);
-    items_finish(worker, &item, 1, false);
+        request_refuse(item);
+    worker_finish(((struct dropping *)context)->worker, &item, 1, false);
 }
 
-static void worker_let_go(struct worker *worker, const struct drop_request *request)
+static void worker_release(struct worker *worker, const struct release_request *request)
 {
     struct dropping dropping = {worker, request};
-    lane_drop(worker->lane, drop_matches, drop_item, &dropping);
-    outbox_forget(worker); /* whoever gets the streams finds nothing left to publish */
-    outbox_leave(worker);
+    lane_drop(worker->env.lane, drop_matches, drop_item, &dropping);
+    outbox_delete_published(&worker->env); /* whoever takes the streams over finds nothing left to publish */
+    outbox_release_uncertain(&worker->env);
     pthread_mutex_lock(request->lock);
     if (--*request->left == 0)
         pthread_cond_broadcast(request->done);
-    pthread_mutex_unlock(request->lock); /* the request is gone after this */
+    pthread_mutex_unlock(request->lock); /* the request must not be touched after this */
+}
+
+/* ------------------------------------------------------------------------------------------------------- the thread */
+
+static const struct tap *worker_tap(const struct worker *worker)
+{
+    return worker->group == NULL ? NULL : worker->group->config->tap;
 }
 
 /* How long the batch may still fill, 0 when it should run now. */
 static int64_t worker_fill_ms(struct worker *worker, int64_t now_ms)
 {
-    const struct tap *tap = worker->group == NULL ? NULL : worker->group->group->tap;
-    if (tap == NULL || tap->binding->max_wait_ms == 0 || lane_due(worker->lane, now_ms) > now_ms)
+    const struct tap *tap = worker_tap(worker);
+    struct lane *lane = worker->env.lane;
+    if (tap == NULL || tap->binding->max_wait_ms == 0 || lane_due(lane, now_ms) > now_ms)
         return 0;
     if (worker->batch_since_ms == 0)
         worker->batch_since_ms = now_ms;
-    if (lane_waiting(worker->lane) >= tap->binding->max_events || atomic_load(&worker->group->paused))
+    if (lane_waiting(lane) >= tap->binding->max_events || atomic_load(&worker->group->paused))
         return 0;
     int64_t left = worker->batch_since_ms + tap->binding->max_wait_ms - now_ms;
     return left > 0 ? left : 0;
 }
 
-static void worker_wait_locked(struct worker *worker, int64_t until_ms)
-{
-    if (until_ms == INT64_MAX) {
-        pthread_cond_wait(&worker->wake, &worker->lock);
-        return;
-    }
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = (until_ms % 1000) * 1000000};
-    pthread_cond_timedwait(&worker->wake, &worker->lock, &until);
-}
-
 static size_t worker_batch_max(const struct worker *worker)
 {
-    if (worker->group != NULL && worker->group->group->tap != NULL)
-        return worker->group->group->tap->binding->max_events;
-    return worker->engine->pipeline->engine.max_events;
+    const struct tap *tap = worker_tap(worker);
+    return tap != NULL ? tap->binding->max_events : worker->engine->config->engine.max_events;
 }
 
 static bool worker_open_plugins(struct worker *worker)
 {
-    const struct pipeline *pipeline = worker->engine->pipeline;
-    for (size_t i = 0; i < pipeline->plugin_count; i++) {
+    const struct pipeline *config = worker->engine->config;
+    for (size_t i = 0; i < config->plugin_count; i++) {
+        const struct plugin_ref *plugin = &config->plugins[i];
         struct error error = {0};
-        if (plugin_open(&pipeline->plugins[i], worker->number, &worker->plugins[i], &error) != 0) {
-            error_prefix(&error, "%s:%d:%d: plugin '%s' does not open", pipeline->plugins[i].place.file,
-                         pipeline->plugins[i].place.line, pipeline->plugins[i].place.column, pipeline->plugins[i].name);
-            engine_set_fault(worker->engine, &error);
+        if (plugin_open(plugin, worker->env.lane_number, &worker->env.plugins[i], &error) != 0) {
+            error_prefix(&error, "%s:%d:%d: plugin '%s' does not open", plugin->place.file, plugin->place.line,
+                         plugin->place.column, plugin->name);
+            life_set_fault(&worker->engine->life, &error);
             return false;
         }
     }
     return true;
 }
 
+/* Sleeps until there is something to do, and takes what is in the mailbox. False: the lane is to stop. */
+static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **ret_entries,
+                        const struct release_request **ret_release)
+{
+    struct mailbox *mailbox = &worker->mailbox;
+    struct lane *lane = worker->env.lane;
+    pthread_mutex_lock(&mailbox->lock);
+    for (;;) {
+        int64_t now = clock_monotonic_ms();
+        int64_t fill = worker_fill_ms(worker, now);
+        int64_t due = lane_due(lane, now);
+        int64_t published = worker->env.outbox.published_count > 0 ? worker->delete_published_ms : INT64_MAX;
+        if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || (opened && due <= now && fill == 0) ||
+            published <= now)
+            break;
+        mailbox->idle = lane_waiting(lane) == 0;
+        int64_t until = !opened ? INT64_MAX : fill > 0 ? now + fill : due;
+        mailbox_wait_locked(mailbox, until < published ? until : published);
+    }
+    bool stop = mailbox->stop;
+    mailbox->idle = false;
+    *ret_release = mailbox->release;
+    mailbox->release = NULL;
+    *ret_entries = mailbox_take_locked(mailbox);
+    pthread_mutex_unlock(&mailbox->lock);
+    return !stop;
+}
+
+static void worker_batch(struct worker *worker, struct lane_entry **taken, size_t count)
+{
+    struct batch_env *env = &worker->env;
+    worker->batch_since_ms = 0;
+    batch_run(env, taken, count);
+    worker->delete_published_ms = clock_monotonic_ms() + WORKER_DELETE_PUBLISHED_MS;
+    if (worker->group != NULL && lane_held_keys(env->lane) != worker->held_keys) {
+        series_add(worker->group->metric_waiting, (int64_t)lane_held_keys(env->lane) - (int64_t)worker->held_keys);
+        worker->held_keys = lane_held_keys(env->lane);
+    }
+    arena_reset(env->arena);
+}
+
 static void *worker_main(void *context)
 {
     struct worker *worker = context;
+    struct batch_env *env = &worker->env;
     size_t max = worker_batch_max(worker);
-    suspects_lane(worker->engine->parts.suspects, worker->number);
+    suspects_lane(env->suspects, env->lane_number);
     struct lane_entry **taken = calloc(max, sizeof *taken);
     bool opened = taken != NULL && worker_open_plugins(worker);
 
     for (;;) {
-        pthread_mutex_lock(&worker->lock);
-        for (;;) {
-            int64_t now = clock_monotonic_ms();
-            int64_t fill = worker_fill_ms(worker, now);
-            int64_t due = lane_due(worker->lane, now);
-            int64_t forget = worker->outbox_id_count > 0 ? worker->forget_ms : INT64_MAX;
-            if (worker->stop || worker->drop != NULL || worker->inbox_head != NULL ||
-                (opened && due <= now && fill == 0) || forget <= now)
-                break;
-            worker->idle = lane_waiting(worker->lane) == 0;
-            int64_t until = !opened ? INT64_MAX : fill > 0 ? now + fill : due;
-            worker_wait_locked(worker, until < forget ? until : forget);
-        }
-        bool stop = worker->stop;
-        worker->idle = false;
-        const struct drop_request *drop = worker->drop;
-        worker->drop = NULL;
-        struct lane_entry *entry = worker->inbox_head;
-        worker->inbox_head = NULL;
-        worker->inbox_tail = &worker->inbox_head;
-        pthread_mutex_unlock(&worker->lock);
-
+        struct lane_entry *entry;
+        const struct release_request *release;
+        bool go_on = worker_wait(worker, opened, &entry, &release);
         while (entry != NULL) {
             struct lane_entry *next = entry->next;
-            lane_offer(worker->lane, entry);
+            lane_offer(env->lane, entry);
             entry = next;
         }
-        if (drop != NULL)
-            worker_let_go(worker, drop);
-        if (stop)
+        if (release != NULL)
+            worker_release(worker, release);
+        if (!go_on)
             break;
         int64_t now = clock_monotonic_ms();
-        size_t count = !opened || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(worker->lane, now, max, taken);
-        if (count == 0 && worker->outbox_id_count > 0 && now >= worker->forget_ms) {
-            outbox_forget(worker);
-            worker->forget_ms = now + WORKER_FORGET_AGAIN_MS;
-        }
+        size_t count = !opened || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);
         if (count > 0) {
-            worker->batch_since_ms = 0;
-            batch_run(worker, taken, count);
-            worker->forget_ms = clock_monotonic_ms() + WORKER_FORGET_MS;
-            if (worker->group != NULL && lane_held_keys(worker->lane) != worker->held_keys) {
-                series_add(worker->group->metric_waiting,
-                           (int64_t)lane_held_keys(worker->lane) - (int64_t)worker->held_keys);
-                worker->held_keys = lane_held_keys(worker->lane);
-            }
-            arena_reset(worker->arena);
+            worker_batch(worker, taken, count);
+        } else if (env->outbox.published_count > 0 && now >= worker->delete_published_ms) {
+            outbox_delete_published(env);
+            worker->delete_published_ms = now + WORKER_DELETE_AGAIN_MS;
         }
     }
-    outbox_forget(worker);
-    outbox_leave(worker);
+    outbox_delete_published(env);
+    outbox_release_uncertain(env);
     free(taken);
     return NULL;
 }
@@ -332,49 +278,44 @@ int worker_start(struct worker *worker, struct error *error)
 {
     int code = pthread_create(&worker->thread, NULL, worker_main, worker);
     if (code != 0)
-        return error_set(error, code, "no thread for lane %u: %s", worker->number, strerror(code));
+        return error_set(error, code, "no thread for lane %u: %s", worker->env.lane_number, strerror(code));
     worker->started = true;
     return 0;
 }
 
 void worker_stop(struct worker *worker)
 {
-    if (worker == NULL)
-        return;
-    pthread_mutex_lock(&worker->lock);
-    worker->stop = true;
-    pthread_cond_signal(&worker->wake);
-    pthread_mutex_unlock(&worker->lock);
+    if (worker != NULL)
+        mailbox_stop(&worker->mailbox);
 }
 
 void worker_destroy(struct worker *worker)
 {
     if (worker == NULL)
         return;
+    struct batch_env *env = &worker->env;
     if (worker->started) {
         worker_stop(worker);
         pthread_join(worker->thread, NULL);
     }
     struct dropping everything = {worker, NULL};
-    for (struct lane_entry *entry = worker->inbox_head; entry != NULL;) {
+    for (struct lane_entry *entry = worker->mailbox.head; entry != NULL;) {
         struct lane_entry *next = entry->next;
         drop_item(entry, &everything);
         entry = next;
     }
-    if (worker->lane != NULL)
-        lane_drop(worker->lane, drop_matches, drop_item, &everything);
-    if (worker->plugins != NULL)
-        for (size_t i = 0; i < worker->engine->pipeline->plugin_count; i++)
-            plugin_close(&worker->plugins[i]);
-    free(worker->plugins);
-    connection_destroy(worker->connection);
-    lane_destroy(worker->lane);
-    arena_destroy(worker->arena);
-    buffer_free(&worker->bytes);
-    buffer_free(&worker->packed);
-    free(worker->outbox_ids);
-    free(worker->doubted);
-    pthread_cond_destroy(&worker->wake);
-    pthread_mutex_destroy(&worker->lock);
+    if (env->lane != NULL)
+        lane_drop(env->lane, drop_matches, drop_item, &everything);
+    if (env->plugins != NULL)
+        for (size_t i = 0; i < worker->engine->config->plugin_count; i++)
+            plugin_close(&env->plugins[i]);
+    free(env->plugins);
+    connection_destroy(env->connection);
+    lane_destroy(env->lane);
+    arena_destroy(env->arena);
+    buffer_free(&env->bytes);
+    buffer_free(&env->packed);
+    outbox_free(&env->outbox);
+    mailbox_destroy(&worker->mailbox);
     free(worker);
 }

@@ -14,6 +14,7 @@
 #ifndef SLUICE_STORE_LEDGER_H
 #define SLUICE_STORE_LEDGER_H
 
+#include "flow/chain.h"
 #include "store/store.h"
 
 /* Numbers of names, made when missing. kind: 'h' handler, 'c' chain, 'g' group, 's' schedule. */
@@ -118,8 +119,6 @@ enum store_result ledger_unpark(struct connection *connection, int16_t group, co
                                 struct error *error); /* queued: they were handled in this transaction */
 
 /* ----------------------------------------------------------------------------------------------------------- chains */
-
-enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3 };
 
 struct chain_row {
     int16_t chain;

@@ -9,8 +9,6 @@
 
 #include "store/ledger_inner.h"
 
-enum { CHAIN_STEPS_MAX = 31 /* bits of a positive int4 */ };
-
 /* An input with its place in the caller's list, so that rows can be named after they were sorted. */
 struct placed {
     struct chain_done done;

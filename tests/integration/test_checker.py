@@ -92,7 +92,7 @@ class Sweeper(cases.ChaosCase):
             until(lambda: len(ids()) >= 5, "a pile of batches that nobody publishes")
             left = len(ids())
         else:
-            until(lambda: any("left behind" in line for line in list(engine.log)), "the sweeper's word")
+            until(lambda: any("not published by their process" in line for line in list(engine.log)), "the sweeper's word")
             now = ids()  # there is always a batch that was just published: its row goes with the next transaction
             until(lambda: not now & ids(), "the end of the batches that were there")
             left = 0
@@ -100,7 +100,7 @@ class Sweeper(cases.ChaosCase):
         return left
 
     def test_no_sweeper(self):
-        left = self.unpublished("keeper.sweep=mutate")
+        left = self.unpublished("keeper.sweep=error")
         self.assertGreater(left, 0)
         facts = type("Database", (), {"url": self.url})()
         self.red(list(checker.drained(facts)), "I15: ")

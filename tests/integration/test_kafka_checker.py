@@ -70,7 +70,7 @@ class Kafka(planted.Planted):
         return self.check(stream)
 
     def test_no_sweeper(self):
-        self.red(self.left_behind("keeper.sweep=mutate"), "I3: ", "I15: ")
+        self.red(self.left_behind("keeper.sweep=error"), "I3: ", "I15: ")
 
     def test_with_the_sweeper_what_was_left_behind_is_green(self):
         self.green(self.left_behind(""))

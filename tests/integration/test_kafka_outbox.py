@@ -164,10 +164,10 @@ class RefusedForGood(Case):
         def published():
             self.value(TRY_NOW + " RETURNING id")
             return self.rows() == 0
-        self.assertFalse([line for line in engine.log if "left behind" in line], engine.text())
+        self.assertFalse([line for line in engine.log if "not published by their process" in line], engine.text())
         until(published, "an empty outbox", step_s=0.5)
         self.assertEqual(self.numbers(word), numbers)
-        until(lambda: [line for line in list(engine.log) if "published 1 batches that were committed and left behind" in line], "its word")
+        until(lambda: [line for line in list(engine.log) if "published 1 batches that were committed and not published by their process" in line], "its word")
 
     def test_too_large(self):
         self.limit("out", LIMIT)

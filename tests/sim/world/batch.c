@@ -35,10 +35,10 @@ static void lane_fail(struct world *world, struct sim_lane *lane, bool alone, in
     for (size_t i = 0; i < lane->count; i++)
         entries[i] = &lane->works[i].item->entry;
     if (alone && lane->count > 1) {
-        lane_solo(lane->lane, entries, lane->count);
+        lane_isolate(lane->lane, entries, lane->count);
         world->count.solos++;
     } else {
-        lane_back(lane->lane, entries, lane->count);
+        lane_requeue(lane->lane, entries, lane->count);
     }
     lane->count = 0;
     lane->phase = PHASE_IDLE;
@@ -186,7 +186,7 @@ static bool handle_one(struct world *world, struct work *work)
 
 static bool must_wait(const struct sim_lane *lane, uint32_t before)
 {
-    if (before == BATCH_NONE)
+    if (before == PLAN_NONE)
         return false;
     enum verdict verdict = lane->works[before].verdict;
     return verdict == VERDICT_RETRY || verdict == VERDICT_LATER || verdict == VERDICT_BACK;
@@ -204,7 +204,7 @@ static void batch_handle(struct world *world, struct sim_lane *lane)
         bindings[i] = lane->works[i].claimed ? world->events[lane->works[i].item->event].kind
                                              : (uint32_t)BINDING_NOBODY;
     }
-    size_t call_count = batch_plan(lane->count, keys, bindings, world->settings.max_by_binding, order, before, calls,
+    size_t call_count = plan_calls(lane->count, keys, bindings, world->settings.max_by_binding, order, before, calls,
                                    lane->arena);
     arena_reset(lane->arena);
     for (size_t c = 0; c < call_count; c++) {
@@ -474,7 +474,7 @@ static void batch_complete(struct world *world, struct process *process, struct 
         }
     }
     if (back_count > 0)
-        lane_back(lane->lane, back, back_count);
+        lane_requeue(lane->lane, back, back_count);
     lane->count = 0;
     lane->phase = PHASE_IDLE;
     world->progress++;

@@ -18,6 +18,7 @@
 #include "base/heap.h"
 #include "flow/chain.h"
 #include "flow/lane.h"
+#include "flow/plan.h"
 #include "flow/retry.h"
 #include "flow/tracker.h"
 #include "store/ledger.h"

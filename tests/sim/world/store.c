@@ -67,7 +67,8 @@ void store_operator(struct world *world)
         return; /* somebody has the row; later */
     world->held[i] = world->held[--world->held_list_count];
     state->resumed++;
-    chain_resumed(&chain->facts);
+    if (chain->facts.state == CHAIN_STUCK)
+        chain->facts.state = CHAIN_ABORTED;
     if (state->parking == PARKED_HELD) {
         state->parking = PARKED;
         store_due(world, event, world->now_ms);

@@ -145,11 +145,11 @@ static void model_finish(struct lane *lane, struct test_entry **taken, size_t co
         }
     }
     if (backwards && alone_count > 0)
-        lane_solo(lane, alone, alone_count);
+        lane_isolate(lane, alone, alone_count);
     if (back_count > 0)
-        lane_back(lane, back, back_count);
+        lane_requeue(lane, back, back_count);
     if (!backwards && alone_count > 0)
-        lane_solo(lane, alone, alone_count);
+        lane_isolate(lane, alone, alone_count);
 }
 
 struct dropping {
@@ -213,7 +213,7 @@ static void model_run(unsigned seed, uint64_t arrivals)
             for (size_t i = 0; i < count; i++) {
                 assert_ptr_equal(got[i], &expected[i]->entry);
                 assert_false(got[i]->held);
-                assert_int_equal(got[i]->solo, expected[i]->solo);
+                assert_int_equal(got[i]->isolated, expected[i]->solo);
                 expected[i]->place = TAKEN;
             }
             if (random() % 3 == 0 && !draining && model.count < MODEL_MAX)
@@ -266,7 +266,7 @@ static void a_held_key_waits_and_the_others_go_on(void **state)
     assert_int_equal(lane_due(lane, 0), 0);
     assert_int_equal(lane_take(lane, 0, 2, got), 2);
     lane_retry(lane, &a1, 50);
-    lane_back(lane, (struct lane_entry *[]){&a2}, 1);
+    lane_requeue(lane, (struct lane_entry *[]){&a2}, 1);
     lane_offer(lane, &a3);
     lane_offer(lane, &b2);
     assert_true(a1.held);
@@ -292,7 +292,7 @@ static void a_broken_batch_runs_one_by_one(void **state)
     for (size_t i = 0; i < 4; i++)
         lane_offer(lane, &entries[i]);
     assert_int_equal(lane_take(lane, 0, 3, got), 3);
-    lane_solo(lane, got, 3);
+    lane_isolate(lane, got, 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(lane_take(lane, 0, BATCH_MAX, got), 1);
         assert_ptr_equal(got[0], &entries[i]);

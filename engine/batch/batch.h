@@ -1,0 +1,83 @@
+/*
+ * batch.h - one batch is one transaction: claim, handle, record, commit, emit, complete.
+ *
+ * batch.c walks the steps; each has a file of its own and stands below in the order in which the walk calls it. All of
+ * it lives in the lane's arena until the next batch, and on the lane's thread. A step that fails sets batch->result
+ * and batch->error, or condemns a work; the walk then ends and batch_fail() decides what is next.
+ */
+#ifndef SLUICE_BATCH_BATCH_H
+#define SLUICE_BATCH_BATCH_H
+
+#include "batch/env.h"
+#include "batch/work.h"
+#include "store/ledger.h"
+
+struct output { /* spans are filled by outputs_finish(): until then they are offsets into env->bytes */
+    struct record record;
+    struct work *work; /* what it comes from */
+    struct topic *topic;
+    size_t key_at, key_length, value_at, value_length;
+    bool has_key, composed; /* composed: key and value are in env->bytes */
+};
+
+struct batch {
+    struct batch_env *env;
+    struct arena *arena;
+    struct connection *connection;
+    struct work *works;
+    size_t count;
+    struct claim *claims;
+    size_t claim_count;
+    struct output *outputs;
+    size_t output_count, output_size;
+    struct record *records; /* the outputs as they are published, once outputs_finish() made them */
+    int64_t outbox_row;     /* id of their row in sluice.outbox; 0: none */
+    int64_t now_ms, wall_ms, deadline_ms;
+    bool transaction;         /* one is open */
+    bool called;              /* a handler was: only then is it the events' doing when time is over */
+    bool condemned;           /* a work was condemned: roll back, run again */
+    enum store_result result; /* of the first statement that failed; STORE_OK else */
+    struct error error;       /* its sentence */
+};
+
+/* Runs taken entries to their end: afterwards every one has gone back to the lane or is finished. */
+void batch_run(struct batch_env *env, struct lane_entry **entries, size_t count);
+
+/* prepare.c: parses and judges each work: unreadable, convicted, not due yet, or to be handled. */
+void batch_prepare(struct batch *batch);
+
+/* claim.c: one statement for every work that is to be claimed (verdict_rows: claim). Opens the transaction. */
+void batch_claim(struct batch *batch);
+/* Dead letters of taps that record nothing: their events are not claimed before they are handled, and a dead letter
+ * must be written once, so these are claimed when they are known. */
+void batch_claim_dead(struct batch *batch);
+
+/* handle.c: calls the handlers for the works that are to be handled, keys in order. */
+void batch_handle(struct batch *batch);
+/* call.c: one call of a handler for works that share a binding. */
+void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count);
+
+/* chains.c: the chains that watch the works' topics. May add outputs. */
+void batch_chains(struct batch *batch);
+/* The handler of an undo event failed for good: what its chain's on_undo_failure says. Returns the verdict to use. */
+enum verdict chain_undo_failed(struct batch *batch, struct work *work);
+
+/* record.c: outcomes, attempts, parked events; then all outputs; then COMMIT. */
+void batch_record(struct batch *batch);
+void batch_outputs(struct batch *batch);
+void batch_commit(struct batch *batch);
+
+/* outputs.c: what the works emit. An output that cannot be composed condemns its work. */
+void outputs_of_work(struct batch *batch, struct work *work);
+void outputs_dead_letter(struct batch *batch, struct work *work);
+/* An undo of a chain's step, composed from the step's own data. */
+void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
+                  struct span correlation, struct span reason);
+struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
+
+/* finish.c: after COMMIT, every item goes back to its lane or its position is complete. */
+void batch_finish(struct batch *batch);
+/* fail.c: the transaction did not happen. Why decides what is next; no attempt of any event is counted. */
+void batch_fail(struct batch *batch);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * call.c - one call of a handler: inputs are filled into one array, the handler runs, and each work has its verdict.
+ */
+#include "batch/host.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/random.h"
+
+enum {
+    CALL_PAUSE_MS = 200, /* after the first call that found something unavailable; doubles with each */
+    CALL_PAUSE_MAX_MS = 30000,
+    CALL_PAUSE_DOUBLINGS = 7,
+};
+
+static void call_event(const struct work *work, struct sluice_event *ret)
+{
+    const struct event *event = &work->event;
+    *ret = (struct sluice_event){
+        .size = sizeof *ret,
+        .attempt = work->item->tries + 1,
+        .id = text_of_span(event->id_text),
+        .topic = text_of_span(event->record->topic),
+        .key = text_of_span(event->record->key),
+        .name = text_of_span(event->name),
+        .value = text_of_span(event->record->value),
+        .data = text_of_span(event->data.text),
+        .timestamp_ms = event->timestamp_ms,
+        .retries_left = (int32_t)work->retries_left,
+        .retry_count = (int32_t)work->retry_count,
+    };
+}
+
+/* The verdict of a work for which the handler gave none, or only half of one. */
+static void call_settle(struct call *call, struct work *work)
+{
+    const struct sluice_handler *handler = call->binding->handler;
+    bool decided = work->verdict != VERDICT_NONE;
+    if (work->verdict == VERDICT_RETRY)
+        work_retry(call->batch, work, work->why);
+    else if (handler->kind == SLUICE_REQUEST && work->status == 0 && work_row(work)->replies)
+        work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without a reply",
+                     call->binding->handler_name);
+    else if (!decided && (handler->kind == SLUICE_REQUEST || handler->kind == SLUICE_SCHEDULE))
+        work->verdict = VERDICT_NO_OUTCOME;
+    else if (!decided)
+        work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without an outcome for this event",
+                     call->binding->handler_name);
+}
+
+/* Something outside is unavailable: the whole call comes again, after pauses that double from 200 ms to 30 s. */
+static void call_unavailable(struct call *call)
+{
+    struct binding_run *run = &call->batch->env->bindings[call->binding->index];
+    int times = atomic_fetch_add(&run->unavailable, 1);
+    int64_t pause = (int64_t)CALL_PAUSE_MS << (times > CALL_PAUSE_DOUBLINGS ? CALL_PAUSE_DOUBLINGS : times);
+    if (pause > CALL_PAUSE_MAX_MS)
+        pause = CALL_PAUSE_MAX_MS;
+    pause += (int64_t)((double)pause * 0.2 * random_unit(&call->batch->env->random));
+    for (size_t i = 0; i < call->count; i++) {
+        call->works[i]->verdict = VERDICT_DELAY;
+        call->works[i]->due_ms = call->batch->now_ms + pause;
+    }
+    log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->binding->handler_name,
+               call->unavailable, (long long)pause);
+}
+
+void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count)
+{
+    size_t step = binding->handler->input_size;
+    char *inputs = step > 0 ? arena_alloc(batch->arena, step * count) : NULL;
+    struct sluice_event *events = arena_alloc_raw(batch->arena, sizeof *events * count);
+    struct call call = {.batch = batch, .binding = binding, .works = arena_array(batch->arena, struct work *, count)};
+
+    for (size_t i = 0; i < count; i++) {
+        struct work *work = works[i];
+        struct input_meta meta = {
+            .attempt = work->item->tries + 1, .retries_left = work->retries_left, .retry_count = work->retry_count};
+        struct error error = {0};
+        if (binding->input != NULL &&
+            input_fill(binding->input, &work->event, &meta, batch->arena, inputs + step * call.count, &error) != 0) {
+            work_dead(batch, work, DEAD_BAD_FIELD, "%s", error.text);
+            memset(inputs + step * call.count, 0, step);
+            continue;
+        }
+        call_event(work, &events[call.count]);
+        call.works[call.count++] = work;
+    }
+    if (call.count == 0)
+        return;
+    call.shared = (struct sluice_call){.size = sizeof call.shared,
+                                       .count = (uint32_t)call.count,
+                                       .host = &host_functions,
+                                       .events = events,
+                                       .inputs = inputs};
+
+    struct binding_run *run = &batch->env->bindings[binding->index];
+    int64_t began = clock_monotonic_ns();
+    batch->called = true;
+    (void)FAILPOINT("lane.handler.before");
+    atomic_store_explicit(&batch->env->call_handler, binding->handler_name, memory_order_relaxed);
+    atomic_store_explicit(&batch->env->call_deadline_ms, clock_monotonic_ms() + binding->timeout_ms,
+                          memory_order_relaxed);
+    struct suspects *suspects = batch->env->suspects;
+    for (size_t i = 0; suspects != NULL && i < call.count; i++)
+        suspects_add(suspects, batch->env->lane_number, i, call.works[i]->event.id);
+    suspects_begin(suspects, batch->env->lane_number, call.count);
+    binding->handler->handle(batch->env->plugins[binding->plugin->index].state, &call.shared);
+    atomic_store_explicit(&batch->env->call_deadline_ms, 0, memory_order_relaxed);
+    (void)FAILPOINT("lane.handler.after");
+    series_observe(run->seconds, (double)(clock_monotonic_ns() - began) / 1e9);
+
+    if (batch->result != STORE_OK)
+        return;
+    if (batch->transaction && connection_tampered(batch->connection)) {
+        call_fault_alone(&call, "ended the engine's transaction with a statement of its own");
+        return;
+    }
+    if (call.unavailable != NULL) {
+        call_unavailable(&call);
+        return;
+    }
+    if (atomic_load_explicit(&run->unavailable, memory_order_relaxed) != 0)
+        atomic_store(&run->unavailable, 0);
+    for (size_t i = 0; i < call.count; i++)
+        call_settle(&call, call.works[i]);
+}

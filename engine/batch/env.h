@@ -1,0 +1,95 @@
+/*
+ * env.h - what a lane hands to its batches: everything that batch/ knows of the rest of the engine.
+ *
+ * One a lane, made before its thread starts and used on that thread alone; what it points to outlives it. batch/ sees
+ * neither the engine nor the threads around it, so that a test or a simulation can stand in for them: it brings a fake
+ * store, a fake bus and the four functions below.
+ */
+#ifndef SLUICE_BATCH_ENV_H
+#define SLUICE_BATCH_ENV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "batch/item.h"
+#include "bus/bus.h"
+#include "guard/suspects.h"
+#include "plugin/plugin.h"
+#include "store/store.h"
+
+struct binding_run {            /* by binding.index */
+    int16_t number;             /* in sluice.name */
+    bool records;               /* its events are claimed in the inbox */
+    atomic_int unavailable;     /* consecutive calls that found something outside unavailable */
+    struct series **by_outcome; /* [outcome_count] */
+    struct series *dead, *duplicates, *retries, *seconds;
+};
+
+struct topic_run { /* by topic.index */
+    struct series *emitted, *dead;
+};
+
+/* The numbers of names in sluice.name, filled when the database was opened, before any event comes. */
+struct batch_numbers {
+    int16_t *groups, *chains, *schedules; /* by their index in the pipeline */
+    int16_t chain_handler;                /* the handler under which events are recorded that only a chain watches */
+};
+
+/* Outbox rows of this lane, see outbox.h. */
+struct outbox_lane {
+    int64_t owner;      /* who publishes the lane's rows: this process, or 0: the sweeper */
+    int64_t *published; /* ids of rows that are published, to be deleted by the next transaction */
+    size_t published_count, published_size;
+    int64_t *uncertain; /* ids of rows whose COMMIT lost its reply: there, and then to be published, or not */
+    size_t uncertain_count, uncertain_size;
+    int64_t bus_down_ms; /* of requests and ticks: until then their rows are the sweeper's; 0: the bus answers */
+};
+
+struct batch_env {
+    /* the pipeline and its tables */
+    const struct pipeline *config;
+    struct binding_run *bindings;
+    struct topic_run *topics;
+    const struct batch_numbers *numbers;
+
+    /* this lane's own */
+    uint32_t lane_number;
+    struct lane *lane;
+    struct connection *connection; /* NULL without a store */
+    struct plugin_state *plugins;  /* by plugin_ref.index */
+    struct arena *arena;           /* of the batch; whoever runs the batch resets it afterwards */
+    struct buffer bytes;           /* composed outputs of the batch */
+    struct buffer packed;          /* its outbox row */
+    struct outbox_lane outbox;
+    uint64_t random;                  /* state of random_unit() */
+    int32_t store_failures;           /* consecutive batches that the store refused */
+    _Atomic int64_t call_deadline_ms; /* of the handler call in progress, monotonic; 0: none. Read by any thread */
+    _Atomic(const char *) call_handler;
+
+    /* its group; all NULL for requests and ticks */
+    const struct group *group;
+    struct bus_consumer *const *consumer;
+    const atomic_llong *member;               /* see bus_member() */
+    _Atomic(struct intmap *) const *attempts; /* tries that earlier owners counted, by attempt_key(); NULL map: none */
+    struct series *batches, *batch_events, *batch_seconds;
+
+    /* the process's */
+    struct bus *bus;
+    struct suspects *suspects;    /* NULL: nobody watches for crashes */
+    pthread_rwlock_t *quarantine; /* a batch reads; one that may crash writes: it runs while no other lane does */
+    const atomic_bool *draining;
+
+    void *context; /* of these: */
+    /* Sleeps, but not past the engine's stop. False when it stops. */
+    bool (*sleep)(void *context, int64_t ms);
+    /* These items ended, for good or (not complete) because their streams were lost. Takes them. */
+    void (*finish)(void *context, struct item **items, size_t count, bool complete);
+    /* Something was parked until then, wall time. */
+    void (*parked)(void *context, int64_t due_wall_ms);
+};
+
+/* Where a try count that was stored is found in env->attempts. */
+uint64_t attempt_key(int16_t handler, struct event_id id);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * fail.c - a batch whose transaction did not happen: rolled back, and its items go back to the lane.
+ *
+ * Why it failed decides how they come again: a work that was condemned makes its dead letter in the next batch; what may
+ * be one event's doing is run one event a batch, so that only the culprit pays; an outage is waited for.
+ */
+#include "batch/batch.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "batch/request.h"
+
+enum {
+    FAIL_MINIMAL_PAUSE_MS = 50,
+    FAIL_ISOLATE_AFTER = 3, /* transient refusals of a whole batch before its events run alone */
+    FAIL_STALLS_MAX = 3,    /* deadlines that an event alone may run into */
+    FAIL_PAUSE_MAX_MS = 1000,
+};
+
+/* Requests past http.timeout are answered, ticks are dropped: the next one comes by itself. The others into entries;
+ * returns their number. */
+static size_t drop_late(struct batch *batch, struct lane_entry **entries)
+{
+    struct batch_env *env = batch->env;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct item *item = batch->works[i].item;
+        if (item->source == ITEM_TICK || (item->source == ITEM_REQUEST && request_late(batch, item))) {
+            lane_done(env->lane, &item->entry);
+            env->finish(env->context, &item, 1, false);
+        } else {
+            entries[count++] = &item->entry;
+        }
+    }
+    return count;
+}
+
+static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
+{
+    struct batch_env *env = batch->env;
+    bool minimal = false;
+    for (size_t i = 0; i < batch->count; i++) {
+        minimal = minimal || batch->works[i].item->minimal;
+        entries[i] = &batch->works[i].item->entry;
+    }
+    if (minimal) {
+        log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s",
+                   batch->error.text);
+        (void)env->sleep(env->context, FAIL_MINIMAL_PAUSE_MS);
+    }
+    lane_requeue(env->lane, entries, batch->count);
+}
+
+/* Whether the batch's events run alone from now on; *ret_pause_ms: how long before anything of the lane runs. */
+static bool decide(struct batch *batch, int64_t *ret_pause_ms)
+{
+    struct batch_env *env = batch->env;
+    struct work *only = batch->count == 1 ? &batch->works[0] : NULL;
+    bool late = clock_monotonic_ms() >= batch->deadline_ms;
+
+    env->store_failures++;
+    switch (batch->result) {
+    case STORE_DATA:
+        if (only != NULL)
+            work_condemn(batch, only, DEAD_DATABASE, "%s", batch->error.text);
+        return true;
+    case STORE_TRANSIENT:
+        /* Waiting for a claim is nobody's fault: the server may take a second to end the session of a batch that hung. */
+        if (only != NULL && late && batch->called && ++only->item->stalls >= FAIL_STALLS_MAX)
+            work_condemn(batch, only, DEAD_DEADLINE, "ran past its deadline %d times: %s", FAIL_STALLS_MAX,
+                         batch->error.text);
+        *ret_pause_ms = 1 + (int64_t)(20 * random_unit(&env->random));
+        return env->store_failures >= FAIL_ISOLATE_AFTER;
+    case STORE_DEPLOY:
+        *ret_pause_ms = FAIL_PAUSE_MAX_MS;
+        log_rarely(5000, LOG_ERROR, "lane",
+                   "the database schema does not match this version; processing has stopped: %s", batch->error.text);
+        return false;
+    default:
+        *ret_pause_ms = env->store_failures > 5 ? FAIL_PAUSE_MAX_MS : 30ll << env->store_failures;
+        log_rarely(5000, LOG_WARN, "lane", "%s: %s; the batch runs again", store_result_word(batch->result),
+                   batch->error.text);
+        return false;
+    }
+}
+
+void batch_fail(struct batch *batch)
+{
+    struct batch_env *env = batch->env;
+    struct lane_entry **entries = arena_array(batch->arena, struct lane_entry *, batch->count);
+    int64_t pause_ms = 0;
+
+    if (batch->transaction)
+        connection_rollback(batch->connection);
+    batch->transaction = false;
+    if (batch->condemned) {
+        requeue_condemned(batch, entries);
+        return;
+    }
+    bool isolate = decide(batch, &pause_ms);
+    size_t count = drop_late(batch, entries);
+    if (count > 0 && isolate && batch->count > 1)
+        lane_isolate(env->lane, entries, count);
+    else if (count > 0)
+        lane_requeue(env->lane, entries, count);
+    if (pause_ms > 0)
+        (void)env->sleep(env->context, pause_ms);
+}

@@ -1,0 +1,105 @@
+/*
+ * finish.c - the end of a batch: every item goes back to its lane, or its position is complete.
+ */
+#include "batch/batch.h"
+
+#include "base/log.h"
+#include "batch/request.h"
+
+/* `sluice explain CONFIG ID` goes on from here. */
+static void log_dead(const struct batch *batch, const struct work *work)
+{
+    const struct item *item = work->item;
+    const struct span id = work->event.id_text; /* empty when that much was not readable */
+    char place[300] = "";
+    int32_t partition = -1;
+    int64_t offset = -1;
+    if (item->source == ITEM_BUS && batch->env->group != NULL)
+        bus_describe(batch->env->bus, *batch->env->consumer, item->stream, item->position, place, sizeof place,
+                     &partition, &offset);
+    log_rarely(1000, LOG_WARN, "lane", "event %.*s%son %s is a dead letter: %s (%.200s)%s%s", (int)id.length,
+               id.length == 0 ? "" : id.at, id.length == 0 ? "" : " ", item->topic->name, event_dead_word(work->reason),
+               work->why == NULL ? "" : work->why, place[0] == '\0' ? "" : "; it is ", place);
+}
+
+static void count_end(struct batch *batch, const struct work *work)
+{
+    if (work->item->binding == NULL)
+        return;
+    struct binding_run *run = &batch->env->bindings[work->item->binding->index];
+    if (work->verdict == VERDICT_OUTCOME)
+        series_add(run->by_outcome[work->outcome], 1);
+    else if (work->verdict == VERDICT_DEAD)
+        series_add(run->dead, 1);
+    if (work->verdict == VERDICT_DEAD && work->item->topic != NULL) {
+        series_add(batch->env->topics[work->item->topic->index].dead, 1);
+        log_dead(batch, work);
+    }
+}
+
+/* What batch_finish() sorts a batch's items into; each list has room for all of them. */
+struct finish_lists {
+    struct item **ended;
+    struct lane_entry **requeued, **isolated;
+    size_t ended_count, requeued_count, isolated_count;
+    int64_t parked_due_ms;
+};
+
+static void finish_done(struct batch *batch, struct work *work, struct finish_lists *lists)
+{
+    struct batch_env *env = batch->env;
+    struct item *item = work->item;
+    if (work_row(work)->parking == PARKING_UNTIL_DUE && work->due_ms < lists->parked_due_ms)
+        lists->parked_due_ms = work->due_ms;
+    count_end(batch, work);
+    if (suspects_any(env->suspects))
+        suspects_acquit(env->suspects, work->event.id);
+    lane_done(env->lane, &item->entry);
+    lists->ended[lists->ended_count++] = item;
+}
+
+static void finish_work(struct batch *batch, struct work *work, struct finish_lists *lists)
+{
+    const struct verdict_row *row = work_row(work);
+    struct item *item = work->item;
+    switch (row->way) {
+    case WAY_RETRY:
+        if (row->counts_try)
+            item->tries++;
+        else
+            item->condemned = 0; /* its handler is asked again, whatever was said of it */
+        lane_retry(batch->env->lane, &item->entry, work->due_ms);
+        break;
+    case WAY_REQUEUE:
+        lists->requeued[lists->requeued_count++] = &item->entry;
+        break;
+    case WAY_ISOLATE:
+        lists->isolated[lists->isolated_count++] = &item->entry;
+        break;
+    case WAY_DONE:
+        if (item->source == ITEM_REQUEST && !request_answer(batch, work, &work->due_ms))
+            lane_retry(batch->env->lane, &item->entry, work->due_ms); /* pending, and the client waits */
+        else
+            finish_done(batch, work, lists);
+        break;
+    }
+}
+
+void batch_finish(struct batch *batch)
+{
+    struct batch_env *env = batch->env;
+    struct finish_lists lists = {.ended = arena_array(batch->arena, struct item *, batch->count),
+                                 .requeued = arena_array(batch->arena, struct lane_entry *, batch->count),
+                                 .isolated = arena_array(batch->arena, struct lane_entry *, batch->count),
+                                 .parked_due_ms = INT64_MAX};
+    for (size_t i = 0; i < batch->count; i++)
+        finish_work(batch, &batch->works[i], &lists);
+    if (lists.requeued_count > 0)
+        lane_requeue(env->lane, lists.requeued, lists.requeued_count);
+    if (lists.isolated_count > 0)
+        lane_isolate(env->lane, lists.isolated, lists.isolated_count);
+    if (lists.ended_count > 0)
+        env->finish(env->context, lists.ended, lists.ended_count, true);
+    if (lists.parked_due_ms != INT64_MAX)
+        env->parked(env->context, lists.parked_due_ms);
+}

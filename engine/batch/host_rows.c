@@ -1,0 +1,78 @@
+/*
+ * host_rows.c - a statement's answer, as a plugin reads it. A place that does not exist, or holds another type than the
+ * one that is asked for, is a fault of the plugin: a 0 that nobody hears of is a price of 0.
+ */
+#include "batch/host.h"
+
+struct host_rows { /* what a plugin's struct sluice_rows * points to; lives as long as the batch */
+    struct call *call;
+    struct rows *rows;
+};
+
+static const struct host_rows *rows_of(const struct sluice_rows *rows)
+{
+    return (const struct host_rows *)rows;
+}
+
+const struct sluice_rows *host_rows(struct call *call, struct rows *rows)
+{
+    struct host_rows *mine = arena_new(call->batch->arena, struct host_rows);
+    *mine = (struct host_rows){.call = call, .rows = rows};
+    return (const struct sluice_rows *)mine;
+}
+
+size_t host_row_count(const struct sluice_rows *rows)
+{
+    return rows == NULL ? 0 : rows_count(rows_of(rows)->rows);
+}
+
+/* False, with the fault noted, when there is no such place. */
+static bool cell_exists(const struct host_rows *rows, size_t row, size_t column, const char *function)
+{
+    if (rows == NULL)
+        return false; /* of a statement that failed: the call has its verdict */
+    if (row < rows_count(rows->rows) && column < rows_columns(rows->rows))
+        return true;
+    call_fault_alone(rows->call, "called %s() for row %zu, column %zu of an answer of %zu rows and %zu columns",
+                     function, row, column, rows_count(rows->rows), rows_columns(rows->rows));
+    return false;
+}
+
+/* True when the cell is there, not null, and of one of the types, a set of bits 1 << enum param_type. */
+static bool cell_has(const struct host_rows *rows, size_t row, size_t column, unsigned types, const char *function)
+{
+    if (!cell_exists(rows, row, column, function))
+        return false;
+    if ((types >> rows_type(rows->rows, column) & 1) == 0) {
+        call_fault_alone(rows->call, "called %s() for column %zu, which has another type", function, column);
+        return false;
+    }
+    return !rows_null(rows->rows, row, column);
+}
+
+int host_is_null(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    return !cell_exists(rows_of(rows), row, column, "is_null") || rows_null(rows_of(rows)->rows, row, column);
+}
+
+int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const unsigned types = 1u << PARAM_INT2 | 1u << PARAM_INT4 | 1u << PARAM_INT8 | 1u << PARAM_BOOL |
+                           1u << PARAM_TIMESTAMP | 1u << PARAM_XID8;
+    return cell_has(rows_of(rows), row, column, types, "get_int64") ? rows_int64(rows_of(rows)->rows, row, column) : 0;
+}
+
+double host_get_double(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const unsigned types = 1u << PARAM_DOUBLE;
+    return cell_has(rows_of(rows), row, column, types, "get_double") ? rows_double(rows_of(rows)->rows, row, column)
+                                                                     : 0;
+}
+
+struct sluice_text host_get_text(const struct sluice_rows *rows, size_t row, size_t column)
+{
+    const unsigned types = 1u << PARAM_TEXT | 1u << PARAM_BYTEA | 1u << PARAM_JSONB;
+    if (!cell_has(rows_of(rows), row, column, types, "get_text"))
+        return (struct sluice_text){NULL, 0};
+    return text_of_span(rows_span(rows_of(rows)->rows, row, column));
+}

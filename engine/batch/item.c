@@ -1,0 +1,81 @@
+/*
+ * item.c - see item.h.
+ */
+#include "batch/item.h"
+
+#include "bus/bus.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct item_block {
+    atomic_size_t items;
+    struct rows *rows;
+    struct item item[];
+};
+
+struct item_block *item_block_create(size_t count, struct rows *rows)
+{
+    struct item_block *block = calloc(1, sizeof *block + count * sizeof block->item[0]);
+    if (block == NULL)
+        return NULL;
+    atomic_init(&block->items, count);
+    block->rows = rows;
+    for (size_t i = 0; i < count; i++)
+        block->item[i].block = block;
+    return block;
+}
+
+struct item *item_block_items(struct item_block *block)
+{
+    return block->item;
+}
+
+void item_block_release(struct item_block *block, size_t items)
+{
+    if (atomic_fetch_sub_explicit(&block->items, items, memory_order_acq_rel) == items) {
+        rows_free(block->rows);
+        free(block);
+    }
+}
+
+void item_of_record(struct item *item, enum item_source source, const struct record *record, uint64_t key_hash,
+                    struct topic *topic, const struct group *group)
+{
+    item->source = source;
+    item->record = *record;
+    item->entry.key_hash = key_hash;
+    item->topic = topic;
+    item->binding = group->tap != NULL ? group->tap->binding : topic == NULL ? NULL : topic->binding;
+}
+
+int item_own_headers(struct item *item)
+{
+    item->headers = calloc(item->record.header_count + 1, sizeof *item->headers);
+    if (item->headers == NULL)
+        return -ENOMEM;
+    if (item->record.header_count > 0)
+        memcpy(item->headers, item->record.headers, item->record.header_count * sizeof *item->headers);
+    item->record.headers = item->headers;
+    return 0;
+}
+
+void items_free(struct item **items, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        struct item_block *block = items[i]->block;
+        struct bus_chunk *chunk = items[i]->chunk;
+        size_t run = 0;
+        while (i + run < count && items[i + run]->block == block && items[i + run]->chunk == chunk) {
+            free(items[i + run]->sentence);
+            free(items[i + run]->headers);
+            run++;
+        }
+        if (chunk != NULL)
+            bus_chunk_release(chunk, run);
+        item_block_release(block, run);
+        i += run;
+    }
+}

@@ -1,0 +1,63 @@
+/*
+ * item.h - one event on its way through the engine.
+ *
+ * Items are made by the thread that brings them (reader, keeper, listener), in blocks that are freed with their last
+ * item, and belong to exactly one lane from push to finish.
+ */
+#ifndef SLUICE_BATCH_ITEM_H
+#define SLUICE_BATCH_ITEM_H
+
+#include "event/position.h"
+#include "flow/lane.h"
+#include "pipeline/pipeline.h"
+
+struct bus_chunk;
+struct gateway_request;
+struct item_block;
+struct rows;
+
+enum item_source { ITEM_BUS = 1, ITEM_PARKED, ITEM_REQUEST, ITEM_TICK };
+
+struct item {
+    struct lane_entry entry; /* first: the lane hands entries back as items */
+    enum item_source source;
+    uint32_t tries;  /* failed tries in place so far */
+    uint32_t stalls; /* batches of its own that ran into their deadline */
+    /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
+    enum dead_reason condemned;
+    bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
+    char *sentence;          /* why; owned */
+    struct header *headers;  /* of a parked record; owned */
+    struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */
+    struct binding *binding; /* NULL: no handler here is bound to the topic */
+    struct record record;    /* spans into chunk or rows; empty for requests and ticks */
+    struct item_block *block;
+    /* ITEM_BUS */
+    struct bus_chunk *chunk;
+    struct position position;
+    uint64_t ticket;
+    uint32_t stream, epoch;
+    /* ITEM_REQUEST */
+    struct gateway_request *request;
+    /* ITEM_TICK */
+    const struct schedule *schedule;
+    int64_t slot_ms;
+};
+
+/* `count` zeroed items in one allocation, which takes `rows` (may be NULL) with it when the last is released. NULL: no
+ * memory. */
+struct item_block *item_block_create(size_t count, struct rows *rows);
+struct item *item_block_items(struct item_block *block);
+/* This many items of the block are not used any more; any thread. */
+void item_block_release(struct item_block *block, size_t items);
+
+/* The one place where a record of a group becomes an item. `topic`: as the pipeline knows it, or NULL. */
+void item_of_record(struct item *item, enum item_source source, const struct record *record, uint64_t key_hash,
+                    struct topic *topic, const struct group *group);
+/* The item gets a list of headers of its own, beside its bytes. 0 or -ENOMEM. */
+int item_own_headers(struct item *item);
+/* The items are over: what they own, their chunks and their blocks are released. Items of a batch mostly come in runs
+ * of one block and one chunk, which costs one atomic each. Any thread. */
+void items_free(struct item **items, size_t count);
+
+#endif

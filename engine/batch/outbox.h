@@ -1,0 +1,42 @@
+/*
+ * outbox.h - what a lane's batches commit and must still publish, on a bus that is not part of the transaction.
+ *
+ * A batch's outputs are one row of sluice.outbox, in its transaction. After COMMIT its lane publishes them, and goes on
+ * only when all are acknowledged: so a key's outputs are published in the order of its events, and an outage of the bus
+ * holds the lanes, not memory. The row is deleted by the lane's next transaction, or soon by itself when there is none.
+ *
+ * Rows of a process that died are published by whoever is assigned its partitions, before it reads them on, and by the
+ * sweeper (run/sweep.h). Rows of requests and ticks, whose lanes must not be held, are published after the answer, and
+ * are the sweeper's when the bus is down. An output that the bus refuses for good stays in its row (refused.h).
+ */
+#ifndef SLUICE_BATCH_OUTBOX_H
+#define SLUICE_BATCH_OUTBOX_H
+
+#include "batch/batch.h"
+
+/* After COMMIT: publishes the batch's outputs. 0; negative: they are not (all) published. With a store that is no
+ * trouble for the batch: the row stands. Without one the batch must run again; an event whose output is refused for
+ * good is condemned. */
+int outbox_emit(struct batch *batch);
+
+/* Reads batch->records back from the row's bytes: they outlive the batch's items. */
+void outbox_reload(struct batch *batch);
+
+/* The reply to a COMMIT with this row was lost. Its batch runs again; when its claims are through, the row is there or
+ * never will be. */
+void outbox_mark_uncertain(struct batch_env *env, int64_t row);
+
+/* After such a batch: publishes the rows that are there, before anything behind them is. Waits for bus and database.
+ * batch->records must be reloaded afterwards. */
+void outbox_resolve_uncertain(struct batch *batch);
+
+/* The events behind uncertain rows are not this lane's any more: whoever takes them over publishes the rows. */
+void outbox_release_uncertain(struct batch_env *env);
+
+/* Deletes the rows that the lane has published, in a transaction of its own. */
+void outbox_delete_published(struct batch_env *env);
+
+/* Frees what the lane remembers of its rows. */
+void outbox_free(struct outbox_lane *outbox);
+
+#endif

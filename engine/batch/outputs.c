@@ -1,0 +1,276 @@
+/*
+ * outputs.c - what a batch emits: events on their routes, steps of a retry ladder, dead letters, undos.
+ *
+ * Values and keys are composed into one buffer of the lane; while it grows, outputs hold offsets. Ids are derived
+ * from parent, handler, route and ordinal, so that a repeated emission repeats the id.
+ */
+#include "batch/batch.h"
+
+#include "batch/request.h"
+#include "flow/retry.h"
+
+static struct output *output_add(struct batch *batch, struct work *work, struct topic *topic)
+{
+    if (batch->output_count == batch->output_size) {
+        size_t size = batch->output_size == 0 ? batch->count + 8 : batch->output_size * 2;
+        struct output *grown = arena_array(batch->arena, struct output, size);
+        if (batch->output_count > 0)
+            memcpy(grown, batch->outputs, batch->output_count * sizeof *grown);
+        batch->outputs = grown;
+        batch->output_size = size;
+    }
+    struct output *output = &batch->outputs[batch->output_count++];
+    *output = (struct output){
+        .topic = topic, .work = work, .record = {.topic = span_of(topic->name), .timestamp_ms = batch->wall_ms}};
+    return output;
+}
+
+static void header_add(struct output *output, const char *name, struct span value)
+{
+    output->record.headers[output->record.header_count++] = (struct header){span_of(name), value};
+}
+
+static struct span number_span(struct batch *batch, int64_t number)
+{
+    return span_of(arena_format(batch->arena, "%lld", (long long)number));
+}
+
+/* The correlation of the chains, carried on or found in the data. */
+static struct span correlation_of(struct batch *batch, const struct work *work, const struct overlays *overlays)
+{
+    if (work->event.record != NULL) {
+        struct span carried = record_header(work->event.record, HEADER_CORRELATION);
+        if (carried.length > 0)
+            return carried;
+    }
+    const struct pipeline *pipeline = batch->env->config;
+    for (size_t i = 0; i < pipeline->chain_count; i++) {
+        struct span name = span_of(pipeline->chains[i].correlate);
+        for (size_t j = 0; j < overlays->count; j++)
+            if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 &&
+                overlays->list[j].json.at[0] == '"')
+                return json_unescape(overlays->list[j].json, true, batch->arena);
+        const struct json_member *member = json_find(&work->event.data, name);
+        if (member != NULL && member->kind == JSON_KIND_STRING)
+            return json_unescape(member->value, member->value_escaped, batch->arena);
+    }
+    return (struct span){NULL, 0};
+}
+
+enum { OUTPUT_HEADERS_MAX = 7 };
+
+/* The trace of what the work came from, with a span of the emitted event's own. Invalid: none is carried on. */
+static void output_trace(struct batch *batch, const struct work *work, struct output *output, struct span id)
+{
+    const struct record *source = work->event.record;
+    struct span parent = {NULL, 0}, state = {NULL, 0};
+    if (work->item->request != NULL) {
+        parent = work->item->request->traceparent;
+    } else if (source != NULL) {
+        parent = record_header(source, HEADER_TRACEPARENT);
+        state = record_header(source, HEADER_TRACESTATE);
+    }
+    char *text = parent.length > 0 ? arena_alloc_raw(batch->arena, TRACEPARENT_TEXT + 1) : NULL;
+    if (text == NULL || !traceparent_derive(parent, id, text))
+        return;
+    header_add(output, HEADER_TRACEPARENT, (struct span){text, TRACEPARENT_TEXT});
+    if (tracestate_valid(state))
+        header_add(output, HEADER_TRACESTATE, state);
+}
+
+/* What an emitted event has. Its source's other headers speak of another value (ce_…, content-type): they stay
+ * behind. */
+static void output_headers(struct batch *batch, const struct work *work, struct output *output, struct span id,
+                           struct span correlation)
+{
+    output->record.headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
+    header_add(output, HEADER_HOPS, number_span(batch, work->event.hops + 1));
+    header_add(output, HEADER_PARENT, work->event.id_text);
+    if (correlation.length > 0)
+        header_add(output, HEADER_CORRELATION, correlation);
+    if (batch->env->config->engine.cloudevents)
+        header_add(output, HEADER_CONTENT_TYPE, SPAN(EVENT_TYPE_CLOUDEVENT));
+    output_trace(batch, work, output, id);
+}
+
+/* One event to `topic`: the source's data with overlays, an id of its own, the headers that travel. */
+static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic,
+                                   const struct json_object *data, const struct overlays *overlays, const char *handler,
+                                   const char *route, uint32_t ordinal, struct span correlation)
+{
+    struct buffer *bytes = &batch->env->bytes;
+    const struct event *event = &work->event;
+    struct error error = {0};
+    char *id = arena_alloc_raw(batch->arena, 37);
+
+    if (event->hops + 1 > batch->env->config->engine.hop_limit) {
+        work_condemn(batch, work, DEAD_HOPS, "event would make hop %d; engine.hop_limit is %d: is there a cycle?",
+                     event->hops + 1, batch->env->config->engine.hop_limit);
+        return NULL;
+    }
+    event_id_derive(event->id_text, span_of(handler), span_of(route), ordinal, id);
+    struct output *output = output_add(batch, work, topic);
+    output->composed = true;
+    output->key_at = bytes->length;
+    if (topic->key != NULL) {
+        if (key_template_apply(topic->key, data, overlays->list, overlays->count, batch->arena, bytes, &error) != 0) {
+            work_condemn(batch, work, DEAD_BAD_OUTPUT, "no key for topic %s: %s", topic->name, error.text);
+            return NULL;
+        }
+        output->has_key = true;
+    } else if (event->record != NULL && event->record->key.at != NULL) {
+        buffer_span(bytes, event->record->key);
+        output->has_key = true;
+    }
+    output->key_length = bytes->length - output->key_at;
+    output->value_at = bytes->length;
+    event_compose(bytes, (struct span){id, 36}, span_of(topic->name), batch->wall_ms,
+                  batch->env->config->engine.cloudevents, data, overlays->list, overlays->count);
+    output->value_length = bytes->length - output->value_at;
+    if (bytes->failed || output->value_length > (size_t)batch->env->config->engine.max_event_size ||
+        output->key_length > EVENT_KEY_MAX) {
+        work_condemn(batch, work, DEAD_BAD_OUTPUT,
+                     "the event for topic %s would have %zu bytes and a key of %zu; the most are %lld and %d",
+                     topic->name, output->value_length, output->key_length,
+                     (long long)batch->env->config->engine.max_event_size, EVENT_KEY_MAX);
+        return NULL;
+    }
+    output_headers(batch, work, output, (struct span){id, 36}, correlation);
+    return output;
+}
+
+static void output_ladder(struct batch *batch, struct work *work, const struct route *route, struct overlays *overlays)
+{
+    const struct ladder *ladder = &route->ladder;
+    const char *handler = work->item->binding->id;
+    struct span correlation = correlation_of(batch, work, overlays);
+    int64_t delay = ladder_delay_ms(ladder, work->retry_count);
+
+    if (delay < 0) {
+        output_event(batch, work, ladder->exhausted, &work->event.data, overlays, handler, "exhausted", 0, correlation);
+        return;
+    }
+    overlay_set(batch->arena, overlays, span_of(ladder->counter), number_span(batch, work->retry_count + 1));
+    struct output *output = output_event(batch, work, ladder->topic, &work->event.data, overlays, handler,
+                                         route->outcome, 0, correlation);
+    if (output != NULL)
+        header_add(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
+}
+
+static void output_route(struct batch *batch, struct work *work, size_t outcome, const struct json_object *data,
+                         struct overlays *overlays, uint32_t ordinal)
+{
+    const struct route *route = work->item->binding->by_outcome[outcome];
+    if (route == NULL || route->kind == ROUTE_DROP)
+        return;
+    if (route->kind == ROUTE_LADDER)
+        output_ladder(batch, work, route, overlays);
+    else
+        output_event(batch, work, route->topic, data, overlays, work->item->binding->id, route->outcome, ordinal,
+                     correlation_of(batch, work, overlays));
+}
+
+void outputs_of_work(struct batch *batch, struct work *work)
+{
+    static const struct json_object nothing = {.text = {"{}", 2}};
+    if (work->verdict == VERDICT_OUTCOME)
+        output_route(batch, work, work->outcome, &work->event.data, &work->overlays, 0);
+    for (size_t i = 0; i < work->addition_count && !batch->condemned; i++) {
+        struct addition *addition = &work->additions[i];
+        output_route(batch, work, addition->outcome, &nothing, &addition->overlays, (uint32_t)i + 1);
+    }
+}
+
+enum {
+    DEAD_HEADERS = 9,
+    DEAD_KEY_MAX = 32768,
+    DEAD_SENTENCE_MAX = 500,
+    RECORD_HEADERS_MAX = 255,
+    UNDO_REASON_MAX = 1000
+};
+
+void outputs_dead_letter(struct batch *batch, struct work *work)
+{
+    const struct item *item = work->item;
+    if (item->topic == NULL || item->topic->dead_letter == NULL)
+        return;
+    struct output *output = output_add(batch, work, item->topic->dead_letter);
+    const struct record *source = &item->record;
+    output->record.key = source->key;
+    if (source->key.length > DEAD_KEY_MAX)
+        output->record.key.length = DEAD_KEY_MAX; /* what is too large for it stays where the letter says that it was */
+    output->record.value = source->value;
+    size_t most = source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count
+                                                                           : RECORD_HEADERS_MAX - DEAD_HEADERS;
+    output->record.headers = arena_array(batch->arena, struct header, most + DEAD_HEADERS);
+    for (size_t i = 0; i < source->header_count && !item->minimal && output->record.header_count < most; i++)
+        if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX &&
+            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX)
+            output->record.headers[output->record.header_count++] = source->headers[i];
+    header_add(output, HEADER_DLT_TOPIC, source->topic);
+    if (item->source == ITEM_BUS && batch->env->group != NULL) {
+        char place[96];
+        int32_t partition = -1;
+        int64_t offset = -1;
+        bus_describe(batch->env->bus, *batch->env->consumer, item->stream, item->position, place, sizeof place,
+                     &partition, &offset);
+        header_add(output, HEADER_DLT_PARTITION, number_span(batch, partition));
+        header_add(output, HEADER_DLT_OFFSET, number_span(batch, offset));
+    }
+    header_add(output, HEADER_DLT_TIMESTAMP, number_span(batch, source->timestamp_ms));
+    header_add(output, HEADER_DLT_CODE, span_of(event_dead_word(work->reason)));
+    struct span sentence = span_of(work->why == NULL ? "" : work->why);
+    if (sentence.length > DEAD_SENTENCE_MAX)
+        for (sentence.length = DEAD_SENTENCE_MAX; ((unsigned char)sentence.at[sentence.length] & 0xc0) == 0x80;)
+            sentence.length--; /* not in the middle of a character */
+    header_add(output, HEADER_DLT_REASON, sentence);
+    if (item->binding != NULL)
+        header_add(output, HEADER_DLT_HANDLER, span_of(item->binding->id));
+    header_add(output, HEADER_ATTEMPTS, number_span(batch, item->tries + 1));
+}
+
+void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
+                  struct span correlation, struct span reason)
+{
+    struct json_object object = {.text = {"{}", 2}};
+    struct overlays overlays = {0};
+    struct buffer json;
+    if (data.length > 0)
+        json_members(data, batch->arena, &object);
+    if (reason.length > UNDO_REASON_MAX)
+        /* for people; not in the middle of a letter */
+        reason.length = span_utf8((struct span){reason.at, UNDO_REASON_MAX});
+    buffer_init(&json, 6 * UNDO_REASON_MAX + 2);
+    buffer_json_string(&json, reason);
+    overlay_set(batch->arena, &overlays, SPAN("reason"), arena_span(batch->arena, buffer_view(&json)));
+    buffer_free(&json);
+
+    /* The id depends on the chain's correlation and step alone: whatever emits this undo again, it is the same
+     * event. */
+    struct work of_chain = *work;
+    of_chain.event.id_text = correlation;
+    of_chain.event.hops = 0; /* what is done must be undone, however long its way was */
+    struct output *output = output_event(batch, &of_chain, chain->steps[step].undo, &object, &overlays,
+                                         arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name,
+                                         0, correlation);
+    if (output == NULL)
+        return;
+    output->work = work;
+    output->record.headers[1].value = work->event.id_text;
+}
+
+struct record *outputs_finish(struct batch *batch)
+{
+    struct record *records = arena_array(batch->arena, struct record, batch->output_count + 1);
+    for (size_t i = 0; i < batch->output_count; i++) {
+        struct output *output = &batch->outputs[i];
+        if (output->composed) {
+            const char *bytes = batch->env->bytes.at;
+            if (output->has_key)
+                output->record.key = (struct span){bytes + output->key_at, output->key_length};
+            output->record.value = (struct span){bytes + output->value_at, output->value_length};
+        }
+        records[i] = output->record;
+    }
+    return records;
+}

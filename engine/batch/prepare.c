@@ -1,0 +1,140 @@
+/*
+ * prepare.c - what an item is, before anything is done with it: parsed, and judged where that is enough.
+ *
+ * An event that cannot be read, was condemned by an earlier batch or convicted of crashes is a dead letter; one on a
+ * retry topic whose step is not due waits; one that nobody here handles has no more to do than its chains.
+ */
+#include "batch/batch.h"
+
+#include "base/log.h"
+#include "batch/request.h"
+#include "flow/retry.h"
+
+enum { PREPARE_EARLY_MS = 2 /* an event this close to its time is handled now */ };
+
+uint64_t attempt_key(int16_t handler, struct event_id id)
+{
+    return span_hash((struct span){(const char *)id.bytes, sizeof id.bytes}) ^ (uint64_t)handler << 48;
+}
+
+static void prepare_event(struct batch *batch, struct work *work)
+{
+    struct item *item = work->item;
+    struct error error = {0};
+    enum dead_reason reason = 0;
+
+    if (item->source == ITEM_REQUEST) {
+        request_event(batch, work);
+    } else if (item->source == ITEM_TICK) {
+        tick_event(batch, work);
+    } else if (event_parse(&item->record, (size_t)batch->env->config->engine.max_event_size, batch->arena, &work->event,
+                           &reason, &error) != 0) {
+        work->event.record = &item->record;
+        work_dead(batch, work, reason, "%s", error.text);
+    } else if (work->event.binary) {
+        struct record *whole = arena_copy(batch->arena, &item->record, sizeof item->record);
+        whole->value = event_whole(&work->event, batch->arena); /* plugins are shown whole events */
+        work->event.record = whole;
+    }
+}
+
+/* Tries that an earlier owner of the partition counted. */
+static void prepare_tries(const struct batch *batch, struct work *work)
+{
+    struct item *item = work->item;
+    const struct intmap *attempts = batch->env->attempts == NULL ? NULL : atomic_load(batch->env->attempts);
+    if (attempts == NULL || item->tries != 0 || item->binding == NULL)
+        return;
+    uint64_t key = attempt_key(batch->env->bindings[item->binding->index].number, work->event.id);
+    item->tries = (uint32_t)(uintptr_t)intmap_get(attempts, key);
+}
+
+/* False when suspicion decided about the work. */
+static bool prepare_suspect(struct batch *batch, struct work *work)
+{
+    switch (suspects_look(batch->env->suspects, work->event.id)) {
+    case SUSPECT_CONVICTED:
+        work_dead(batch, work, DEAD_CRASHED, "its handler crashed or hung on it, alone, %d times", SUSPECT_CONVICTIONS);
+        return false;
+    case SUSPECT_ALONE:
+        if (batch->count == 1)
+            return true;
+        work->verdict = VERDICT_ISOLATE;
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void prepare_ladder(struct batch *batch, struct work *work)
+{
+    const struct item *item = work->item;
+    const struct ladder *ladder = item->binding->ladder;
+    work->retries_left = -1;
+    if (ladder == NULL)
+        return;
+    if (item->topic != NULL && item->topic->ladder_of != NULL) {
+        const struct json_member *counter = json_find(&work->event.data, span_of(ladder->counter));
+        int64_t climbed = 0;
+        if (counter == NULL || counter->kind != JSON_KIND_NUMBER || json_int64(counter->value, &climbed) != 0 ||
+            climbed < 1 || climbed > ladder->max_retries) {
+            work_dead(batch, work, DEAD_BAD_FIELD, "field '%s': expected the ladder's step, an integer from 1 to %d",
+                      ladder->counter, ladder->max_retries);
+            return;
+        }
+        work->retry_count = climbed;
+    }
+    work->retries_left = ladder->max_retries - work->retry_count;
+    /* The step's time. Only a retry topic's header counts, and never for longer than its ladder could say. */
+    if (work->retry_count == 0 || work->event.not_before_ms <= batch->wall_ms + PREPARE_EARLY_MS)
+        return;
+    int64_t latest = batch->wall_ms + ladder_delay_ms(ladder, work->retry_count - 1);
+    int64_t due = work->event.not_before_ms < latest ? work->event.not_before_ms : latest;
+    if (batch->connection != NULL && item->source == ITEM_BUS) {
+        work->verdict = VERDICT_PARK;
+        work->due_ms = due;
+    } else if (item->source == ITEM_BUS) {
+        work->verdict = VERDICT_DELAY;
+        work->due_ms = batch->now_ms + (due - batch->wall_ms);
+    }
+}
+
+static bool tap_names(const struct tap *tap, const char *topic)
+{
+    for (size_t i = 0; i < tap->topic_count; i++)
+        if (strcmp(tap->topics[i], topic) == 0)
+            return true;
+    return false;
+}
+
+/* A tap's pattern does not mean dead letters: those it has to name. */
+static bool has_handler(const struct batch *batch, const struct item *item)
+{
+    const struct tap *tap = batch->env->group == NULL ? NULL : batch->env->group->tap;
+    if (tap != NULL && item->topic != NULL && item->topic->is_dead_letter && !tap_names(tap, item->topic->name))
+        return false;
+    return item->binding != NULL;
+}
+
+static void prepare(struct batch *batch, struct work *work)
+{
+    const struct item *item = work->item;
+    prepare_event(batch, work);
+    prepare_tries(batch, work);
+    if (item->condemned == DEAD_ID_CONFLICT && work->verdict == VERDICT_DEAD)
+        return; /* unreadable in the first place: that is what is wrong with it */
+    if (item->condemned != 0)
+        work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
+    else if (work->verdict != VERDICT_NONE || !prepare_suspect(batch, work))
+        return;
+    else if (!has_handler(batch, item))
+        work->verdict = VERDICT_NO_HANDLER;
+    else
+        prepare_ladder(batch, work);
+}
+
+void batch_prepare(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        prepare(batch, &batch->works[i]);
+}

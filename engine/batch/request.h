@@ -1,0 +1,50 @@
+/*
+ * request.h - requests and ticks as events, and the way their answers go back.
+ *
+ * A request enters a batch once, as an event (prepare.c), and leaves it once, with its answer (finish.c) or because it
+ * waited too long (fail.c). One whose answer is pending is asked again until it is final or wait_ms is over.
+ */
+#ifndef SLUICE_BATCH_REQUEST_H
+#define SLUICE_BATCH_REQUEST_H
+
+#include "batch/batch.h"
+
+struct gateway_param { /* of the path or the query; decoded */
+    struct span name, value;
+};
+
+struct gateway_request {
+    /* the caller's, alive until done(): */
+    uint32_t route;   /* index in pipeline->requests */
+    struct span body; /* {NULL, 0} when there is none */
+    const struct gateway_param *params;
+    size_t param_count;
+    struct span idempotency_key; /* of the header; {NULL, 0} without */
+    struct span traceparent;
+    int64_t wait_ms; /* ?wait=; 0: answer at once */
+    void *context;   /* the caller's */
+    /* The answer. Called once, after COMMIT, on a lane's thread; `json` is gone when it returns. */
+    void (*done)(struct gateway_request *request, int status, struct span json);
+    /* the gateway's: */
+    atomic_size_t *waiting; /* counts the requests that were not answered yet */
+    int64_t arrived_ms;     /* monotonic */
+    int32_t asked;          /* how often its handler answered "pending" */
+};
+
+/* Fills work->event of a request (its body, path and query as one object); a bad one becomes dead. */
+void request_event(struct batch *batch, struct work *work);
+/* Fills work->event of a schedule's tick, whose data is empty. */
+void tick_event(struct batch *batch, struct work *work);
+bool request_has_idempotency_key(const struct item *item);
+/* A request under an Idempotency-Key that was used before: the answer of then, or a refusal when it asks for something
+ * else. */
+void request_repeated(struct batch *batch, struct work *work, const struct claim *claim);
+/* After COMMIT: sends the answer; or, when it is pending and the client waits, false and when to ask again (monotonic
+ * ms). */
+bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_ms);
+/* True when the request waited past http.timeout and was told so. */
+bool request_late(const struct batch *batch, const struct item *item);
+/* The engine stops: 503. */
+void request_refuse(const struct item *item);
+
+#endif

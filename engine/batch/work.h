@@ -1,0 +1,66 @@
+/*
+ * work.h - an item for the time of one batch: its parsed event, and what becomes of it.
+ *
+ * Works live in the batch's arena. Giving a verdict is assigning work->verdict; the functions below do it where a
+ * sentence or a reason goes with it.
+ */
+#ifndef SLUICE_BATCH_WORK_H
+#define SLUICE_BATCH_WORK_H
+
+#include "batch/item.h"
+#include "flow/verdict.h"
+
+struct batch;
+
+/* Fields laid over the data of what is emitted. */
+struct overlays {
+    struct overlay *list;
+    size_t count, size;
+};
+
+struct addition { /* an output beyond the event's own, made by add() */
+    size_t outcome;
+    struct overlays overlays;
+};
+
+struct work {
+    struct item *item;
+    struct event event;
+    enum verdict verdict;
+    bool condemned; /* in this batch */
+    bool claimed;
+    size_t claim; /* index in batch->claims, when claimed */
+    size_t outcome;
+    enum dead_reason reason;
+    const char *why;
+    int64_t due_ms; /* monotonic for RETRY and DELAY, wall for PARK */
+    int64_t retry_count, retries_left;
+    struct overlays overlays;
+    struct addition *additions;
+    size_t addition_count, addition_size;
+    /* requests */
+    int status; /* 0: not answered yet */
+    struct span reply;
+    bool reply_pending;
+};
+
+static inline const struct verdict_row *work_row(const struct work *work)
+{
+    return &verdict_rows[work->verdict];
+}
+
+/* VERDICT_DEAD with its reason and a sentence for people. */
+void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The event is at fault and its transaction must keep nothing of it: the batch is rolled back and run again, and then
+ * the item is a dead letter. Condemned twice, its dead letter is a minimal one. */
+void work_condemn(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A transient failure of this event: due again after its policy's delay, or a dead letter when that is exhausted. */
+void work_retry(struct batch *batch, struct work *work, const char *why);
+/* In place: valid UTF-8 without control characters, as headers, rows and answers need it. Returns `text`. */
+char *text_clean(char *text);
+/* Sets a field, or replaces the one of that name. `json` is a valid JSON value; both live as long as the batch. */
+void overlay_set(struct arena *arena, struct overlays *overlays, struct span name, struct span json);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * verdict.h - what becomes of an event with this verdict: one table, which every step of a batch reads.
+ *
+ * A verdict is given to an event while its batch runs. claim.c, record.c, outputs.c, chains.c and finish.c (batch/) ask
+ * the row for what they have to do; none of them knows the verdicts by name but for what only one of them has. Nothing
+ * depends on the order of the enum. Pure data; tests/unit/flow/test_verdict.c holds the rules that tie the columns.
+ */
+#ifndef SLUICE_FLOW_VERDICT_H
+#define SLUICE_FLOW_VERDICT_H
+
+#include <stdbool.h>
+
+enum verdict {
+    VERDICT_NONE = 0,   /* not judged: to be handled */
+    VERDICT_OUTCOME,    /* the handler decided on an outcome */
+    VERDICT_NO_OUTCOME, /* a request or tick that was handled and needs none */
+    VERDICT_NO_HANDLER, /* nothing here is bound to its topic; a chain may watch it */
+    VERDICT_RETRY,      /* transient failure: tried again in place when it is due, and the try counts */
+    VERDICT_DELAY,      /* not now (unavailable, not due): again in place when it is due, and no try is counted */
+    VERDICT_PARK,       /* waits in the database until it is due; its key goes on */
+    VERDICT_STUCK,      /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
+    VERDICT_DEAD,       /* dead letter */
+    VERDICT_DUPLICATE,  /* its claim was there before */
+    VERDICT_REQUEUE,    /* as if never taken: a predecessor of its key, or its twin in the batch, must end first */
+    VERDICT_ISOLATE,    /* suspected of a crash: comes again in a batch of its own */
+    VERDICT_COUNT,
+};
+
+/* Whether an event whose verdict this is at the time of the claim gets an inbox row. */
+enum verdict_claim {
+    CLAIM_NEVER = 0,
+    CLAIM_IF_RECORDED, /* when its binding's events are recorded, or its request has an Idempotency-Key */
+    CLAIM_IF_WATCHED,  /* when a chain watches its topic */
+    CLAIM_ALWAYS,
+};
+
+/* What it emits in its transaction. */
+enum verdict_output { OUTPUT_NOTHING = 0, OUTPUT_ROUTES, OUTPUT_DEAD_LETTER };
+
+/* Its row in sluice.parked, if it gets one. */
+enum verdict_parking { PARKING_NONE = 0, PARKING_UNTIL_DUE, PARKING_STUCK };
+
+/* How its item goes back to the lane after COMMIT. */
+enum verdict_way {
+    WAY_DONE = 1, /* out of the lane; its position is complete */
+    WAY_RETRY,    /* holds its key until it is due */
+    WAY_REQUEUE,  /* to the front of its key */
+    WAY_ISOLATE,  /* likewise, and runs in a batch of its own */
+};
+
+struct verdict_row {
+    const char *word; /* for logs and tests */
+    enum verdict_claim claim;
+    bool keeps_claim; /* at COMMIT its inbox row stays; else it is deleted, as if it had not been claimed */
+    bool keeps_reply; /* a request's answer is kept with its claim; a dead letter's claim is deleted instead */
+    enum verdict_output output;
+    bool chains;    /* chains that watch its topic hear of it */
+    bool replies;   /* a request must have been answered by its handler */
+    bool holds_key; /* what is behind it in its key, in this batch, is requeued */
+    bool counts_try;
+    enum verdict_parking parking;
+    enum verdict_way way;
+};
+
+extern const struct verdict_row verdict_rows[VERDICT_COUNT];
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * group.c - see group.h.
+ */
+#include "run/group.h"
+
+#include "batch/item.h"
+#include "bus/bus.h"
+#include "run/state.h"
+
+/* Completes the positions of items that came from the bus. */
+static void complete_positions(struct group_run *group, struct item **items, size_t count)
+{
+    pthread_mutex_lock(&group->lock);
+    for (size_t i = 0; i < count; i++) {
+        const struct item *item = items[i];
+        if (item->source == ITEM_BUS && item->stream < group->tracker_count && group->trackers[item->stream] != NULL)
+            tracker_complete(group->trackers[item->stream], item->epoch, item->ticket);
+    }
+    pthread_mutex_unlock(&group->lock);
+}
+
+void group_finish(struct group_run *group, struct item **items, size_t count, bool complete)
+{
+    size_t taken = 0, bytes = 0, parked = 0;
+    if (complete)
+        complete_positions(group, items, count);
+    for (size_t i = 0; i < count; i++) {
+        parked += items[i]->source == ITEM_PARKED;
+        if (items[i]->source != ITEM_BUS)
+            continue;
+        taken++;
+        bytes += items[i]->record.value.length;
+    }
+    items_free(items, count);
+    if (parked > 0)
+        atomic_fetch_sub(&group->engine->parked_in_flight, parked);
+    if (taken == 0)
+        return;
+    atomic_fetch_sub(&group->in_flight, taken);
+    atomic_fetch_sub(&group->in_flight_bytes, bytes);
+    series_add(group->metric_in_flight, -(int64_t)taken);
+    if (atomic_load(&group->paused))
+        bus_wake(group->engine->bus, group->consumer);
+}

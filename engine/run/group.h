@@ -1,0 +1,52 @@
+/*
+ * group.h - a running consumer group: its consumer, its lanes, and what of its streams is in flight.
+ */
+#ifndef SLUICE_RUN_GROUP_H
+#define SLUICE_RUN_GROUP_H
+
+#include "flow/tracker.h"
+#include "run/worker.h"
+
+enum { GROUP_IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024 /* taken from the bus and not finished */ };
+
+struct takeover;
+
+struct group_run {
+    struct engine *engine;
+    const struct group *config;
+    struct bus_consumer *consumer; /* NULL: not subscribed */
+    pthread_t reader;
+    bool reader_started;
+    struct worker **workers;
+    size_t worker_count;
+    atomic_size_t in_flight, in_flight_bytes;
+    atomic_bool paused;
+    atomic_bool stop;    /* no new events are taken */
+    atomic_llong member; /* bus_member() of the consumer, as it is now */
+    /* what earlier owners of our partitions left; NULL: nothing of the group is recorded */
+    struct takeover *takeover;
+    _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
+
+    pthread_mutex_t lock;      /* the trackers */
+    struct tracker **trackers; /* by stream; NULL: not assigned now */
+    size_t tracker_count;
+    pthread_cond_t released; /* a lane released revoked streams */
+    /* the reader's own, as long as trackers (heads, tails: as workers) */
+    uint32_t *streams, *epochs;
+    struct position *positions;
+    struct lane_entry **heads, ***tails;
+
+    struct series *metric_waiting, *metric_in_flight, *metric_partitions, *metric_lag;
+};
+
+/* The one place where a key's lane is chosen: an index of group->workers. */
+static inline size_t group_lane(const struct group_run *group, uint64_t key_hash)
+{
+    return (key_hash >> 17) % group->worker_count;
+}
+
+/* Items of the group ended, for good or (not complete) because their streams were lost: completes their positions and
+ * frees them. Items of one batch are finished together, so that the group's lock is taken once. Any thread. */
+void group_finish(struct group_run *group, struct item **items, size_t count, bool complete);
+
+#endif

@@ -1,0 +1,13 @@
+/*
+ * opener.h - the thread that does what needs the database and the bus, until it succeeds: an engine may be started
+ * before its database.
+ *
+ * It checks the database, reads the numbers of names, and subscribes the groups; then the engine is open. Until then
+ * lanes exist and wait, and /readyz says why.
+ */
+#ifndef SLUICE_RUN_OPENER_H
+#define SLUICE_RUN_OPENER_H
+
+void *opener_main(void *engine); /* a thread's function; it ends when the engine is open, stops or has a fault */
+
+#endif
