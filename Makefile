@@ -43,7 +43,7 @@ CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector
   -Wwrite-strings -Wno-missing-field-initializers $(if $(DEV),-Werror) \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 CPPFLAGS_BASE := -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -DSLUICE_PREFIX='"$(PREFIX)"' \
-  -Iengine -Iengine/include $(shell pkg-config --cflags $(PKGS_ALL) 2>/dev/null)
+  -Iengine -Iengine/include -Itests/lib/c $(shell pkg-config --cflags $(PKGS_ALL) 2>/dev/null)
 LDFLAGS_BASE := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LIBS_ENGINE = $(TSAN_THREADS) $(shell pkg-config --libs $(PKGS_ALL)) -ldl -lm
 TSAN_THREADS := $(if $(filter thread,$(SAN)),$(B)obj/tests/check/tsan_threads.o)
@@ -109,7 +109,7 @@ $(B)tests/unit/%: tests/unit/%.c $(B)flags $(TSAN_THREADS) $$(call archives,$$(f
 	$(call run,LD) $(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
 	  -Wl,--start-group $(call archives,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
 
-# Plugins' own tests run the .so against a fake host; programs in C that integration tests drive.
+# Plugins' own tests run the .so against a fake host; programs in C that tests/process drives.
 FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))
 PLUGIN_TEST_SOURCES := $(wildcard tests/plugins/test_*.c)
 PLUGIN_TESTS := $(PLUGIN_TEST_SOURCES:tests/plugins/%.c=$(B)tests/plugins/%)
@@ -125,7 +125,7 @@ $(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildc
 	$(call run,LD) $(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
 percent := %
 
-PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/integration/*.c tests/bench/*.c))
+PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/process/*.c tests/bench/*.c))
 $(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES) $(TSAN_THREADS)
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
@@ -140,7 +140,7 @@ unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)
 	B=$(B) tests/run unit $(T)
 
 # Everything that a bare machine lacks is installed first; then make looks again at what there is.
-test: ## everything: unit, plugins, config_bad, sim, integration (T=name: only programs whose path holds it)
+test: ## everything but faults: unit, plugins, pipeline, sim, process, chaos, planted (T=name: only programs whose path holds it)
 	@tests/deps
 	@$(MAKE) --no-print-directory -j2 all test-programs
 	B=$(B) tests/run all $(T)

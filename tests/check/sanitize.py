@@ -1,4 +1,4 @@
-"""What the sanitizers' checks share: build everything in a flavour, run the unit tests and the integration tests named there."""
+"""What the sanitizers' checks share: build everything in a flavour, run the unit tests and the tests of tests/process that are named there."""
 import os
 import pathlib
 import shutil
@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(flavour, programs, **options):
-    """`programs`: of tests/integration. `options`: ASAN_OPTIONS and the like, separated by ':'. Everything that is built by the caller's make stays as
+    """`programs`: of tests/process. `options`: ASAN_OPTIONS and the like, separated by ':'. Everything that is built by the caller's make stays as
     it is: a flavour has a folder of its own."""
     folder = f"build/{flavour.replace(',', '-')}/"
     env = {name: value for name, value in os.environ.items() if name not in ("B", "T", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
@@ -24,7 +24,7 @@ def run(flavour, programs, **options):
         return 1
     reports.mkdir(parents=True)
     failed = []
-    for command in [["tests/run", "unit"], ["tests/run", "plugins"], *([sys.executable, f"tests/integration/{name}"] for name in programs)]:
+    for command in [["tests/run", "unit"], ["tests/run", "plugins"], *([sys.executable, f"tests/process/{name}"] for name in programs)]:
         done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
         what = " ".join(command[-2:] if command[0] == "tests/run" else command[-1:])
         text = done.stdout + done.stderr

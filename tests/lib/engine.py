@@ -1,4 +1,4 @@
-"""An engine process for integration tests: start it on a configuration, wait until it is ready, talk to it, end it."""
+"""An engine process for tests: start it on a configuration, wait until it is ready, talk to it, end it."""
 import contextlib
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""tests/integration/store_drive as an object, and a proxy that cheats between it and the server."""
+"""tests/process/store_drive as an object, and a proxy that cheats between it and the server."""
 import json
 import os
 import select
@@ -14,7 +14,7 @@ class Drive:
     """One connection of the store. Every command returns the answer as a dict; ask() and answer() are its two halves."""
 
     def __init__(self, url, **environment):
-        self.process = subprocess.Popen([os.path.join(BUILD, "tests/integration/store_drive")], text=True,
+        self.process = subprocess.Popen([os.path.join(BUILD, "tests/process/store_drive")], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         env=dict(os.environ, DATABASE_URL=url, **environment))
 

@@ -1,7 +1,7 @@
 /*
  * test_binary.c - which form a record has by its headers, CloudEvents in binary mode, and what is wrong with bad ones.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

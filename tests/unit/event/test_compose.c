@@ -1,7 +1,7 @@
 /*
  * test_compose.c - the bytes of an emitted event: envelope, source data, fields laid over, and that it reads back.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

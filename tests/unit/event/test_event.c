@@ -1,7 +1,7 @@
 /*
  * test_event.c - from a record to an event: both envelopes, what they may leave out, headers.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

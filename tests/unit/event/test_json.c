@@ -1,7 +1,7 @@
 /*
  * test_json.c - what the scanner accepts, what it refuses and where.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/json.h"
 

@@ -1,7 +1,7 @@
 /*
  * test_json_value.c - the members that a scan finds, and their names, strings and numbers.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/json.h"
 

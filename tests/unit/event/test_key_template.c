@@ -1,7 +1,7 @@
 /*
  * test_key_template.c - a topic's `key:`: what is a template, and the keys that it makes.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

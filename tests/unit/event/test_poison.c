@@ -2,7 +2,7 @@
  * test_poison.c - every way in which an event is poison, by the list of bad events that the engine promises to
  * recognise; with the reason, the sentence and the id that its dead letter gets.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

@@ -2,7 +2,7 @@
 """Commands on a real Kafka: migrate makes topics and nobody else does, validate --connect compares, emit, tap and explain do what
 their help says, properties that cannot work are refused, run waits for its brokers.
 
-Run alone: python3 tests/integration/test_kafka_cli.py [-k NAME]
+Run alone: python3 tests/process/test_kafka_cli.py [-k NAME]
 """
 import concurrent.futures
 import ctypes

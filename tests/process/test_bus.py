@@ -2,8 +2,8 @@
 """The bus suites: every bus against bus_conformance.c and bus_groups.c, the postgres bus also against bus_postgres.c
 and bus_log.c. The kafka bus runs them on a real broker.
 
-The planted bugs must turn them red. Run alone: python3 tests/integration/test_bus.py [-k NAME]; one test of a suite:
-build/tests/integration/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
+The planted bugs must turn them red. Run alone: python3 tests/process/test_bus.py [-k NAME]; one test of a suite:
+build/tests/process/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
 """
 import os
 import pathlib
@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tests" / "lib"))
 from kafka import PrivateKafka  # noqa: E402
 from postgres import PrivatePostgres  # noqa: E402
 
-PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "integration"))
+PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "process"))
 
 
 def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, leaks=True):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `sluice run` does on Kafka before it has work: brokers that are late, a group that is another database's.
 
-Run alone: python3 tests/integration/test_kafka_run.py. Servers and pipeline are those of test_kafka_cli.py.
+Run alone: python3 tests/process/test_kafka_run.py. Servers and pipeline are those of test_kafka_cli.py.
 """
 import json
 import os

@@ -1,8 +1,8 @@
 /*
  * check.h - what every unit test includes, in the order that cmocka wants it, and a child process to end.
  */
-#ifndef SLUICE_TESTS_UNIT_BASE_CHECK_H
-#define SLUICE_TESTS_UNIT_BASE_CHECK_H
+#ifndef SLUICE_TESTS_CHECK_H
+#define SLUICE_TESTS_CHECK_H
 
 #include <setjmp.h>
 #include <stdarg.h>

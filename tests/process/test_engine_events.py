@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What becomes of events on their way: retries in place, crashes and hangs of a plugin, the ladder over a restart, chains.
 
-Run alone: python3 tests/integration/test_engine_events.py [-k NAME].
+Run alone: python3 tests/process/test_engine_events.py [-k NAME].
 """
 import json
 import pathlib

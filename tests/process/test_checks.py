@@ -3,7 +3,7 @@
 
 The analysers over everything and the sanitizers take minutes and are not planted here, but for one source.
 
-Run alone: python3 tests/integration/test_checks.py [-k NAME]
+Run alone: python3 tests/process/test_checks.py [-k NAME]
 """
 import os
 import pathlib

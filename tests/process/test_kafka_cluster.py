@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kafka for tests: it starts, keeps its data through kill -9, moves leaders and coordinators, leaves nothing behind.
 
-Run alone: python3 tests/integration/test_kafka_cluster.py
+Run alone: python3 tests/process/test_kafka_cluster.py
 """
 import os
 import pathlib

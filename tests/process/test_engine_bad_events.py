@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every row of the matrix of bad events: a dead letter with its reason and its bytes, all other events untouched.
 
-Run alone: python3 tests/integration/test_engine_bad_events.py [-k NAME].
+Run alone: python3 tests/process/test_engine_bad_events.py [-k NAME].
 """
 import json
 import pathlib

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What once ran for ever, undid nothing, or let a key pass: each was a bug, and each is an event or two here.
 
-Run alone: python3 tests/integration/test_engine_condemned.py [-k NAME]
+Run alone: python3 tests/process/test_engine_condemned.py [-k NAME]
 """
 import pathlib
 import sys

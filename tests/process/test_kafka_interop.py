@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Other programs on the same topics: what Java's clients write is read, and what we emit is what they expect of keys, headers and ids.
 
-Run alone: python3 tests/integration/test_kafka_interop.py [-k NAME]. The page is docs/events.md.
+Run alone: python3 tests/process/test_kafka_interop.py [-k NAME]. The page is docs/events.md.
 """
 import json
 import pathlib

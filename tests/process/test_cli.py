@@ -2,7 +2,7 @@
 """The command line as its users meet it: what a wrong line is told, exit codes, standard files, locale, and commands without a
 database. Those that need one are in test_cli_database.py.
 
-Run alone: python3 tests/integration/test_cli.py [-k NAME]
+Run alone: python3 tests/process/test_cli.py [-k NAME]
 """
 import json
 import os

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The fake host on a real PostgreSQL: every type goes there and comes back, a call is a transaction, failures are what they are.
 
-Run alone: python3 tests/integration/test_fake_database.py
+Run alone: python3 tests/process/test_fake_database.py
 """
 import os
 import pathlib

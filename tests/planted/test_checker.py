@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The checker is checked on the postgres bus: every planted bug must turn it red, for the reason that fits; and without one it stays green.
-What other buses can show as well is in tests/chaos/planted.py; what only they can, in test_kafka_checker.py.
+What other buses can show as well is in tests/planted/planted_case.py; what only they can, in test_kafka_checker.py.
 
-Run alone: python3 tests/integration/test_checker.py [-k NAME]. SLUICE_SEED repeats a stream.
+Run alone: python3 tests/planted/test_checker.py [-k NAME]. SLUICE_SEED repeats a stream.
 """
 import os
 import pathlib
@@ -14,7 +14,7 @@ import uuid
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
 import cases  # noqa: E402
 import checker  # noqa: E402
-import planted  # noqa: E402
+import planted_case  # noqa: E402
 from engine import SLUICE, Engine, until  # noqa: E402
 from facts import sql  # noqa: E402
 from stream import EFFECTS  # noqa: E402
@@ -36,7 +36,7 @@ class Wire(unittest.TestCase):
         self.assertNotEqual(derive(parent, "h", "r", 0), derive(parent, "h", "r", 1))
 
 
-class Postgres(planted.Planted):
+class Postgres(planted_case.Planted):
     def overtaken(self, failpoint):
         """Transactions that are slow to commit are overtaken by others with higher numbers."""
         stream = self.stream(tap=False)

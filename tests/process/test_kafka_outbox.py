@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is committed and must still be published, on Kafka: refused for good, left behind by a dead process, while the brokers are away.
 
-Run alone: python3 tests/integration/test_kafka_outbox.py [-k NAME]
+Run alone: python3 tests/process/test_kafka_outbox.py [-k NAME]
 """
 import collections
 import contextlib

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make install`: what it puts where, and that the installed program stands on its own. Bash completion, too.
 
-Run alone: python3 tests/integration/test_install.py [-k NAME]
+Run alone: python3 tests/process/test_install.py [-k NAME]
 """
 import os
 import pathlib

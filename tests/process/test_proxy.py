@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The proxy that spoils connections: each of its commands against plain sockets.
 
-Run alone: python3 tests/integration/test_proxy.py
+Run alone: python3 tests/process/test_proxy.py
 """
 import os
 import pathlib

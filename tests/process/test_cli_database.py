@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Commands on a real PostgreSQL: run waits for it, migrate, emit, tap and explain do what their help says.
 
-Run alone: python3 tests/integration/test_cli_database.py [-k NAME]
+Run alone: python3 tests/process/test_cli_database.py [-k NAME]
 """
 import json
 import os

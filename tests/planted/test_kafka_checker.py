@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The checker is checked on the kafka bus: what every bus can show (tests/chaos/planted.py), and what only a bus can that is no part of the
+"""The checker is checked on the kafka bus: what every bus can show (tests/planted/planted_case.py), and what only a bus can that is no part of the
 database's transactions: outputs that count as emitted too soon, and outputs that are committed and never emitted.
 
-Run alone: python3 tests/integration/test_kafka_checker.py [-k NAME]. SLUICE_SEED repeats a stream. With SLUICE_TEST_BROKERS it runs on
+Run alone: python3 tests/planted/test_kafka_checker.py [-k NAME]. SLUICE_SEED repeats a stream. With SLUICE_TEST_BROKERS it runs on
 these brokers.
 """
 import copy
@@ -14,7 +14,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for fo
 import cases  # noqa: E402
 import checker  # noqa: E402
 import checker_kafka  # noqa: E402
-import planted  # noqa: E402
+import planted_case  # noqa: E402
 from engine import until  # noqa: E402
 
 
@@ -22,7 +22,7 @@ def setUpModule():
     cases.servers(kafka=True)
 
 
-class Kafka(planted.Planted):
+class Kafka(planted_case.Planted):
     outputs_table = "sluice.outbox"
     early = ("I12: ", "I1: k", "I1: ")
 
@@ -78,7 +78,7 @@ class Kafka(planted.Planted):
 
 class Sentences(cases.ChaosCase):
     """What no planted bug brings about: a good run's facts are spoilt by hand."""
-    calm = planted.Planted.calm
+    calm = planted_case.Planted.calm
 
     def test_spoilt_facts(self):
         facts = self.facts(self.calm())

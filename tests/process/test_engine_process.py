@@ -2,7 +2,7 @@
 """Engines as processes: two share the bus, one dies, freezes or leaves; the database dies or comes late; the ways to stop; and
 pipelines without the postgres bus or without a store.
 
-Run alone: python3 tests/integration/test_engine_process.py [-k NAME].
+Run alone: python3 tests/process/test_engine_process.py [-k NAME].
 """
 import os
 import pathlib

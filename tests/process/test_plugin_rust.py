@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The contract needs no C: a plugin in Rust, written from the header alone, is taken by `sluice inspect` and works in the fake host.
 
-Run alone: python3 tests/integration/test_plugin_rust.py. SLUICE names the program, build/sluice by default.
+Run alone: python3 tests/process/test_plugin_rust.py. SLUICE names the program, build/sluice by default.
 """
 import json
 import os

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`sluice new-plugin NAME`: what it makes builds and passes its own test at once, and is a plugin that inspect takes.
 
-Run alone: python3 tests/integration/test_new_plugin.py [-k NAME]. SLUICE names the program, build/sluice by default.
+Run alone: python3 tests/process/test_new_plugin.py [-k NAME]. SLUICE names the program, build/sluice by default.
 """
 import json
 import os

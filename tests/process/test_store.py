@@ -399,7 +399,7 @@ class Looks(StoreTest):
             self.assertNotIn("hunter2", answer["error"])
             self.assertIn("refused", answer["error"])
         for bad in ("host=a password hunter2", "postgresql://me:hunter2@h/x?nonsense=1"):
-            done = subprocess.run([os.path.join(BUILD, "tests/integration/store_drive")], capture_output=True,
+            done = subprocess.run([os.path.join(BUILD, "tests/process/store_drive")], capture_output=True,
                                   text=True, env=dict(os.environ, DATABASE_URL=bad), stdin=subprocess.DEVNULL, timeout=20)
             self.assertEqual(done.returncode, 1)
             self.assertIn("cannot be understood", done.stderr)
