@@ -6,16 +6,14 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from engine import BUILD, Engine, sluice, until  # noqa: E402
-from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet  # noqa: E402
+from lib.engine import BUILD, Engine, sluice, until
+from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 LANES = 4
 BATCH = 500
 CHARGED = 'sluice_events_total{handler="payment.charge",outcome="success"}'

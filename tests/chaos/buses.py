@@ -3,16 +3,13 @@ readers have come. The checker, the stream and the tests know buses by this alon
 """
 import json
 import os
-import pathlib
 import re
 import subprocess
-import sys
 import uuid
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import until  # noqa: E402
-from facts import Record, model_of, sluice_out, sql  # noqa: E402
-from kafka import KafkaAdmin  # noqa: E402
+from chaos.facts import Record, model_of, sluice_out, sql
+from lib.engine import until
+from lib.kafka import KafkaAdmin
 
 
 WAITING = ("(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.attempt) AS retried,"

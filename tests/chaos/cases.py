@@ -10,14 +10,13 @@ import sys
 import tempfile
 import unittest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import checker  # noqa: E402
-from buses import KafkaBus, PostgresBus  # noqa: E402
-from engine import Engine, until  # noqa: E402
-from facts import Facts  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
-from stream import LIBRARIES, Stream  # noqa: E402
+from chaos import checker
+from chaos.buses import KafkaBus, PostgresBus
+from chaos.facts import Facts
+from chaos.stream import LIBRARIES, Stream
+from lib.engine import Engine, until
+from lib.kafka import PrivateKafka
+from lib.postgres import PrivatePostgres
 
 SEED = int(os.environ.get("SLUICE_SEED") or random.SystemRandom().randrange(1, 1 << 31))
 

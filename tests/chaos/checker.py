@@ -20,10 +20,11 @@ import collections
 import os
 import sys
 
-import checker_kafka
-from buses import bus_of
-from facts import Facts, has_table, some, sql
-from wire import derive, signed
+import _path
+from chaos import checker_kafka
+from chaos.buses import bus_of
+from chaos.facts import Facts, has_table, some, sql
+from chaos.wire import derive, signed
 
 DEAD = -1
 EARLY_MS = 2       # an event this close to its time is handled now

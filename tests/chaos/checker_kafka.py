@@ -4,8 +4,8 @@ The samples of a run hold what the group had committed, and then, looked at late
 """
 import collections
 
-from facts import batch_records, some, sql
-from wire import id_of
+from chaos.facts import batch_records, some, sql
+from chaos.wire import id_of
 
 DEAD = -1
 AGAIN_A_DEATH = 50  # outputs that one death may repeat: what is under way at a time. Measured: about 8

@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from wire import conflict_id, hash64, id_of, read_id, record_id, signed
+from chaos.wire import conflict_id, hash64, id_of, read_id, record_id, signed
 
 SHOWN = 5          # ids in a sentence
 ROOT = pathlib.Path(__file__).resolve().parents[2]

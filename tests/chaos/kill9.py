@@ -12,10 +12,10 @@ import sys
 import threading
 import time
 
-import checker
-from cases import SEED, ChaosCase
-from engine import sluice, until
-from stream import Sink, resources
+from chaos import checker
+from chaos.cases import SEED, ChaosCase
+from chaos.stream import Sink, resources
+from lib.engine import sluice, until
 
 PLANTED = re.compile(r".*\.mutate$|^store\.commit\.ignore_tag$")  # no steps of the work, but bugs to be found
 # Reached when partitions change hands: a second engine joins.

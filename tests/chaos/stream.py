@@ -8,13 +8,11 @@ import os
 import pathlib
 import random
 import subprocess
-import sys
 import threading
 import time
 import uuid
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import BUILD, ROOT, SLUICE, sluice  # noqa: E402
+from lib.engine import BUILD, ROOT, SLUICE, sluice
 
 CONFIG = ROOT / "tests/chaos/pipeline.yaml"
 EFFECTS = BUILD / "tests/plugins/effects.so"

@@ -5,16 +5,13 @@ Run alone: python3 tests/chaos/test_kafka_kill9.py. SLUICE_SEED repeats a run's 
 random kills that come after those at failpoints. With SLUICE_TEST_BROKERS it runs on these brokers.
 """
 import os
-import pathlib
 import signal
-import sys
 import time
 import unittest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import cases  # noqa: E402
-import kill9  # noqa: E402
-from engine import until  # noqa: E402
+import _path
+from chaos import cases, kill9
+from lib.engine import until
 
 
 def setUpModule():

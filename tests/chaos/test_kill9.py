@@ -4,13 +4,10 @@
 Run alone: python3 tests/chaos/test_kill9.py. SLUICE_SEED repeats a run's stream and choices; KILLS (25) is the number of
 random kills that come after those at failpoints.
 """
-import pathlib
-import sys
 import unittest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import cases  # noqa: E402
-import kill9  # noqa: E402
+import _path
+from chaos import cases, kill9
 
 
 def setUpModule():

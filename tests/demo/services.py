@@ -6,7 +6,7 @@
 """
 import subprocess
 
-from engine import Engine, sluice
+from lib.engine import Engine, sluice
 
 SHAPES = {
     "postgres": {"engine": "config/pipeline.yaml"},

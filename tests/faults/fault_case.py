@@ -24,17 +24,16 @@ import tempfile
 import threading
 import time
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import checker  # noqa: E402
-import kafka  # noqa: E402
-import stream as streams  # noqa: E402
-from buses import KafkaBus  # noqa: E402
-from cases import SEED, ChaosCase  # noqa: E402
-from engine import Engine, until  # noqa: E402
-from facts import sql  # noqa: E402
-from kafka import KafkaError, PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
-from proxy import Proxy  # noqa: E402
+from chaos import checker
+from chaos import stream as streams
+from chaos.buses import KafkaBus
+from chaos.cases import SEED, ChaosCase
+from chaos.facts import sql
+from lib import kafka
+from lib.engine import Engine, until
+from lib.kafka import KafkaError, PrivateKafka
+from lib.postgres import PrivatePostgres
+from lib.proxy import Proxy
 
 MIB = 1024 * 1024
 

@@ -4,13 +4,11 @@ on by themselves.
 
 Run alone: python3 tests/faults/test_brokers.py. SLUICE_SEED repeats a run's stream and choices.
 """
-import pathlib
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import Engine, FaultCase, say, sql, until  # noqa: E402
+import _path
+from fault_case import Engine, FaultCase, say, sql, until
 
 SESSION_S = 4
 ABSENT_S = 60

@@ -3,14 +3,12 @@
 
 Run alone: python3 tests/faults/test_cuts.py. SLUICE_SEED repeats a run's stream and choices; moments are as the machine has them.
 """
-import pathlib
-import sys
 import time
 import unittest
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, Proxy, kafka, say, until  # noqa: E402
+import _path
+from fault_case import FaultCase, Proxy, kafka, say, until
 
 SESSION_S = 6
 SOCKET_S = 15  # after so long without an answer a connection is given up: the setting of the engine

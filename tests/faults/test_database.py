@@ -4,14 +4,12 @@
 Run alone: python3 tests/faults/test_database.py. SLUICE_SEED repeats a run's stream and choices.
 """
 import contextlib
-import pathlib
 import signal
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, say  # noqa: E402
+import _path
+from fault_case import FaultCase, say
 
 STATEMENT_TIMEOUT_S = 10
 

@@ -5,15 +5,12 @@ or given up, and the group goes on by itself. How long each takes is printed.
 Run alone: python3 tests/faults/test_groups.py. SLUICE_SEED repeats a run's stream and choices.
 """
 import os
-import pathlib
-import re
 import signal
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, say, sql, until  # noqa: E402
+import _path
+from fault_case import FaultCase, say, sql, until
 
 SESSION_S = 6
 STORM_S = 30

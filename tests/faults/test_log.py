@@ -6,17 +6,15 @@ Run alone: python3 tests/faults/test_log.py. SLUICE_SEED repeats a run's stream 
 """
 import contextlib
 import json
-import pathlib
 import re
 import subprocess
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, checker, say, sql, until  # noqa: E402
-from engine import sluice  # noqa: E402
-from facts import Record  # noqa: E402
+import _path
+from chaos.facts import Record
+from fault_case import FaultCase, checker, say, sql, until
+from lib.engine import sluice
 
 TOPIC = "effects.in"  # all of it is the feeder's, so that what we do to it is done to nobody's outputs
 OTHER = 1000

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 
-from proxy import Proxy
+from lib.proxy import Proxy
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPT = str(HERE / "kafka_cluster")

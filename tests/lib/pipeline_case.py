@@ -1,13 +1,12 @@
 """A test case with a pipeline of its own: writes the YAML, sends whole events, reads topics and rows, ends every engine it started."""
 import json
-import os
 import pathlib
 import tempfile
 import unittest
 import uuid
 
-from engine import BUILD, Engine, sluice, until
-from postgres import PrivatePostgres
+from lib.engine import BUILD, Engine, sluice, until
+from lib.postgres import PrivatePostgres
 
 CHAOS = BUILD / "tests/plugins/chaos.so"
 EFFECTS = BUILD / "tests/plugins/effects.so"

@@ -3,15 +3,14 @@
 import json
 import pathlib
 import re
-import sys
 import tempfile
 import unittest
 import xml.dom.minidom
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from engine import BUILD, sluice  # noqa: E402
+import _path
+from lib.engine import BUILD, sluice
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHOP = BUILD / "tests" / "plugins" / "shop.so"
 ORDERS = f"""pipeline: orders
 bus: {{kind: memory}}

@@ -4,10 +4,10 @@ and each has a twin without the bug that stays green. Here is what every bus can
 import os
 import signal
 
-import cases
-from engine import until
-from facts import sql
-from stream import run_psql
+from chaos import cases
+from chaos.facts import sql
+from chaos.stream import run_psql
+from lib.engine import until
 
 
 class Planted(cases.ChaosCase):

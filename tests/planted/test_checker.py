@@ -5,20 +5,17 @@ What other buses can show as well is in tests/planted/planted_case.py; what only
 Run alone: python3 tests/planted/test_checker.py [-k NAME]. SLUICE_SEED repeats a stream.
 """
 import os
-import pathlib
 import subprocess
-import sys
 import unittest
 import uuid
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import cases  # noqa: E402
-import checker  # noqa: E402
-import planted_case  # noqa: E402
-from engine import SLUICE, Engine, until  # noqa: E402
-from facts import sql  # noqa: E402
-from stream import EFFECTS  # noqa: E402
-from wire import derive, hash64, hash128  # noqa: E402
+import _path
+from chaos import cases, checker
+from chaos.facts import sql
+from chaos.stream import EFFECTS
+from chaos.wire import derive, hash64, hash128
+from lib.engine import SLUICE, Engine, until
+import planted_case
 
 
 def setUpModule():

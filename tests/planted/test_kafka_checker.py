@@ -6,16 +6,12 @@ Run alone: python3 tests/planted/test_kafka_checker.py [-k NAME]. SLUICE_SEED re
 these brokers.
 """
 import copy
-import pathlib
-import sys
 import unittest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import cases  # noqa: E402
-import checker  # noqa: E402
-import checker_kafka  # noqa: E402
-import planted_case  # noqa: E402
-from engine import until  # noqa: E402
+import _path
+from chaos import cases, checker, checker_kafka
+from lib.engine import until
+import planted_case
 
 
 def setUpModule():

@@ -8,14 +8,13 @@ build/tests/process/bus_groups memory epochs. BUS_TESTS names the folder of the 
 import os
 import pathlib
 import subprocess
-import sys
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from kafka import PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
+import _path
+from lib.kafka import PrivateKafka
+from lib.postgres import PrivatePostgres
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "process"))
 
 

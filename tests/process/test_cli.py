@@ -13,14 +13,13 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 import xml.dom.minidom
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import BUILD, ROOT, SLUICE, Engine, sluice, until  # noqa: E402
+import _path
+from lib.engine import BUILD, ROOT, SLUICE, Engine, until
 
 COMMANDS = ["run", "validate", "graph", "inspect", "emit", "tap", "explain", "migrate", "new-plugin", "version"]
 NOWHERE = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:1/nowhere", "HTTP_LISTEN": "127.0.0.1:0"}

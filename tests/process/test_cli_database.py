@@ -8,12 +8,11 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import ROOT, SLUICE, Engine, sluice, topic_dump, until  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
+import _path
+from lib.engine import ROOT, SLUICE, Engine, sluice, topic_dump, until
+from lib.postgres import PrivatePostgres
 
 PIPELINE = "config/pipeline.yaml"
 PURCHASE = {"reservationId": 1, "userId": 7, "seatId": 9, "amount": 10, "paymentTxId": "p-1", "paymentToken": "t"}

@@ -4,13 +4,11 @@
 Run alone: python3 tests/process/test_engine_bad_events.py [-k NAME].
 """
 import json
-import pathlib
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import sluice, until  # noqa: E402
-from pipeline_case import PipelineCase, new_id, reason  # noqa: E402
+import _path
+from lib.engine import sluice, until
+from lib.pipeline_case import PipelineCase, new_id, reason
 
 YAML = """
 pipeline: bad

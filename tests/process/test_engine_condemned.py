@@ -3,12 +3,10 @@
 
 Run alone: python3 tests/process/test_engine_condemned.py [-k NAME]
 """
-import pathlib
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from pipeline_case import PipelineCase, reason  # noqa: E402
+import _path
+from lib.pipeline_case import PipelineCase, reason
 
 HEAD = """pipeline: condemned
 bus: {kind: postgres}

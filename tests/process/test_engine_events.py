@@ -4,14 +4,12 @@
 Run alone: python3 tests/process/test_engine_events.py [-k NAME].
 """
 import json
-import pathlib
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import until  # noqa: E402
-from pipeline_case import PipelineCase, reason  # noqa: E402
+import _path
+from lib.engine import until
+from lib.pipeline_case import PipelineCase, reason
 
 HEAD = """
 bus: {kind: postgres}

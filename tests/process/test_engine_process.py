@@ -7,14 +7,13 @@ Run alone: python3 tests/process/test_engine_process.py [-k NAME].
 import os
 import pathlib
 import signal
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import until  # noqa: E402
-from pipeline_case import PipelineCase  # noqa: E402
+import _path
+from lib.engine import until
+from lib.pipeline_case import PipelineCase
 
 YAML = """
 pipeline: process

@@ -13,17 +13,16 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import ROOT, SLUICE, Engine, sluice, until  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from pipeline_case import CHAOS  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
+import _path
+from lib.engine import ROOT, SLUICE, Engine, sluice, until
+from lib.kafka import PrivateKafka
+from lib.pipeline_case import CHAOS
+from lib.postgres import PrivatePostgres
 
 # Topics begin at line 8, a line each; "@" is a name that no other test has.
 YAML = """\

@@ -13,10 +13,11 @@ import tempfile
 import time
 import unittest
 
+import _path
+from lib.kafka import KafkaError, KafkaTimeout, PrivateKafka, SCRIPT
+from lib.postgres import wait_until
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from kafka import KafkaError, KafkaTimeout, PrivateKafka, SCRIPT  # noqa: E402
-from postgres import wait_until  # noqa: E402
 
 
 def owned():
@@ -231,10 +232,10 @@ class Gone(unittest.TestCase):
         self.assert_gone(kafka.folder, pids, ports)
 
     def test_after_death_of_the_test(self):
-        code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from kafka import PrivateKafka;"
+        code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from lib.kafka import PrivateKafka;"
                 "k = PrivateKafka(); k.start();"
                 "print(k.dir, k.pid(1), k.process.pid, *k.nodes()[1].values(), flush=True); time.sleep(99)")
-        with subprocess.Popen([sys.executable, "-c", code, str(ROOT / "tests" / "lib")], stdout=subprocess.PIPE,
+        with subprocess.Popen([sys.executable, "-c", code, str(ROOT / "tests")], stdout=subprocess.PIPE,
                               text=True, start_new_session=True) as test:
             folder, *numbers = test.stdout.readline().split()
             broker, admin, *ports = map(int, numbers)

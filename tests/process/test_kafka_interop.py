@@ -4,17 +4,15 @@
 Run alone: python3 tests/process/test_kafka_interop.py [-k NAME]. The page is docs/events.md.
 """
 import json
-import pathlib
-import sys
 import time
 import unittest
 import uuid
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-from engine import until  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from pipeline_case import PipelineCase, new_id  # noqa: E402
-from wire import derive, hash128  # noqa: E402
+import _path
+from chaos.wire import derive, hash128
+from lib.engine import until
+from lib.kafka import PrivateKafka
+from lib.pipeline_case import PipelineCase, new_id
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -9,16 +9,15 @@ import itertools
 import json
 import os
 import pathlib
-import sys
 import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import Engine, sluice, until  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from pipeline_case import CHAOS, reason  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
+import _path
+from lib.engine import Engine, sluice, until
+from lib.kafka import PrivateKafka
+from lib.pipeline_case import CHAOS, reason
+from lib.postgres import PrivatePostgres
 
 # One partition, so that a poll brings all that is there and a lane has it as one batch; "@" is a name that no other test has.
 YAML = """\

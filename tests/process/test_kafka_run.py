@@ -8,16 +8,14 @@ import os
 import pathlib
 import signal
 import socket
-import sys
 import tempfile
 import threading
-import time
 import unittest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "lib")]
-import test_kafka_cli as cli  # noqa: E402
-from engine import Engine, sluice, until  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
+import _path
+from lib.engine import Engine, sluice, until
+from lib.kafka import PrivateKafka
+import test_kafka_cli as cli
 
 
 def setUpModule():

@@ -10,15 +10,14 @@ import pathlib
 import re
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import ROOT, Engine, sluice, until  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
+import _path
+from lib.engine import ROOT, Engine, sluice, until
+from lib.kafka import PrivateKafka
+from lib.postgres import PrivatePostgres
 
 SECURE = """{bootstrap.servers: "${KAFKA_BROKERS}", security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username: "${KAFKA_USER}",
   sasl.password: "${KAFKA_PASSWORD}", ssl.ca.location: "${KAFKA_CA}"}"""

@@ -6,14 +6,13 @@ import itertools
 import os
 import random
 import subprocess
-import sys
 import threading
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
-from postgres import PrivatePostgres, wait_until  # noqa: E402
+import _path
+from lib.postgres import PrivatePostgres, wait_until
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 31)))
 SUCCESS, DECLINED, DUPLICATE, OF_ANOTHER, TOO_MUCH = range(5)
 AMOUNT_MAX = 1000

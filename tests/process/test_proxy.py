@@ -4,16 +4,14 @@
 Run alone: python3 tests/process/test_proxy.py
 """
 import os
-import pathlib
 import socket
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "lib"))
-from postgres import wait_until  # noqa: E402
-from proxy import Proxy  # noqa: E402
+import _path
+from lib.postgres import wait_until
+from lib.proxy import Proxy
 
 
 class Echo:

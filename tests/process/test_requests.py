@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
 """Requests of the reference pipeline: the HTTP contract of a purchase, ?wait=, Idempotency-Key."""
-import pathlib
 import subprocess
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import Engine, sluice  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
+import _path
+from lib.engine import Engine, sluice
+from lib.postgres import PrivatePostgres
 
 CONFIG = "config/pipeline.yaml"
 

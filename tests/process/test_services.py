@@ -4,16 +4,15 @@ in one process, the services agree on every one of them, and killing one in the 
 import concurrent.futures
 import json
 import pathlib
-import sys
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "lib"), str(ROOT / "tests" / "demo")]
-from engine import sluice, until  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
-from services import Services, SHAPES, psql  # noqa: E402
+import _path
+from demo.services import Services, SHAPES, psql
+from lib.engine import sluice, until
+from lib.kafka import PrivateKafka
+from lib.postgres import PrivatePostgres
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRICE = 100
 NAMES = [*SHAPES["services"]]
 

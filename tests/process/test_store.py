@@ -7,13 +7,12 @@ a failure; every wait ends at its deadline; and after any of it the next transac
 import os
 import signal
 import subprocess
-import sys
 import time
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from postgres import PrivatePostgres, wait_until  # noqa: E402
-from store_drive import BUILD, Drive, Proxy  # noqa: E402
+import _path
+from lib.postgres import PrivatePostgres, wait_until
+from lib.store_drive import BUILD, Drive, Proxy
 
 postgres = None
 url = None

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from postgres import PrivatePostgres  # noqa: E402
-from store_drive import BUILD, ROOT, Drive  # noqa: E402
+import _path
+from lib.postgres import PrivatePostgres
+from lib.store_drive import BUILD, ROOT, Drive
 
 failed = 0
 with PrivatePostgres() as server:

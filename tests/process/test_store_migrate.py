@@ -3,13 +3,12 @@
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from postgres import PrivatePostgres, wait_until  # noqa: E402
-from store_drive import ROOT, Drive  # noqa: E402
+import _path
+from lib.postgres import PrivatePostgres, wait_until
+from lib.store_drive import ROOT, Drive
 
 postgres = None
 
