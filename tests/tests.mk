@@ -24,6 +24,7 @@ $(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives,$$(firstword $$(subs
 FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))
 PLUGIN_TEST_SOURCES := $(wildcard tests/plugins/test_*.c)
 PLUGIN_TESTS := $(PLUGIN_TEST_SOURCES:tests/plugins/%.c=$(B)tests/plugins/%)
+$(B)obj/tests/plugins/test_%.o $(B)obj/tests/process/%.o: private CPPFLAGS_BASE += -Itests/lib/c
 $(B)tests/plugins/test_%: $(B)obj/tests/plugins/test_%.o $(FAKE_HOST) $(PLUGINS)
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< $(FAKE_HOST) -lcmocka $(LIBS_ENGINE)

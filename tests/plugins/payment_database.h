@@ -7,15 +7,10 @@
 #ifndef SLUICE_TESTS_PAYMENT_DATABASE_H
 #define SLUICE_TESTS_PAYMENT_DATABASE_H
 
-#include "fake_host.h"
+#include "plugin_test.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 struct payment_database {
     char folder[64];
