@@ -1,5 +1,5 @@
 /*
- * check.h - what every unit test includes, in the order that cmocka wants it, and a child process to end.
+ * check.h - what every test in C includes: cmocka, in the order that it wants its headers.
  */
 #ifndef SLUICE_TESTS_CHECK_H
 #define SLUICE_TESTS_CHECK_H
@@ -16,38 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* What ran in a child process left behind: its wait status and what it wrote to stderr. */
-struct child {
-    int status;
-    char said[65536];
-};
-
-/* Runs `body` in a child whose stderr goes into a pipe; it may end itself in any way. */
-static inline void child_run(struct child *child, void (*body)(void *context), void *context)
-{
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        body(context);
-        _exit(0);
-    }
-    close(ends[1]);
-    size_t length = 0;
-    ssize_t got;
-    while ((got = read(ends[0], child->said + length, sizeof child->said - 1 - length)) > 0)
-        length += (size_t)got;
-    child->said[length] = '\0';
-    close(ends[0]);
-    assert_int_equal(waitpid(pid, &child->status, WUNTRACED), pid);
-}
 
 #endif
