@@ -8,8 +8,9 @@
  */
 #include "bus_harness.h"
 
-static void test_order(struct harness *harness)
+static void test_order(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "order");
     char key[24];
     for (int round = 0; round < 20; round++) {
@@ -36,8 +37,9 @@ static void test_order(struct harness *harness)
     reader_close(&reader);
 }
 
-static void test_parallel(struct harness *harness)
+static void test_parallel(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "parallel");
     struct publisher publishers[6];
     struct reader reader = reader_open(harness->bus, name_of("parallel", "group"), topic);
@@ -54,8 +56,9 @@ static void test_parallel(struct harness *harness)
     reader_close(&reader);
 }
 
-static void test_groups(struct harness *harness)
+static void test_groups(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "groups");
     struct reader a = reader_open(harness->bus, name_of("groups", "a"), topic);
     struct reader b = reader_open(harness->bus, name_of("groups", "b"), topic);
@@ -72,8 +75,9 @@ static void test_groups(struct harness *harness)
     reader_close(&late);
 }
 
-static void test_topics(struct harness *harness)
+static void test_topics(void **state)
 {
+    struct harness *harness = *state;
     char topic[96], other[96], pattern[96];
     snprintf(topic, sizeof topic, "topics.%d.mine", (int)getpid());
     snprintf(other, sizeof other, "topics.%d.other", (int)getpid());
@@ -114,8 +118,9 @@ static void test_topics(struct harness *harness)
     reader_close(&all);
 }
 
-static void test_bytes(struct harness *harness)
+static void test_bytes(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "bytes");
     size_t large = 1024 * 1024;
     char *value = malloc(large);
@@ -176,8 +181,9 @@ static void test_bytes(struct harness *harness)
     free(value);
 }
 
-static void test_replay(struct harness *harness)
+static void test_replay(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "replay"), *group = name_of("replay", "group");
     char key[24];
     for (int k = 0; k < 12; k++) {
@@ -226,8 +232,9 @@ static void test_replay(struct harness *harness)
     reader_close(&second);
 }
 
-static void test_pause(struct harness *harness)
+static void test_pause(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "pause");
     struct reader reader = reader_open_limited(harness->bus, name_of("pause", "group"), topic, 16);
     reader_until_streams(&reader, PARTITIONS);
@@ -282,8 +289,9 @@ static void *scan_follow(void *context)
     return NULL;
 }
 
-static void test_scan(struct harness *harness)
+static void test_scan(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "scan");
     struct bus *bus = harness->bus;
     char key[24];
@@ -323,8 +331,9 @@ static void *wake_later(void *context)
     return NULL;
 }
 
-static void test_wake(struct harness *harness)
+static void test_wake(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "wake");
     struct reader reader = reader_open(harness->bus, name_of("wake", "group"), topic);
     reader_until_streams(&reader, PARTITIONS);
@@ -352,8 +361,9 @@ static void test_wake(struct harness *harness)
     reader_close(&reader);
 }
 
-static void test_refused(struct harness *harness)
+static void test_refused(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "refused");
     char *key = calloc(1, 70000);
     memset(key, 'k', 69999);
@@ -367,10 +377,9 @@ static void test_refused(struct harness *harness)
     free(key);
 }
 
-static const struct test tests[] = {
-    {"order", test_order}, {"parallel", test_parallel}, {"groups", test_groups}, {"topics", test_topics},
-    {"bytes", test_bytes}, {"replay", test_replay},     {"pause", test_pause},   {"scan", test_scan},
-    {"wake", test_wake},   {"refused", test_refused},
+static const struct CMUnitTest tests[] = {
+    BUS_TEST(order),  BUS_TEST(parallel), BUS_TEST(groups), BUS_TEST(topics), BUS_TEST(bytes),
+    BUS_TEST(replay), BUS_TEST(pause),    BUS_TEST(scan),   BUS_TEST(wake),   BUS_TEST(refused),
 };
 
 int main(int argc, char **argv)

@@ -9,8 +9,9 @@
 
 #include <poll.h>
 
-static void test_epochs(struct harness *harness)
+static void test_epochs(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "epochs"), *group = name_of("epochs", "group");
     char key[24];
     for (int k = 0; k < 40; k++) {
@@ -45,8 +46,9 @@ static void test_epochs(struct harness *harness)
     reader_close(&third);
 }
 
-static void test_share(struct harness *harness)
+static void test_share(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "share"), *group = name_of("share", "group");
     struct reader a = reader_open(harness->bus, group, topic), b = reader_open(harness->bus, group, topic);
     a.commits = b.commits = true;
@@ -88,8 +90,9 @@ static void test_share(struct harness *harness)
     reader_close(&c);
 }
 
-static void test_takeover(struct harness *harness)
+static void test_takeover(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "takeover"), *group = name_of("takeover", "group");
     struct reader a = reader_open(harness->bus, group, topic);
     a.commits = true;
@@ -111,8 +114,9 @@ static void test_takeover(struct harness *harness)
     reader_close(&b);
 }
 
-static void test_revoked(struct harness *harness)
+static void test_revoked(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "revoked"), *group = name_of("revoked", "group");
     struct reader a = reader_open(harness->bus, group, topic);
     a.keeps_revoked = true;
@@ -137,8 +141,9 @@ static void test_revoked(struct harness *harness)
 }
 
 /* Readers come and go while records are published: duplicates are allowed, losses are not. */
-static void test_storm(struct harness *harness)
+static void test_storm(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "storm"), *group = name_of("storm", "group");
     enum { WRITERS = 3, EACH = 400 };
     struct publisher publishers[WRITERS];
@@ -179,8 +184,9 @@ static void test_storm(struct harness *harness)
 
 /* The bus goes away and comes back while somebody reads. The one who breaks it waits for our "# break it" and
  * answers with a line. */
-static void test_outage(struct harness *harness)
+static void test_outage(void **state)
 {
+    struct harness *harness = *state;
     if (getenv("BUS_OUTAGE") == NULL)
         return; /* needs somebody who breaks it */
     const char *topic = topic_of(harness, "outage");
@@ -209,9 +215,8 @@ static void test_outage(struct harness *harness)
     reader_close(&reader);
 }
 
-static const struct test tests[] = {
-    {"epochs", test_epochs},   {"share", test_share}, {"takeover", test_takeover},
-    {"revoked", test_revoked}, {"storm", test_storm}, {"outage", test_outage},
+static const struct CMUnitTest tests[] = {
+    BUS_TEST(epochs), BUS_TEST(share), BUS_TEST(takeover), BUS_TEST(revoked), BUS_TEST(storm), BUS_TEST(outage),
 };
 
 int main(int argc, char **argv)

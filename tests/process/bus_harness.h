@@ -1,23 +1,37 @@
 /*
  * bus_harness.h - what the bus suites share: opening a bus, publishing, and readers that remember what they got.
  *
- * Output is TAP without a plan. A failed CHECK ends the program with the place and the reason. Nothing sleeps for a
- * fixed time: everything is polled for, with a bound. Every test uses topics and groups of its own, so that tests
- * can share a log.
+ * The suites are cmocka programs that tests/process/test_bus.py runs. A failed CHECK fails its test, and those behind it
+ * are not run: its threads may still use its variables. Nothing sleeps for a fixed time: everything is polled for, with
+ * a bound. Every test uses topics and groups of its own, so that tests can share a log.
  */
 #ifndef TESTS_BUS_HARNESS_H
 #define TESTS_BUS_HARNESS_H
+
+#include "check.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "bus/bus.h"
 #include "store/store.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+
+/* The thread of the test that runs, and whether one has failed: cmocka's way back out of a test is for its own thread
+ * only, another ends the program, and so does a child process. */
+static struct {
+    pthread_t thread;
+    bool running, failed;
+} suite __attribute__((unused));
+
+static inline _Noreturn void check_failed(void)
+{
+    if (suite.running && pthread_equal(suite.thread, pthread_self())) {
+        suite.failed = true;
+        fail();
+    }
+    exit(1);
+}
 
 #define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
@@ -25,7 +39,7 @@
             fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                            \
             fprintf(stderr, __VA_ARGS__);                                                                              \
             fputc('\n', stderr);                                                                                       \
-            exit(1);                                                                                                   \
+            check_failed();                                                                                            \
         }                                                                                                              \
     } while (0)
 
@@ -451,41 +465,50 @@ static inline int64_t sql_group(struct connection *connection, const char *text,
 
 /* --------------------------------------------------------------------------------------------------------- programs */
 
-struct test {
-    const char *name;
-    void (*run)(struct harness *harness);
-};
+static struct harness harness_of_suite __attribute__((unused));
 
-static inline int run_tests(struct harness *harness, const struct test *tests, size_t count, const char *filter)
-{
-    size_t ran = 0;
-    struct error error = {0};
-    CHECK(failpoints_arm(getenv("SLUICE_FAILPOINTS"), 1, &error) == 0, "%s", error.text);
-    for (size_t i = 0; i < count; i++) {
-        if (filter != NULL && strcmp(filter, tests[i].name) != 0)
-            continue;
-        int64_t began_ms = clock_monotonic_ms();
-        harness_open(harness);
-        tests[i].run(harness);
-        harness_close(harness);
-        printf("ok %zu %s %s (%lld ms)\n", ++ran, harness->kind, tests[i].name,
-               (long long)(clock_monotonic_ms() - began_ms));
-        fflush(stdout);
+/* The name of a test is that of its function without "test_". */
+#define BUS_TEST(name)                                                                                                 \
+    {                                                                                                                  \
+#name, test_##name, harness_setup, harness_teardown, &harness_of_suite                                         \
     }
-    CHECK(ran > 0, "no test is called \"%s\"", filter);
+
+static inline int harness_setup(void **state)
+{
+    if (suite.failed)
+        return -1;
+    suite.thread = pthread_self();
+    suite.running = true;
+    harness_open(*state);
+    return 0;
+}
+
+static inline int harness_teardown(void **state)
+{
+    suite.running = false;
+    if (!suite.failed)
+        harness_close(*state);
     return 0;
 }
 
 /* PROGRAM memory [TEST] | PROGRAM postgres URL [TEST] | PROGRAM kafka SERVERS [TEST] */
-static inline int run_main(int argc, char **argv, const struct test *tests, size_t count)
+static inline int run_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
 {
     bool elsewhere = argc > 2 && (strcmp(argv[1], "postgres") == 0 || strcmp(argv[1], "kafka") == 0);
     if (!elsewhere && !(argc > 1 && strcmp(argv[1], "memory") == 0)) {
         fprintf(stderr, "usage: %s memory [TEST] | postgres URL [TEST] | kafka SERVERS [TEST]\n", argv[0]);
         return 2;
     }
-    struct harness harness = {.kind = argv[1], .url = elsewhere ? argv[2] : NULL, .self = argv[0]};
-    return run_tests(&harness, tests, count, argv[elsewhere ? 3 : 2]);
+    const char *filter = argv[elsewhere ? 3 : 2];
+    size_t matching = 0;
+    for (size_t i = 0; i < count; i++)
+        matching += filter == NULL || strcmp(filter, tests[i].name) == 0;
+    struct error error = {0};
+    CHECK(matching > 0, "no test is called \"%s\"", filter);
+    CHECK(failpoints_arm(getenv("SLUICE_FAILPOINTS"), 1, &error) == 0, "%s", error.text);
+    cmocka_set_test_filter(filter);
+    harness_of_suite = (struct harness){.kind = argv[1], .url = elsewhere ? argv[2] : NULL, .self = argv[0]};
+    return _cmocka_run_group_tests(argv[1], tests, count, NULL, NULL);
 }
 
 #endif

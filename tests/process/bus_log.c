@@ -5,8 +5,9 @@
  */
 #include "bus_harness.h"
 
-static void test_trim(struct harness *harness)
+static void test_trim(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "trim"), *group = name_of("trim", "group");
     struct connection *connection = sql_open(harness);
     struct bus *bus = harness_bus(harness, 0);
@@ -61,8 +62,9 @@ static void test_trim(struct harness *harness)
     connection_destroy(connection);
 }
 
-static void test_settings(struct harness *harness)
+static void test_settings(void **state)
 {
+    struct harness *harness = *state;
     struct bus_options options = {
         .name = "suite", .partitions = PARTITIONS + 1, .retention_ms = 1000, .store = harness->store};
     struct error error = {0};
@@ -73,8 +75,9 @@ static void test_settings(struct harness *harness)
 
 /* A dump of a server far ahead was restored: the log must be refused, and bus_rebase() must mend it. The test moves
  * the log into the future. */
-static void test_restored(struct harness *harness)
+static void test_restored(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "restored"), *group = name_of("restored", "group");
     struct connection *connection = sql_open(harness);
     publish(harness->bus, topic, "r", 0, 30);
@@ -110,10 +113,10 @@ static void test_restored(struct harness *harness)
     connection_destroy(connection);
 }
 
-static const struct test tests[] = {
-    {"trim", test_trim},
-    {"settings", test_settings},
-    {"restored", test_restored},
+static const struct CMUnitTest tests[] = {
+    BUS_TEST(trim),
+    BUS_TEST(settings),
+    BUS_TEST(restored),
 };
 
 int main(int argc, char **argv)

@@ -64,8 +64,9 @@ static void *appender_run(void *context)
     return NULL;
 }
 
-static void test_interleaved(struct harness *harness)
+static void test_interleaved(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "interleaved"), *group = name_of("interleaved", "group");
     struct appender appenders[APPENDERS];
     struct reader reader = reader_open(harness->bus, group, topic);
@@ -101,8 +102,9 @@ static void test_interleaved(struct harness *harness)
 }
 
 /* A transaction that stays open holds back what is read, and loses nothing; the reader must not spin meanwhile. */
-static void test_horizon(struct harness *harness)
+static void test_horizon(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "horizon");
     struct reader reader = reader_open(harness->bus, name_of("horizon", "group"), topic);
     reader_until_streams(&reader, PARTITIONS);
@@ -197,8 +199,9 @@ static struct child share_with_child(struct harness *harness, struct reader *rea
     }
 }
 
-static void test_killed(struct harness *harness)
+static void test_killed(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "killed"), *group = name_of("killed", "group");
     struct reader reader;
     struct child child = share_with_child(harness, &reader, group, topic);
@@ -211,8 +214,9 @@ static void test_killed(struct harness *harness)
     reader_close(&reader);
 }
 
-static void test_frozen(struct harness *harness)
+static void test_frozen(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "frozen"), *group = name_of("frozen", "group");
     struct connection *connection = sql_open(harness);
     struct reader reader;
@@ -236,8 +240,9 @@ static void test_frozen(struct harness *harness)
     reader_close(&reader);
 }
 
-static void test_fenced(struct harness *harness)
+static void test_fenced(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "fenced"), *group = name_of("fenced", "group");
     struct connection *connection = sql_open(harness);
     publish(harness->bus, topic, "f", 0, 20);
@@ -272,8 +277,9 @@ static void test_fenced(struct harness *harness)
 }
 
 /* While a transaction of a dead member runs, nobody takes over: its row is held FOR SHARE. */
-static void test_fence_waits(struct harness *harness)
+static void test_fence_waits(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "fence_waits"), *group = name_of("fence_waits", "group");
     struct reader reader;
     struct child child = share_with_child(harness, &reader, group, topic);
@@ -301,8 +307,9 @@ static void test_fence_waits(struct harness *harness)
     reader_close(&reader);
 }
 
-static void test_cut(struct harness *harness)
+static void test_cut(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "cut"), *group = name_of("cut", "group");
     struct connection *connection = sql_open(harness);
     struct reader reader = reader_open(harness->bus, group, topic), peer = reader_open(harness->bus, group, topic);
@@ -338,8 +345,9 @@ static void test_cut(struct harness *harness)
 /* ------------------------------------------------------------------------------------------------------ processes,
  * cost */
 
-static void test_notify(struct harness *harness)
+static void test_notify(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "notify");
     struct bus *other = harness_bus(harness, 3600 * 1000); /* an instance of its own: to the first, another process */
     struct reader reader = reader_open(harness->bus, name_of("notify", "group"), topic);
@@ -370,8 +378,9 @@ static void test_notify(struct harness *harness)
     bus_close(other);
 }
 
-static void test_idle(struct harness *harness)
+static void test_idle(void **state)
 {
+    struct harness *harness = *state;
     const char *topic = topic_of(harness, "idle");
     struct reader reader = reader_open(harness->bus, name_of("idle", "group"), topic);
     reader_until_streams(&reader, PARTITIONS);
@@ -390,10 +399,9 @@ static void test_idle(struct harness *harness)
     reader_close(&reader);
 }
 
-static const struct test tests[] = {
-    {"interleaved", test_interleaved}, {"horizon", test_horizon}, {"killed", test_killed}, {"fenced", test_fenced},
-    {"fence_waits", test_fence_waits}, {"cut", test_cut},         {"notify", test_notify}, {"idle", test_idle},
-    {"frozen", test_frozen},
+static const struct CMUnitTest tests[] = {
+    BUS_TEST(interleaved), BUS_TEST(horizon), BUS_TEST(killed), BUS_TEST(fenced), BUS_TEST(fence_waits),
+    BUS_TEST(cut),         BUS_TEST(notify),  BUS_TEST(idle),   BUS_TEST(frozen),
 };
 
 int main(int argc, char **argv)

@@ -7,18 +7,13 @@
 #ifndef STORE_HARNESS_H
 #define STORE_HARNESS_H
 
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "check.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "store/ledger.h"
+
+#include <pthread.h>
 
 static struct store *store;
 static struct metrics *metrics;

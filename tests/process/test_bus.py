@@ -19,7 +19,8 @@ PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "
 
 
 def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, leaks=True):
-    environment = dict(os.environ, SLUICE_FAILPOINTS=failpoints, SLUICE_SEED=str(seed), BUS_WAIT_MS=str(wait_ms))
+    environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", SLUICE_FAILPOINTS=failpoints, SLUICE_SEED=str(seed),
+                       BUS_WAIT_MS=str(wait_ms))
     if not leaks:
         environment["ASAN_OPTIONS"] = f"{environment.get('ASAN_OPTIONS', '')}:detect_leaks=0"
     return subprocess.run([str(PROGRAMS / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=environment)
@@ -36,10 +37,9 @@ class Suite(unittest.TestCase):
         self.assertEqual(done.returncode, 1, f"{' '.join(arguments)} does not see the planted bug\n{done.stdout}{done.stderr}")
         self.assertIn(sentence, done.stderr)
 
-
     def outage(self, kind, address, break_it, mend_it):
         program = subprocess.Popen([str(PROGRAMS / "bus_groups"), kind, address, "outage"], stdout=subprocess.PIPE,
-                                   stdin=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, BUS_OUTAGE="1"))
+                                   stdin=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", BUS_OUTAGE="1"))
         said = []
         while not said or said[-1] not in ("# break it\n", ""):  # what it logs comes the same way
             said.append(program.stdout.readline())
