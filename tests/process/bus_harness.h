@@ -1,47 +1,18 @@
 /*
  * bus_harness.h - what the bus suites share: opening a bus, publishing, and readers that remember what they got.
  *
- * The suites are cmocka programs that tests/process/test_bus.py runs. A failed CHECK fails its test, and those behind it
- * are not run: its threads may still use its variables. Nothing sleeps for a fixed time: everything is polled for, with
- * a bound. Every test uses topics and groups of its own, so that tests can share a log.
+ * The suites are cmocka programs that tests/process/test_bus.py runs. Nothing sleeps for a fixed time: everything is
+ * polled for, with a bound. Every test uses topics and groups of its own, so that tests can share a log.
  */
 #ifndef TESTS_BUS_HARNESS_H
 #define TESTS_BUS_HARNESS_H
 
-#include "check.h"
+#include "bus_check.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "bus/bus.h"
 #include "store/store.h"
-
-#include <pthread.h>
-
-/* The thread of the test that runs, and whether one has failed: cmocka's way back out of a test is for its own thread
- * only, another ends the program, and so does a child process. */
-static struct {
-    pthread_t thread;
-    bool running, failed;
-} suite __attribute__((unused));
-
-static inline _Noreturn void check_failed(void)
-{
-    if (suite.running && pthread_equal(suite.thread, pthread_self())) {
-        suite.failed = true;
-        fail();
-    }
-    exit(1);
-}
-
-#define CHECK(condition, ...)                                                                                          \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                            \
-            fprintf(stderr, __VA_ARGS__);                                                                              \
-            fputc('\n', stderr);                                                                                       \
-            check_failed();                                                                                            \
-        }                                                                                                              \
-    } while (0)
 
 enum { PARTITIONS = 8, STREAMS = 2 * PARTITIONS /* of a reader: kafka has one for each topic-partition */ };
 #define WAIT_MS wait_ms()
