@@ -1,12 +1,9 @@
 """A test case with a pipeline of its own: writes the YAML, sends whole events, reads topics and rows, ends every engine it started."""
 import json
-import pathlib
-import tempfile
-import unittest
 import uuid
 
 from lib.engine import BUILD, Engine, sluice, until
-from lib.postgres import PrivatePostgres
+from lib.server_case import PostgresCase
 
 CHAOS = BUILD / "tests/plugins/chaos.so"
 EFFECTS = BUILD / "tests/plugins/effects.so"
@@ -16,22 +13,13 @@ def new_id():
     return str(uuid.uuid4())
 
 
-class PipelineCase(unittest.TestCase):
+class PipelineCase(PostgresCase):
     """The class's `yaml` is the pipeline; ${CHAOS_SO}, ${EFFECTS_SO} and ${DATABASE_URL} are set."""
     yaml = None
     env = {}
 
-    @classmethod
-    def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.addClassCleanup(cls.postgres.close)
-        cls.postgres.start()
-
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="sluice-pipeline-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.url = self.postgres.create_database()
+        super().setUp()
         self.vars = {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), "EFFECTS_SO": str(EFFECTS), **self.env}
         self.engines = []
         self.addCleanup(self.end_all)

@@ -1,6 +1,6 @@
 /*
- * plugin_test.h - what a plugin's cmocka test includes: the fake host, whose failed expectations fail one test instead of
- * ending the program. test_template.c does without: it is what `sluice new-plugin` hands out, and needs libc only.
+ * plugin_test.h - what a plugin's cmocka test includes: the fake host, whose failed expectations fail one test instead
+ * of ending the program. test_template.c does without: it is what `sluice new-plugin` hands out, and needs libc only.
  */
 #ifndef SLUICE_TESTS_PLUGIN_TEST_H
 #define SLUICE_TESTS_PLUGIN_TEST_H

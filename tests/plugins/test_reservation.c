@@ -4,7 +4,6 @@
 #include "payment_database.h"
 
 static const char *library;
-static struct payment_database database;
 
 static struct fake_host *open_host(const char *settings)
 {
@@ -109,20 +108,6 @@ static void holds_end_the_oldest_first(void **state)
     fake_host_close(host);
 }
 
-static int database_start(void **state)
-{
-    (void)state;
-    database = payment_database_start();
-    return 0;
-}
-
-static int database_stop(void **state)
-{
-    (void)state;
-    payment_database_stop(&database);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -131,5 +116,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(holds_end_the_oldest_first),
     };
     library = plugin_test_library(argc, argv, "reservation");
-    return cmocka_run_group_tests(tests, database_start, database_stop);
+    return cmocka_run_group_tests(tests, payment_database_start, payment_database_stop);
 }

@@ -11,8 +11,7 @@ import subprocess
 import unittest
 
 import _path
-from lib.kafka import PrivateKafka
-from lib.postgres import PrivatePostgres
+from lib.server_case import KafkaCase, PostgresCase, ServerCase
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "process"))
@@ -26,7 +25,7 @@ def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, 
     return subprocess.run([str(PROGRAMS / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=environment)
 
 
-class Suite(unittest.TestCase):
+class Suite(ServerCase):
     def good(self, *arguments, **options):
         done = run(*arguments, **options)
         self.assertEqual(done.returncode, 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
@@ -63,15 +62,9 @@ class Memory(Suite):
         self.bad("records instead of 200", "bus_groups", "memory", "epochs", failpoints="bus.epoch.mutate=mutate")
 
 
-class Postgres(Suite):
-    @classmethod
-    def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.postgres.start()
-        cls.addClassCleanup(cls.postgres.close)
-
+class Postgres(Suite, PostgresCase):
     def setUp(self):
-        self.url = self.postgres.create_database()
+        super().setUp()
         self.postgres.query("CREATE SCHEMA IF NOT EXISTS sluice", self.url)
         for file in sorted((ROOT / "sql" / "engine").glob("*.sql")):
             done = subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-f", str(file)],
@@ -111,13 +104,7 @@ class Postgres(Suite):
         self.outage("postgres", self.url, self.postgres.kill, self.postgres.start)
 
 
-class Kafka(Suite):
-    @classmethod
-    def setUpClass(cls):
-        cls.kafka = PrivateKafka()
-        cls.kafka.start()
-        cls.addClassCleanup(cls.kafka.close)
-
+class Kafka(Suite, KafkaCase):
     def test_conformance(self):
         self.good("bus_conformance", "kafka", self.kafka.servers)
 

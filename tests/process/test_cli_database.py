@@ -12,27 +12,17 @@ import unittest
 
 import _path
 from lib.engine import ROOT, SLUICE, Engine, sluice, topic_dump, until
-from lib.postgres import PrivatePostgres
+from lib.server_case import PostgresCase
 
 PIPELINE = "config/pipeline.yaml"
 PURCHASE = {"reservationId": 1, "userId": 7, "seatId": 9, "amount": 10, "paymentTxId": "p-1", "paymentToken": "t"}
 
 
-def setUpModule():
-    global POSTGRES
-    POSTGRES = PrivatePostgres()
-    POSTGRES.start()
-
-
-def tearDownModule():
-    POSTGRES.close()
-
-
-class Case(unittest.TestCase):
+class Case(PostgresCase):
     migrated = True
 
     def setUp(self):
-        self.url = POSTGRES.create_database()
+        super().setUp()
         self.env = {"DATABASE_URL": self.url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/events"}
         if self.migrated:
             sluice("migrate", PIPELINE, env=self.env)
@@ -54,7 +44,7 @@ class Migrate(Case):
         done = self.run_it("migrate", "--check", PIPELINE)
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"\Asluice migrate: .+\n\Z")
-        self.assertEqual(POSTGRES.value("select count(*) from pg_namespace where nspname = 'sluice'", self.url), "0")
+        self.assertEqual(self.postgres.value("select count(*) from pg_namespace where nspname = 'sluice'", self.url), "0")
 
         done = self.run_it("migrate", PIPELINE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -77,7 +67,7 @@ class Start(Case):
     def test_run_waits_for_the_database(self):
         """Unreachable at start: alive, healthy, not ready, and ready soon after the server has come."""
         url = self.env["DATABASE_URL"]
-        POSTGRES.stop()
+        self.postgres.stop()
         stopped = True
         engine = Engine(PIPELINE, self.env)
         try:
@@ -85,14 +75,14 @@ class Start(Case):
             until(lambda: "waiting for the database" in engine.text(), "the warning")
             self.assertIsNone(engine.process.poll())
             self.assertEqual(engine.readies(), 0)
-            POSTGRES.start()
+            self.postgres.start()
             stopped = False
-            self.assertEqual(url.rsplit(":", 1)[1].split("/")[0], str(POSTGRES.port))
+            self.assertEqual(url.rsplit(":", 1)[1].split("/")[0], str(self.postgres.port))
             engine.wait_ready()
             self.assertEqual(engine.request("GET", "/readyz")[0], 200)
         finally:
             if stopped:
-                POSTGRES.start()
+                self.postgres.start()
             self.assertEqual(engine.stop(), 0)
 
     def test_a_signal_ends_the_wait(self):
@@ -104,7 +94,7 @@ class Start(Case):
 
     def test_a_bus_of_other_partitions_is_refused(self):
         text = (ROOT / PIPELINE).read_text().replace("bus: {kind: postgres}", "bus: {kind: postgres, partitions: 3}")
-        config = pathlib.Path(POSTGRES.folder) / "three.yaml"
+        config = pathlib.Path(self.postgres.folder) / "three.yaml"
         config.write_text(text)
         sluice("tap", PIPELINE, "*", "--no-follow", env=self.env)  # makes the log
         done = self.run_it("run", config, "--log-format", "text")
@@ -211,7 +201,7 @@ class Tap(Case):
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(5):
             process.stdout.readline()
-        POSTGRES.restart()
+        self.postgres.restart()
         self.emit("payment.try", "--data", json.dumps(PURCHASE), "--id", "after")
         line = process.stdout.readline()
         if line == "":
@@ -227,7 +217,7 @@ class Tap(Case):
 
 class Explain(Case):
     def test_a_purchase(self):
-        POSTGRES.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
+        self.postgres.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
                        " values (1, 7, 9, 10, 'PENDING')", self.url)
         self.emit("payment.try", "--data", json.dumps(PURCHASE))
         done = self.run_it("explain", PIPELINE, "p-1")
@@ -249,7 +239,7 @@ class Explain(Case):
 
     def test_another_payload_under_one_id(self):
         """What is recorded under the id is the first one's outcome, not the newcomer's."""
-        POSTGRES.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
+        self.postgres.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
                        " values (1, 7, 9, 10, 'PENDING')", self.url)
         for amount in (10, 11):
             self.emit("payment.try", "--data", json.dumps(dict(PURCHASE, amount=amount)), "--id", "one-id")

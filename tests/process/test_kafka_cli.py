@@ -6,23 +6,20 @@ Run alone: python3 tests/process/test_kafka_cli.py [-k NAME]
 """
 import concurrent.futures
 import ctypes
-import itertools
 import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 import unittest
 
 import _path
 from lib.engine import ROOT, SLUICE, Engine, sluice, until
-from lib.kafka import PrivateKafka
 from lib.pipeline_case import CHAOS
-from lib.postgres import PrivatePostgres
+from lib.server_case import KafkaCase, PostgresCase
 
 # Topics begin at line 8, a line each; "@" is a name that no other test has.
 YAML = """\
@@ -42,28 +39,23 @@ IN, OUT, SIDE = 8, 9, 10
 EVENT = {"mode": "ok", "k": "a"}
 
 
-def setUpModule():
-    global POSTGRES, KAFKA, URL, FOLDER, NUMBERS
-    POSTGRES, KAFKA, NUMBERS = PrivatePostgres(), PrivateKafka(), itertools.count(1)
-    folder = tempfile.TemporaryDirectory(prefix="sluice-kafka-cli-")
-    FOLDER = pathlib.Path(folder.name)
-    for end in (folder.cleanup, POSTGRES.close, KAFKA.close):
-        unittest.addModuleCleanup(end)
-    POSTGRES.start()
-    KAFKA.start()
-    if KAFKA.owned:  # brokers that would make a topic for whoever asks for it, as most do
-        settings = pathlib.Path(KAFKA.dir, "broker-1.properties")
-        settings.write_text(settings.read_text() + "auto.create.topics.enable=true\n")
-        KAFKA.restart(1)
-        KAFKA.produce("made-by-asking", None, b"")
-    URL = POSTGRES.create_database()
+class Case(KafkaCase, PostgresCase):
+    own_database = False
 
+    @classmethod
+    def kafka_started(cls):
+        if cls.kafka.owned:  # brokers that would make a topic for whoever asks for it, as most do
+            settings = pathlib.Path(cls.kafka.dir, "broker-1.properties")
+            settings.write_text(settings.read_text() + "auto.create.topics.enable=true\n")
+            cls.kafka.restart(1)
+            cls.kafka.produce("made-by-asking", None, b"")
+        Case.url = cls.postgres.create_database()
 
-class Case(unittest.TestCase):
     def setUp(self):
-        self.name = f"cli{os.getpid()}x{next(NUMBERS)}"
-        self.env = {"DATABASE_URL": URL, "CHAOS_SO": str(CHAOS), **KAFKA.env()}
-        self.config = FOLDER / f"{self.name}.yaml"
+        super().setUp()
+        self.name = self.new_name("cli")
+        self.env = {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), **self.kafka.env()}
+        self.config = self.folder / f"{self.name}.yaml"
         self.write(YAML)
         self.names = [self.topic(word) for word in ("dlt", "in", "out", "side")]
 
@@ -86,10 +78,10 @@ class Case(unittest.TestCase):
 
     def there(self):
         """Of this test's names, what the brokers have: whatever made it."""
-        return [name for name in KAFKA.topics() if name.startswith(self.name + ".")]
+        return [name for name in self.kafka.topics() if name.startswith(self.name + ".")]
 
     def places(self, word):
-        return [len(one.replicas) for one in KAFKA.describe(self.topic(word))]
+        return [len(one.replicas) for one in self.kafka.describe(self.topic(word))]
 
     def emit(self, *values, word="in"):
         done = self.command("emit", self.topic(word), data="".join(json.dumps(value) + "\n" for value in values))
@@ -105,20 +97,20 @@ class Case(unittest.TestCase):
 
 class Migrate(Case):
     def test_what_is_missing_and_nothing_else(self):
-        KAFKA.create_topic(self.topic("out"), partitions=1)
+        self.kafka.create_topic(self.topic("out"), partitions=1)
         done = self.command("migrate", "--check")
         self.assertEqual(done.returncode, 1)
-        before = {name for name in KAFKA.topics() if not name.startswith(self.name)}
+        before = {name for name in self.kafka.topics() if not name.startswith(self.name)}
         sluice("migrate", self.config, env=self.env)  # of the database, too, when we are the first
         self.assertEqual(self.there(), self.names)
-        self.assertEqual({name for name in KAFKA.topics() if not name.startswith(self.name)}, before)
+        self.assertEqual({name for name in self.kafka.topics() if not name.startswith(self.name)}, before)
         self.assertEqual([self.places(word) for word in ("in", "side", "dlt", "out")], [[1] * 3, [1] * 2, [1] * 2, [1]])
 
     def test_what_it_says(self):
         self.migrate()
         done = self.command("migrate", "--check")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "the database is up to date\nevery topic is there\n", ""))
-        KAFKA.delete_topic(self.topic("out"))
+        self.kafka.delete_topic(self.topic("out"))
         until(lambda: self.topic("out") not in self.there(), "the end of a topic")
         done = self.command("migrate", "--check")
         self.assertEqual((done.returncode, done.stderr),
@@ -148,7 +140,7 @@ class NothingIsMade(Case):
         super().setUp()
         self.migrate()
         for word in ("out", "side"):
-            KAFKA.delete_topic(self.topic(word))
+            self.kafka.delete_topic(self.topic(word))
         until(lambda: self.topic("out") not in self.there(), "the end of a topic")
         self.addCleanup(lambda: self.assertEqual(self.there(), [self.topic("dlt"), self.topic("in")]))
 
@@ -206,7 +198,7 @@ class Validate(Case):
         self.assertEqual(self.findings(), [])
 
     def test_a_missing_topic(self):
-        KAFKA.delete_topic(self.topic("out"))
+        self.kafka.delete_topic(self.topic("out"))
         until(lambda: self.topic("out") not in self.there(), "the end of a topic")
         self.assertEqual(self.findings(code=78), [("error", "topic_missing", OUT, 3, f"topic '{self.topic('out')}' is not on the brokers; "
                                                                                      "`sluice migrate` makes it")])
@@ -214,7 +206,7 @@ class Validate(Case):
         self.assertNotIn(self.topic("out"), self.there())
 
     def test_fewer_partitions(self):
-        KAFKA.add_partitions(self.topic("in"), 5)
+        self.kafka.add_partitions(self.topic("in"), 5)
         until(lambda: len(self.places("in")) == 5, "five partitions")
         self.write(YAML, ("@.side: {", "@.side: {partitions: 4, "))
         self.assertEqual(self.findings(), [
@@ -236,7 +228,7 @@ class Validate(Case):
         said = ("warning", "bus_partitions", 2, 6, "the topics have 2 partitions, bus.partitions says 8: it counts when `sluice migrate` "
                 "makes a topic, and changes none that is there")
         self.assertEqual(self.findings(), [said])
-        KAFKA.add_partitions(self.topic("side"), 4)
+        self.kafka.add_partitions(self.topic("side"), 4)
         until(lambda: len(self.places("side")) == 4, "four partitions")
         self.assertEqual(self.findings(), [])  # who has topics of several sizes knows them
 
@@ -249,11 +241,11 @@ class Validate(Case):
         ladder = "other: {retry: @.again, initial_interval: 1h, multiplier: 2, max_retries: 3, exhausted: @.side}"
         self.write(YAML, ("other: @.side", ladder), ('engine: {group: "@"}', 'engine: {group: "@", max_event_size: 2MiB}'))
         self.migrate()
-        KAFKA.alter_topic_config(self.topic("in"), {"retention.ms": 4 * 3600 * 1000 - 1, "max.message.bytes": 2 * 1024 * 1024 - 1})
-        KAFKA.alter_topic_config(self.topic("out"), {"retention.ms": 4 * 3600 * 1000, "max.message.bytes": 2 * 1024 * 1024})
-        KAFKA.alter_topic_config(self.topic("side"), {"retention.ms": 1000, "cleanup.policy": "compact"})  # deletes nothing for its age
+        self.kafka.alter_topic_config(self.topic("in"), {"retention.ms": 4 * 3600 * 1000 - 1, "max.message.bytes": 2 * 1024 * 1024 - 1})
+        self.kafka.alter_topic_config(self.topic("out"), {"retention.ms": 4 * 3600 * 1000, "max.message.bytes": 2 * 1024 * 1024})
+        self.kafka.alter_topic_config(self.topic("side"), {"retention.ms": 1000, "cleanup.policy": "compact"})  # deletes nothing for its age
         for word in ("again", "dlt"):
-            KAFKA.alter_topic_config(self.topic(word), {"retention.ms": -1})  # keeps all
+            self.kafka.alter_topic_config(self.topic(word), {"retention.ms": -1})  # keeps all
         self.assertEqual(self.findings(), [
             ("warning", "topic_retention", IN, 3, f"topic '{self.topic('in')}' keeps events for 14399 s (retention.ms), and a retry may be "
              "14400 s away: after an outage it would find nothing"),
@@ -266,12 +258,12 @@ class Validate(Case):
         self.assertRegex(text, r"\Abus: the brokers do not say which topics there are: .*127\.0\.0\.1:1")
 
     def test_the_database(self):
-        ((level, code, line, column, text),) = self.findings(code=78, DATABASE_URL=POSTGRES.create_database())
+        ((level, code, line, column, text),) = self.findings(code=78, DATABASE_URL=self.postgres.create_database())
         self.assertEqual((level, code, line, column), ("error", "store_schema", 3, 8))
         self.assertRegex(text, r"\Astore: .*; .*sluice migrate")
         ((level, code, line, column, text),) = self.findings(code=78, DATABASE_URL="postgresql://postgres@127.0.0.1:1/nowhere")
         self.assertEqual((level, code, line, column), ("error", "store", 3, 8))
-        KAFKA.delete_topic(self.topic("out"))  # one finding keeps no other back
+        self.kafka.delete_topic(self.topic("out"))  # one finding keeps no other back
         until(lambda: self.topic("out") not in self.there(), "the end of a topic")
         self.assertEqual([one[1] for one in self.findings(code=78, DATABASE_URL="postgresql://postgres@127.0.0.1:1/nowhere")],
                          ["store", "topic_missing"])
@@ -289,17 +281,17 @@ class Events(Case):
 
     def test_emit(self):
         self.assertEqual(self.emit(*(dict(EVENT, k=f"k{n}", n=n) for n in range(1203))), f"1203 events on {self.topic('in')}\n")
-        records = KAFKA.dump(self.topic("in"))
+        records = self.kafka.dump(self.topic("in"))
         self.assertEqual(sorted(json.loads(one.value)["data"]["n"] for one in records), list(range(1203)))
         self.assertTrue(all(one.key.decode() == json.loads(one.value)["data"]["k"] for one in records))
         # A key is where Java's clients put it, too.
         where = {one.key: one.partition for one in records}
         keys = sorted(where)[:50]
-        self.assertEqual([partition for partition, _ in KAFKA.produce_many(self.topic("in"), [(key, b"{}") for key in keys])],
+        self.assertEqual([partition for partition, _ in self.kafka.produce_many(self.topic("in"), [(key, b"{}") for key in keys])],
                          [where[key] for key in keys])
         done = self.command("emit", self.topic("in"), "--data", '{"a":1}', "--key", "my key", "--id", "mine-1")
         self.assertEqual(done.returncode, 0, done.stderr)
-        (record,) = [one for one in KAFKA.dump(self.topic("in")) if one.key == b"my key"]
+        (record,) = [one for one in self.kafka.dump(self.topic("in")) if one.key == b"my key"]
         self.assertEqual(json.loads(record.value)["eventId"], "mine-1")
 
     def test_tap(self):
@@ -320,7 +312,7 @@ class Events(Case):
 
     def test_tap_follows_until_a_signal(self):
         for end in (signal.SIGINT, signal.SIGTERM):
-            there = len(KAFKA.dump(self.topic("in")))
+            there = len(self.kafka.dump(self.topic("in")))
             process = subprocess.Popen([str(SLUICE), "tap", self.config, self.topic("in"), "--json"], cwd=ROOT,
                                        env=dict(os.environ, **self.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             self.addCleanup(process.kill)
@@ -332,7 +324,7 @@ class Events(Case):
             self.assertEqual((process.returncode, rest, errors), (0, "", ""))
 
     def test_tap_of_a_key_that_a_terminal_obeys(self):
-        KAFKA.produce(self.topic("in"), "\x1b]0;title\x07\x1b[31m\nline", json.dumps(EVENT))
+        self.kafka.produce(self.topic("in"), "\x1b]0;title\x07\x1b[31m\nline", json.dumps(EVENT))
         (line,) = self.tap(self.topic("in"), "--no-follow")
         self.assertNotRegex(line, r"[\x00-\x1f]")
         self.assertIn("]0;title", line)
@@ -340,16 +332,16 @@ class Events(Case):
     def test_tap_whose_next_record_was_deleted(self):
         """Retention, or somebody's kafka-delete-records: it says so, and shows what is left."""
         self.emit(dict(EVENT, k="first"))
-        place = next(one.partition for one in KAFKA.dump(self.topic("in")))
+        place = next(one.partition for one in self.kafka.dump(self.topic("in")))
         process = subprocess.Popen([str(SLUICE), "tap", self.config, self.topic("in"), "--json"], cwd=ROOT,
                                    env=dict(os.environ, **self.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
         self.assertEqual(json.loads(process.stdout.readline())["key"], "first")
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.5)  # what was being fetched is answered
-        KAFKA.produce(self.topic("in"), "gone", json.dumps(EVENT), place)
-        KAFKA.delete_records(self.topic("in"), place, 2)
-        KAFKA.produce(self.topic("in"), "left", json.dumps(EVENT), place)
+        self.kafka.produce(self.topic("in"), "gone", json.dumps(EVENT), place)
+        self.kafka.delete_records(self.topic("in"), place, 2)
+        self.kafka.produce(self.topic("in"), "left", json.dumps(EVENT), place)
         process.send_signal(signal.SIGCONT)
         killer = threading.Timer(20, process.kill)
         killer.start()
@@ -362,7 +354,7 @@ class Events(Case):
         self.emit(dict(EVENT, k="story"), dict(EVENT, k="another"))
         self.assertIn("nothing on this pipeline's topics carries it", self.command("explain", "nobody").stdout)
         with Engine(self.config, self.env):
-            until(lambda: len(KAFKA.dump(self.topic("out"))) == 2, "the outputs")
+            until(lambda: len(self.kafka.dump(self.topic("out"))) == 2, "the outputs")
         story = json.loads(self.command("explain", "story", "--json").stdout)
         self.assertEqual([one["topic"] for one in story["events"]], [self.topic("in"), self.topic("out")])
         self.assertEqual(story["events"][0]["handled"], [{"handler": "chaos.act", "outcome": "ok"}])
@@ -438,7 +430,7 @@ class Properties(Case):
         self.migrate()
         self.emit(EVENT)
         with Engine(self.config, self.env):
-            until(lambda: KAFKA.dump(self.topic("out")), "the output")
+            until(lambda: self.kafka.dump(self.topic("out")), "the output")
 
 
 if __name__ == "__main__":

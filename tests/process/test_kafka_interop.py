@@ -11,13 +11,13 @@ import uuid
 import _path
 from chaos.wire import derive, hash128
 from lib.engine import until
-from lib.kafka import PrivateKafka
 from lib.pipeline_case import PipelineCase, new_id
+from lib.server_case import KafkaCase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Interop(PipelineCase):
+class Interop(PipelineCase, KafkaCase):
     text = """
 pipeline: interop
 bus: {kind: kafka, partitions: 6, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}
@@ -32,13 +32,6 @@ chains:
   one: {correlate: origin, steps: [{name: only, done: NAME.out, undo: none}], abort_on: [NAME.stop]}
 """
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.kafka = PrivateKafka()
-        cls.kafka.start()
-        cls.addClassCleanup(cls.kafka.close)
-
     def begin(self, more=""):
         self.vars.update(self.kafka.env())
         self.name = f"i{uuid.uuid4().hex[:8]}"
@@ -50,10 +43,8 @@ chains:
         return self.kafka.produce(f"{self.name}.{topic}", key, value, headers=list(headers))
 
     def out(self, count, topic="out"):
-        found = []
-        until(lambda: len(found := self.kafka.dump(f"{self.name}.{topic}")) >= count, f"{count} records on {topic}", 20)
-        found = self.kafka.dump(f"{self.name}.{topic}")
-        return found
+        until(lambda: len(self.kafka.dump(f"{self.name}.{topic}")) >= count, f"{count} records on {topic}", 20)
+        return self.kafka.dump(f"{self.name}.{topic}")
 
     @staticmethod
     def headers(record):

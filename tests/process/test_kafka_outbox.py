@@ -7,17 +7,13 @@ import collections
 import contextlib
 import itertools
 import json
-import os
-import pathlib
-import tempfile
 import time
 import unittest
 
 import _path
 from lib.engine import Engine, sluice, until
-from lib.kafka import PrivateKafka
 from lib.pipeline_case import CHAOS, reason
-from lib.postgres import PrivatePostgres
+from lib.server_case import KafkaCase, PostgresCase
 
 # One partition, so that a poll brings all that is there and a lane has it as one batch; "@" is a name that no other test has.
 YAML = """\
@@ -42,37 +38,15 @@ LIMIT = 2000  # bytes that the topic of a test takes
 TRY_NOW = "UPDATE sluice.outbox SET tried_at = now() - interval '31 seconds'"  # the half minute has gone by
 
 
-def setUpModule():
-    global POSTGRES, KAFKA, FOLDER, NUMBERS
-    POSTGRES, KAFKA, NUMBERS = PrivatePostgres(), PrivateKafka(proxied=True), itertools.count(1)
-    folder = tempfile.TemporaryDirectory(prefix="sluice-kafka-outbox-")
-    FOLDER = pathlib.Path(folder.name)
-    for end in (folder.cleanup, POSTGRES.close, KAFKA.close):
-        unittest.addModuleCleanup(end)
-    POSTGRES.start()
-    KAFKA.start()
-
-
-@contextlib.contextmanager
-def cut_off():
-    """No client of the brokers' reaches them; the test itself goes past the proxies."""
-    for proxy in KAFKA.proxies.values():
-        proxy.cut()
-    try:
-        yield
-    finally:
-        for proxy in KAFKA.proxies.values():
-            proxy.mend()
-
-
-class Case(unittest.TestCase):
+class Case(KafkaCase, PostgresCase):
+    kafka_options = {"proxied": True}
     changes = ()  # of the pipeline
 
     def setUp(self):
-        self.name = f"outbox{os.getpid()}x{next(NUMBERS)}"
-        self.url = POSTGRES.create_database()
-        self.env = {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), **KAFKA.env()}
-        self.config = FOLDER / f"{self.name}.yaml"
+        super().setUp()
+        self.name = self.new_name("outbox")
+        self.env = {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), **self.kafka.env()}
+        self.config = self.folder / f"{self.name}.yaml"
         yaml = YAML
         for old, new in self.changes:
             self.assertIn(old, yaml)
@@ -82,6 +56,17 @@ class Case(unittest.TestCase):
         self.sent = itertools.count()
         self.engines = []
         self.addCleanup(lambda: [engine.kill() for engine in self.engines])
+
+    @contextlib.contextmanager
+    def cut_off(self):
+        """No client of the brokers' reaches them; the test itself goes past the proxies."""
+        for proxy in self.kafka.proxies.values():
+            proxy.cut()
+        try:
+            yield
+        finally:
+            for proxy in self.kafka.proxies.values():
+                proxy.mend()
 
     def topic(self, word):
         return f"{self.name}.{word}"
@@ -94,7 +79,7 @@ class Case(unittest.TestCase):
     def send(self, count, keys=5, **data):
         """Events of keys k0, k1, …, each with its number in the order of all; returns the numbers."""
         numbers = [next(self.sent) for _ in range(count)]
-        KAFKA.produce_many(self.topic("in"), [
+        self.kafka.produce_many(self.topic("in"), [
             (f"k{n % keys}", json.dumps({"eventId": f"{self.name}-{n}", "data": {"k": f"k{n % keys}", "n": n, "mode": "ok", **data}}))
             for n in numbers])
         return numbers
@@ -102,7 +87,7 @@ class Case(unittest.TestCase):
     def found(self, word="out"):
         """{key: numbers} in their order, each as often as it is there."""
         found = collections.defaultdict(list)
-        for record in KAFKA.dump(self.topic(word)):
+        for record in self.kafka.dump(self.topic(word)):
             found[record.key.decode()].append(json.loads(record.value)["data"]["n"])
         return found
 
@@ -116,7 +101,7 @@ class Case(unittest.TestCase):
             raise AssertionError(f"{error}; there are {self.numbers(word)}; the engine said\n{self.engines[-1].text()}") from None
 
     def value(self, query):
-        return POSTGRES.value(query, self.url)
+        return self.postgres.value(query, self.url)
 
     def rows(self):
         return int(self.value("SELECT count(*) FROM sluice.outbox"))
@@ -126,14 +111,14 @@ class Case(unittest.TestCase):
         recorded = f"SELECT partition, next FROM sluice.bus_position WHERE consumer_group = '{self.name}'"
 
         def done():
-            places = dict(KAFKA.committed(self.name).get(self.topic("in"), {}))
-            for partition, offset in POSTGRES.query(recorded, self.url) if STORE in self.config.read_text() else ():
+            places = dict(self.kafka.committed(self.name).get(self.topic("in"), {}))
+            for partition, offset in self.postgres.query(recorded, self.url) if STORE in self.config.read_text() else ():
                 places[int(partition)] = max(places.get(int(partition), 0), int(offset))
             return sum(places.values())
         try:
             until(lambda: done() == count, f"a position of {count}", step_s=0.05)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {KAFKA.committed(self.name)}; the engine said\n{self.engines[-1].text()}") from None
+            raise AssertionError(f"{error}; it is {self.kafka.committed(self.name)}; the engine said\n{self.engines[-1].text()}") from None
 
     def await_metric(self, engine, name, wanted):
         until(lambda: engine.metric(name) == wanted, f"{name} to be {wanted}", 10)
@@ -141,11 +126,11 @@ class Case(unittest.TestCase):
 
 class RefusedForGood(Case):
     def limit(self, word, size):
-        KAFKA.alter_topic_config(self.topic(word), {"max.message.bytes": size})
+        self.kafka.alter_topic_config(self.topic(word), {"max.message.bytes": size})
 
     def delete(self, word):
-        KAFKA.delete_topic(self.topic(word))
-        until(lambda: self.topic(word) not in KAFKA.topics(), "the end of a topic")
+        self.kafka.delete_topic(self.topic(word))
+        until(lambda: self.topic(word) not in self.kafka.topics(), "the end of a topic")
 
     def one_stays(self, engine, others, words):
         """Of one batch: everything but one output is out, which is in the outbox with the brokers' words, and nothing waits for it."""
@@ -192,7 +177,7 @@ class RefusedForGood(Case):
         others = self.send(8)
         self.send(1, mode="other")
         self.one_stays(engine, others, rf'a record for "{self.topic("side")}" is refused by the brokers: .*[Uu]nknown topic')
-        self.assertNotIn(self.topic("side"), KAFKA.topics())
+        self.assertNotIn(self.topic("side"), self.kafka.topics())
         sluice("migrate", self.config, env=self.env)
         self.published_by_itself(engine, "side", [9])
         self.assertEqual(engine.stop(), 0)
@@ -207,7 +192,7 @@ class WithoutStore(Case):
         return {json.loads(record["value"])["data"]["n"]: reason(record) for record in map(json.loads, records)}
 
     def test_the_event_becomes_a_dead_letter(self):
-        KAFKA.alter_topic_config(self.topic("out"), {"max.message.bytes": LIMIT})
+        self.kafka.alter_topic_config(self.topic("out"), {"max.message.bytes": LIMIT})
         others = self.send(8)
         (large,) = self.send(1, pad="x" * 2 * LIMIT)
         others += self.send(8)
@@ -216,8 +201,8 @@ class WithoutStore(Case):
         self.assertEqual(self.condemned(), {large: "bad_output"})
         self.assertEqual(self.numbers(), others)
         self.await_numbers(self.send(1, mode="other"), "side")
-        KAFKA.delete_topic(self.topic("side"))
-        until(lambda: self.topic("side") not in KAFKA.topics(), "the end of a topic")
+        self.kafka.delete_topic(self.topic("side"))
+        until(lambda: self.topic("side") not in self.kafka.topics(), "the end of a topic")
         (lost,) = self.send(1, mode="other")
         others += self.send(5)
         self.await_done(24)
@@ -288,7 +273,7 @@ class Requests(Case):
 
     def test_answered_without_brokers(self):
         """Accepted is what is committed; it is published when the brokers are back, once."""
-        POSTGRES.query("INSERT INTO users SELECT g, 1000 FROM generate_series(1, 9) g; INSERT INTO reservations (id, user_id, seat_id,"
+        self.postgres.query("INSERT INTO users SELECT g, 1000 FROM generate_series(1, 9) g; INSERT INTO reservations (id, user_id, seat_id,"
                        " purchase_price) SELECT g, g, g, 100 FROM generate_series(1, 9) g;"
                        " INSERT INTO payment_tokens SELECT 'token-' || g, g FROM generate_series(1, 9) g", self.url)
         engine = self.start()
@@ -302,10 +287,10 @@ class Requests(Case):
             self.assertLess(time.monotonic() - began, limit_s)
 
         def paid():
-            return sorted(json.loads(record.value)["data"]["paymentTxId"] for record in KAFKA.dump(self.topic("paid")))
+            return sorted(json.loads(record.value)["data"]["paymentTxId"] for record in self.kafka.dump(self.topic("paid")))
         pay(1)
         until(lambda: paid() == ["tx-1"], "the first")
-        with cut_off():
+        with self.cut_off():
             pay(2, 2)  # the answer does not wait for the brokers; who comes next may, once, for its lane
             for number in range(3, 10):
                 pay(number)
@@ -323,7 +308,7 @@ class Stop(Case):
         engine = self.start("lane.emit.before=delay:300")
         sent = self.send(400, keys=20)
         until(lambda: self.rows() > 0, "something committed and not out", step_s=0.002)
-        with cut_off():
+        with self.cut_off():
             until(lambda: engine.metric("sluice_outbox_oldest_seconds") >= 1, "outputs that wait", 15)
             began = time.monotonic()
             self.assertIn(engine.stop(), (0, 1), engine.text())

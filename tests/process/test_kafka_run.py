@@ -5,28 +5,23 @@ Run alone: python3 tests/process/test_kafka_run.py. Servers and pipeline are tho
 """
 import json
 import os
-import pathlib
 import signal
 import socket
-import tempfile
 import threading
 import unittest
 
 import _path
 from lib.engine import Engine, sluice, until
 from lib.kafka import PrivateKafka
+from lib.server_case import PostgresCase
 import test_kafka_cli as cli
 
 
-def setUpModule():
-    cli.setUpModule()
-
-
-class NoLeader(unittest.TestCase):
+class NoLeader(PostgresCase):
     def test_of_one_partition(self):
         """Its only broker is away: tap shows the others and names it, however much comes to them; run reads the others."""
-        with PrivateKafka(3) as kafka, tempfile.TemporaryDirectory(prefix="sluice-kafka-run-") as folder:
-            config, env = pathlib.Path(folder, "pipeline.yaml"), {"DATABASE_URL": cli.URL, "CHAOS_SO": str(cli.CHAOS), **kafka.env()}
+        with PrivateKafka(3) as kafka:
+            config, env = self.folder / "pipeline.yaml", {"DATABASE_URL": self.url, "CHAOS_SO": str(cli.CHAOS), **kafka.env()}
             config.write_text(cli.YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
             sluice("migrate", config, env=env)
             for n in range(3):
@@ -37,10 +32,9 @@ class NoLeader(unittest.TestCase):
             self.assertEqual([kafka.leader("alone.in", n) == -1 for n in range(3)], [False, True, False])
             self.tap(kafka, config, env)
             handled = "SELECT count(*) FROM sluice.inbox"
-            before = int(cli.POSTGRES.value(handled, cli.URL))
             with Engine(config, env) as engine:
                 until(lambda: engine.metric('sluice_partitions{group="alone"}') == 2, f"two partitions; {engine.text()}")
-                until(lambda: int(cli.POSTGRES.value(handled, cli.URL)) >= before + 2, f"their events; {engine.text()}")
+                until(lambda: int(self.postgres.value(handled, self.url)) >= 2, f"their events; {engine.text()}")
                 kafka.restart(away)
                 until(lambda: engine.metric('sluice_partitions{group="alone"}') == 3, f"the third; {engine.text()}", 20)
                 self.assertTrue(any("partition 1 of alone.in has no leader; it is read when it has one" in line for line in list(engine.log)))
@@ -71,7 +65,7 @@ class TwoDatabases(cli.Case):
         super().setUp()
         self.write(cli.YAML, ('"${KAFKA_BROKERS}"}}', '"${KAFKA_BROKERS}", session.timeout.ms: 6000}}'))
         self.migrate()
-        self.other = {**self.env, "DATABASE_URL": cli.POSTGRES.create_database()}
+        self.other = {**self.env, "DATABASE_URL": self.postgres.create_database()}
         sluice("migrate", self.config, env=self.other)
 
     def engine(self, env):
@@ -94,7 +88,7 @@ class TwoDatabases(cli.Case):
         same = self.engine(self.env).start()
         until(lambda: same.metric("sluice_partitions") + engine.metric("sluice_partitions") == 3 and same.metric("sluice_partitions") > 0, "a share")
         self.assertEqual((same.stop(), engine.stop()), (0, 0))
-        until(lambda: not cli.KAFKA.members(self.name), "an empty group", 10)
+        until(lambda: not self.kafka.members(self.name), "an empty group", 10)
         late = self.engine(self.other).start()
         self.holds(late, 3)
         self.assertEqual(late.stop(), 0)
@@ -106,7 +100,7 @@ class TwoDatabases(cli.Case):
         pids = first.process.pid, first.worker()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        until(lambda: not cli.KAFKA.members(self.name), "the end of its session", 20)
+        until(lambda: not self.kafka.members(self.name), "the end of its session", 20)
         second = self.engine(self.other).start()
         self.holds(second, 3)
         for pid in reversed(pids):
@@ -117,7 +111,7 @@ class TwoDatabases(cli.Case):
         self.emit(cli.EVENT)
         self.assertEqual(second.stop(), 0)
         self.holds(first, 3)
-        until(lambda: cli.KAFKA.dump(self.topic("out")), f"the output; {first.text()}")
+        until(lambda: self.kafka.dump(self.topic("out")), f"the output; {first.text()}")
         self.assertEqual(first.stop(), 0)
 
 
@@ -130,7 +124,7 @@ class LateBrokers(cli.Case):
         self.write(cli.YAML, ("${HTTP_LISTEN:-127.0.0.1:0}", f"127.0.0.1:{port}"))
         self.migrate()
         self.emit(cli.EVENT)
-        cli.KAFKA.stop(1)
+        self.kafka.stop(1)
         engine = Engine(self.config, self.env)
         engine.port = port
         try:
@@ -144,10 +138,10 @@ class LateBrokers(cli.Case):
             self.assertIn("waiting for the bus", json.dumps(answer))
             self.assertEqual(engine.request("GET", "/healthz")[0], 200)
         finally:
-            cli.KAFKA.restart(1)
+            self.kafka.restart(1)
         engine.wait_ready()
         self.assertEqual(engine.request("GET", "/readyz")[0], 200)
-        until(lambda: cli.KAFKA.dump(self.topic("out")), "the output")
+        until(lambda: self.kafka.dump(self.topic("out")), "the output")
         self.assertEqual(engine.stop(), 0)
 
 

@@ -6,18 +6,15 @@ Run alone: python3 tests/process/test_kafka_secure.py [-k NAME]
 import concurrent.futures
 import contextlib
 import os
-import pathlib
 import re
 import socket
 import subprocess
-import tempfile
 import time
 import unittest
 
 import _path
 from lib.engine import ROOT, Engine, sluice, until
-from lib.kafka import PrivateKafka
-from lib.postgres import PrivatePostgres
+from lib.server_case import KafkaCase, PostgresCase
 
 SECURE = """{bootstrap.servers: "${KAFKA_BROKERS}", security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username: "${KAFKA_USER}",
   sasl.password: "${KAFKA_PASSWORD}", ssl.ca.location: "${KAFKA_CA}"}"""
@@ -25,45 +22,37 @@ CLOSED = "they are not the ones meant, or do not let us in: "
 WRONG = "not-the-password-5d1f"
 
 
-def setUpModule():
-    global POSTGRES, KAFKA, FOLDER, SERVER, CONFIG
-    os.environ.pop("SLUICE_TEST_BROKERS", None)
-    POSTGRES, KAFKA = PrivatePostgres(), PrivateKafka(secure=True)
-    folder = tempfile.TemporaryDirectory(prefix="sluice-kafka-secure-")
-    FOLDER = pathlib.Path(folder.name)
-    for end in (folder.cleanup, POSTGRES.close, KAFKA.close):
-        unittest.addModuleCleanup(end)
-    POSTGRES.start()
-    KAFKA.start()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    yaml = (ROOT / "config/pipeline.kafka.yaml").read_text()
-    yaml, changes = re.subn(r"properties: \{[^{}]*\$\{[^}]*\}\"\}", lambda _: f"properties: {SECURE}", yaml)
-    assert changes == 1
-    CONFIG, SERVER = FOLDER / "pipeline.yaml", port
-    CONFIG.write_text(yaml)
+class Case(KafkaCase, PostgresCase):
+    kafka_options = {"secure": True}
 
+    @classmethod
+    def setUpClass(cls):
+        os.environ.pop("SLUICE_TEST_BROKERS", None)
+        super().setUpClass()
 
-class Case(unittest.TestCase):
     def setUp(self):
-        self.url = POSTGRES.create_database()
+        super().setUp()
+        yaml = (ROOT / "config/pipeline.kafka.yaml").read_text()
+        yaml, changes = re.subn(r"properties: \{[^{}]*\$\{[^}]*\}\"\}", lambda _: f"properties: {SECURE}", yaml)
+        self.assertEqual(changes, 1)
+        self.config = self.folder / "pipeline.yaml"
+        self.config.write_text(yaml)
         self.env = {"DATABASE_URL": self.url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/events",
                     "CONSUMER_GROUP": self.id().rsplit(".", 1)[1],
-                    **KAFKA.secure_env()}
+                    **self.kafka.secure_env()}
         self.said = []  # everything that any command or process of ours printed
         done = self.command("migrate")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def command(self, word, *line, **env):
-        done = sluice(word, CONFIG, *line, env={**self.env, **env}, check=False)
+        done = sluice(word, self.config, *line, env={**self.env, **env}, check=False)
         self.said += [done.stdout, done.stderr]
         return done
 
     @contextlib.contextmanager
     def engine(self, port=None, **env):
         """`port`: of its HTTP, which is else known when it is ready."""
-        engine = Engine(CONFIG, {**self.env, **env}, args=["--log-level", "debug"])
+        engine = Engine(self.config, {**self.env, **env}, args=["--log-level", "debug"])
         if port is not None:
             engine.env["HTTP_LISTEN"] = f"127.0.0.1:{port}"
             engine.port = port
@@ -83,7 +72,7 @@ class Case(unittest.TestCase):
 
 class LetIn(Case):
     def test_a_purchase(self):
-        POSTGRES.query("INSERT INTO users VALUES (1, 500); INSERT INTO reservations (id, user_id, seat_id, purchase_price)"
+        self.postgres.query("INSERT INTO users VALUES (1, 500); INSERT INTO reservations (id, user_id, seat_id, purchase_price)"
                        " VALUES (1, 1, 7, 100); INSERT INTO payment_tokens VALUES ('token-1', 1)", self.url)
         with self.engine() as engine:
             status, answer = engine.request("POST", "/payments", {"userId": 1, "reservationId": 1, "paymentToken": "token-1",
@@ -104,7 +93,10 @@ class LetIn(Case):
 class KeptOut(Case):
     def kept_out(self, words, **env):
         """Each command says it in one sentence; an engine says it as an error, once, and is not ready."""
-        with self.engine(port=SERVER, **env) as engine:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with self.engine(port=port, **env) as engine:
             line = until(lambda: next((line for line in list(engine.log) if " ERROR " in line), None), "an error")
             self.assertRegex(line, re.escape(CLOSED) + words)
             began = time.monotonic()
@@ -131,9 +123,9 @@ class KeptOut(Case):
         self.not_told(self.env["KAFKA_PASSWORD"])
 
     def test_a_certificate_of_somebody_else(self):
-        other = FOLDER / "other.pem"
+        other = self.folder / "other.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=nobody we know", "-keyout", FOLDER / "other.key", "-out", other], check=True, capture_output=True)
+                        "-subj", "/CN=nobody we know", "-keyout", self.folder / "other.key", "-out", other], check=True, capture_output=True)
         self.kept_out(r"sasl_ssl://127\.0\.0\.1:\d+/bootstrap: [^\n]*certificate verify failed", KAFKA_CA=str(other))
 
 

@@ -10,7 +10,8 @@ import threading
 import unittest
 
 import _path
-from lib.postgres import PrivatePostgres, wait_until
+from lib.postgres import wait_until
+from lib.server_case import PostgresCase
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 31)))
@@ -118,18 +119,9 @@ class Model:
         return 0 if before == "SUCCESS" else 1
 
 
-class PaymentSql(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.postgres.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.postgres.close()
-
+class PaymentSql(PostgresCase):
     def setUp(self):
-        self.url = self.postgres.create_database()
+        super().setUp()
         for name in ("payment", "reservation"):
             with open(os.path.join(ROOT, "sql", name, f"0001_{name}.sql"), encoding="utf-8") as file:
                 self.postgres.query("BEGIN;" + file.read() + ";COMMIT", self.url)

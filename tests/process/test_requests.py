@@ -7,16 +7,17 @@ import unittest
 
 import _path
 from lib.engine import Engine, sluice
-from lib.postgres import PrivatePostgres
+from lib.server_case import PostgresCase
 
 CONFIG = "config/pipeline.yaml"
 
 
-class Requests(unittest.TestCase):
+class Requests(PostgresCase):
+    own_database = False
+
     @classmethod
     def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.postgres.start()
+        super().setUpClass()
         cls.url = cls.postgres.create_database("requests")
         cls.env = {"DATABASE_URL": cls.url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/none"}
         sluice("migrate", CONFIG, env=cls.env)
@@ -28,7 +29,6 @@ class Requests(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.engine.stop()
-        cls.postgres.stop()
 
     @classmethod
     def sql(cls, text):

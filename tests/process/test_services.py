@@ -9,21 +9,19 @@ import unittest
 import _path
 from demo.services import Services, SHAPES, psql
 from lib.engine import sluice, until
-from lib.kafka import PrivateKafka
-from lib.postgres import PrivatePostgres
+from lib.server_case import KafkaCase, PostgresCase
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRICE = 100
 NAMES = [*SHAPES["services"]]
 
 
-class ThreeServices(unittest.TestCase):
+class ThreeServices(KafkaCase, PostgresCase):
+    own_database = False
+
     @classmethod
     def setUpClass(cls):
-        cls.postgres, cls.kafka = PrivatePostgres(), PrivateKafka()
-        for server in (cls.postgres, cls.kafka):
-            cls.addClassCleanup(server.close)
-            server.start()
+        super().setUpClass()
         urls = {name: cls.postgres.create_database(name) for name in NAMES}
         cls.services = Services("services", urls, {**cls.kafka.env(), "DATA_PLATFORM_URL": "http://127.0.0.1:9/none"})
         cls.services.migrate()

@@ -3,31 +3,19 @@
 import hashlib
 import os
 import shutil
-import tempfile
 import unittest
 
 import _path
-from lib.postgres import PrivatePostgres, wait_until
+from lib.postgres import wait_until
+from lib.server_case import PostgresCase
 from lib.store_drive import ROOT, Drive
 
 postgres = None
 
 
-def setUpModule():
-    global postgres
-    postgres = PrivatePostgres()
-    postgres.start()
-
-
-def tearDownModule():
-    postgres.close()
-
-
-class Migrations(unittest.TestCase):
+class Migrations(PostgresCase):
     def setUp(self):
-        self.url = postgres.create_database()
-        self.folder = tempfile.mkdtemp(prefix="sluice-sql-")
-        self.addCleanup(shutil.rmtree, self.folder)
+        super().setUp()
         self.write("engine", "0001_first.sql", "CREATE TABLE first (n int);")
         self.write("engine", "0002_second.sql", "CREATE TABLE second AS SELECT * FROM first; SELECT 1;")
         self.write("charge", "0001_money.sql", "CREATE TABLE money AS SELECT * FROM second;")
@@ -55,9 +43,9 @@ class Migrations(unittest.TestCase):
         self.assertEqual(self.applied(), before)
 
     def applied(self):
-        if postgres.value("SELECT to_regclass('sluice.migration')", self.url) is None:
+        if self.postgres.value("SELECT to_regclass('sluice.migration')", self.url) is None:
             return []
-        return postgres.query("SELECT owner, number, name, checksum FROM sluice.migration ORDER BY 1, 2", self.url)
+        return self.postgres.query("SELECT owner, number, name, checksum FROM sluice.migration ORDER BY 1, 2", self.url)
 
     def test_in_order_and_once(self):
         answer = self.drive("migrated", self.folder, "engine", "charge")
@@ -96,7 +84,7 @@ class Migrations(unittest.TestCase):
 
     def test_gap_in_the_database(self):
         self.apply()
-        postgres.query("DELETE FROM sluice.migration WHERE owner = 'engine' AND number = 1", self.url)
+        self.postgres.query("DELETE FROM sluice.migration WHERE owner = 'engine' AND number = 1", self.url)
         self.refused("0001_first.sql before it is not")
 
     def test_other_owners_rows_are_not_ours(self):
@@ -115,7 +103,7 @@ class Migrations(unittest.TestCase):
         self.assertEqual(answer["result"], "deploy", answer)
         self.assertRegex(answer["error"], "0002_second.sql.*22012")
         self.assertEqual(len(self.applied()), 1)
-        self.assertIsNone(postgres.value("SELECT to_regclass('second')", self.url))
+        self.assertIsNone(self.postgres.value("SELECT to_regclass('second')", self.url))
         self.write("engine", "0002_second.sql", "CREATE TABLE second ()")
         self.assertEqual(self.apply()["result"], "ok")
 
@@ -129,7 +117,7 @@ class Migrations(unittest.TestCase):
         self.write("engine", "0001_first.sql", "SELECT pg_sleep(0.5); CREATE TABLE first (n int)")
         with Drive(self.url, STATEMENT_TIMEOUT_MS="200") as other:
             self.drive.ask("migrate", self.folder, "engine", "charge")
-            wait_until(lambda: postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+            wait_until(lambda: self.postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
             answers = [other("migrate", self.folder, "engine", "charge"), self.drive.answer()]
         self.assertEqual([a["result"] for a in answers], ["ok", "ok"], answers)
         steps = answers[0]["rows"] + answers[1]["rows"]
@@ -139,14 +127,14 @@ class Migrations(unittest.TestCase):
     def test_the_shipped_ones(self):
         answer = self.drive("migrate", os.path.join(ROOT, "sql"), "engine")
         self.assertEqual(answer["result"], "ok", answer)
-        uncommented = postgres.query("""
+        uncommented = self.postgres.query("""
             SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0
             WHERE c.relnamespace = 'sluice'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
               AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
             UNION ALL SELECT c.relname, NULL FROM pg_class c WHERE c.relnamespace = 'sluice'::regnamespace
               AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND obj_description(c.oid) IS NULL""", self.url)
         self.assertEqual(uncommented, [])
-        width = postgres.value("""
+        width = self.postgres.value("""
             INSERT INTO sluice.inbox VALUES (1, 0, 1, gen_random_uuid(), 2);
             SELECT pg_column_size(i) FROM sluice.inbox i""", self.url)
         self.assertEqual(int(width), 24 + 32)
