@@ -70,6 +70,13 @@ class Checks(unittest.TestCase):
     def test_sizes(self):
         self.red("sizes", "engine/base/span.c", lambda text: text + "\n" * 500, "lines, the most is 500")
 
+    def test_format(self):
+        self.red("format", "engine/base/span.c", lambda text: text + "int  x;\n", "span.c")
+        self.red("format", "engine/base/span.c", lambda text: text + "/* " + "x" * 130 + " */\n", "columns, the most is 120")
+        self.red("format", "tests/run", lambda text: text + "x = {  }\n", "would reformat tests/run")
+        self.red("format", "tests/lib/engine.py", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120")
+        self.red("format", "tests/deps", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120")
+
     def test_words(self):
         self.red("words", "engine/base/span.c", lambda text: text + "int x(const char *s) { return atoi(s); }\n", "banned")
         self.red("words", "engine/base/span.c", lambda text: text + "/* TO" + "DO: more */\n", "do it, remove it")
