@@ -74,7 +74,8 @@ def _posts(stage):
 
 
 def start(stage, _rounds, _purchases):
-    """From a moment to the first event handled, its output acknowledged; an event lies there, or comes right after the kill."""
+    """From a moment to the first event handled, its output acknowledged; an event lies there, or comes right after the
+    kill."""
     stage.fresh(100)
     numbers = iter(range(1, 101))
     first, ready, worker, whole = [], [], [], []

@@ -133,7 +133,8 @@ class Stage:
         self.config.write_text(self.bus.configure(text))
 
     def fresh(self, purchases, poor=0, lanes=LANES):
-        """Nothing on the bus, and a database with a user and a reservation for each purchase; every poor-th user has nothing."""
+        """Nothing on the bus, and a database with a user and a reservation for each purchase; every poor-th user has
+        nothing."""
         self.bus.renew()
         self.configure(lanes)
         self.sql("drop schema if exists sluice cascade", "drop schema public cascade", "create schema public")
@@ -209,8 +210,8 @@ class Stage:
             wait = min(0.25, max(0.01, (good - done) * passed / max(done, 1) / 3))
 
     def drain(self, purchases, good=None, instances=1):
-        """Engines that have their partitions are stopped, given a backlog, and let go: what they need until `good` are confirmed, and until
-        the tap has everything, too."""
+        """Engines that have their partitions are stopped, given a backlog, and let go: what they need until `good` are
+        confirmed, and until the tap has everything, too."""
         good = good or purchases
         engines = [self.engine().start() for _ in range(instances)]
         try:

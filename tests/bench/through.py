@@ -1,4 +1,5 @@
-"""Events that only pass: consume → handler → produce without a store, beside a loop of bare librdkafka on the same events."""
+"""Events that only pass: consume → handler → produce without a store, beside a loop of bare librdkafka on the same
+events."""
 import datetime
 import json
 import statistics

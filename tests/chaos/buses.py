@@ -1,5 +1,5 @@
-"""What is different about a bus for those who look from outside: how a pipeline names it, what is on its topics, and how far its
-readers have come. The checker, the stream and the tests know buses by this alone.
+"""What is different about a bus for those who look from outside: how a pipeline names it, what is on its topics, and
+how far its readers have come. The checker, the stream and the tests know buses by this alone.
 """
 import json
 import os
@@ -57,7 +57,8 @@ class PostgresBus:
                              f"          FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g) AS lag, {WAITING}")[0]
 
 
-# Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed an event.
+# Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed
+# an event.
 RECORDED = """
 CREATE TABLE recorded (id bigint, batch bytea);
 CREATE FUNCTION recorded() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -147,7 +148,8 @@ class KafkaBus:
         return lags
 
     def left(self):
-        """What was published between the first look and the last counts as lag: it may come from what we had not seen yet."""
+        """What was published between the first look and the last counts as lag: it may come from what we had not seen
+        yet."""
         before = self._ends(self.names)
         lag = sum(self.lags().values())
         waiting = sql(self.url, f"SELECT {WAITING}")[0]

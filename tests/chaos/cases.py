@@ -1,4 +1,5 @@
-"""What the tests share that run a stream through engines and ask the checker: servers, a bus, a folder, engines that end.
+"""What the tests share that run a stream through engines and ask the checker: servers, a bus, a folder, engines that
+end.
 
 On Kafka when setUpModule() called servers(kafka=True).
 """

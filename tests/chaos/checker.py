@@ -3,9 +3,9 @@
 
     tests/chaos/checker.py CONFIG LOG [LIBRARY.so…]     DATABASE_URL and what else CONFIG wants from the environment
 
-Reads nothing else: not the engine's log, not its metrics. LOG is the generator's: one JSON object a line with what was acknowledged
-({"acked": id, "topic", "value", "expect", …}), the balances it began with, and samples taken while it ran. The
-engine must have drained. Each violation is a sentence that starts with the number of its invariant; docs/testing.md
+Reads nothing else: not the engine's log, not its metrics. LOG is the generator's: one JSON object a line with what was
+acknowledged ({"acked": id, "topic", "value", "expect", …}), the balances it began with, and samples taken while it ran.
+The engine must have drained. Each violation is a sentence that starts with the number of its invariant; docs/testing.md
 says what each means. On a bus that is no part of the database's transactions, checker_kafka.py asks more, from samples
 taken during the run.
 """
@@ -121,7 +121,8 @@ def outputs(facts):
 
 
 def output_order(facts):
-    """What is emitted for a key is on its topic in the order of the key's events, those that climbed a ladder excepted."""
+    """What is emitted for a key is on its topic in the order of the key's events, those that climbed a ladder
+    excepted."""
     last = {}
     for record in facts.by_topic["effects.out"]:
         key, seq = record.data.get("k"), record.data.get("seq", 0)

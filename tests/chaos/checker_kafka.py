@@ -1,6 +1,8 @@
-"""What only a bus that is no part of the transaction can get wrong: see checker.py, which asks these as well on such a bus.
+"""What only a bus that is no part of the transaction can get wrong: see checker.py, which asks these as well on such a
+bus.
 
-The samples of a run hold what the group had committed, and then, looked at later, a snapshot of the database and where topics ended.
+The samples of a run hold what the group had committed, and then, looked at later, a snapshot of the database and where
+topics ended.
 """
 import collections
 
@@ -41,7 +43,8 @@ def _issue(facts):
 
 
 def committed(facts):
-    """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the database."""
+    """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the
+    database."""
     handlers = {topic: handler for handler, topics in facts.model.handler_topics.items() for topic in topics
                 if "retriesOf" not in facts.model.topics[topic]}
     places, done = collections.defaultdict(dict), collections.Counter()
@@ -88,7 +91,8 @@ def beside(facts):
 
 
 def recorded(facts):
-    """I3, I15: what transactions recorded is what is on the topics, byte by byte; nothing else that has a parent is there."""
+    """I3, I15: what transactions recorded is what is on the topics, byte by byte; nothing else that has a parent is
+    there."""
     there, wanted = collections.Counter(), collections.Counter()
     for record in facts.records:
         if record.parent is not None or record.topic in facts.model.dead:

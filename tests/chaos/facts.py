@@ -130,7 +130,8 @@ class Model:
                 self.outcomes[f"{plugin['name']}.{handler['name']}"] = [outcome["name"] for outcome in handler["outcomes"]]
 
     def emitted_by(self, topic, outcome, counter_of):
-        """(route name, topic) of what an outcome on a topic emits, or None. counter_of: a ladder's field → the event's count."""
+        """(route name, topic) of what an outcome on a topic emits, or None. counter_of: a ladder's field → the event's
+        count."""
         route = self.routes[topic].get(outcome)
         if isinstance(route, dict):
             if counter_of(route["counter"]) < route["maxRetries"]:

@@ -1,8 +1,9 @@
-"""kill -9 at every failpoint of the lane loop and the bus, and at random points, with duplicates, declines, failing reservations, poison
-and id conflicts in the stream; then the checker looks for anything lost, doubled, invented or out of order.
+"""kill -9 at every failpoint of the lane loop and the bus, and at random points, with duplicates, declines, failing
+reservations, poison and id conflicts in the stream; then the checker looks for anything lost, doubled, invented or out
+of order.
 
-A subclass a bus says what a kill cannot reach there. SLUICE_SEED repeats a run's stream and choices; KILLS is the number of random kills
-that come after those at failpoints.
+A subclass a bus says what a kill cannot reach there. SLUICE_SEED repeats a run's stream and choices; KILLS is the
+number of random kills that come after those at failpoints.
 """
 import os
 import random

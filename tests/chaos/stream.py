@@ -1,5 +1,6 @@
-"""The generator: a seeded stream of purchases and countable events with duplicates, declines, failing reservations, poison and id
-conflicts, sent through `sluice emit`; a log of what was acknowledged; a place for the tap to send to; and the wait for the end.
+"""The generator: a seeded stream of purchases and countable events with duplicates, declines, failing reservations,
+poison and id conflicts, sent through `sluice emit`; a log of what was acknowledged; a place for the tap to send to; and
+the wait for the end.
 """
 import collections
 import http.server
@@ -197,7 +198,8 @@ class Stream:
     # ----------------------------------------------------------------------------------------------------- sending
 
     def send(self, entries):
-        """Sends in the given order within a topic, until all are acknowledged. What was sent in vain may be there twice."""
+        """Sends in the given order within a topic, until all are acknowledged. What was sent in vain may be there
+        twice."""
         piles = collections.OrderedDict()
         for entry in entries:
             piles.setdefault((entry["topic"], entry.get("key")), []).append(entry)

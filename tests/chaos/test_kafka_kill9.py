@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""kill -9 everywhere on the kafka bus, with one broker: see tests/chaos/kill9.py. And an engine that stands still while a peer joins.
+"""kill -9 everywhere on the kafka bus, with one broker: see tests/chaos/kill9.py. And an engine that stands still while
+a peer joins.
 
-Run alone: python3 tests/chaos/test_kafka_kill9.py. SLUICE_SEED repeats a run's stream and choices; KILLS (25) is the number of
-random kills that come after those at failpoints. With SLUICE_TEST_BROKERS it runs on these brokers.
+Run alone: python3 tests/chaos/test_kafka_kill9.py. SLUICE_SEED repeats a run's stream and choices; KILLS (25) is the
+number of random kills that come after those at failpoints. With SLUICE_TEST_BROKERS it runs on these brokers.
 """
 import os
 import signal

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """kill -9 everywhere on the postgres bus: see tests/chaos/kill9.py.
 
-Run alone: python3 tests/chaos/test_kill9.py. SLUICE_SEED repeats a run's stream and choices; KILLS (25) is the number of
-random kills that come after those at failpoints.
+Run alone: python3 tests/chaos/test_kill9.py. SLUICE_SEED repeats a run's stream and choices; KILLS (25) is the number
+of random kills that come after those at failpoints.
 """
 import unittest
 

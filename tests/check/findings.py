@@ -6,7 +6,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def verdict(tool, findings):
-    """findings: (file, line, check, text). Prints those that nobody has explained, and explanations of nothing; an exit code."""
+    """findings: (file, line, check, text). Prints those that nobody has explained, and explanations of nothing; an exit
+    code."""
     known = {}
     for line in (ROOT / "tests/check/known").read_text().splitlines():
         if line.startswith(tool + " "):

@@ -1,4 +1,5 @@
-"""What the sanitizers' checks share: build everything in a flavour, run the unit tests and the tests of tests/process that are named there."""
+"""What the sanitizers' checks share: build everything in a flavour, run the unit tests and the tests of tests/process
+that are named there."""
 import os
 import pathlib
 import shutil
@@ -9,8 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(flavour, programs, **options):
-    """`programs`: of tests/process. `options`: ASAN_OPTIONS and the like, separated by ':'. Everything that is built by the caller's make stays as
-    it is: a flavour has a folder of its own."""
+    """`programs`: of tests/process. `options`: ASAN_OPTIONS and the like, separated by ':'. Everything that is built by
+    the caller's make stays as it is: a flavour has a folder of its own."""
     folder = f"build/{flavour.replace(',', '-')}/"
     env = {name: value for name, value in os.environ.items() if name not in ("B", "T", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     reports = ROOT / folder / "reports"

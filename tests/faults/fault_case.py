@@ -1,5 +1,5 @@
-"""What tests of faults share: a Kafka and a PostgreSQL of their own, engines on the chaos pipeline, a feeder that never stops sending
-good and bad events, and a checker behind it.
+"""What tests of faults share: a Kafka and a PostgreSQL of their own, engines on the chaos pipeline, a feeder that never
+stops sending good and bad events, and a checker behind it.
 
     class Brokers(FaultCase):
         brokers = 3
@@ -11,8 +11,9 @@ good and bad events, and a checker behind it.
                 self.kafka.restart(2)
             self.verdict()                                # drains, stops, asks the checker
 
-fault() ends when events of every key that were sent after it are handled: nobody helps the engines. Servers are those of the class; each
-test gets a database, topics and a group of its own, and whole servers (heal()). SLUICE_SEED repeats a run's stream and choices.
+fault() ends when events of every key that were sent after it are handled: nobody helps the engines. Servers are those
+of the class; each test gets a database, topics and a group of its own, and whole servers (heal()). SLUICE_SEED repeats
+a run's stream and choices.
 """
 import contextlib
 import os
@@ -180,7 +181,8 @@ class FaultCase(ChaosCase):
             self.failure = failure
 
     def _round(self):
-        """Poison without an id only between faults: what is sent again is another event. All else may be there twice."""
+        """Poison without an id only between faults: what is sent again is another event. All else may be there
+        twice."""
         entries = [self.work.one() for _ in range(self.round_size)]
         if self._raw and self.work.dice.random() < 0.25:
             entries.append(dict(self.work.raw(), key=self.work.dice.choice(self.work.keys)))
@@ -251,8 +253,8 @@ class FaultCase(ChaosCase):
 
     @contextlib.contextmanager
     def fault(self, name, limit_s=30, deaths=1):
-        """Within: the fault, its end included. Then progress must come back by itself within limit_s. `deaths`: how often outputs
-        may be published again for it."""
+        """Within: the fault, its end included. Then progress must come back by itself within limit_s. `deaths`: how
+        often outputs may be published again for it."""
         with self._rounds:
             self._raw = False
         began = time.monotonic()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Brokers that die, freeze, restart and lose their offices while events flow: nothing is lost, done twice or given up, and the engines go
-on by themselves.
+"""Brokers that die, freeze, restart and lose their offices while events flow: nothing is lost, done twice or given up,
+and the engines go on by themselves.
 
 Run alone: python3 tests/faults/test_brokers.py. SLUICE_SEED repeats a run's stream and choices.
 """

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""A network that cuts, swallows, delays and forgets what engines and brokers say to each other, at random moments, while events flow.
+"""A network that cuts, swallows, delays and forgets what engines and brokers say to each other, at random moments,
+while events flow.
 
-Run alone: python3 tests/faults/test_cuts.py. SLUICE_SEED repeats a run's stream and choices; moments are as the machine has them.
+Run alone: python3 tests/faults/test_cuts.py. SLUICE_SEED repeats a run's stream and choices; moments are as the machine
+has them.
 """
 import time
 import unittest

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""PostgreSQL that dies, freezes, loses its answers and its connections while events flow on Kafka: nothing is lost, done twice or given up.
+"""PostgreSQL that dies, freezes, loses its answers and its connections while events flow on Kafka: nothing is lost,
+done twice or given up.
 
 Run alone: python3 tests/faults/test_database.py. SLUICE_SEED repeats a run's stream and choices.
 """
@@ -15,7 +16,8 @@ STATEMENT_TIMEOUT_S = 10
 
 
 def commit_by(digit):
-    """COMMIT as the store sends it: Bind of a statement whose name ends in this digit, without parameters, then nothing but the Sync."""
+    """COMMIT as the store sends it: Bind of a statement whose name ends in this digit, without parameters, then nothing
+    but the Sync."""
     return digit.encode() + b"\0\0\0\0\0\0\1\0\1D\0\0\0\6P\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\4"
 
 
@@ -29,7 +31,8 @@ class Database(FaultCase):
         self.assertEqual([line for engine in self.started for line in engine.log if "ran past its deadline" in line], [])
 
     def violations(self):
-        """Positions do not wait for the disk: after a crash of the server they may be older than Kafka's, which is read again."""
+        """Positions do not wait for the disk: after a crash of the server they may be older than Kafka's, which is read
+        again."""
         return [sentence for sentence in super().violations() if not (self.crashed and sentence.startswith("I14: "))]
 
     def kill(self):

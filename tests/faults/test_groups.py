@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Members of a group that come, go, die and freeze while events flow on Kafka, and partitions that are added: nothing is lost, done twice
-or given up, and the group goes on by itself. How long each takes is printed.
+"""Members of a group that come, go, die and freeze while events flow on Kafka, and partitions that are added: nothing
+is lost, done twice or given up, and the group goes on by itself. How long each takes is printed.
 
 Run alone: python3 tests/faults/test_groups.py. SLUICE_SEED repeats a run's stream and choices.
 """
@@ -56,7 +56,8 @@ class Groups(FaultCase):
         self.verdict()
 
     def test_partitions_added(self):
-        """To all topics, so that a key's topics stay together. Keys move to other partitions, and with that moment goes their order."""
+        """To all topics, so that a key's topics stay together. Keys move to other partitions, and with that moment goes
+        their order."""
         self.engine()
         self.calm()
         with self.fault("6 partitions made 9", deaths=4):  # each owner's heirs publish what its peers have just published
@@ -74,7 +75,8 @@ class Groups(FaultCase):
         self.green([sentence for sentence in self.violations() if not sentence.startswith("I16: ")])
 
     def test_frozen_past_the_session(self):
-        """An engine with all partitions sleeps, another takes over; awake, it commits nothing of what it had, and goes on."""
+        """An engine with all partitions sleeps, another takes over; awake, it commits nothing of what it had, and goes
+        on."""
         sleeper = self.engines[0]
         with self.fault("frozen past the session", 40, deaths=2):
             peer = self.engine()

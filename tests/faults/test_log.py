@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What happens to the log itself on Kafka: topics deleted and made again, offsets moved, lost or behind a restored database, events deleted
-unread, aborted and open transactions. Nothing is skipped in silence, nothing is done twice, and what a person must decide is said once.
+"""What happens to the log itself on Kafka: topics deleted and made again, offsets moved, lost or behind a restored
+database, events deleted unread, aborted and open transactions. Nothing is skipped in silence, nothing is done twice,
+and what a person must decide is said once.
 
 Run alone: python3 tests/faults/test_log.py. SLUICE_SEED repeats a run's stream and choices.
 """
@@ -43,7 +44,8 @@ class LogCase(FaultCase):
         return self.all
 
     def remember(self, partition=None, below=None, other=0):
-        """What is about to leave the topic was there; under `other` partitions, when something else will be in its places."""
+        """What is about to leave the topic was there; under `other` partitions, when something else will be in its
+        places."""
         for one in self.kafka.dump(TOPIC):
             if partition is None or (one.partition == partition and one.offset < below):
                 self.remembered.append(Record({
@@ -175,7 +177,8 @@ class Topics(LogCase):
 
 class Offsets(LogCase):
     def moved(self, name, act):
-        """An operator's act on a group that does not run; returns how many events were found done, and what the log says of them."""
+        """An operator's act on a group that does not run; returns how many events were found done, and what the log
+        says of them."""
         with self.fault(name, 40):
             with self.quiet():
                 self.stop()
@@ -230,7 +233,8 @@ class Offsets(LogCase):
 
 class Restored(LogCase):
     def stream(self, **options):
-        """Without purchases: what they emit holds a time, so that what is emitted again is another event under the same id."""
+        """Without purchases: what they emit holds a time, so that what is emitted again is another event under the same
+        id."""
         stream = super().stream(**options)
         stream.pay = lambda again=None: stream.effect()
         stream.bad_payment = stream.bad_field
@@ -253,7 +257,8 @@ class Restored(LogCase):
             self.engine()
         self.assertTrue(self.said(r"but the database says that only what is below \d+ is done"), self.told())
         self.settle()
-        # What was emitted before is on the topics as well, at its own time and with that time in it: asked is what is done.
+        # What was emitted before is on the topics as well, at its own time and with that time in it: asked is what is
+        # done.
         facts = self.facts(self.work)
         found = [sentence for ask in (checker.no_loss, checker.lag, *checker.IN_DATABASE) for sentence in ask(facts)]
         good = {entry["value"].encode("utf-8", "surrogateescape") for entry in facts.acked if entry["expect"] != "dead"}

@@ -139,7 +139,8 @@ class Engine:
 
 
 def sluice(*args, env=None, data=None, check=True):
-    """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or bytes."""
+    """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or
+    bytes."""
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     try:
         done = subprocess.run([SLUICE, *map(str, args)], env=dict(os.environ, **(env or {})), cwd=ROOT, input=data, capture_output=True,
@@ -153,6 +154,7 @@ def sluice(*args, env=None, data=None, check=True):
 
 
 def topic_dump(config, env, *topics):
-    """Everything on the topics: a list of dicts with topic, key, headers, value (text), partition, timestamp; in the log's order."""
+    """Everything on the topics: a list of dicts with topic, key, headers, value (text), partition, timestamp; in the
+    log's order."""
     out = sluice("tap", config, *(topics or ["*"]), "--no-follow", "--json", env=env).stdout
     return [json.loads(line) for line in out.split("\n") if line]

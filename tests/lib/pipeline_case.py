@@ -1,4 +1,5 @@
-"""A test case with a pipeline of its own: writes the YAML, sends whole events, reads topics and rows, ends every engine it started."""
+"""A test case with a pipeline of its own: writes the YAML, sends whole events, reads topics and rows, ends every engine
+it started."""
 import json
 import uuid
 

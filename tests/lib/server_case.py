@@ -1,4 +1,5 @@
-"""Test cases with servers: one PostgreSQL, one Kafka, for all classes of a file; they are started when first asked for and end with it.
+"""Test cases with servers: one PostgreSQL, one Kafka, for all classes of a file; they are started when first asked for
+and end with it.
 
     class Case(KafkaCase, PostgresCase):
         kafka_options = {"proxied": True}     # of PrivateKafka

@@ -11,7 +11,8 @@ BUILD = os.path.join(ROOT, os.environ.get("B", "build/"))
 
 
 class Drive:
-    """One connection of the store. Every command returns the answer as a dict; ask() and answer() are its two halves."""
+    """One connection of the store. Every command returns the answer as a dict; ask() and answer() are its two
+    halves."""
 
     def __init__(self, url, **environment):
         self.process = subprocess.Popen([os.path.join(BUILD, "tests/process/store_drive")], text=True,

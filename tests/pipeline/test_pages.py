@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the program says about pipelines: drawings in every format, the schema, the reference page; and validate's own manners."""
+"""What the program says about pipelines: drawings in every format, the schema, the reference page; and validate's own
+manners."""
 import json
 import pathlib
 import re
@@ -156,7 +157,8 @@ class Pages(unittest.TestCase):
 
 
 class Schema(unittest.TestCase):
-    """The schema against files as an editor's JSON: no validator is installed everywhere, and these are the words it uses."""
+    """The schema against files as an editor's JSON: no validator is installed everywhere, and these are the words it
+    uses."""
 
     SAMPLE = {
         "pipeline": "ticketing", "bus": {"kind": "postgres"}, "store": {"url": "${DATABASE_URL}"},

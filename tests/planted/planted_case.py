@@ -1,5 +1,6 @@
-"""The checker is checked: bugs planted with failpoints of action `mutate` in the engine itself must turn it red, for the reason that fits,
-and each has a twin without the bug that stays green. Here is what every bus can show; a subclass is for one bus.
+"""The checker is checked: bugs planted with failpoints of action `mutate` in the engine itself must turn it red, for
+the reason that fits, and each has a twin without the bug that stays green. Here is what every bus can show; a subclass
+is for one bus.
 """
 import os
 import signal
@@ -52,7 +53,8 @@ class Planted(cases.ChaosCase):
         self.green(self.doubled(""))
 
     def rolled_back(self, failpoint):
-        """A statement of the transaction that fails only when the batch's last statements run: COMMIT answers ROLLBACK."""
+        """A statement of the transaction that fails only when the batch's last statements run: COMMIT answers
+        ROLLBACK."""
         stream = self.stream(tap=False)
         run_psql(self.url, """
             CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -113,7 +115,8 @@ class Planted(cases.ChaosCase):
         until(frozen, "the first engine's freezing")
         stream.write(killed=1)
         second = self.engine(stream)
-        # Its sessions stand, so it is buried for its silence alone, and what it commits when it wakes reaches the server.
+        # Its sessions stand, so it is buried for its silence alone, and what it commits when it wakes reaches the
+        # server.
         self.await_all(second)
         for _ in range(3):
             stream.send([stream.effect() for _ in range(40)])

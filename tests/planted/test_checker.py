@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The checker is checked on the postgres bus: every planted bug must turn it red, for the reason that fits; and without one it stays green.
-What other buses can show as well is in tests/planted/planted_case.py; what only they can, in test_kafka_checker.py.
+"""The checker is checked on the postgres bus: every planted bug must turn it red, for the reason that fits; and without
+one it stays green. What other buses can show as well is in tests/planted/planted_case.py; what only they can, in
+test_kafka_checker.py.
 
 Run alone: python3 tests/planted/test_checker.py [-k NAME]. SLUICE_SEED repeats a stream.
 """
@@ -23,7 +24,8 @@ def setUpModule():
 
 
 class Wire(unittest.TestCase):
-    """The second implementation of ids gives what the first gives: vectors that the unit tests of base/ and event/ hold as well."""
+    """The second implementation of ids gives what the first gives: vectors that the unit tests of base/ and event/ hold
+    as well."""
 
     def test_known_values(self):
         self.assertEqual(hash64(b""), hash64(b""))
@@ -69,7 +71,8 @@ topics:
 
 
 class Sweeper(cases.ChaosCase):
-    """Outputs that are committed and that the bus does not take. Its topics cannot be seen from here: the outbox can."""
+    """Outputs that are committed and that the bus does not take. Its topics cannot be seen from here: the outbox
+    can."""
 
     def unpublished(self, failpoint):
         config = self.folder / "memory.yaml"

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The checker is checked on the kafka bus: what every bus can show (tests/planted/planted_case.py), and what only a bus can that is no part of the
-database's transactions: outputs that count as emitted too soon, and outputs that are committed and never emitted.
+"""The checker is checked on the kafka bus: what every bus can show (tests/planted/planted_case.py), and what only a bus
+can that is no part of the database's transactions: outputs that count as emitted too soon, and outputs that are
+committed and never emitted.
 
-Run alone: python3 tests/planted/test_kafka_checker.py [-k NAME]. SLUICE_SEED repeats a stream. With SLUICE_TEST_BROKERS it runs on
-these brokers.
+Run alone: python3 tests/planted/test_kafka_checker.py [-k NAME]. SLUICE_SEED repeats a stream. With SLUICE_TEST_BROKERS
+it runs on these brokers.
 """
 import copy
 import unittest
@@ -45,7 +46,8 @@ class Kafka(planted_case.Planted):
         self.green(self.through("bus.producer.fatal=error%30", says="the producer has ended and is replaced"))
 
     def test_an_old_epoch_accepted(self):
-        """What it does to a new owner's offset test_bus.py shows; that the database has not heard of the offset is seen here."""
+        """What it does to a new owner's offset test_bus.py shows; that the database has not heard of the offset is seen
+        here."""
         self.red(self.through("bus.epoch.mutate=mutate"), "I14: ")
 
     def left_behind(self, failpoint):

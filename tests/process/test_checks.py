@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The checks of the house turn red when their rule is broken: each runs on a copy of the tree with one violation planted.
+"""The checks of the house turn red when their rule is broken: each runs on a copy of the tree with one violation
+planted.
 
 The analysers over everything and the sanitizers take minutes and are not planted here, but for one source.
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The command line as its users meet it: what a wrong line is told, exit codes, standard files, locale, and commands without a
-database. Those that need one are in test_cli_database.py.
+"""The command line as its users meet it: what a wrong line is told, exit codes, standard files, locale, and commands
+without a database. Those that need one are in test_cli_database.py.
 
 Run alone: python3 tests/process/test_cli.py [-k NAME]
 """

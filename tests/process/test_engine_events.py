@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What becomes of events on their way: retries in place, crashes and hangs of a plugin, the ladder over a restart, chains.
+"""What becomes of events on their way: retries in place, crashes and hangs of a plugin, the ladder over a restart,
+chains.
 
 Run alone: python3 tests/process/test_engine_events.py [-k NAME].
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Engines as processes: two share the bus, one dies, freezes or leaves; the database dies or comes late; the ways to stop; and
-pipelines without the postgres bus or without a store.
+"""Engines as processes: two share the bus, one dies, freezes or leaves; the database dies or comes late; the ways to
+stop; and pipelines without the postgres bus or without a store.
 
 Run alone: python3 tests/process/test_engine_process.py [-k NAME].
 """
@@ -185,7 +185,8 @@ class Process(PipelineCase):
 
 
 class Memory(PipelineCase):
-    """The memory bus: nothing survives, outputs wait in the outbox while it refuses, and without a store it works as well."""
+    """The memory bus: nothing survives, outputs wait in the outbox while it refuses, and without a store it works as
+    well."""
     store = """
 pipeline: memory
 bus: {kind: memory}

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The fake host on a real PostgreSQL: every type goes there and comes back, a call is a transaction, failures are what they are.
+"""The fake host on a real PostgreSQL: every type goes there and comes back, a call is a transaction, failures are what
+they are.
 
 Run alone: python3 tests/process/test_fake_database.py
 """

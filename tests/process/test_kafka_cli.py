@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Commands on a real Kafka: migrate makes topics and nobody else does, validate --connect compares, emit, tap and explain do what
-their help says, properties that cannot work are refused, run waits for its brokers.
+"""Commands on a real Kafka: migrate makes topics and nobody else does, validate --connect compares, emit, tap and
+explain do what their help says, properties that cannot work are refused, run waits for its brokers.
 
 Run alone: python3 tests/process/test_kafka_cli.py [-k NAME]
 """

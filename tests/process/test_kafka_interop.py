@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Other programs on the same topics: what Java's clients write is read, and what we emit is what they expect of keys, headers and ids.
+"""Other programs on the same topics: what Java's clients write is read, and what we emit is what they expect of keys,
+headers and ids.
 
 Run alone: python3 tests/process/test_kafka_interop.py [-k NAME]. The page is docs/events.md.
 """
@@ -100,7 +101,8 @@ chains:
         self.assertEqual(len(set(wanted.values())), 6, "the keys are no test if they share partitions")
 
     def test_what_cannot_be_kept_is_a_dead_letter(self):
-        """Where events wait, a header's value has two bytes for its length and its name has one: nobody may stand still for more."""
+        """Where events wait, a header's value has two bytes for its length and its name has one: nobody may stand still
+        for more."""
         self.begin()
         past, huge = str(int(time.time() * 1000) + 1500).encode(), b"v" * 65536
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What is committed and must still be published, on Kafka: refused for good, left behind by a dead process, while the brokers are away.
+"""What is committed and must still be published, on Kafka: refused for good, left behind by a dead process, while the
+brokers are away.
 
 Run alone: python3 tests/process/test_kafka_outbox.py [-k NAME]
 """
@@ -15,7 +16,8 @@ from lib.engine import Engine, sluice, until
 from lib.pipeline_case import CHAOS, reason
 from lib.server_case import KafkaCase, PostgresCase
 
-# One partition, so that a poll brings all that is there and a lane has it as one batch; "@" is a name that no other test has.
+# One partition, so that a poll brings all that is there and a lane has it as one batch; "@" is a name that no other
+# test has.
 YAML = """\
 pipeline: outbox
 bus: {kind: kafka, partitions: 2, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}
@@ -133,7 +135,8 @@ class RefusedForGood(Case):
         until(lambda: self.topic(word) not in self.kafka.topics(), "the end of a topic")
 
     def one_stays(self, engine, others, words):
-        """Of one batch: everything but one output is out, which is in the outbox with the brokers' words, and nothing waits for it."""
+        """Of one batch: everything but one output is out, which is in the outbox with the brokers' words, and nothing
+        waits for it."""
         self.await_numbers(others)
         until(lambda: self.value("SELECT count(refused) FROM sluice.outbox") == "1", "the refused one")
         self.assertEqual(self.rows(), 1)
@@ -304,7 +307,8 @@ class Stop(Case):
     changes = (("lanes: 1", "lanes: 4"), ("partitions: 1", "partitions: 4"))
 
     def test_without_brokers(self):
-        """SIGTERM while outputs are committed and not out, and other events wait: it ends soon, and a restart publishes all."""
+        """SIGTERM while outputs are committed and not out, and other events wait: it ends soon, and a restart publishes
+        all."""
         engine = self.start("lane.emit.before=delay:300")
         sent = self.send(400, keys=20)
         until(lambda: self.rows() > 0, "something committed and not out", step_s=0.002)

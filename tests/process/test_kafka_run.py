@@ -19,7 +19,8 @@ import test_kafka_cli as cli
 
 class NoLeader(PostgresCase):
     def test_of_one_partition(self):
-        """Its only broker is away: tap shows the others and names it, however much comes to them; run reads the others."""
+        """Its only broker is away: tap shows the others and names it, however much comes to them; run reads the
+        others."""
         with PrivateKafka(3) as kafka:
             config, env = self.folder / "pipeline.yaml", {"DATABASE_URL": self.url, "CHAOS_SO": str(cli.CHAOS), **kafka.env()}
             config.write_text(cli.YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A Kafka that wants TLS and a password: a purchase runs on it, and what is wrong is said in a sentence, without the password.
+"""A Kafka that wants TLS and a password: a purchase runs on it, and what is wrong is said in a sentence, without the
+password.
 
 Run alone: python3 tests/process/test_kafka_secure.py [-k NAME]
 """

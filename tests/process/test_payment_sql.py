@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The functions of sql/payment and sql/reservation on a real PostgreSQL: many purchases of one user in one call, random calls
-against a model in Python, a cancel that overtakes its charge, sessions that get into each other's way, plans that stay on
-the indexes. SEED=N repeats a run of the random ones; the seed is printed when they fail."""
+"""The functions of sql/payment and sql/reservation on a real PostgreSQL: many purchases of one user in one call, random
+calls against a model in Python, a cancel that overtakes its charge, sessions that get into each other's way, plans that
+stay on the indexes. SEED=N repeats a run of the random ones; the seed is printed when they fail."""
 import itertools
 import os
 import random

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Every way in which a library is no good plugin: `sluice inspect` refuses it with exactly the sentence expected.
 
-The sources in tests/plugins/bad say what they expect in their first comment; files that are no plugins at all are made here.
-Run alone: python3 tests/process/test_plugin_refusals.py [-k NAME]. SLUICE names the program, build/sluice by default.
+The sources in tests/plugins/bad say what they expect in their first comment; files that are no plugins at all are made
+here. Run alone: python3 tests/process/test_plugin_refusals.py [-k NAME]. SLUICE names the program, build/sluice by
+default.
 """
 import os
 import pathlib

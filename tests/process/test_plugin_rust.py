@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The contract needs no C: a plugin in Rust, written from the header alone, is taken by `sluice inspect` and works in the fake host.
+"""The contract needs no C: a plugin in Rust, written from the header alone, is taken by `sluice inspect` and works in
+the fake host.
 
 Run alone: python3 tests/process/test_plugin_rust.py. SLUICE names the program, build/sluice by default.
 """

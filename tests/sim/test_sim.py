@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The simulation: many short runs and a few long ones hold, the same seed gives the same run, and every mistake made on purpose is found.
+"""The simulation: many short runs and a few long ones hold, the same seed gives the same run, and every mistake made on
+purpose is found.
 
 The program is $B/tests/sim/sim (default build/): `make build/tests/sim/sim`.
 """
