@@ -67,7 +67,8 @@ CREATE TRIGGER recorded AFTER INSERT ON sluice.outbox FOR EACH ROW EXECUTE FUNCT
 CREATE TABLE claimed (handler smallint, event_id uuid, xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION claimed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.claimed (handler, event_id) SELECT handler, event_id FROM claims; RETURN NULL; END $$;
-CREATE TRIGGER claimed AFTER INSERT ON sluice.inbox REFERENCING NEW TABLE AS claims FOR EACH STATEMENT EXECUTE FUNCTION claimed()
+CREATE TRIGGER claimed AFTER INSERT ON sluice.inbox REFERENCING NEW TABLE AS claims
+    FOR EACH STATEMENT EXECUTE FUNCTION claimed()
 """
 
 

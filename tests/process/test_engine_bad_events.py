@@ -18,7 +18,8 @@ engine: {group: bad, lanes: 1}
 plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
 defaults: {retry: {max_retries: 2, backoff: {initial_interval: 20ms, multiplier: 2, max_interval: 100ms, jitter: 0}}}
 topics:
-  in: {key: "{k}", handler: effects.record, routes: {done: out, again: {retry: climb, initial_interval: 100ms, max_retries: 2, exhausted: out}}}
+  in: {key: "{k}", handler: effects.record, routes: {
+    done: out, again: {retry: climb, initial_interval: 100ms, max_retries: 2, exhausted: out}}}
   out: {key: "{k}", final: true}
   act: {handler: chaos.act_sql, routes: {ok: out2, other: drop}}
   out2: {final: true}

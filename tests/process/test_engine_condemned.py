@@ -50,7 +50,9 @@ chains:
 class Parked(PipelineCase):
     yaml = HEAD + """plugins: {effects: {library: "${EFFECTS_SO}"}}
 topics:
-  e.in: {key: "{k}", handler: effects.record, routes: {done: e.out, again: {retry: e.again, initial_interval: 1s, multiplier: 1, max_retries: 3, exhausted: e.given_up}}}
+  e.in: {key: "{k}", handler: effects.record, routes: {
+    done: e.out,
+    again: {retry: e.again, initial_interval: 1s, multiplier: 1, max_retries: 3, exhausted: e.given_up}}}
   e.out: {final: true}
   e.given_up: {final: true}
 """

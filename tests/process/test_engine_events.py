@@ -25,7 +25,8 @@ class Retries(PipelineCase):
     yaml = "pipeline: retries" + HEAD + """
 defaults: {retry: {max_retries: 3, backoff: {initial_interval: 300ms, multiplier: 2, max_interval: 5s, jitter: 0}}}
 topics:
-  in: {key: "{k}", handler: effects.record, routes: {done: out, again: {retry: climb, initial_interval: 2s, max_retries: 2, exhausted: out}}}
+  in: {key: "{k}", handler: effects.record, routes: {
+    done: out, again: {retry: climb, initial_interval: 2s, max_retries: 2, exhausted: out}}}
   out: {key: "{k}", final: true}
 http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
 """

@@ -22,7 +22,8 @@ store: {url: "${DATABASE_URL}"}
 engine: {group: own, lanes: 2, batch: {max_events: 20}}
 plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
 topics:
-  in: {key: "{k}", handler: effects.record, routes: {done: out, again: {retry: climb, initial_interval: 1s, max_retries: 2, exhausted: out}}}
+  in: {key: "{k}", handler: effects.record, routes: {
+    done: out, again: {retry: climb, initial_interval: 1s, max_retries: 2, exhausted: out}}}
   out: {key: "{k}", final: true}
 http:
   listen: "${HTTP_LISTEN:-127.0.0.1:0}"

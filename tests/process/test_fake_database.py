@@ -23,13 +23,15 @@ static const struct sluice_field input[] = {
     SLUICE_TEXT(struct in, text, .flags = SLUICE_OPTIONAL), SLUICE_JSON(struct in, json, .flags = SLUICE_OPTIONAL),
     SLUICE_INT64(struct in, number), SLUICE_DOUBLE(struct in, ratio), SLUICE_BOOL(struct in, yes), {0}};
 static const struct sluice_outcome outcomes[] = {{"done", "it is"}, {0}};
-static const struct sluice_field sets[] = {SLUICE_SETS_TEXT("text"), SLUICE_SETS_INT64("number"), SLUICE_SETS_INT64("yes"),
-    SLUICE_SETS_INT64("ratio"), SLUICE_SETS_INT64("when"), SLUICE_SETS_INT64("small"), {.name = "json", .type = SLUICE_TYPE_JSON}, {0}};
+static const struct sluice_field sets[] = {SLUICE_SETS_TEXT("text"), SLUICE_SETS_INT64("number"),
+    SLUICE_SETS_INT64("yes"), SLUICE_SETS_INT64("ratio"), SLUICE_SETS_INT64("when"), SLUICE_SETS_INT64("small"),
+    {.name = "json", .type = SLUICE_TYPE_JSON}, {0}};
 static const struct sluice_sql keep = {
-    "with given as (select * from unnest($1::text[], $2::bigint[], $3::float8[], $4::boolean[], $5::jsonb[]) with ordinality"
-    "              as given(t, n, r, y, j, at)),"
+    "with given as (select * from unnest($1::text[], $2::bigint[], $3::float8[], $4::boolean[], $5::jsonb[])"
+    "              with ordinality as given(t, n, r, y, j, at)),"
     "     kept as (insert into kept select t, n from given)"
-    " select at - 1, t, n, r, y, j, timestamptz '2024-01-01 00:00:00.250+00', (-7)::smallint, $6::bigint, $7::text from given order by at"};
+    " select at - 1, t, n, r, y, j, timestamptz '2024-01-01 00:00:00.250+00', (-7)::smallint, $6::bigint, $7::text"
+    " from given order by at"};
 static void handle(void *state, struct sluice_call *call)
 {
     const struct sluice_host *host = call->host;
@@ -37,7 +39,8 @@ static void handle(void *state, struct sluice_call *call)
     struct sluice_text nothing = {NULL, 0};
     const struct sluice_param params[] = {SLUICE_EACH_TEXT(struct in, text), SLUICE_EACH_INT64(struct in, number),
         {.form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_DOUBLE, .offset = offsetof(struct in, ratio)},
-        SLUICE_EACH_BOOL(struct in, yes), SLUICE_EACH_JSON(struct in, json), SLUICE_VALUE_INT64(&one), SLUICE_VALUE_TEXT(&nothing)};
+        SLUICE_EACH_BOOL(struct in, yes), SLUICE_EACH_JSON(struct in, json), SLUICE_VALUE_INT64(&one),
+        SLUICE_VALUE_TEXT(&nothing)};
     const struct sluice_rows *rows = host->query(call, &keep, 7, params);
     (void)state;
     if (rows == NULL)
@@ -56,8 +59,8 @@ static void handle(void *state, struct sluice_call *call)
         host->outcome(call, n, 0);
     }
 }
-static const struct sluice_handler handlers[] = {{.name = "keep", .input = input, .input_size = sizeof(struct in), .outcomes = outcomes,
-    .sets = sets, .max_events = 10, .uses_store = 1, .handle = handle}, {0}};
+static const struct sluice_handler handlers[] = {{.name = "keep", .input = input, .input_size = sizeof(struct in),
+    .outcomes = outcomes, .sets = sets, .max_events = 10, .uses_store = 1, .handle = handle}, {0}};
 SLUICE_PLUGIN(.name = "keeper", .version = "1", .handlers = handlers)
 """
 
@@ -91,7 +94,8 @@ int main(int argc, char **argv)
     fake_expect_set(&results[1], "number", "39");
     fake_expect_set(&results[1], "ratio", "-25");
     fake_expect_set(&results[2], "text", "\"\"");
-    if (fake_set(&results[1], "text") != NULL || fake_set(&results[1], "json") != NULL || fake_set(&results[2], "json") != NULL)
+    if (fake_set(&results[1], "text") != NULL || fake_set(&results[1], "json") != NULL ||
+        fake_set(&results[2], "json") != NULL)
         fake_die("an absent text must be NULL in the database");
     same(fake_query(host, 0)->params[1], "[1,-2,3]");
     same(fake_sql(host, "select count(*) || '/' || count(t) from kept"), "3/2");

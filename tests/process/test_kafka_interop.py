@@ -26,7 +26,8 @@ store: {url: "${DATABASE_URL}"}
 engine: {group: NAME%s}
 plugins: {effects: {library: "${EFFECTS_SO}"}}
 topics:
-  NAME.in: {key: "{k}", handler: effects.record, routes: {done: NAME.out, again: {retry: NAME.again, max_retries: 3, exhausted: NAME.out}}}
+  NAME.in: {key: "{k}", handler: effects.record, routes: {
+    done: NAME.out, again: {retry: NAME.again, max_retries: 3, exhausted: NAME.out}}}
   NAME.out: {key: "{k}", final: true}
   NAME.stop: {key: "{k}"}
 chains:

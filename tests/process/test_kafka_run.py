@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `sluice run` does on Kafka before it has work: brokers that are late, a group that is another database's.
 
-Run alone: python3 tests/process/test_kafka_run.py. Servers and pipeline are those of test_kafka_cli.py.
+Run alone: python3 tests/process/test_kafka_run.py. Servers and pipeline are those of kafka_cli_case.py.
 """
 import json
 import os
@@ -11,10 +11,10 @@ import threading
 import unittest
 
 import _path
+from kafka_cli_case import CHAOS, EVENT, YAML, Case
 from lib.engine import Engine, sluice, until
 from lib.kafka import PrivateKafka
 from lib.server_case import PostgresCase
-import test_kafka_cli as cli
 
 
 class NoLeader(PostgresCase):
@@ -22,11 +22,11 @@ class NoLeader(PostgresCase):
         """Its only broker is away: tap shows the others and names it, however much comes to them; run reads the
         others."""
         with PrivateKafka(3) as kafka:
-            config, env = self.folder / "pipeline.yaml", {"DATABASE_URL": self.url, "CHAOS_SO": str(cli.CHAOS), **kafka.env()}
-            config.write_text(cli.YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
+            config, env = self.folder / "pipeline.yaml", {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), **kafka.env()}
+            config.write_text(YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
             sluice("migrate", config, env=env)
             for n in range(3):
-                kafka.produce("alone.in", f"k{n}", json.dumps({"eventId": f"alone-{n}", "data": cli.EVENT}), partition=n)
+                kafka.produce("alone.in", f"k{n}", json.dumps({"eventId": f"alone-{n}", "data": EVENT}), partition=n)
             away = kafka.leader("alone.in", 1)
             kafka.kill(away)
             until(lambda: kafka.leader("alone.in", 1) == -1, "a partition without a leader")
@@ -47,7 +47,7 @@ class NoLeader(PostgresCase):
 
         def trickle():
             while not over.wait(0.5):
-                kafka.produce("alone.in", "late", json.dumps({"data": cli.EVENT}), partition=0)
+                kafka.produce("alone.in", "late", json.dumps({"data": EVENT}), partition=0)
         feeder = threading.Thread(target=trickle)
         feeder.start()
         try:
@@ -59,12 +59,12 @@ class NoLeader(PostgresCase):
         self.assertRegex(done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z")
 
 
-class TwoDatabases(cli.Case):
+class TwoDatabases(Case):
     """One group would be divided between them, and each would do a part of the work."""
 
     def setUp(self):
         super().setUp()
-        self.write(cli.YAML, ('"${KAFKA_BROKERS}"}}', '"${KAFKA_BROKERS}", session.timeout.ms: 6000}}'))
+        self.write(YAML, ('"${KAFKA_BROKERS}"}}', '"${KAFKA_BROKERS}", session.timeout.ms: 6000}}'))
         self.migrate()
         self.other = {**self.env, "DATABASE_URL": self.postgres.create_database()}
         sluice("migrate", self.config, env=self.other)
@@ -109,22 +109,22 @@ class TwoDatabases(cli.Case):
         for engine in (first, second):
             until(lambda: any("nothing is read: group" in line for line in list(engine.log)), f"the word; {engine.text()}", 20)  # noqa: B023
             self.holds(engine, 0)
-        self.emit(cli.EVENT)
+        self.emit(EVENT)
         self.assertEqual(second.stop(), 0)
         self.holds(first, 3)
         until(lambda: self.kafka.dump(self.topic("out")), f"the output; {first.text()}")
         self.assertEqual(first.stop(), 0)
 
 
-class LateBrokers(cli.Case):
+class LateBrokers(Case):
     def test_run_waits_for_them(self):
         """Alive, healthy, not ready for a reason, and at work soon after they have come, with what came before."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.write(cli.YAML, ("${HTTP_LISTEN:-127.0.0.1:0}", f"127.0.0.1:{port}"))
+        self.write(YAML, ("${HTTP_LISTEN:-127.0.0.1:0}", f"127.0.0.1:{port}"))
         self.migrate()
-        self.emit(cli.EVENT)
+        self.emit(EVENT)
         self.kafka.stop(1)
         engine = Engine(self.config, self.env)
         engine.port = port
