@@ -1,7 +1,8 @@
 /*
  * bus_check.h - CHECK, the assertion of the bus suites: it names its place, the condition and the reason.
  *
- * A failed CHECK fails its test, and those behind it are not run: threads of the failed one may still use its variables.
+ * A failed CHECK fails its test, and those behind it are not run: threads of the failed one may still use its
+ * variables.
  */
 #ifndef TESTS_BUS_CHECK_H
 #define TESTS_BUS_CHECK_H
