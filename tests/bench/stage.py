@@ -23,6 +23,7 @@ TAPPED = 'sluice_events_total{handler="data-platform/data_platform.send",outcome
 
 class Sink(http.server.ThreadingHTTPServer):
     """Takes what the tap sends; notes when each purchase's last event came, when asked to."""
+
     daemon_threads = True
 
     def __init__(self):
@@ -74,6 +75,7 @@ class PostgresBus:
 
 class KafkaBus:
     """One broker. Every measurement has topics and a group of its own; those of the one before are deleted."""
+
     kind = "kafka"
     topics = re.compile(r"(?<![\w.-])((?:payment|reservation)\.(?:try|success|retry|cancel|failure|timeout|\*))")
 
@@ -85,8 +87,11 @@ class KafkaBus:
 
     @property
     def floors(self):
-        return {"floor": ["outbox"], "broker frozen": ["outbox"],
-                "and publishing": [self.kafka.servers, f"{self.prefix}payment.success"]}
+        return {
+            "floor": ["outbox"],
+            "broker frozen": ["outbox"],
+            "and publishing": [self.kafka.servers, f"{self.prefix}payment.success"],
+        }
 
     def renew(self):
         if self.prefix:
@@ -101,7 +106,12 @@ class KafkaBus:
         return self.topics.sub(lambda found: self.prefix + found[1], text)
 
     def emit(self, stage, topic, value):
-        envelope = {"eventId": str(uuid.uuid4()), "eventName": topic, "timestamp": "2026-01-01T00:00:00.000Z", "data": value}
+        envelope = {
+            "eventId": str(uuid.uuid4()),
+            "eventName": topic,
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "data": value,
+        }
         self.kafka.produce(self.prefix + topic, f"{value['userId']}-{value['seatId']}", json.dumps(envelope))
 
     def frozen(self, yes):
@@ -120,16 +130,29 @@ class Stage:
 
     @property
     def env(self):
-        return {"DATABASE_URL": self.url, "DATA_PLATFORM_URL": f"http://127.0.0.1:{self.sink.server_port}/events", **self.bus.env}
+        return {
+            "DATABASE_URL": self.url,
+            "DATA_PLATFORM_URL": f"http://127.0.0.1:{self.sink.server_port}/events",
+            **self.bus.env,
+        }
 
     def sql(self, *texts):
         args = [arg for text in texts for arg in ("-c", text)]
-        return subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url, *args], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        return subprocess.run(
+            ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url, *args],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def configure(self, lanes):
         name = "pipeline.kafka.yaml" if self.bus.kind == "kafka" else "pipeline.yaml"
-        text = (ROOT / "config" / name).read_text().replace("max_wait: 1s", "max_wait: 0ms").replace("lanes: 4", f"lanes: {lanes}")
+        text = (
+            (ROOT / "config" / name)
+            .read_text()
+            .replace("max_wait: 1s", "max_wait: 0ms")
+            .replace("lanes: 4", f"lanes: {lanes}")
+        )
         self.config.write_text(self.bus.configure(text))
 
     def fresh(self, purchases, poor=0, lanes=LANES):
@@ -140,9 +163,14 @@ class Stage:
         self.sql("drop schema if exists sluice cascade", "drop schema public cascade", "create schema public")
         sluice("migrate", self.config, env=self.env)
         points = f"case when {poor} > 0 and g % greatest({poor}, 1) = 0 then 0 else 1000 end"
-        self.sql(f"insert into users select g, {points} from generate_series(1, {purchases}) g",
-                 f"insert into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from generate_series(1, {purchases}) g",
-                 "vacuum analyze users", "vacuum analyze reservations", "checkpoint")
+        self.sql(
+            f"insert into users select g, {points} from generate_series(1, {purchases}) g",
+            "insert into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from"
+            f" generate_series(1, {purchases}) g",
+            "vacuum analyze users",
+            "vacuum analyze reservations",
+            "checkpoint",
+        )
 
     @staticmethod
     def purchase(n):
@@ -168,8 +196,19 @@ class Stage:
         try:
             usage = Usage({"floor": children_cpu, "postgres": lambda: family_cpu(self.postmaster), **self.bus.parties})
             before = usage.look()
-            out = subprocess.run([BUILD / "tests/bench/floor", self.url, str(purchases), str(LANES), str(BATCH), *self.bus.floors[which]],
-                                 check=True, capture_output=True, text=True)
+            out = subprocess.run(
+                [
+                    BUILD / "tests/bench/floor",
+                    self.url,
+                    str(purchases),
+                    str(LANES),
+                    str(BATCH),
+                    *self.bus.floors[which],
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             used, seconds = usage.between(before, usage.look())
         finally:
             if frozen:
@@ -178,7 +217,13 @@ class Stage:
 
     def usage(self, engines):
         pids = [pid for engine in engines for pid in (engine.process.pid, engine.worker())]
-        return Usage({"engine": lambda: sum(map(process_cpu, pids)), "postgres": lambda: family_cpu(self.postmaster), **self.bus.parties})
+        return Usage(
+            {
+                "engine": lambda: sum(map(process_cpu, pids)),
+                "postgres": lambda: family_cpu(self.postmaster),
+                **self.bus.parties,
+            }
+        )
 
     def settled(self, engines):
         """Waits until every process has partitions and nothing has changed for a while."""
@@ -231,8 +276,15 @@ class Stage:
             peak = max(memory(engine.worker())[1] for engine in engines)
             used, seconds = usage.between(before, confirmed)
             whole, _ = usage.between(before, tapped)
-            return {"rate": good / seconds, "seconds": seconds, "used": used, "whole": whole, "trips": trips / max(1, batches),
-                    "batches": batches, "peak": peak}
+            return {
+                "rate": good / seconds,
+                "seconds": seconds,
+                "used": used,
+                "whole": whole,
+                "trips": trips / max(1, batches),
+                "batches": batches,
+                "peak": peak,
+            }
         finally:
             for engine in engines:
                 if engine.process.poll() is None:

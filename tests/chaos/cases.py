@@ -81,8 +81,10 @@ class ChaosCase(unittest.TestCase):
     def red(self, found, *sentences):
         """Each of the given beginnings is a violation that was found."""
         for wanted in sentences:
-            self.assertTrue([sentence for sentence in found if sentence.startswith(wanted)],
-                            f"planted, and the checker does not say '{wanted}…'; it found {len(found)}: {found[:10]} (seed {SEED})")
+            self.assertTrue(
+                [sentence for sentence in found if sentence.startswith(wanted)],
+                f"planted, and the checker does not say '{wanted}…'; it found {len(found)}: {found[:10]} (seed {SEED})",
+            )
 
     def green(self, found):
         self.assertEqual(found, [], f"{len(found)} violations, seed {SEED}:\n" + "\n".join(found[:40]))

@@ -28,7 +28,9 @@ class Database(FaultCase):
 
     def verdict(self, limit_s=60):
         super().verdict(limit_s)
-        self.assertEqual([line for engine in self.started for line in engine.log if "ran past its deadline" in line], [])
+        self.assertEqual(
+            [line for engine in self.started for line in engine.log if "ran past its deadline" in line], []
+        )
 
     def violations(self):
         """Positions do not wait for the disk: after a crash of the server they may be older than Kafka's, which is read
@@ -65,7 +67,9 @@ class Database(FaultCase):
             self.database.drop_reply_after(b"", 0)
         say(f"{self.database.dropped - before} answers lost")
         self.assertGreaterEqual(self.database.dropped - before, 5)
-        self.assertTrue(any("whether it was committed is not known" in line for line in self.engines[0].log), self.told())
+        self.assertTrue(
+            any("whether it was committed is not known" in line for line in self.engines[0].log), self.told()
+        )
         self.verdict()
 
     def test_connections_cut_at_random(self):
@@ -91,8 +95,10 @@ class Database(FaultCase):
 
     def test_both_away(self):
         """Kafka and PostgreSQL, back in either order."""
+
         def kafka():
             self.kafka.restart(1)
+
         for first, second in ((kafka, self.postgres.start), (self.postgres.start, kafka)):
             with self.fault("Kafka and PostgreSQL killed", deaths=2):
                 self.kill()

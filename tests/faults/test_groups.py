@@ -60,7 +60,9 @@ class Groups(FaultCase):
         their order."""
         self.engine()
         self.calm()
-        with self.fault("6 partitions made 9", deaths=4):  # each owner's heirs publish what its peers have just published
+        with self.fault(
+            "6 partitions made 9", deaths=4
+        ):  # each owner's heirs publish what its peers have just published
             began = time.monotonic()
             for name in self.bus.names:
                 self.kafka.add_partitions(name, 9)
@@ -86,13 +88,21 @@ class Groups(FaultCase):
                 os.kill(pid, signal.SIGSTOP)
             began = time.monotonic()
             until(lambda: self.all_said(peer), "a peer with all partitions", 30, 0.02)
-            say(f"frozen: the peer had its partitions after {time.monotonic() - began:.1f} s, session.timeout.ms is {SESSION_S} s")
+            say(
+                f"frozen: the peer had its partitions after {time.monotonic() - began:.1f} s, session.timeout.ms is"
+                f" {SESSION_S} s"
+            )
             self.calm(40)
             for pid in reversed(pids):
                 os.kill(pid, signal.SIGCONT)
             began = time.monotonic()
-            until(lambda: self.held(sleeper) + self.held(peer) == self.bus.places and 0 < self.held(sleeper) < self.bus.places,
-                  f"a share for the sleeper; {self.told()}", 30, 0.05)
+            until(
+                lambda: self.held(sleeper) + self.held(peer) == self.bus.places
+                and 0 < self.held(sleeper) < self.bus.places,
+                f"a share for the sleeper; {self.told()}",
+                30,
+                0.05,
+            )
             say(f"awake: it had a share again after {time.monotonic() - began:.1f} s")
         self.assertTrue(any(" lost, 0 left" in line for line in sleeper.log), sleeper.text())
         self.verdict()
@@ -127,9 +137,11 @@ class Groups(FaultCase):
             self.end(other)
             until(lambda: self.all_said(peer), "a peer with all partitions", 30, 0.01)
             over = time.monotonic() - began
-        say(f"the worker killed: next event handled after {', '.join(f'{s:.2f}' for s in worker)} s; the engine killed and started: after "
-            f"{', '.join(f'{s:.2f}' for s in alone)} s from exec; SIGTERM: the peer has its partitions after {handed:.2f} s; kill -9: "
-            f"after {over:.1f} s; session.timeout.ms is {SESSION_S} s")
+        say(
+            f"the worker killed: next event handled after {', '.join(f'{s:.2f}' for s in worker)} s; the engine killed"
+            f" and started: after {', '.join(f'{s:.2f}' for s in alone)} s from exec; SIGTERM: the peer has its"
+            f" partitions after {handed:.2f} s; kill -9: after {over:.1f} s; session.timeout.ms is {SESSION_S} s"
+        )
         self.assertLess(min(worker), 1)
         self.assertLess(min(alone), 1)
         self.assertLess(handed, 1, self.told(60))

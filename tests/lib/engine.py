@@ -43,8 +43,15 @@ class Engine:
     def start(self, wait=True):
         self.began = time.monotonic()
         self.log = []
-        self.process = subprocess.Popen([SLUICE, "run", self.config, "--log-format", "text", *self.args], env=self.env, cwd=ROOT,
-                                        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+        self.process = subprocess.Popen(
+            [SLUICE, "run", self.config, "--log-format", "text", *self.args],
+            env=self.env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()
         if wait:
@@ -68,6 +75,7 @@ class Engine:
             if self.process.poll() is not None:
                 raise AssertionError(f"the engine ended with {self.process.returncode}:\n" + self.text())
             return self.readies() >= times
+
         until(ready, f"the engine's 'ready'; it said:\n{self.text()}", limit_s)
 
     def text(self):
@@ -75,7 +83,9 @@ class Engine:
 
     def worker(self):
         """Pid of the worker process: the master's only child."""
-        out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True).stdout.split()
+        out = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True
+        ).stdout.split()
         return int(out[0]) if out else None
 
     def kill(self, sig=signal.SIGKILL):
@@ -143,13 +153,23 @@ def sluice(*args, env=None, data=None, check=True):
     bytes."""
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     try:
-        done = subprocess.run([SLUICE, *map(str, args)], env=dict(os.environ, **(env or {})), cwd=ROOT, input=data, capture_output=True,
-                              timeout=120)
+        done = subprocess.run(
+            [SLUICE, *map(str, args)],
+            env=dict(os.environ, **(env or {})),
+            cwd=ROOT,
+            input=data,
+            capture_output=True,
+            timeout=120,
+        )
     except subprocess.TimeoutExpired as hung:
-        raise AssertionError(f"sluice {' '.join(map(str, args))} did not end; it said\n{hung.stdout}\n{hung.stderr}") from None
+        raise AssertionError(
+            f"sluice {' '.join(map(str, args))} did not end; it said\n{hung.stdout}\n{hung.stderr}"
+        ) from None
     done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
     if check and done.returncode != 0:
-        raise AssertionError(f"sluice {' '.join(map(str, args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise AssertionError(
+            f"sluice {' '.join(map(str, args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return done
 
 

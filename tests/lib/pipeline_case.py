@@ -16,6 +16,7 @@ def new_id():
 
 class PipelineCase(PostgresCase):
     """The class's `yaml` is the pipeline; ${CHAOS_SO}, ${EFFECTS_SO} and ${DATABASE_URL} are set."""
+
     yaml = None
     env = {}
 
@@ -45,9 +46,25 @@ class PipelineCase(PostgresCase):
 
     def emit(self, topic, *values, key=None):
         """Whole values as they are, one record each: dicts as JSON, texts and bytes unchanged."""
-        lines = [v.encode("utf-8", "surrogateescape") if isinstance(v, str) else v if isinstance(v, bytes)
-                 else json.dumps(v, separators=(",", ":")).encode() for v in values]
-        sluice("emit", self.config, topic, "--envelope", *(["--key", key] if key else []), env=self.vars, data=b"\n".join(lines) + b"\n")
+        lines = [
+            (
+                v.encode("utf-8", "surrogateescape")
+                if isinstance(v, str)
+                else v
+                if isinstance(v, bytes)
+                else json.dumps(v, separators=(",", ":")).encode()
+            )
+            for v in values
+        ]
+        sluice(
+            "emit",
+            self.config,
+            topic,
+            "--envelope",
+            *(["--key", key] if key else []),
+            env=self.vars,
+            data=b"\n".join(lines) + b"\n",
+        )
 
     @staticmethod
     def event(data, event_id=None):
@@ -70,6 +87,7 @@ class PipelineCase(PostgresCase):
         def enough():
             found[:] = self.topic(name)
             return len(found) >= count
+
         try:
             until(enough, f"{count} records on {name}", limit_s, 0.05)
         except AssertionError as error:
@@ -85,9 +103,13 @@ class PipelineCase(PostgresCase):
             raise AssertionError(f"{error}; it is {self.value(query)}. The engine said:\n{said}") from None
 
     def drain(self, limit_s=30.0):
-        self.await_value("SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0) FROM (SELECT DISTINCT consumer_group FROM"
-                         " sluice.bus_lease) g) + (SELECT count(*) FROM sluice.parked WHERE state = 0) +"
-                         " (SELECT count(*) FROM sluice.attempt)", 0, limit_s)
+        self.await_value(
+            "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0) FROM (SELECT DISTINCT consumer_group"
+            " FROM sluice.bus_lease) g) + (SELECT count(*) FROM sluice.parked WHERE state = 0) + (SELECT count(*)"
+            " FROM sluice.attempt)",
+            0,
+            limit_s,
+        )
 
 
 def reason(record):

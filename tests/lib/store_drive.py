@@ -15,9 +15,13 @@ class Drive:
     halves."""
 
     def __init__(self, url, **environment):
-        self.process = subprocess.Popen([os.path.join(BUILD, "tests/process/store_drive")], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env=dict(os.environ, DATABASE_URL=url, **environment))
+        self.process = subprocess.Popen(
+            [os.path.join(BUILD, "tests/process/store_drive")],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(os.environ, DATABASE_URL=url, **environment),
+        )
 
     def __enter__(self):
         return self

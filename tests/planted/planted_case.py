@@ -56,15 +56,21 @@ class Planted(cases.ChaosCase):
         """A statement of the transaction that fails only when the batch's last statements run: COMMIT answers
         ROLLBACK."""
         stream = self.stream(tap=False)
-        run_psql(self.url, """
+        run_psql(
+            self.url,
+            """
             CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
                 IF nextval('failures') <= 3 THEN RAISE EXCEPTION 'on demand' USING ERRCODE = '40001'; END IF;
                 RETURN NULL;
             END $$;
-            CREATE SEQUENCE failures""")
+            CREATE SEQUENCE failures""",
+        )
         stream.send([stream.effect() for _ in range(40)])
-        run_psql(self.url, f"CREATE TRIGGER fail AFTER INSERT ON {self.outputs_table} FOR EACH STATEMENT EXECUTE FUNCTION fail_once()")
+        run_psql(
+            self.url,
+            f"CREATE TRIGGER fail AFTER INSERT ON {self.outputs_table} FOR EACH STATEMENT EXECUTE FUNCTION fail_once()",
+        )
         engine = self.engine(stream, failpoint)
         until(lambda: sql(self.url, "SELECT is_called FROM failures")[0]["is_called"], "a failure")
         stream.drain()
@@ -85,8 +91,15 @@ class Planted(cases.ChaosCase):
         if failpoint:
             until(lambda: self.bus.lags().get(self.bus.group) == 0, "the early positions")
         else:
-            until(lambda: sql(self.url, "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'idle in transaction'"
-                                        " AND datname = current_database()")[0]["n"] > 0, "an open batch")
+            until(
+                lambda: sql(
+                    self.url,
+                    "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'idle in transaction'"
+                    " AND datname = current_database()",
+                )[0]["n"]
+                > 0,
+                "an open batch",
+            )
         stream.sample()
         engine.kill()
         stream.write(killed=1)
@@ -112,6 +125,7 @@ class Planted(cases.ChaosCase):
         def frozen():
             with open(f"/proc/{worker}/stat", encoding="utf-8") as stat:
                 return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+
         until(frozen, "the first engine's freezing")
         stream.write(killed=1)
         second = self.engine(stream)
@@ -128,6 +142,7 @@ class Planted(cases.ChaosCase):
         def found_out():  # it commits as soon as it wakes, and learns with its next beat that it was buried
             stream.sample()
             return any("lost" in line for line in list(first.log))
+
         until(found_out, f"the first engine's insight; it said\n{first.text()}")
         stream.sample()
         first.kill()

@@ -30,7 +30,7 @@ class Wire(unittest.TestCase):
     def test_known_values(self):
         self.assertEqual(hash64(b""), hash64(b""))
         self.assertNotEqual(hash128(b"a"), hash128(b"b"))
-        parent = str(uuid.UUID(int=0x018f0000000070008000000000000001))
+        parent = str(uuid.UUID(int=0x018F0000000070008000000000000001))
         self.assertEqual(derive(parent, "h", "r")[:13], parent[:13], "a time prefix is kept")
         self.assertNotEqual(derive(parent, "h", "r", 0), derive(parent, "h", "r", 1))
 
@@ -78,16 +78,28 @@ class Sweeper(cases.ChaosCase):
         config = self.folder / "memory.yaml"
         config.write_text(MEMORY)
         env = {"DATABASE_URL": self.url, "CHAOS_SO": str(EFFECTS.parent / "chaos.so")}
-        self.assertEqual(subprocess.run([SLUICE, "migrate", config],
-                                        env=dict(os.environ, **env), capture_output=True, check=False).returncode, 0)
-        engine = Engine(config, {**env, "SLUICE_FAILPOINTS": ",".join(filter(None, [failpoint, "bus.append.before=error%40"])),
-                                 "SLUICE_SEED": str(cases.SEED)}, http=False)
+        self.assertEqual(
+            subprocess.run(
+                [SLUICE, "migrate", config], env=dict(os.environ, **env), capture_output=True, check=False
+            ).returncode,
+            0,
+        )
+        engine = Engine(
+            config,
+            {
+                **env,
+                "SLUICE_FAILPOINTS": ",".join(filter(None, [failpoint, "bus.append.before=error%40"])),
+                "SLUICE_SEED": str(cases.SEED),
+            },
+            http=False,
+        )
         self.engines.append(engine)
         engine.start()
         until(lambda: sum("not published now" in line for line in list(engine.log)) >= 1, "a refusal of the bus")
 
         def ids():
             return {row["id"] for row in sql(self.url, "SELECT id FROM sluice.outbox")}
+
         if failpoint:
             until(lambda: len(ids()) >= 5, "a pile of batches that nobody publishes")
             left = len(ids())

@@ -76,13 +76,17 @@ class Kafka(planted_case.Planted):
 
 class Sentences(cases.ChaosCase):
     """What no planted bug brings about: a good run's facts are spoilt by hand."""
+
     calm = planted_case.Planted.calm
 
     def test_spoilt_facts(self):
         facts = self.facts(self.calm())
         self.green(checker.check(facts))
         sample = next(entry for entry in reversed(facts.log) if "ends" in entry)
-        place = max((place for place in sample["positions"] if "/effects.in/" in place), key=lambda place: sample["positions"][place][0])
+        place = max(
+            (place for place in sample["positions"] if "/effects.in/" in place),
+            key=lambda place: sample["positions"][place][0],
+        )
         offset = sample["positions"][place][0]
 
         def says(what, invariant, spoil):
@@ -93,34 +97,41 @@ class Sentences(cases.ChaosCase):
 
         def ahead(spoilt):
             spoilt.log.insert(0, {**sample, "snapshot": "1:1:"})
+
         says(f"I12: {place} was committed up to {offset}", checker_kafka.committed, ahead)
 
         def unpublished(spoilt):
             nothing = {topic: dict.fromkeys(ends, 0) for topic, ends in sample["ends"].items()}
             spoilt.log.insert(0, {**sample, "ends": nothing})
+
         says(f"I12: {place} was committed up to {offset}", checker_kafka.committed, unpublished)
 
         def back(spoilt):
             spoilt.log.append({**sample, "positions": {**sample["positions"], place: [offset - 1, 0]}})
+
         says("I14: the committed position", checker.positions, back)
 
         def row_back(spoilt):
             spoilt.log.append({**sample, "recorded": {**sample["recorded"], place: offset - 1}})
+
         says("I14: the database's position", checker_kafka.beside, row_back)
         says(f"I14: {place} was at", checker_kafka.beside, row_back)
 
         def again(spoilt):
             spoilt.repeats = facts.by_topic["effects.out"][:1]
+
         says("I20: 1 outputs", checker_kafka.repeats, again)
 
         def lost(spoilt):
             spoilt.records = [record for record in facts.records if record is not facts.by_topic["effects.out"][0]]
+
         says("I15: 1 outputs", checker_kafka.recorded, lost)
 
         def changed(spoilt):
             other = copy.copy(facts.by_topic["effects.out"][0])
             other.value = other.value + b" "
             spoilt.records = facts.records + [other]
+
         says("I2: 1 outputs", checker_kafka.recorded, changed)
 
 

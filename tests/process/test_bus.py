@@ -18,11 +18,23 @@ PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "
 
 
 def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, leaks=True):
-    environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", SLUICE_FAILPOINTS=failpoints, SLUICE_SEED=str(seed),
-                       BUS_WAIT_MS=str(wait_ms))
+    environment = dict(
+        os.environ,
+        CMOCKA_MESSAGE_OUTPUT="TAP",
+        SLUICE_FAILPOINTS=failpoints,
+        SLUICE_SEED=str(seed),
+        BUS_WAIT_MS=str(wait_ms),
+    )
     if not leaks:
         environment["ASAN_OPTIONS"] = f"{environment.get('ASAN_OPTIONS', '')}:detect_leaks=0"
-    return subprocess.run([str(PROGRAMS / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=environment)
+    return subprocess.run(
+        [str(PROGRAMS / program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env=environment,
+    )
 
 
 class Suite(ServerCase):
@@ -33,12 +45,20 @@ class Suite(ServerCase):
 
     def bad(self, sentence, *arguments, **options):
         done = run(*arguments, wait_ms=4000, leaks=False, **options)  # it ends where it is
-        self.assertEqual(done.returncode, 1, f"{' '.join(arguments)} does not see the planted bug\n{done.stdout}{done.stderr}")
+        self.assertEqual(
+            done.returncode, 1, f"{' '.join(arguments)} does not see the planted bug\n{done.stdout}{done.stderr}"
+        )
         self.assertIn(sentence, done.stderr)
 
     def outage(self, kind, address, break_it, mend_it):
-        program = subprocess.Popen([str(PROGRAMS / "bus_groups"), kind, address, "outage"], stdout=subprocess.PIPE,
-                                   stdin=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", BUS_OUTAGE="1"))
+        program = subprocess.Popen(
+            [str(PROGRAMS / "bus_groups"), kind, address, "outage"],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", BUS_OUTAGE="1"),
+        )
         said = []
         while not said or said[-1] not in ("# break it\n", ""):  # what it logs comes the same way
             said.append(program.stdout.readline())
@@ -67,8 +87,12 @@ class Postgres(Suite, PostgresCase):
         super().setUp()
         self.postgres.query("CREATE SCHEMA IF NOT EXISTS sluice", self.url)
         for file in sorted((ROOT / "sql" / "engine").glob("*.sql")):
-            done = subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-f", str(file)],
-                                  capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-f", str(file)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_conformance(self):
@@ -88,10 +112,19 @@ class Postgres(Suite, PostgresCase):
             self.good("bus_postgres", "postgres", self.url, "interleaved", seed=seed)
 
     def test_planted_horizon(self):
-        self.bad("records instead of", "bus_postgres", "postgres", self.url, "interleaved", failpoints="bus.horizon.mutate=mutate")
+        self.bad(
+            "records instead of",
+            "bus_postgres",
+            "postgres",
+            self.url,
+            "interleaved",
+            failpoints="bus.horizon.mutate=mutate",
+        )
 
     def test_planted_epoch(self):
-        self.bad("records instead of 200", "bus_groups", "postgres", self.url, "epochs", failpoints="bus.epoch.mutate=mutate")
+        self.bad(
+            "records instead of 200", "bus_groups", "postgres", self.url, "epochs", failpoints="bus.epoch.mutate=mutate"
+        )
 
     def test_delayed_heartbeats_cost_no_membership(self):
         self.good("bus_groups", "postgres", self.url, "share", failpoints="bus.heartbeat=delay:120")
@@ -112,10 +145,24 @@ class Kafka(Suite, KafkaCase):
         self.good("bus_groups", "kafka", self.kafka.servers)
 
     def test_planted_epoch(self):
-        self.bad("records instead of 200", "bus_groups", "kafka", self.kafka.servers, "epochs", failpoints="bus.epoch.mutate=mutate")
+        self.bad(
+            "records instead of 200",
+            "bus_groups",
+            "kafka",
+            self.kafka.servers,
+            "epochs",
+            failpoints="bus.epoch.mutate=mutate",
+        )
 
     def test_planted_flush(self):
-        self.bad("records instead of", "bus_conformance", "kafka", self.kafka.servers, "order", failpoints="bus.flush.mutate=mutate")
+        self.bad(
+            "records instead of",
+            "bus_conformance",
+            "kafka",
+            self.kafka.servers,
+            "order",
+            failpoints="bus.flush.mutate=mutate",
+        )
 
     def test_failing_commits_repeat_but_never_lose(self):
         self.good("bus_groups", "kafka", self.kafka.servers, "storm", failpoints="bus.commit.before=error%30")

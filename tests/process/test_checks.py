@@ -22,7 +22,11 @@ class Checks(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="sluice-checks-")
         cls.at = pathlib.Path(cls.folder)
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        files = (
+            subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+            .stdout.decode()
+            .split("\0")
+        )
         for name in filter(None, files):
             if (ROOT / name).is_file():  # one that was just removed is still listed
                 (cls.at / name).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +39,14 @@ class Checks(unittest.TestCase):
 
     def check(self, name):
         env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        return subprocess.run([str(self.at / "tests/check" / name)], cwd=self.at, env=dict(env, B=str(BUILD) + "/"), capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [str(self.at / "tests/check" / name)],
+            cwd=self.at,
+            env=dict(env, B=str(BUILD) + "/"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def red(self, check, file, change, says):
         """`change` of the file's text makes the check fail and say so; without it, it passes."""
@@ -57,10 +68,25 @@ class Checks(unittest.TestCase):
         self.assertIn(says, done.stdout + done.stderr)
 
     def test_layers(self):
-        self.red("layers", "engine/base/span.c", lambda text: '#include "store/store.h"\n' + text, "base/ may not include store/")
-        self.red("layers", "engine/run/worker.c", lambda text: "#include <libpq-fe.h>\n" + text, "<libpq-fe.h> belongs to store/ alone")
+        self.red(
+            "layers",
+            "engine/base/span.c",
+            lambda text: '#include "store/store.h"\n' + text,
+            "base/ may not include store/",
+        )
+        self.red(
+            "layers",
+            "engine/run/worker.c",
+            lambda text: "#include <libpq-fe.h>\n" + text,
+            "<libpq-fe.h> belongs to store/ alone",
+        )
         self.red("layers", "engine/flow/lane.c", lambda text: "#include <jansson.h>\n" + text, "<jansson.h> belongs to")
-        self.red("layers", "plugins/payment/payment.c", lambda text: '#include "run/engine.h"\n' + text, "a plugin includes sluice/plugin.h")
+        self.red(
+            "layers",
+            "plugins/payment/payment.c",
+            lambda text: '#include "run/engine.h"\n' + text,
+            "a plugin includes sluice/plugin.h",
+        )
         (self.at / "engine/other").mkdir()
         self.red("layers", "engine/other/x.c", lambda text: "int x;\n", "folder 'other' is not in the Makefile's ROOMS")
 
@@ -73,26 +99,49 @@ class Checks(unittest.TestCase):
 
     def test_format(self):
         self.red("format", "engine/base/span.c", lambda text: text + "int  x;\n", "span.c")
-        self.red("format", "engine/base/span.c", lambda text: text + "/* " + "x" * 130 + " */\n", "columns, the most is 120")
+        self.red(
+            "format", "engine/base/span.c", lambda text: text + "/* " + "x" * 130 + " */\n", "columns, the most is 120"
+        )
         self.red("format", "tests/run", lambda text: text + "x = {  }\n", "would reformat tests/run")
-        self.red("format", "tests/lib/engine.py", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120")
+        self.red(
+            "format", "tests/lib/engine.py", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120"
+        )
         self.red("format", "tests/deps", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120")
 
     def test_words(self):
-        self.red("words", "engine/base/span.c", lambda text: text + "int x(const char *s) { return atoi(s); }\n", "banned")
+        self.red(
+            "words", "engine/base/span.c", lambda text: text + "int x(const char *s) { return atoi(s); }\n", "banned"
+        )
         self.red("words", "engine/base/span.c", lambda text: text + "/* TO" + "DO: more */\n", "do it, remove it")
-        self.red("words", "docs/testing.md", lambda text: text + "\nsee /ro" + "ot/notes\n", "the folder of one machine")
+        self.red(
+            "words", "docs/testing.md", lambda text: text + "\nsee /ro" + "ot/notes\n", "the folder of one machine"
+        )
 
     def test_plugin_guide(self):
-        self.red("plugin_guide", "plugins/template/template.c", lambda text: text.replace("greeting", "greetings"), "plugin_guide --write")
+        self.red(
+            "plugin_guide",
+            "plugins/template/template.c",
+            lambda text: text.replace("greeting", "greetings"),
+            "plugin_guide --write",
+        )
 
     def test_generated(self):
         for page in ("docs/metrics.md", "docs/configuration.md", "docs/pipeline.schema.json", "docs/man/sluice.1"):
             self.red("generated", page, lambda text: text + "x\n", f"{page} is not what this program says")
 
     def test_analysers(self):
-        self.red("cppcheck", "engine/base/span.c", lambda text: text + "int f(void);\nint f(void)\n{\n    int a[2] = {0};\n    return a[2];\n}\n", "out of bounds")
-        self.red("cppcheck", "tests/check/known", lambda text: text + "cppcheck engine/base/map.c memleak none\n", "nothing is found there any more")
+        self.red(
+            "cppcheck",
+            "engine/base/span.c",
+            lambda text: text + "int f(void);\nint f(void)\n{\n    int a[2] = {0};\n    return a[2];\n}\n",
+            "out of bounds",
+        )
+        self.red(
+            "cppcheck",
+            "tests/check/known",
+            lambda text: text + "cppcheck engine/base/map.c memleak none\n",
+            "nothing is found there any more",
+        )
 
 
 if __name__ == "__main__":

@@ -35,8 +35,17 @@ http: {listen: "%s"}
 
 
 def run(*line, env=None, **options):
-    return subprocess.run([str(SLUICE), *map(str, line)], cwd=ROOT, env=dict(os.environ, **NOWHERE, **(env or {})), timeout=60,
-                          stdin=options.pop("stdin", subprocess.DEVNULL), capture_output="stdout" not in options, text=True, check=False, **options)
+    return subprocess.run(
+        [str(SLUICE), *map(str, line)],
+        cwd=ROOT,
+        env=dict(os.environ, **NOWHERE, **(env or {})),
+        timeout=60,
+        stdin=options.pop("stdin", subprocess.DEVNULL),
+        capture_output="stdout" not in options,
+        text=True,
+        check=False,
+        **options,
+    )
 
 
 class Lines(unittest.TestCase):
@@ -64,42 +73,76 @@ class Lines(unittest.TestCase):
     def test_unknown_options(self):
         for command in COMMANDS:
             with self.subTest(command):
-                done = self.refused([command, "--hlep"], f"sluice {command}: unknown option '--hlep'; did you mean '--help'?")
+                done = self.refused(
+                    [command, "--hlep"], f"sluice {command}: unknown option '--hlep'; did you mean '--help'?"
+                )
                 self.assertIn(f"`sluice {command} -h` tells more", done.stderr)
                 self.refused([command, "-q"], f"sluice {command}: unknown option '-q'")
-        self.refused(["run", "--log-levle=info", "x"], "sluice run: unknown option '--log-levle'; did you mean '--log-level'?")
+        self.refused(
+            ["run", "--log-levle=info", "x"], "sluice run: unknown option '--log-levle'; did you mean '--log-level'?"
+        )
 
     def test_values(self):
         self.refused(["run", "--log-level"], "sluice run: --log-level wants a value")
         self.refused(["emit", "c", "t", "--data"], "sluice emit: --data wants a value")
         self.refused(["run", "--single-process=yes", "c"], "sluice run: --single-process takes no value, but got 'yes'")
-        self.refused(["run", "--log-level", "loud", "c"], "sluice run: --log-level loud: expected debug, info, warn or error")
+        self.refused(
+            ["run", "--log-level", "loud", "c"], "sluice run: --log-level loud: expected debug, info, warn or error"
+        )
         self.refused(["run", "--log-format", "xml", "c"], "sluice run: --log-format xml: expected text or json")
-        self.refused(["graph", "--format", "png", "c"], "sluice graph: --format png: expected text, mermaid, dot, svg or json")
-        self.refused(["inspect", "--timeout", "10", "p.so"], "sluice inspect: --timeout 10: expected a duration with its unit, like 10s")
+        self.refused(
+            ["graph", "--format", "png", "c"], "sluice graph: --format png: expected text, mermaid, dot, svg or json"
+        )
+        self.refused(
+            ["inspect", "--timeout", "10", "p.so"],
+            "sluice inspect: --timeout 10: expected a duration with its unit, like 10s",
+        )
         for bad in ("0", "-1", "x", "1x", "", " 1", "99999999999999999999"):
-            self.refused(["tap", "c", "t", "--count", bad], f"sluice tap: --count {bad}: expected a whole number of 1 or more")
+            self.refused(
+                ["tap", "c", "t", "--count", bad], f"sluice tap: --count {bad}: expected a whole number of 1 or more"
+            )
 
     def test_operands(self):
-        for command, words in {"run": "a CONFIG", "validate": "a CONFIG", "graph": "a CONFIG", "inspect": "a PLUGIN.so",
-                               "emit": "a CONFIG and a TOPIC", "tap": "a CONFIG and a TOPIC or more",
-                               "explain": "a CONFIG and a CORRELATION", "migrate": "a CONFIG", "new-plugin": "a NAME"}.items():
+        for command, words in {
+            "run": "a CONFIG",
+            "validate": "a CONFIG",
+            "graph": "a CONFIG",
+            "inspect": "a PLUGIN.so",
+            "emit": "a CONFIG and a TOPIC",
+            "tap": "a CONFIG and a TOPIC or more",
+            "explain": "a CONFIG and a CORRELATION",
+            "migrate": "a CONFIG",
+            "new-plugin": "a NAME",
+        }.items():
             with self.subTest(command):
                 self.refused([command], f"sluice {command}: expected {words}, got nothing")
                 if " and " in words:
                     self.refused([command, "one"], f"sluice {command}: expected {words}, got less")
                 if command != "tap":
                     extra = ["one", "two", "three"]
-                    self.refused([command, *extra], f"sluice {command}: expected {words}, got '{extra[words.count('a ')]}' too")
+                    self.refused(
+                        [command, *extra], f"sluice {command}: expected {words}, got '{extra[words.count('a ')]}' too"
+                    )
         self.refused(["version", "x"], "sluice version: expected no more words, got 'x' too")
-        self.refused(["explain", "c", ""], "sluice explain: the CORRELATION is empty; expected a value that the events carry, a paymentTxId for example")
+        self.refused(
+            ["explain", "c", ""],
+            "sluice explain: the CORRELATION is empty; expected a value that the events carry, a paymentTxId for"
+            " example",
+        )
 
     def test_options_that_exclude_each_other(self):
-        self.refused(["emit", "c", "t", "--id", "1"], "sluice emit: --id is for one event: give its data with --data JSON")
-        self.refused(["emit", "c", "t", "--id", "1", "--envelope"], "sluice emit: --id goes with data; a whole event (--envelope) has its own")
+        self.refused(
+            ["emit", "c", "t", "--id", "1"], "sluice emit: --id is for one event: give its data with --data JSON"
+        )
+        self.refused(
+            ["emit", "c", "t", "--id", "1", "--envelope"],
+            "sluice emit: --id goes with data; a whole event (--envelope) has its own",
+        )
         for bad in ("", "x" * 129, "a b", "é"):
-            self.refused(["emit", "c", "t", "--data", "{}", "--id", bad],
-                         "sluice emit: --id: expected 1 to 128 printable ASCII characters without a space")
+            self.refused(
+                ["emit", "c", "t", "--data", "{}", "--id", bad],
+                "sluice emit: --id: expected 1 to 128 printable ASCII characters without a space",
+            )
         self.refused(["emit", "c", "t", "--key", "k" * 1025], "sluice emit: --key: expected at most 1024 bytes")
 
     def test_a_line_of_many_words(self):
@@ -204,12 +247,19 @@ class Files(unittest.TestCase):
         for line in (["emit", PIPELINE, "payment.tri", "--data", "{}"], ["tap", PIPELINE, "payment.tri"]):
             done = run(*line)
             self.assertEqual(done.returncode, 2)
-            self.assertEqual(done.stderr, f"sluice {line[0]}: {PIPELINE} names no topic 'payment.tri'; did you mean 'payment.try'?\n")
+            self.assertEqual(
+                done.stderr, f"sluice {line[0]}: {PIPELINE} names no topic 'payment.tri'; did you mean 'payment.try'?\n"
+            )
 
     def test_commands_fail_when_the_database_is_away(self):
         began = time.monotonic()
-        for line in (["emit", PIPELINE, "payment.try", "--data", '{"userId":1,"seatId":2}'], ["tap", PIPELINE, "payment.*"],
-                     ["explain", PIPELINE, "x"], ["migrate", PIPELINE], ["migrate", "--check", PIPELINE]):
+        for line in (
+            ["emit", PIPELINE, "payment.try", "--data", '{"userId":1,"seatId":2}'],
+            ["tap", PIPELINE, "payment.*"],
+            ["explain", PIPELINE, "x"],
+            ["migrate", PIPELINE],
+            ["migrate", "--check", PIPELINE],
+        ):
             with self.subTest(line[0]):
                 done = run(*line)
                 self.assertEqual(done.returncode, 1)
@@ -219,7 +269,11 @@ class Files(unittest.TestCase):
     def test_the_memory_bus_cannot_be_seen_from_outside(self):
         config = self.at / "small.yaml"
         config.write_text(NO_STORE % "127.0.0.1:0")
-        for line in (["emit", config, "greeting", "--data", "{}"], ["tap", config, "greeting"], ["explain", config, "x"]):
+        for line in (
+            ["emit", config, "greeting", "--data", "{}"],
+            ["tap", config, "greeting"],
+            ["explain", config, "x"],
+        ):
             done = run(*line)
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn("the memory bus lives inside the engine that runs it", done.stderr)
@@ -232,19 +286,35 @@ class Streams(unittest.TestCase):
     """Standard files that are closed, full, read no more, or no terminal; locales."""
 
     def test_standard_output_that_takes_nothing(self):
-        for line in (["version"], ["-h"], ["graph", PIPELINE], ["graph", PIPELINE, "--format", "svg"], ["validate", PIPELINE],
-                     ["version", "--failpoints"], ["inspect", BUILD / "plugins/payment.so"]):
+        for line in (
+            ["version"],
+            ["-h"],
+            ["graph", PIPELINE],
+            ["graph", PIPELINE, "--format", "svg"],
+            ["validate", PIPELINE],
+            ["version", "--failpoints"],
+            ["inspect", BUILD / "plugins/payment.so"],
+        ):
             with self.subTest(line), open("/dev/full", "w", encoding="utf-8") as full:
                 done = run(*line, stdout=full, stderr=subprocess.PIPE)
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assertNotEqual(done.stderr, "")
 
     def test_closed_standard_files(self):
-        shell = lambda text: subprocess.run(["sh", "-c", text.replace("sluice", str(SLUICE))], cwd=ROOT, capture_output=True,
-                                            text=True, timeout=60, env=dict(os.environ, **NOWHERE), check=False)
+        shell = lambda text: subprocess.run(
+            ["sh", "-c", text.replace("sluice", str(SLUICE))],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=dict(os.environ, **NOWHERE),
+            check=False,
+        )
         self.assertEqual(shell("sluice version <&- 2>&-").stdout[:7], "sluice ")
         done = shell("sluice version >&-")
-        self.assertEqual((done.returncode, done.stderr), (1, "sluice: standard output cannot be written: Bad file descriptor\n"))
+        self.assertEqual(
+            (done.returncode, done.stderr), (1, "sluice: standard output cannot be written: Bad file descriptor\n")
+        )
         self.assertEqual(shell("sluice version >&- 2>&- <&-").returncode, 1)
         self.assertEqual(shell("sluice graph config/pipeline.yaml | head -1").returncode, 0)
         self.assertEqual(shell("sluice emit config/pipeline.yaml payment.try <&-").returncode, 1)
@@ -254,11 +324,16 @@ class Streams(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="sluice-cli-") as folder:
             config = pathlib.Path(folder) / "small.yaml"
             config.write_text(NO_STORE % "127.0.0.1:0")
-            process = subprocess.Popen(["sh", "-c", f"exec {SLUICE} run {config} --single-process <&- >&- 2>&-"], cwd=ROOT)
+            process = subprocess.Popen(
+                ["sh", "-c", f"exec {SLUICE} run {config} --single-process <&- >&- 2>&-"], cwd=ROOT
+            )
             try:
                 files = lambda: [os.readlink(f"/proc/{process.pid}/fd/{n}") for n in range(3)]
-                until(lambda: b"sluice" in pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]
-                      and len(os.listdir(f"/proc/{process.pid}/fd")) > 4, "the engine's files")
+                until(
+                    lambda: b"sluice" in pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]
+                    and len(os.listdir(f"/proc/{process.pid}/fd")) > 4,
+                    "the engine's files",
+                )
                 self.assertEqual(files(), ["/dev/null"] * 3)
             finally:
                 process.terminate()
@@ -273,20 +348,36 @@ class Streams(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
 
     def test_an_empty_environment(self):
-        done = subprocess.run([str(SLUICE), "validate", str(ROOT / PIPELINE)], cwd="/", env={}, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [str(SLUICE), "validate", str(ROOT / PIPELINE)],
+            cwd="/",
+            env={},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         self.assertEqual(done.returncode, 78)
         self.assertIn("DATABASE_URL", done.stderr)
 
     def test_colour_and_text_only_on_a_terminal(self):
         config = ROOT / PIPELINE
-        process = subprocess.run([str(SLUICE), "run", str(config / "none")], env=dict(os.environ, **NOWHERE), capture_output=True, timeout=60, check=False)
+        process = subprocess.run(
+            [str(SLUICE), "run", str(config / "none")],
+            env=dict(os.environ, **NOWHERE),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
         self.assertNotIn(b"\x1b", process.stderr + process.stdout)
         with tempfile.TemporaryDirectory(prefix="sluice-cli-") as folder:
             small = pathlib.Path(folder) / "small.yaml"
             small.write_text(NO_STORE % "127.0.0.1:0")
             for terminal in (True, False):
                 ours, theirs = pty.openpty() if terminal else os.pipe()
-                process = subprocess.Popen([str(SLUICE), "run", str(small)], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=theirs, close_fds=True)
+                process = subprocess.Popen(
+                    [str(SLUICE), "run", str(small)], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=theirs, close_fds=True
+                )
                 os.close(theirs)
                 text, end = b"", time.monotonic() + 20
                 while b"ready:" not in text and time.monotonic() < end and process.poll() is None:
@@ -341,8 +432,14 @@ class Running(unittest.TestCase):
     def test_a_terminals_ctrl_c_reaches_master_and_worker_and_counts_once(self):
         """A terminal sends SIGINT to the whole group: the worker must not take the master's copy for a second one."""
         for _ in range(5):
-            engine = subprocess.Popen([str(SLUICE), "run", str(self.config), "--log-format", "text"], cwd=ROOT, stdin=subprocess.DEVNULL,
-                                      stderr=subprocess.PIPE, text=True, start_new_session=True)
+            engine = subprocess.Popen(
+                [str(SLUICE), "run", str(self.config), "--log-format", "text"],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
             for line in engine.stderr:
                 if "ready:" in line:
                     break
@@ -361,7 +458,12 @@ class Running(unittest.TestCase):
 
     def test_a_log_that_nobody_reads_stops_nothing(self):
         ours, theirs = os.pipe()
-        process = subprocess.Popen([str(SLUICE), "run", str(self.config), "--log-format", "text"], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=theirs)
+        process = subprocess.Popen(
+            [str(SLUICE), "run", str(self.config), "--log-format", "text"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stderr=theirs,
+        )
         os.close(theirs)
         text = b""
         while b"ready:" not in text:
@@ -371,6 +473,7 @@ class Running(unittest.TestCase):
         os.close(ours)  # from here on every line of the log is EPIPE
         port = int(re.search(rb"http on [^ ]*:(\d+)", text).group(1))
         import http.client
+
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("GET", "/readyz")
         self.assertEqual(connection.getresponse().status, 200)
@@ -385,8 +488,11 @@ class Running(unittest.TestCase):
                 if int(number) > 2:
                     with open(f"/proc/{engine.worker()}/fdinfo/{number}", encoding="ascii") as info:
                         flags = int(re.search(r"flags:\s+(\d+)", info.read()).group(1), 8)
-                    self.assertTrue(flags & os.O_CLOEXEC, f"descriptor {number} would be inherited by a program that a plugin starts: "
-                                    + os.readlink(f"/proc/{engine.worker()}/fd/{number}"))
+                    self.assertTrue(
+                        flags & os.O_CLOEXEC,
+                        f"descriptor {number} would be inherited by a program that a plugin starts: "
+                        + os.readlink(f"/proc/{engine.worker()}/fd/{number}"),
+                    )
         finally:
             engine.stop()
 

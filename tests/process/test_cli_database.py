@@ -44,7 +44,9 @@ class Migrate(Case):
         done = self.run_it("migrate", "--check", PIPELINE)
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"\Asluice migrate: .+\n\Z")
-        self.assertEqual(self.postgres.value("select count(*) from pg_namespace where nspname = 'sluice'", self.url), "0")
+        self.assertEqual(
+            self.postgres.value("select count(*) from pg_namespace where nspname = 'sluice'", self.url), "0"
+        )
 
         done = self.run_it("migrate", PIPELINE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -99,7 +101,9 @@ class Start(Case):
         sluice("tap", PIPELINE, "*", "--no-follow", env=self.env)  # makes the log
         done = self.run_it("run", config, "--log-format", "text")
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertRegex(done.stderr, r"was made with \d+ partitions, and the configuration says 3.*set bus\.partitions to \d+")
+        self.assertRegex(
+            done.stderr, r"was made with \d+ partitions, and the configuration says 3.*set bus\.partitions to \d+"
+        )
 
 
 class Emit(Case):
@@ -124,7 +128,10 @@ class Emit(Case):
         lines = [json.dumps(dict(PURCHASE, seatId=seat)) for seat in range(1203)]
         done = self.emit("payment.try", "--data", "-", data="\n".join(lines[:700]) + "\n\n\n" + "\n".join(lines[700:]))
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "1203 events on payment.try\n", ""))
-        self.assertEqual(sorted(json.loads(record["value"])["data"]["seatId"] for record in self.dump("payment.try")), list(range(1203)))
+        self.assertEqual(
+            sorted(json.loads(record["value"])["data"]["seatId"] for record in self.dump("payment.try")),
+            list(range(1203)),
+        )
         done = self.emit("payment.try", data="")
         self.assertEqual((done.returncode, done.stdout), (0, "0 events on payment.try\n"))
 
@@ -135,8 +142,12 @@ class Emit(Case):
                 before = len(self.dump("payment.try"))
                 done = self.emit("payment.try", data=f"{good}\n\n{good}\n{bad}\n{good}\n")
                 self.assertEqual((done.returncode, done.stdout), (1, "2 events on payment.try\n"))
-                self.assertRegex(done.stderr, r"\Asluice emit: line 4: expected the event's data, a JSON object: .*; the lines before it are sent, "
-                                              r"it and those after it are not\n\Z")
+                self.assertRegex(
+                    done.stderr,
+                    r"\Asluice emit: line 4: expected the event's data, a JSON object: .*; the lines before it are"
+                    r" sent, "
+                    r"it and those after it are not\n\Z",
+                )
                 self.assertEqual(len(self.dump("payment.try")), before + 2)
 
     def test_envelopes_go_as_they_are(self):
@@ -181,8 +192,14 @@ class Tap(Case):
 
     def test_it_follows_until_a_signal(self):
         for end in (signal.SIGINT, signal.SIGTERM):
-            process = subprocess.Popen([str(SLUICE), "tap", PIPELINE, "payment.try", "--json"], cwd=ROOT, env=dict(os.environ, **self.env),
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [str(SLUICE), "tap", PIPELINE, "payment.try", "--json"],
+                cwd=ROOT,
+                env=dict(os.environ, **self.env),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             before = [process.stdout.readline() for _ in range(len(self.dump("payment.try")))]
             self.emit("payment.try", "--data", json.dumps(PURCHASE), "--id", f"later-{end}")
             self.assertIn(f"later-{end}", process.stdout.readline())
@@ -191,14 +208,29 @@ class Tap(Case):
             self.assertEqual((process.returncode, rest, errors), (0, "", ""), before)
 
     def test_a_reader_that_leaves(self):
-        done = subprocess.run(f"'{SLUICE}' tap {PIPELINE} 'payment.*' | head -1", shell=True, cwd=ROOT, env=dict(os.environ, **self.env),
-                              executable="/bin/bash", capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            f"'{SLUICE}' tap {PIPELINE} 'payment.*' | head -1",
+            shell=True,
+            cwd=ROOT,
+            env=dict(os.environ, **self.env),
+            executable="/bin/bash",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_the_database_goes_away(self):
         """A tap is for people: it says so, or waits; it never spins or crashes."""
-        process = subprocess.Popen([str(SLUICE), "tap", PIPELINE, "payment.try", "--json"], cwd=ROOT, env=dict(os.environ, **self.env),
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [str(SLUICE), "tap", PIPELINE, "payment.try", "--json"],
+            cwd=ROOT,
+            env=dict(os.environ, **self.env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(5):
             process.stdout.readline()
         self.postgres.restart()
@@ -217,8 +249,11 @@ class Tap(Case):
 
 class Explain(Case):
     def test_a_purchase(self):
-        self.postgres.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
-                       " values (1, 7, 9, 10, 'PENDING')", self.url)
+        self.postgres.query(
+            "insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price,"
+            " status) values (1, 7, 9, 10, 'PENDING')",
+            self.url,
+        )
         self.emit("payment.try", "--data", json.dumps(PURCHASE))
         done = self.run_it("explain", PIPELINE, "p-1")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -228,7 +263,9 @@ class Explain(Case):
         with engine:
             until(lambda: "reservation.success" in self.run_it("explain", PIPELINE, "p-1").stdout, "the purchase's end")
         story = json.loads(self.run_it("explain", PIPELINE, "p-1", "--json").stdout)
-        self.assertEqual([event["topic"] for event in story["events"]], ["payment.try", "payment.success", "reservation.success"])
+        self.assertEqual(
+            [event["topic"] for event in story["events"]], ["payment.try", "payment.success", "reservation.success"]
+        )
         handled = [(one["handler"], one["outcome"]) for event in story["events"] for one in event["handled"]]
         self.assertIn(("payment.charge", "success"), handled)
         self.assertIn(("reservation.confirm", "success"), handled)
@@ -239,15 +276,20 @@ class Explain(Case):
 
     def test_another_payload_under_one_id(self):
         """What is recorded under the id is the first one's outcome, not the newcomer's."""
-        self.postgres.query("insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price, status)"
-                       " values (1, 7, 9, 10, 'PENDING')", self.url)
+        self.postgres.query(
+            "insert into users values (7, 100); insert into reservations (id, user_id, seat_id, purchase_price,"
+            " status) values (1, 7, 9, 10, 'PENDING')",
+            self.url,
+        )
         for amount in (10, 11):
             self.emit("payment.try", "--data", json.dumps(dict(PURCHASE, amount=amount)), "--id", "one-id")
         with Engine(PIPELINE, self.env):
             until(lambda: "payment.try-dlt" in self.run_it("explain", PIPELINE, "p-1").stdout, "the dead letter")
         story = json.loads(self.run_it("explain", PIPELINE, "p-1", "--json").stdout)
         tries = [event for event in story["events"] if event["topic"] == "payment.try"]
-        outcomes = [[one["outcome"] for one in event["handled"] if one["handler"] == "payment.charge"] for event in tries]
+        outcomes = [
+            [one["outcome"] for one in event["handled"] if one["handler"] == "payment.charge"] for event in tries
+        ]
         self.assertEqual(outcomes, [["success"], ["dead letter"]])
 
     def test_what_nobody_knows(self):

@@ -17,7 +17,9 @@ http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
 
 
 class Undos(PipelineCase):
-    chain = HEAD + """plugins: {chaos: {library: "${CHAOS_SO}"}}
+    chain = (
+        HEAD
+        + """plugins: {chaos: {library: "${CHAOS_SO}"}}
 topics:
   t.done: {key: "{k}"}
   t.abort: {key: "{k}"}
@@ -26,6 +28,7 @@ topics:
 chains:
   c: {correlate: k, steps: [{name: pay, done: t.done, undo: t.undo}], abort_on: [t.abort], on_undo_failure: dead_letter}
 """
+    )
 
     def test_a_reason_of_any_length_undoes(self):
         self.use(self.chain)
@@ -37,8 +40,12 @@ chains:
         self.assertEqual(self.topic("t.undo-dlt"), [])
 
     def test_an_abort_that_cannot_undo_is_a_dead_letter_and_the_next_one_goes_on(self):
-        self.use(self.chain.replace('t.undo: {key: "{k}"', 't.undo: {key: "{k}-{missing}"').replace(
-            '  t.abort: {key: "{k}"}', '  t.abort: {key: "{k}", handler: chaos.act, routes: {ok: drop, other: drop}}'))
+        self.use(
+            self.chain.replace('t.undo: {key: "{k}"', 't.undo: {key: "{k}-{missing}"').replace(
+                '  t.abort: {key: "{k}"}',
+                '  t.abort: {key: "{k}", handler: chaos.act, routes: {ok: drop, other: drop}}',
+            )
+        )
         self.engine()
         self.emit("t.done", self.event({"k": "a", "mode": "ok"}))
         self.emit("t.abort", self.event({"k": "a", "mode": "no_outcome"}))
@@ -48,7 +55,9 @@ chains:
 
 
 class Parked(PipelineCase):
-    yaml = HEAD + """plugins: {effects: {library: "${EFFECTS_SO}"}}
+    yaml = (
+        HEAD
+        + """plugins: {effects: {library: "${EFFECTS_SO}"}}
 topics:
   e.in: {key: "{k}", handler: effects.record, routes: {
     done: e.out,
@@ -56,14 +65,21 @@ topics:
   e.out: {final: true}
   e.given_up: {final: true}
 """
+    )
 
     def setUp(self):
         super().setUp()
-        self.value("CREATE TABLE IF NOT EXISTS effects (n bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity bigint); SELECT 1")
+        self.value(
+            "CREATE TABLE IF NOT EXISTS effects (n bigserial, event_id text, k text, origin text, seq bigint, climb"
+            " bigint, unity bigint); SELECT 1"
+        )
 
     def test_two_events_that_share_an_id_both_end(self):
         self.engine()
-        first, second = ({"eventId": "X", "data": {"k": "a", "origin": origin, "seq": 1, "retryCount": 1}} for origin in ("first", "second"))
+        first, second = (
+            {"eventId": "X", "data": {"k": "a", "origin": origin, "seq": 1, "retryCount": 1}}
+            for origin in ("first", "second")
+        )
         self.emit("e.again", first, second, key="a")
         self.await_topic("e.out", 1)
         self.assertEqual([reason(r) for r in self.await_topic("e.again-dlt", 1)], ["id_conflict"])

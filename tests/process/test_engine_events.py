@@ -18,11 +18,17 @@ store: {url: "${DATABASE_URL}"}
 engine: {group: own, lanes: 1}
 plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
 """
-TABLE = "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity bigint)"
+TABLE = (
+    "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity"
+    " bigint)"
+)
 
 
 class Retries(PipelineCase):
-    yaml = "pipeline: retries" + HEAD + """
+    yaml = (
+        "pipeline: retries"
+        + HEAD
+        + """
 defaults: {retry: {max_retries: 3, backoff: {initial_interval: 300ms, multiplier: 2, max_interval: 5s, jitter: 0}}}
 topics:
   in: {key: "{k}", handler: effects.record, routes: {
@@ -30,6 +36,7 @@ topics:
   out: {key: "{k}", final: true}
 http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
 """
+    )
 
     def setUp(self):
         super().setUp()
@@ -58,7 +65,9 @@ http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
         self.send("a", 2)
         engine = self.engine()
         letters = self.await_topic("in-dlt", 1)
-        self.assertEqual((reason(letters[0]), letters[0]["headers"]["retry_topic-attempts"]), ("retries_exhausted", "4"))
+        self.assertEqual(
+            (reason(letters[0]), letters[0]["headers"]["retry_topic-attempts"]), ("retries_exhausted", "4")
+        )
         self.drain()
         self.assertEqual(self.effects(), ["a2"])
         self.assertEqual(engine.stop(), 0)
@@ -76,7 +85,11 @@ http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
     def test_attempts_pass_to_the_process_that_takes_over(self):
         """Both run before anything is tried; whichever tries is killed, and the other counts on."""
         engines = [self.engine(), self.engine()]
-        until(lambda: all(any("8 in all" in line or "8 left" in line for line in list(e.log)) for e in engines), "the partitions to be shared", 20)
+        until(
+            lambda: all(any("8 in all" in line or "8 left" in line for line in list(e.log)) for e in engines),
+            "the partitions to be shared",
+            20,
+        )
         self.send("a", 1, flaky=9)
         self.await_value("SELECT max(attempts) FROM sluice.attempt", 2)
         engines.sort(key=lambda engine: engine.metric("sluice_retries_total"))
@@ -111,17 +124,25 @@ http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
         self.await_value("SELECT string_agg(origin, ',' ORDER BY number) FROM effects", "a2,a1")
         self.assertGreaterEqual(time.time() * 1000, int(step["headers"]["sluice-not-before"]))
         self.drain()
-        done = [record for record in self.topic("out") if record["headers"]["sluice-parent"] == json.loads(step["value"])["eventId"]]
+        done = [
+            record
+            for record in self.topic("out")
+            if record["headers"]["sluice-parent"] == json.loads(step["value"])["eventId"]
+        ]
         self.assertGreaterEqual(done[0]["timestamp"], int(step["headers"]["sluice-not-before"]) - 2)
         self.assertGreaterEqual(done[0]["timestamp"] - step["timestamp"], 1998)
 
 
 class Crashes(PipelineCase):
-    yaml = "pipeline: crashes" + HEAD + """
+    yaml = (
+        "pipeline: crashes"
+        + HEAD
+        + """
 topics:
   act: {handler: chaos.act_sql, timeout: 100ms, routes: {ok: out, other: drop}}
   out: {final: true}
 """
+    )
 
     def culprit(self, mode, wanted="crashed", limit_s=60.0, **more):
         """One event that ends the process each time among many that do not: it is convicted, they are handled once."""
@@ -163,7 +184,11 @@ topics:
         mark = self.folder / "mark"
         self.folder.chmod(0o777)
         self.engine()
-        self.emit("act", *[self.event({"mode": "ok"}) for _ in range(5)], self.event({"mode": "crash_once", "path": str(mark)}))
+        self.emit(
+            "act",
+            *[self.event({"mode": "ok"}) for _ in range(5)],
+            self.event({"mode": "crash_once", "path": str(mark)}),
+        )
         self.await_topic("out", 6)
         self.drain()
         self.assertEqual(self.topic("act-dlt"), [])
@@ -173,7 +198,9 @@ topics:
         self.emit("act", *[self.event({"mode": "sleep", "n": 80}) for _ in range(5)])
         for killed in range(1, 4):
             until(engine.kill_worker, "a worker to kill")
-            until(lambda: sum("killed by signal 9" in line for line in list(engine.log)) >= killed, "its death")  # noqa: B023
+            until(
+                lambda: sum("killed by signal 9" in line for line in list(engine.log)) >= killed, "its death"
+            )  # noqa: B023
         self.await_topic("out", 5)
         self.drain()
         self.assertEqual(self.topic("act-dlt"), [])
@@ -181,7 +208,10 @@ topics:
 
 class Chains(PipelineCase):
     yaml = None
-    form = "pipeline: chains" + HEAD + """
+    form = (
+        "pipeline: chains"
+        + HEAD
+        + """
 topics:
   step1: {key: "{id}"}
   step2: {key: "{id}"}
@@ -199,10 +229,16 @@ chains:
     abort_on: [failed]
     on_undo_failure: %s
 """
+    )
 
     def chain(self, waits=False, policy="pause"):
-        self.use(self.form % (", final: true", ", undone: undone2" if waits else "", policy) if waits
-                 else (self.form % (", final: true", "", policy)).replace('undone2: {key: "{id}"}', 'undone2: {key: "{id}", final: true}'))
+        self.use(
+            self.form % (", final: true", ", undone: undone2" if waits else "", policy)
+            if waits
+            else (self.form % (", final: true", "", policy)).replace(
+                'undone2: {key: "{id}"}', 'undone2: {key: "{id}", final: true}'
+            )
+        )
         self.engine()
 
     def step(self, topic, correlation="c1", mode="ok"):

@@ -30,7 +30,10 @@ http:
   requests: {"POST /ask": {handler: chaos.ask, routes: {ok: asked, other: drop}}}
 """
 YAML += "\n"
-TABLE = "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity bigint)"
+TABLE = (
+    "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity"
+    " bigint)"
+)
 
 
 class Process(PipelineCase):
@@ -52,13 +55,22 @@ class Process(PipelineCase):
         """Each event that was sent has its one effect, those of a key in order, and nothing is a dead letter."""
         self.await_value("SELECT count(DISTINCT origin) FROM effects", self.seq, limit_s)
         self.assertEqual(self.value("SELECT count(*) FROM effects"), str(self.seq), "once each")
-        self.assertEqual(self.value("SELECT count(*) FROM (SELECT seq < lag(seq) OVER (PARTITION BY k ORDER BY number) AS late FROM"
-                                    " effects) e WHERE late"), "0", "in order within a key")
+        self.assertEqual(
+            self.value(
+                "SELECT count(*) FROM (SELECT seq < lag(seq) OVER (PARTITION BY k ORDER BY number) AS late FROM"
+                " effects) e WHERE late"
+            ),
+            "0",
+            "in order within a key",
+        )
         self.assertEqual(self.topic("in-dlt"), [])
 
     def owns(self, engine, count):
-        until(lambda: any(f"{count} in all" in line or f"{count} left" in line for line in list(engine.log)),
-              f"{count} partitions; it said\n{engine.text()}", 20)
+        until(
+            lambda: any(f"{count} in all" in line or f"{count} left" in line for line in list(engine.log)),
+            f"{count} partitions; it said\n{engine.text()}",
+            20,
+        )
 
     def pair(self):
         first = self.engine()
@@ -97,6 +109,7 @@ class Process(PipelineCase):
 
         def frozen():
             return pathlib.Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
         until(frozen, "the freezing")
         second = self.engine()
         self.owns(second, 16)  # the server ends the frozen sessions, peers bury the silent member
@@ -104,7 +117,11 @@ class Process(PipelineCase):
         os.kill(worker, signal.SIGCONT)
         self.send(60)
         self.await_all(30)
-        until(lambda: first.process.poll() is None and any("lost" in line for line in list(first.log)), "the old owner's insight", 20)
+        until(
+            lambda: first.process.poll() is None and any("lost" in line for line in list(first.log)),
+            "the old owner's insight",
+            20,
+        )
         self.await_all()
 
     def test_the_database_dies_and_returns_under_load(self):
@@ -124,7 +141,9 @@ class Process(PipelineCase):
         self.postgres.stop()
         engine = self.engine(wait=False)
         try:
-            until(lambda: any("waiting for the database" in line for line in list(engine.log)), "its word that it waits")
+            until(
+                lambda: any("waiting for the database" in line for line in list(engine.log)), "its word that it waits"
+            )
             self.assertIsNone(engine.process.poll())
             self.assertEqual(engine.readies(), 0)
         finally:
@@ -147,7 +166,11 @@ class Process(PipelineCase):
     def test_sigint_twice_stops_at_once_and_loses_nothing(self):
         engine = self.engine(env={"SLUICE_FAILPOINTS": "lane.commit.before=delay:60000@1"})
         self.send(50)
-        self.await_value("SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()", "t")
+        self.await_value(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname ="
+            " current_database()",
+            "t",
+        )
         engine.process.send_signal(signal.SIGINT)
         until(lambda: any("stopping" in line for line in list(engine.log)), "its word that it stops")
         began = time.monotonic()
@@ -188,6 +211,7 @@ class Process(PipelineCase):
 class Memory(PipelineCase):
     """The memory bus: nothing survives, outputs wait in the outbox while it refuses, and without a store it works as
     well."""
+
     store = """
 pipeline: memory
 bus: {kind: memory}
@@ -208,7 +232,12 @@ http:
         engine = self.engine(env={"SLUICE_FAILPOINTS": "bus.append.before=error%30", "SLUICE_SEED": "7"})
         for number in range(20):
             self.assertEqual(engine.request("POST", "/ask", {"mode": "sql_ok", "n": number})[0], 200)
-        self.await_value("SELECT count(*) FROM sluice.inbox i JOIN sluice.name n ON n.number = i.handler WHERE n.name = 'chaos.act_sql'", 20, 30)
+        self.await_value(
+            "SELECT count(*) FROM sluice.inbox i JOIN sluice.name n ON n.number = i.handler WHERE n.name ="
+            " 'chaos.act_sql'",
+            20,
+            30,
+        )
         until(lambda: any("left behind" in line for line in list(engine.log)), "the sweeper's word")
         now = {row[0] for row in self.rows("SELECT id FROM sluice.outbox")}
         until(lambda: not now & {row[0] for row in self.rows("SELECT id FROM sluice.outbox")}, "the outbox to move on")
@@ -222,16 +251,25 @@ http:
         self.assertGreaterEqual(int(self.value("SELECT count(*) FROM sluice.outbox")), 5)
         engine.kill()
         self.engine()
-        self.await_value("SELECT count(*) FROM sluice.inbox i JOIN sluice.name n ON n.number = i.handler WHERE n.name = 'chaos.act_sql'", 5)
+        self.await_value(
+            "SELECT count(*) FROM sluice.inbox i JOIN sluice.name n ON n.number = i.handler WHERE n.name ="
+            " 'chaos.act_sql'",
+            5,
+        )
 
     def test_without_a_store(self):
-        text = self.store[:self.store.index("http:")].replace('store: {url: "${DATABASE_URL}"}\n', "")
+        text = self.store[: self.store.index("http:")].replace('store: {url: "${DATABASE_URL}"}\n', "")
         text = text.replace('effects: {library: "${EFFECTS_SO}"}, ', "")
-        text = text[:text.index("  asked:")] + 'http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}\n'
+        text = text[: text.index("  asked:")] + 'http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}\n'
         self.use(text, migrate=False)
         engine = self.engine()
         self.assertTrue(any("no store" in line and "at least once" in line for line in engine.log), engine.text())
-        until(lambda: engine.metric("sluice_emitted_total") >= 9, f"emitted events in\n{engine.request('GET', '/metrics')[1]}", 10, 0.1)
+        until(
+            lambda: engine.metric("sluice_emitted_total") >= 9,
+            f"emitted events in\n{engine.request('GET', '/metrics')[1]}",
+            10,
+            0.1,
+        )
         self.assertEqual(engine.stop(), 0)
 
 

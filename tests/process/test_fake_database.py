@@ -122,13 +122,22 @@ class FakeDatabase(unittest.TestCase):
             (at / "keeper.c").write_text(PLUGIN)
             (at / "check.c").write_text(CHECK)
             flags = [CC, "-std=gnu17", "-D_GNU_SOURCE", "-g", f"-I{ROOT}/engine/include", f"-I{FAKE}"]
-            libpq = subprocess.run(["pkg-config", "--cflags", "--libs", "libpq"], check=True, capture_output=True, text=True).stdout.split()
+            libpq = subprocess.run(
+                ["pkg-config", "--cflags", "--libs", "libpq"], check=True, capture_output=True, text=True
+            ).stdout.split()
             subprocess.run([*flags, "-shared", "-fPIC", "-o", at / "keeper.so", at / "keeper.c"], check=True)
-            subprocess.run([*flags, "-o", at / "check", at / "check.c", *FAKE.glob("fake_*.c"), *libpq, "-ldl"], check=True)
+            subprocess.run(
+                [*flags, "-o", at / "check", at / "check.c", *FAKE.glob("fake_*.c"), *libpq, "-ldl"], check=True
+            )
             started = subprocess.run([POSTGRES, "start", at / "pg"], check=True, capture_output=True, text=True)
             try:
-                said = subprocess.run([at / "check", at / "keeper.so", started.stdout.strip()], capture_output=True, text=True, timeout=60,
-                                      check=False)
+                said = subprocess.run(
+                    [at / "check", at / "keeper.so", started.stdout.strip()],
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
                 self.assertEqual((said.returncode, said.stderr), (0, ""))
             finally:
                 subprocess.run([POSTGRES, "stop", at / "pg"], check=True, stdout=subprocess.DEVNULL)

@@ -13,7 +13,11 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 B = os.environ.get("B", "build/")
-ENV = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "B", "T", "DESTDIR", "PREFIX")}
+ENV = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "B", "T", "DESTDIR", "PREFIX")
+}
 
 
 class Install(unittest.TestCase):
@@ -22,8 +26,14 @@ class Install(unittest.TestCase):
         cls.folder = tempfile.mkdtemp(prefix="sluice-install-")
         cls.at = pathlib.Path(cls.folder) / "usr"
         # What was built is installed as it is: nothing may be built again for it (-o keeps make from looking).
-        done = subprocess.run(["make", "install", f"B={B}", f"DESTDIR={cls.folder}", "PREFIX=/usr", "-o", "all"], cwd=ROOT, env=ENV,
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["make", "install", f"B={B}", f"DESTDIR={cls.folder}", "PREFIX=/usr", "-o", "all"],
+            cwd=ROOT,
+            env=ENV,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode != 0:
             raise AssertionError(done.stdout + done.stderr)
         cls.sluice = cls.at / "bin/sluice"
@@ -33,14 +43,32 @@ class Install(unittest.TestCase):
         shutil.rmtree(cls.folder)
 
     def run_it(self, *line, **options):
-        return subprocess.run([str(self.sluice), *map(str, line)], cwd="/", capture_output=True, text=True, timeout=120, check=False,
-                              env=dict(ENV, DATABASE_URL="postgresql://nowhere"), **options)
+        return subprocess.run(
+            [str(self.sluice), *map(str, line)],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=dict(ENV, DATABASE_URL="postgresql://nowhere"),
+            **options,
+        )
 
     def test_files(self):
         files = {str(path.relative_to(self.at)) for path in self.at.rglob("*") if path.is_file()}
-        for name in ("bin/sluice", "include/sluice/plugin.h", "lib/sluice/plugins/payment.so", "lib/sluice/plugins/reservation.so",
-                     "lib/sluice/plugins/data_platform.so", "share/sluice/config/pipeline.yaml", "share/sluice/config/services/gateway.yaml", "share/sluice/sql/engine/0001_ledger.sql",
-                     "share/sluice/sql/payment/0001_payment.sql", "share/man/man1/sluice.1", "share/bash-completion/completions/sluice"):
+        for name in (
+            "bin/sluice",
+            "include/sluice/plugin.h",
+            "lib/sluice/plugins/payment.so",
+            "lib/sluice/plugins/reservation.so",
+            "lib/sluice/plugins/data_platform.so",
+            "share/sluice/config/pipeline.yaml",
+            "share/sluice/config/services/gateway.yaml",
+            "share/sluice/sql/engine/0001_ledger.sql",
+            "share/sluice/sql/payment/0001_payment.sql",
+            "share/man/man1/sluice.1",
+            "share/bash-completion/completions/sluice",
+        ):
             self.assertIn(name, files)
         self.assertEqual([name for name in files if name.startswith("include/")], ["include/sluice/plugin.h"])
         for name in files:
@@ -60,7 +88,9 @@ class Install(unittest.TestCase):
     def test_a_plugin_is_built_against_it(self):
         with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
             self.assertEqual(self.run_it("new-plugin", "mine", "--dir", folder).returncode, 0)
-            done = subprocess.run(["make"], cwd=pathlib.Path(folder) / "mine", env=ENV, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["make"], cwd=pathlib.Path(folder) / "mine", env=ENV, capture_output=True, text=True, check=False
+            )
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn(str(self.at / "include"), done.stdout + (pathlib.Path(folder) / "mine/Makefile").read_text())
 
@@ -72,8 +102,15 @@ class Install(unittest.TestCase):
     def complete(self, *words):
         script = f"""source {self.at}/share/bash-completion/completions/sluice
             COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _sluice; printf '%s\\n' "${{COMPREPLY[@]}}" """
-        done = subprocess.run(["bash", "-c", script, "bash", str(self.sluice), *words], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                              env=dict(ENV, DATABASE_URL="postgresql://nowhere"), check=False)
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", str(self.sluice), *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=dict(ENV, DATABASE_URL="postgresql://nowhere"),
+            check=False,
+        )
         self.assertEqual(done.stderr, "")
         return sorted(word for word in done.stdout.splitlines() if word)
 
@@ -84,8 +121,10 @@ class Install(unittest.TestCase):
         self.assertEqual(self.complete("run", "--log-level", "w"), ["warn"])
         self.assertEqual(self.complete("graph", "c", "--format", "m"), ["mermaid"])
         self.assertEqual(self.complete("emit", "config/pipeline.yaml", "payment.t"), ["payment.try", "payment.try-dlt"])
-        self.assertEqual(self.complete("tap", "--json", "config/pipeline.yaml", "payment.try", "reservation.f"),
-                         ["reservation.failure", "reservation.failure-dlt"])
+        self.assertEqual(
+            self.complete("tap", "--json", "config/pipeline.yaml", "payment.try", "reservation.f"),
+            ["reservation.failure", "reservation.failure-dlt"],
+        )
         self.assertIn("config/pipeline.yaml", self.complete("validate", "config/pipe"))
         self.assertEqual(self.complete("emit", "config/pipeline.yaml", "payment.try", "--key", ""), [])
 

@@ -34,12 +34,16 @@ class Migrate(Case):
     def test_what_it_says(self):
         self.migrate()
         done = self.command("migrate", "--check")
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "the database is up to date\nevery topic is there\n", ""))
+        self.assertEqual(
+            (done.returncode, done.stdout, done.stderr), (0, "the database is up to date\nevery topic is there\n", "")
+        )
         self.kafka.delete_topic(self.topic("out"))
         until(lambda: self.topic("out") not in self.there(), "the end of a topic")
         done = self.command("migrate", "--check")
-        self.assertEqual((done.returncode, done.stderr),
-                         (1, f"sluice migrate: topic '{self.topic('out')}' is not on the brokers; `sluice migrate` makes it\n"))
+        self.assertEqual(
+            (done.returncode, done.stderr),
+            (1, f"sluice migrate: topic '{self.topic('out')}' is not on the brokers; `sluice migrate` makes it\n"),
+        )
         self.assertNotIn(self.topic("out"), self.there())
         self.assertEqual(self.migrate(), ["the database is up to date", f"made topic {self.topic('out')}"])
         self.assertEqual(self.migrate(), ["the database is up to date", "every topic is there"])
@@ -48,14 +52,22 @@ class Migrate(Case):
         self.write(YAML, ("@.side: {final", "@.side: {replication: 3, final"))
         done = self.command("migrate")
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, rf"\Asluice migrate: topic {self.topic('side')} cannot be made: .*replication factor.*\n\Z")
-        self.assertEqual(sorted(line for line in done.stdout.splitlines() if line.startswith("made")),
-                         [f"made topic {self.topic(word)}" for word in ("dlt", "in", "out")])
+        self.assertRegex(
+            done.stderr, rf"\Asluice migrate: topic {self.topic('side')} cannot be made: .*replication factor.*\n\Z"
+        )
+        self.assertEqual(
+            sorted(line for line in done.stdout.splitlines() if line.startswith("made")),
+            [f"made topic {self.topic(word)}" for word in ("dlt", "in", "out")],
+        )
         self.write(YAML, ("partitions: 2,", "partitions: 2, replication: 2,"))
         done = self.command("migrate")
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"topic {self.topic('side')} cannot be made: ", done.stderr)
-        self.write(YAML, ("partitions: 2,", "partitions: 2, replication: 2,"), ("@.side: {final", "@.side: {replication: 1, final"))
+        self.write(
+            YAML,
+            ("partitions: 2,", "partitions: 2, replication: 2,"),
+            ("@.side: {final", "@.side: {replication: 1, final"),
+        )
         self.migrate()
         self.assertEqual(self.places("side"), [1, 1])
 
@@ -72,8 +84,11 @@ class NothingIsMade(Case):
     def test_run(self):
         done = self.command("run", "--log-format", "text", HTTP_LISTEN="127.0.0.1:0")
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, rf"ERROR .*the brokers have no topic {self.topic('out')}, {self.topic('side')}"
-                                      r".*`sluice migrate CONFIG` makes what is missing")
+        self.assertRegex(
+            done.stderr,
+            rf"ERROR .*the brokers have no topic {self.topic('out')}, {self.topic('side')}"
+            r".*`sluice migrate CONFIG` makes what is missing",
+        )
         self.assertNotIn("ready:", done.stderr)
 
     def test_emit(self):
@@ -83,7 +98,10 @@ class NothingIsMade(Case):
 
     def test_tap(self):
         for line in (["--no-follow"], []):
-            self.refused(self.command("tap", self.topic("out"), *line), rf"sluice tap: the brokers have no topic {self.topic('out')}")
+            self.refused(
+                self.command("tap", self.topic("out"), *line),
+                rf"sluice tap: the brokers have no topic {self.topic('out')}",
+            )
         self.emit(EVENT)
         done = self.command("tap", self.name + ".*", "--no-follow")
         self.assertEqual((done.returncode, done.stdout.count("\n"), done.stderr), (0, 1, ""))
@@ -106,15 +124,19 @@ class Events(Case):
         return done.stdout.splitlines()
 
     def test_emit(self):
-        self.assertEqual(self.emit(*(dict(EVENT, k=f"k{n}", n=n) for n in range(1203))), f"1203 events on {self.topic('in')}\n")
+        self.assertEqual(
+            self.emit(*(dict(EVENT, k=f"k{n}", n=n) for n in range(1203))), f"1203 events on {self.topic('in')}\n"
+        )
         records = self.kafka.dump(self.topic("in"))
         self.assertEqual(sorted(json.loads(one.value)["data"]["n"] for one in records), list(range(1203)))
         self.assertTrue(all(one.key.decode() == json.loads(one.value)["data"]["k"] for one in records))
         # A key is where Java's clients put it, too.
         where = {one.key: one.partition for one in records}
         keys = sorted(where)[:50]
-        self.assertEqual([partition for partition, _ in self.kafka.produce_many(self.topic("in"), [(key, b"{}") for key in keys])],
-                         [where[key] for key in keys])
+        self.assertEqual(
+            [partition for partition, _ in self.kafka.produce_many(self.topic("in"), [(key, b"{}") for key in keys])],
+            [where[key] for key in keys],
+        )
         done = self.command("emit", self.topic("in"), "--data", '{"a":1}', "--key", "my key", "--id", "mine-1")
         self.assertEqual(done.returncode, 0, done.stderr)
         (record,) = [one for one in self.kafka.dump(self.topic("in")) if one.key == b"my key"]
@@ -139,8 +161,14 @@ class Events(Case):
     def test_tap_follows_until_a_signal(self):
         for end in (signal.SIGINT, signal.SIGTERM):
             there = len(self.kafka.dump(self.topic("in")))
-            process = subprocess.Popen([str(SLUICE), "tap", self.config, self.topic("in"), "--json"], cwd=ROOT,
-                                       env=dict(os.environ, **self.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [str(SLUICE), "tap", self.config, self.topic("in"), "--json"],
+                cwd=ROOT,
+                env=dict(os.environ, **self.env),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             self.addCleanup(process.kill)
             self.emit(*[dict(EVENT, k=f"{end}-{n}") for n in range(3)])
             lines = [process.stdout.readline() for _ in range(there + 3)]
@@ -159,8 +187,14 @@ class Events(Case):
         """Retention, or somebody's kafka-delete-records: it says so, and shows what is left."""
         self.emit(dict(EVENT, k="first"))
         place = next(one.partition for one in self.kafka.dump(self.topic("in")))
-        process = subprocess.Popen([str(SLUICE), "tap", self.config, self.topic("in"), "--json"], cwd=ROOT,
-                                   env=dict(os.environ, **self.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [str(SLUICE), "tap", self.config, self.topic("in"), "--json"],
+            cwd=ROOT,
+            env=dict(os.environ, **self.env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.addCleanup(process.kill)
         self.assertEqual(json.loads(process.stdout.readline())["key"], "first")
         process.send_signal(signal.SIGSTOP)
@@ -174,7 +208,9 @@ class Events(Case):
         self.assertEqual(json.loads(process.stdout.readline() or "{}").get("key"), "left")
         killer.cancel()
         process.terminate()
-        self.assertRegex(process.communicate(timeout=20)[1], rf"{self.topic('in')} \[{place}\]: offset reset .*out of range")
+        self.assertRegex(
+            process.communicate(timeout=20)[1], rf"{self.topic('in')} \[{place}\]: offset reset .*out of range"
+        )
 
     def test_explain(self):
         self.emit(dict(EVENT, k="story"), dict(EVENT, k="another"))
@@ -198,8 +234,11 @@ class NoBrokers(Case):
         for line, done in zip(lines, said):
             with self.subTest(line):
                 self.assertEqual((done.returncode, done.stdout.replace("the database is up to date\n", "")), (1, ""))
-                self.assertRegex(done.stderr, rf"\Asluice {line[0]}: the brokers do not say which topics there are: "
-                                              r"127\.0\.0\.1:1[^\n]*Connection refused[^\n]*\n\Z")
+                self.assertRegex(
+                    done.stderr,
+                    rf"\Asluice {line[0]}: the brokers do not say which topics there are: "
+                    r"127\.0\.0\.1:1[^\n]*Connection refused[^\n]*\n\Z",
+                )
 
 
 class Properties(Case):
@@ -207,10 +246,12 @@ class Properties(Case):
         self.write(YAML, ('"${KAFKA_BROKERS}"}}', f'"${{KAFKA_BROKERS}}", {text}}}}}'))
 
     def test_refused_when_loaded(self):
-        for text, words in (("acks: 1", "'acks' cannot be set here: it is the engine's"),
-                            ("group.id: g", "'group.id' cannot be set here: it is the engine's"),
-                            ("plugin.library.paths: x.so", "'plugin.library.paths' cannot be set here: it loads code"),
-                            ("linger.ms: soon", "bus.properties.linger.ms: expected a whole number from 0 to 900000, got 'soon'")):
+        for text, words in (
+            ("acks: 1", "'acks' cannot be set here: it is the engine's"),
+            ("group.id: g", "'group.id' cannot be set here: it is the engine's"),
+            ("plugin.library.paths: x.so", "'plugin.library.paths' cannot be set here: it loads code"),
+            ("linger.ms: soon", "bus.properties.linger.ms: expected a whole number from 0 to 900000, got 'soon'"),
+        ):
             for line in (["validate"], ["run"], ["migrate"], ["tap", "*"]):
                 with self.subTest(text=text, line=line):
                     self.property(text)
@@ -226,9 +267,16 @@ class Properties(Case):
         for line in validates[:] if early else validates[1:]:
             done = self.command(*line, KAFKA_BROKERS="127.0.0.1:1")
             self.assertEqual(done.returncode, 78)
-            self.assertRegex(done.stderr, rf"\A{self.config}:2:6: error: [^\n]*{words}[^\n]*\n[^\n]*1 error, 0 warnings\n\Z")
-        for line in (["run", "--log-format", "text"], ["migrate"], ["tap", "*", "--no-follow"],
-                     ["emit", self.topic("in"), "--data", json.dumps(EVENT)], ["explain", "x"]):
+            self.assertRegex(
+                done.stderr, rf"\A{self.config}:2:6: error: [^\n]*{words}[^\n]*\n[^\n]*1 error, 0 warnings\n\Z"
+            )
+        for line in (
+            ["run", "--log-format", "text"],
+            ["migrate"],
+            ["tap", "*", "--no-follow"],
+            ["emit", self.topic("in"), "--data", json.dumps(EVENT)],
+            ["explain", "x"],
+        ):
             with self.subTest(line):
                 done = self.command(*line, KAFKA_BROKERS="127.0.0.1:1", HTTP_LISTEN="127.0.0.1:0")
                 self.assertEqual(done.returncode, 1)
@@ -238,20 +286,30 @@ class Properties(Case):
     def test_what_this_version_cannot(self):
         number = ctypes.CDLL("librdkafka.so.1").rd_kafka_version()
         version = (number >> 24, number >> 16 & 255, number >> 8 & 255)
-        for text, since in (("group.protocol: consumer", (2, 12, 0)), ("partition.assignment.strategy: cooperative-sticky", (2, 10, 1))):
+        for text, since in (
+            ("group.protocol: consumer", (2, 12, 0)),
+            ("partition.assignment.strategy: cooperative-sticky", (2, 10, 1)),
+        ):
             name, value = text.split(": ")
             if version < since:
-                self.refused_by_librdkafka(text, rf"bus\.properties\.{re.escape(name)}: {value} needs librdkafka "
-                                                 rf"{'.'.join(map(str, since))}; this is {'.'.join(map(str, version))}[^\n]*; say ",
-                                           early=True)
+                self.refused_by_librdkafka(
+                    text,
+                    rf"bus\.properties\.{re.escape(name)}: {value} needs librdkafka "
+                    rf"{'.'.join(map(str, since))}; this is {'.'.join(map(str, version))}[^\n]*; say ",
+                    early=True,
+                )
 
     def test_a_wrong_value_is_said_with_its_name(self):
         self.refused_by_librdkafka("ssl.cipher.suites: none-such, security.protocol: ssl", r"ssl\.cipher\.suites")
-        self.refused_by_librdkafka("ssl.ca.location: /nowhere/ca.pem, security.protocol: ssl",
-                                   r"ssl\.ca\.location failed:.*is '/nowhere/ca\.pem' a file")
+        self.refused_by_librdkafka(
+            "ssl.ca.location: /nowhere/ca.pem, security.protocol: ssl",
+            r"ssl\.ca\.location failed:.*is '/nowhere/ca\.pem' a file",
+        )
 
     def test_good_ones(self):
-        self.property("linger.ms: 1, compression.type: lz4, group.protocol: classic, client.rack: here, session.timeout.ms: 6000")
+        self.property(
+            "linger.ms: 1, compression.type: lz4, group.protocol: classic, client.rack: here, session.timeout.ms: 6000"
+        )
         self.assertEqual(self.command("validate").returncode, 0)
         self.migrate()
         self.emit(EVENT)

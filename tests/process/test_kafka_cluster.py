@@ -50,8 +50,9 @@ class One(unittest.TestCase):
     def test_topics(self):
         topic = self.topic(3, configs={"retention.ms": "60000"})
         self.assertIn(topic, self.kafka.topics())
-        self.assertEqual([(p.partition, p.leader, p.isr) for p in self.kafka.describe(topic)],
-                         [(n, 1, [1]) for n in range(3)])
+        self.assertEqual(
+            [(p.partition, p.leader, p.isr) for p in self.kafka.describe(topic)], [(n, 1, [1]) for n in range(3)]
+        )
         self.kafka.add_partitions(topic, 5)
         wait_until(lambda: len(self.kafka.describe(topic)) == 5, what="five partitions")
         self.kafka.alter_topic_config(topic, {"retention.ms": None, "max.message.bytes": 2000})
@@ -85,8 +86,9 @@ class One(unittest.TestCase):
         self.kafka.produce_transaction(topic, [("k", "open")], commit=None)
         self.kafka.produce(topic, "k", "after")
         self.assertEqual([r.value for r in self.kafka.dump(topic)], [b"kept"])
-        self.assertEqual([r.value for r in self.kafka.dump(topic, committed=False)],
-                         [b"kept", b"aborted", b"open", b"after"])
+        self.assertEqual(
+            [r.value for r in self.kafka.dump(topic, committed=False)], [b"kept", b"aborted", b"open", b"after"]
+        )
         self.assertLess(self.kafka.end_offsets(topic, committed=True)[0], self.kafka.end_offsets(topic)[0])
 
     def test_groups(self):
@@ -232,11 +234,14 @@ class Gone(unittest.TestCase):
         self.assert_gone(kafka.folder, pids, ports)
 
     def test_after_death_of_the_test(self):
-        code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from lib.kafka import PrivateKafka;"
-                "k = PrivateKafka(); k.start();"
-                "print(k.dir, k.pid(1), k.process.pid, *k.nodes()[1].values(), flush=True); time.sleep(99)")
-        with subprocess.Popen([sys.executable, "-c", code, str(ROOT / "tests")], stdout=subprocess.PIPE,
-                              text=True, start_new_session=True) as test:
+        code = (
+            "import sys, time; sys.path.insert(0, sys.argv[1]); from lib.kafka import PrivateKafka;"
+            "k = PrivateKafka(); k.start();"
+            "print(k.dir, k.pid(1), k.process.pid, *k.nodes()[1].values(), flush=True); time.sleep(99)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(ROOT / "tests")], stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as test:
             folder, *numbers = test.stdout.readline().split()
             broker, admin, *ports = map(int, numbers)
             self.assertTrue(exists(broker))

@@ -37,7 +37,10 @@ chains:
     def begin(self, more=""):
         self.vars.update(self.kafka.env())
         self.name = f"i{uuid.uuid4().hex[:8]}"
-        self.rows("CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity bigint)")
+        self.rows(
+            "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint,"
+            " unity bigint)"
+        )
         self.use(self.text.replace("NAME", self.name) % more)
         self.engine()
 
@@ -57,13 +60,26 @@ chains:
         data = {"k": "k1", "origin": "o1", "seq": 1}
         forms = {
             "ours": (json.dumps({"eventId": new_id(), "eventName": "x", "data": data}), []),
-            "structured": (json.dumps({"specversion": "1.0", "id": new_id(), "type": "x", "source": "/java", "data": data}),
-                           [("content-type", b"application/cloudevents+json; charset=UTF-8")]),
-            "binary": (json.dumps(data), [("ce_specversion", b"1.0"), ("ce_id", new_id().encode()), ("ce_type", b"x"), ("ce_source", b"/java"),
-                                          ("content-type", b"application/json")]),
+            "structured": (
+                json.dumps({"specversion": "1.0", "id": new_id(), "type": "x", "source": "/java", "data": data}),
+                [("content-type", b"application/cloudevents+json; charset=UTF-8")],
+            ),
+            "binary": (
+                json.dumps(data),
+                [
+                    ("ce_specversion", b"1.0"),
+                    ("ce_id", new_id().encode()),
+                    ("ce_type", b"x"),
+                    ("ce_source", b"/java"),
+                    ("content-type", b"application/json"),
+                ],
+            ),
         }
-        ids = {"ours": json.loads(forms["ours"][0])["eventId"], "structured": json.loads(forms["structured"][0])["id"],
-               "binary": dict(forms["binary"][1])["ce_id"].decode()}
+        ids = {
+            "ours": json.loads(forms["ours"][0])["eventId"],
+            "structured": json.loads(forms["structured"][0])["id"],
+            "binary": dict(forms["binary"][1])["ce_id"].decode(),
+        }
         for number, (form, (value, headers)) in enumerate(forms.items()):
             with self.subTest(form=form):
                 self.put(value.encode(), headers + [("traceparent", TRACE.encode()), ("shop", b"\xff\x00any")])
@@ -72,12 +88,16 @@ chains:
                 parent = ids[form]
                 self.assertEqual(emitted["eventId"], derive(parent, "effects.record", "done"))
                 self.assertEqual((emitted["eventName"], emitted["data"]["origin"]), (f"{self.name}.out", "o1"))
-                self.assertEqual((named["sluice-parent"], named["sluice-hops"], named["sluice-correlation"]), (parent, "1", "o1"))
+                self.assertEqual(
+                    (named["sluice-parent"], named["sluice-hops"], named["sluice-correlation"]), (parent, "1", "o1")
+                )
                 self.assertEqual(named["traceparent"][:36], TRACE[:36], "the trace goes on")
                 span = bytearray(hash128(emitted["eventId"].encode())[:8])
                 span[7] |= 1
                 self.assertEqual(named["traceparent"], f"00-{TRACE[3:35]}-{span.hex()}-01")
-                self.assertEqual([name for name, _ in record.headers if name.startswith("ce_") or name == "content-type"], [])
+                self.assertEqual(
+                    [name for name, _ in record.headers if name.startswith("ce_") or name == "content-type"], []
+                )
                 self.assertEqual(record.key, b"k1")
         self.assertEqual(self.value("SELECT count(*) FROM effects"), "3")
 
@@ -96,7 +116,10 @@ chains:
         wanted = {}
         for number in range(60):
             key = f"key-{number}-é"
-            wanted[key], _ = self.put(json.dumps({"eventId": new_id(), "data": {"k": key, "origin": f"o{number}", "seq": 1}}).encode(), key=key.encode())
+            wanted[key], _ = self.put(
+                json.dumps({"eventId": new_id(), "data": {"k": key, "origin": f"o{number}", "seq": 1}}).encode(),
+                key=key.encode(),
+            )
         found = {record.key.decode(): record.partition for record in self.out(60)}
         self.assertEqual(found, wanted)
         self.assertEqual(len(set(wanted.values())), 6, "the keys are no test if they share partitions")
@@ -108,7 +131,10 @@ chains:
         past, huge = str(int(time.time() * 1000) + 1500).encode(), b"v" * 65536
 
         def event(seq):
-            return json.dumps({"eventId": new_id(), "data": {"k": "k1", "origin": f"o{seq}", "seq": seq, "retryCount": 1}})
+            return json.dumps(
+                {"eventId": new_id(), "data": {"k": "k1", "origin": f"o{seq}", "seq": seq, "retryCount": 1}}
+            )
+
         self.put(event(1), [("h", huge)])
         self.put(event(2), [("n" * 256, b"v")])
         self.put(event(3), key=b"k" * 65535)
@@ -130,8 +156,14 @@ chains:
         named = dict(record.headers)
         self.assertEqual((record.key, record.value), (b"raw\x00key", b'{"k":'))
         self.assertEqual(record.headers[:3], headers, "what it came with comes first, unchanged")
-        self.assertEqual((named["kafka_dlt-original-topic"], named["kafka_dlt-original-partition"], named["kafka_dlt-original-offset"]),
-                         (f"{self.name}.in".encode(), str(partition).encode(), str(offset).encode()))
+        self.assertEqual(
+            (
+                named["kafka_dlt-original-topic"],
+                named["kafka_dlt-original-partition"],
+                named["kafka_dlt-original-offset"],
+            ),
+            (f"{self.name}.in".encode(), str(partition).encode(), str(offset).encode()),
+        )
         self.assertEqual(named["sluice-dlt-reason"], b"bad_id")
         self.assertIn(b"ce_id", named["kafka_dlt-exception-message"])
 
@@ -141,11 +173,17 @@ chains:
         self.put(b"not json at all", key=None)
         self.put(json.dumps({"eventId": new_id(), "data": {"k": "k1", "origin": "good", "seq": 1}}).encode())
         self.assertEqual(json.loads(self.out(1)[0].value)["data"]["origin"], "good")
-        self.assertEqual(sorted(dict(record.headers)["sluice-dlt-reason"] for record in self.out(2, "in-dlt")), [b"bad_json", b"not_object"])
+        self.assertEqual(
+            sorted(dict(record.headers)["sluice-dlt-reason"] for record in self.out(2, "in-dlt")),
+            [b"bad_json", b"not_object"],
+        )
 
     def test_aborted_transactions_and_their_markers_hold_nothing_up(self):
         self.begin()
-        records = [(b"k1", json.dumps({"eventId": new_id(), "data": {"k": "k1", "origin": f"t{n}", "seq": 1}}).encode()) for n in range(5)]
+        records = [
+            (b"k1", json.dumps({"eventId": new_id(), "data": {"k": "k1", "origin": f"t{n}", "seq": 1}}).encode())
+            for n in range(5)
+        ]
         self.kafka.produce_transaction(f"{self.name}.in", records[:2], commit=False)
         self.kafka.produce_transaction(f"{self.name}.in", records[2:], commit=True)
         self.assertEqual([json.loads(record.value)["data"]["origin"] for record in self.out(3)], ["t2", "t3", "t4"])

@@ -81,9 +81,18 @@ class Case(KafkaCase, PostgresCase):
     def send(self, count, keys=5, **data):
         """Events of keys k0, k1, …, each with its number in the order of all; returns the numbers."""
         numbers = [next(self.sent) for _ in range(count)]
-        self.kafka.produce_many(self.topic("in"), [
-            (f"k{n % keys}", json.dumps({"eventId": f"{self.name}-{n}", "data": {"k": f"k{n % keys}", "n": n, "mode": "ok", **data}}))
-            for n in numbers])
+        self.kafka.produce_many(
+            self.topic("in"),
+            [
+                (
+                    f"k{n % keys}",
+                    json.dumps(
+                        {"eventId": f"{self.name}-{n}", "data": {"k": f"k{n % keys}", "n": n, "mode": "ok", **data}}
+                    ),
+                )
+                for n in numbers
+            ],
+        )
         return numbers
 
     def found(self, word="out"):
@@ -100,7 +109,9 @@ class Case(KafkaCase, PostgresCase):
         try:
             until(lambda: self.numbers(word) == sorted(numbers), f"{len(numbers)} events on {word}", limit_s, 0.05)
         except AssertionError as error:
-            raise AssertionError(f"{error}; there are {self.numbers(word)}; the engine said\n{self.engines[-1].text()}") from None
+            raise AssertionError(
+                f"{error}; there are {self.numbers(word)}; the engine said\n{self.engines[-1].text()}"
+            ) from None
 
     def value(self, query):
         return self.postgres.value(query, self.url)
@@ -114,13 +125,18 @@ class Case(KafkaCase, PostgresCase):
 
         def done():
             places = dict(self.kafka.committed(self.name).get(self.topic("in"), {}))
-            for partition, offset in self.postgres.query(recorded, self.url) if STORE in self.config.read_text() else ():
+            for partition, offset in (
+                self.postgres.query(recorded, self.url) if STORE in self.config.read_text() else ()
+            ):
                 places[int(partition)] = max(places.get(int(partition), 0), int(offset))
             return sum(places.values())
+
         try:
             until(lambda: done() == count, f"a position of {count}", step_s=0.05)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {self.kafka.committed(self.name)}; the engine said\n{self.engines[-1].text()}") from None
+            raise AssertionError(
+                f"{error}; it is {self.kafka.committed(self.name)}; the engine said\n{self.engines[-1].text()}"
+            ) from None
 
     def await_metric(self, engine, name, wanted):
         until(lambda: engine.metric(name) == wanted, f"{name} to be {wanted}", 10)
@@ -142,7 +158,10 @@ class RefusedForGood(Case):
         self.assertEqual(self.rows(), 1)
         self.assertRegex(self.value("SELECT refused FROM sluice.outbox"), words)
         self.assertLess(int(self.value("SELECT length(batch) FROM sluice.outbox")), 2 * LIMIT + 1000)  # it alone
-        self.assertTrue([line for line in engine.log if " ERROR " in line and "1 outputs stay in sluice.outbox" in line], engine.text())
+        self.assertTrue(
+            [line for line in engine.log if " ERROR " in line and "1 outputs stay in sluice.outbox" in line],
+            engine.text(),
+        )
         more = self.send(10)
         self.await_numbers([*others, *more])
         self.await_done(next(self.sent))
@@ -151,10 +170,16 @@ class RefusedForGood(Case):
         def published():
             self.value(TRY_NOW + " RETURNING id")
             return self.rows() == 0
+
         self.assertFalse([line for line in engine.log if "left behind" in line], engine.text())
         until(published, "an empty outbox", step_s=0.5)
         self.assertEqual(self.numbers(word), numbers)
-        until(lambda: [line for line in list(engine.log) if "published 1 batches that were committed and left behind" in line], "its word")
+        until(
+            lambda: [
+                line for line in list(engine.log) if "published 1 batches that were committed and left behind" in line
+            ],
+            "its word",
+        )
 
     def test_too_large(self):
         self.limit("out", LIMIT)
@@ -179,7 +204,9 @@ class RefusedForGood(Case):
         self.delete("side")
         others = self.send(8)
         self.send(1, mode="other")
-        self.one_stays(engine, others, rf'a record for "{self.topic("side")}" is refused by the brokers: .*[Uu]nknown topic')
+        self.one_stays(
+            engine, others, rf'a record for "{self.topic("side")}" is refused by the brokers: .*[Uu]nknown topic'
+        )
         self.assertNotIn(self.topic("side"), self.kafka.topics())
         sluice("migrate", self.config, env=self.env)
         self.published_by_itself(engine, "side", [9])
@@ -191,7 +218,9 @@ class WithoutStore(Case):
 
     def condemned(self):
         """{number: reason} of the dead letters."""
-        records = sluice("tap", self.config, self.topic("dlt"), "--no-follow", "--json", env=self.env).stdout.splitlines()
+        records = sluice(
+            "tap", self.config, self.topic("dlt"), "--no-follow", "--json", env=self.env
+        ).stdout.splitlines()
         return {json.loads(record["value"])["data"]["n"]: reason(record) for record in map(json.loads, records)}
 
     def test_the_event_becomes_a_dead_letter(self):
@@ -215,7 +244,9 @@ class WithoutStore(Case):
 
 
 class Order(Case):
-    changes = (("lanes: 1, batch: {max_events: 50}, sweep_after: 500ms", "lanes: 2, batch: {max_events: 20}, sweep_after: 2s"),)
+    changes = (
+        ("lanes: 1, batch: {max_events: 50}, sweep_after: 500ms", "lanes: 2, batch: {max_events: 20}, sweep_after: 2s"),
+    )
 
     def in_order(self, count, keys):
         """First appearances of a key's outputs are in the order of its events, and none is missing."""
@@ -270,27 +301,46 @@ class Lag(Case):
 
 
 class Requests(Case):
-    changes = (("plugins: {", "plugins: {payment: {library: payment.so}, reservation: {library: reservation.so}, "),
-               ("topics:\n", "topics:\n  @.paid: {key: \"{userId}\", final: true}\n"),
-               ('127.0.0.1:0}"}', '127.0.0.1:0}", requests: {"POST /payments": {handler: payment.accept, routes: {accepted: @.paid}}}}'))
+    changes = (
+        ("plugins: {", "plugins: {payment: {library: payment.so}, reservation: {library: reservation.so}, "),
+        ("topics:\n", 'topics:\n  @.paid: {key: "{userId}", final: true}\n'),
+        (
+            '127.0.0.1:0}"}',
+            '127.0.0.1:0}", requests: {"POST /payments": {handler: payment.accept, routes: {accepted: @.paid}}}}',
+        ),
+    )
 
     def test_answered_without_brokers(self):
         """Accepted is what is committed; it is published when the brokers are back, once."""
-        self.postgres.query("INSERT INTO users SELECT g, 1000 FROM generate_series(1, 9) g; INSERT INTO reservations (id, user_id, seat_id,"
-                       " purchase_price) SELECT g, g, g, 100 FROM generate_series(1, 9) g;"
-                       " INSERT INTO payment_tokens SELECT 'token-' || g, g FROM generate_series(1, 9) g", self.url)
+        self.postgres.query(
+            "INSERT INTO users SELECT g, 1000 FROM generate_series(1, 9) g; INSERT INTO reservations (id, user_id,"
+            " seat_id, purchase_price) SELECT g, g, g, 100 FROM generate_series(1, 9) g; INSERT INTO payment_tokens"
+            " SELECT 'token-' || g, g FROM generate_series(1, 9) g",
+            self.url,
+        )
         engine = self.start()
         until(lambda: [line for line in list(engine.log) if "partitions assigned" in line], "the assignment")
 
         def pay(number, limit_s=5):
             began = time.monotonic()
-            status, answer = engine.request("POST", "/payments", {"userId": number, "reservationId": number, "paymentTxId": f"tx-{number}",
-                                                                  "paymentToken": f"token-{number}"})
+            status, answer = engine.request(
+                "POST",
+                "/payments",
+                {
+                    "userId": number,
+                    "reservationId": number,
+                    "paymentTxId": f"tx-{number}",
+                    "paymentToken": f"token-{number}",
+                },
+            )
             self.assertEqual(status, 202, answer)
             self.assertLess(time.monotonic() - began, limit_s)
 
         def paid():
-            return sorted(json.loads(record.value)["data"]["paymentTxId"] for record in self.kafka.dump(self.topic("paid")))
+            return sorted(
+                json.loads(record.value)["data"]["paymentTxId"] for record in self.kafka.dump(self.topic("paid"))
+            )
+
         pay(1)
         until(lambda: paid() == ["tx-1"], "the first")
         with self.cut_off():
@@ -298,7 +348,9 @@ class Requests(Case):
             for number in range(3, 10):
                 pay(number)
             self.assertEqual(paid(), ["tx-1"])
-        until(lambda: sorted(set(paid())) == [f"tx-{number}" for number in range(1, 10)], "all that was accepted", 30, 0.1)
+        until(
+            lambda: sorted(set(paid())) == [f"tx-{number}" for number in range(1, 10)], "all that was accepted", 30, 0.1
+        )
         until(lambda: self.rows() == 0, "an empty outbox")
         self.assertEqual(engine.stop(), 0)
 

@@ -22,7 +22,11 @@ class NoLeader(PostgresCase):
         """Its only broker is away: tap shows the others and names it, however much comes to them; run reads the
         others."""
         with PrivateKafka(3) as kafka:
-            config, env = self.folder / "pipeline.yaml", {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), **kafka.env()}
+            config, env = self.folder / "pipeline.yaml", {
+                "DATABASE_URL": self.url,
+                "CHAOS_SO": str(CHAOS),
+                **kafka.env(),
+            }
             config.write_text(YAML.replace("@", "alone").replace("partitions: 2", "partitions: 2, replication: 1"))
             sluice("migrate", config, env=env)
             for n in range(3):
@@ -34,11 +38,18 @@ class NoLeader(PostgresCase):
             self.tap(kafka, config, env)
             handled = "SELECT count(*) FROM sluice.inbox"
             with Engine(config, env) as engine:
-                until(lambda: engine.metric('sluice_partitions{group="alone"}') == 2, f"two partitions; {engine.text()}")
+                until(
+                    lambda: engine.metric('sluice_partitions{group="alone"}') == 2, f"two partitions; {engine.text()}"
+                )
                 until(lambda: int(self.postgres.value(handled, self.url)) >= 2, f"their events; {engine.text()}")
                 kafka.restart(away)
                 until(lambda: engine.metric('sluice_partitions{group="alone"}') == 3, f"the third; {engine.text()}", 20)
-                self.assertTrue(any("partition 1 of alone.in has no leader; it is read when it has one" in line for line in list(engine.log)))
+                self.assertTrue(
+                    any(
+                        "partition 1 of alone.in has no leader; it is read when it has one" in line
+                        for line in list(engine.log)
+                    )
+                )
                 until(lambda: engine.metric("sluice_lag") == 0, f"the end; {engine.text()}", 30)
                 self.assertEqual(engine.stop(), 0)
 
@@ -48,6 +59,7 @@ class NoLeader(PostgresCase):
         def trickle():
             while not over.wait(0.5):
                 kafka.produce("alone.in", "late", json.dumps({"data": EVENT}), partition=0)
+
         feeder = threading.Thread(target=trickle)
         feeder.start()
         try:
@@ -55,8 +67,12 @@ class NoLeader(PostgresCase):
         finally:
             over.set()
             feeder.join()
-        self.assertEqual((done.returncode, {json.loads(line)["key"] for line in done.stdout.splitlines()}), (1, {"k0", "k2", "late"}))
-        self.assertRegex(done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z")
+        self.assertEqual(
+            (done.returncode, {json.loads(line)["key"] for line in done.stdout.splitlines()}), (1, {"k0", "k2", "late"})
+        )
+        self.assertRegex(
+            done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z"
+        )
 
 
 class TwoDatabases(Case):
@@ -85,9 +101,16 @@ class TwoDatabases(Case):
         self.holds(engine, 3)
         late = self.engine(self.other).start(wait=False)
         self.assertNotEqual(late.process.wait(20), 0)
-        self.assertRegex(late.text(), rf"group {self.name} has a member \(\S+ at \S+\) that works with another database: .*store\.url")
+        self.assertRegex(
+            late.text(),
+            rf"group {self.name} has a member \(\S+ at \S+\) that works with another database: .*store\.url",
+        )
         same = self.engine(self.env).start()
-        until(lambda: same.metric("sluice_partitions") + engine.metric("sluice_partitions") == 3 and same.metric("sluice_partitions") > 0, "a share")
+        until(
+            lambda: same.metric("sluice_partitions") + engine.metric("sluice_partitions") == 3
+            and same.metric("sluice_partitions") > 0,
+            "a share",
+        )
         self.assertEqual((same.stop(), engine.stop()), (0, 0))
         until(lambda: not self.kafka.members(self.name), "an empty group", 10)
         late = self.engine(self.other).start()
@@ -107,7 +130,11 @@ class TwoDatabases(Case):
         for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)
         for engine in (first, second):
-            until(lambda: any("nothing is read: group" in line for line in list(engine.log)), f"the word; {engine.text()}", 20)  # noqa: B023
+            until(
+                lambda: any("nothing is read: group" in line for line in list(engine.log)),
+                f"the word; {engine.text()}",
+                20,
+            )  # noqa: B023
             self.holds(engine, 0)
         self.emit(EVENT)
         self.assertEqual(second.stop(), 0)
@@ -130,7 +157,9 @@ class LateBrokers(Case):
         engine.port = port
         try:
             engine.start(wait=False)
-            line = until(lambda: next((line for line in list(engine.log) if "waiting for the bus" in line), None), "the warning")
+            line = until(
+                lambda: next((line for line in list(engine.log) if "waiting for the bus" in line), None), "the warning"
+            )
             self.assertIn("the brokers do not say which topics there are", line)
             self.assertIsNone(engine.process.poll())
             self.assertEqual(engine.readies(), 0)

@@ -38,9 +38,12 @@ class Case(KafkaCase, PostgresCase):
         self.assertEqual(changes, 1)
         self.config = self.folder / "pipeline.yaml"
         self.config.write_text(yaml)
-        self.env = {"DATABASE_URL": self.url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/events",
-                    "CONSUMER_GROUP": self.id().rsplit(".", 1)[1],
-                    **self.kafka.secure_env()}
+        self.env = {
+            "DATABASE_URL": self.url,
+            "DATA_PLATFORM_URL": "http://127.0.0.1:9/events",
+            "CONSUMER_GROUP": self.id().rsplit(".", 1)[1],
+            **self.kafka.secure_env(),
+        }
         self.said = []  # everything that any command or process of ours printed
         done = self.command("migrate")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -73,11 +76,17 @@ class Case(KafkaCase, PostgresCase):
 
 class LetIn(Case):
     def test_a_purchase(self):
-        self.postgres.query("INSERT INTO users VALUES (1, 500); INSERT INTO reservations (id, user_id, seat_id, purchase_price)"
-                       " VALUES (1, 1, 7, 100); INSERT INTO payment_tokens VALUES ('token-1', 1)", self.url)
+        self.postgres.query(
+            "INSERT INTO users VALUES (1, 500); INSERT INTO reservations (id, user_id, seat_id, purchase_price)"
+            " VALUES (1, 1, 7, 100); INSERT INTO payment_tokens VALUES ('token-1', 1)",
+            self.url,
+        )
         with self.engine() as engine:
-            status, answer = engine.request("POST", "/payments", {"userId": 1, "reservationId": 1, "paymentToken": "token-1",
-                                                                  "paymentTxId": "first"})
+            status, answer = engine.request(
+                "POST",
+                "/payments",
+                {"userId": 1, "reservationId": 1, "paymentToken": "token-1", "paymentTxId": "first"},
+            )
             self.assertEqual(status, 202, answer)
             status, answer = engine.request("GET", "/payments/first?wait=20s")
             self.assertEqual((status, answer["status"]), (200, "SUCCESS"), engine.text())
@@ -119,14 +128,36 @@ class KeptOut(Case):
             self.assertEqual(engine.request("GET", "/healthz")[0], 200)
 
     def test_a_wrong_password(self):
-        self.kept_out(r"sasl_ssl://127\.0\.0\.1:\d+/bootstrap: SASL authentication error: [^\n]*[Ii]nvalid", KAFKA_PASSWORD=WRONG)
+        self.kept_out(
+            r"sasl_ssl://127\.0\.0\.1:\d+/bootstrap: SASL authentication error: [^\n]*[Ii]nvalid", KAFKA_PASSWORD=WRONG
+        )
         self.not_told(WRONG)
         self.not_told(self.env["KAFKA_PASSWORD"])
 
     def test_a_certificate_of_somebody_else(self):
         other = self.folder / "other.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=nobody we know", "-keyout", self.folder / "other.key", "-out", other], check=True, capture_output=True)
+        subprocess.run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=nobody we know",
+                "-keyout",
+                self.folder / "other.key",
+                "-out",
+                other,
+            ],
+            check=True,
+            capture_output=True,
+        )
         self.kept_out(r"sasl_ssl://127\.0\.0\.1:\d+/bootstrap: [^\n]*certificate verify failed", KAFKA_CA=str(other))
 
 

@@ -18,7 +18,9 @@ SLUICE = os.environ.get("SLUICE", str(ROOT / os.environ.get("B", "build/") / "sl
 
 
 def run(*command, cwd=None, env=None):
-    return subprocess.run([str(word) for word in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 class NewPlugin(unittest.TestCase):
@@ -28,7 +30,11 @@ class NewPlugin(unittest.TestCase):
         self.at = pathlib.Path(folder.name)
 
     def make(self, *words, cwd):
-        env = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "B", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("CFLAGS", "B", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+        }
         return run("make", *words, cwd=cwd, env=env)
 
     def new(self, name):
@@ -80,7 +86,10 @@ class NewPlugin(unittest.TestCase):
         (self.at / "shout" / "shout.c").write_text("mine")
         made = run(SLUICE, "new-plugin", "shout", "--dir", self.at)
         self.assertEqual(made.returncode, 1)
-        self.assertEqual(made.stderr, f"sluice new-plugin: {self.at}/shout cannot be made: File exists; choose another name, or remove it\n")
+        self.assertEqual(
+            made.stderr,
+            f"sluice new-plugin: {self.at}/shout cannot be made: File exists; choose another name, or remove it\n",
+        )
         self.assertEqual((self.at / "shout" / "shout.c").read_text(), "mine")
         made = run(SLUICE, "new-plugin", "shout", "--dir", self.at / "none")
         self.assertEqual(made.returncode, 1)

@@ -20,7 +20,11 @@ AMOUNT_MAX = 1000
 
 
 def array(values, kind):
-    return "ARRAY[" + ",".join("NULL" if v is None else f"'{v}'" if kind == "text" else str(v) for v in values) + f"]::{kind}[]"
+    return (
+        "ARRAY["
+        + ",".join("NULL" if v is None else f"'{v}'" if kind == "text" else str(v) for v in values)
+        + f"]::{kind}[]"
+    )
 
 
 def columns(rows, kinds):
@@ -29,13 +33,19 @@ def columns(rows, kinds):
 
 def charge_sql(events):
     """events: (tx, user, seat, amount, reservation, retry_count, retries_left)"""
-    return ("SELECT string_agg(decision::text, ' ' ORDER BY n) FROM payment_charge("
-            + columns(events, ["text"] + ["bigint"] * 6) + f", {AMOUNT_MAX})")
+    return (
+        "SELECT string_agg(decision::text, ' ' ORDER BY n) FROM payment_charge("
+        + columns(events, ["text"] + ["bigint"] * 6)
+        + f", {AMOUNT_MAX})"
+    )
 
 
 def refund_sql(ids):
-    return ("SELECT string_agg(decision::text, ' ' ORDER BY n) FROM payment_refund("
-            + columns([(i, 0, 0, 0, 0) for i in ids], ["text"] + ["bigint"] * 4) + ")")
+    return (
+        "SELECT string_agg(decision::text, ' ' ORDER BY n) FROM payment_refund("
+        + columns([(i, 0, 0, 0, 0) for i in ids], ["text"] + ["bigint"] * 4)
+        + ")"
+    )
 
 
 def purchase(tx, user, amount, seat=1, count=0, left=3):
@@ -51,8 +61,13 @@ class Session:
 
     def __init__(self, url):
         self.numbers = itertools.count(1)
-        self.process = subprocess.Popen(["psql", "-X", "-q", "-A", "-t", "-v", "VERBOSITY=verbose", "-d", url], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            ["psql", "-X", "-q", "-A", "-t", "-v", "VERBOSITY=verbose", "-d", url],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         self.pid = int(self.run("SELECT pg_backend_pid()"))
 
     def send(self, sql):
@@ -142,8 +157,12 @@ class PaymentSql(PostgresCase):
         return {int(i): int(p) for i, p in self.postgres.query("SELECT id, points FROM users", self.url)}
 
     def wait_for_lock(self, session):
-        wait_until(lambda: self.value(f"SELECT 1 FROM pg_stat_activity WHERE pid = {session.pid} AND wait_event_type = 'Lock'"),
-                   what="the session that waits for the other's lock")
+        wait_until(
+            lambda: self.value(
+                f"SELECT 1 FROM pg_stat_activity WHERE pid = {session.pid} AND wait_event_type = 'Lock'"
+            ),
+            what="the session that waits for the other's lock",
+        )
 
     # ------------------------------------------------------------------------------------------------- one user
 
@@ -153,14 +172,26 @@ class PaymentSql(PostgresCase):
         events = [purchase(f"t{i}", 1, 100) for i in range(400)] + [purchase("other", 2, 5), purchase("small", 1, 5)]
         self.assertEqual(session.charge(events), [SUCCESS] * 300 + [DECLINED] * 100 + [SUCCESS] * 2)
         self.assertEqual(self.points(), {1: 0, 2: 0})
-        self.assertEqual(self.postgres.query("SELECT status, count(*), sum(charged) FROM payment_transactions GROUP BY 1 ORDER BY 1",
-                                             self.url), [["RETRYING", "100", "0"], ["SUCCESS", "302", "30010"]])
+        self.assertEqual(
+            self.postgres.query(
+                "SELECT status, count(*), sum(charged) FROM payment_transactions GROUP BY 1 ORDER BY 1", self.url
+            ),
+            [["RETRYING", "100", "0"], ["SUCCESS", "302", "30010"]],
+        )
 
     def test_an_impostor_in_the_same_call_takes_nothing_from_the_payment(self):
         session = self.session()
         session.run("INSERT INTO users VALUES (1, 100), (2, 100)")
-        session.run("INSERT INTO payment_transactions (id, status, user_id, seat_id, amount) VALUES ('a', 'PENDING', 1, 1, 60)")
-        events = [purchase("a", 2, 60), purchase("a", 1, 59), purchase("a", 1, 60), purchase("b", 2, 10), purchase("a", 1, 60)]
+        session.run(
+            "INSERT INTO payment_transactions (id, status, user_id, seat_id, amount) VALUES ('a', 'PENDING', 1, 1, 60)"
+        )
+        events = [
+            purchase("a", 2, 60),
+            purchase("a", 1, 59),
+            purchase("a", 1, 60),
+            purchase("b", 2, 10),
+            purchase("a", 1, 60),
+        ]
         self.assertEqual(session.charge(events), [OF_ANOTHER, OF_ANOTHER, SUCCESS, SUCCESS, DUPLICATE])
         self.assertEqual(self.points(), {1: 40, 2: 90})
 
@@ -189,7 +220,9 @@ class PaymentSql(PostgresCase):
         for number in range(150):
             if rng.random() < 0.3 and known:
                 ids = [rng.choice(known + [f"early{rng.randrange(40)}"]) for _ in range(rng.randrange(1, 9))]
-                self.assertEqual(session.refund(ids), [model.refund(i) for i in ids], f"SEED={SEED}, call {number}: refund {ids}")
+                self.assertEqual(
+                    session.refund(ids), [model.refund(i) for i in ids], f"SEED={SEED}, call {number}: refund {ids}"
+                )
                 continue
             events = []
             for place in range(rng.choice((1, 2, 5, 20, 60))):
@@ -214,10 +247,22 @@ class PaymentSql(PostgresCase):
 
     def conserved(self, total):
         """I4, I5, I6: what is missing from the balances is what payments with status SUCCESS hold."""
-        self.assertEqual(int(self.value("SELECT sum(points) + (SELECT coalesce(sum(charged - refunded), 0) FROM payment_transactions)"
-                                        " FROM users")), total)
-        self.assertEqual(self.value("SELECT count(*) FROM payment_transactions WHERE charged <> 0 AND charged <> amount"
-                                    " OR refunded > charged OR (status = 'SUCCESS') <> (charged > refunded)"), "0")
+        self.assertEqual(
+            int(
+                self.value(
+                    "SELECT sum(points) + (SELECT coalesce(sum(charged - refunded), 0) FROM payment_transactions)"
+                    " FROM users"
+                )
+            ),
+            total,
+        )
+        self.assertEqual(
+            self.value(
+                "SELECT count(*) FROM payment_transactions WHERE charged <> 0 AND charged <> amount"
+                " OR refunded > charged OR (status = 'SUCCESS') <> (charged > refunded)"
+            ),
+            "0",
+        )
 
     # ----------------------------------------------------------------------------------------------- two at a time
 
@@ -276,9 +321,15 @@ class PaymentSql(PostgresCase):
             rng = random.Random(f"{SEED}-{name}")
             try:
                 for number in range(calls):
-                    session.charge([purchase(f"{name}-{number}-{i}", rng.randrange(1, users + 1), rng.randrange(1, 60))
-                                    for i in range(20)])
-                    session.refund([f"{rng.choice('abc')}-{rng.randrange(calls)}-{rng.randrange(20)}" for _ in range(4)])
+                    session.charge(
+                        [
+                            purchase(f"{name}-{number}-{i}", rng.randrange(1, users + 1), rng.randrange(1, 60))
+                            for i in range(20)
+                        ]
+                    )
+                    session.refund(
+                        [f"{rng.choice('abc')}-{rng.randrange(calls)}-{rng.randrange(20)}" for _ in range(4)]
+                    )
             except Failed as failed:
                 errors.append(f"SEED={SEED} session {name}: {failed}")
 
@@ -298,18 +349,25 @@ class PaymentSql(PostgresCase):
         one.run("INSERT INTO payment_tokens VALUES ('k', 1), ('l', 1)")
         one.run("INSERT INTO reservations (id, user_id, seat_id, purchase_price) VALUES (1, 1, 1, 10), (2, 1, 2, 10)")
         accept = "SELECT decision FROM payment_accept('{{1}}', '{{{0}}}', '{{{1}}}', '{{{2}}}', 100)"
-        for mine, theirs, wanted in (((1, "k", "a"), (1, "k", "a"), "1"), ((1, "k", "a"), (2, "k", "b"), "3"),
-                                     ((1, "k", "a"), (1, "l", "b"), "6")):
-            one.run("TRUNCATE payment_transactions; UPDATE payment_tokens SET status = 'WAITING';"
-                    " UPDATE reservations SET payment_tx_id = NULL; BEGIN")
+        for mine, theirs, wanted in (
+            ((1, "k", "a"), (1, "k", "a"), "1"),
+            ((1, "k", "a"), (2, "k", "b"), "3"),
+            ((1, "k", "a"), (1, "l", "b"), "6"),
+        ):
+            one.run(
+                "TRUNCATE payment_transactions; UPDATE payment_tokens SET status = 'WAITING';"
+                " UPDATE reservations SET payment_tx_id = NULL; BEGIN"
+            )
             self.assertEqual(one.run(accept.format(*mine)), "0")
             two.send(accept.format(*theirs))
             self.wait_for_lock(two)
             one.run("COMMIT")
             self.assertEqual(two.answer(), wanted, f"{mine} and then {theirs}")
         # The same id with nothing else in common: whoever comes second is told to come again, and then sees why.
-        one.run("TRUNCATE payment_transactions; UPDATE payment_tokens SET status = 'WAITING';"
-                " UPDATE reservations SET payment_tx_id = NULL; BEGIN")
+        one.run(
+            "TRUNCATE payment_transactions; UPDATE payment_tokens SET status = 'WAITING';"
+            " UPDATE reservations SET payment_tx_id = NULL; BEGIN"
+        )
         self.assertEqual(one.run(accept.format(1, "k", "a")), "0")
         two.send(accept.format(2, "l", "a"))
         self.wait_for_lock(two)
@@ -321,19 +379,37 @@ class PaymentSql(PostgresCase):
     def test_requests_of_one_call_that_share_something(self):
         session = self.session()
         session.run("INSERT INTO payment_tokens SELECT 'k' || g, 1 FROM generate_series(1, 9) AS g")
-        session.run("INSERT INTO reservations (id, user_id, seat_id, purchase_price) SELECT g, 1, g, 10 FROM generate_series(1, 9) AS g")
-        requests = [(1, 1, "k1", "a"), (1, 2, "k1", "b"), (1, 1, "k2", "c"), (1, 1, "k1", "a"), (1, 3, "k3", "a"), (1, 4, "k2", "d"),
-                    (1, 99, "k5", "e"), (1, 5, "k5", "f")]
-        got = session.run("SELECT string_agg(decision::text, ' ' ORDER BY n) FROM payment_accept("
-                          + columns(requests, ["bigint", "bigint", "text", "text"]) + ", 100)")
+        session.run(
+            "INSERT INTO reservations (id, user_id, seat_id, purchase_price) SELECT g, 1, g, 10 FROM generate_series(1,"
+            " 9) AS g"
+        )
+        requests = [
+            (1, 1, "k1", "a"),
+            (1, 2, "k1", "b"),
+            (1, 1, "k2", "c"),
+            (1, 1, "k1", "a"),
+            (1, 3, "k3", "a"),
+            (1, 4, "k2", "d"),
+            (1, 99, "k5", "e"),
+            (1, 5, "k5", "f"),
+        ]
+        got = session.run(
+            "SELECT string_agg(decision::text, ' ' ORDER BY n) FROM payment_accept("
+            + columns(requests, ["bigint", "bigint", "text", "text"])
+            + ", 100)"
+        )
         self.assertEqual(got, "0 3 6 1 2 0 4 0")  # as if they had come one after the other
 
     def test_a_hold_does_not_end_under_a_payment(self):
         confirm, expire = self.session(), self.session()
-        confirm.run("INSERT INTO reservations (id, user_id, seat_id, purchase_price, held_at)"
-                    " SELECT g, 1, g, 10, now() - interval '1 h' FROM generate_series(1, 3) AS g")
+        confirm.run(
+            "INSERT INTO reservations (id, user_id, seat_id, purchase_price, held_at)"
+            " SELECT g, 1, g, 10, now() - interval '1 h' FROM generate_series(1, 3) AS g"
+        )
         confirm.run("BEGIN")
-        self.assertEqual(confirm.run("SELECT decision FROM reservation_confirm('{2}', '{1}', '{2}', '{10}', '{a}')"), "0")
+        self.assertEqual(
+            confirm.run("SELECT decision FROM reservation_confirm('{2}', '{1}', '{2}', '{10}', '{a}')"), "0"
+        )
         ended = expire.run("SELECT string_agg(id::text, ' ' ORDER BY id) FROM reservation_expire(60000, 10)")
         self.assertEqual(ended, "1 3")  # at once: what is locked is left alone
         confirm.run("COMMIT")
@@ -355,9 +431,11 @@ class PaymentSql(PostgresCase):
                 session.run(sql)
 
         everything("warm")
-        session.run("INSERT INTO users SELECT g, 100 FROM generate_series(1, 2) AS g;"
-                    "INSERT INTO payment_tokens SELECT 'k' || g, g FROM generate_series(1, 2) AS g;"
-                    "INSERT INTO reservations SELECT g, g, g, 10 FROM generate_series(1, 2) AS g")
+        session.run(
+            "INSERT INTO users SELECT g, 100 FROM generate_series(1, 2) AS g;"
+            "INSERT INTO payment_tokens SELECT 'k' || g, g FROM generate_series(1, 2) AS g;"
+            "INSERT INTO reservations SELECT g, g, g, 10 FROM generate_series(1, 2) AS g"
+        )
         before = self.scans(session)
         everything("cold")
         everything("again")
@@ -366,8 +444,11 @@ class PaymentSql(PostgresCase):
     def scans(self, session):
         session.run("SELECT pg_stat_force_next_flush()")
         session.run("SELECT 1")
-        return self.postgres.query("SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname IN ('users', 'payment_tokens',"
-                                   " 'payment_transactions', 'reservations') ORDER BY 1", self.url)
+        return self.postgres.query(
+            "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname IN ('users', 'payment_tokens',"
+            " 'payment_transactions', 'reservations') ORDER BY 1",
+            self.url,
+        )
 
 
 if __name__ == "__main__":

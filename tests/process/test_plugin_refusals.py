@@ -23,19 +23,36 @@ TRUNCATED = re.compile(r"PATH is cut short: it should have at least \d+ bytes, i
 
 
 def compile_plugin(source, library):
-    command = [CC, "-shared", "-fPIC", "-O1", "-g0", f"-I{ROOT}/engine/include", f"-I{BAD}", "-o", str(library), str(source)]
+    command = [
+        CC,
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-g0",
+        f"-I{ROOT}/engine/include",
+        f"-I{BAD}",
+        "-o",
+        str(library),
+        str(source),
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def inspect(path):
     """The exit code and the sentence, PATH standing for the library."""
-    run = subprocess.run([SLUICE, "inspect", "--timeout", "1s", str(path)], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(
+        [SLUICE, "inspect", "--timeout", "1s", str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
     return run.returncode, run.stderr.replace(str(path), "PATH").strip(), run.stdout
 
 
 def expectation(source):
     comment = source.read_text().split("*/")[0]
-    return " ".join(line.removeprefix("/*").removeprefix(" *").strip() for line in comment.splitlines()).split("expect:")[1].strip()
+    return (
+        " ".join(line.removeprefix("/*").removeprefix(" *").strip() for line in comment.splitlines())
+        .split("expect:")[1]
+        .strip()
+    )
 
 
 class Refusals(unittest.TestCase):
@@ -69,8 +86,11 @@ class Refusals(unittest.TestCase):
         self.assertIn("bad.work - works", out)
 
     def test_missing(self):
-        self.refused(self.at / "none.so", "PATH cannot be read: No such file or directory; a library is an absolute path, a path "
-                     "relative to the pipeline's file, or a name in plugin_dir")
+        self.refused(
+            self.at / "none.so",
+            "PATH cannot be read: No such file or directory; a library is an absolute path, a path "
+            "relative to the pipeline's file, or a name in plugin_dir",
+        )
 
     def test_folder(self):
         self.refused(self.at, "PATH is a folder, expected a shared object; name the .so file in it")
@@ -120,13 +140,18 @@ class Refusals(unittest.TestCase):
 
     def test_writable_by_everyone(self):
         path = self.file("open.so", self.good.read_bytes(), 0o646)
-        self.refused(path, "PATH: everyone may write to it (mode 0646), so anyone could exchange the plugin; chmod o-w PATH")
+        self.refused(
+            path, "PATH: everyone may write to it (mode 0646), so anyone could exchange the plugin; chmod o-w PATH"
+        )
         folder = self.at / "open"
         folder.mkdir()
         path = self.file("open/good.so", self.good.read_bytes())
         folder.chmod(0o777)
-        self.refused(path, f"PATH: everyone may write to its folder {folder} (mode 0777), so anyone could exchange the plugin; "
-                     f"chmod o-w {folder}")
+        self.refused(
+            path,
+            f"PATH: everyone may write to its folder {folder} (mode 0777), so anyone could exchange the plugin; "
+            f"chmod o-w {folder}",
+        )
         folder.chmod(0o1777)
         self.assertEqual(inspect(path)[0], 0)
 

@@ -27,8 +27,19 @@ class Rust(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="sluice-rust-")
         cls.library = pathlib.Path(cls.folder.name) / "reverse.so"
-        made = run("rustc", "--edition", "2021", "-O", "-C", "panic=abort", "--crate-type", "cdylib", "-o", cls.library,
-                   TESTS / "rust" / "reverse.rs")
+        made = run(
+            "rustc",
+            "--edition",
+            "2021",
+            "-O",
+            "-C",
+            "panic=abort",
+            "--crate-type",
+            "cdylib",
+            "-o",
+            cls.library,
+            TESTS / "rust" / "reverse.rs",
+        )
         if made.returncode != 0 or "warning" in made.stderr:
             raise AssertionError(f"rustc: {made.stderr}")
 
@@ -40,18 +51,40 @@ class Rust(unittest.TestCase):
         said = run(SLUICE, "inspect", "--json", self.library)
         self.assertEqual((said.returncode, said.stderr), (0, ""))
         plugin = json.loads(said.stdout)
-        self.assertEqual((plugin["name"], plugin["help"], plugin["abi"]), ("reverse", "reverses texts, in Rust", {"major": 1, "minor": 0}))
-        self.assertEqual([(row["name"], row["type"], row["default"], row["max"]) for row in plugin["settings"]],
-                         [("limit", "int64", "100", 1000000)])
+        self.assertEqual(
+            (plugin["name"], plugin["help"], plugin["abi"]),
+            ("reverse", "reverses texts, in Rust", {"major": 1, "minor": 0}),
+        )
+        self.assertEqual(
+            [(row["name"], row["type"], row["default"], row["max"]) for row in plugin["settings"]],
+            [("limit", "int64", "100", 1000000)],
+        )
         handler = plugin["handlers"][0]
-        self.assertEqual((handler["name"], handler["kind"], handler["max_events"], handler["uses_store"]), ("reverse", "event", 100, False))
+        self.assertEqual(
+            (handler["name"], handler["kind"], handler["max_events"], handler["uses_store"]),
+            ("reverse", "event", 100, False),
+        )
         self.assertEqual([row["name"] for row in handler["sets"]], ["reversed", "characters"])
         self.assertEqual(handler["outcomes"], [{"name": "done", "help": "reversed"}])
 
     def test_it_works(self):
         program = pathlib.Path(self.folder.name) / "check_reverse"
-        sources = [TESTS / name for name in ("rust/check_reverse.c", "fake_host.c", "fake_call.c", "fake_query.c", "fake_json.c")]
-        made = run(CC, "-std=gnu17", "-D_GNU_SOURCE", "-g", f"-I{ROOT}/engine/include", f"-I{TESTS}", "-o", program, *sources, "-ldl")
+        sources = [
+            TESTS / name
+            for name in ("rust/check_reverse.c", "fake_host.c", "fake_call.c", "fake_query.c", "fake_json.c")
+        ]
+        made = run(
+            CC,
+            "-std=gnu17",
+            "-D_GNU_SOURCE",
+            "-g",
+            f"-I{ROOT}/engine/include",
+            f"-I{TESTS}",
+            "-o",
+            program,
+            *sources,
+            "-ldl",
+        )
         self.assertEqual(made.returncode, 0, made.stderr)
         said = run(program, self.library)
         self.assertEqual((said.returncode, said.stderr), (0, ""))

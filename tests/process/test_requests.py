@@ -21,9 +21,11 @@ class Requests(PostgresCase):
         cls.url = cls.postgres.create_database("requests")
         cls.env = {"DATABASE_URL": cls.url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/none"}
         sluice("migrate", CONFIG, env=cls.env)
-        cls.sql("insert into users select g, case when g = 9 then 0 else 1000 end from generate_series(1, 100) g;"
-                "insert into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from generate_series(1, 100) g;"
-                "insert into payment_tokens select 'token-' || g, g from generate_series(1, 100) g")
+        cls.sql(
+            "insert into users select g, case when g = 9 then 0 else 1000 end from generate_series(1, 100) g;insert"
+            " into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from generate_series(1, 100)"
+            " g;insert into payment_tokens select 'token-' || g, g from generate_series(1, 100) g"
+        )
         cls.engine = Engine(CONFIG, cls.env).start()
 
     @classmethod
@@ -32,8 +34,12 @@ class Requests(PostgresCase):
 
     @classmethod
     def sql(cls, text):
-        return subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", cls.url, "-c", text], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        return subprocess.run(
+            ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", cls.url, "-c", text],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def body(self, n, **more):
         return {"userId": n, "reservationId": n, "paymentToken": f"token-{n}", **more}
@@ -47,7 +53,9 @@ class Requests(PostgresCase):
     def test_a_name_is_made_up_when_none_is_given(self):
         status, answer = self.engine.request("POST", "/payments", self.body(2))
         self.assertEqual(status, 202)
-        self.assertEqual(self.engine.request("GET", f"/payments/{answer['paymentTxId']}?wait=10s")[1]["status"], "SUCCESS")
+        self.assertEqual(
+            self.engine.request("GET", f"/payments/{answer['paymentTxId']}?wait=10s")[1]["status"], "SUCCESS"
+        )
 
     def test_posted_twice_is_one_purchase_and_another_body_is_refused(self):
         first = self.engine.request("POST", "/payments", self.body(3, paymentTxId="a-3"))
@@ -64,8 +72,13 @@ class Requests(PostgresCase):
         self.assertEqual(self.engine.request("POST", "/payments", {**self.body(6), "paymentToken": "nonsense"})[0], 403)
 
     def test_bad_bodies_get_a_sentence(self):
-        for body, word in ((b"{", "bad_json"), (b"[]", "bad_json"), (b'{"userId":"x"}', "bad_field"), (b'{"userId":1,"userId":2}', "bad_json"),
-                           (b'{"userId":1.5,"reservationId":1,"paymentToken":"t"}', "bad_field")):
+        for body, word in (
+            (b"{", "bad_json"),
+            (b"[]", "bad_json"),
+            (b'{"userId":"x"}', "bad_field"),
+            (b'{"userId":1,"userId":2}', "bad_json"),
+            (b'{"userId":1.5,"reservationId":1,"paymentToken":"t"}', "bad_field"),
+        ):
             with self.subTest(body=body):
                 status, answer = self.engine.request("POST", "/payments", body)
                 self.assertEqual((status, answer["error"]), (400, word), answer)
@@ -101,6 +114,7 @@ class Requests(PostgresCase):
 
         def post():
             answers.append(self.engine.request("POST", "/payments", self.body(13), {"Idempotency-Key": "key-13"}))
+
         threads = [threading.Thread(target=post) for _ in range(12)]
         for thread in threads:
             thread.start()
@@ -110,16 +124,30 @@ class Requests(PostgresCase):
         self.assertEqual(answers[0][0], 202)
 
     def test_many_purchases_of_one_user_give_the_right_balance(self):
-        self.sql("insert into users values (500, 950);"
-                 "insert into reservations (id, user_id, seat_id, purchase_price) select g, 500, g, 100 from generate_series(501, 520) g;"
-                 "insert into payment_tokens select 'token-' || g, 500 from generate_series(501, 520) g")
-        threads = [threading.Thread(target=self.engine.request, args=("POST", "/payments", {
-            "userId": 500, "reservationId": g, "paymentToken": f"token-{g}", "paymentTxId": f"many-{g}"})) for g in range(501, 521)]
+        self.sql(
+            "insert into users values (500, 950);insert into reservations (id, user_id, seat_id, purchase_price) select"
+            " g, 500, g, 100 from generate_series(501, 520) g;insert into payment_tokens select 'token-' || g, 500 from"
+            " generate_series(501, 520) g"
+        )
+        threads = [
+            threading.Thread(
+                target=self.engine.request,
+                args=(
+                    "POST",
+                    "/payments",
+                    {"userId": 500, "reservationId": g, "paymentToken": f"token-{g}", "paymentTxId": f"many-{g}"},
+                ),
+            )
+            for g in range(501, 521)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        good = sum(self.engine.request("GET", f"/payments/many-{g}?wait=15s")[1]["status"] == "SUCCESS" for g in range(501, 521))
+        good = sum(
+            self.engine.request("GET", f"/payments/many-{g}?wait=15s")[1]["status"] == "SUCCESS"
+            for g in range(501, 521)
+        )
         self.assertEqual((good, self.sql("select points from users where id = 500")), (9, "50"))
 
 

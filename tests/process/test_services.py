@@ -43,8 +43,10 @@ class ThreeServices(KafkaCase, PostgresCase):
         some = f"generate_series({first}, {last}) g"
         cls.services.write("users", f"insert into users select g, {points} from {some}")
         cls.services.write("payment_tokens", f"insert into payment_tokens select 'token-' || g, g from {some}")
-        cls.services.write("reservations", "insert into reservations (id, user_id, seat_id, purchase_price)"
-                                           f" select g, g, g, {PRICE} from {some}")
+        cls.services.write(
+            "reservations",
+            f"insert into reservations (id, user_id, seat_id, purchase_price) select g, g, g, {PRICE} from {some}",
+        )
 
     @classmethod
     def post(cls, n):
@@ -67,14 +69,18 @@ class ThreeServices(KafkaCase, PostgresCase):
         return json.loads(done.stdout)
 
     def reservation(self, name, n, status):
-        until(lambda: self.psql(name, f"select status from reservations where id = {n}") == status,
-              f"reservation {n} of the {name} to be {status}")
+        until(
+            lambda: self.psql(name, f"select status from reservations where id = {n}") == status,
+            f"reservation {n} of the {name} to be {status}",
+        )
 
     def test_each_configuration_is_good_and_its_topics_are_there(self):
         for name, config in SHAPES["services"].items():
+
             def connected():
                 done = sluice("validate", "--connect", config, env=self.services.envs[name], check=False)
                 return done.returncode == 0
+
             until(connected, f"validate --connect {config}")  # brokers hear of new topics one after the other
 
     def test_a_purchase_succeeds(self):
@@ -82,8 +88,10 @@ class ThreeServices(KafkaCase, PostgresCase):
         self.reservation("reservation", 1, "CONFIRMED")
         self.reservation("gateway", 1, "CONFIRMED")
         self.assertEqual(self.points(1), 400)
-        self.assertEqual([event["topic"] for event in self.events(1)["events"]],
-                         ["payment.try", "payment.success", "reservation.success"])
+        self.assertEqual(
+            [event["topic"] for event in self.events(1)["events"]],
+            ["payment.try", "payment.success", "reservation.success"],
+        )
         until(lambda: self.events(1, "payment").get("chainState") == "complete", "the chain to be complete")
 
     def test_a_purchase_is_declined_three_times(self):
@@ -139,6 +147,7 @@ class ThreeServices(KafkaCase, PostgresCase):
 
         def found(name):
             return dict(line.split("|") for line in self.psql(name, ask).splitlines())
+
         until(lambda: found("gateway") == wanted, "the end of all", 60)
         self.assertEqual(found("payment"), wanted)
         points = f"select id % 3, min(points), max(points) from users where id >= {first} group by 1 order by 1"

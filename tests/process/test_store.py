@@ -25,7 +25,8 @@ def setUpModule():
     url = postgres.create_database()
     with open(os.path.join(os.path.dirname(__file__), "../../sql/engine/0001_ledger.sql"), encoding="utf-8") as file:
         postgres.query(file.read(), url)
-    postgres.query("""
+    postgres.query(
+        """
         CREATE TABLE t (n int PRIMARY KEY, CONSTRAINT later UNIQUE (n) DEFERRABLE INITIALLY DEFERRED);
         CREATE TABLE fails (code text, sleep float8 DEFAULT 0);
         CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -33,7 +34,9 @@ def setUpModule():
             IF NEW.code IS NOT NULL THEN RAISE EXCEPTION 'as told' USING ERRCODE = NEW.code; END IF;
             RETURN NEW; END $$;
         CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON fails DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION fails();""", url)
+            FOR EACH ROW EXECUTE FUNCTION fails();""",
+        url,
+    )
 
 
 def tearDownModule():
@@ -70,15 +73,29 @@ class StoreTest(unittest.TestCase):
 
 class Classes(StoreTest):
     """By SQLSTATE: of the engine's statement, of a plugin's, and of COMMIT."""
+
     TABLE = {
-        "40001": ("transient", "transient", "transient"), "40P01": ("transient", "transient", "transient"),
-        "55P03": ("transient", "transient", "transient"), "57014": ("transient", "transient", "transient"),
-        "08006": ("down", "down", "down"), "53100": ("down", "down", "down"), "53300": ("down", "down", "down"),
-        "57P01": ("down", "down", "down"), "57P03": ("down", "down", "down"), "58030": ("down", "down", "down"),
-        "25006": ("down", "down", "down"), "28000": ("down", "down", "down"), "XX000": ("down", "down", "down"),
-        "25P03": ("down", "down", "unknown"), "26000": ("deploy", "down", "down"),
-        "22003": ("data", "data", "data"), "22021": ("data", "data", "data"), "23505": ("data", "data", "data"),
-        "23514": ("data", "data", "data"), "42P01": ("deploy", "data", "data"), "42501": ("deploy", "data", "data"),
+        "40001": ("transient", "transient", "transient"),
+        "40P01": ("transient", "transient", "transient"),
+        "55P03": ("transient", "transient", "transient"),
+        "57014": ("transient", "transient", "transient"),
+        "08006": ("down", "down", "down"),
+        "53100": ("down", "down", "down"),
+        "53300": ("down", "down", "down"),
+        "57P01": ("down", "down", "down"),
+        "57P03": ("down", "down", "down"),
+        "58030": ("down", "down", "down"),
+        "25006": ("down", "down", "down"),
+        "28000": ("down", "down", "down"),
+        "XX000": ("down", "down", "down"),
+        "25P03": ("down", "down", "unknown"),
+        "26000": ("deploy", "down", "down"),
+        "22003": ("data", "data", "data"),
+        "22021": ("data", "data", "data"),
+        "23505": ("data", "data", "data"),
+        "23514": ("data", "data", "data"),
+        "42P01": ("deploy", "data", "data"),
+        "42501": ("deploy", "data", "data"),
         "P0001": ("down", "data", "data"),
     }
 
@@ -132,17 +149,29 @@ class Classes(StoreTest):
             for last, expected in (("exec\tSELECT 1", "down"), ("commit", "unknown")):
                 drive("begin", 5000)
                 self.gives("ok", drive("exec", "SELECT 'idle'"))
-                wait_until(lambda: "0" == postgres.value(
-                    "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ~ 'idle''$'"))
+                wait_until(
+                    lambda: "0"
+                    == postgres.value(
+                        "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ~"
+                        " 'idle''$'"
+                    )
+                )
                 self.gives(expected, drive(*last.split("\t")))
                 self.works(drive)
 
     def test_sessions_are_set_up(self):
         with Drive(url + "?options=-c%20work_mem%3D5MB", STATEMENT_TIMEOUT_MS="4000") as drive:
-            for name, value in {"statement_timeout": "4s", "lock_timeout": "2s", "jit": "off",
-                                "client_encoding": "UTF8", "idle_in_transaction_session_timeout": "4s", "tcp_keepalives_idle": "10",
-                                "client_connection_check_interval": "1s", "application_name": "sluice/drive by hand",
-                                "work_mem": "5MB"}.items():
+            for name, value in {
+                "statement_timeout": "4s",
+                "lock_timeout": "2s",
+                "jit": "off",
+                "client_encoding": "UTF8",
+                "idle_in_transaction_session_timeout": "4s",
+                "tcp_keepalives_idle": "10",
+                "client_connection_check_interval": "1s",
+                "application_name": "sluice/drive by hand",
+                "work_mem": "5MB",
+            }.items():
                 self.assertEqual(drive("once", f"SELECT current_setting('{name}')")["rows"], [[value]])
 
 
@@ -182,8 +211,12 @@ class Commits(StoreTest):
         proxy.close()
 
     def test_failpoints_around_commit(self):
-        for point, expected, stands in (("before=error", "down", 0), ("reply_lost=error", "unknown", 1),
-                                        ("after=error", "unknown", 1), ("sent=error", "unknown", None)):
+        for point, expected, stands in (
+            ("before=error", "down", 0),
+            ("reply_lost=error", "unknown", 1),
+            ("after=error", "unknown", 1),
+            ("sent=error", "unknown", None),
+        ):
             with self.subTest(point=point), Drive(url, SLUICE_FAILPOINTS=f"store.commit.{point}@1") as drive:
                 postgres.query("TRUNCATE t", url)
                 self.insert(drive)
@@ -217,7 +250,7 @@ class Commits(StoreTest):
             self.gives("ok", drive("queue", "INSERT INTO t VALUES (1)"))
             self.gives("ok", drive("queue", "SELECT 1/0"))
             self.gives("ok", drive("commit"))  # says so
-            self.assertEqual(rows(), 0)        # and lies
+            self.assertEqual(rows(), 0)  # and lies
         with Drive(url, SLUICE_FAILPOINTS="store.claim.mutate=mutate") as drive:
             for _ in range(2):
                 drive("begin", 5000)
@@ -226,8 +259,16 @@ class Commits(StoreTest):
 
     def test_a_plugin_cannot_end_the_transaction(self):
         with Drive(url) as drive:
-            for sql in ("COMMIT", " rollback", "/* a /* nested */ comment */ Commit", "END", "SAVEPOINT a",
-                        "DISCARD ALL", "SET statement_timeout = 0", "PREPARE TRANSACTION 'a'"):
+            for sql in (
+                "COMMIT",
+                " rollback",
+                "/* a /* nested */ comment */ Commit",
+                "END",
+                "SAVEPOINT a",
+                "DISCARD ALL",
+                "SET statement_timeout = 0",
+                "PREPARE TRANSACTION 'a'",
+            ):
                 with self.subTest(sql=sql):
                     self.insert(drive)
                     answer = self.gives("data", drive("plugin", sql))
@@ -398,8 +439,14 @@ class Looks(StoreTest):
             self.assertNotIn("hunter2", answer["error"])
             self.assertIn("refused", answer["error"])
         for bad in ("host=a password hunter2", "postgresql://me:hunter2@h/x?nonsense=1"):
-            done = subprocess.run([os.path.join(BUILD, "tests/process/store_drive")], capture_output=True,
-                                  text=True, env=dict(os.environ, DATABASE_URL=bad), stdin=subprocess.DEVNULL, timeout=20)
+            done = subprocess.run(
+                [os.path.join(BUILD, "tests/process/store_drive")],
+                capture_output=True,
+                text=True,
+                env=dict(os.environ, DATABASE_URL=bad),
+                stdin=subprocess.DEVNULL,
+                timeout=20,
+            )
             self.assertEqual(done.returncode, 1)
             self.assertIn("cannot be understood", done.stderr)
             self.assertNotIn("hunter2", done.stderr)

@@ -16,7 +16,10 @@ with PrivatePostgres() as server:
             answer = drive("migrate", os.path.join(ROOT, "sql"), "engine")
             if answer["result"] != "ok":
                 sys.exit(f"not ok 1 - cannot migrate: {answer}")
-        code = subprocess.run([os.path.join(BUILD, "tests/process", program)], check=False,
-                              env=dict(os.environ, DATABASE_URL=url, CMOCKA_MESSAGE_OUTPUT="TAP")).returncode
+        code = subprocess.run(
+            [os.path.join(BUILD, "tests/process", program)],
+            check=False,
+            env=dict(os.environ, DATABASE_URL=url, CMOCKA_MESSAGE_OUTPUT="TAP"),
+        ).returncode
         failed = failed or code
 sys.exit(1 if failed else 0)

@@ -54,8 +54,10 @@ class Migrations(PostgresCase):
         self.write("engine", "README", "not a migration")
         answer = self.apply()
         self.assertEqual(answer["result"], "ok", answer)
-        self.assertEqual(answer["rows"], [["engine", 1, "0001_first.sql"], ["engine", 2, "0002_second.sql"],
-                                          ["charge", 1, "0001_money.sql"]])
+        self.assertEqual(
+            answer["rows"],
+            [["engine", 1, "0001_first.sql"], ["engine", 2, "0002_second.sql"], ["charge", 1, "0001_money.sql"]],
+        )
         checksum = hashlib.sha256(b"CREATE TABLE first (n int);").hexdigest()
         self.assertEqual(self.applied()[1], ["engine", "1", "0001_first.sql", checksum])
         self.assertEqual(self.drive("migrated", self.folder, "engine", "charge")["result"], "ok")
@@ -121,22 +123,30 @@ class Migrations(PostgresCase):
             answers = [other("migrate", self.folder, "engine", "charge"), self.drive.answer()]
         self.assertEqual([a["result"] for a in answers], ["ok", "ok"], answers)
         steps = answers[0]["rows"] + answers[1]["rows"]
-        self.assertEqual(sorted(steps), [["charge", 1, "0001_money.sql"], ["engine", 1, "0001_first.sql"],
-                                         ["engine", 2, "0002_second.sql"]])
+        self.assertEqual(
+            sorted(steps),
+            [["charge", 1, "0001_money.sql"], ["engine", 1, "0001_first.sql"], ["engine", 2, "0002_second.sql"]],
+        )
 
     def test_the_shipped_ones(self):
         answer = self.drive("migrate", os.path.join(ROOT, "sql"), "engine")
         self.assertEqual(answer["result"], "ok", answer)
-        uncommented = self.postgres.query("""
+        uncommented = self.postgres.query(
+            """
             SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0
             WHERE c.relnamespace = 'sluice'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
               AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
             UNION ALL SELECT c.relname, NULL FROM pg_class c WHERE c.relnamespace = 'sluice'::regnamespace
-              AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND obj_description(c.oid) IS NULL""", self.url)
+              AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND obj_description(c.oid) IS NULL""",
+            self.url,
+        )
         self.assertEqual(uncommented, [])
-        width = self.postgres.value("""
+        width = self.postgres.value(
+            """
             INSERT INTO sluice.inbox VALUES (1, 0, 1, gen_random_uuid(), 2);
-            SELECT pg_column_size(i) FROM sluice.inbox i""", self.url)
+            SELECT pg_column_size(i) FROM sluice.inbox i""",
+            self.url,
+        )
         self.assertEqual(int(width), 24 + 32)
 
 
