@@ -103,17 +103,10 @@ class Lines(unittest.TestCase):
             )
 
     def test_operands(self):
-        for command, words in {
-            "run": "a CONFIG",
-            "validate": "a CONFIG",
-            "graph": "a CONFIG",
-            "inspect": "a PLUGIN.so",
-            "emit": "a CONFIG and a TOPIC",
-            "tap": "a CONFIG and a TOPIC or more",
-            "explain": "a CONFIG and a CORRELATION",
-            "migrate": "a CONFIG",
-            "new-plugin": "a NAME",
-        }.items():
+        takes = dict.fromkeys(("run", "validate", "graph", "migrate"), "a CONFIG")
+        takes |= {"inspect": "a PLUGIN.so", "new-plugin": "a NAME", "explain": "a CONFIG and a CORRELATION"}
+        takes |= {"emit": "a CONFIG and a TOPIC", "tap": "a CONFIG and a TOPIC or more"}
+        for command, words in takes.items():
             with self.subTest(command):
                 self.refused([command], f"sluice {command}: expected {words}, got nothing")
                 if " and " in words:
