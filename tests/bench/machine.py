@@ -64,7 +64,8 @@ class Usage:
 
 
 def quiet():
-    """Before a measurement: with QUIET=SECONDS waits at most so long until other jobs leave nine tenths of the machine alone."""
+    """Before a measurement: with QUIET=SECONDS waits at most so long until other jobs leave nine tenths of the machine
+    alone."""
     end = time.monotonic() + float(os.environ.get("QUIET") or 0)
     while time.monotonic() < end:
         before = _busy()

@@ -29,13 +29,31 @@ def _latency_kafka(stage, rounds):
         with stage.engine() as engine:
             stage.settled([engine])
             quiet()
-            out = subprocess.run([BUILD / "tests/bench/latency", stage.bus.kafka.servers, stage.topic("payment.try"),
-                                  stage.topic("reservation.success"), "6", str(RATE), str(count), str(RATE * WARM_S)], check=True, capture_output=True, text=True)
+            out = subprocess.run(
+                [
+                    BUILD / "tests/bench/latency",
+                    stage.bus.kafka.servers,
+                    stage.topic("payment.try"),
+                    stage.topic("reservation.success"),
+                    "6",
+                    str(RATE),
+                    str(count),
+                    str(RATE * WARM_S),
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
         rows.append([float(number) for number in out.stdout.split()])
     median = [statistics.median(column) for column in zip(*rows)]
-    for n, what in enumerate(("produced → acknowledged", "acknowledged → reservation.success read", "produced → reservation.success read")):
-        print(f"ms at {RATE} purchases/s, payment.try {what:<40} p50 {median[2 * n]:.1f}  p99 {median[2 * n + 1]:.1f}"
-              f"   (p99s {', '.join(f'{row[2 * n + 1]:.1f}' for row in rows)})", flush=True)
+    for n, what in enumerate(
+        ("produced → acknowledged", "acknowledged → reservation.success read", "produced → reservation.success read")
+    ):
+        print(
+            f"ms at {RATE} purchases/s, payment.try {what:<40} p50 {median[2 * n]:.1f}  p99 {median[2 * n + 1]:.1f}"
+            f"   (p99s {', '.join(f'{row[2 * n + 1]:.1f}' for row in rows)})",
+            flush=True,
+        )
 
 
 def _latency_http(stage, rounds):
@@ -43,8 +61,12 @@ def _latency_http(stage, rounds):
     for _ in range(rounds):
         rows.append(_posts(stage))
     for n, what in enumerate(("reservation.success in the tap's hands", "202")):
-        print(f"ms at {RATE} purchases/s, POST sent → {what:<45} p50 {statistics.median(_share(row[n], .5) for row in rows):.1f}"
-              f"  p99 {statistics.median(_share(row[n], .99) for row in rows):.1f}", flush=True)
+        print(
+            f"ms at {RATE} purchases/s, POST sent → {what:<45} p50"
+            f" {statistics.median(_share(row[n], .5) for row in rows):.1f}  p99"
+            f" {statistics.median(_share(row[n], .99) for row in rows):.1f}",
+            flush=True,
+        )
 
 
 def _posts(stage):
@@ -59,9 +81,12 @@ def _posts(stage):
 
         def post(n, tx):
             sent[tx] = time.monotonic()
-            status, _ = engine.request("POST", "/payments", {"userId": n, "reservationId": n, "paymentToken": f"token-{n}", "paymentTxId": tx})
+            status, _ = engine.request(
+                "POST", "/payments", {"userId": n, "reservationId": n, "paymentToken": f"token-{n}", "paymentTxId": tx}
+            )
             answered[tx] = (time.monotonic() - sent[tx]) * 1000
             assert status == 202, status
+
         began = time.monotonic()
         for n in range(1, count + 1):
             while time.monotonic() < began + n / RATE:
@@ -74,7 +99,8 @@ def _posts(stage):
 
 
 def start(stage, _rounds, _purchases):
-    """From a moment to the first event handled, its output acknowledged; an event lies there, or comes right after the kill."""
+    """From a moment to the first event handled, its output acknowledged; an event lies there, or comes right after the
+    kill."""
     stage.fresh(100)
     numbers = iter(range(1, 101))
     first, ready, worker, whole = [], [], [], []
@@ -88,6 +114,7 @@ def start(stage, _rounds, _purchases):
                 return engine.metric(CHARGED) >= 1
             except OSError:
                 return False
+
         until(look, "the first event", 60, 0.002)
 
     def since(began):
@@ -112,8 +139,12 @@ def start(stage, _rounds, _purchases):
         handled(engine)
         whole.append(since(began))
         engine.stop()
-    for what, times in (("exec → ready", ready), ("exec → first event handled", first), ("kill -9 of the worker → first event handled", worker),
-                        ("kill -9 of all, started again → first event handled", whole)):
+    for what, times in (
+        ("exec → ready", ready),
+        ("exec → first event handled", first),
+        ("kill -9 of the worker → first event handled", worker),
+        ("kill -9 of all, started again → first event handled", whole),
+    ):
         print(f"ms, {what:<55} {statistics.median(times):.0f}   ({', '.join(f'{t:.0f}' for t in times)})")
     if stage.bus.kind == "kafka":
         print(f"   session.timeout.ms is {stage.bus.session_ms()}", flush=True)

@@ -10,8 +10,11 @@ def _median(rows, pick):
     return statistics.median(map(pick, rows))
 
 
-NOTES = {"floor": "the same statements in a C loop", "broker frozen": "the same, the broker frozen",
-         "and publishing": "the same, and bare librdkafka publishes"}
+NOTES = {
+    "floor": "the same statements in a C loop",
+    "broker frozen": "the same, the broker frozen",
+    "and publishing": "the same, and bare librdkafka publishes",
+}
 
 
 def _cpu(used):
@@ -30,19 +33,32 @@ def throughput(stage, rounds, purchases):
         print(f"  round {number}: ratio {row['rate'] / floors['floor']['rate']:.2f}")
         for which, one in {"engine": row, **floors}.items():
             print(f"    {which:<16}{one['rate']:7.0f}/s   cores: {cores(one['used'], one['seconds'])}", flush=True)
-    print(f"purchases/s from a backlog of {purchases:<6}        {_median(rows, lambda r: r['rate']):.0f}"
-          "   (try → success → reservation.success, chain and tap on)")
+    print(
+        f"purchases/s from a backlog of {purchases:<6}        {_median(rows, lambda r: r['rate']):.0f}"
+        "   (try → success → reservation.success, chain and tap on)"
+    )
     for which in kinds:
-        print(f"{NOTES[which]:<44} {_median(rows, lambda r, w=which: r['floors'][w]['rate']):.0f}"
-              f"   engine / this {_median(rows, lambda r, w=which: r['rate'] / r['floors'][w]['rate']):.2f}"
-              f", by CPU {_median(rows, lambda r, w=which: _cpu(r['floors'][w]['used']) / _cpu(r['used'])):.2f}")
+        print(
+            f"{NOTES[which]:<44} {_median(rows, lambda r, w=which: r['floors'][w]['rate']):.0f}"
+            f"   engine / this {_median(rows, lambda r, w=which: r['rate'] / r['floors'][w]['rate']):.2f}"
+            f", by CPU {_median(rows, lambda r, w=which: _cpu(r['floors'][w]['used']) / _cpu(r['used'])):.2f}"
+        )
     for party in ("engine", "postgres", *stage.bus.parties):
         note = "   (all its threads, tap and HTTP included)" if party == "engine" else ""
-        print(f"CPU ms a purchase, {party:<25} {_median(rows, lambda r, p=party: r['whole'][p] * 1000 / purchases):.4f}{note}")
-    for what, pick in (("all together", lambda r: r["used"]), ("floor and its PostgreSQL", lambda r: r["floors"]["floor"]["used"])):
+        print(
+            "CPU ms a purchase,"
+            f" {party:<25} {_median(rows, lambda r, p=party: r['whole'][p] * 1000 / purchases):.4f}{note}"
+        )
+    for what, pick in (
+        ("all together", lambda r: r["used"]),
+        ("floor and its PostgreSQL", lambda r: r["floors"]["floor"]["used"]),
+    ):
         print(f"CPU ms a purchase, {what:<25} {_median(rows, lambda r, f=pick: _cpu(f(r)) * 1000 / purchases):.4f}")
-    print(f"round trips a batch                          {_median(rows, lambda r: r['trips']):.1f}   (readers, keeper and positions included)",
-          flush=True)
+    print(
+        f"round trips a batch                          {_median(rows, lambda r: r['trips']):.1f}   (readers, keeper"
+        " and positions included)",
+        flush=True,
+    )
 
 
 def declined(stage, _rounds, purchases):
@@ -57,7 +73,10 @@ def declined(stage, _rounds, purchases):
         until(lambda: engine.metric(CONFIRMED) >= good, "the good ones", 300, 0.02)
         times[poor] = (time.monotonic() - began) / good
         engine.stop()
-    print(f"2 % declined: time of the good ones          {times[50] / times[0]:.2f} times what it is with none declined", flush=True)
+    print(
+        f"2 % declined: time of the good ones          {times[50] / times[0]:.2f} times what it is with none declined",
+        flush=True,
+    )
 
 
 def scaling(stage, rounds, purchases):
@@ -70,5 +89,9 @@ def scaling(stage, rounds, purchases):
             rows[instances, lanes].append(stage.drain(purchases, instances=instances))
     for (instances, lanes), seen in rows.items():
         middle = sorted(seen, key=lambda r: r["rate"])[len(seen) // 2]
-        print(f"{instances} process{'es' if instances > 1 else '  '} of {lanes} lanes    {middle['rate']:6.0f}/s   "
-              f"{2 * purchases / max(1, middle['batches']):.0f} events a batch   cores: {cores(middle['used'], middle['seconds'])}", flush=True)
+        print(
+            f"{instances} process{'es' if instances > 1 else '  '} of {lanes} lanes    {middle['rate']:6.0f}/s  "
+            f" {2 * purchases / max(1, middle['batches']):.0f} events a batch   cores:"
+            f" {cores(middle['used'], middle['seconds'])}",
+            flush=True,
+        )

@@ -6,16 +6,14 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from engine import BUILD, Engine, sluice, until  # noqa: E402
-from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet  # noqa: E402
+from lib.engine import BUILD, Engine, sluice, until
+from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 LANES = 4
 BATCH = 500
 CHARGED = 'sluice_events_total{handler="payment.charge",outcome="success"}'
@@ -25,6 +23,7 @@ TAPPED = 'sluice_events_total{handler="data-platform/data_platform.send",outcome
 
 class Sink(http.server.ThreadingHTTPServer):
     """Takes what the tap sends; notes when each purchase's last event came, when asked to."""
+
     daemon_threads = True
 
     def __init__(self):
@@ -76,6 +75,7 @@ class PostgresBus:
 
 class KafkaBus:
     """One broker. Every measurement has topics and a group of its own; those of the one before are deleted."""
+
     kind = "kafka"
     topics = re.compile(r"(?<![\w.-])((?:payment|reservation)\.(?:try|success|retry|cancel|failure|timeout|\*))")
 
@@ -87,8 +87,11 @@ class KafkaBus:
 
     @property
     def floors(self):
-        return {"floor": ["outbox"], "broker frozen": ["outbox"],
-                "and publishing": [self.kafka.servers, f"{self.prefix}payment.success"]}
+        return {
+            "floor": ["outbox"],
+            "broker frozen": ["outbox"],
+            "and publishing": [self.kafka.servers, f"{self.prefix}payment.success"],
+        }
 
     def renew(self):
         if self.prefix:
@@ -103,7 +106,12 @@ class KafkaBus:
         return self.topics.sub(lambda found: self.prefix + found[1], text)
 
     def emit(self, stage, topic, value):
-        envelope = {"eventId": str(uuid.uuid4()), "eventName": topic, "timestamp": "2026-01-01T00:00:00.000Z", "data": value}
+        envelope = {
+            "eventId": str(uuid.uuid4()),
+            "eventName": topic,
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "data": value,
+        }
         self.kafka.produce(self.prefix + topic, f"{value['userId']}-{value['seatId']}", json.dumps(envelope))
 
     def frozen(self, yes):
@@ -122,28 +130,47 @@ class Stage:
 
     @property
     def env(self):
-        return {"DATABASE_URL": self.url, "DATA_PLATFORM_URL": f"http://127.0.0.1:{self.sink.server_port}/events", **self.bus.env}
+        return {
+            "DATABASE_URL": self.url,
+            "DATA_PLATFORM_URL": f"http://127.0.0.1:{self.sink.server_port}/events",
+            **self.bus.env,
+        }
 
     def sql(self, *texts):
         args = [arg for text in texts for arg in ("-c", text)]
-        return subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url, *args], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        return subprocess.run(
+            ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url, *args],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def configure(self, lanes):
         name = "pipeline.kafka.yaml" if self.bus.kind == "kafka" else "pipeline.yaml"
-        text = (ROOT / "config" / name).read_text().replace("max_wait: 1s", "max_wait: 0ms").replace("lanes: 4", f"lanes: {lanes}")
+        text = (
+            (ROOT / "config" / name)
+            .read_text()
+            .replace("max_wait: 1s", "max_wait: 0ms")
+            .replace("lanes: 4", f"lanes: {lanes}")
+        )
         self.config.write_text(self.bus.configure(text))
 
     def fresh(self, purchases, poor=0, lanes=LANES):
-        """Nothing on the bus, and a database with a user and a reservation for each purchase; every poor-th user has nothing."""
+        """Nothing on the bus, and a database with a user and a reservation for each purchase; every poor-th user has
+        nothing."""
         self.bus.renew()
         self.configure(lanes)
         self.sql("drop schema if exists sluice cascade", "drop schema public cascade", "create schema public")
         sluice("migrate", self.config, env=self.env)
         points = f"case when {poor} > 0 and g % greatest({poor}, 1) = 0 then 0 else 1000 end"
-        self.sql(f"insert into users select g, {points} from generate_series(1, {purchases}) g",
-                 f"insert into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from generate_series(1, {purchases}) g",
-                 "vacuum analyze users", "vacuum analyze reservations", "checkpoint")
+        self.sql(
+            f"insert into users select g, {points} from generate_series(1, {purchases}) g",
+            "insert into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from"
+            f" generate_series(1, {purchases}) g",
+            "vacuum analyze users",
+            "vacuum analyze reservations",
+            "checkpoint",
+        )
 
     @staticmethod
     def purchase(n):
@@ -169,8 +196,19 @@ class Stage:
         try:
             usage = Usage({"floor": children_cpu, "postgres": lambda: family_cpu(self.postmaster), **self.bus.parties})
             before = usage.look()
-            out = subprocess.run([BUILD / "tests/bench/floor", self.url, str(purchases), str(LANES), str(BATCH), *self.bus.floors[which]],
-                                 check=True, capture_output=True, text=True)
+            out = subprocess.run(
+                [
+                    BUILD / "tests/bench/floor",
+                    self.url,
+                    str(purchases),
+                    str(LANES),
+                    str(BATCH),
+                    *self.bus.floors[which],
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             used, seconds = usage.between(before, usage.look())
         finally:
             if frozen:
@@ -179,7 +217,13 @@ class Stage:
 
     def usage(self, engines):
         pids = [pid for engine in engines for pid in (engine.process.pid, engine.worker())]
-        return Usage({"engine": lambda: sum(map(process_cpu, pids)), "postgres": lambda: family_cpu(self.postmaster), **self.bus.parties})
+        return Usage(
+            {
+                "engine": lambda: sum(map(process_cpu, pids)),
+                "postgres": lambda: family_cpu(self.postmaster),
+                **self.bus.parties,
+            }
+        )
 
     def settled(self, engines):
         """Waits until every process has partitions and nothing has changed for a while."""
@@ -211,8 +255,8 @@ class Stage:
             wait = min(0.25, max(0.01, (good - done) * passed / max(done, 1) / 3))
 
     def drain(self, purchases, good=None, instances=1):
-        """Engines that have their partitions are stopped, given a backlog, and let go: what they need until `good` are confirmed, and until
-        the tap has everything, too."""
+        """Engines that have their partitions are stopped, given a backlog, and let go: what they need until `good` are
+        confirmed, and until the tap has everything, too."""
         good = good or purchases
         engines = [self.engine().start() for _ in range(instances)]
         try:
@@ -232,8 +276,15 @@ class Stage:
             peak = max(memory(engine.worker())[1] for engine in engines)
             used, seconds = usage.between(before, confirmed)
             whole, _ = usage.between(before, tapped)
-            return {"rate": good / seconds, "seconds": seconds, "used": used, "whole": whole, "trips": trips / max(1, batches),
-                    "batches": batches, "peak": peak}
+            return {
+                "rate": good / seconds,
+                "seconds": seconds,
+                "used": used,
+                "whole": whole,
+                "trips": trips / max(1, batches),
+                "batches": batches,
+                "peak": peak,
+            }
         finally:
             for engine in engines:
                 if engine.process.poll() is None:

@@ -1,4 +1,5 @@
-"""Events that only pass: consume → handler → produce without a store, beside a loop of bare librdkafka on the same events."""
+"""Events that only pass: consume → handler → produce without a store, beside a loop of bare librdkafka on the same
+events."""
 import datetime
 import json
 import statistics
@@ -30,7 +31,13 @@ def _assigned(engine):
 def _engine(stage, name, out):
     config = stage.folder / "pass.yaml"
     text = CONFIG
-    for word, value in (("GROUP", name), ("LANES", LANES), ("BATCH", BATCH), ("PLUGIN", BUILD / "tests/plugins/pass.so"), ("OUT", out)):
+    for word, value in (
+        ("GROUP", name),
+        ("LANES", LANES),
+        ("BATCH", BATCH),
+        ("PLUGIN", BUILD / "tests/plugins/pass.so"),
+        ("OUT", out),
+    ):
         text = text.replace(word, str(value))
     config.write_text(text)
     env = stage.bus.kafka.env()
@@ -48,9 +55,23 @@ def _engine(stage, name, out):
 
 def _bare(stage, name, out, depth):
     stage.bus.kafka.create_topic(out, partitions=6)
-    done = subprocess.run([BUILD / "tests/bench/bare", stage.bus.kafka.servers, name, "pass-in", out, str(EVENTS), str(BATCH), str(depth),
-                           "queued.min.messages=1000000", "queued.max.messages.kbytes=1000000"],  # it must not stop fetching: see kafka_flow_took()
-                          check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            BUILD / "tests/bench/bare",
+            stage.bus.kafka.servers,
+            name,
+            "pass-in",
+            out,
+            str(EVENTS),
+            str(BATCH),
+            str(depth),
+            "queued.min.messages=1000000",
+            "queued.max.messages.kbytes=1000000",
+        ],  # it must not stop fetching: see kafka_flow_took()
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return tuple(map(float, done.stdout.split()))
 
 
@@ -63,11 +84,17 @@ def passing(stage, rounds, _purchases):
         for (what, seen), depth in zip(rows.items(), (0, LANES, 1)):
             quiet()
             out = f"pass-out-{number}-{depth}"
-            seen.append(_bare(stage, f"bare-{number}-{depth}", out, depth) if depth else _engine(stage, f"pass-{number}", out))
+            seen.append(
+                _bare(stage, f"bare-{number}-{depth}", out, depth) if depth else _engine(stage, f"pass-{number}", out)
+            )
             stage.bus.kafka.delete_topic(out)
     size = len(json.dumps({"number": EVENTS, "text": "0" * 100}))
     print(f"events/s that only pass ({EVENTS}, {size} bytes of data, {BATCH} a batch, acks=all, no store)")
     for what, seen in rows.items():
         ratio = statistics.median(mine[0] / other[0] for mine, other in zip(rows["engine"], seen))
-        print(f"  {what:<42} {statistics.median(row[0] for row in seen):.0f}/s   {statistics.median(row[1] for row in seen):.4f} CPU ms an event"
-              + (f"   engine / this {ratio:.2f}" if what != "engine" else ""), flush=True)
+        print(
+            f"  {what:<42} {statistics.median(row[0] for row in seen):.0f}/s  "
+            f" {statistics.median(row[1] for row in seen):.4f} CPU ms an event"
+            + (f"   engine / this {ratio:.2f}" if what != "engine" else ""),
+            flush=True,
+        )

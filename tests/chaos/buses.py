@@ -1,22 +1,21 @@
-"""What is different about a bus for those who look from outside: how a pipeline names it, what is on its topics, and how far its
-readers have come. The checker, the stream and the tests know buses by this alone.
+"""What is different about a bus for those who look from outside: how a pipeline names it, what is on its topics, and
+how far its readers have come. The checker, the stream and the tests know buses by this alone.
 """
 import json
 import os
-import pathlib
 import re
 import subprocess
-import sys
 import uuid
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import until  # noqa: E402
-from facts import Record, model_of, sluice_out, sql  # noqa: E402
-from kafka import KafkaAdmin  # noqa: E402
+from chaos.facts import Record, model_of, sluice_out, sql
+from lib.engine import until
+from lib.kafka import KafkaAdmin
 
 
-WAITING = ("(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.attempt) AS retried,"
-           " (SELECT count(*) FROM sluice.outbox) AS unpublished")
+WAITING = (
+    "(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.attempt) AS retried,"
+    " (SELECT count(*) FROM sluice.outbox) AS unpublished"
+)
 
 
 class PostgresBus:
@@ -50,17 +49,24 @@ class PostgresBus:
 
     def lags(self):
         """{group: records that it has not completed}"""
-        rows = sql(self.url, "SELECT g.consumer_group, sluice.bus_lag(g.consumer_group) AS lag"
-                             " FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g")
+        rows = sql(
+            self.url,
+            "SELECT g.consumer_group, sluice.bus_lag(g.consumer_group) AS lag"
+            " FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g",
+        )
         return {row["consumer_group"]: row["lag"] for row in rows}
 
     def left(self):
         """What is still to be done, in one snapshot."""
-        return sql(self.url, "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0)"
-                             f"          FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g) AS lag, {WAITING}")[0]
+        return sql(
+            self.url,
+            "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0)"
+            f"          FROM (SELECT DISTINCT consumer_group FROM sluice.bus_lease) g) AS lag, {WAITING}",
+        )[0]
 
 
-# Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed an event.
+# Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed
+# an event.
 RECORDED = """
 CREATE TABLE recorded (id bigint, batch bytea);
 CREATE FUNCTION recorded() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -69,12 +75,14 @@ CREATE TRIGGER recorded AFTER INSERT ON sluice.outbox FOR EACH ROW EXECUTE FUNCT
 CREATE TABLE claimed (handler smallint, event_id uuid, xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION claimed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.claimed (handler, event_id) SELECT handler, event_id FROM claims; RETURN NULL; END $$;
-CREATE TRIGGER claimed AFTER INSERT ON sluice.inbox REFERENCING NEW TABLE AS claims FOR EACH STATEMENT EXECUTE FUNCTION claimed()
+CREATE TRIGGER claimed AFTER INSERT ON sluice.inbox REFERENCING NEW TABLE AS claims
+    FOR EACH STATEMENT EXECUTE FUNCTION claimed()
 """
 
 
 class KafkaBus:
     """On a cluster that others may use before us: topics are made anew, groups have names of their own."""
+
     kind = "kafka"
     transactional = False
     partitions = 6
@@ -98,14 +106,18 @@ class KafkaBus:
         model = model_of(config, env)
         letters = {topic["deadLetter"] for topic in model["topics"] if "deadLetter" in topic}
         names = {topic["name"] for topic in model["topics"]} | letters
-        watched = {name for chain in model["chains"]
-                   for name in [*chain["abortOn"], *(step["done"] for step in chain["steps"] if step["undo"])]}
+        watched = {
+            name
+            for chain in model["chains"]
+            for name in [*chain["abortOn"], *(step["done"] for step in chain["steps"] if step["undo"])]
+        }
         self.names = sorted(names)
         self.groups = {self.group: watched | {topic["name"] for topic in model["topics"] if "handler" in topic}}
         for tap in model["taps"]:
             prefixes = tuple(name[:-1] for name in tap["topics"] if name.endswith("*"))  # they leave dead letters out
             self.groups[f"{self.group}.{tap['name']}"] = (names & set(tap["topics"])) | {
-                name for name in names - letters if name.startswith(prefixes)}
+                name for name in names - letters if name.startswith(prefixes)
+            }
 
     def clear(self):
         mine = set(self.names)
@@ -114,8 +126,12 @@ class KafkaBus:
         until(lambda: not mine & set(self.kafka.topics()), "the brokers to forget what was deleted")
 
     def prepare(self):
-        done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-c", RECORDED], capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run(
+            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-c", RECORDED],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
 
@@ -125,9 +141,22 @@ class KafkaBus:
 
         def text(data):
             return (data or b"").decode("utf-8", "surrogateescape")
-        return [Record({"topic": name, "partition": one.partition, "offset": one.offset, "timestamp": one.timestamp, "key": text(one.key),
-                        "value": text(one.value), "headers": {header: text(value) for header, value in one.headers}})
-                for name in self.names for one in self.kafka.dump(name, limit_s=60)]
+
+        return [
+            Record(
+                {
+                    "topic": name,
+                    "partition": one.partition,
+                    "offset": one.offset,
+                    "timestamp": one.timestamp,
+                    "key": text(one.key),
+                    "value": text(one.value),
+                    "headers": {header: text(value) for header, value in one.headers},
+                }
+            )
+            for name in self.names
+            for one in self.kafka.dump(name, limit_s=60)
+        ]
 
     def _ends(self, names):
         return {name: self.kafka.end_offsets(name) for name in sorted(names)}
@@ -135,26 +164,41 @@ class KafkaBus:
     def sample(self):
         """Offsets first: what they claim to be done must be seen in all that is looked at after them."""
         committed = {group: self.kafka.committed(group) for group in self.groups}
-        row = sql(self.url, "SELECT pg_current_snapshot()::text AS snapshot,"
-                            " (SELECT coalesce(json_agg(p), '[]') FROM sluice.bus_position p) AS positions")[0]
-        return {"positions": {f"{group}/{topic}/{n}": [offset, 0] for group, topics in committed.items()
-                              for topic, offsets in topics.items() for n, offset in offsets.items()},
-                "recorded": {f"{p['consumer_group']}/{p['topic']}/{p['partition']}": p["next"] for p in row["positions"]},
-                "snapshot": row["snapshot"], "ends": self._ends(self.names)}
+        row = sql(
+            self.url,
+            "SELECT pg_current_snapshot()::text AS snapshot,"
+            " (SELECT coalesce(json_agg(p), '[]') FROM sluice.bus_position p) AS positions",
+        )[0]
+        return {
+            "positions": {
+                f"{group}/{topic}/{n}": [offset, 0]
+                for group, topics in committed.items()
+                for topic, offsets in topics.items()
+                for n, offset in offsets.items()
+            },
+            "recorded": {f"{p['consumer_group']}/{p['topic']}/{p['partition']}": p["next"] for p in row["positions"]},
+            "snapshot": row["snapshot"],
+            "ends": self._ends(self.names),
+        }
 
     def lags(self):
         lags = {}
         for group, names in self.groups.items():
             ends, committed = self._ends(names), self.kafka.committed(group)
-            lags[group] = sum(max(0, end - committed.get(name, {}).get(n, 0)) for name in names for n, end in ends[name].items())
+            lags[group] = sum(
+                max(0, end - committed.get(name, {}).get(n, 0)) for name in names for n, end in ends[name].items()
+            )
         return lags
 
     def left(self):
-        """What was published between the first look and the last counts as lag: it may come from what we had not seen yet."""
+        """What was published between the first look and the last counts as lag: it may come from what we had not seen
+        yet."""
         before = self._ends(self.names)
         lag = sum(self.lags().values())
         waiting = sql(self.url, f"SELECT {WAITING}")[0]
-        moved = sum(sum(ends.values()) for ends in self._ends(self.names).values()) - sum(sum(ends.values()) for ends in before.values())
+        moved = sum(sum(ends.values()) for ends in self._ends(self.names).values()) - sum(
+            sum(ends.values()) for ends in before.values()
+        )
         return {"lag": lag, "moved": moved, **waiting}
 
 

@@ -1,4 +1,5 @@
-"""What the tests share that run a stream through engines and ask the checker: servers, a bus, a folder, engines that end.
+"""What the tests share that run a stream through engines and ask the checker: servers, a bus, a folder, engines that
+end.
 
 On Kafka when setUpModule() called servers(kafka=True).
 """
@@ -10,14 +11,13 @@ import sys
 import tempfile
 import unittest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import checker  # noqa: E402
-from buses import KafkaBus, PostgresBus  # noqa: E402
-from engine import Engine, until  # noqa: E402
-from facts import Facts  # noqa: E402
-from kafka import PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
-from stream import LIBRARIES, Stream  # noqa: E402
+from chaos import checker
+from chaos.buses import KafkaBus, PostgresBus
+from chaos.facts import Facts
+from chaos.stream import LIBRARIES, Stream
+from lib.engine import Engine, until
+from lib.kafka import PrivateKafka
+from lib.postgres import PrivatePostgres
 
 SEED = int(os.environ.get("SLUICE_SEED") or random.SystemRandom().randrange(1, 1 << 31))
 
@@ -81,8 +81,10 @@ class ChaosCase(unittest.TestCase):
     def red(self, found, *sentences):
         """Each of the given beginnings is a violation that was found."""
         for wanted in sentences:
-            self.assertTrue([sentence for sentence in found if sentence.startswith(wanted)],
-                            f"planted, and the checker does not say '{wanted}…'; it found {len(found)}: {found[:10]} (seed {SEED})")
+            self.assertTrue(
+                [sentence for sentence in found if sentence.startswith(wanted)],
+                f"planted, and the checker does not say '{wanted}…'; it found {len(found)}: {found[:10]} (seed {SEED})",
+            )
 
     def green(self, found):
         self.assertEqual(found, [], f"{len(found)} violations, seed {SEED}:\n" + "\n".join(found[:40]))

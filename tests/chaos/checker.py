@@ -3,34 +3,29 @@
 
     tests/chaos/checker.py CONFIG LOG [LIBRARY.so…]     DATABASE_URL and what else CONFIG wants from the environment
 
-Reads nothing else: not the engine's log, not its metrics. LOG is the generator's: one JSON object a line with what was acknowledged
-({"acked": id, "topic", "value", "expect", …}), the balances it began with, and samples taken while it ran. The
-engine must have drained. Each violation is a sentence that starts with the number of its invariant:
-
-    I1  no loss            I2  no invention       I3  outputs present, alike   I4  one charge          I5  one refund
-    I6  money is kept      I7  no free seat       I8  sagas have ended         I9  the retry ladder    I10 one row, one payload
-    I11 lineage            I13 lag 0              I14 positions only advance   I15 nothing unpublished I16 order within a key
-    I17 dead letters       I18 poison             I19 duplicates do nothing    I22 nothing leaks
-
-and on a bus that is no part of the database's transactions, from samples taken during the run (checker_kafka.py):
-
-    I12 offsets are of what is done               I14 offsets beside the database's      I15 recorded is published  I20 few repeats
+Reads nothing else: not the engine's log, not its metrics. LOG is the generator's: one JSON object a line with what was
+acknowledged ({"acked": id, "topic", "value", "expect", …}), the balances it began with, and samples taken while it ran.
+The engine must have drained. Each violation is a sentence that starts with the number of its invariant; docs/testing.md
+says what each means. On a bus that is no part of the database's transactions, checker_kafka.py asks more, from samples
+taken during the run.
 """
 import collections
 import os
 import sys
 
-import checker_kafka
-from buses import bus_of
-from facts import Facts, has_table, some, sql
-from wire import derive, signed
+import _path
+from chaos import checker_kafka
+from chaos.buses import bus_of
+from chaos.facts import Facts, has_table, some, sql
+from chaos.wire import derive, signed
 
 DEAD = -1
-EARLY_MS = 2       # an event this close to its time is handled now
+EARLY_MS = 2  # an event this close to its time is handled now
 HOP_LIMIT = 32
 
 
 # ------------------------------------------------------------------------------------------------------------- inbox
+
 
 def no_loss(facts):
     missing = collections.defaultdict(set)
@@ -56,11 +51,18 @@ def no_invention(facts):
             known[handler].add(row["event_id"])
     for row in facts.inbox:
         if row["handler"] in facts.model.handler_topics and row["event_id"] not in known[row["handler"]]:
-            yield f"I2: {row['handler']} has an outcome for {row['event_id']}, which is on none of its topics with that payload"
+            yield (
+                f"I2: {row['handler']} has an outcome for {row['event_id']}, which is on none of its topics with that"
+                " payload"
+            )
     given = {(entry["topic"], entry["value"].encode("utf-8", "surrogateescape")) for entry in facts.acked}
     for record in facts.records:
-        if (record.parent is None and record.topic not in facts.model.dead and record.topic not in facts.model.sourceless
-                and (record.topic, record.value) not in given):
+        if (
+            record.parent is None
+            and record.topic not in facts.model.dead
+            and record.topic not in facts.model.sourceless
+            and (record.topic, record.value) not in given
+        ):
             yield f"I2: {record.event_id or record.value[:60]} on {record.topic} has no parent and nobody sent it"
 
 
@@ -69,18 +71,23 @@ def one_row(facts):
     for (handler, event_id), count in rows.items():
         if count > 1:
             yield f"I10: {event_id} has {count} rows of {handler}"
-    keys = sql(facts.url, "SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint"
-                          " WHERE conrelid = 'sluice.inbox'::regclass AND contype = 'p'")
+    keys = sql(
+        facts.url,
+        "SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint"
+        " WHERE conrelid = 'sluice.inbox'::regclass AND contype = 'p'",
+    )
     if [key["definition"] for key in keys] != ["PRIMARY KEY (handler, event_id)"]:
         yield f"I10: the inbox is not unique by handler and event: {keys}"
 
 
 # ----------------------------------------------------------------------------------------------------------- outputs
 
+
 def _counter(record):
     def count(field):
         value = record.data.get(field, 0)
         return value if isinstance(value, int) else 0
+
     return count
 
 
@@ -88,8 +95,12 @@ def _undo_ids(facts):
     """{id: topic} of every undo that the chains may have emitted."""
     ids = {}
     for chain in facts.model.chains:
-        for correlation in {str(record.data[chain["correlate"]]) for topic in chain["abortOn"] for record in facts.by_topic[topic]
-                            if chain["correlate"] in record.data}:
+        for correlation in {
+            str(record.data[chain["correlate"]])
+            for topic in chain["abortOn"]
+            for record in facts.by_topic[topic]
+            if chain["correlate"] in record.data
+        }:
             for step in chain["steps"]:
                 if step["undo"]:
                     ids[derive(correlation, f"chain/{chain['name']}", step["name"])] = step["undo"]
@@ -113,28 +124,39 @@ def outputs(facts):
         for event_id, topic in expected.items():
             there = children.pop(event_id, [])
             if not there:
-                yield f"I3: {record.event_id} on {record.topic} ended as '{outcome}'; its event {event_id} is not on {topic}"
+                yield (
+                    f"I3: {record.event_id} on {record.topic} ended as '{outcome}'; its event {event_id} is not on"
+                    f" {topic}"
+                )
             elif {child.topic for child in there} != {topic}:
-                yield f"I3: {event_id}, which '{outcome}' of {record.event_id} emits, is on {some(c.topic for c in there)}, not on {topic}"
+                yield (
+                    f"I3: {event_id}, which '{outcome}' of {record.event_id} emits, is on"
+                    f" {some(c.topic for c in there)}, not on {topic}"
+                )
             elif len({(child.value, child.key) for child in there}) > 1:
                 yield f"I3: {event_id} is on {topic} {len(there)} times, and not always with the same bytes"
             elif len(there) > 1:
                 yield f"I3: {event_id} is on {topic} {len(there)} times; it was recorded once"
         for event_id, there in children.items():
             if undos.get(event_id) != there[0].topic:
-                yield (f"I11: {event_id} on {there[0].topic} says that it came from {record.event_id} on {record.topic}, whose "
-                       f"outcome emits no such event")
+                yield (
+                    f"I11: {event_id} on {there[0].topic} says that it came from {record.event_id} on {record.topic},"
+                    " whose outcome emits no such event"
+                )
 
 
 def output_order(facts):
-    """What is emitted for a key is on its topic in the order of the key's events, those that climbed a ladder excepted."""
+    """What is emitted for a key is on its topic in the order of the key's events, those that climbed a ladder
+    excepted."""
     last = {}
     for record in facts.by_topic["effects.out"]:
         key, seq = record.data.get("k"), record.data.get("seq", 0)
         if record.data.get("climb"):
             continue
         if seq <= last.get(key, 0):
-            yield f"I16: of key {key} the event of {seq} ({record.event_id}) is on effects.out behind that of {last[key]}"
+            yield (
+                f"I16: of key {key} the event of {seq} ({record.event_id}) is on effects.out behind that of {last[key]}"
+            )
         last[key] = max(seq, last.get(key, 0))
 
 
@@ -169,15 +191,21 @@ def undos(facts):
             if not step["undo"]:
                 continue
             done = {record.data.get(field) for record in facts.by_topic[step["done"]]}
-            emitted = collections.Counter(record.data.get(field) for record in facts.by_topic[step["undo"]] if record.parent)
+            emitted = collections.Counter(
+                record.data.get(field) for record in facts.by_topic[step["undo"]] if record.parent
+            )
             for correlation in aborted & done:
                 if emitted[correlation] != 1:
-                    yield f"I8: step {step['name']} of {correlation} was done and aborted, and undone {emitted[correlation]} times"
+                    yield (
+                        f"I8: step {step['name']} of {correlation} was done and aborted, and undone"
+                        f" {emitted[correlation]} times"
+                    )
             for correlation in set(emitted) - aborted:
                 yield f"I8: {correlation} was undone, and nothing aborted it"
 
 
 # ------------------------------------------------------------------------------------------------------------ ladder
+
 
 def ladder(facts):
     for topic, route in facts.model.ladders.items():
@@ -190,20 +218,30 @@ def ladder(facts):
             if parents and parents[0].topic != topic:
                 before = 0
             if not isinstance(count, int) or not 1 <= count <= route["maxRetries"]:
-                yield f"I9: {record.event_id} on {topic} has {route['counter']} {count}; the ladder has {route['maxRetries']} steps"
+                yield (
+                    f"I9: {record.event_id} on {topic} has {route['counter']} {count}; the ladder has"
+                    f" {route['maxRetries']} steps"
+                )
                 continue
             if before is not None and count != before + 1:
                 yield f"I9: {record.event_id} on {topic} is step {count} and comes from step {before}"
             delay = int(route["initialIntervalMs"] * route["multiplier"] ** (count - 1))
             not_before = int(record.headers.get("sluice-not-before", 0))
             if not_before - record.timestamp < delay:
-                yield f"I9: {record.event_id} on {topic} is due after {not_before - record.timestamp} ms; step {count} waits {delay} ms"
+                yield (
+                    f"I9: {record.event_id} on {topic} is due after {not_before - record.timestamp} ms; step"
+                    f" {count} waits {delay} ms"
+                )
             for child in facts.children.get(record.event_id, ()):
                 if child.timestamp < not_before - EARLY_MS:
-                    yield f"I9: {record.event_id} on {topic} was handled {not_before - child.timestamp} ms before its time"
+                    yield (
+                        f"I9: {record.event_id} on {topic} was handled {not_before - child.timestamp} ms before its"
+                        " time"
+                    )
 
 
 # ------------------------------------------------------------------------------------------------------ dead letters
+
 
 def dead_letters(facts):
     """I17 and I18. A tap is a reader of its own: what it cannot read has a dead letter of the tap as well."""
@@ -223,8 +261,10 @@ def dead_letters(facts):
             if record.headers.get("kafka_dlt-original-topic") != source:
                 yield f"I17: {record.event_id or record.value[:60]} on {topic} does not say that it came from {source}"
             if entry is None:
-                yield (f"I17: {record.event_id or record.value[:60]} on {topic} is no poison; it is there for '{reason}': "
-                       f"{record.headers.get('kafka_dlt-exception-message')}")
+                yield (
+                    f"I17: {record.event_id or record.value[:60]} on {topic} is no poison; it is there for '{reason}': "
+                    f"{record.headers.get('kafka_dlt-exception-message')}"
+                )
                 continue
             if by not in taps:
                 letters[source, record.value].append(reason)
@@ -233,7 +273,10 @@ def dead_letters(facts):
         if len(reasons) != 1:
             yield f"I18: poison {entry['acked']} is {len(reasons)} times among the dead letters of {topic}"
         elif entry.get("reason") not in (None, reasons[0]):
-            yield f"I17: poison {entry['acked']} of {topic} is a dead letter for '{reasons[0]}'; it is '{entry['reason']}'"
+            yield (
+                f"I17: poison {entry['acked']} of {topic} is a dead letter for '{reasons[0]}'; it is"
+                f" '{entry['reason']}'"
+            )
     dead = sum(row["outcome"] == DEAD and row["handler"] in facts.model.handler_topics for row in facts.inbox)
     found = sum(map(len, letters.values()))
     if dead != found:
@@ -241,6 +284,7 @@ def dead_letters(facts):
 
 
 # ----------------------------------------------------------------------------------------------------------- effects
+
 
 def effects(facts):
     if not has_table(facts.url, "effects"):
@@ -307,9 +351,13 @@ def purchases(facts):
 
 # -------------------------------------------------------------------------------------------------------------- rest
 
+
 def drained(facts):
-    for table, what in (("outbox", "batches are unpublished"), ("attempt", "events are still being retried"),
-                        ("parked", "events are still parked")):
+    for table, what in (
+        ("outbox", "batches are unpublished"),
+        ("attempt", "events are still being retried"),
+        ("parked", "events are still parked"),
+    ):
         count = sql(facts.url, f"SELECT count(*) AS n FROM sluice.{table}")[0]["n"]
         if count > 0:
             yield f"I15: {count} {what} after the drain"
@@ -335,8 +383,11 @@ def resources(facts):
     for name in samples[0] if samples else ():
         if samples[-1][name] > samples[0][name]:
             yield f"I22: {name} grew from {samples[0][name]} to {samples[-1][name]}"
-    left = sql(facts.url, "SELECT pid, application_name FROM pg_stat_activity WHERE application_name LIKE 'sluice%'"
-                          " AND datname = current_database()")
+    left = sql(
+        facts.url,
+        "SELECT pid, application_name FROM pg_stat_activity WHERE application_name LIKE 'sluice%'"
+        " AND datname = current_database()",
+    )
     if left:
         yield f"I22: {len(left)} sessions of the engine are left: {some(row['application_name'] for row in left)}"
 
@@ -348,9 +399,17 @@ def sink(facts):
         return
     for tap in facts.model.taps:
         prefixes = tuple(name.rstrip("*") for name in tap["topics"])
-        poison = {entry["value"].encode("utf-8", "surrogateescape") for entry in facts.acked if entry["expect"] == "dead"}
-        missing = {record.event_id for record in facts.records if record.event_id and record.topic not in facts.model.dead
-                   and record.topic.startswith(prefixes) and record.value not in poison} - got
+        poison = {
+            entry["value"].encode("utf-8", "surrogateescape") for entry in facts.acked if entry["expect"] == "dead"
+        }
+        missing = {
+            record.event_id
+            for record in facts.records
+            if record.event_id
+            and record.topic not in facts.model.dead
+            and record.topic.startswith(prefixes)
+            and record.value not in poison
+        } - got
         if missing:
             yield f"I1: tap {tap['name']} did not hand on {len(missing)} events: {some(missing)}"
 
@@ -377,7 +436,10 @@ def main():
     found = check(facts)
     for sentence in found:
         print(sentence)
-    print(f"{len(facts.inbox)} outcomes, {len(facts.records)} records, {len(facts.acked)} acknowledged: {len(found)} violations")
+    print(
+        f"{len(facts.inbox)} outcomes, {len(facts.records)} records, {len(facts.acked)} acknowledged:"
+        f" {len(found)} violations"
+    )
     return 1 if found else 0
 
 

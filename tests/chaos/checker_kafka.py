@@ -1,11 +1,13 @@
-"""What only a bus that is no part of the transaction can get wrong: see checker.py, which asks these as well on such a bus.
+"""What only a bus that is no part of the transaction can get wrong: see checker.py, which asks these as well on such a
+bus.
 
-The samples of a run hold what the group had committed, and then, looked at later, a snapshot of the database and where topics ended.
+The samples of a run hold what the group had committed, and then, looked at later, a snapshot of the database and where
+topics ended.
 """
 import collections
 
-from facts import batch_records, some, sql
-from wire import id_of
+from chaos.facts import batch_records, some, sql
+from chaos.wire import id_of
 
 DEAD = -1
 AGAIN_A_DEATH = 50  # outputs that one death may repeat: what is under way at a time. Measured: about 8
@@ -20,9 +22,14 @@ def _see(snapshot):
 
 def _claimed(facts):
     """(handler, event id) → the transaction that has claimed it; earlier ones gave their claim back."""
-    return {(row["handler"], row["event_id"]): int(row["xid"]) for row in sql(
-        facts.url, "SELECT n.name AS handler, c.event_id, max(c.xid::text::bigint) AS xid FROM claimed c"
-                   " JOIN sluice.name n ON n.number = c.handler GROUP BY 1, 2")}
+    return {
+        (row["handler"], row["event_id"]): int(row["xid"])
+        for row in sql(
+            facts.url,
+            "SELECT n.name AS handler, c.event_id, max(c.xid::text::bigint) AS xid FROM claimed c"
+            " JOIN sluice.name n ON n.number = c.handler GROUP BY 1, 2",
+        )
+    }
 
 
 def _issue(facts):
@@ -37,13 +44,19 @@ def _issue(facts):
         if row["outcome"] == DEAD:
             return letters[record.topic, record.value][:1]
         return [child for child in facts.children.get(record.event_id, ()) if id_of(record.event_id) == row["event_id"]]
+
     return issue
 
 
 def committed(facts):
-    """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the database."""
-    handlers = {topic: handler for handler, topics in facts.model.handler_topics.items() for topic in topics
-                if "retriesOf" not in facts.model.topics[topic]}
+    """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the
+    database."""
+    handlers = {
+        topic: handler
+        for handler, topics in facts.model.handler_topics.items()
+        for topic in topics
+        if "retriesOf" not in facts.model.topics[topic]
+    }
     places, done = collections.defaultdict(dict), collections.Counter()
     for record in facts.records + facts.repeats:
         places[record.topic, record.partition][record.offset] = record
@@ -60,11 +73,16 @@ def committed(facts):
                 record = places[topic, int(partition)].get(at)
                 row = record and facts.row_of(handlers[topic], record)
                 if row is None or not seen(claimed[row["handler"], row["event_id"]]):
-                    yield f"I12: {place} was committed up to {offset}, and {record and record.event_id} at {at} had no outcome yet"
+                    yield (
+                        f"I12: {place} was committed up to {offset}, and {record and record.event_id} at {at} had no"
+                        " outcome yet"
+                    )
                 for child in issue(record, row) if row else ():
                     if child.offset >= entry["ends"][child.topic][str(child.partition)]:
-                        yield (f"I12: {place} was committed up to {offset}, and {child.event_id}, which {record.event_id} at {at} emits,"
-                               f" was not on {child.topic} yet")
+                        yield (
+                            f"I12: {place} was committed up to {offset}, and {child.event_id}, which"
+                            f" {record.event_id} at {at} emits, was not on {child.topic} yet"
+                        )
             done[place] = max(done[place], offset)
 
 
@@ -76,6 +94,7 @@ def beside(facts):
         for place, (offset, _) in sample["positions"].items():
             if place.startswith(facts.bus.group + "/") and wrong(offset, sample["recorded"].get(place, 0)):
                 yield f"I14: {place} {how} {offset} in Kafka and {sample['recorded'].get(place, 0)} in the database"
+
     for entry in facts.log:
         if "recorded" not in entry:
             continue
@@ -88,7 +107,8 @@ def beside(facts):
 
 
 def recorded(facts):
-    """I3, I15: what transactions recorded is what is on the topics, byte by byte; nothing else that has a parent is there."""
+    """I3, I15: what transactions recorded is what is on the topics, byte by byte; nothing else that has a parent is
+    there."""
     there, wanted = collections.Counter(), collections.Counter()
     for record in facts.records:
         if record.parent is not None or record.topic in facts.model.dead:
@@ -98,19 +118,25 @@ def recorded(facts):
             wanted[record.whole()] += 1
     missing, invented = wanted.keys() - there.keys(), there.keys() - wanted.keys()
     if missing:
-        yield (f"I15: {len(missing)} outputs that were committed are not on their topics as they were recorded: "
-               f"{some(f'{topic} {value[:60]}' for topic, _, value, *_ in missing)}")
+        yield (
+            f"I15: {len(missing)} outputs that were committed are not on their topics as they were recorded: "
+            f"{some(f'{topic} {value[:60]}' for topic, _, value, *_ in missing)}"
+        )
     if invented:
-        yield (f"I2: {len(invented)} outputs are on their topics, and no transaction recorded them: "
-               f"{some(whole[2][:60] for whole in invented)}")
+        yield (
+            f"I2: {len(invented)} outputs are on their topics, and no transaction recorded them: "
+            f"{some(whole[2][:60] for whole in invented)}"
+        )
 
 
 def repeats(facts):
     """I20: an output is there again for a death, not for a redelivery."""
     deaths = sum(entry.get("killed", 0) for entry in facts.log)
     if len(facts.repeats) > deaths * AGAIN_A_DEATH:
-        yield (f"I20: {len(facts.repeats)} outputs are on their topics again, after {deaths} deaths: "
-               f"{some(record.event_id for record in facts.repeats)}")
+        yield (
+            f"I20: {len(facts.repeats)} outputs are on their topics again, after {deaths} deaths: "
+            f"{some(record.event_id for record in facts.repeats)}"
+        )
     if facts.repeats:
         whole, count = collections.Counter(record.whole() for record in facts.repeats).most_common(1)[0]
         if count > deaths:

@@ -6,9 +6,9 @@ import pathlib
 import subprocess
 import tempfile
 
-from wire import conflict_id, hash64, id_of, read_id, record_id, signed
+from chaos.wire import conflict_id, hash64, id_of, read_id, record_id, signed
 
-SHOWN = 5          # ids in a sentence
+SHOWN = 5  # ids in a sentence
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -23,8 +23,24 @@ def program():
 
 def sql(url, text):
     """Rows of a query as dicts."""
-    out = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c",
-                          f"SELECT coalesce(json_agg(t), '[]') FROM ({text}) t"], capture_output=True, text=True, check=False)
+    out = subprocess.run(
+        [
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            url,
+            "-c",
+            f"SELECT coalesce(json_agg(t), '[]') FROM ({text}) t",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if out.returncode != 0:
         raise RuntimeError(f"{text}: {out.stderr.strip()}")
     return json.loads(out.stdout)
@@ -33,8 +49,14 @@ def sql(url, text):
 def sluice_out(*args, env):
     """Standard output as bytes; through a file, so that a topic may be larger than memory likes."""
     with tempfile.TemporaryFile() as out:
-        done = subprocess.run([program(), *map(str, args)], env=dict(os.environ, **env), stdout=out, stderr=subprocess.PIPE,
-                              cwd=ROOT, check=False)
+        done = subprocess.run(
+            [program(), *map(str, args)],
+            env=dict(os.environ, **env),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            check=False,
+        )
         if done.returncode != 0:
             raise RuntimeError(f"sluice {' '.join(map(str, args))}: {done.stderr.decode(errors='replace').strip()}")
         out.seek(0)
@@ -43,6 +65,7 @@ def sluice_out(*args, env):
 
 class Record:
     """One record of a topic."""
+
     __slots__ = ("topic", "key", "value", "headers", "timestamp", "partition", "offset", "event_id", "hash", "data")
 
     def __init__(self, line):
@@ -81,18 +104,28 @@ def batch_records(data):
     def take(size):
         nonlocal at
         at += size
-        return data[at - size:at]
+        return data[at - size : at]
 
     def number(size):
         return int.from_bytes(take(size), "big")
+
     for _ in range(int.from_bytes(data[2:4], "big")):
         line = {"timestamp": number(8), "topic": take(number(1)).decode()}
         size = number(2)
-        line["key"] = b"" if size == 0xffff else take(size)
-        line["headers"] = {take(number(1)).decode(): take(number(2)).decode("utf-8", "surrogateescape") for _ in range(number(1))}
+        line["key"] = b"" if size == 0xFFFF else take(size)
+        line["headers"] = {
+            take(number(1)).decode(): take(number(2)).decode("utf-8", "surrogateescape") for _ in range(number(1))
+        }
         line["value"] = take(number(4))
-        found.append(Record({**line, "key": line["key"].decode("utf-8", "surrogateescape"),
-                             "value": line["value"].decode("utf-8", "surrogateescape")}))
+        found.append(
+            Record(
+                {
+                    **line,
+                    "key": line["key"].decode("utf-8", "surrogateescape"),
+                    "value": line["value"].decode("utf-8", "surrogateescape"),
+                }
+            )
+        )
     return found
 
 
@@ -118,8 +151,12 @@ class Model:
                 for route in base["routes"].values():
                     if isinstance(route, dict):
                         self.ladders[topic["name"]] = route
-        self.sourceless = {target for schedule in graph["schedules"] + graph["requests"]
-                           for target in schedule["routes"].values() if isinstance(target, str)}
+        self.sourceless = {
+            target
+            for schedule in graph["schedules"] + graph["requests"]
+            for target in schedule["routes"].values()
+            if isinstance(target, str)
+        }
         self.outcomes = {}
 
     def load_outcomes(self, libraries, env):
@@ -127,10 +164,13 @@ class Model:
         for library in libraries:
             plugin = json.loads(sluice_out("inspect", "--json", library, env=env))
             for handler in plugin["handlers"]:
-                self.outcomes[f"{plugin['name']}.{handler['name']}"] = [outcome["name"] for outcome in handler["outcomes"]]
+                self.outcomes[f"{plugin['name']}.{handler['name']}"] = [
+                    outcome["name"] for outcome in handler["outcomes"]
+                ]
 
     def emitted_by(self, topic, outcome, counter_of):
-        """(route name, topic) of what an outcome on a topic emits, or None. counter_of: a ladder's field → the event's count."""
+        """(route name, topic) of what an outcome on a topic emits, or None. counter_of: a ladder's field → the event's
+        count."""
         route = self.routes[topic].get(outcome)
         if isinstance(route, dict):
             if counter_of(route["counter"]) < route["maxRetries"]:
@@ -151,11 +191,16 @@ class Facts:
         lines = pathlib.Path(log_path).read_text(encoding="utf-8").split("\n") if log_path else []
         self.log = [json.loads(line) for line in lines if line]
         self.acked = [entry for entry in self.log if "acked" in entry]
-        self.inbox = sql(self.url, "SELECT n.name AS handler, i.outcome, i.event_id, i.hash FROM sluice.inbox i"
-                                   " JOIN sluice.name n ON n.number = i.handler")
+        self.inbox = sql(
+            self.url,
+            "SELECT n.name AS handler, i.outcome, i.event_id, i.hash FROM sluice.inbox i"
+            " JOIN sluice.name n ON n.number = i.handler",
+        )
         self.inbox_by = {(row["handler"], row["event_id"]): row for row in self.inbox}
         self.records = bus.records(config, env) if dump else []
-        self.repeats = []  # of outputs, where a bus may have them more than once: all but the first, byte by byte the same
+        self.repeats = (
+            []
+        )  # of outputs, where a bus may have them more than once: all but the first, byte by byte the same
         if not bus.transactional:
             self.records, self.repeats = self._once(self.records)
         self.by_topic, self.by_id, self.children = (collections.defaultdict(list) for _ in range(3))

@@ -1,8 +1,9 @@
-"""kill -9 at every failpoint of the lane loop and the bus, and at random points, with duplicates, declines, failing reservations, poison
-and id conflicts in the stream; then the checker looks for anything lost, doubled, invented or out of order.
+"""kill -9 at every failpoint of the lane loop and the bus, and at random points, with duplicates, declines, failing
+reservations, poison and id conflicts in the stream; then the checker looks for anything lost, doubled, invented or out
+of order.
 
-A subclass a bus says what a kill cannot reach there. SLUICE_SEED repeats a run's stream and choices; KILLS is the number of random kills
-that come after those at failpoints.
+A subclass a bus says what a kill cannot reach there. SLUICE_SEED repeats a run's stream and choices; KILLS is the
+number of random kills that come after those at failpoints.
 """
 import os
 import random
@@ -12,22 +13,35 @@ import sys
 import threading
 import time
 
-import checker
-from cases import SEED, ChaosCase
-from engine import sluice, until
-from stream import Sink, resources
+from chaos import checker
+from chaos.cases import SEED, ChaosCase
+from chaos.stream import Sink, resources
+from lib.engine import sluice, until
 
 PLANTED = re.compile(r".*\.mutate$|^store\.commit\.ignore_tag$")  # no steps of the work, but bugs to be found
 # Reached when partitions change hands: a second engine joins.
 HANDOVER = {"bus.revoke", "reader.revoke"}
 # Hits before the one that kills: statements at start come by the store's points, too.
-LATEST = {"bus.assign": 1, "bus.heartbeat": 3, "bus.revoke": 1, "reader.revoke": 1, "store.connect": 8, "bus.poll.before": 30,
-          "store.commit.reply_lost": 6, "bus.commit.before": 4, "bus.commit.after": 4, "reader.commit.before": 4, "reader.commit.after": 4,
-          "keeper.sweep": 2}
+LATEST = {
+    "bus.assign": 1,
+    "bus.heartbeat": 3,
+    "bus.revoke": 1,
+    "reader.revoke": 1,
+    "store.connect": 8,
+    "bus.poll.before": 30,
+    "store.commit.reply_lost": 6,
+    "bus.commit.before": 4,
+    "bus.commit.after": 4,
+    "reader.commit.before": 4,
+    "reader.commit.after": 4,
+    "keeper.sweep": 2,
+}
 
 
 class Kill9(ChaosCase):
-    elsewhere = {}  # what a kill cannot reach on this bus, and why. A failpoint in no list fails the test: somebody must decide
+    elsewhere = (
+        {}
+    )  # what a kill cannot reach on this bus, and why. A failpoint in no list fails the test: somebody must decide
     latest = {}
     random_kills = 25
 
@@ -46,9 +60,11 @@ class Kill9(ChaosCase):
     @staticmethod
     def await_ready(engine):
         """Its newest worker is ready; one may die before it ever was."""
+
         def ready():
             words = [line for line in list(engine.log) if "ready:" in line or "killed by signal 9" in line]
             return words and "ready:" in words[-1]
+
         until(ready, f"a worker to be ready; the engine said\n{engine.text()}")
 
     def killed(self, count=1):
@@ -107,7 +123,9 @@ class Kill9(ChaosCase):
     def kill_everywhere(self):
         points = sluice("version", "--failpoints").stdout.split()
         steps = [point for point in points if not PLANTED.match(point) and point not in self.elsewhere]
-        self.assertLessEqual(set(self.elsewhere) | HANDOVER | set(LATEST), set(points), "a failpoint has gone or has another name")
+        self.assertLessEqual(
+            set(self.elsewhere) | HANDOVER | set(LATEST), set(points), "a failpoint has gone or has another name"
+        )
         for failpoint in steps:
             with self.subTest(failpoint=failpoint):
                 self.kill_at(failpoint)
@@ -158,10 +176,13 @@ class Kill9(ChaosCase):
         checking = time.monotonic()
         facts = self.facts(self.work)
         found = checker.check(facts)
-        print(f"{self.kills} kills, {at_points} of them around {steps} failpoints; {self.work.sent} events sent, "
-              f"{self.work.duplicates} of them duplicates; {dict(self.work.kinds)}; {len(facts.inbox)} outcomes, "
-              f"{len(facts.records)} records, {len(facts.repeats)} of them once more; seconds: {killing - began:.0f} at failpoints, "
-              f"{settling - killing:.0f} at random, {checking - settling:.0f} to drain, {time.monotonic() - checking:.0f} to check",
-              file=sys.stderr)
+        print(
+            f"{self.kills} kills, {at_points} of them around {steps} failpoints; {self.work.sent} events sent,"
+            f" {self.work.duplicates} of them duplicates; {dict(self.work.kinds)}; {len(facts.inbox)} outcomes,"
+            f" {len(facts.records)} records, {len(facts.repeats)} of them once more; seconds:"
+            f" {killing - began:.0f} at failpoints, {settling - killing:.0f} at random,"
+            f" {checking - settling:.0f} to drain, {time.monotonic() - checking:.0f} to check",
+            file=sys.stderr,
+        )
         self.assertGreaterEqual(self.kills, 50)
         self.green(found)

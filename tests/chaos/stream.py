@@ -1,5 +1,6 @@
-"""The generator: a seeded stream of purchases and countable events with duplicates, declines, failing reservations, poison and id
-conflicts, sent through `sluice emit`; a log of what was acknowledged; a place for the tap to send to; and the wait for the end.
+"""The generator: a seeded stream of purchases and countable events with duplicates, declines, failing reservations,
+poison and id conflicts, sent through `sluice emit`; a log of what was acknowledged; a place for the tap to send to; and
+the wait for the end.
 """
 import collections
 import http.server
@@ -8,13 +9,11 @@ import os
 import pathlib
 import random
 import subprocess
-import sys
 import threading
 import time
 import uuid
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from engine import BUILD, ROOT, SLUICE, sluice  # noqa: E402
+from lib.engine import BUILD, ROOT, SLUICE, sluice
 
 CONFIG = ROOT / "tests/chaos/pipeline.yaml"
 EFFECTS = BUILD / "tests/plugins/effects.so"
@@ -32,13 +31,24 @@ FROM generate_series(1, {PURCHASES}) i
 """
 
 # Values in which no id, or no event, can be read: (value, reason).
-RAW = [('{"eventId":"%s","data":{', "bad_json"), ('{"eventId":"%s","data":{}} x', "bad_json"), ('["%s"]', "not_object"),
-       ('{"eventId":"%s\\u0007","data":{}}', "bad_id"), ('{"eventId":"","x":"%s","data":{}}', "bad_id"),
-       ('{"eventId":"%s","data":7}', "bad_envelope"), ('{"eventId":"%s","data":{"a":1,"a":2}}', "bad_json")]
+RAW = [
+    ('{"eventId":"%s","data":{', "bad_json"),
+    ('{"eventId":"%s","data":{}} x', "bad_json"),
+    ('["%s"]', "not_object"),
+    ('{"eventId":"%s\\u0007","data":{}}', "bad_id"),
+    ('{"eventId":"","x":"%s","data":{}}', "bad_id"),
+    ('{"eventId":"%s","data":7}', "bad_envelope"),
+    ('{"eventId":"%s","data":{"a":1,"a":2}}', "bad_json"),
+]
 
 
 def run_psql(url, text):
-    done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", text], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", text],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
 
@@ -84,7 +94,7 @@ def pipeline(bus, tap=True):
     """tests/chaos/pipeline.yaml on a bus; without its tap on request."""
     text = CONFIG.read_text()
     if not tap:
-        text = text[:text.index("taps:")] + text[text.index("\nhttp:"):]
+        text = text[: text.index("taps:")] + text[text.index("\nhttp:") :]
         text = text.replace('{key: "{k}"}', '{key: "{k}", final: true}')
         text = text.replace("\nchains:", "  reservation.success: {final: true}\n\nchains:")
     return bus.configure(text)
@@ -98,7 +108,13 @@ class Stream:
         self.bus, self.url = bus, bus.url
         self.config, self.log_path = pathlib.Path(folder) / "pipeline.yaml", pathlib.Path(folder) / "log"
         self.config.write_text(pipeline(bus, tap))
-        self.env = {"DATABASE_URL": self.url, "SINK_URL": sink_url, "EFFECTS_SO": str(EFFECTS), "SLUICE_SEED": str(seed), **bus.env}
+        self.env = {
+            "DATABASE_URL": self.url,
+            "SINK_URL": sink_url,
+            "EFFECTS_SO": str(EFFECTS),
+            "SLUICE_SEED": str(seed),
+            **bus.env,
+        }
         self.keys = [f"k{i}" for i in range(keys)]
         self.seq, self.purchase, self.old = dict.fromkeys(self.keys, 0), 0, []
         self.sent = self.duplicates = 0
@@ -146,7 +162,9 @@ class Stream:
 
     def bad_field(self):
         key = self.dice.choice(self.keys)
-        bad = self.dice.choice([{"seq": "1"}, {"seq": 1.5}, {"seq": 0}, {"origin": ""}, {"origin": None}, {"climb": 1000}])
+        bad = self.dice.choice(
+            [{"seq": "1"}, {"seq": 1.5}, {"seq": 0}, {"origin": ""}, {"origin": None}, {"climb": 1000}]
+        )
         return self._entry("effects.in", {"k": key, "seq": 1, "origin": "x", **bad}, "dead", reason="bad_field", k=key)
 
     def conflict(self):
@@ -154,13 +172,19 @@ class Stream:
         if not plain:
             return self.effect()
         first = self.dice.choice(plain)
-        data = dict(json.loads(first["value"])["data"], seq=10 ** 9, origin=f"conflict-{self._new_id()}")
+        data = dict(json.loads(first["value"])["data"], seq=10**9, origin=f"conflict-{self._new_id()}")
         return self._entry("effects.in", data, "dead", event_id=first["acked"], reason="id_conflict", k=first["k"])
 
     def raw(self):
         form, reason = self.dice.choice(RAW)
-        return {"acked": self._new_id(), "topic": "effects.in", "value": form % self._new_id(), "expect": "dead", "reason": reason,
-                "raw": True}
+        return {
+            "acked": self._new_id(),
+            "topic": "effects.in",
+            "value": form % self._new_id(),
+            "expect": "dead",
+            "reason": reason,
+            "raw": True,
+        }
 
     def pay(self, again=None):
         if again is None:
@@ -168,26 +192,38 @@ class Stream:
             again = self.purchase
         i = again
         poor = i % 23 == 0
-        data = {"paymentTxId": f"tx{i}", "userId": POOR[0] + i % len(POOR) if poor else RICH[0] + i % len(RICH), "seatId": i,
-                "amount": 10 + i % 7, "reservationId": i}
+        data = {
+            "paymentTxId": f"tx{i}",
+            "userId": POOR[0] + i % len(POOR) if poor else RICH[0] + i % len(RICH),
+            "seatId": i,
+            "amount": 10 + i % 7,
+            "reservationId": i,
+        }
         expect = "declined" if poor else "refunded" if i % 17 == 0 else "confirmed"
         return self._entry("payment.try", data, expect, payment=f"tx{i}", number=i)
 
     def bad_payment(self):
         data = {"paymentTxId": f"bad{self._new_id()}", "userId": 1, "seatId": 1, "reservationId": 1}
-        bad = self.dice.choice(["10", 10.5, -10, 0, 2 ** 63, None])
-        return self._entry("payment.try", {**data, "amount": bad}, "dead", reason="bad_field", payment=data["paymentTxId"])
+        bad = self.dice.choice(["10", 10.5, -10, 0, 2**63, None])
+        return self._entry(
+            "payment.try", {**data, "amount": bad}, "dead", reason="bad_field", payment=data["paymentTxId"]
+        )
 
     def one(self):
         """(kind, entry)"""
         roll = self.dice.randrange(1000)
-        for bound, kind, make in ((500, "effect", self.effect), (530, "flaky", lambda: self.effect(flaky=self.dice.randint(1, 2))),
-                                  (545, "climb", lambda: self.effect(climb=self.dice.randint(1, 4))),
-                                  (552, "refused", lambda: self.effect(refuse=1)), (557, "bad statement", lambda: self.effect(divide=0)),
-                                  (564, "bad field", self.bad_field), (574, "id conflict", self.conflict),
-                                  (580, "bad payment", self.bad_payment),
-                                  (590, "paid twice", lambda: self.pay(self.dice.randint(1, self.purchase) if self.purchase else None)),
-                                  (850, "purchase", self.pay)):
+        for bound, kind, make in (
+            (500, "effect", self.effect),
+            (530, "flaky", lambda: self.effect(flaky=self.dice.randint(1, 2))),
+            (545, "climb", lambda: self.effect(climb=self.dice.randint(1, 4))),
+            (552, "refused", lambda: self.effect(refuse=1)),
+            (557, "bad statement", lambda: self.effect(divide=0)),
+            (564, "bad field", self.bad_field),
+            (574, "id conflict", self.conflict),
+            (580, "bad payment", self.bad_payment),
+            (590, "paid twice", lambda: self.pay(self.dice.randint(1, self.purchase) if self.purchase else None)),
+            (850, "purchase", self.pay),
+        ):
             if roll < bound:
                 self.kinds[kind] += 1
                 return make()
@@ -199,7 +235,8 @@ class Stream:
     # ----------------------------------------------------------------------------------------------------- sending
 
     def send(self, entries):
-        """Sends in the given order within a topic, until all are acknowledged. What was sent in vain may be there twice."""
+        """Sends in the given order within a topic, until all are acknowledged. What was sent in vain may be there
+        twice."""
         piles = collections.OrderedDict()
         for entry in entries:
             piles.setdefault((entry["topic"], entry.get("key")), []).append(entry)
@@ -207,8 +244,13 @@ class Stream:
             lines = "\n".join(entry["value"] for entry in pile) + "\n"
             command = [SLUICE, "emit", self.config, topic, "--envelope", *(["--key", key] if key else [])]
             for _ in range(100):
-                done = subprocess.run(command, env=dict(os.environ, **self.env), input=lines.encode("utf-8", "surrogateescape"),
-                                      capture_output=True, check=False)
+                done = subprocess.run(
+                    command,
+                    env=dict(os.environ, **self.env),
+                    input=lines.encode("utf-8", "surrogateescape"),
+                    capture_output=True,
+                    check=False,
+                )
                 if done.returncode == 0:
                     break
                 if key:
@@ -241,6 +283,7 @@ class Stream:
         def look():
             while not stop.wait(every_s):
                 self.sample()
+
         self.watcher = (threading.Thread(target=look, daemon=True), stop)
         self.watcher[0].start()
 

@@ -5,8 +5,8 @@ Mirrors engine/base/span.c and engine/event/id.c; the constants are the first bi
 import json
 
 MASK = (1 << 64) - 1
-ROOT_2, ROOT_3, ROOT_5 = 0x6a09e667f3bcc909, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b
-ROOT_7, ROOT_11, ROOT_13 = 0xa54ff53a5f1d36f1, 0x510e527fade682d1, 0x9b05688c2b3e6c1f
+ROOT_2, ROOT_3, ROOT_5 = 0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B
+ROOT_7, ROOT_11, ROOT_13 = 0xA54FF53A5F1D36F1, 0x510E527FADE682D1, 0x9B05688C2B3E6C1F
 
 
 def _rotate(value, bits):
@@ -19,7 +19,7 @@ def _fold(a, b):
 
 
 def _word(data, at):
-    return int.from_bytes(data[at:at + 8], "little")
+    return int.from_bytes(data[at : at + 8], "little")
 
 
 def _tail(data):
@@ -117,8 +117,8 @@ def derive(parent, handler, route, ordinal=0):
     parts = hash128(parent.encode()) + hash128(handler.encode()) + hash128(route.encode()) + ordinal.to_bytes(4, "big")
     derived, origin = bytearray(hash128(parts)), _uuid_bytes(parent)
     derived[:6] = origin[:6] if origin and origin[6] >> 4 in (7, 8) else parts[:6]
-    derived[6] = 0x80 | derived[6] & 0x0f
-    derived[8] = 0x80 | derived[8] & 0x3f
+    derived[6] = 0x80 | derived[6] & 0x0F
+    derived[8] = 0x80 | derived[8] & 0x3F
     return uuid_text(bytes(derived))
 
 

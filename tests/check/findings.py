@@ -6,7 +6,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def verdict(tool, findings):
-    """findings: (file, line, check, text). Prints those that nobody has explained, and explanations of nothing; an exit code."""
+    """findings: (file, line, check, text). Prints those that nobody has explained, and explanations of nothing; an exit
+    code."""
     known = {}
     for line in (ROOT / "tests/check/known").read_text().splitlines():
         if line.startswith(tool + " "):
@@ -26,13 +27,28 @@ def verdict(tool, findings):
 def flags():
     """How the engine is compiled, as far as an analyser must know."""
     import subprocess
-    found = subprocess.run(["pkg-config", "--cflags", "libpq", "yaml-0.1", "jansson", "libmicrohttpd", "libcurl"], capture_output=True, text=True, check=True)
-    return ["-std=gnu17", "-D_GNU_SOURCE", '-DSLUICE_VERSION="0"', '-DSLUICE_PREFIX="/usr/local"', "-Iengine", "-Iengine/include",
-            *found.stdout.split()]
+
+    found = subprocess.run(
+        ["pkg-config", "--cflags", "libpq", "yaml-0.1", "jansson", "libmicrohttpd", "libcurl"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [
+        "-std=gnu17",
+        "-D_GNU_SOURCE",
+        '-DSLUICE_VERSION="0"',
+        '-DSLUICE_PREFIX="/usr/local"',
+        "-Iengine",
+        "-Iengine/include",
+        *found.stdout.split(),
+    ]
 
 
 def sources():
-    return sorted(str(path.relative_to(ROOT)) for pattern in ("engine/**/*.c", "plugins/*/*.c") for path in ROOT.glob(pattern))
+    return sorted(
+        str(path.relative_to(ROOT)) for pattern in ("engine/**/*.c", "plugins/*/*.c") for path in ROOT.glob(pattern)
+    )
 
 
 if __name__ == "__main__":

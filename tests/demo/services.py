@@ -6,7 +6,7 @@
 """
 import subprocess
 
-from engine import Engine, sluice
+from lib.engine import Engine, sluice
 
 SHAPES = {
     "postgres": {"engine": "config/pipeline.yaml"},
@@ -18,8 +18,12 @@ OWNERS = {"users": ["payment"], "payment_tokens": ["gateway"], "reservations": [
 
 
 def psql(url, text):
-    return subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url, "-c", text], check=True,
-                          capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url, "-c", text],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
 
 class Services:
@@ -37,8 +41,9 @@ class Services:
         return self.engines[self.front]
 
     def migrate(self):
-        return {name: sluice("migrate", config, env=self.envs[name]).stdout.strip()
-                for name, config in self.configs.items()}
+        return {
+            name: sluice("migrate", config, env=self.envs[name]).stdout.strip() for name, config in self.configs.items()
+        }
 
     def start(self):
         for engine in self.engines.values():

@@ -1,5 +1,5 @@
-"""What tests of faults share: a Kafka and a PostgreSQL of their own, engines on the chaos pipeline, a feeder that never stops sending
-good and bad events, and a checker behind it.
+"""What tests of faults share: a Kafka and a PostgreSQL of their own, engines on the chaos pipeline, a feeder that never
+stops sending good and bad events, and a checker behind it.
 
     class Brokers(FaultCase):
         brokers = 3
@@ -11,8 +11,9 @@ good and bad events, and a checker behind it.
                 self.kafka.restart(2)
             self.verdict()                                # drains, stops, asks the checker
 
-fault() ends when events of every key that were sent after it are handled: nobody helps the engines. Servers are those of the class; each
-test gets a database, topics and a group of its own, and whole servers (heal()). SLUICE_SEED repeats a run's stream and choices.
+fault() ends when events of every key that were sent after it are handled: nobody helps the engines. Servers are those
+of the class; each test gets a database, topics and a group of its own, and whole servers (heal()). SLUICE_SEED repeats
+a run's stream and choices.
 """
 import contextlib
 import os
@@ -24,17 +25,16 @@ import tempfile
 import threading
 import time
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("lib", "chaos")]
-import checker  # noqa: E402
-import kafka  # noqa: E402
-import stream as streams  # noqa: E402
-from buses import KafkaBus  # noqa: E402
-from cases import SEED, ChaosCase  # noqa: E402
-from engine import Engine, until  # noqa: E402
-from facts import sql  # noqa: E402
-from kafka import KafkaError, PrivateKafka  # noqa: E402
-from postgres import PrivatePostgres  # noqa: E402
-from proxy import Proxy  # noqa: E402
+from chaos import checker
+from chaos import stream as streams
+from chaos.buses import KafkaBus
+from chaos.cases import SEED, ChaosCase
+from chaos.facts import sql
+from lib import kafka
+from lib.engine import Engine, until
+from lib.kafka import KafkaError, PrivateKafka
+from lib.postgres import PrivatePostgres
+from lib.proxy import Proxy
 
 MIB = 1024 * 1024
 
@@ -45,15 +45,15 @@ def say(text):
 
 class FaultCase(ChaosCase):
     brokers = 1
-    proxied = False            # engines reach broker n through self.kafka.proxies[n]; the feeder and the checker go past them
-    database_proxied = False   # engines reach the database through self.database; all others go past it
+    proxied = False  # engines reach broker n through self.kafka.proxies[n]; the feeder and the checker go past them
+    database_proxied = False  # engines reach the database through self.database; all others go past it
     engine_count = 1
     partitions = 6
-    properties = {}            # librdkafka's, beside the addresses
-    failpoints = ""            # of every engine
+    properties = {}  # librdkafka's, beside the addresses
+    failpoints = ""  # of every engine
     keys = 24
     round_size, pause_s = 20, 0.15  # of the feeder
-    memory_mib = 300           # most that an engine's worker may ever have had
+    memory_mib = 300  # most that an engine's worker may ever have had
 
     @classmethod
     def setUpClass(cls):
@@ -79,8 +79,10 @@ class FaultCase(ChaosCase):
         self.bus = KafkaBus(self.url, self.kafka)
         self.bus.partitions = self.partitions
         given = "".join(f", {name}: {value}" for name, value in self.properties.items())
-        self.bus.section = (f'bus: {{kind: kafka, partitions: {self.partitions}, properties: {{bootstrap.servers: "${{KAFKA_BROKERS}}"'
-                            f"{given}}}}}")
+        self.bus.section = (
+            f'bus: {{kind: kafka, partitions: {self.partitions}, properties: {{bootstrap.servers: "${{KAFKA_BROKERS}}"'
+            f"{given}}}}}"
+        )
         inside = ",".join(f"127.0.0.1:{node['internal']}" for node in self.kafka.nodes().values())
         self.bus.env = {"KAFKA_BROKERS": inside}
         self.sink = streams.Sink(SEED)
@@ -131,9 +133,17 @@ class FaultCase(ChaosCase):
     # ---------------------------------------------------------------------------------------------------------- engines
 
     def engine_env(self, failpoints=None):
-        url = self.url.replace(f":{self.postgres.port}/", f":{self.database.port}/") if self.database_proxied else self.url
-        return {**self.work.env, "DATABASE_URL": url, "KAFKA_BROKERS": self.kafka.servers,
-                "SLUICE_FAILPOINTS": self.failpoints if failpoints is None else failpoints}
+        url = (
+            self.url.replace(f":{self.postgres.port}/", f":{self.database.port}/")
+            if self.database_proxied
+            else self.url
+        )
+        return {
+            **self.work.env,
+            "DATABASE_URL": url,
+            "KAFKA_BROKERS": self.kafka.servers,
+            "SLUICE_FAILPOINTS": self.failpoints if failpoints is None else failpoints,
+        }
 
     def engine(self, failpoints=None, wait=True):
         """One more."""
@@ -158,8 +168,10 @@ class FaultCase(ChaosCase):
 
     def await_shared(self, limit_s=30):
         """All partitions are somebody's."""
+
         def shared():
             return sum(self.held(engine) for engine in self.engines) == self.bus.places
+
         try:
             until(shared, f"all {self.bus.places} partitions", limit_s, 0.05)
         except AssertionError as error:
@@ -181,7 +193,8 @@ class FaultCase(ChaosCase):
             self.failure = failure
 
     def _round(self):
-        """Poison without an id only between faults: what is sent again is another event. All else may be there twice."""
+        """Poison without an id only between faults: what is sent again is another event. All else may be there
+        twice."""
         entries = [self.work.one() for _ in range(self.round_size)]
         if self._raw and self.work.dice.random() < 0.25:
             entries.append(dict(self.work.raw(), key=self.work.dice.choice(self.work.keys)))
@@ -201,7 +214,9 @@ class FaultCase(ChaosCase):
                 for pid in (engine.process.pid, engine.worker()):
                     with contextlib.suppress(OSError, TypeError):
                         text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-                        self.memory[pid] = max(self.memory.get(pid, 0), int(re.search(r"VmHWM:\s+(\d+)", text).group(1)) * 1024)
+                        self.memory[pid] = max(
+                            self.memory.get(pid, 0), int(re.search(r"VmHWM:\s+(\d+)", text).group(1)) * 1024
+                        )
 
     def _look(self):
         """When the number of outcomes changed."""
@@ -233,15 +248,22 @@ class FaultCase(ChaosCase):
             number, origins = self._marked
             if number < wanted:
                 return False
-            done = {row["origin"] for row in sql(self.url, "SELECT origin FROM effects WHERE origin IN "
-                                                           f"({', '.join(map(repr, sorted(origins)))})")}
+            done = {
+                row["origin"]
+                for row in sql(
+                    self.url, f"SELECT origin FROM effects WHERE origin IN ({', '.join(map(repr, sorted(origins)))})"
+                )
+            }
             self._missing = origins - done
             return not self._missing
+
         self._missing = {"none sent yet"}
         try:
             until(all_keys, "an event of every key", limit_s, 0.05)
         except AssertionError as error:
-            raise AssertionError(f"{error}: not handled: {sorted(self._missing)}; {self.left()}; {self.told()}") from None
+            raise AssertionError(
+                f"{error}: not handled: {sorted(self._missing)}; {self.left()}; {self.told()}"
+            ) from None
         return time.monotonic() - began
 
     def left(self):
@@ -252,8 +274,8 @@ class FaultCase(ChaosCase):
 
     @contextlib.contextmanager
     def fault(self, name, limit_s=30, deaths=1):
-        """Within: the fault, its end included. Then progress must come back by itself within limit_s. `deaths`: how often outputs
-        may be published again for it."""
+        """Within: the fault, its end included. Then progress must come back by itself within limit_s. `deaths`: how
+        often outputs may be published again for it."""
         with self._rounds:
             self._raw = False
         began = time.monotonic()
@@ -262,8 +284,10 @@ class FaultCase(ChaosCase):
         ended = time.monotonic()
         after = self.calm(limit_s)
         self.faults.append((name, ended - began, self.stood_still(began), after))
-        say(f"{name}: {ended - began:.1f} s; progress stood still for {self.faults[-1][2]:.1f} s; {after:.1f} s after its end every key "
-            "moved")
+        say(
+            f"{name}: {ended - began:.1f} s; progress stood still for {self.faults[-1][2]:.1f} s; {after:.1f} s after"
+            " its end every key moved"
+        )
         self._raw = True
 
     # ---------------------------------------------------------------------------------------------------------- verdict
@@ -290,8 +314,10 @@ class FaultCase(ChaosCase):
         facts = self.facts(self.work)
         found = checker.check(facts)
         most = max(self.memory.values(), default=0) / MIB
-        say(f"{self.work.sent} events sent, {len(facts.inbox)} outcomes, {len(facts.records)} records, {len(facts.repeats)} of them once "
-            f"more, at most {most:.0f} MiB, {len(found)} violations")
+        say(
+            f"{self.work.sent} events sent, {len(facts.inbox)} outcomes, {len(facts.records)} records,"
+            f" {len(facts.repeats)} of them once more, at most {most:.0f} MiB, {len(found)} violations"
+        )
         return found
 
     def verdict(self, limit_s=60):

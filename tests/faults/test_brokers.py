@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
-"""Brokers that die, freeze, restart and lose their offices while events flow: nothing is lost, done twice or given up, and the engines go
-on by themselves.
+"""Brokers that die, freeze, restart and lose their offices while events flow: nothing is lost, done twice or given up,
+and the engines go on by themselves.
 
 Run alone: python3 tests/faults/test_brokers.py. SLUICE_SEED repeats a run's stream and choices.
 """
-import pathlib
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import Engine, FaultCase, say, sql, until  # noqa: E402
+import _path
+from fault_case import Engine, FaultCase, say, sql, until
 
 SESSION_S = 4
 ABSENT_S = 60
@@ -18,6 +16,7 @@ ABSENT_S = 60
 
 class One(FaultCase):
     """A cluster of one: what it kept is all there is."""
+
     properties = {"session.timeout.ms": SESSION_S * 1000}
 
     def test_the_only_broker_killed(self):
@@ -41,7 +40,9 @@ class One(FaultCase):
         """By a process that was given our member's id. Ours takes it back; the other, which has no other id, ends."""
         ours, member = self.engines[0], self.kafka.members(self.bus.group)[0]["instance"]
         config = self.folder / "other.yaml"
-        config.write_text(self.work.config.read_text().replace("properties: {", f"properties: {{group.instance.id: {member}, ", 1))
+        config.write_text(
+            self.work.config.read_text().replace("properties: {", f"properties: {{group.instance.id: {member}, ", 1)
+        )
         with self.fault("fenced by another process", deaths=3), self._rounds:
             self.work.drain()  # how two that run at once share the work is not what is asked here
             other = Engine(config, self.engine_env())
@@ -113,9 +114,16 @@ class Three(FaultCase):
             before, handled = self.attempts(), self.handled()
             time.sleep(ABSENT_S - 5)
             after = self.attempts()
-            say(f"{len(before)} events were being tried again, {len(after)} at the end; {self.handled() - handled} outcomes meanwhile")
+            say(
+                f"{len(before)} events were being tried again, {len(after)} at the end;"
+                f" {self.handled() - handled} outcomes meanwhile"
+            )
             self.kafka.restart_all()
-        self.assertEqual({key: count for key, count in after.items() if count > before.get(key, 0)}, {}, "tries that an outage counted")
+        self.assertEqual(
+            {key: count for key, count in after.items() if count > before.get(key, 0)},
+            {},
+            "tries that an outage counted",
+        )
         self.verdict()
 
     def test_rolling_restart(self):

@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""A network that cuts, swallows, delays and forgets what engines and brokers say to each other, at random moments, while events flow.
+"""A network that cuts, swallows, delays and forgets what engines and brokers say to each other, at random moments,
+while events flow.
 
-Run alone: python3 tests/faults/test_cuts.py. SLUICE_SEED repeats a run's stream and choices; moments are as the machine has them.
+Run alone: python3 tests/faults/test_cuts.py. SLUICE_SEED repeats a run's stream and choices; moments are as the machine
+has them.
 """
-import pathlib
-import sys
 import time
 import unittest
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, Proxy, kafka, say, until  # noqa: E402
+import _path
+from fault_case import FaultCase, Proxy, kafka, say, until
 
 SESSION_S = 6
 SOCKET_S = 15  # after so long without an answer a connection is given up: the setting of the engine
-OFFSET_COMMIT = b"\0\x08\0\x07\0\0"  # key, version and the first half of a small number: how librdkafka begins the request
+OFFSET_COMMIT = (  # key, version and the first half of a small number: how librdkafka begins the request
+    b"\0\x08\0\x07\0\0"
+)
 
 
 class Forgetful(Proxy):
@@ -126,7 +128,9 @@ class Cuts(FaultCase):
                     proxy.drop_reply_after(pattern)
                 if entry is not None:
                     self.work.send([entry])
-            until(lambda: sum(proxy.dropped for proxy in self.proxies()) > before, "the request whose answer is lost", 20)
+            until(
+                lambda: sum(proxy.dropped for proxy in self.proxies()) > before, "the request whose answer is lost", 20
+            )
             for proxy in self.proxies():
                 proxy.drop_reply_after(b"", 0)
 

@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""PostgreSQL that dies, freezes, loses its answers and its connections while events flow on Kafka: nothing is lost, done twice or given up.
+"""PostgreSQL that dies, freezes, loses its answers and its connections while events flow on Kafka: nothing is lost,
+done twice or given up.
 
 Run alone: python3 tests/faults/test_database.py. SLUICE_SEED repeats a run's stream and choices.
 """
 import contextlib
-import pathlib
 import signal
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, say  # noqa: E402
+import _path
+from fault_case import FaultCase, say
 
 STATEMENT_TIMEOUT_S = 10
 
 
 def commit_by(digit):
-    """COMMIT as the store sends it: Bind of a statement whose name ends in this digit, without parameters, then nothing but the Sync."""
+    """COMMIT as the store sends it: Bind of a statement whose name ends in this digit, without parameters, then nothing
+    but the Sync."""
     return digit.encode() + b"\0\0\0\0\0\0\1\0\1D\0\0\0\6P\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\4"
 
 
@@ -28,10 +28,13 @@ class Database(FaultCase):
 
     def verdict(self, limit_s=60):
         super().verdict(limit_s)
-        self.assertEqual([line for engine in self.started for line in engine.log if "ran past its deadline" in line], [])
+        self.assertEqual(
+            [line for engine in self.started for line in engine.log if "ran past its deadline" in line], []
+        )
 
     def violations(self):
-        """Positions do not wait for the disk: after a crash of the server they may be older than Kafka's, which is read again."""
+        """Positions do not wait for the disk: after a crash of the server they may be older than Kafka's, which is read
+        again."""
         return [sentence for sentence in super().violations() if not (self.crashed and sentence.startswith("I14: "))]
 
     def kill(self):
@@ -64,7 +67,9 @@ class Database(FaultCase):
             self.database.drop_reply_after(b"", 0)
         say(f"{self.database.dropped - before} answers lost")
         self.assertGreaterEqual(self.database.dropped - before, 5)
-        self.assertTrue(any("whether it was committed is not known" in line for line in self.engines[0].log), self.told())
+        self.assertTrue(
+            any("whether it was committed is not known" in line for line in self.engines[0].log), self.told()
+        )
         self.verdict()
 
     def test_connections_cut_at_random(self):
@@ -90,8 +95,10 @@ class Database(FaultCase):
 
     def test_both_away(self):
         """Kafka and PostgreSQL, back in either order."""
+
         def kafka():
             self.kafka.restart(1)
+
         for first, second in ((kafka, self.postgres.start), (self.postgres.start, kafka)):
             with self.fault("Kafka and PostgreSQL killed", deaths=2):
                 self.kill()

@@ -1,19 +1,16 @@
 #!/usr/bin/env python3
-"""Members of a group that come, go, die and freeze while events flow on Kafka, and partitions that are added: nothing is lost, done twice
-or given up, and the group goes on by itself. How long each takes is printed.
+"""Members of a group that come, go, die and freeze while events flow on Kafka, and partitions that are added: nothing
+is lost, done twice or given up, and the group goes on by itself. How long each takes is printed.
 
 Run alone: python3 tests/faults/test_groups.py. SLUICE_SEED repeats a run's stream and choices.
 """
 import os
-import pathlib
-import re
 import signal
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, say, sql, until  # noqa: E402
+import _path
+from fault_case import FaultCase, say, sql, until
 
 SESSION_S = 6
 STORM_S = 30
@@ -59,10 +56,13 @@ class Groups(FaultCase):
         self.verdict()
 
     def test_partitions_added(self):
-        """To all topics, so that a key's topics stay together. Keys move to other partitions, and with that moment goes their order."""
+        """To all topics, so that a key's topics stay together. Keys move to other partitions, and with that moment goes
+        their order."""
         self.engine()
         self.calm()
-        with self.fault("6 partitions made 9", deaths=4):  # each owner's heirs publish what its peers have just published
+        with self.fault(
+            "6 partitions made 9", deaths=4
+        ):  # each owner's heirs publish what its peers have just published
             began = time.monotonic()
             for name in self.bus.names:
                 self.kafka.add_partitions(name, 9)
@@ -77,7 +77,8 @@ class Groups(FaultCase):
         self.green([sentence for sentence in self.violations() if not sentence.startswith("I16: ")])
 
     def test_frozen_past_the_session(self):
-        """An engine with all partitions sleeps, another takes over; awake, it commits nothing of what it had, and goes on."""
+        """An engine with all partitions sleeps, another takes over; awake, it commits nothing of what it had, and goes
+        on."""
         sleeper = self.engines[0]
         with self.fault("frozen past the session", 40, deaths=2):
             peer = self.engine()
@@ -87,13 +88,21 @@ class Groups(FaultCase):
                 os.kill(pid, signal.SIGSTOP)
             began = time.monotonic()
             until(lambda: self.all_said(peer), "a peer with all partitions", 30, 0.02)
-            say(f"frozen: the peer had its partitions after {time.monotonic() - began:.1f} s, session.timeout.ms is {SESSION_S} s")
+            say(
+                f"frozen: the peer had its partitions after {time.monotonic() - began:.1f} s, session.timeout.ms is"
+                f" {SESSION_S} s"
+            )
             self.calm(40)
             for pid in reversed(pids):
                 os.kill(pid, signal.SIGCONT)
             began = time.monotonic()
-            until(lambda: self.held(sleeper) + self.held(peer) == self.bus.places and 0 < self.held(sleeper) < self.bus.places,
-                  f"a share for the sleeper; {self.told()}", 30, 0.05)
+            until(
+                lambda: self.held(sleeper) + self.held(peer) == self.bus.places
+                and 0 < self.held(sleeper) < self.bus.places,
+                f"a share for the sleeper; {self.told()}",
+                30,
+                0.05,
+            )
             say(f"awake: it had a share again after {time.monotonic() - began:.1f} s")
         self.assertTrue(any(" lost, 0 left" in line for line in sleeper.log), sleeper.text())
         self.verdict()
@@ -128,9 +137,11 @@ class Groups(FaultCase):
             self.end(other)
             until(lambda: self.all_said(peer), "a peer with all partitions", 30, 0.01)
             over = time.monotonic() - began
-        say(f"the worker killed: next event handled after {', '.join(f'{s:.2f}' for s in worker)} s; the engine killed and started: after "
-            f"{', '.join(f'{s:.2f}' for s in alone)} s from exec; SIGTERM: the peer has its partitions after {handed:.2f} s; kill -9: "
-            f"after {over:.1f} s; session.timeout.ms is {SESSION_S} s")
+        say(
+            f"the worker killed: next event handled after {', '.join(f'{s:.2f}' for s in worker)} s; the engine killed"
+            f" and started: after {', '.join(f'{s:.2f}' for s in alone)} s from exec; SIGTERM: the peer has its"
+            f" partitions after {handed:.2f} s; kill -9: after {over:.1f} s; session.timeout.ms is {SESSION_S} s"
+        )
         self.assertLess(min(worker), 1)
         self.assertLess(min(alone), 1)
         self.assertLess(handed, 1, self.told(60))

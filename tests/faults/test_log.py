@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
-"""What happens to the log itself on Kafka: topics deleted and made again, offsets moved, lost or behind a restored database, events deleted
-unread, aborted and open transactions. Nothing is skipped in silence, nothing is done twice, and what a person must decide is said once.
+"""What happens to the log itself on Kafka: topics deleted and made again, offsets moved, lost or behind a restored
+database, events deleted unread, aborted and open transactions. Nothing is skipped in silence, nothing is done twice,
+and what a person must decide is said once.
 
 Run alone: python3 tests/faults/test_log.py. SLUICE_SEED repeats a run's stream and choices.
 """
 import contextlib
 import json
-import pathlib
 import re
 import subprocess
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from fault_case import FaultCase, checker, say, sql, until  # noqa: E402
-from engine import sluice  # noqa: E402
-from facts import Record  # noqa: E402
+import _path
+from chaos.facts import Record
+from fault_case import FaultCase, checker, say, sql, until
+from lib.engine import sluice
 
 TOPIC = "effects.in"  # all of it is the feeder's, so that what we do to it is done to nobody's outputs
 OTHER = 1000
@@ -41,28 +40,45 @@ class LogCase(FaultCase):
     # ------------------------------------------------------------------------------------------------- for the checker
 
     def records(self, config, env):
-        self.all = self.remembered + [record for record in self.on_topics(config, env) if record.value not in self.given_up]
+        self.all = self.remembered + [
+            record for record in self.on_topics(config, env) if record.value not in self.given_up
+        ]
         return self.all
 
     def remember(self, partition=None, below=None, other=0):
-        """What is about to leave the topic was there; under `other` partitions, when something else will be in its places."""
+        """What is about to leave the topic was there; under `other` partitions, when something else will be in its
+        places."""
         for one in self.kafka.dump(TOPIC):
             if partition is None or (one.partition == partition and one.offset < below):
-                self.remembered.append(Record({
-                    "topic": TOPIC, "partition": other + one.partition, "offset": one.offset, "timestamp": one.timestamp,
-                    "key": text(one.key), "value": text(one.value), "headers": {name: text(value) for name, value in one.headers}}))
+                self.remembered.append(
+                    Record(
+                        {
+                            "topic": TOPIC,
+                            "partition": other + one.partition,
+                            "offset": one.offset,
+                            "timestamp": one.timestamp,
+                            "key": text(one.key),
+                            "value": text(one.value),
+                            "headers": {name: text(value) for name, value in one.headers},
+                        }
+                    )
+                )
 
     def give_up(self, values):
         """Bytes of events that an operator gave up."""
         self.given_up |= values
-        self.work.old = [entry for entry in self.work.old if entry["value"].encode("utf-8", "surrogateescape") not in values]
+        self.work.old = [
+            entry for entry in self.work.old if entry["value"].encode("utf-8", "surrogateescape") not in values
+        ]
         self.remembered = [record for record in self.remembered if record.value not in values]
         with self.work.writing:
             self.log_lines(lambda entry: entry.get("value", "").encode("utf-8", "surrogateescape") not in values)
 
     def log_lines(self, keep):
         lines = [line for line in self.work.log_path.read_text(encoding="utf-8").split("\n") if line]
-        self.work.log_path.write_text("".join(line + "\n" for line in lines if keep(json.loads(line))), encoding="utf-8")
+        self.work.log_path.write_text(
+            "".join(line + "\n" for line in lines if keep(json.loads(line))), encoding="utf-8"
+        )
 
     def forget_samples(self):
         """An operator did what no run may do by itself: the checker sees only what comes after it."""
@@ -73,9 +89,17 @@ class LogCase(FaultCase):
         """Offsets that hold no record for another client have no outcome, and need none."""
         found = super().violations()
         places = {(record.topic, record.partition, record.offset) for record in self.all}
-        holes = [sentence for sentence in found if (match := HOLE.match(sentence))
-                 and (match.group(1), int(match.group(2)), int(match.group(3))) not in places]
-        return [sentence for sentence in found if sentence not in holes and not (self.tap_excused and sentence.startswith("I1: tap "))]
+        holes = [
+            sentence
+            for sentence in found
+            if (match := HOLE.match(sentence))
+            and (match.group(1), int(match.group(2)), int(match.group(3))) not in places
+        ]
+        return [
+            sentence
+            for sentence in found
+            if sentence not in holes and not (self.tap_excused and sentence.startswith("I1: tap "))
+        ]
 
     # -------------------------------------------------------------------------------------------------------- the acts
 
@@ -95,8 +119,14 @@ class LogCase(FaultCase):
         return self.kafka.committed(self.bus.group).get(TOPIC, {})
 
     def rows(self):
-        return {row["partition"]: row["next"] for row in sql(
-            self.url, f"SELECT partition, next FROM sluice.bus_position WHERE consumer_group = '{self.bus.group}' AND topic = '{TOPIC}'")}
+        return {
+            row["partition"]: row["next"]
+            for row in sql(
+                self.url,
+                f"SELECT partition, next FROM sluice.bus_position WHERE consumer_group = '{self.bus.group}' AND"
+                f" topic = '{TOPIC}'",
+            )
+        }
 
     def skip(self, call):
         self.postgres.query(f"SELECT {call}", self.url)
@@ -126,7 +156,6 @@ class LogCase(FaultCase):
 
 
 class Topics(LogCase):
-
     def made_anew(self, count_of, missed):
         """Deleted, and made again by `sluice migrate`; then it gets count_of(its old size) events at once."""
         with self.quiet():
@@ -140,7 +169,9 @@ class Topics(LogCase):
             size = sum(self.kafka.end_offsets(TOPIC).values())
             self.kafka.delete_topic(TOPIC)
             if missed:
-                until(lambda: self.said(f"group {self.bus.group}: topic {TOPIC} is not there any more"), self.told(), 15)
+                until(
+                    lambda: self.said(f"group {self.bus.group}: topic {TOPIC} is not there any more"), self.told(), 15
+                )
                 time.sleep(1)
                 lost = self.undone(under_way)
                 say(f"{len(lost)} of {len(under_way)} events under way went with the topic")
@@ -177,7 +208,8 @@ class Topics(LogCase):
 
 class Offsets(LogCase):
     def moved(self, name, act):
-        """An operator's act on a group that does not run; returns how many events were found done, and what the log says of them."""
+        """An operator's act on a group that does not run; returns how many events were found done, and what the log
+        says of them."""
         with self.fault(name, 40):
             with self.quiet():
                 self.stop()
@@ -204,7 +236,9 @@ class Offsets(LogCase):
         self.assertGreaterEqual(hits, done)
         hits = self.moved("the group deleted in Kafka", lambda: self.kafka.delete_group(self.bus.group))
         self.assertLess(hits, 20)
-        self.assertEqual(len(self.said(f"Kafka has no offset for partition . of {TOPIC}; reading goes on at")), self.partitions)
+        self.assertEqual(
+            len(self.said(f"Kafka has no offset for partition . of {TOPIC}; reading goes on at")), self.partitions
+        )
         self.verdict()
 
     def test_offsets_moved_ahead(self):
@@ -217,7 +251,9 @@ class Offsets(LogCase):
                 self.reset(ends)
                 self.forget_samples()
                 self.engine()
-        self.assertTrue(self.said(rf"partition . of {TOPIC} is committed up to \d+ in Kafka, but the database says"), self.told())
+        self.assertTrue(
+            self.said(rf"partition . of {TOPIC} is committed up to \d+ in Kafka, but the database says"), self.told()
+        )
         with self.fault("events skipped", 40):
             with self.quiet():
                 self.stop()
@@ -230,9 +266,11 @@ class Offsets(LogCase):
         self.assertFalse({entry["origin"] for entry in skipped} & self.effects(), "skipped, and done all the same")
         self.verdict()
 
+
 class Restored(LogCase):
     def stream(self, **options):
-        """Without purchases: what they emit holds a time, so that what is emitted again is another event under the same id."""
+        """Without purchases: what they emit holds a time, so that what is emitted again is another event under the same
+        id."""
         stream = super().stream(**options)
         stream.pay = lambda again=None: stream.effect()
         stream.bad_payment = stream.bad_field
@@ -255,14 +293,21 @@ class Restored(LogCase):
             self.engine()
         self.assertTrue(self.said(r"but the database says that only what is below \d+ is done"), self.told())
         self.settle()
-        # What was emitted before is on the topics as well, at its own time and with that time in it: asked is what is done.
+        # What was emitted before is on the topics as well, at its own time and with that time in it: asked is what is
+        # done.
         facts = self.facts(self.work)
         found = [sentence for ask in (checker.no_loss, checker.lag, *checker.IN_DATABASE) for sentence in ask(facts)]
         good = {entry["value"].encode("utf-8", "surrogateescape") for entry in facts.acked if entry["expect"] != "dead"}
         inputs = {entry["value"].encode("utf-8", "surrogateescape") for entry in facts.acked}
-        found += [f"{record.event_id} is a dead letter: {record.headers}" for topic in facts.model.dead for record in facts.by_topic[topic]
-                  if record.value in good or record.parent is not None and record.value not in inputs
-                  and record.headers.get("sluice-dlt-reason") != "id_conflict"]
+        found += [
+            f"{record.event_id} is a dead letter: {record.headers}"
+            for topic in facts.model.dead
+            for record in facts.by_topic[topic]
+            if record.value in good
+            or record.parent is not None
+            and record.value not in inputs
+            and record.headers.get("sluice-dlt-reason") != "id_conflict"
+        ]
         self.green(found)
 
 
@@ -288,8 +333,13 @@ class Unread(LogCase):
         if tap not in self.bus.groups:
             return
         for partition in partitions:
-            until(lambda: self.said(f"group {tap} stopped reading partition {partition} of {TOPIC}: .* stop the group, set its offset"),
-                  f"the tap's word on partition {partition}; {self.told()}", 30)
+            until(
+                lambda: self.said(
+                    f"group {tap} stopped reading partition {partition} of {TOPIC}: .* stop the group, set its offset"
+                ),
+                f"the tap's word on partition {partition}; {self.told()}",
+                30,
+            )
         self.stop()
         for partition in partitions:
             self.kafka.reset_offsets(tap, TOPIC, partition, self.kafka.begin_offsets(TOPIC)[partition])
@@ -304,13 +354,21 @@ class Unread(LogCase):
                 read, skipped = self.committed(), self.fresh(80)
                 self.work.send(skipped)
                 ends = self.kafka.end_offsets(TOPIC)
-                lost = {one.value for one in self.kafka.dump(TOPIC) if one.partition in gone and one.offset >= read.get(one.partition, 0)}
+                lost = {
+                    one.value
+                    for one in self.kafka.dump(TOPIC)
+                    if one.partition in gone and one.offset >= read.get(one.partition, 0)
+                }
                 for partition in gone:
                     self.remember(partition, ends[partition])
                     self.kafka.delete_records(TOPIC, partition, ends[partition])
                 self.engine(wait=False)
                 self.await_standing(gone)
-                until(lambda: all(self.rows()[n] == end for n, end in ends.items() if n not in gone), f"the others; {self.told()}", 15)
+                until(
+                    lambda: all(self.rows()[n] == end for n, end in ends.items() if n not in gone),
+                    f"the others; {self.told()}",
+                    15,
+                )
                 time.sleep(4)
                 self.assertEqual({n: self.rows()[n] for n in gone}, {n: read[n] for n in gone})
                 self.give_up(lost)
@@ -321,6 +379,7 @@ class Unread(LogCase):
 
 class UnreadUnderReader(Unread):
     """One that has not fetched far ahead, and without a tap, which would read all of it."""
+
     properties = {"queued.min.messages": 100, "max.partition.fetch.bytes": 65536}
     test_deleted_while_nobody_runs = None
 
@@ -340,7 +399,9 @@ class UnreadUnderReader(Unread):
                     locker.stdin.write("BEGIN; LOCK TABLE effects IN EXCLUSIVE MODE;\n")
                     locker.stdin.flush()
                     self.work.send(many)
-                    until(lambda: self.engines[0].metric(in_flight) >= 1900, f"a reader that is full; {self.told()}", 15)
+                    until(
+                        lambda: self.engines[0].metric(in_flight) >= 1900, f"a reader that is full; {self.told()}", 15
+                    )
                     time.sleep(1.5)
                     end = self.kafka.end_offsets(TOPIC)[partition]
                     self.remember(partition, end - 50)

@@ -1,4 +1,4 @@
-"""An engine process for integration tests: start it on a configuration, wait until it is ready, talk to it, end it."""
+"""An engine process for tests: start it on a configuration, wait until it is ready, talk to it, end it."""
 import contextlib
 import http.client
 import json
@@ -43,8 +43,15 @@ class Engine:
     def start(self, wait=True):
         self.began = time.monotonic()
         self.log = []
-        self.process = subprocess.Popen([SLUICE, "run", self.config, "--log-format", "text", *self.args], env=self.env, cwd=ROOT,
-                                        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+        self.process = subprocess.Popen(
+            [SLUICE, "run", self.config, "--log-format", "text", *self.args],
+            env=self.env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()
         if wait:
@@ -68,6 +75,7 @@ class Engine:
             if self.process.poll() is not None:
                 raise AssertionError(f"the engine ended with {self.process.returncode}:\n" + self.text())
             return self.readies() >= times
+
         until(ready, f"the engine's 'ready'; it said:\n{self.text()}", limit_s)
 
     def text(self):
@@ -75,7 +83,9 @@ class Engine:
 
     def worker(self):
         """Pid of the worker process: the master's only child."""
-        out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True).stdout.split()
+        out = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True
+        ).stdout.split()
         return int(out[0]) if out else None
 
     def kill(self, sig=signal.SIGKILL):
@@ -139,20 +149,32 @@ class Engine:
 
 
 def sluice(*args, env=None, data=None, check=True):
-    """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or bytes."""
+    """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or
+    bytes."""
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     try:
-        done = subprocess.run([SLUICE, *map(str, args)], env=dict(os.environ, **(env or {})), cwd=ROOT, input=data, capture_output=True,
-                              timeout=120)
+        done = subprocess.run(
+            [SLUICE, *map(str, args)],
+            env=dict(os.environ, **(env or {})),
+            cwd=ROOT,
+            input=data,
+            capture_output=True,
+            timeout=120,
+        )
     except subprocess.TimeoutExpired as hung:
-        raise AssertionError(f"sluice {' '.join(map(str, args))} did not end; it said\n{hung.stdout}\n{hung.stderr}") from None
+        raise AssertionError(
+            f"sluice {' '.join(map(str, args))} did not end; it said\n{hung.stdout}\n{hung.stderr}"
+        ) from None
     done.stdout, done.stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
     if check and done.returncode != 0:
-        raise AssertionError(f"sluice {' '.join(map(str, args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise AssertionError(
+            f"sluice {' '.join(map(str, args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return done
 
 
 def topic_dump(config, env, *topics):
-    """Everything on the topics: a list of dicts with topic, key, headers, value (text), partition, timestamp; in the log's order."""
+    """Everything on the topics: a list of dicts with topic, key, headers, value (text), partition, timestamp; in the
+    log's order."""
     out = sluice("tap", config, *(topics or ["*"]), "--no-follow", "--json", env=env).stdout
     return [json.loads(line) for line in out.split("\n") if line]

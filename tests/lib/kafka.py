@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 
-from proxy import Proxy
+from lib.proxy import Proxy
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPT = str(HERE / "kafka_cluster")
@@ -79,8 +79,12 @@ def _record(given):
         given = dict(zip(("key", "value", "headers"), given))
     headers = given.get("headers") or []
     headers = headers.items() if isinstance(headers, dict) else headers
-    return {**given, "key": _text(given.get("key")), "value": _text(given.get("value")),
-            "headers": [[name, _text(value)] for name, value in headers]}
+    return {
+        **given,
+        "key": _text(given.get("key")),
+        "value": _text(given.get("value")),
+        "headers": [[name, _text(value)] for name, value in headers],
+    }
 
 
 class KafkaAdmin:
@@ -94,11 +98,21 @@ class KafkaAdmin:
 
     def connect(self, servers, log):
         classpath = _run(SCRIPT, "classpath").strip()
-        command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-                   "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", classpath, "KafkaAdmin", servers]
+        command = [
+            "java",
+            "-Xmx256m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            "-cp",
+            classpath,
+            "KafkaAdmin",
+            servers,
+        ]
         with open(log, "ab") as errors:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                            text=True, encoding="utf-8")
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8"
+            )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
     def disconnect(self):
@@ -144,8 +158,9 @@ class KafkaAdmin:
         return answer["ok"]
 
     def create_topic(self, name, partitions=1, replication=None, configs=None, **limit):
-        self.ask("create_topic", topic=name, partitions=partitions, replication=replication, configs=configs or {},
-                 **limit)
+        self.ask(
+            "create_topic", topic=name, partitions=partitions, replication=replication, configs=configs or {}, **limit
+        )
 
     def delete_topic(self, name, **limit):
         self.ask("delete_topic", topic=name, **limit)
@@ -230,15 +245,23 @@ class KafkaAdmin:
 
     def produce_transaction(self, topic, records, commit=True, transactional="test", **limit):
         """In one transaction, which is committed, aborted (False), or left open by a producer that is gone (None)."""
-        places = self.ask("produce_transaction", topic=topic, records=[*map(_record, records)], commit=commit,
-                          transactional=transactional, **limit)
+        places = self.ask(
+            "produce_transaction",
+            topic=topic,
+            records=[*map(_record, records)],
+            commit=commit,
+            transactional=transactional,
+            **limit,
+        )
         return [tuple(place) for place in places]
 
     def dump(self, topic, committed=True, **limit):
         """All records of all partitions as a reader of committed records sees them now, by partition and offset."""
         found = self.ask("dump", topic=topic, committed=committed, **limit)
-        records = (Record(partition, offset, _bytes(key), _bytes(value), [(n, _bytes(v)) for n, v in headers], when)
-                   for partition, offset, key, value, headers, when in found)
+        records = (
+            Record(partition, offset, _bytes(key), _bytes(value), [(n, _bytes(v)) for n, v in headers], when)
+            for partition, offset, key, value, headers, when in found
+        )
         return sorted(records, key=lambda one: one[:2])
 
 
@@ -271,18 +294,29 @@ class PrivateKafka(KafkaAdmin):
     def secure_env(self):
         with open(os.path.join(self.dir, "cluster.json"), encoding="utf-8") as file:
             about = json.load(file)
-        return {"KAFKA_BROKERS": ",".join(f"127.0.0.1:{node['secure']}" for node in about["nodes"].values()),
-                "KAFKA_USER": about["user"], "KAFKA_PASSWORD": about["password"], "KAFKA_CA": os.path.join(self.dir, "ca.pem")}
+        return {
+            "KAFKA_BROKERS": ",".join(f"127.0.0.1:{node['secure']}" for node in about["nodes"].values()),
+            "KAFKA_USER": about["user"],
+            "KAFKA_PASSWORD": about["password"],
+            "KAFKA_CA": os.path.join(self.dir, "ca.pem"),
+        }
 
     def start(self):
         log = os.path.join(self.folder, "admin.log")
         if not self.owned:
             if self.proxied or self.secure:
-                raise RuntimeError("SLUICE_TEST_BROKERS: no proxies in front of brokers that are not ours, no listeners either")
+                raise RuntimeError(
+                    "SLUICE_TEST_BROKERS: no proxies in front of brokers that are not ours, no listeners either"
+                )
             self.connect(self.servers, log)
             return self.servers
-        self.watcher = subprocess.Popen([sys.executable, "-c", WATCHER, SCRIPT, self.dir], stdin=subprocess.PIPE,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.watcher = subprocess.Popen(
+            [sys.executable, "-c", WATCHER, SCRIPT, self.dir],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             arguments = ["--brokers", str(self.brokers)]
             if self.proxied:

@@ -1,13 +1,10 @@
-"""A test case with a pipeline of its own: writes the YAML, sends whole events, reads topics and rows, ends every engine it started."""
+"""A test case with a pipeline of its own: writes the YAML, sends whole events, reads topics and rows, ends every engine
+it started."""
 import json
-import os
-import pathlib
-import tempfile
-import unittest
 import uuid
 
-from engine import BUILD, Engine, sluice, until
-from postgres import PrivatePostgres
+from lib.engine import BUILD, Engine, sluice, until
+from lib.server_case import PostgresCase
 
 CHAOS = BUILD / "tests/plugins/chaos.so"
 EFFECTS = BUILD / "tests/plugins/effects.so"
@@ -17,22 +14,14 @@ def new_id():
     return str(uuid.uuid4())
 
 
-class PipelineCase(unittest.TestCase):
+class PipelineCase(PostgresCase):
     """The class's `yaml` is the pipeline; ${CHAOS_SO}, ${EFFECTS_SO} and ${DATABASE_URL} are set."""
+
     yaml = None
     env = {}
 
-    @classmethod
-    def setUpClass(cls):
-        cls.postgres = PrivatePostgres()
-        cls.addClassCleanup(cls.postgres.close)
-        cls.postgres.start()
-
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="sluice-pipeline-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.url = self.postgres.create_database()
+        super().setUp()
         self.vars = {"DATABASE_URL": self.url, "CHAOS_SO": str(CHAOS), "EFFECTS_SO": str(EFFECTS), **self.env}
         self.engines = []
         self.addCleanup(self.end_all)
@@ -57,9 +46,25 @@ class PipelineCase(unittest.TestCase):
 
     def emit(self, topic, *values, key=None):
         """Whole values as they are, one record each: dicts as JSON, texts and bytes unchanged."""
-        lines = [v.encode("utf-8", "surrogateescape") if isinstance(v, str) else v if isinstance(v, bytes)
-                 else json.dumps(v, separators=(",", ":")).encode() for v in values]
-        sluice("emit", self.config, topic, "--envelope", *(["--key", key] if key else []), env=self.vars, data=b"\n".join(lines) + b"\n")
+        lines = [
+            (
+                v.encode("utf-8", "surrogateescape")
+                if isinstance(v, str)
+                else v
+                if isinstance(v, bytes)
+                else json.dumps(v, separators=(",", ":")).encode()
+            )
+            for v in values
+        ]
+        sluice(
+            "emit",
+            self.config,
+            topic,
+            "--envelope",
+            *(["--key", key] if key else []),
+            env=self.vars,
+            data=b"\n".join(lines) + b"\n",
+        )
 
     @staticmethod
     def event(data, event_id=None):
@@ -82,6 +87,7 @@ class PipelineCase(unittest.TestCase):
         def enough():
             found[:] = self.topic(name)
             return len(found) >= count
+
         try:
             until(enough, f"{count} records on {name}", limit_s, 0.05)
         except AssertionError as error:
@@ -97,9 +103,13 @@ class PipelineCase(unittest.TestCase):
             raise AssertionError(f"{error}; it is {self.value(query)}. The engine said:\n{said}") from None
 
     def drain(self, limit_s=30.0):
-        self.await_value("SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0) FROM (SELECT DISTINCT consumer_group FROM"
-                         " sluice.bus_lease) g) + (SELECT count(*) FROM sluice.parked WHERE state = 0) +"
-                         " (SELECT count(*) FROM sluice.attempt)", 0, limit_s)
+        self.await_value(
+            "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0) FROM (SELECT DISTINCT consumer_group"
+            " FROM sluice.bus_lease) g) + (SELECT count(*) FROM sluice.parked WHERE state = 0) + (SELECT count(*)"
+            " FROM sluice.attempt)",
+            0,
+            limit_s,
+        )
 
 
 def reason(record):

@@ -64,8 +64,13 @@ class PrivatePostgres:
 
     def start(self):
         if self.watcher is None:
-            self.watcher = subprocess.Popen([sys.executable, "-c", WATCHER, SCRIPT, self.folder], stdin=subprocess.PIPE,
-                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            self.watcher = subprocess.Popen(
+                [sys.executable, "-c", WATCHER, SCRIPT, self.folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         self.url = _run(SCRIPT, "start", self.folder, *([str(self.port)] if self.port else [])).strip()
         self.port = int(self.url.rsplit(":", 1)[1].split("/")[0])
         return self.url
@@ -121,10 +126,31 @@ class PrivatePostgres:
 
     def query(self, sql, url=None):
         """Runs SQL through psql; returns the last statement's rows as lists of strings (None for NULL)."""
-        out = _run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-R", "\x1e", "-P", "null=\x1d",
-                   "-d", url or self.url, "-c", sql)
+        out = _run(
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-F",
+            "\x1f",
+            "-R",
+            "\x1e",
+            "-P",
+            "null=\x1d",
+            "-d",
+            url or self.url,
+            "-c",
+            sql,
+        )
         out = out[:-1] if out.endswith("\n") else out
-        return [[None if cell == "\x1d" else cell for cell in row.split("\x1f")] for row in out.split("\x1e")] if out else []
+        return (
+            [[None if cell == "\x1d" else cell for cell in row.split("\x1f")] for row in out.split("\x1e")]
+            if out
+            else []
+        )
 
     def value(self, sql, url=None):
         """The first column of the first row, or None."""

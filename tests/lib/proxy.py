@@ -32,18 +32,18 @@ class _Flow:
         self.sink = sink
         self.waiting = collections.deque()  # (when it is due, bytes)
         self.size = 0
-        self.ended = False   # the source said that it is done
+        self.ended = False  # the source said that it is done
         self.closed = False  # and the sink was told
-        self.stuck = False   # the sink takes no more for now
-        self.tail = b""      # the last bytes seen, for a pattern that two chunks share
+        self.stuck = False  # the sink takes no more for now
+        self.tail = b""  # the last bytes seen, for a pattern that two chunks share
 
 
 class _Connection:
     def __init__(self, client, server):
         self.client, self.server = client, server
         self.flows = (_Flow("up", client, server), _Flow("down", server, client))
-        self.lost = False      # bytes of it were swallowed
-        self.matched = False   # its next reply is dropped
+        self.lost = False  # bytes of it were swallowed
+        self.matched = False  # its next reply is dropped
         self.draining = False  # the client is gone; the server may finish what it got
 
 
@@ -240,7 +240,7 @@ class Proxy:
             if self._pattern in seen:
                 self._times -= 1
                 connection.matched = True
-            flow.tail = seen[-(len(self._pattern) - 1):] if len(self._pattern) > 1 else b""
+            flow.tail = seen[-(len(self._pattern) - 1) :] if len(self._pattern) > 1 else b""
 
     def _keep_back(self, connection):
         if connection.draining:
@@ -259,7 +259,7 @@ class Proxy:
         for at in range(0, len(data), size or len(data)):
             if size and pause_s:
                 due = max(due, time.monotonic() + self._delay_s, flow.waiting[-1][0] + pause_s if flow.waiting else 0.0)
-            flow.waiting.append((due, data[at:at + (size or len(data))]))
+            flow.waiting.append((due, data[at : at + (size or len(data))]))
         flow.size += len(data)
 
     def _write(self, connection, flow, now):

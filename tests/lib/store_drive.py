@@ -1,4 +1,4 @@
-"""tests/integration/store_drive as an object, and a proxy that cheats between it and the server."""
+"""tests/process/store_drive as an object, and a proxy that cheats between it and the server."""
 import json
 import os
 import select
@@ -11,12 +11,17 @@ BUILD = os.path.join(ROOT, os.environ.get("B", "build/"))
 
 
 class Drive:
-    """One connection of the store. Every command returns the answer as a dict; ask() and answer() are its two halves."""
+    """One connection of the store. Every command returns the answer as a dict; ask() and answer() are its two
+    halves."""
 
     def __init__(self, url, **environment):
-        self.process = subprocess.Popen([os.path.join(BUILD, "tests/integration/store_drive")], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env=dict(os.environ, DATABASE_URL=url, **environment))
+        self.process = subprocess.Popen(
+            [os.path.join(BUILD, "tests/process/store_drive")],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(os.environ, DATABASE_URL=url, **environment),
+        )
 
     def __enter__(self):
         return self

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What the program says about pipelines: drawings in every format, the schema, the reference page; and validate's own manners."""
+"""What the program says about pipelines: drawings in every format, the schema, the reference page; and validate's own
+manners."""
 import json
 import pathlib
 import re
-import sys
 import tempfile
 import unittest
 import xml.dom.minidom
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from engine import BUILD, sluice  # noqa: E402
+import _path
+from lib.engine import BUILD, sluice
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHOP = BUILD / "tests" / "plugins" / "shop.so"
 ORDERS = f"""pipeline: orders
 bus: {{kind: memory}}
@@ -107,13 +107,21 @@ class Pages(unittest.TestCase):
         for wanted in ["POST /orders", "pay", "pay.again", "shop.confirm", "order", 'undo the "pay" <step>', "late"]:
             self.assertIn(wanted, texts)
         self.assertEqual(texts.count("shop.charge"), 2)  # two topics with routes of their own
-        boxes = [tuple(int(rect.getAttribute(side)) for side in ("x", "y", "width", "height"))
-                 for rect in document.getElementsByTagName("rect") if rect.getAttribute("class")]
+        boxes = [
+            tuple(int(rect.getAttribute(side)) for side in ("x", "y", "width", "height"))
+            for rect in document.getElementsByTagName("rect")
+            if rect.getAttribute("class")
+        ]
         self.assertGreater(len(boxes), 10)
         for i, (x, y, width, height) in enumerate(boxes):
             for other_x, other_y, other_width, other_height in boxes[:i]:
-                self.assertTrue(x + width <= other_x or other_x + other_width <= x or y + height <= other_y
-                                or other_y + other_height <= y, "two boxes cover each other")
+                self.assertTrue(
+                    x + width <= other_x
+                    or other_x + other_width <= x
+                    or y + height <= other_y
+                    or other_y + other_height <= y,
+                    "two boxes cover each other",
+                )
 
     def arrows(self, text, pattern):
         return re.findall(pattern, text, re.M)
@@ -142,8 +150,10 @@ class Pages(unittest.TestCase):
         done = sluice("validate", bad, "--json", check=False)
         self.assertEqual(done.returncode, 78)
         found = json.loads(done.stdout)
-        self.assertEqual([(p["level"], p["code"], p["line"], p["column"]) for p in found],
-                         [("error", "bad_value", 2, 13), ("warning", "literal_secret", 4, 15)])
+        self.assertEqual(
+            [(p["level"], p["code"], p["line"], p["column"]) for p in found],
+            [("error", "bad_value", 2, 13), ("warning", "literal_secret", 4, 15)],
+        )
         bad.write_text("pipeline: x\nbus: {kind: memory}\nplugins: {}\nhttp: {token: plain}\n")
         self.assertEqual(sluice("validate", bad).returncode, 0)
         self.assertEqual(sluice("validate", bad, "--deny-warnings", check=False).returncode, 78)
@@ -157,21 +167,46 @@ class Pages(unittest.TestCase):
 
 
 class Schema(unittest.TestCase):
-    """The schema against files as an editor's JSON: no validator is installed everywhere, and these are the words it uses."""
+    """The schema against files as an editor's JSON: no validator is installed everywhere, and these are the words it
+    uses."""
 
     SAMPLE = {
-        "pipeline": "ticketing", "bus": {"kind": "postgres"}, "store": {"url": "${DATABASE_URL}"},
+        "pipeline": "ticketing",
+        "bus": {"kind": "postgres"},
+        "store": {"url": "${DATABASE_URL}"},
         "engine": {"lanes": 4, "batch": {"max_events": 500}},
         "plugins": {"payment": {"library": "payment.so", "settings": {"amount_max": 10000000}}},
-        "defaults": {"retry": {"max_retries": 5, "backoff": {"initial_interval": "200ms", "multiplier": 2, "jitter": 0.2}}, "timeout": "10s"},
-        "topics": {"payment.try": {"key": "{userId}", "handler": "payment.charge", "routes": {
-            "success": "payment.success", "duplicate": "drop",
-            "declined": {"retry": "payment.retry", "initial_interval": "1s", "max_retries": 3, "exhausted": "payment.failure"}}},
-            "payment.failure": None},
-        "chains": {"purchase": {"correlate": "id", "steps": [{"name": "a", "done": "b", "undo": "none"}], "abort_on": ["c"]}},
+        "defaults": {
+            "retry": {"max_retries": 5, "backoff": {"initial_interval": "200ms", "multiplier": 2, "jitter": 0.2}},
+            "timeout": "10s",
+        },
+        "topics": {
+            "payment.try": {
+                "key": "{userId}",
+                "handler": "payment.charge",
+                "routes": {
+                    "success": "payment.success",
+                    "duplicate": "drop",
+                    "declined": {
+                        "retry": "payment.retry",
+                        "initial_interval": "1s",
+                        "max_retries": 3,
+                        "exhausted": "payment.failure",
+                    },
+                },
+            },
+            "payment.failure": None,
+        },
+        "chains": {
+            "purchase": {"correlate": "id", "steps": [{"name": "a", "done": "b", "undo": "none"}], "abort_on": ["c"]}
+        },
         "taps": {"t": {"topics": ["payment.*"], "handler": "d.send", "batch": {"max_wait": "1s"}}},
         "schedules": {"s": {"every": "1s", "handler": "r.expire", "routes": {"timeout": "c"}}},
-        "http": {"listen": "127.0.0.1:8080", "max_body": "64KiB", "requests": {"POST /payments": {"handler": "payment.accept"}}},
+        "http": {
+            "listen": "127.0.0.1:8080",
+            "max_body": "64KiB",
+            "requests": {"POST /payments": {"handler": "payment.accept"}},
+        },
     }
     KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 
@@ -201,10 +236,18 @@ class Schema(unittest.TestCase):
             return len(value) >= schema.get("minItems", 0) and all(self.fits(schema["items"], each) for each in value)
         if isinstance(value, dict):
             names, others = schema.get("properties", {}), schema.get("additionalProperties", True)
-            return (all(name in value for name in schema.get("required", []))
-                    and all(self.fits(schema.get("propertyNames", {}), name) for name in value)
-                    and all(self.fits(names[name], each) if name in names else others is True or (others is not False and self.fits(others, each))
-                            for name, each in value.items()))
+            return (
+                all(name in value for name in schema.get("required", []))
+                and all(self.fits(schema.get("propertyNames", {}), name) for name in value)
+                and all(
+                    (
+                        self.fits(names[name], each)
+                        if name in names
+                        else others is True or (others is not False and self.fits(others, each))
+                    )
+                    for name, each in value.items()
+                )
+            )
         if value is not None and not isinstance(value, bool) and "minimum" in schema:
             return schema["minimum"] <= value <= schema["maximum"]
         return True
@@ -219,20 +262,41 @@ class Schema(unittest.TestCase):
 
     def test_the_sample_fits(self):
         self.assertTrue(self.fits(self.schema, self.SAMPLE))
-        for path, value in [(["engine", "lanes"], "${LANES}"), (["engine", "drain_timeout"], "${WAIT:-5s}"), (["defaults", "timeout"], "7d"),
-                            (["topics"], None), (["bus", "kind"], "${BUS}")]:
+        for path, value in [
+            (["engine", "lanes"], "${LANES}"),
+            (["engine", "drain_timeout"], "${WAIT:-5s}"),
+            (["defaults", "timeout"], "7d"),
+            (["topics"], None),
+            (["bus", "kind"], "${BUS}"),
+        ]:
             self.assertTrue(self.fits(self.schema, self.changed(path, value)), path)
 
     def test_what_validate_refuses_does_not(self):
-        for path, value in [(["topic"], {}), (["bus", "kind"], "rabbit"), (["engine", "lanes"], 0), (["engine", "lanes"], "4"),
-                            (["engine", "lanes"], True), (["engine", "lanes"], 1.5), (["defaults", "timeout"], 10), (["defaults", "timeout"], "10"),
-                            (["defaults", "timeout"], "1.5s"), (["http", "max_body"], "64KB"), (["topics", "payment.try", "handlers"], "x"),
-                            (["topics", "payment.try", "routes", "declined"], {"retry": "x"}), (["chains", "purchase", "steps"], []),
-                            (["chains", "purchase", "steps", 0], {"name": "a", "done": "b"}), (["taps", "t", "topics"], "payment.*"),
-                            (["http", "requests", "payments"], {"handler": "x.y"}), (["store"], {}), (["plugins", "payment"], {}),
-                            (["bus", "properties"], {"group.id": "x"})]:
+        for path, value in [
+            (["topic"], {}),
+            (["bus", "kind"], "rabbit"),
+            (["engine", "lanes"], 0),
+            (["engine", "lanes"], "4"),
+            (["engine", "lanes"], True),
+            (["engine", "lanes"], 1.5),
+            (["defaults", "timeout"], 10),
+            (["defaults", "timeout"], "10"),
+            (["defaults", "timeout"], "1.5s"),
+            (["http", "max_body"], "64KB"),
+            (["topics", "payment.try", "handlers"], "x"),
+            (["topics", "payment.try", "routes", "declined"], {"retry": "x"}),
+            (["chains", "purchase", "steps"], []),
+            (["chains", "purchase", "steps", 0], {"name": "a", "done": "b"}),
+            (["taps", "t", "topics"], "payment.*"),
+            (["http", "requests", "payments"], {"handler": "x.y"}),
+            (["store"], {}),
+            (["plugins", "payment"], {}),
+            (["bus", "properties"], {"group.id": "x"}),
+        ]:
             self.assertFalse(self.fits(self.schema, self.changed(path, value)), f"{path} = {value}")
-        self.assertFalse(self.fits(self.schema, {key: value for key, value in self.SAMPLE.items() if key != "pipeline"}))
+        self.assertFalse(
+            self.fits(self.schema, {key: value for key, value in self.SAMPLE.items() if key != "pipeline"})
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 /*
- * planted.c - bugs that tests/integration/test_checker.py plants through failpoints, to see that the checker finds
+ * planted.c - bugs that tests/planted/test_checker.py plants through failpoints, to see that the checker finds
  * them.
  *
  * Both are mistakes that were made before, elsewhere: effects before the claim, so that a duplicate that loses the

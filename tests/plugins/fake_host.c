@@ -14,14 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void (*on_failure)(const char *sentence);
+
+void fake_on_failure(void (*fail)(const char *sentence))
+{
+    on_failure = fail;
+}
+
 void fake_die(const char *format, ...)
 {
+    char sentence[4096];
     va_list list;
     va_start(list, format);
-    fputs("fake host: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
+    vsnprintf(sentence, sizeof sentence, format, list);
     va_end(list);
+    if (on_failure != NULL)
+        on_failure(sentence);
+    fprintf(stderr, "fake host: %s\n", sentence);
     exit(1);
 }
 

@@ -103,11 +103,13 @@ const char *fake_log(const struct fake_host *host);
 /* The clock that now_ms() shows; the default is 1700000000000. */
 void fake_clock(struct fake_host *host, int64_t now_ms);
 
-/* For tests without a framework: each ends the process with both sides when it is not so. */
+/* Each ends the process with both sides when it is not so, or calls what fake_on_failure() was given. */
 void fake_expect_outcome(const struct fake_result *result, const char *outcome);
 void fake_expect_why(const struct fake_result *result, enum fake_verdict verdict, const char *part_of_why);
 void fake_expect_set(const struct fake_result *result, const char *name, const char *json);
 void fake_expect_reply(const struct fake_result *result, uint32_t status, const char *part_of_json);
+/* For tests with a framework: `fail` gets the sentence instead of the process ending, and must not return. */
+void fake_on_failure(void (*fail)(const char *sentence));
 
 /* --------------------------------------------------------------------------------------------------------
  * statements */

@@ -7,22 +7,18 @@
 #ifndef SLUICE_TESTS_PAYMENT_DATABASE_H
 #define SLUICE_TESTS_PAYMENT_DATABASE_H
 
-#include "fake_host.h"
+#include "plugin_test.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-struct payment_database {
+static struct {
     char folder[64];
     char url[256];
     pid_t watcher;
     int alive; /* our end of the pipe that the watcher reads */
-};
+} database = {.folder = "/tmp/sluice-payment-XXXXXX"};
 
 static inline void payment_database_run(const char *command)
 {
@@ -43,9 +39,10 @@ static inline void payment_database_watch(const char *folder, int from)
     _exit(system(command) == 0 ? 0 : 1);
 }
 
-static inline struct payment_database payment_database_start(void)
+/* The setup of a group of tests. */
+static inline int payment_database_start(void **state)
 {
-    struct payment_database database = {.folder = "/tmp/sluice-payment-XXXXXX"};
+    (void)state;
     char command[1024];
     int ends[2];
     if (mkdtemp(database.folder) == NULL || pipe2(ends, O_CLOEXEC) != 0) /* the server must not hold our end */
@@ -68,13 +65,15 @@ static inline struct payment_database payment_database_start(void)
                  database.url, files[i]);
         payment_database_run(command);
     }
-    return database;
+    return 0;
 }
 
-static inline void payment_database_stop(struct payment_database *database)
+static inline int payment_database_stop(void **state)
 {
-    close(database->alive);
-    waitpid(database->watcher, NULL, 0);
+    (void)state;
+    close(database.alive);
+    waitpid(database.watcher, NULL, 0);
+    return 0;
 }
 
 /* What a query says, or the end of the test with both sides. */

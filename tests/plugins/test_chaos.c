@@ -3,18 +3,10 @@
  *
  * Shows that chaos does what its modes say, and that the fake host catches what a plugin may not do.
  */
-#include "fake_host.h"
+#include "plugin_test.h"
 
-#include <stdio.h>
-#include <string.h>
-
+static const char *library;
 static struct fake_host *host;
-static int number;
-
-static void passed(const char *what)
-{
-    printf("ok %d - %s\n", ++number, what);
-}
 
 /* One event of `mode`; its result. */
 static const struct fake_result *act(const char *handler, const char *mode, int n, int attempt)
@@ -29,23 +21,23 @@ static void faulty(const char *handler, const char *mode, const char *sentence)
     act(handler, mode, 1, 1);
     const char *fault = fake_fault(host);
     if (fault == NULL || strstr(fault, sentence) == NULL)
-        fake_die("mode %s: wanted the fault '%s', got '%s'", mode, sentence, fault == NULL ? "none" : fault);
-    passed(mode);
+        fail_msg("mode %s: wanted the fault '%s', got '%s'", mode, sentence, fault == NULL ? "none" : fault);
 }
 
-static void verdicts(void)
+static void verdicts(void **state)
 {
+    (void)state;
     fake_expect_outcome(act("act", "ok", 1, 1), "ok");
     fake_expect_outcome(act("act", "other", 1, 1), "other");
     fake_expect_outcome(act("act", "changed_mind", 1, 1), "ok");
     fake_expect_why(act("act", "reject", 1, 1), FAKE_REJECT, "on demand");
     fake_expect_why(act("act", "retry_n", 2, 2), FAKE_RETRY, "not yet");
     fake_expect_outcome(act("act", "retry_n", 2, 3), "ok");
-    passed("verdicts");
 }
 
-static void faults(void)
+static void faults(void **state)
 {
+    (void)state;
     faulty("act", "no_outcome", "event 0 was left without an outcome");
     faulty("act", "bad_outcome_index", "declares 2 outcomes, there is no 77");
     faulty("act", "bad_event_index", "there is no event 1001 in a call of 1");
@@ -64,47 +56,58 @@ static void faults(void)
     faulty("ask", "bad_status", "99 is no final HTTP status");
 }
 
-static void statements(void)
+static void statements(void **state)
 {
+    (void)state;
     fake_answer(host, "select 1::bigint", "[[1]]");
     fake_expect_outcome(act("act_sql", "sql_ok", 1, 1), "ok");
     fake_expect_why(act("act_sql", "sql_error", 1, 1), FAKE_STATEMENT_FAILED, "as the test asked");
-    passed("statements");
 }
 
-static void adds(void)
+static void adds(void **state)
 {
+    (void)state;
     const struct fake_result *results = act("act", "many_adds", 10005, 1);
     if (fake_result_count(host) != 1 + 10000)
-        fake_die("wanted 10001 results, got %zu", fake_result_count(host));
+        fail_msg("wanted 10001 results, got %zu", fake_result_count(host));
     fake_expect_set(&results[10000], "number", "9999");
     results = fake_call(host, "tick", 1, NULL);
     fake_expect_outcome(&results[1], "ok");
     fake_expect_set(&results[1], "number", "0");
-    passed("adds");
 }
 
-static void opening(const char *library)
+static void opening(void **state)
 {
+    (void)state;
     const char *why = fake_host_refusal(library, "{\"open\": \"fail\"}");
     if (why == NULL || strcmp(why, "it fails on demand") != 0)
-        fake_die("open: fail: got '%s'", why == NULL ? "nothing" : why);
+        fail_msg("open: fail: got '%s'", why == NULL ? "nothing" : why);
     if (fake_host_refusal(library, "{\"open\": \"silent\"}") == NULL ||
         fake_host_refusal(library, "{\"open\": \"yes\"}") == NULL ||
         fake_host_refusal(library, "{\"opne\": \"ok\"}") == NULL)
-        fake_die("what must be refused was not");
-    passed("opening");
+        fail_msg("what must be refused was not");
+}
+
+static int host_open(void **state)
+{
+    (void)state;
+    host = fake_host_open(library, "{\"adds\": 1}");
+    return 0;
+}
+
+static int host_close(void **state)
+{
+    (void)state;
+    fake_host_close(host);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    const char *library = fake_library(argc, argv, "../tests/plugins/chaos");
-    host = fake_host_open(library, "{\"adds\": 1}");
-    verdicts();
-    faults();
-    statements();
-    adds();
-    fake_host_close(host);
-    opening(library);
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(verdicts), cmocka_unit_test(faults),  cmocka_unit_test(statements),
+        cmocka_unit_test(adds),     cmocka_unit_test(opening),
+    };
+    library = plugin_test_library(argc, argv, "../tests/plugins/chaos");
+    return cmocka_run_group_tests(tests, host_open, host_close);
 }

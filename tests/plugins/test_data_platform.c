@@ -2,7 +2,7 @@
  * test_data_platform.c - the plugin `data_platform` against the fake host and an HTTP server of the test's own:
  * test_data_platform [LIBRARY]
  */
-#include "fake_host.h"
+#include "plugin_test.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -93,7 +93,7 @@ static void *server_accept(void *context)
         server.connections++;
         pthread_mutex_unlock(&server.lock);
         if (pthread_create(&thread, NULL, server_talk, (void *)(intptr_t)fd) != 0)
-            fake_die("no thread for the server");
+            fail_msg("no thread for the server");
         pthread_detach(thread);
     }
 }
@@ -105,10 +105,10 @@ static void server_start(void)
     server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(server.listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(server.listener, 16) != 0 ||
         getsockname(server.listener, (struct sockaddr *)&address, &length) != 0)
-        fake_die("the server cannot listen");
+        fail_msg("the server cannot listen");
     server.port = ntohs(address.sin_port);
     if (pthread_create(&server.thread, NULL, server_accept, NULL) != 0)
-        fake_die("no thread for the server");
+        fail_msg("no thread for the server");
 }
 
 static void server_script(int status, const char *poison, bool silent)
@@ -156,7 +156,7 @@ static const struct fake_result *send_all(struct fake_host *host, size_t count, 
 static void expect_head(int request, const char *part, bool wanted)
 {
     if ((strstr(server.requests[request].head, part) != NULL) != wanted)
-        fake_die("request %d %s '%s':\n%s", request, wanted ? "lacks" : "must not have", part,
+        fail_msg("request %d %s '%s':\n%s", request, wanted ? "lacks" : "must not have", part,
                  server.requests[request].head);
 }
 
@@ -178,8 +178,9 @@ static size_t count_of(const char *text, const char *part)
     return count;
 }
 
-static void all_go_in_one_request(void)
+static void all_go_in_one_request(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host("");
     server_script(202, NULL, false);
     for (int time = 0; time < 2; time++) {
@@ -188,27 +189,28 @@ static void all_go_in_one_request(void)
             fake_expect_outcome(&results[i], "sent");
     }
     if (server.count != 2 || server.connections != 1)
-        fake_die("2 calls made %d requests on %d connections", server.count, server.connections);
+        fail_msg("2 calls made %d requests on %d connections", server.count, server.connections);
     const char *body = server.requests[0].body;
     if (body[0] != '[' || body[strlen(body) - 1] != ']' || count_of(body, "\"eventId\"") != 5 ||
         strstr(body, "e0") > strstr(body, "e4"))
-        fake_die("not an array of the five events: %s", body);
+        fail_msg("not an array of the five events: %s", body);
     expect_head(0, "POST /events HTTP/1.1\r\n", true);
     expect_head(0, "Content-Type: application/json\r\n", true);
     expect_head(0, "Authorization", false);
     if (strncmp(key_of(0), key_of(1), 38) != 0)
-        fake_die("the same events have two keys:\n%s%s", key_of(0), key_of(1));
+        fail_msg("the same events have two keys:\n%s%s", key_of(0), key_of(1));
     send_all(host, 4, events);
     if (strncmp(key_of(0), key_of(2), 38) == 0)
-        fake_die("other events have the same key");
+        fail_msg("other events have the same key");
     send_all(host, 1, events);
     if (strncmp(key_of(3), "e0\r\n", 4) != 0)
-        fake_die("the key of one event is its id, not %s", key_of(3));
+        fail_msg("the key of one event is its id, not %s", key_of(3));
     fake_host_close(host);
 }
 
-static void what_is_refused_is_found_and_rejected_alone(void)
+static void what_is_refused_is_found_and_rejected_alone(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host("");
     server_script(200, "\"e3\"", false);
     const struct fake_result *results = send_all(host, 5, events);
@@ -220,8 +222,9 @@ static void what_is_refused_is_found_and_rejected_alone(void)
     fake_host_close(host);
 }
 
-static void a_platform_in_trouble_rejects_nothing(void)
+static void a_platform_in_trouble_rejects_nothing(void **state)
 {
+    (void)state;
     static const int statuses[] = {500, 503, 429, 408, 401, 403, 404, 301};
     struct fake_host *host = open_host("");
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
@@ -232,13 +235,14 @@ static void a_platform_in_trouble_rejects_nothing(void)
         for (int n = 0; n < 5; n++)
             fake_expect_why(&results[n], FAKE_UNAVAILABLE, words);
         if (server.count != 1)
-            fake_die("%d made %d requests", statuses[i], server.count);
+            fail_msg("%d made %d requests", statuses[i], server.count);
     }
     fake_host_close(host);
 }
 
-static void nobody_there_and_no_answer(void)
+static void nobody_there_and_no_answer(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(", \"timeout\": \"100ms\"");
     server_script(200, NULL, true);
     fake_expect_why(send_all(host, 5, events), FAKE_UNAVAILABLE, "cannot be reached: Operation timed out");
@@ -248,8 +252,9 @@ static void nobody_there_and_no_answer(void)
     fake_host_close(host);
 }
 
-static void settings_are_kept(void)
+static void settings_are_kept(void **state)
 {
+    (void)state;
     struct fake_event large[8];
     char data[400];
     snprintf(data, sizeof data, "{\"text\":\"%0300d\"}", 0);
@@ -259,10 +264,10 @@ static void settings_are_kept(void)
     server_script(200, NULL, false);
     send_all(host, 8, large);
     if (server.count != 4)
-        fake_die("8 events of about 450 bytes in bodies of 1024 make 4 requests, not %d", server.count);
+        fail_msg("8 events of about 450 bytes in bodies of 1024 make 4 requests, not %d", server.count);
     for (int i = 0; i < server.count; i++)
         if (strlen(server.requests[i].body) > 1024)
-            fake_die("request %d has %zu bytes", i, strlen(server.requests[i].body));
+            fail_msg("request %d has %zu bytes", i, strlen(server.requests[i].body));
     expect_head(0, "Authorization: Bearer s3cret\r\n", true);
     fake_host_close(host);
 
@@ -270,22 +275,19 @@ static void settings_are_kept(void)
         fake_host_refusal(library, "{\"url\": \"http://there/ \"}") == NULL ||
         fake_host_refusal(library, "{\"url\": \"http://there/\", \"api_key\": \"a\\r\\nX: y\"}") == NULL ||
         fake_host_refusal(library, "{}") == NULL)
-        fake_die("a setting that cannot work was taken");
+        fail_msg("a setting that cannot work was taken");
 }
 
 int main(int argc, char **argv)
 {
-    library = fake_library(argc, argv, "data_platform");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_go_in_one_request),
+        cmocka_unit_test(what_is_refused_is_found_and_rejected_alone),
+        cmocka_unit_test(a_platform_in_trouble_rejects_nothing),
+        cmocka_unit_test(nobody_there_and_no_answer),
+        cmocka_unit_test(settings_are_kept),
+    };
+    library = plugin_test_library(argc, argv, "data_platform");
     server_start();
-    all_go_in_one_request();
-    puts("ok 1 - all go in one request");
-    what_is_refused_is_found_and_rejected_alone();
-    puts("ok 2 - what is refused is found and rejected alone");
-    a_platform_in_trouble_rejects_nothing();
-    puts("ok 3 - a platform in trouble rejects nothing");
-    nobody_there_and_no_answer();
-    puts("ok 4 - nobody there and no answer");
-    settings_are_kept();
-    puts("ok 5 - settings are kept");
-    return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,6 @@
 #include "payment_database.h"
 
 static const char *library;
-static struct payment_database database;
-static int passed;
 
 static struct fake_host *open_host(const char *settings)
 {
@@ -25,8 +23,9 @@ static struct fake_event purchase(const char *id, int user, int amount)
     return (struct fake_event){.data = text, .retries_left = 3};
 }
 
-static void many_purchases_of_one_user_are_decided_in_order(void)
+static void many_purchases_of_one_user_are_decided_in_order(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     fake_sql(host, "INSERT INTO users VALUES (1, 100), (2, 30)");
     const struct fake_event events[] = {purchase("a", 1, 60), purchase("b", 1, 50), purchase("c", 2, 30),
@@ -44,8 +43,9 @@ static void many_purchases_of_one_user_are_decided_in_order(void)
     fake_host_close(host);
 }
 
-static void a_ladder_is_written_down_and_ends_in_failure(void)
+static void a_ladder_is_written_down_and_ends_in_failure(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     fake_sql(host, "INSERT INTO users VALUES (1, 0)");
     struct fake_event event = purchase("a", 1, 5);
@@ -66,8 +66,9 @@ static void a_ladder_is_written_down_and_ends_in_failure(void)
     fake_host_close(host);
 }
 
-static void a_payment_is_charged_once_and_means_one_thing(void)
+static void a_payment_is_charged_once_and_means_one_thing(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host("{\"amount_max\": 500}");
     fake_sql(host, "INSERT INTO users VALUES (1, 1000), (2, 1000)");
     const struct fake_event events[] = {purchase("a", 1, 100), purchase("a", 1, 100), purchase("a", 2, 100),
@@ -82,8 +83,9 @@ static void a_payment_is_charged_once_and_means_one_thing(void)
     fake_host_close(host);
 }
 
-static void points_come_back_once_and_a_late_charge_stops(void)
+static void points_come_back_once_and_a_late_charge_stops(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     fake_sql(host, "INSERT INTO users VALUES (1, 100)");
     const struct fake_event charge = purchase("a", 1, 60);
@@ -122,8 +124,9 @@ static void seed_requests(struct fake_host *host)
         "INSERT INTO reservations (id, user_id, seat_id, purchase_price, status) VALUES (13, 1, 9, 300, 'EXPIRED')");
 }
 
-static void a_request_becomes_a_payment(void)
+static void a_request_becomes_a_payment(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     seed_requests(host);
     const struct fake_event request = {
@@ -137,7 +140,7 @@ static void a_request_becomes_a_payment(void)
     fake_expect_set(result, "amount", "300");
     fake_expect_set(result, "paymentToken", "\"t1\"");
     if (fake_set(result, "paymentTxId") == NULL || strlen(fake_set(result, "paymentTxId")) != 38)
-        fake_die("a made-up paymentTxId is a UUID");
+        fail_msg("a made-up paymentTxId is a UUID");
     payment_expect(host, "SELECT status || amount || payment_token || reservation_id FROM payment_transactions",
                    "PENDING300t110");
     payment_expect(host, "SELECT status FROM payment_tokens WHERE token = 't1'", "USED");
@@ -147,8 +150,9 @@ static void a_request_becomes_a_payment(void)
     fake_host_close(host);
 }
 
-static void the_same_request_again_is_one_payment(void)
+static void the_same_request_again_is_one_payment(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     seed_requests(host);
     const struct fake_event requests[] = {
@@ -160,20 +164,21 @@ static void the_same_request_again_is_one_payment(void)
         if (time == 0)
             fake_expect_outcome(&results[0], "accepted");
         else if (results[0].verdict != FAKE_NOTHING)
-            fake_die("the same request again emitted something");
+            fail_msg("the same request again emitted something");
         if (results[1].verdict != FAKE_NOTHING || results[2].verdict != FAKE_NOTHING)
-            fake_die("a request that is no new payment emitted something");
+            fail_msg("a request that is no new payment emitted something");
         fake_expect_reply(&results[0], 202, "\"paymentTxId\":\"p-1\"");
         if (strcmp(results[0].reply, results[1].reply) != 0)
-            fake_die("the same request got another reply: %s", results[1].reply);
+            fail_msg("the same request got another reply: %s", results[1].reply);
         fake_expect_reply(&results[2], 409, "payment_exists");
     }
     payment_expect(host, "SELECT count(*)::text FROM payment_transactions", "1");
     fake_host_close(host);
 }
 
-static void a_request_is_refused_with_its_reason(void)
+static void a_request_is_refused_with_its_reason(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     seed_requests(host);
     static const struct {
@@ -195,7 +200,7 @@ static void a_request_is_refused_with_its_reason(void)
         const struct fake_result *result = fake_call(host, "accept", 1, &request);
         fake_expect_reply(result, cases[i].status, cases[i].error);
         if (result->verdict != FAKE_NOTHING)
-            fake_die("a refused request emitted something: %s", cases[i].data);
+            fail_msg("a refused request emitted something: %s", cases[i].data);
     }
     payment_expect(host, "SELECT count(*)::text FROM payment_transactions", "0");
     payment_expect(host, "SELECT status FROM payment_tokens WHERE token = 't1'", "WAITING");
@@ -203,8 +208,9 @@ static void a_request_is_refused_with_its_reason(void)
 }
 
 /* Two tokens, one reservation: the second waits for the end of the first, and may try when that failed. */
-static void a_reservation_is_paid_by_one_payment_at_a_time(void)
+static void a_reservation_is_paid_by_one_payment_at_a_time(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     seed_requests(host);
     const struct fake_event requests[] = {
@@ -218,8 +224,9 @@ static void a_reservation_is_paid_by_one_payment_at_a_time(void)
     fake_host_close(host);
 }
 
-static void the_status_tells_whether_it_may_change(void)
+static void the_status_tells_whether_it_may_change(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     fake_sql(
         host,
@@ -235,7 +242,7 @@ static void the_status_tells_whether_it_may_change(void)
     fake_expect_reply(&results[1], 404, "payment_not_found");
     for (int i = 0; i < 6; i++)
         if ((results[i].reply_flags == SLUICE_REPLY_PENDING) != (i == 0 || i == 2))
-            fake_die("%s: pending is %u", requests[i].data, results[i].reply_flags);
+            fail_msg("%s: pending is %u", requests[i].data, results[i].reply_flags);
     fake_host_close(host);
 }
 
@@ -252,8 +259,9 @@ static struct fake_event told(const char *id, int count)
 
 /* As the gateway hears of payments that another service charges: on several topics, so in any order, and again and
  * again. */
-static void a_payment_that_is_only_shown_follows_and_never_goes_back(void)
+static void a_payment_that_is_only_shown_follows_and_never_goes_back(void **state)
 {
+    (void)state;
     static const char *const handlers[] = {"follow_retry", "follow_success", "follow_failure", "follow_cancel"};
     static const struct {
         const char *orders[4]; /* of the handlers, by number */
@@ -288,8 +296,9 @@ static void a_payment_that_is_only_shown_follows_and_never_goes_back(void)
     }
 }
 
-static void a_cancel_that_says_nothing_more_is_followed(void)
+static void a_cancel_that_says_nothing_more_is_followed(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     const struct fake_event cancel = {.data = "{\"paymentTxId\":\"a\"}"}, failure = told("a", 3);
     fake_expect_outcome(fake_call(host, "follow_cancel", 1, &cancel), "followed");
@@ -300,27 +309,21 @@ static void a_cancel_that_says_nothing_more_is_followed(void)
     fake_host_close(host);
 }
 
-#define RUN(test)                                                                                                      \
-    do {                                                                                                               \
-        test();                                                                                                        \
-        printf("ok %d - %s\n", ++passed, #test);                                                                       \
-    } while (0)
-
 int main(int argc, char **argv)
 {
-    library = fake_library(argc, argv, "payment");
-    database = payment_database_start();
-    RUN(many_purchases_of_one_user_are_decided_in_order);
-    RUN(a_ladder_is_written_down_and_ends_in_failure);
-    RUN(a_payment_is_charged_once_and_means_one_thing);
-    RUN(points_come_back_once_and_a_late_charge_stops);
-    RUN(a_request_becomes_a_payment);
-    RUN(the_same_request_again_is_one_payment);
-    RUN(a_request_is_refused_with_its_reason);
-    RUN(a_reservation_is_paid_by_one_payment_at_a_time);
-    RUN(the_status_tells_whether_it_may_change);
-    RUN(a_payment_that_is_only_shown_follows_and_never_goes_back);
-    RUN(a_cancel_that_says_nothing_more_is_followed);
-    payment_database_stop(&database);
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_purchases_of_one_user_are_decided_in_order),
+        cmocka_unit_test(a_ladder_is_written_down_and_ends_in_failure),
+        cmocka_unit_test(a_payment_is_charged_once_and_means_one_thing),
+        cmocka_unit_test(points_come_back_once_and_a_late_charge_stops),
+        cmocka_unit_test(a_request_becomes_a_payment),
+        cmocka_unit_test(the_same_request_again_is_one_payment),
+        cmocka_unit_test(a_request_is_refused_with_its_reason),
+        cmocka_unit_test(a_reservation_is_paid_by_one_payment_at_a_time),
+        cmocka_unit_test(the_status_tells_whether_it_may_change),
+        cmocka_unit_test(a_payment_that_is_only_shown_follows_and_never_goes_back),
+        cmocka_unit_test(a_cancel_that_says_nothing_more_is_followed),
+    };
+    library = plugin_test_library(argc, argv, "payment");
+    return cmocka_run_group_tests(tests, payment_database_start, payment_database_stop);
 }

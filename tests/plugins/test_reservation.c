@@ -4,7 +4,6 @@
 #include "payment_database.h"
 
 static const char *library;
-static struct payment_database database;
 
 static struct fake_host *open_host(const char *settings)
 {
@@ -17,8 +16,9 @@ static struct fake_host *open_host(const char *settings)
     return host;
 }
 
-static void a_reservation_is_confirmed_by_one_payment(void)
+static void a_reservation_is_confirmed_by_one_payment(void **state)
 {
+    (void)state;
     static const struct {
         const char *data, *outcome, *reason;
     } cases[] = {
@@ -51,7 +51,7 @@ static void a_reservation_is_confirmed_by_one_payment(void)
             if (cases[i].reason != NULL)
                 fake_expect_set(&results[i], "reason", cases[i].reason);
             else if (results[i].set_count != 0)
-                fake_die("case %zu set a field", i);
+                fail_msg("case %zu set a field", i);
         }
     }
     payment_expect(host, "SELECT string_agg(id || status, ' ' ORDER BY id) FROM reservations",
@@ -60,8 +60,9 @@ static void a_reservation_is_confirmed_by_one_payment(void)
 }
 
 /* The wrong payment comes first, in the same call: the right one still gets its reservation. */
-static void a_wrong_payment_takes_nothing_from_the_right_one(void)
+static void a_wrong_payment_takes_nothing_from_the_right_one(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host(NULL);
     const struct fake_event events[] = {
         {.data = "{\"reservationId\":1,\"userId\":2,\"seatId\":10,\"amount\":100,\"paymentTxId\":\"wrong\"}"},
@@ -75,8 +76,9 @@ static void a_wrong_payment_takes_nothing_from_the_right_one(void)
     fake_host_close(host);
 }
 
-static void holds_end_the_oldest_first(void)
+static void holds_end_the_oldest_first(void **state)
 {
+    (void)state;
     struct fake_host *host = open_host("{\"hold\": \"1m\", \"expire_max\": 2}");
     fake_sql(
         host,
@@ -84,7 +86,7 @@ static void holds_end_the_oldest_first(void)
         " WHERE status = 'PENDING'");
     const struct fake_result *results = fake_call(host, "expire", 1, NULL);
     if (fake_result_count(host) != 3)
-        fake_die("wanted the tick and 2 timeouts, got %zu results", fake_result_count(host));
+        fail_msg("wanted the tick and 2 timeouts, got %zu results", fake_result_count(host));
     for (int i = 1; i <= 2; i++) { /* 4 and 3, in whatever order */
         bool paid = strcmp(fake_set(&results[i], "reservationId"), "4") == 0;
         fake_expect_outcome(&results[i], "timeout");
@@ -94,7 +96,7 @@ static void holds_end_the_oldest_first(void)
             fake_expect_set(&results[i], "paymentTxId", "\"p4\"");
             fake_expect_set(&results[i], "amount", "100");
         } else if (fake_set(&results[i], "paymentTxId") != NULL || fake_set(&results[i], "amount") != NULL) {
-            fake_die("a timeout without a payment names one");
+            fail_msg("a timeout without a payment names one");
         }
     }
     fake_call(host, "expire", 1, NULL);
@@ -102,20 +104,17 @@ static void holds_end_the_oldest_first(void)
                    "1PENDING 2EXPIRED 3EXPIRED 4EXPIRED");
     fake_call(host, "expire", 1, NULL);
     if (fake_result_count(host) != 1)
-        fake_die("a hold of 40 s is not over after 1 m");
+        fail_msg("a hold of 40 s is not over after 1 m");
     fake_host_close(host);
 }
 
 int main(int argc, char **argv)
 {
-    library = fake_library(argc, argv, "reservation");
-    database = payment_database_start();
-    a_reservation_is_confirmed_by_one_payment();
-    puts("ok 1 - a reservation is confirmed by one payment");
-    a_wrong_payment_takes_nothing_from_the_right_one();
-    puts("ok 2 - a wrong payment takes nothing from the right one");
-    holds_end_the_oldest_first();
-    puts("ok 3 - holds end, the oldest first");
-    payment_database_stop(&database);
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reservation_is_confirmed_by_one_payment),
+        cmocka_unit_test(a_wrong_payment_takes_nothing_from_the_right_one),
+        cmocka_unit_test(holds_end_the_oldest_first),
+    };
+    library = plugin_test_library(argc, argv, "reservation");
+    return cmocka_run_group_tests(tests, payment_database_start, payment_database_stop);
 }

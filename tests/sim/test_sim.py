@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The simulation: many short runs and a few long ones hold, the same seed gives the same run, and every mistake made on purpose is found.
+"""The simulation: many short runs and a few long ones hold, the same seed gives the same run, and every mistake made on
+purpose is found.
 
 The program is $B/tests/sim/sim (default build/): `make build/tests/sim/sim`.
 """
@@ -10,12 +11,24 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SIM = os.path.join(ROOT, os.environ.get("B", "build/"), "tests/sim/sim")
-PLANTS = ["effect-before-claim", "watermark-over-incomplete", "old-epoch-accepted", "held-key-ignored", "late-step-not-undone",
-          "unknown-commit-is-done", "emit-not-awaited", "claim-kept-on-retry", "unpark-before-commit", "hit-passes-a-held-key"]
+PLANTS = [
+    "effect-before-claim",
+    "watermark-over-incomplete",
+    "old-epoch-accepted",
+    "held-key-ignored",
+    "late-step-not-undone",
+    "unknown-commit-is-done",
+    "emit-not-awaited",
+    "claim-kept-on-retry",
+    "unpark-before-commit",
+    "hit-passes-a-held-key",
+]
 
 
 def sim(*arguments):
-    done = subprocess.run([SIM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    done = subprocess.run(
+        [SIM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
     return done.returncode, done.stdout
 
 
@@ -65,6 +78,7 @@ def finds(plant):
         failed = output.splitlines()[-2:]
         self.assertEqual(sim(again.group(1), 5000, "--plant", plant)[1].splitlines()[-2:], failed)
         self.assertEqual(sim(again.group(1), 5000)[0], 0)
+
     return test
 
 

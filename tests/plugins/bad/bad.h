@@ -1,7 +1,7 @@
 /*
  * bad.h - a plugin that would load. Each file of this folder breaks one thing of it, and its first comment says after
  * "expect:" what `sluice inspect` must answer: PATH stands for the library, the words after ';' are the advice.
- * tests/integration/test_plugin_refusals.py builds and reads them.
+ * tests/process/test_plugin_refusals.py builds and reads them.
  */
 #ifndef SLUICE_TESTS_BAD_H
 #define SLUICE_TESTS_BAD_H

@@ -1,6 +1,6 @@
 /*
  * check_reverse.c - the plugin in Rust against the fake host: check_reverse LIBRARY;
- * tests/integration/test_plugin_rust.py builds both.
+ * tests/process/test_plugin_rust.py builds both.
  */
 #include "fake_host.h"
 

@@ -1,7 +1,7 @@
 /*
  * test_arena.c - memory by lifetime: alignment, growth, reset, and the end of a process that asks for too much.
  */
-#include "check.h"
+#include "child.h"
 
 #include "base/arena.h"
 

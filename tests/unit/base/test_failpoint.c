@@ -1,7 +1,7 @@
 /*
  * test_failpoint.c - arming, counting, odds that a seed repeats, and each action.
  */
-#include "check.h"
+#include "child.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"

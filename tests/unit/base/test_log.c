@@ -1,7 +1,7 @@
 /*
  * test_log.c - lines as they leave: whole, escaped, cut, filtered, and one for each interval.
  */
-#include "check.h"
+#include "child.h"
 
 #include "base/clock.h"
 #include "base/log.h"

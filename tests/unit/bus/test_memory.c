@@ -1,6 +1,6 @@
 /*
  * test_memory.c - what only the memory bus does: it forgets, and it has a bound. The rest is in
- * tests/integration/bus_*.c.
+ * tests/process/bus_*.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>

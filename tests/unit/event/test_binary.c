@@ -1,23 +1,11 @@
 /*
  * test_binary.c - which form a record has by its headers, CloudEvents in binary mode, and what is wrong with bad ones.
  */
-#include "../base/check.h"
+#include "arena_state.h"
 
 #include "event/event.h"
 
 enum { HEADERS = 12 };
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
 
 #define DATA "{\"userId\":7,\"amount\":100}"
 #define OWN "{\"eventId\":\"e-1\",\"data\":" DATA "}"

@@ -1,21 +1,9 @@
 /*
  * test_compose.c - the bytes of an emitted event: envelope, source data, fields laid over, and that it reads back.
  */
-#include "../base/check.h"
+#include "arena_state.h"
 
 #include "event/event.h"
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
 
 static const int64_t time_ms = 1735787045678;
 

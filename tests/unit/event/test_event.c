@@ -1,30 +1,7 @@
 /*
  * test_event.c - from a record to an event: both envelopes, what they may leave out, headers.
  */
-#include "../base/check.h"
-
-#include "event/event.h"
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
-
-static struct record record_of(struct span value)
-{
-    return (struct record){.topic = SPAN("payment.try"), .key = SPAN("u-1"), .value = value, .timestamp_ms = 1234};
-}
-
-#define ID "\"eventId\":\"e-1\""
-#define NAME "\"eventName\":\"payment.try\""
-#define DATA "\"data\":{\"amount\":100}"
+#include "record.h"
 
 static void test_own_envelope(void **state)
 {

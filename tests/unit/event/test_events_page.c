@@ -2,7 +2,7 @@
  * test_events_page.c - docs/events.md by its word: its examples are read, what it shows as emitted is what is
  * emitted, and its tables name every reason and limit.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

@@ -1,7 +1,7 @@
 /*
  * test_id.c - ids: which texts are the same event, what a new and a derived id look like.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "base/clock.h"
 #include "event/event.h"

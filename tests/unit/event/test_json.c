@@ -1,21 +1,9 @@
 /*
  * test_json.c - what the scanner accepts, what it refuses and where.
  */
-#include "../base/check.h"
+#include "arena_state.h"
 
 #include "event/json.h"
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
 
 /* The text in memory of its own length, so that a sanitizer sees a byte read too far. */
 static int scan_exact(struct span text, struct arena *arena, struct json_object *ret, enum json_fault *ret_fault,

@@ -1,21 +1,9 @@
 /*
  * test_json_value.c - the members that a scan finds, and their names, strings and numbers.
  */
-#include "../base/check.h"
+#include "arena_state.h"
 
 #include "event/json.h"
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
 
 static void assert_member(const struct json_object *object, size_t i, const char *name, const char *value,
                           enum json_kind kind)

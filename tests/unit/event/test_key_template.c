@@ -1,21 +1,9 @@
 /*
  * test_key_template.c - a topic's `key:`: what is a template, and the keys that it makes.
  */
-#include "../base/check.h"
+#include "arena_state.h"
 
 #include "event/event.h"
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
 
 static void test_create(void **state)
 {

@@ -2,30 +2,7 @@
  * test_poison.c - every way in which an event is poison, by the list of bad events that the engine promises to
  * recognise; with the reason, the sentence and the id that its dead letter gets.
  */
-#include "../base/check.h"
-
-#include "event/event.h"
-
-static int setup(void **state)
-{
-    *state = arena_create(64 * 1024, 64 * 1024 * 1024);
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    arena_destroy(*state);
-    return 0;
-}
-
-static struct record record_of(struct span value)
-{
-    return (struct record){.topic = SPAN("payment.try"), .key = SPAN("u-1"), .value = value, .timestamp_ms = 1234};
-}
-
-#define ID "\"eventId\":\"e-1\""
-#define NAME "\"eventName\":\"payment.try\""
-#define DATA "\"data\":{\"amount\":100}"
+#include "record.h"
 
 struct poison {
     struct span value;

@@ -1,7 +1,7 @@
 /*
  * test_record_batch.c - records packed and read again, the layout byte by byte, and bytes that are no batch.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/record_batch.h"
 

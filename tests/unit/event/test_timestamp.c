@@ -1,7 +1,7 @@
 /*
  * test_timestamp.c - RFC 3339 both ways, against the C library's own calendar.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/timestamp.h"
 

@@ -1,7 +1,7 @@
 /*
  * test_traceparent.c - traces: what is valid, what an emitted event says, what goes on beside it.
  */
-#include "../base/check.h"
+#include "check.h"
 
 #include "event/event.h"
 

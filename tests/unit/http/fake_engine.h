@@ -311,6 +311,21 @@ static inline void stage_stop(struct stage *stage)
     fake_stop(stage->engine);
 }
 
+/* A stage as the state of a test. */
+static inline int stage_setup(void **state)
+{
+    static struct stage stage;
+    stage_start(&stage, 10000);
+    *state = &stage;
+    return 0;
+}
+
+static inline int stage_teardown(void **state)
+{
+    stage_stop(*state);
+    return 0;
+}
+
 struct held {
     struct engine *engine;
     size_t count;

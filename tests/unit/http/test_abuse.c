@@ -16,12 +16,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    stage_stop(*state);
-    return 0;
-}
-
 #define HOST "Host: t\r\n"
 #define JSON "Content-Type: application/json\r\n"
 /* ------------------------------------------------------------------ sizes */
@@ -377,21 +371,21 @@ static void test_pipelined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_header_sizes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_sizes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_body_sizes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused_bodies_are_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_header_sizes, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_key_sizes, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_body_sizes, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_bodies_are_forgotten, setup, stage_teardown),
         cmocka_unit_test(test_bodies_together),
-        cmocka_unit_test_setup_teardown(test_endless_body, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_endless_header, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_many_bodies, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_slow_senders, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_time_is_per_request, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_long_wait, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_idle_connections, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_half_requests, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pipelined, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_endless_body, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_endless_header, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_many_bodies, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_slow_senders, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_time_is_per_request, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_long_wait, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_slow_reader, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_idle_connections, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_half_requests, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_pipelined, setup, stage_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

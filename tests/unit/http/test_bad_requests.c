@@ -5,20 +5,6 @@
  */
 #include "fake_engine.h"
 
-static int setup(void **state)
-{
-    static struct stage stage;
-    stage_start(&stage, 10000);
-    *state = &stage;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    stage_stop(*state);
-    return 0;
-}
-
 #define HOST "Host: t\r\n"
 #define JSON "Content-Type: application/json\r\n"
 #define HEADERS_10 "A: 1\r\nA: 2\r\nA: 3\r\nA: 4\r\nA: 5\r\nA: 6\r\nA: 7\r\nA: 8\r\nA: 9\r\nA: 10\r\n"
@@ -219,8 +205,8 @@ static void test_rows_in_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_rows_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_rows_in_pieces, stage_setup, stage_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

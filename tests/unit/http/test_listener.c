@@ -3,20 +3,6 @@
  */
 #include "fake_engine.h"
 
-static int setup(void **state)
-{
-    static struct stage stage;
-    stage_start(&stage, 10000);
-    *state = &stage;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    stage_stop(*state);
-    return 0;
-}
-
 static void test_health(void **state)
 {
     struct stage *stage = *state;
@@ -261,18 +247,18 @@ static void test_all_lanes_held(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_health, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_head_and_methods, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_post, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_params, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_suspended, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_gateway_refuses, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_statuses, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_metrics_and_pipeline, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_client_gone, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_all_lanes_held, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_health, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_head_and_methods, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_unknown, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_post, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_params, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_wait, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_suspended, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_gateway_refuses, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_statuses, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_metrics_and_pipeline, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_client_gone, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_all_lanes_held, stage_setup, stage_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

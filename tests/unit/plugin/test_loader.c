@@ -2,7 +2,7 @@
  * test_loader.c - the plugins of a pipeline are loaded together: one library, one name, one key.
  *
  * Libraries are compiled here by the system's cc from one line each. How a single library is refused is tested,
- * sentence by sentence, by tests/integration/test_plugin_refusals.py.
+ * sentence by sentence, by tests/process/test_plugin_refusals.py.
  */
 #include "base/buffer.h"
 #include "plugin/plugin.h"

@@ -1,0 +1,155 @@
+"""The checker is checked: bugs planted with failpoints of action `mutate` in the engine itself must turn it red, for
+the reason that fits, and each has a twin without the bug that stays green. Here is what every bus can show; a subclass
+is for one bus.
+"""
+import os
+import signal
+
+from chaos import cases
+from chaos.facts import sql
+from chaos.stream import run_psql
+from lib.engine import until
+
+
+class Planted(cases.ChaosCase):
+    outputs_table = "sluice.bus_log"  # into which a transaction's last statement writes what is emitted
+    early = ("I1: k", "I1: ")
+
+    def calm(self):
+        """A stream without a fault; what the checker says."""
+        stream = self.stream(tap=False)
+        stream.watch()
+        engine = self.engine(stream)
+        for _ in range(3):
+            stream.round(80, raw=2)
+        stream.drain()
+        stream.unwatch()
+        stream.sample()
+        self.assertEqual(engine.stop(), 0, engine.text())
+        return stream
+
+    def test_a_calm_run_has_no_violations(self):
+        self.green(self.check(self.calm()))
+
+    def doubled(self, failpoint):
+        """Events that come twice, through an engine with the bug."""
+        stream = self.stream(tap=False)
+        engine = self.engine(stream, failpoint)
+        first = [stream.effect() for _ in range(40)]
+        stream.send(first)
+        until(lambda: sql(self.url, "SELECT count(*) AS n FROM effects")[0]["n"] >= 40, "the first effects")
+        stream.send([dict(entry, again=True) for entry in first])
+        stream.drain()
+        engine.kill()
+        return self.check(stream)
+
+    def test_effects_before_the_claim(self):
+        self.red(self.doubled("lane.claim.mutate=mutate"), "I19: k")
+
+    def test_hits_taken_for_new(self):
+        self.red(self.doubled("store.claim.mutate=mutate"), "I19: k")
+
+    def test_without_the_bug_doubled_events_are_green(self):
+        self.green(self.doubled(""))
+
+    def rolled_back(self, failpoint):
+        """A statement of the transaction that fails only when the batch's last statements run: COMMIT answers
+        ROLLBACK."""
+        stream = self.stream(tap=False)
+        run_psql(
+            self.url,
+            """
+            CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF nextval('failures') <= 3 THEN RAISE EXCEPTION 'on demand' USING ERRCODE = '40001'; END IF;
+                RETURN NULL;
+            END $$;
+            CREATE SEQUENCE failures""",
+        )
+        stream.send([stream.effect() for _ in range(40)])
+        run_psql(
+            self.url,
+            f"CREATE TRIGGER fail AFTER INSERT ON {self.outputs_table} FOR EACH STATEMENT EXECUTE FUNCTION fail_once()",
+        )
+        engine = self.engine(stream, failpoint)
+        until(lambda: sql(self.url, "SELECT is_called FROM failures")[0]["is_called"], "a failure")
+        stream.drain()
+        engine.kill()
+        return self.check(stream)
+
+    def test_commit_tag_ignored(self):
+        self.red(self.rolled_back("store.commit.ignore_tag=mutate"), "I1: k", "I1: ")
+
+    def test_without_the_bug_a_rolled_back_commit_is_green(self):
+        self.green(self.rolled_back(""))
+
+    def killed_before_commit(self, failpoint):
+        """Every batch waits before COMMIT, longer than it takes to commit positions; then the process dies."""
+        stream = self.stream(tap=False)
+        stream.send([stream.effect() for _ in range(40)])
+        engine = self.engine(stream, ",".join(filter(None, [failpoint, "lane.commit.before=delay:60000"])))
+        if failpoint:
+            until(lambda: self.bus.lags().get(self.bus.group) == 0, "the early positions")
+        else:
+            until(
+                lambda: sql(
+                    self.url,
+                    "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'idle in transaction'"
+                    " AND datname = current_database()",
+                )[0]["n"]
+                > 0,
+                "an open batch",
+            )
+        stream.sample()
+        engine.kill()
+        stream.write(killed=1)
+        engine = self.engine(stream)
+        stream.drain()
+        self.assertEqual(engine.stop(), 0)
+        return self.check(stream)
+
+    def test_positions_complete_before_commit(self):
+        self.red(self.killed_before_commit("lane.complete.mutate=mutate"), *self.early)
+
+    def test_without_the_bug_a_kill_before_commit_is_green(self):
+        self.green(self.killed_before_commit(""))
+
+    def handed_over(self, failpoint):
+        """A frozen owner wakes after another has gone on, and commits what it thought was done."""
+        stream = self.stream(tap=False)
+        first = self.engine(stream, ",".join(filter(None, [failpoint, "reader.commit.before=freeze@1"])))
+        self.await_all(first)
+        stream.send([stream.effect() for _ in range(40)])
+        worker = first.worker()
+
+        def frozen():
+            with open(f"/proc/{worker}/stat", encoding="utf-8") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+
+        until(frozen, "the first engine's freezing")
+        stream.write(killed=1)
+        second = self.engine(stream)
+        # Its sessions stand, so it is buried for its silence alone, and what it commits when it wakes reaches the
+        # server.
+        self.await_all(second)
+        for _ in range(3):
+            stream.send([stream.effect() for _ in range(40)])
+            stream.drain()
+        second.kill()  # or it would set right what the first does wrong before we look
+        stream.sample()
+        os.kill(worker, signal.SIGCONT)
+
+        def found_out():  # it commits as soon as it wakes, and learns with its next beat that it was buried
+            stream.sample()
+            return any("lost" in line for line in list(first.log))
+
+        until(found_out, f"the first engine's insight; it said\n{first.text()}")
+        stream.sample()
+        first.kill()
+        return self.check(stream)
+
+    def test_an_old_epoch_accepted(self):
+        self.red(self.handed_over("bus.epoch.mutate=mutate"), "I14: ")
+
+    def test_without_the_bug_an_old_epoch_is_green(self):
+        self.green(self.handed_over(""))

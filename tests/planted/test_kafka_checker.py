@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""The checker is checked on the kafka bus: what every bus can show (tests/planted/planted_case.py), and what only a bus
+can that is no part of the database's transactions: outputs that count as emitted too soon, and outputs that are
+committed and never emitted.
+
+Run alone: python3 tests/planted/test_kafka_checker.py [-k NAME]. SLUICE_SEED repeats a stream. With SLUICE_TEST_BROKERS
+it runs on these brokers.
+"""
+import copy
+import unittest
+
+import _path
+from chaos import cases, checker, checker_kafka
+from lib.engine import until
+import planted_case
+
+
+def setUpModule():
+    cases.servers(kafka=True)
+
+
+class Kafka(planted_case.Planted):
+    outputs_table = "sluice.outbox"
+    early = ("I12: ", "I1: k", "I1: ")
+
+    def through(self, failpoint, says=None):
+        """Effects through an engine with the failpoint; what it says so often is a death of its producer."""
+        stream = self.stream(tap=False)
+        stream.watch()
+        engine = self.engine(stream, failpoint)
+        for _ in range(5):
+            stream.send([stream.effect() for _ in range(40)])
+        stream.drain()
+        stream.unwatch()
+        stream.sample()
+        deaths = sum(says in line for line in list(engine.log)) if says else 0
+        self.assertEqual(bool(says), deaths > 0, engine.text())
+        stream.write(killed=deaths)
+        engine.kill()
+        return self.check(stream)
+
+    def test_outputs_count_as_emitted_before_their_reports(self):
+        self.red(self.through("bus.flush.mutate=mutate%30"), "I3: ", "I15: ")
+
+    def test_without_the_bug_a_producer_that_ends_is_green(self):
+        self.green(self.through("bus.producer.fatal=error%30", says="the producer has ended and is replaced"))
+
+    def test_an_old_epoch_accepted(self):
+        """What it does to a new owner's offset test_bus.py shows; that the database has not heard of the offset is seen
+        here."""
+        self.red(self.through("bus.epoch.mutate=mutate"), "I14: ")
+
+    def left_behind(self, failpoint):
+        """The process dies between COMMIT and publishing; what it did comes again, and is found done."""
+        stream = self.stream(tap=False)
+        stream.send([stream.effect() for _ in range(40)])
+        engine = self.engine(stream, "lane.emit.before=crash@1", wait=False)
+        until(lambda: self.deaths(engine) > 0, "its death")
+        engine.kill()
+        stream.write(killed=self.deaths(engine) + 1)
+        self.assertGreater(int(self.postgres.value("SELECT count(*) FROM sluice.outbox", self.url)), 0)
+        engine = self.engine(stream, failpoint)
+        if failpoint:
+            until(lambda: self.bus.lags()[self.bus.group] == 0, "the end of what comes again")
+        else:
+            stream.drain()
+        engine.kill()
+        return self.check(stream)
+
+    def test_no_sweeper(self):
+        self.red(self.left_behind("keeper.sweep=error"), "I3: ", "I15: ")
+
+    def test_with_the_sweeper_what_was_left_behind_is_green(self):
+        self.green(self.left_behind(""))
+
+
+class Sentences(cases.ChaosCase):
+    """What no planted bug brings about: a good run's facts are spoilt by hand."""
+
+    calm = planted_case.Planted.calm
+
+    def test_spoilt_facts(self):
+        facts = self.facts(self.calm())
+        self.green(checker.check(facts))
+        sample = next(entry for entry in reversed(facts.log) if "ends" in entry)
+        place = max(
+            (place for place in sample["positions"] if "/effects.in/" in place),
+            key=lambda place: sample["positions"][place][0],
+        )
+        offset = sample["positions"][place][0]
+
+        def says(what, invariant, spoil):
+            spoilt = copy.copy(facts)
+            spoilt.log = list(facts.log)
+            spoil(spoilt)
+            self.red(list(invariant(spoilt)), what)
+
+        def ahead(spoilt):
+            spoilt.log.insert(0, {**sample, "snapshot": "1:1:"})
+
+        says(f"I12: {place} was committed up to {offset}", checker_kafka.committed, ahead)
+
+        def unpublished(spoilt):
+            nothing = {topic: dict.fromkeys(ends, 0) for topic, ends in sample["ends"].items()}
+            spoilt.log.insert(0, {**sample, "ends": nothing})
+
+        says(f"I12: {place} was committed up to {offset}", checker_kafka.committed, unpublished)
+
+        def back(spoilt):
+            spoilt.log.append({**sample, "positions": {**sample["positions"], place: [offset - 1, 0]}})
+
+        says("I14: the committed position", checker.positions, back)
+
+        def row_back(spoilt):
+            spoilt.log.append({**sample, "recorded": {**sample["recorded"], place: offset - 1}})
+
+        says("I14: the database's position", checker_kafka.beside, row_back)
+        says(f"I14: {place} was at", checker_kafka.beside, row_back)
+
+        def again(spoilt):
+            spoilt.repeats = facts.by_topic["effects.out"][:1]
+
+        says("I20: 1 outputs", checker_kafka.repeats, again)
+
+        def lost(spoilt):
+            spoilt.records = [record for record in facts.records if record is not facts.by_topic["effects.out"][0]]
+
+        says("I15: 1 outputs", checker_kafka.recorded, lost)
+
+        def changed(spoilt):
+            other = copy.copy(facts.by_topic["effects.out"][0])
+            other.value = other.value + b" "
+            spoilt.records = facts.records + [other]
+
+        says("I2: 1 outputs", checker_kafka.recorded, changed)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""The checks of the house turn red when their rule is broken: each runs on a copy of the tree with one violation
+planted.
+
+The analysers over everything and the sanitizers take minutes and are not planted here, but for one source.
+
+Run alone: python3 tests/process/test_checks.py [-k NAME]
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = (ROOT / os.environ.get("B", "build/")).resolve()
+
+
+class Checks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="sluice-checks-")
+        cls.at = pathlib.Path(cls.folder)
+        files = (
+            subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+            .stdout.decode()
+            .split("\0")
+        )
+        for name in filter(None, files):
+            if (ROOT / name).is_file():  # one that was just removed is still listed
+                (cls.at / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, cls.at / name)
+        subprocess.run("git init -q && git add -A", shell=True, cwd=cls.at, check=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def check(self, name):
+        env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        return subprocess.run(
+            [str(self.at / "tests/check" / name)],
+            cwd=self.at,
+            env=dict(env, B=str(BUILD) + "/"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def red(self, check, file, change, says):
+        """`change` of the file's text makes the check fail and say so; without it, it passes."""
+        path = self.at / file
+        before = path.read_text() if path.exists() else None
+        good = self.check(check)
+        self.assertEqual(good.returncode, 0, f"{check} on the tree as it is: {good.stdout}{good.stderr}")
+        try:
+            path.write_text(change(before or ""))
+            subprocess.run(["git", "add", "-A"], cwd=self.at, check=True)
+            done = self.check(check)
+        finally:
+            if before is None:
+                path.unlink()
+            else:
+                path.write_text(before)
+            subprocess.run(["git", "add", "-A"], cwd=self.at, check=True)
+        self.assertNotEqual(done.returncode, 0, f"{check} saw nothing wrong")
+        self.assertIn(says, done.stdout + done.stderr)
+
+    def test_layers(self):
+        self.red(
+            "layers",
+            "engine/base/span.c",
+            lambda text: '#include "store/store.h"\n' + text,
+            "base/ may not include store/",
+        )
+        self.red(
+            "layers",
+            "engine/run/worker.c",
+            lambda text: "#include <libpq-fe.h>\n" + text,
+            "<libpq-fe.h> belongs to store/ alone",
+        )
+        self.red("layers", "engine/flow/lane.c", lambda text: "#include <jansson.h>\n" + text, "<jansson.h> belongs to")
+        self.red(
+            "layers",
+            "plugins/payment/payment.c",
+            lambda text: '#include "run/engine.h"\n' + text,
+            "a plugin includes sluice/plugin.h",
+        )
+        (self.at / "engine/other").mkdir()
+        self.red("layers", "engine/other/x.c", lambda text: "int x;\n", "folder 'other' is not in the Makefile's ROOMS")
+
+    def test_headers(self):
+        self.red("headers", "engine/base/span.h", lambda text: text.replace("#include", "//"), "span.h")
+        self.red("headers", "engine/include/sluice/plugin.h", lambda text: text + "\nint class;\n", "class")
+
+    def test_sizes(self):
+        self.red("sizes", "engine/base/span.c", lambda text: text + "\n" * 500, "lines, the most is 500")
+
+    def test_format(self):
+        self.red("format", "engine/base/span.c", lambda text: text + "int  x;\n", "span.c")
+        self.red(
+            "format", "engine/base/span.c", lambda text: text + "/* " + "x" * 130 + " */\n", "columns, the most is 120"
+        )
+        self.red("format", "tests/run", lambda text: text + "x = {  }\n", "would reformat tests/run")
+        self.red(
+            "format", "tests/lib/engine.py", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120"
+        )
+        self.red("format", "tests/deps", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120")
+
+    def test_words(self):
+        self.red(
+            "words", "engine/base/span.c", lambda text: text + "int x(const char *s) { return atoi(s); }\n", "banned"
+        )
+        self.red("words", "engine/base/span.c", lambda text: text + "/* TO" + "DO: more */\n", "do it, remove it")
+        self.red(
+            "words", "docs/testing.md", lambda text: text + "\nsee /ro" + "ot/notes\n", "the folder of one machine"
+        )
+
+    def test_plugin_guide(self):
+        self.red(
+            "plugin_guide",
+            "plugins/template/template.c",
+            lambda text: text.replace("greeting", "greetings"),
+            "plugin_guide --write",
+        )
+
+    def test_generated(self):
+        for page in ("docs/metrics.md", "docs/configuration.md", "docs/pipeline.schema.json", "docs/man/sluice.1"):
+            self.red("generated", page, lambda text: text + "x\n", f"{page} is not what this program says")
+
+    def test_analysers(self):
+        self.red(
+            "cppcheck",
+            "engine/base/span.c",
+            lambda text: text + "int f(void);\nint f(void)\n{\n    int a[2] = {0};\n    return a[2];\n}\n",
+            "out of bounds",
+        )
+        self.red(
+            "cppcheck",
+            "tests/check/known",
+            lambda text: text + "cppcheck engine/base/map.c memleak none\n",
+            "nothing is found there any more",
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

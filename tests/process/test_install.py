@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""`make install`: what it puts where, and that the installed program stands on its own. Bash completion, too.
+
+Run alone: python3 tests/process/test_install.py [-k NAME]
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+B = os.environ.get("B", "build/")
+ENV = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "B", "T", "DESTDIR", "PREFIX")
+}
+
+
+class Install(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="sluice-install-")
+        cls.at = pathlib.Path(cls.folder) / "usr"
+        # What was built is installed as it is: nothing may be built again for it (-o keeps make from looking).
+        done = subprocess.run(
+            ["make", "install", f"B={B}", f"DESTDIR={cls.folder}", "PREFIX=/usr", "-o", "all"],
+            cwd=ROOT,
+            env=ENV,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise AssertionError(done.stdout + done.stderr)
+        cls.sluice = cls.at / "bin/sluice"
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def run_it(self, *line, **options):
+        return subprocess.run(
+            [str(self.sluice), *map(str, line)],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=dict(ENV, DATABASE_URL="postgresql://nowhere"),
+            **options,
+        )
+
+    def test_files(self):
+        files = {str(path.relative_to(self.at)) for path in self.at.rglob("*") if path.is_file()}
+        for name in (
+            "bin/sluice",
+            "include/sluice/plugin.h",
+            "lib/sluice/plugins/payment.so",
+            "lib/sluice/plugins/reservation.so",
+            "lib/sluice/plugins/data_platform.so",
+            "share/sluice/config/pipeline.yaml",
+            "share/sluice/config/services/gateway.yaml",
+            "share/sluice/sql/engine/0001_ledger.sql",
+            "share/sluice/sql/payment/0001_payment.sql",
+            "share/man/man1/sluice.1",
+            "share/bash-completion/completions/sluice",
+        ):
+            self.assertIn(name, files)
+        self.assertEqual([name for name in files if name.startswith("include/")], ["include/sluice/plugin.h"])
+        for name in files:
+            mode = (self.at / name).stat().st_mode & 0o777
+            self.assertEqual(mode & 0o022, 0, f"{name} can be written by others: {mode:o}")
+
+    def test_the_installed_program_finds_its_plugins(self):
+        for config in sorted((self.at / "share/sluice/config").glob("pipeline.yaml")):
+            done = self.run_it("validate", config)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_it_finds_its_migrations(self):
+        done = self.run_it("migrate", self.at / "share/sluice/config/pipeline.yaml")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot connect to the database", done.stderr)
+
+    def test_a_plugin_is_built_against_it(self):
+        with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
+            self.assertEqual(self.run_it("new-plugin", "mine", "--dir", folder).returncode, 0)
+            done = subprocess.run(
+                ["make"], cwd=pathlib.Path(folder) / "mine", env=ENV, capture_output=True, text=True, check=False
+            )
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(str(self.at / "include"), done.stdout + (pathlib.Path(folder) / "mine/Makefile").read_text())
+
+    def test_the_manual(self):
+        page = (self.at / "share/man/man1/sluice.1").read_text()
+        for command in re.findall(r"^  (\S+) +\S", self.run_it("-h").stdout, re.M):
+            self.assertIn(f".SS {command}".replace("-", "\\-"), page)
+
+    def complete(self, *words):
+        script = f"""source {self.at}/share/bash-completion/completions/sluice
+            COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _sluice; printf '%s\\n' "${{COMPREPLY[@]}}" """
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", str(self.sluice), *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=dict(ENV, DATABASE_URL="postgresql://nowhere"),
+            check=False,
+        )
+        self.assertEqual(done.stderr, "")
+        return sorted(word for word in done.stdout.splitlines() if word)
+
+    def test_completion(self):
+        self.assertEqual(self.complete("ex"), ["explain"])
+        self.assertIn("new-plugin", self.complete(""))
+        self.assertEqual(self.complete("run", "--log"), ["--log-format", "--log-level"])
+        self.assertEqual(self.complete("run", "--log-level", "w"), ["warn"])
+        self.assertEqual(self.complete("graph", "c", "--format", "m"), ["mermaid"])
+        self.assertEqual(self.complete("emit", "config/pipeline.yaml", "payment.t"), ["payment.try", "payment.try-dlt"])
+        self.assertEqual(
+            self.complete("tap", "--json", "config/pipeline.yaml", "payment.try", "reservation.f"),
+            ["reservation.failure", "reservation.failure-dlt"],
+        )
+        self.assertIn("config/pipeline.yaml", self.complete("validate", "config/pipe"))
+        self.assertEqual(self.complete("emit", "config/pipeline.yaml", "payment.try", "--key", ""), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""`sluice new-plugin NAME`: what it makes builds and passes its own test at once, and is a plugin that inspect takes.
+
+Run alone: python3 tests/process/test_new_plugin.py [-k NAME]. SLUICE names the program, build/sluice by default.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SLUICE = os.environ.get("SLUICE", str(ROOT / os.environ.get("B", "build/") / "sluice"))
+
+
+def run(*command, cwd=None, env=None):
+    return subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+class NewPlugin(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="sluice-new-plugin-")
+        self.addCleanup(folder.cleanup)
+        self.at = pathlib.Path(folder.name)
+
+    def make(self, *words, cwd):
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("CFLAGS", "B", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+        }
+        return run("make", *words, cwd=cwd, env=env)
+
+    def new(self, name):
+        made = run(SLUICE, "new-plugin", name, "--dir", self.at)
+        self.assertEqual((made.returncode, made.stderr), (0, ""))
+        return self.at / name
+
+    def test_it_builds_and_passes_its_test_at_once(self):
+        for name in ("shout", "loyalty_points2", "test", "int"):
+            with self.subTest(name=name):
+                folder = self.new(name)
+                made = self.make("test", cwd=folder)
+                self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
+                self.assertNotIn("warning", made.stderr)
+                self.assertIn("ok 2", made.stdout)
+                said = run(SLUICE, "inspect", "--json", folder / f"{name}.so")
+                plugin = json.loads(said.stdout)
+                self.assertEqual((plugin["name"], plugin["handlers"][0]["name"]), (name, "greet"))
+
+    def test_its_test_can_fail(self):
+        folder = self.new("shout")
+        source = folder / "shout.c"
+        source.write_text(source.read_text().replace('"%.*s, %.*s!"', '"%.*s %.*s!"'))
+        made = self.make("test", cwd=folder)
+        self.assertNotEqual(made.returncode, 0)
+        self.assertIn('wanted field \'greeting\' set to "Hello, Ada!", got "Hello Ada!"', made.stderr)
+
+    def test_nothing_is_left_of_the_template(self):
+        folder = self.new("shout")
+        for path in folder.rglob("*"):
+            self.assertNotIn("template", path.name)
+            if path.is_file() and not path.name.startswith("fake_"):
+                self.assertIsNone(re.search(r"(?i)template", path.read_text()), path)
+
+    def test_it_needs_the_installed_header_only(self):
+        """Built in a place where nothing of the source tree can be found but the one header."""
+        folder = self.new("shout")
+        header = self.at / "include" / "sluice"
+        header.mkdir(parents=True)
+        shutil.copy(ROOT / "engine/include/sluice/plugin.h", header)
+        makefile = folder / "Makefile"
+        self.assertIn(f"SLUICE_INCLUDE ?= {ROOT}/engine/include\n", makefile.read_text())
+        makefile.write_text(makefile.read_text().replace(str(ROOT), "/nowhere"))
+        made = self.make("test", f"SLUICE_INCLUDE={self.at / 'include'}", cwd=folder)
+        self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
+
+    def test_what_is_there_is_not_touched(self):
+        (self.at / "shout").mkdir()
+        (self.at / "shout" / "shout.c").write_text("mine")
+        made = run(SLUICE, "new-plugin", "shout", "--dir", self.at)
+        self.assertEqual(made.returncode, 1)
+        self.assertEqual(
+            made.stderr,
+            f"sluice new-plugin: {self.at}/shout cannot be made: File exists; choose another name, or remove it\n",
+        )
+        self.assertEqual((self.at / "shout" / "shout.c").read_text(), "mine")
+        made = run(SLUICE, "new-plugin", "shout", "--dir", self.at / "none")
+        self.assertEqual(made.returncode, 1)
+        self.assertIn("No such file or directory", made.stderr)
+
+    def test_names_and_usage(self):
+        for name in ("", "Shout", "2shout", "sh-out", "../shout", "sh out", "a" * 65, "ü"):
+            made = run(SLUICE, "new-plugin", name, "--dir", self.at)
+            self.assertEqual(made.returncode, 2, name)
+            self.assertIn(f"'{name}' is no name of a plugin", made.stderr)
+        self.assertEqual(list(self.at.iterdir()), [])
+        self.assertEqual(run(SLUICE, "new-plugin").returncode, 2)
+        self.assertEqual(run(SLUICE, "new-plugin", "--unknown", "shout").returncode, 2)
+        self.assertEqual(run(SLUICE, "new-plugin", "-h").returncode, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=1))

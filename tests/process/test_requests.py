@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Requests of the reference pipeline: the HTTP contract of a purchase, ?wait=, Idempotency-Key."""
+import subprocess
+import threading
+import time
+import unittest
+
+import _path
+from lib.engine import Engine, sluice
+from lib.server_case import PostgresCase
+
+CONFIG = "config/pipeline.yaml"
+
+
+class Requests(PostgresCase):
+    own_database = False
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.url = cls.postgres.create_database("requests")
+        cls.env = {"DATABASE_URL": cls.url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/none"}
+        sluice("migrate", CONFIG, env=cls.env)
+        cls.sql(
+            "insert into users select g, case when g = 9 then 0 else 1000 end from generate_series(1, 100) g;insert"
+            " into reservations (id, user_id, seat_id, purchase_price) select g, g, g, 100 from generate_series(1, 100)"
+            " g;insert into payment_tokens select 'token-' || g, g from generate_series(1, 100) g"
+        )
+        cls.engine = Engine(CONFIG, cls.env).start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.engine.stop()
+
+    @classmethod
+    def sql(cls, text):
+        return subprocess.run(
+            ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", cls.url, "-c", text],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    def body(self, n, **more):
+        return {"userId": n, "reservationId": n, "paymentToken": f"token-{n}", **more}
+
+    def test_accepted_at_once_and_successful_when_waited_for(self):
+        status, answer = self.engine.request("POST", "/payments", self.body(1, paymentTxId="a-1"))
+        self.assertEqual((status, answer["paymentTxId"], answer["status"]), (202, "a-1", "PAYMENT_PROCESSING"))
+        status, answer = self.engine.request("GET", "/payments/a-1?wait=10s")
+        self.assertEqual((status, answer["status"], answer["retryCount"]), (200, "SUCCESS", 0))
+
+    def test_a_name_is_made_up_when_none_is_given(self):
+        status, answer = self.engine.request("POST", "/payments", self.body(2))
+        self.assertEqual(status, 202)
+        self.assertEqual(
+            self.engine.request("GET", f"/payments/{answer['paymentTxId']}?wait=10s")[1]["status"], "SUCCESS"
+        )
+
+    def test_posted_twice_is_one_purchase_and_another_body_is_refused(self):
+        first = self.engine.request("POST", "/payments", self.body(3, paymentTxId="a-3"))
+        again = self.engine.request("POST", "/payments", self.body(3, paymentTxId="a-3"))
+        other = self.engine.request("POST", "/payments", self.body(4, paymentTxId="a-3"))
+        self.assertEqual(first, again)
+        self.assertEqual(other[0], 409)
+        self.engine.request("GET", "/payments/a-3?wait=10s")
+        self.assertEqual(self.sql("select points from users where id = 3"), "900")
+
+    def test_a_token_that_is_not_waiting_is_refused(self):
+        self.engine.request("POST", "/payments", self.body(5, paymentTxId="a-5"))
+        self.assertEqual(self.engine.request("POST", "/payments", self.body(5, paymentTxId="a-5-again"))[0], 403)
+        self.assertEqual(self.engine.request("POST", "/payments", {**self.body(6), "paymentToken": "nonsense"})[0], 403)
+
+    def test_bad_bodies_get_a_sentence(self):
+        for body, word in (
+            (b"{", "bad_json"),
+            (b"[]", "bad_json"),
+            (b'{"userId":"x"}', "bad_field"),
+            (b'{"userId":1,"userId":2}', "bad_json"),
+            (b'{"userId":1.5,"reservationId":1,"paymentToken":"t"}', "bad_field"),
+        ):
+            with self.subTest(body=body):
+                status, answer = self.engine.request("POST", "/payments", body)
+                self.assertEqual((status, answer["error"]), (400, word), answer)
+                self.assertTrue(len(answer["message"]) > 10)
+
+    def test_unknown_payment(self):
+        self.assertEqual(self.engine.request("GET", "/payments/never-heard-of")[0], 404)
+
+    def test_wait_returns_when_its_time_is_over(self):
+        self.engine.request("POST", "/payments", self.body(9, paymentTxId="a-9"))
+        began = time.monotonic()
+        status, answer = self.engine.request("GET", "/payments/a-9?wait=300ms")
+        self.assertEqual((status, answer["status"]), (200, "RETRYING"))
+        self.assertTrue(0.25 < time.monotonic() - began < 5, "it waited for the time that was asked for")
+
+    def test_idempotency_key_gives_the_same_answer_once(self):
+        key = {"Idempotency-Key": "key-10"}
+        first = self.engine.request("POST", "/payments", self.body(10), key)
+        again = self.engine.request("POST", "/payments", self.body(10), key)
+        other = self.engine.request("POST", "/payments", self.body(11), key)
+        self.assertEqual(first[0], 202)
+        self.assertEqual(first, again, "the same key and body get the same paymentTxId")
+        self.assertEqual((other[0], other[1]["error"]), (422, "idempotency_key_reused"))
+        self.assertEqual(self.sql("select count(*) from payment_transactions where user_id in (10, 11)"), "1")
+
+    def test_a_refused_request_leaves_its_idempotency_key_free(self):
+        key = {"Idempotency-Key": "key-12"}
+        self.assertEqual(self.engine.request("POST", "/payments", {"userId": 12}, key)[0], 400)
+        self.assertEqual(self.engine.request("POST", "/payments", self.body(12), key)[0], 202)
+
+    def test_many_at_once_under_one_key_are_one(self):
+        answers = []
+
+        def post():
+            answers.append(self.engine.request("POST", "/payments", self.body(13), {"Idempotency-Key": "key-13"}))
+
+        threads = [threading.Thread(target=post) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual({json_key(answer) for answer in answers}, {json_key(answers[0])})
+        self.assertEqual(answers[0][0], 202)
+
+    def test_many_purchases_of_one_user_give_the_right_balance(self):
+        self.sql(
+            "insert into users values (500, 950);insert into reservations (id, user_id, seat_id, purchase_price) select"
+            " g, 500, g, 100 from generate_series(501, 520) g;insert into payment_tokens select 'token-' || g, 500 from"
+            " generate_series(501, 520) g"
+        )
+        threads = [
+            threading.Thread(
+                target=self.engine.request,
+                args=(
+                    "POST",
+                    "/payments",
+                    {"userId": 500, "reservationId": g, "paymentToken": f"token-{g}", "paymentTxId": f"many-{g}"},
+                ),
+            )
+            for g in range(501, 521)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        good = sum(
+            self.engine.request("GET", f"/payments/many-{g}?wait=15s")[1]["status"] == "SUCCESS"
+            for g in range(501, 521)
+        )
+        self.assertEqual((good, self.sql("select points from users where id = 500")), (9, "50"))
+
+
+def json_key(answer):
+    return (answer[0], tuple(sorted(answer[1].items())))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,101 @@
+# The tests' half of the Makefile, which includes it: how test programs are built, and what runs them.
+
+percent := %
+.SECONDEXPANSION:
+
+# GCC's ThreadSanitizer does not know C11 threads, which librdkafka uses: a program of that flavour gets them as POSIX ones.
+ifeq ($(SAN),thread)
+TSAN_THREADS := $(B)obj/tests/check/tsan_threads.o
+LIBS_ENGINE := $(TSAN_THREADS) $(LIBS_ENGINE)
+endif
+
+# A room and all that it uses, and their archives.
+closure = $(sort $(1) $(foreach used,$(USES_$(1)),$(call closure,$(used))))
+archives = $(foreach room,$(call closure,$(1)),$(call LIB,$(room)))
+
+UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
+UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(B)tests/unit/%)
+$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives,$$(firstword $$(subst /, ,$$*)))
+	@mkdir -p $(@D)
+	$(call run,LD) $(CC) $(CPPFLAGS_BASE) -Itests/lib/c $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
+	  -Wl,--start-group $(call archives,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
+
+# Plugins' own tests run the .so against a fake host; programs in C that tests/process drives.
+FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))
+PLUGIN_TEST_SOURCES := $(wildcard tests/plugins/test_*.c)
+PLUGIN_TESTS := $(PLUGIN_TEST_SOURCES:tests/plugins/%.c=$(B)tests/plugins/%)
+$(B)obj/tests/plugins/test_%.o $(B)obj/tests/process/%.o: private CPPFLAGS_BASE += -Itests/lib/c
+$(B)tests/plugins/test_%: $(B)obj/tests/plugins/test_%.o $(FAKE_HOST) $(PLUGINS)
+	@mkdir -p $(@D)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< $(FAKE_HOST) -lcmocka $(LIBS_ENGINE)
+
+# tests/plugins/NAME/NAME.c: plugins that misbehave on purpose, for the tests of the engine.
+TEST_PLUGIN_NAMES := $(filter-out rust bad,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/plugins/*/*.c))))))
+TEST_PLUGINS := $(TEST_PLUGIN_NAMES:%=$(B)tests/plugins/%.so)
+$(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildcard tests/plugins/$$*/*.c))
+	@mkdir -p $(@D)
+	$(call run,LD) $(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
+
+PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/process/*.c tests/bench/*.c))
+$(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
+
+$(B)tests/sim/sim: $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/sim/*.c)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+
+test-programs: $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
+$(B)sluice $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(PROGRAMS): | $(TSAN_THREADS)
+
+unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)
+	B=$(B) tests/run unit $(T)
+
+# Everything that a bare machine lacks is installed first; then make looks again at what there is.
+test: ## everything but faults: unit, plugins, pipeline, sim, process, chaos, planted (T=name: only programs whose path holds it)
+	@tests/deps
+	@$(MAKE) --no-print-directory -j2 all test-programs
+	B=$(B) tests/run all $(T)
+
+faults: ## brokers, networks and databases that die, freeze and lie while events flow (T=name: only programs whose path holds it)
+	@tests/deps
+	@$(MAKE) --no-print-directory -j2 all test-programs
+	TEST_LIMIT_S=900 B=$(B) tests/run faults $(T)
+
+demo: ## real purchases through HTTP on a private PostgreSQL in ./var (BUS=kafka: and a private Kafka; SERVICES=1: as three services)
+	@tests/deps $(if $(filter kafka,$(BUS))$(SERVICES),,--embedded)
+	@$(MAKE) --no-print-directory -j2 all
+	tests/demo/demo $(if $(SERVICES),services,$(BUS))
+
+check: all ## the rules of the house, static analysers, and the tests under the sanitizers
+	@tests/deps --tools
+	TEST_LIMIT_S=1500 B=$(B) tests/run check $(T)
+
+sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
+	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),5000) $(or $(RUNS),1000)
+
+bench: all $(PROGRAMS) $(TEST_PLUGINS) ## purchases a second against the floor, latency, memory, start (BUS=kafka, ROUNDS=3, PARTS=latency)
+	tests/bench/bench
+
+# Fuzz targets are built whole, with clang's libFuzzer; what they find is kept in build/fuzz/NAME.
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(wildcard engine/base/*.[ch] engine/event/*.[ch] engine/pipeline/*.[ch] engine/http/*.[ch])
+	@mkdir -p $(@D)
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(CPPFLAGS_BASE) $< \
+	  $(foreach room,base event pipeline,$(call sources,$(room))) $(wildcard engine/http/route.c engine/http/head.c engine/http/refusal.c) -ljansson -lyaml -lm -pthread -o $@
+
+fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz_%) ## run each fuzz target (T=json: only that one; SECONDS=60 each)
+	@set -e; for name in $(FUZZ_NAMES); do case $$name in *$(T)*) ;; *) continue;; esac; \
+	  mkdir -p build/fuzz/$$name tests/fuzz/corpus/$$name; dict=tests/fuzz/$$name.dict; \
+	  build/fuzz/fuzz_$$name -max_total_time=$(or $(SECONDS),60) -max_len=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/$$name- \
+	    $$([ -e $$dict ] && echo -dict=$$dict) build/fuzz/$$name tests/fuzz/corpus/$$name 2>&1 | tail -n 12; done
+
+deps: ## install what is missing from the distribution's packages
+	tests/deps
+
+clean: end-servers
+end-servers:
+	@for dir in $(wildcard var/*); do tests/lib/private_postgres stop $$dir; tests/lib/kafka_cluster stop $$dir; done >/dev/null 2>&1 || true
+
+.PHONY: unit test test-programs faults demo check sim fuzz bench deps end-servers
+-include $(shell find $(B)tests -name '*.d' 2>/dev/null)
