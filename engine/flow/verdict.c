@@ -19,11 +19,8 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
                             .output = OUTPUT_ROUTES,
                             .replies = true,
                             .way = WAY_DONE},
-    [VERDICT_NO_HANDLER] = {.word = "no handler",
-                            .claim = CLAIM_IF_WATCHED,
-                            .keeps_claim = true,
-                            .chains = true,
-                            .way = WAY_DONE},
+    [VERDICT_NO_HANDLER] =
+        {.word = "no handler", .claim = CLAIM_IF_WATCHED, .keeps_claim = true, .chains = true, .way = WAY_DONE},
     [VERDICT_RETRY] = {.word = "retry", .holds_key = true, .counts_try = true, .way = WAY_RETRY},
     [VERDICT_DELAY] = {.word = "delay", .holds_key = true, .way = WAY_RETRY},
     [VERDICT_PARK] = {.word = "park", .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},

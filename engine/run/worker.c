@@ -1,8 +1,8 @@
 /*
  * worker.c - a lane's thread: takes what waits, runs it as a batch, sleeps until there is more.
  *
- * Natural batching: no linger, so an idle engine answers at once and a loaded one amortises. Only a tap that asks for it
- * (`max_wait`) lets a batch fill.
+ * Natural batching: no linger, so an idle engine answers at once and a loaded one amortises. Only a tap that asks for
+ * it (`max_wait`) lets a batch fill.
  */
 #include "run/worker.h"
 

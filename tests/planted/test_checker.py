@@ -104,7 +104,8 @@ class Sweeper(cases.ChaosCase):
             until(lambda: len(ids()) >= 5, "a pile of batches that nobody publishes")
             left = len(ids())
         else:
-            until(lambda: any("not published by their process" in line for line in list(engine.log)), "the sweeper's word")
+            word = "not published by their process"
+            until(lambda: any(word in line for line in list(engine.log)), "the sweeper's word")
             now = ids()  # there is always a batch that was just published: its row goes with the next transaction
             until(lambda: not now & ids(), "the end of the batches that were there")
             left = 0

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What is committed and must still be published, on Kafka: refused for good, not published by their process by a dead process, while the
-brokers are away.
+"""What is committed and must still be published, on Kafka: refused for good, left by a process that died, while the
+brokers are down.
 
 Run alone: python3 tests/process/test_kafka_outbox.py [-k NAME]
 """
@@ -176,7 +176,9 @@ class RefusedForGood(Case):
         self.assertEqual(self.numbers(word), numbers)
         until(
             lambda: [
-                line for line in list(engine.log) if "published 1 batches that were committed and not published by their process" in line
+                line
+                for line in list(engine.log)
+                if "published 1 batches that were committed and not published by their process" in line
             ],
             "its word",
         )
