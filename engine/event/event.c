@@ -3,6 +3,7 @@
  * the value once; what it returns points into it. Decides nothing about routes or fields: those know their topic.
  */
 #include "event/event.h"
+
 #include "event/binary.h"
 #include "event/timestamp.h"
 
@@ -25,17 +26,6 @@ const char *event_dead_word(enum dead_reason reason)
         [DEAD_CRASHED] = "crashed",     [DEAD_BAD_OUTPUT] = "bad_output",
     };
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
-}
-
-struct span record_header(const struct record *record, const char *name)
-{
-    size_t length = strlen(name);
-    for (size_t i = record->header_count; i > 0; i--) {
-        const struct header *header = &record->headers[i - 1];
-        if (header->name.length == length && memcmp(header->name.at, name, length) == 0)
-            return (struct span){header->value.at != NULL ? header->value.at : "", header->value.length};
-    }
-    return (struct span){NULL, 0};
 }
 
 /* A record on its way to becoming an event. */
