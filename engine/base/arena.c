@@ -113,11 +113,6 @@ void arena_reset(struct arena *arena)
     arena->used = 0;
 }
 
-size_t arena_used(const struct arena *arena)
-{
-    return arena->used;
-}
-
 static _Noreturn void arena_exhausted(const struct arena *arena, size_t size, const char *why)
 {
     log_line(LOG_ERROR, "memory",

@@ -17,7 +17,6 @@ struct arena *arena_create(size_t block_size, size_t max_size);
 void arena_destroy(struct arena *arena); /* NULL is fine */
 /* Gives all memory back to the arena, which keeps up to 64 blocks of block_size for the next round. */
 void arena_reset(struct arena *arena);
-size_t arena_used(const struct arena *arena);
 
 /* `size` zeroed bytes aligned for any type. Never returns NULL: running out of memory or over max_size ends the
  * process with a sentence (a supervisor starts it again and no event is lost), so that no caller carries an untested
