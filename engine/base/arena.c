@@ -182,6 +182,16 @@ void *arena_copy(struct arena *arena, const void *bytes, size_t length)
     return at;
 }
 
+void *arena_grown(struct arena *arena, void *list, size_t count, size_t item_size)
+{
+    if ((count & (count - 1)) != 0)
+        return list;
+    void *larger = arena_alloc(arena, item_size * (count == 0 ? 1 : count * 2));
+    if (count > 0)
+        memcpy(larger, list, item_size * count);
+    return larger;
+}
+
 char *arena_string(struct arena *arena, struct span text)
 {
     char *at = arena_alloc_raw(arena, text.length + 1);

@@ -24,6 +24,9 @@ void arena_reset(struct arena *arena);
 void *arena_alloc(struct arena *arena, size_t size);
 void *arena_alloc_raw(struct arena *arena, size_t size); /* the same, not zeroed */
 void *arena_copy(struct arena *arena, const void *bytes, size_t length);
+/* A list of `count` items with room for one more: itself, or a zeroed copy of twice the size when count is a power of
+ * two. `list` may be NULL when count is 0. */
+void *arena_grown(struct arena *arena, void *list, size_t count, size_t item_size);
 char *arena_string(struct arena *arena, struct span text);     /* a NUL-terminated copy */
 struct span arena_span(struct arena *arena, struct span text); /* a copy */
 char *arena_format(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));

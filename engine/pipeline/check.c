@@ -9,32 +9,8 @@
 
 #include <strings.h>
 
-void binding_targets(const struct binding *binding, target_function each, void *context)
-{
-    for (size_t r = 0; r < binding->route_count; r++) {
-        const struct route *route = &binding->routes[r];
-        if (route->kind == ROUTE_TOPIC)
-            each(route, route->topic, context);
-        if (route->kind == ROUTE_LADDER) {
-            each(route, route->ladder.topic, context);
-            each(route, route->ladder.exhausted, context);
-        }
-    }
-}
-
-/* A pattern sees whatever a misspelt route makes up, so it vouches only for a topic that is declared. */
-bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic)
-{
-    for (size_t i = 0; i < pipeline->tap_count; i++)
-        for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
-            if (strcmp(pipeline->taps[i].topics[t], topic->name) == 0 ||
-                (topic->declared && tap_sees(&pipeline->taps[i], topic)))
-                return true;
-    return false;
-}
-
-/* The topic with work to do that a misspelt name may have meant; NULL when none is near. */
-static const char *meant(const struct pipeline *pipeline, const struct topic *topic)
+/* The declared topic whose name is close to one that is not declared, and probably misspelt; NULL when none is. */
+static const char *nearest_topic(const struct pipeline *pipeline, const struct topic *topic)
 {
     const char **names = arena_array(pipeline->arena, const char *, pipeline->topic_count + 1);
     size_t count = 0;
@@ -69,7 +45,7 @@ static void check_ends(const struct check *check)
         bool emitted = check->emitted[i] || topic->is_dead_letter;
         if (topic->binding != NULL || topic->final || topic->watch_count > 0 || topic_tapped(pipeline, topic))
             continue;
-        const char *near = emitted ? meant(pipeline, topic) : NULL;
+        const char *near = emitted ? nearest_topic(pipeline, topic) : NULL;
         if (near != NULL)
             problem_add(check->problems, topic->place, "unhandled",
                         "events go to topic '%s', and nobody handles, taps or watches it; did you mean '%s'?",
@@ -131,7 +107,7 @@ static void check_names(const struct check *check)
         }
 }
 
-/* What only one bus understands is not left unsaid on another. */
+/* Options that only one bus has are reported when the pipeline is on another. */
 static void check_bus(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;

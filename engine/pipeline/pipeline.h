@@ -43,7 +43,7 @@ struct route {
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
 struct binding {
     struct place place;
-    uint32_t index;           /* dense, in pipeline->uses */
+    uint32_t index;           /* dense, in pipeline->bindings */
     const char *handler_name; /* "payment.charge", as written */
     /* stable name under which outcomes are recorded: "payment.charge"; a tap's is "TAP/payment.charge" */
     const char *id;
@@ -54,7 +54,6 @@ struct binding {
     int64_t timeout_ms;
     uint32_t max_events; /* most events a batch; the call is bounded by the handler's max_events too */
     int64_t max_wait_ms; /* taps: how long a batch may wait to fill; 0 none */
-    bool dead_letter;    /* has a dead letter topic (always, today) */
     struct group *group; /* NULL for requests and schedules */
     /* filled by pipeline_resolve() */
     const struct sluice_handler *handler; /* a copy at this header's size */
@@ -238,7 +237,7 @@ struct pipeline {
 /* Reads a file as far as it can be read without the plugins. Always fills *ret as much as possible; errors are in
  * problems. */
 int pipeline_load(const char *path, struct arena *arena, struct problems *problems, struct pipeline **ret);
-/* Joins uses with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
+/* Joins bindings with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
