@@ -111,7 +111,9 @@ enum MHD_Result reply_refusal(struct exchange *exchange);
 void reply_count(struct exchange *exchange, int status); /* once for each request; HTTP_GONE: it got no answer */
 void reply_error_body(struct buffer *out, const char *word, const char *message,
                       struct span reasons); /* reasons: a line each */
-void reply_series(struct http *http);       /* makes http->series */
+
+/* series.c */
+void http_series_create(struct http *http); /* makes http->series */
 
 /* admin.c */
 const struct admin *admin_find(const struct target *target);

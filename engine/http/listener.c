@@ -178,7 +178,7 @@ int http_start(struct engine *engine, struct http **ret, int *ret_port, struct e
     pthread_mutex_init(&http->lock, NULL);
     buffer_init(&http->graph, HTTP_PAGE_MAX);
     pipeline_graph(pipeline, GRAPH_JSON, &http->graph);
-    reply_series(http);
+    http_series_create(http);
     http->listen_fd = socket_open(pipeline->http.host, pipeline->http.port, error);
     int code = http->listen_fd < 0 ? http->listen_fd : threads_start(http, error);
     if (code != 0) {
