@@ -5,9 +5,8 @@
  * is called but sluice_plugin().
  */
 #include "cli/cli.h"
+#include "plugin/describe.h"
 #include "plugin/plugin.h"
-
-#include "base/buffer.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -34,7 +33,7 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
         return CLI_FAILED;
     }
     buffer_init(&out, INSPECT_BYTES_MAX);
-    plugin_describe(plugin, path, json, &out);
+    (json ? describe_json : describe_text)(plugin, path, &out);
     bool written = !out.failed && fwrite(out.at, 1, out.length, stdout) == out.length && fflush(stdout) == 0;
     buffer_free(&out);
     if (!written)
