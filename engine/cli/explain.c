@@ -397,11 +397,11 @@ static void print_json(const struct explain *explain)
     buffer_free(&out);
 }
 
-static int explain_run(struct explain *explain, const char *config, bool json)
+static int explain_run(struct explain *explain, const char *config, bool json, const struct buses *buses)
 {
     static const char *const everything[] = {"*"};
     struct error error = {0};
-    int code = parts_open(config, PARTS_BUS, false, &explain->parts);
+    int code = parts_open(config, PARTS_BUS, false, buses, &explain->parts);
     if (code != CLI_OK)
         return code;
     if (explain->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
@@ -428,7 +428,7 @@ static int explain_run(struct explain *explain, const char *config, bool json)
     return CLI_OK;
 }
 
-int cli_explain(int argc, char **argv)
+int cli_explain(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     struct explain explain = {0};
@@ -451,7 +451,7 @@ int cli_explain(int argc, char **argv)
         return cli_misuse(
             "explain", "the CORRELATION is empty; expected a value that the events carry, a paymentTxId for example");
     explain.correlation = argv[optind + 1];
-    int code = explain_run(&explain, argv[optind], json);
+    int code = explain_run(&explain, argv[optind], json, buses);
     arena_destroy(explain.arena);
     parts_close(&explain.parts);
     return code;

@@ -41,7 +41,7 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
     return written ? CLI_OK : CLI_FAILED;
 }
 
-int cli_inspect(int argc, char **argv)
+int cli_inspect(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"timeout", required_argument, NULL, 't'},
@@ -49,6 +49,7 @@ int cli_inspect(int argc, char **argv)
                                             {0}};
     bool json = false;
     int64_t timeout_ms = INSPECT_TIMEOUT_MS;
+    (void)buses;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         if (option == 'h') {
             usage(stdout);

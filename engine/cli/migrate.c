@@ -84,7 +84,7 @@ static int migrate_topics(struct parts *parts, const char *config, bool check)
     return topics.missing == 0 ? CLI_OK : CLI_FAILED;
 }
 
-int cli_migrate(int argc, char **argv)
+int cli_migrate(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"check", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool check = false;
@@ -104,7 +104,7 @@ int cli_migrate(int argc, char **argv)
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
     struct parts parts;
-    int code = parts_open(argv[optind], PARTS_STORE, false, &parts);
+    int code = parts_open(argv[optind], PARTS_STORE, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     code = migrate_store(&parts, argv[optind], check, &applied);

@@ -178,12 +178,13 @@ static int folder_make(const char *dir, const char *name, char ret[PATH_MAX])
     return CLI_OK;
 }
 
-int cli_new_plugin(int argc, char **argv)
+int cli_new_plugin(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *dir = ".";
     char folder[PATH_MAX];
+    (void)buses;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         if (option == 'h') {
             usage(stdout);

@@ -159,8 +159,20 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     return code;
 }
 
+/* One line for each rule of a SLUICE_FAILPOINTS that was armed: "name=action,name=action". */
+static void warn_failpoints(const char *rules)
+{
+    while (rules != NULL && *rules != '\0') {
+        int length = (int)strcspn(rules, ","), name = (int)strcspn(rules, "=");
+        log_warn("run", "failpoint %.*s is armed: %.*s; this process fails on purpose", name, rules, length - name - 1,
+                 rules + name + 1);
+        rules += length + (rules[length] == ',');
+    }
+}
+
 struct run_context {
     const char *config;
+    const struct buses *buses;
     int64_t began_ms;
 };
 
@@ -171,7 +183,7 @@ static int run_worker(struct suspects *suspects, void *context)
     struct signals signals = {0};
     struct parts parts;
     start_signals(&signals);
-    int code = parts_open(run_context->config, PARTS_BUS, false, &parts);
+    int code = parts_open(run_context->config, PARTS_BUS, false, run_context->buses, &parts);
     if (code != CLI_OK)
         return code;
     code = run(&parts, &signals, suspects, run_context->began_ms);
@@ -179,7 +191,7 @@ static int run_worker(struct suspects *suspects, void *context)
     return code;
 }
 
-int cli_run(int argc, char **argv)
+int cli_run(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"log-level", required_argument, NULL, 'l'},
                                             {"log-format", required_argument, NULL, 'f'},
@@ -212,12 +224,12 @@ int cli_run(int argc, char **argv)
         return CLI_USAGE;
     if (!log_options(level, format))
         return CLI_USAGE;
-    const char *seed = getenv("SLUICE_SEED");
-    if (failpoints_arm(getenv("SLUICE_FAILPOINTS"), seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) !=
-        0) {
-        fprintf(stderr, "SLUICE_FAILPOINTS: %s\n", error.text);
+    const char *seed = getenv("SLUICE_SEED"), *rules = getenv("SLUICE_FAILPOINTS");
+    if (failpoints_arm(rules, seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) != 0) {
+        fprintf(stderr, "sluice run: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_USAGE;
     }
-    struct run_context context = {argv[optind], began_ms};
+    warn_failpoints(rules);
+    struct run_context context = {argv[optind], buses, began_ms};
     return single ? run_worker(NULL, &context) : master_run(run_worker, &context);
 }

@@ -142,7 +142,7 @@ static bool known_topic(const struct pipeline *pipeline, const char *name)
     return (length > 0 && name[length - 1] == '*') || pipeline_topic(pipeline, name) != NULL;
 }
 
-int cli_tap(int argc, char **argv)
+int cli_tap(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"no-follow", no_argument, NULL, 'n'},      {"count", required_argument, NULL, 'c'},
@@ -177,7 +177,7 @@ int cli_tap(int argc, char **argv)
         return CLI_USAGE;
     struct parts parts;
     struct error error = {0};
-    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
+    int code = parts_open(argv[optind], PARTS_BUS, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     if (parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {

@@ -60,12 +60,13 @@ static int print_reference(const char *name)
     return cli_misuse("version", "--reference %s: there is no such reference", name);
 }
 
-int cli_version(int argc, char **argv)
+int cli_version(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"failpoints", no_argument, NULL, 'f'},
                                             {"reference", required_argument, NULL, 'r'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
+    (void)buses;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'f':
