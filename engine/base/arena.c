@@ -4,6 +4,7 @@
  * kept across arena_reset() is caught where it is used.
  */
 #include "base/arena.h"
+
 #include "base/log.h"
 
 #include <stdarg.h>

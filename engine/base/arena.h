@@ -1,8 +1,8 @@
 /*
- * arena.h - memory by lifetime: allocate freely, give everything back at once.
+ * arena.h - memory by lifetime: allocate freely, free everything at once.
  *
  * One arena lives as long as a batch, a request or a configuration. Blocks are kept across arena_reset(), so a lane
- * in its stride allocates nothing. Not thread-safe: an arena belongs to one thread at a time.
+ * that has handled a few batches allocates nothing. Not thread-safe: an arena belongs to one thread at a time.
  */
 #ifndef SLUICE_BASE_ARENA_H
 #define SLUICE_BASE_ARENA_H
@@ -15,7 +15,7 @@ struct arena;
  * memory. */
 struct arena *arena_create(size_t block_size, size_t max_size);
 void arena_destroy(struct arena *arena); /* NULL is fine */
-/* Gives all memory back to the arena, which keeps up to 64 blocks of block_size for the next round. */
+/* Frees everything that was allocated; the arena keeps up to 64 blocks of block_size for the next round. */
 void arena_reset(struct arena *arena);
 
 /* `size` zeroed bytes aligned for any type. Never returns NULL: running out of memory or over max_size ends the

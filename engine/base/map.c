@@ -3,6 +3,7 @@
  * there are no tombstones and a long-lived intmap does not slow down. At most three quarters are in use.
  */
 #include "base/map.h"
+
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -87,16 +88,16 @@ void *map_get(const struct map *map, struct span key)
 
 static void map_grow(struct map *map)
 {
-    struct map_entry *old = map->entries;
-    size_t old_slots = map->mask + 1, slots = old_slots * 2;
+    struct map_entry *smaller = map->entries;
+    size_t smaller_slots = map->mask + 1, slots = smaller_slots * 2;
     map->entries = calloc(slots, sizeof *map->entries);
     if (map->entries == NULL)
         map_exhausted(slots);
     map->mask = slots - 1;
-    for (size_t i = 0; i < old_slots; i++)
-        if (old[i].value != NULL)
-            *map_slot(map, old[i].hash, old[i].key) = old[i];
-    free(old);
+    for (size_t i = 0; i < smaller_slots; i++)
+        if (smaller[i].value != NULL)
+            *map_slot(map, smaller[i].hash, smaller[i].key) = smaller[i];
+    free(smaller);
 }
 
 void *map_set(struct map *map, struct span key, void *value)
@@ -169,16 +170,16 @@ void *intmap_get(const struct intmap *map, uint64_t key)
 
 static void intmap_grow(struct intmap *map)
 {
-    struct intmap_entry *old = map->entries;
-    size_t old_slots = map->mask + 1, slots = old_slots * 2;
+    struct intmap_entry *smaller = map->entries;
+    size_t smaller_slots = map->mask + 1, slots = smaller_slots * 2;
     map->entries = calloc(slots, sizeof *map->entries);
     if (map->entries == NULL)
         map_exhausted(slots);
     map->mask = slots - 1;
-    for (size_t i = 0; i < old_slots; i++)
-        if (old[i].value != NULL)
-            *intmap_slot(map, old[i].key) = old[i];
-    free(old);
+    for (size_t i = 0; i < smaller_slots; i++)
+        if (smaller[i].value != NULL)
+            *intmap_slot(map, smaller[i].key) = smaller[i];
+    free(smaller);
 }
 
 void *intmap_set(struct intmap *map, uint64_t key, void *value)

@@ -38,7 +38,7 @@ int cli_version(int argc, char **argv, const struct buses *buses);
 /* options.c: what the commands share. A wrong line is a sentence on stderr that names what was expected. */
 struct option;
 /* getopt_long() with -h and `options`; '?' when an option is unknown, lacks its value or has one too many, which was
- * said then. */
+ * reported then. */
 int cli_option(int argc, char **argv, const struct option *options);
 /* After the last option: are there `least` to `most` words left? `what` names them: "a CONFIG and a TOPIC". */
 bool cli_operands(int argc, char **argv, int least, int most, const char *what);

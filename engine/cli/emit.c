@@ -6,8 +6,9 @@
  * sent as they are, good or bad. The key comes from the topic's `key:` unless given. Success means acknowledged by
  * the bus.
  */
-#include "base/clock.h"
 #include "cli/cli.h"
+
+#include "base/clock.h"
 #include "cli/parts.h"
 
 #include <errno.h>

@@ -5,6 +5,7 @@
  * and no group is joined.
  */
 #include "cli/cli.h"
+
 #include "cli/parts.h"
 #include "cli/timeline.h"
 

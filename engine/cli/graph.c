@@ -2,6 +2,7 @@
  * graph.c - `sluice graph CONFIG`: the flow, drawn.
  */
 #include "cli/cli.h"
+
 #include "cli/parts.h"
 
 #include <getopt.h>

@@ -1,10 +1,11 @@
 /*
  * inspect.c - `sluice inspect PLUGIN.so`: what a plugin offers, or why it is refused.
  *
- * The library is loaded in a child process first: one that crashes, hangs or leaves costs a sentence. Nothing of it
+ * The library is loaded in a child process first: one that crashes, hangs or exits is reported. Nothing of it
  * is called but sluice_plugin().
  */
 #include "cli/cli.h"
+
 #include "plugin/describe.h"
 #include "plugin/plugin.h"
 

@@ -4,8 +4,9 @@
  * The files are those of plugins/template and of the fake host, put into this program as they are when it is built,
  * with the word "template" replaced by the name. What was there before is never touched.
  */
-#include "base/buffer.h"
 #include "cli/cli.h"
+
+#include "base/buffer.h"
 
 #include <errno.h>
 #include <fcntl.h>

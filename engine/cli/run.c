@@ -1,14 +1,15 @@
 /*
  * run.c - `sluice run CONFIG`: the engine, until a signal.
  *
- * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished, the group is left so that a peer
- * takes over at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so
+ * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished; the process leaves its group, so
+ * that a peer takes over at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so
  * nothing is lost by either.
  */
+#include "cli/cli.h"
+
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "cli/cli.h"
 #include "cli/parts.h"
 #include "http/http.h"
 #include "run/engine.h"
@@ -56,7 +57,7 @@ static bool log_options(const char *level, const char *format)
     return level == NULL;
 }
 
-/* The thread that hears signals, so that a second SIGINT counts even while the engine drains. */
+/* The thread that waits for signals, so that a second SIGINT counts even while the engine drains. */
 struct signals {
     sigset_t set;
     atomic_int asked; /* how many SIGINT and SIGTERM so far */

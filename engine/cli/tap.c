@@ -2,6 +2,7 @@
  * tap.c - `sluice tap CONFIG TOPIC…`: watches topics from outside any group; changes nothing.
  */
 #include "cli/cli.h"
+
 #include "cli/parts.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@ static void on_signal(int signal)
     tap_stop = 1;
 }
 
-/* A reader that leaves while nothing is written is noticed as well: `sluice tap … | head -1` ends. */
+/* Notices that standard output was closed while nothing is written, so that `sluice tap … | head -1` ends. */
 static void *watch_reader(void *context)
 {
     struct pollfd output = {.fd = STDOUT_FILENO, .events = 0};

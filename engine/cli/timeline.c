@@ -1,9 +1,8 @@
 /*
  * timeline.c - finds the events of a correlation on the bus, and which of them another pipeline emitted.
  *
- * Where a pipeline is split into services, the topics are everybody's and the store is this service's: what another
- * service did with an event is told by what came of it, "elsewhere → TOPIC", for events name the one that they came
- * from.
+ * Where a pipeline is split into services, they share the topics and each has its own store. What another service did
+ * with an event shows in what it emitted, "elsewhere → TOPIC": events name the one that they came from.
  */
 #include "cli/timeline.h"
 
@@ -70,7 +69,7 @@ static bool add_record(const struct record *record, int32_t partition, struct po
         .parent = parent.length > 0 ? arena_string(timeline->arena, parent) : NULL,
         .at_ms = record->timestamp_ms,
         .due_ms = due.length > 0 && due.length < 20 ? strtoll(arena_string(timeline->arena, due), NULL, 10) : 0,
-        .dead = why.length > 0,
+        .dead_letter = why.length > 0,
         .poison = !good,
         .reason = why.length > 0 ? arena_string(timeline->arena, why)
                   : good         ? data_field(timeline, &parsed, "reason")
@@ -79,7 +78,7 @@ static bool add_record(const struct record *record, int32_t partition, struct po
     return ++timeline->count < TIMELINE_EVENTS_MAX;
 }
 
-/* The scan goes partition by partition; the story goes by time, and by the log's order where times are equal. */
+/* The scan goes partition by partition; a timeline goes by time, and by the order of the log where times are equal. */
 static void order_events(struct timeline *timeline)
 {
     for (size_t i = 1; i < timeline->count; i++)
@@ -122,7 +121,7 @@ static bool came_elsewhere(const struct timeline *timeline, const struct timelin
                            const struct timeline_event *later)
 {
     const struct pipeline *pipeline = timeline->pipeline;
-    if (event->dead || later->dead || later->parent == NULL || strcmp(later->parent, event->id) != 0)
+    if (event->dead_letter || later->dead_letter || later->parent == NULL || strcmp(later->parent, event->id) != 0)
         return false; /* a dead letter has the headers that the event had */
     const struct topic *from = pipeline_topic(pipeline, event->topic), *to = pipeline_topic(pipeline, later->topic);
     return from != NULL && to != NULL && !pipeline_emits(pipeline, from, to);

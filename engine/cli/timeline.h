@@ -1,5 +1,5 @@
 /*
- * timeline.h - the story of one correlation, as `sluice explain` tells it: its events in the order of time, what became
+ * timeline.h - the events of one correlation in the order of time, what became
  * of each, and the state of their chain.
  *
  * timeline_read_bus() finds the events, timeline_read_store() joins them with what the store knows; both only read. The
@@ -20,9 +20,9 @@ struct timeline_event {
     uint64_t payload_hash;
     int64_t at_ms;
     int64_t due_ms; /* of a step of a retry ladder; 0: none */
-    bool dead;      /* a dead letter */
-    bool poison;    /* not to be read as an event */
-    size_t copies;  /* how often the topic has it: a bus may be given an event twice, and it is handled once */
+    bool dead_letter;
+    bool poison;   /* not to be read as an event */
+    size_t copies; /* how often the topic has it: a bus may be given an event twice, and it is handled once */
     struct {
         const char *handler, *outcome;
     } ended[TIMELINE_ENDED_MAX];

@@ -27,7 +27,7 @@ static void print_event(const struct timeline_event *event, bool first, struct b
     if (event->delayed_until_ms != 0 && event->ended_count == 0)
         buffer_format(out, ",\"parkedUntil\":%lld", (long long)event->delayed_until_ms);
     buffer_format(out, ",\"copies\":%zu,\"tries\":%lld,\"deadLetter\":%s,\"elsewhere\":[", event->copies,
-                  (long long)event->tries, event->dead ? "true" : "false");
+                  (long long)event->tries, event->dead_letter ? "true" : "false");
     for (size_t e = 0; e < event->elsewhere_count; e++) {
         buffer_text(out, e > 0 ? "," : "");
         buffer_json_string(out, span_of(event->elsewhere[e]));

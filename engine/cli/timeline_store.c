@@ -25,7 +25,8 @@ static void read_inbox(struct timeline *timeline, const struct rows *rows)
         const char *handler = arena_string(timeline->arena, rows_span(rows, r, 1));
         for (size_t i = 0; i < timeline->count; i++) {
             struct timeline_event *event = &timeline->events[i];
-            if (event->dead || memcmp(&event->id128, &id, sizeof id) != 0 || event->ended_count == TIMELINE_ENDED_MAX)
+            if (event->dead_letter || memcmp(&event->id128, &id, sizeof id) != 0 ||
+                event->ended_count == TIMELINE_ENDED_MAX)
                 continue;
             bool other = (uint64_t)rows_int64(rows, r, 3) != event->payload_hash; /* under the same id: a conflict */
             event->ended[event->ended_count].handler = handler;
@@ -41,7 +42,7 @@ static void read_waiting(struct timeline *timeline, const struct rows *rows)
         struct event_id id = rows_uuid(rows, r, 0);
         for (size_t i = 0; i < timeline->count; i++) {
             struct timeline_event *event = &timeline->events[i];
-            if (event->dead ||
+            if (event->dead_letter ||
                 (memcmp(&event->id128, &id, sizeof id) != 0 && memcmp(&event->payload_id, &id, sizeof id) != 0))
                 continue;
             if (!rows_null(rows, r, 1))

@@ -39,7 +39,7 @@ void timeline_print_text(const struct timeline *timeline)
         gmtime_r(&seconds, &tm);
         printf("  %02d:%02d:%02d.%03d %s%+8lld ms%s  %s%-22s%s", tm.tm_hour, tm.tm_min, tm.tm_sec,
                (int)(event->at_ms % 1000), dim, (long long)(event->at_ms - timeline->events[0].at_ms), off,
-               event->dead ? red : bold, event->topic, off);
+               event->dead_letter ? red : bold, event->topic, off);
         if (event->due_ms > event->at_ms)
             printf("  after %lld ms", (long long)(event->due_ms - event->at_ms));
         for (size_t e = 0; e < event->ended_count; e++)

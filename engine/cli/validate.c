@@ -3,6 +3,7 @@
  * --connect it also compares the file with the database and the brokers that it names.
  */
 #include "cli/cli.h"
+
 #include "cli/open.h"
 #include "cli/parts.h"
 #include "store/migrate.h"

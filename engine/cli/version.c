@@ -2,9 +2,10 @@
  * version.c - `sluice version`: this program, its plugin contract, its failpoints, and the reference pages that are
  * made from its own tables.
  */
+#include "cli/cli.h"
+
 #include "base/failpoint.h"
 #include "base/metrics.h"
-#include "cli/cli.h"
 #include "pipeline/pipeline.h"
 #include "sluice/plugin.h"
 

@@ -42,8 +42,7 @@ struct reading {
 
 /* ---------------------------------------------------------------- limits and headers */
 
-/* Headers that the engine itself adds on the way are not held against the event: a retry or a dead letter adds several.
- * */
+/* Headers that the engine itself adds on the way do not count: a retry or a dead letter adds several. */
 static size_t event_foreign_headers(const struct record *record)
 {
     static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT, HEADER_TRACESTATE};

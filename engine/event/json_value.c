@@ -3,6 +3,7 @@
  * checked twice here; handed anything else, the results mean nothing, but no byte outside the span is read.
  */
 #include "event/json.h"
+
 #include "event/json_names.h"
 
 #include <errno.h>

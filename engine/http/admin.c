@@ -42,10 +42,10 @@ static enum MHD_Result answer_readyz(struct exchange *exchange)
 {
     struct buffer why;
     buffer_init(&why, REASONS_MAX);
-    bool leaving = atomic_load(&exchange->http->quiescing);
-    if (leaving)
-        buffer_text(&why, "the engine is leaving: it finishes what it has\n");
-    bool good = !leaving && engine_ready(exchange->http->engine, &why);
+    bool quiescing = atomic_load(&exchange->http->quiescing);
+    if (quiescing)
+        buffer_text(&why, "the engine is stopping: it finishes what it has\n");
+    bool good = !quiescing && engine_ready(exchange->http->engine, &why);
     return send_verdict(exchange, good, "not_ready", "The engine takes no work now.", &why);
 }
 

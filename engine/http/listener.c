@@ -1,9 +1,10 @@
 /*
  * listener.c - the socket, libmicrohttpd's thread, and their end.
  */
+#include "http/exchange.h"
+
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/exchange.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -195,7 +196,7 @@ void http_quiesce(struct http *http)
     if (atomic_exchange(&http->quiescing, true))
         return;
     MHD_quiesce_daemon(http->daemon);
-    /* The descriptor stays open until the thread is gone, which may be about to accept on it; clients are refused
+    /* The descriptor stays open until the thread has ended, which may be about to accept on it; clients are refused
      * from now. */
     shutdown(http->listen_fd, SHUT_RDWR);
 }

@@ -2,8 +2,8 @@
  * check.c - the saga-aware checks: what a file that reads well would still do wrong.
  *
  * Works on the resolved pipeline alone, offline. Each finding is a sentence with a place. This file looks at the
- * ends: what is emitted and lands nowhere, and what is waited for and never comes. check_flow.c, check_chains.c and
- * check_fields.c do the rest.
+ * ends: topics that events go to and nothing reads, and topics that are read and nothing emits to. check_flow.c,
+ * check_chains.c and check_fields.c do the rest.
  */
 #include "pipeline/check.h"
 
@@ -61,7 +61,7 @@ static void check_ends(const struct check *check)
     }
 }
 
-/* A tap that waits for what never comes: a name that nobody emits to is most likely a slip. */
+/* A tap on a topic to which nothing emits: its name is most likely misspelt. */
 static void check_taps(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
@@ -121,7 +121,7 @@ static void check_bus(const struct check *check)
                          pipeline->topics[i]->name);
 }
 
-/* A parameter of a path that its handler does not read is a slip, or a handler that answers too much. */
+/* A path parameter that its handler does not read is misspelt, or the handler ignores part of the request. */
 static void check_requests(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;

@@ -4,7 +4,7 @@
  * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and
  * what the next handler sets. So for every topic that only known sources feed, the set of fields that surely arrive
  * is the intersection over its routes, found by iterating to a fixed point. A topic that is declared may also be fed
- * from outside, with fields that nobody knows; still, each route that leads to it must carry what its handler needs.
+ * from outside, with unknown fields; still, each route that leads to it must carry what its handler needs.
  */
 #include "pipeline/check.h"
 
@@ -119,7 +119,7 @@ static void emission_edge(const struct route *route, struct topic *target, void 
     emission->set = kept;
 }
 
-/* What leaves a binding whose events carry `from`. */
+/* The emissions of a binding whose events carry `from`. */
 static void emit_from(struct fields *fields, const struct binding *binding, const struct field_set *from, bool report)
 {
     struct emission emission = {.fields = fields, .set = *from, .binding = binding, .report = report};

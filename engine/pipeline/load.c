@@ -39,10 +39,10 @@ static void load_store(struct load *load, struct node *root)
     struct pipeline *pipeline = load->pipeline;
     struct node *store = NULL;
     options_default(store_options_table, pipeline);
-    struct node *said = node_get(root, "store");
-    pipeline->store.present = said != NULL; /* a bad one is a problem of its own */
-    if (said != NULL && said->kind == NODE_SCALAR && said->text.length == 0 && !said->quoted && !said->broken)
-        options_apply(store_options_table, NULL, said->place, "store", pipeline, load->arena, load->problems);
+    struct node *node = node_get(root, "store");
+    pipeline->store.present = node != NULL; /* a bad one is a problem of its own */
+    if (node != NULL && node->kind == NODE_SCALAR && node->text.length == 0 && !node->quoted && !node->broken)
+        options_apply(store_options_table, NULL, node->place, "store", pipeline, load->arena, load->problems);
     if (load_section(load, root, "store", &store)) {
         pipeline->store.place = store->place;
         options_apply(store_options_table, store, store->place, "store", pipeline, load->arena, load->problems);

@@ -2,7 +2,7 @@
  * load_properties.c - `bus: {kind: kafka, properties: {…}}`: librdkafka's own names, by an allow-list.
  *
  * What is on the list is checked here, so that a wrong value has a place in the file; what is not on it is refused
- * with the reason: it would load code or run a command, or it would take away what the engine's promises rest on.
+ * with the reason: it would load code or run a command, or it would break what the engine guarantees.
  */
 #include "pipeline/load.h"
 

@@ -91,10 +91,10 @@ static void option_store(const struct option *option, struct node *node, const c
 
 bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems)
 {
-    struct option alone = *option;
+    struct option unstored = *option;
     size_t before = problems->errors;
-    alone.own = true;
-    option_store(&alone, node, what, NULL, problems);
+    unstored.own = true;
+    option_store(&unstored, node, what, NULL, problems);
     return problems->errors == before;
 }
 

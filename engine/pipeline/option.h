@@ -20,7 +20,7 @@ enum option_type {
     OPTION_MAP,      /* a mapping from names to `section` */
     OPTION_LIST,     /* a list of `section`, or of texts when it is NULL */
     OPTION_ROUTES,   /* a mapping from outcomes to a topic, drop, or `section` */
-    OPTION_ANY,      /* free: a mapping that somebody else checks */
+    OPTION_ANY,      /* free: a mapping that another room checks */
 };
 
 struct option {
@@ -44,7 +44,7 @@ void options_apply(const struct option *options, struct node *mapping, struct pl
 bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems);
 /* The place of a choice in "a|b|c", from 0; -1 when it is none of them. */
 int choice_index(const char *choices, struct span text);
-/* Fallbacks alone. */
+/* Only the fallbacks. */
 void options_default(const struct option *options, void *base);
 
 extern const struct option pipeline_options[]; /* the whole file; option_table.c */

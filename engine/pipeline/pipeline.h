@@ -73,12 +73,12 @@ struct topic {
     bool final;           /* declared to have no handler on purpose */
     const char *key_text; /* `key:` or NULL */
     struct key_template *key;
-    struct binding *binding;     /* who handles it in the pipeline's own group; NULL: nobody */
+    struct binding *binding;     /* what handles it in the pipeline's own group; NULL: nothing */
     struct topic *ladder_of;     /* a retry topic: the topic whose ladder made it; `binding` is that topic's */
     const struct ladder *ladder; /* then: the ladder */
-    struct topic *dead_letter;   /* where its poison goes; NULL for a dead letter topic itself */
+    struct topic *dead_letter;   /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
-    int32_t partitions, replication; /* kafka; 0: not said */
+    int32_t partitions, replication; /* kafka; 0: not given */
     /* chains that watch this topic: */
     struct chain_watch *watches;
     size_t watch_count;
@@ -211,7 +211,7 @@ struct pipeline {
     struct {
         bool present;
         const char *host;
-        int32_t port;      /* 0: any free one, said in the log */
+        int32_t port;      /* 0: any free one, which the log names */
         const char *token; /* NULL: nothing that changes state is allowed */
         int64_t max_body;
         int64_t timeout_ms;
@@ -242,7 +242,7 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
-/* The longest that a retry, of a ladder or in place, may be away. */
+/* The longest delay of a retry, of a ladder or in place. */
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);

@@ -196,7 +196,7 @@ static struct node *read_collection(struct reader *reader, const yaml_event_t *s
         }
         if (item->kind == NODE_SCALAR)
             item->broken = !interpolate(item, reader->arena, reader->problems);
-        if (!mapping || key->kind == NODE_SCALAR) /* else it was refused, and nobody has to expect it */
+        if (!mapping || key->kind == NODE_SCALAR) /* else it was refused, and no table has to know it */
             node_append(reader, node, key, item);
         key = NULL;
     }

@@ -30,7 +30,7 @@ struct node {
     struct node **items; /* sequence: its items; mapping: its values */
     struct node **keys;  /* mapping: keys[i], always a scalar, names items[i] */
     size_t count;
-    bool used; /* set by whoever understood it; what stays unused is an unknown key */
+    bool used; /* set by node_get(); what stays unused is an unknown key */
 };
 
 /* Problems are collected, not thrown: a whole file is reported in one run, in the order of lines. */

@@ -1,6 +1,6 @@
 /*
- * describe.h - what a plugin declares, for people and for programs. Of a checked descriptor; `path` is where it came from.
- * Includes nothing of event/, since jansson.h and event/json.h cannot stand in one file.
+ * describe.h - what a plugin declares, for people and for programs. Of a checked descriptor; `path` is where it came
+ * from. Includes nothing of event/, since jansson.h and event/json.h cannot stand in one file.
  */
 #ifndef SLUICE_PLUGIN_DESCRIBE_H
 #define SLUICE_PLUGIN_DESCRIBE_H

@@ -1,5 +1,6 @@
 /*
- * descriptor_text.h - names and texts of a descriptor that nobody has checked yet: how long, and whether they are good.
+ * descriptor_text.h - names and texts of a descriptor that is not checked yet: whether they are good, and how to show
+ * them.
  */
 #ifndef SLUICE_PLUGIN_DESCRIPTOR_TEXT_H
 #define SLUICE_PLUGIN_DESCRIPTOR_TEXT_H

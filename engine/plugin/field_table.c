@@ -121,7 +121,7 @@ static int texts_check(const struct sluice_field *field, struct error *error)
     return 0;
 }
 
-/* The member it fills: inside the struct, aligned, and nobody else's. */
+/* The member it fills: inside the struct, aligned, and no other field's. */
 static int member_check(const struct sluice_field *field, const struct sluice_field *others, size_t count,
                         const struct field_table *table, struct error *error)
 {
