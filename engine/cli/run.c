@@ -2,8 +2,8 @@
  * run.c - `sluice run CONFIG`: the engine, until a signal.
  *
  * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished; the process leaves its group, so
- * that a peer takes over at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so
- * nothing is lost by either.
+ * that a peer takes over at once. A second SIGINT stops without waiting; what was running is rolled back and
+ * redelivered, so nothing is lost by either.
  */
 #include "cli/cli.h"
 
@@ -150,7 +150,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     if (drained != 0)
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
     if (drained == -EBUSY) {
-        log_warn("run", "a handler does not come back; the process ends without it");
+        log_warn("run", "a handler has not returned; the process ends without waiting for it");
         suspects_clean(suspects);
         _exit(CLI_FAILED);
     }

@@ -123,7 +123,7 @@ static bool answer_read(int in, pid_t child, int64_t deadline_ms, struct error *
     }
 }
 
-static int verdict(const char *path, int status, bool ended, int64_t timeout_ms, struct error *error)
+static int report_end(const char *path, int status, bool ended, int64_t timeout_ms, struct error *error)
 {
     if (!ended) {
         error_set(error, ETIMEDOUT, "%s did not finish loading within %lld ms", path, (long long)timeout_ms);
@@ -151,7 +151,7 @@ static int probe_parent(const char *path, int in, pid_t child, int64_t timeout_m
             continue;
     }
     if (!answered)
-        return verdict(path, status, ended, timeout_ms, error);
+        return report_end(path, status, ended, timeout_ms, error);
     if (answer.code == 0)
         return 0;
     if (error != NULL)
