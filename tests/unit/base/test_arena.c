@@ -42,6 +42,23 @@ static void test_reset(void **state)
     arena_destroy(arena);
 }
 
+/* A list that grows by one item at a time keeps its items, and is copied only when its count is a power of two. */
+static void test_grown(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_create(1024, 1 << 20);
+    uint32_t *list = NULL;
+    for (uint32_t count = 0; count < 1000; count++) {
+        uint32_t *before = list;
+        list = arena_grown(arena, list, count, sizeof *list);
+        assert_true((list == before) == ((count & (count - 1)) != 0));
+        list[count] = count;
+    }
+    for (uint32_t i = 0; i < 1000; i++)
+        assert_int_equal(list[i], i);
+    arena_destroy(arena);
+}
+
 /* One large allocation does not push the half-empty block out of use. */
 static void test_large(void **state)
 {
@@ -126,8 +143,9 @@ static void test_limit_is_usable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc),  cmocka_unit_test(test_reset), cmocka_unit_test(test_large),
-        cmocka_unit_test(test_copies), cmocka_unit_test(test_limit), cmocka_unit_test(test_limit_is_usable),
+        cmocka_unit_test(test_alloc),           cmocka_unit_test(test_reset),  cmocka_unit_test(test_grown),
+        cmocka_unit_test(test_large),           cmocka_unit_test(test_copies), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_limit_is_usable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
