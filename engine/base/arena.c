@@ -4,6 +4,7 @@
  * kept across arena_reset() is caught where it is used.
  */
 #include "base/arena.h"
+
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -113,11 +114,6 @@ void arena_reset(struct arena *arena)
     arena->used = 0;
 }
 
-size_t arena_used(const struct arena *arena)
-{
-    return arena->used;
-}
-
 static _Noreturn void arena_exhausted(const struct arena *arena, size_t size, const char *why)
 {
     log_line(LOG_ERROR, "memory",
@@ -185,6 +181,16 @@ void *arena_copy(struct arena *arena, const void *bytes, size_t length)
     if (length > 0)
         memcpy(at, bytes, length);
     return at;
+}
+
+void *arena_grown(struct arena *arena, void *list, size_t count, size_t item_size)
+{
+    if ((count & (count - 1)) != 0)
+        return list;
+    void *larger = arena_alloc(arena, item_size * (count == 0 ? 1 : count * 2));
+    if (count > 0)
+        memcpy(larger, list, item_size * count);
+    return larger;
 }
 
 char *arena_string(struct arena *arena, struct span text)

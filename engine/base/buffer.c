@@ -3,7 +3,6 @@
  */
 #include "base/buffer.h"
 
-#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,24 +107,6 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
         }
     }
     va_end(again);
-}
-
-void buffer_u16(struct buffer *buffer, uint16_t value)
-{
-    value = htobe16(value);
-    buffer_append(buffer, &value, sizeof value);
-}
-
-void buffer_u32(struct buffer *buffer, uint32_t value)
-{
-    value = htobe32(value);
-    buffer_append(buffer, &value, sizeof value);
-}
-
-void buffer_u64(struct buffer *buffer, uint64_t value)
-{
-    value = htobe64(value);
-    buffer_append(buffer, &value, sizeof value);
 }
 
 /* Appends the escape of one byte that may not stand in a JSON string as it is. */

@@ -32,9 +32,6 @@ void buffer_text(struct buffer *buffer, const char *text);
 void buffer_byte(struct buffer *buffer, char byte);
 void buffer_int64(struct buffer *buffer, int64_t value); /* decimal */
 void buffer_format(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void buffer_u16(struct buffer *buffer, uint16_t value); /* big-endian, as PostgreSQL and our record batches want it */
-void buffer_u32(struct buffer *buffer, uint32_t value);
-void buffer_u64(struct buffer *buffer, uint64_t value);
 /* `text` as a JSON string with its quotes; it must be valid UTF-8. Control characters are escaped. */
 void buffer_json_string(struct buffer *buffer, struct span text);
 static inline struct span buffer_view(const struct buffer *buffer) /* valid until the next append */

@@ -1,9 +1,9 @@
 /*
- * error.h - what went wrong, for the person who can mend it.
+ * error.h - what went wrong, for the person who can fix it.
  *
  * An error is a code (a positive errno or one of ERROR_*), a sentence that says where and what, and a hint that says
  * what to do. Functions return 0 or a negative code and fill the error that their caller passed; they never log it:
- * only the top of a call chain does. A NULL error is allowed everywhere and is filled by nobody.
+ * only the top of a call chain does. A NULL error is allowed everywhere.
  */
 #ifndef SLUICE_BASE_ERROR_H
 #define SLUICE_BASE_ERROR_H

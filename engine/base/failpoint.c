@@ -22,12 +22,12 @@ extern struct failpoint __stop_failpoints[] __attribute__((weak, visibility("hid
 
 enum { FAILPOINT_RULES_MAX = 64, FAILPOINT_DELAY_MAX_MS = 10 * 60 * 1000 };
 
-enum failpoint_deed { DEED_CRASH, DEED_EXIT, DEED_ERROR, DEED_DELAY, DEED_FREEZE, DEED_MUTATE };
+enum failpoint_effect { EFFECT_CRASH, EFFECT_EXIT, EFFECT_ERROR, EFFECT_DELAY, EFFECT_FREEZE, EFFECT_MUTATE };
 
-static const char *const failpoint_deeds[] = {"crash", "exit", "error", "delay", "freeze", "mutate"};
+static const char *const failpoint_effects[] = {"crash", "exit", "error", "delay", "freeze", "mutate"};
 
 struct failpoint_rule {
-    enum failpoint_deed deed;
+    enum failpoint_effect effect;
     long delay_ms;
     unsigned long nth;     /* 0: not limited to one hit */
     unsigned long percent; /* 100: always */
@@ -58,11 +58,11 @@ static long failpoint_number(const char **text, long max)
 /* Reads "action[:MS][@n|%p]" up to `end` into the rule. */
 static int failpoint_read(const char *text, const char *whole, struct failpoint_rule *rule, struct error *error)
 {
-    size_t deeds = sizeof failpoint_deeds / sizeof failpoint_deeds[0], deed = 0, length = strcspn(text, ":@%");
-    while (deed < deeds &&
-           (strlen(failpoint_deeds[deed]) != length || strncmp(failpoint_deeds[deed], text, length) != 0))
-        deed++;
-    if (deed == deeds)
+    size_t effects = sizeof failpoint_effects / sizeof failpoint_effects[0], effect = 0, length = strcspn(text, ":@%");
+    while (effect < effects &&
+           (strlen(failpoint_effects[effect]) != length || strncmp(failpoint_effects[effect], text, length) != 0))
+        effect++;
+    if (effect == effects)
         return error_set(
             error, EINVAL,
             "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS, freeze or mutate",
@@ -70,7 +70,7 @@ static int failpoint_read(const char *text, const char *whole, struct failpoint_
 
     long delay_ms = 0, nth = 0, percent = 100;
     text += length;
-    if (deed == DEED_DELAY) {
+    if (effect == EFFECT_DELAY) {
         if (*text++ != ':' || (delay_ms = failpoint_number(&text, FAILPOINT_DELAY_MAX_MS)) < 0)
             return error_set(error, EINVAL, "SLUICE_FAILPOINTS: \"%s\" wants delay:MS with 0 to %d milliseconds", whole,
                              FAILPOINT_DELAY_MAX_MS);
@@ -87,7 +87,7 @@ static int failpoint_read(const char *text, const char *whole, struct failpoint_
     if (*text != '\0')
         return error_set(error, EINVAL, "SLUICE_FAILPOINTS: \"%s\" has \"%s\" too much at its end", whole, text);
 
-    rule->deed = (enum failpoint_deed)deed;
+    rule->effect = (enum failpoint_effect)effect;
     rule->delay_ms = delay_ms;
     rule->nth = (unsigned long)nth;
     rule->percent = (unsigned long)percent;
@@ -152,7 +152,7 @@ int failpoints_arm(const char *spec, unsigned seed, struct error *error)
 }
 
 /* The odds of a hit depend on the seed, the rule and the number of the hit alone, so that a seed repeats a run. */
-static int failpoint_lucky(const struct failpoint_rule *rule, unsigned long hit)
+static int failpoint_by_odds(const struct failpoint_rule *rule, unsigned long hit)
 {
     struct {
         uint64_t seed, rule, hit;
@@ -174,24 +174,24 @@ enum failpoint_action failpoint_fire(struct failpoint *point)
         return FAILPOINT_NONE;
     struct failpoint_rule *rule = &failpoint_rules[armed - 1];
     unsigned long hit = atomic_fetch_add(&rule->hits, 1) + 1;
-    if (rule->nth != 0 ? hit != rule->nth : !failpoint_lucky(rule, hit))
+    if (rule->nth != 0 ? hit != rule->nth : !failpoint_by_odds(rule, hit))
         return FAILPOINT_NONE;
 
-    switch (rule->deed) {
-    case DEED_CRASH:
+    switch (rule->effect) {
+    case EFFECT_CRASH:
         kill(getpid(), SIGKILL);
         break;
-    case DEED_EXIT:
+    case EFFECT_EXIT:
         _exit(EX_SOFTWARE);
-    case DEED_ERROR:
+    case EFFECT_ERROR:
         return FAILPOINT_ERROR;
-    case DEED_DELAY:
+    case EFFECT_DELAY:
         failpoint_delay(rule->delay_ms);
         break;
-    case DEED_FREEZE:
-        raise(SIGSTOP); /* to this thread: it takes no step more, which kill() to the process would let it */
+    case EFFECT_FREEZE:
+        raise(SIGSTOP); /* stops before it returns; after kill() of the process this thread might take a step more */
         break;
-    case DEED_MUTATE:
+    case EFFECT_MUTATE:
         return FAILPOINT_MUTATE;
     }
     return FAILPOINT_NONE;

@@ -24,8 +24,8 @@ int failpoints_arm(const char *spec, unsigned seed, struct error *error); /* NUL
 enum failpoint_action failpoint_fire(struct failpoint *point);
 void failpoints_list(void (*each)(const char *name, void *context), void *context);
 
-/* FAILPOINT("lane.commit.before"): crashes, exits, waits or freezes here when armed so; otherwise says what the site
- * must do. */
+/* FAILPOINT("lane.commit.before"): crashes, exits, waits or freezes here when it is armed to; otherwise the value is
+ * what the site must do. */
 #define FAILPOINT(point_name)                                                                                          \
     __extension__({                                                                                                    \
         static struct failpoint failpoint_ __attribute__((section("failpoints"), used)) = {point_name, 0};             \

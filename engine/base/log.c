@@ -1,8 +1,9 @@
 /*
- * log.c - see log.h. A line is built on the stack and leaves in one write(2), so lines of different threads never mix.
+ * log.c - see log.h. A line is built on the stack and written by one write(2), so lines of different threads never mix.
  * When stderr cannot take it the line is lost and the engine goes on: a log must not stop events.
  */
 #include "base/log.h"
+
 #include "base/buffer.h"
 #include "base/clock.h"
 
@@ -189,7 +190,7 @@ void log_line(enum log_level level, const char *component, const char *format, .
     va_end(arguments);
 }
 
-/* 0 is a site that never logged: the first line always leaves, however short the machine has been up. */
+/* 0 is a site that never logged: its first line is always written, even when the machine has just booted. */
 static bool log_due(struct log_rate *rate, int64_t interval_ms)
 {
     int64_t now_ms = clock_monotonic_ms(), next_ms = __atomic_load_n(&rate->next_ms, __ATOMIC_RELAXED);

@@ -1,8 +1,9 @@
 /*
  * map.c - see map.h. Open addressing with linear probing over a power of two; removing shifts the followers back, so
- * there are no tombstones and a long-lived map does not slow down. At most three quarters are in use.
+ * there are no tombstones and a long-lived intmap does not slow down. At most three quarters are in use.
  */
 #include "base/map.h"
+
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -87,16 +88,16 @@ void *map_get(const struct map *map, struct span key)
 
 static void map_grow(struct map *map)
 {
-    struct map_entry *old = map->entries;
-    size_t old_slots = map->mask + 1, slots = old_slots * 2;
+    struct map_entry *smaller = map->entries;
+    size_t smaller_slots = map->mask + 1, slots = smaller_slots * 2;
     map->entries = calloc(slots, sizeof *map->entries);
     if (map->entries == NULL)
         map_exhausted(slots);
     map->mask = slots - 1;
-    for (size_t i = 0; i < old_slots; i++)
-        if (old[i].value != NULL)
-            *map_slot(map, old[i].hash, old[i].key) = old[i];
-    free(old);
+    for (size_t i = 0; i < smaller_slots; i++)
+        if (smaller[i].value != NULL)
+            *map_slot(map, smaller[i].hash, smaller[i].key) = smaller[i];
+    free(smaller);
 }
 
 void *map_set(struct map *map, struct span key, void *value)
@@ -110,46 +111,6 @@ void *map_set(struct map *map, struct span key, void *value)
     }
     *entry = (struct map_entry){hash, key, value};
     return replaced;
-}
-
-void *map_remove(struct map *map, struct span key)
-{
-    struct map_entry *entry = map_slot(map, span_hash(key), key);
-    void *removed = entry->value;
-    if (removed == NULL)
-        return NULL;
-
-    size_t hole = (size_t)(entry - map->entries);
-    for (size_t at = (hole + 1) & map->mask; map->entries[at].value != NULL; at = (at + 1) & map->mask) {
-        if (map_may_shift(hole, map->entries[at].hash & map->mask, at, map->mask)) {
-            map->entries[hole] = map->entries[at];
-            hole = at;
-        }
-    }
-    map->entries[hole] = (struct map_entry){0};
-    map->count--;
-    return removed;
-}
-
-size_t map_count(const struct map *map)
-{
-    return map->count;
-}
-
-bool map_next(const struct map *map, size_t *cursor, struct span *ret_key, void **ret_value)
-{
-    for (; *cursor <= map->mask; (*cursor)++) {
-        const struct map_entry *entry = &map->entries[*cursor];
-        if (entry->value == NULL)
-            continue;
-        if (ret_key != NULL)
-            *ret_key = entry->key;
-        if (ret_value != NULL)
-            *ret_value = entry->value;
-        (*cursor)++;
-        return true;
-    }
-    return false;
 }
 
 /* ---------------------------------------------------------------- uint64_t → pointer */
@@ -209,16 +170,16 @@ void *intmap_get(const struct intmap *map, uint64_t key)
 
 static void intmap_grow(struct intmap *map)
 {
-    struct intmap_entry *old = map->entries;
-    size_t old_slots = map->mask + 1, slots = old_slots * 2;
+    struct intmap_entry *smaller = map->entries;
+    size_t smaller_slots = map->mask + 1, slots = smaller_slots * 2;
     map->entries = calloc(slots, sizeof *map->entries);
     if (map->entries == NULL)
         map_exhausted(slots);
     map->mask = slots - 1;
-    for (size_t i = 0; i < old_slots; i++)
-        if (old[i].value != NULL)
-            *intmap_slot(map, old[i].key) = old[i];
-    free(old);
+    for (size_t i = 0; i < smaller_slots; i++)
+        if (smaller[i].value != NULL)
+            *intmap_slot(map, smaller[i].key) = smaller[i];
+    free(smaller);
 }
 
 void *intmap_set(struct intmap *map, uint64_t key, void *value)

@@ -15,18 +15,15 @@ void *map_get(const struct map *map, struct span key); /* NULL when absent */
 /* Sets key to value (never NULL). Returns the value it replaced, or NULL. Out of memory ends the process, as in
  * arena.h. */
 void *map_set(struct map *map, struct span key, void *value);
-void *map_remove(struct map *map, struct span key); /* the value, or NULL */
-size_t map_count(const struct map *map);
-/* Walks all entries in no order: start with *cursor = 0; false at the end. Do not change the map meanwhile. */
-bool map_next(const struct map *map, size_t *cursor, struct span *ret_key, void **ret_value);
 
-struct intmap; /* uint64_t → void*, the same rules */
+struct intmap; /* uint64_t → void*, the same rules; its entries can be removed and walked */
 struct intmap *intmap_create(size_t expected);
 void intmap_destroy(struct intmap *map);
 void *intmap_get(const struct intmap *map, uint64_t key);
 void *intmap_set(struct intmap *map, uint64_t key, void *value);
-void *intmap_remove(struct intmap *map, uint64_t key);
+void *intmap_remove(struct intmap *map, uint64_t key); /* the value, or NULL */
 size_t intmap_count(const struct intmap *map);
+/* Walks all entries in no order: start with *cursor = 0; false at the end. Do not change the map meanwhile. */
 bool intmap_next(const struct intmap *map, size_t *cursor, uint64_t *ret_key, void **ret_value);
 
 #endif

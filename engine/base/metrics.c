@@ -3,6 +3,7 @@
  * so a bump is one relaxed atomic addition. The table below is the source of docs/metrics.md.
  */
 #include "base/metrics.h"
+
 #include "base/log.h"
 
 #include <pthread.h>

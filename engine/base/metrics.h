@@ -21,8 +21,8 @@ enum metric {
     METRIC_BATCH_SECONDS, /* sluice_batch_seconds{group}, histogram */
     METRIC_ROUND_TRIPS,   /* sluice_store_round_trips_total */
     METRIC_IN_FLIGHT,     /* sluice_in_flight{group}, gauge: events taken from the bus and not completed */
-    METRIC_WAITING_KEYS,  /* sluice_waiting_keys{group}, gauge: keys held by a transient retry */
-    METRIC_PARKED,        /* sluice_parked, gauge: events that wait in the database */
+    METRIC_WAITING_KEYS,  /* sluice_waiting_keys{group}, gauge: keys that are held by a retry in place */
+    METRIC_PARKED,        /* sluice_parked, gauge: delayed events: those that wait in the database until they are due */
     /* sluice_outbox_oldest_seconds, gauge: age of the oldest unpublished output; the health number */
     METRIC_OUTBOX_AGE,
     METRIC_OUTBOX_REFUSED,  /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */

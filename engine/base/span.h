@@ -1,7 +1,7 @@
 /*
- * span.h - bytes that belong to somebody else: a pointer and a length, never NUL-terminated by promise.
+ * span.h - bytes that something else owns: a pointer and a length, not NUL-terminated.
  *
- * A span is copied by value and owns nothing; whoever hands one out says how long its bytes live.
+ * A span is copied by value and owns nothing; a function that returns one documents how long its bytes live.
  */
 #ifndef SLUICE_BASE_SPAN_H
 #define SLUICE_BASE_SPAN_H

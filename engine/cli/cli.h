@@ -1,5 +1,6 @@
 /*
- * cli.h - the subcommands, one file each. argv[0] is the subcommand's name.
+ * cli.h - the command line: cli_main() chooses a subcommand, of which each has a file. argv[0] of a subcommand is its
+ * name.
  *
  * Exit codes: 0 ok, 1 failed, 2 usage, 78 configuration (EX_CONFIG).
  */
@@ -11,21 +12,33 @@
 
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_CONFIG = 78 };
 
-int cli_run(int argc, char **argv);
-int cli_validate(int argc, char **argv);
-int cli_graph(int argc, char **argv);
-int cli_inspect(int argc, char **argv);
-int cli_emit(int argc, char **argv);
-int cli_tap(int argc, char **argv);
-int cli_explain(int argc, char **argv);
-int cli_migrate(int argc, char **argv);
-int cli_new_plugin(int argc, char **argv);
-int cli_version(int argc, char **argv);
+/* The buses that this program was built with; see bus/bus.h for what each function does. */
+struct bus;
+struct bus_options;
+struct error;
+typedef int bus_open_function(const struct bus_options *options, struct bus **ret, struct error *error);
+struct buses {
+    bus_open_function *memory, *postgres, *kafka;
+};
+
+/* The whole program: the exit code. Opens /dev/null where standard files are closed, and flushes standard output. */
+int cli_main(int argc, char **argv, const struct buses *buses);
+
+int cli_run(int argc, char **argv, const struct buses *buses);
+int cli_validate(int argc, char **argv, const struct buses *buses);
+int cli_graph(int argc, char **argv, const struct buses *buses);
+int cli_inspect(int argc, char **argv, const struct buses *buses);
+int cli_emit(int argc, char **argv, const struct buses *buses);
+int cli_tap(int argc, char **argv, const struct buses *buses);
+int cli_explain(int argc, char **argv, const struct buses *buses);
+int cli_migrate(int argc, char **argv, const struct buses *buses);
+int cli_new_plugin(int argc, char **argv, const struct buses *buses);
+int cli_version(int argc, char **argv, const struct buses *buses);
 
 /* options.c: what the commands share. A wrong line is a sentence on stderr that names what was expected. */
 struct option;
 /* getopt_long() with -h and `options`; '?' when an option is unknown, lacks its value or has one too many, which was
- * said then. */
+ * reported then. */
 int cli_option(int argc, char **argv, const struct option *options);
 /* After the last option: are there `least` to `most` words left? `what` names them: "a CONFIG and a TOPIC". */
 bool cli_operands(int argc, char **argv, int least, int most, const char *what);

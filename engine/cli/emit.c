@@ -6,8 +6,9 @@
  * sent as they are, good or bad. The key comes from the topic's `key:` unless given. Success means acknowledged by
  * the bus.
  */
-#include "base/clock.h"
 #include "cli/cli.h"
+
+#include "base/clock.h"
 #include "cli/parts.h"
 
 #include <errno.h>
@@ -170,9 +171,10 @@ static bool printable(const char *text)
     return *text == '\0';
 }
 
-static int emit_run(struct emit *emit, const char *config, const char *topic, const char *data)
+static int emit_run(struct emit *emit, const char *config, const char *topic, const char *data,
+                    const struct buses *buses)
 {
-    int code = parts_open(config, PARTS_BUS, false, &emit->parts);
+    int code = parts_open(config, PARTS_BUS, false, buses, &emit->parts);
     if (code != CLI_OK)
         return code;
     if (emit->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
@@ -214,7 +216,7 @@ static int emit_check(int argc, char **argv, const struct emit *emit, const char
     return -1;
 }
 
-int cli_emit(int argc, char **argv)
+int cli_emit(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"data", required_argument, NULL, 'd'}, {"key", required_argument, NULL, 'k'},
@@ -250,7 +252,7 @@ int cli_emit(int argc, char **argv)
     if (code < 0)
         code = emit_check(argc, argv, emit, data);
     if (code < 0) {
-        code = emit_run(emit, argv[optind], argv[optind + 1], data);
+        code = emit_run(emit, argv[optind], argv[optind + 1], data, buses);
         arena_destroy(emit->arena);
         parts_close(&emit->parts);
     }

@@ -2,6 +2,7 @@
  * graph.c - `sluice graph CONFIG`: the flow, drawn.
  */
 #include "cli/cli.h"
+
 #include "cli/parts.h"
 
 #include <getopt.h>
@@ -16,7 +17,7 @@ static void usage(FILE *out)
           out);
 }
 
-int cli_graph(int argc, char **argv)
+int cli_graph(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
@@ -42,7 +43,7 @@ int cli_graph(int argc, char **argv)
         return CLI_USAGE;
     struct parts parts;
     struct buffer out;
-    int code = parts_open(argv[optind], PARTS_PIPELINE, false, &parts);
+    int code = parts_open(argv[optind], PARTS_PIPELINE, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     buffer_init(&out, 64 * 1024 * 1024);

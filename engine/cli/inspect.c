@@ -1,13 +1,13 @@
 /*
  * inspect.c - `sluice inspect PLUGIN.so`: what a plugin offers, or why it is refused.
  *
- * The library is loaded in a child process first: one that crashes, hangs or leaves costs a sentence. Nothing of it
+ * The library is loaded in a child process first: one that crashes, hangs or exits is reported. Nothing of it
  * is called but sluice_plugin().
  */
 #include "cli/cli.h"
-#include "plugin/plugin.h"
 
-#include "base/buffer.h"
+#include "plugin/describe.h"
+#include "plugin/plugin.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
         return CLI_FAILED;
     }
     buffer_init(&out, INSPECT_BYTES_MAX);
-    plugin_describe(plugin, path, json, &out);
+    (json ? describe_json : describe_text)(plugin, path, &out);
     bool written = !out.failed && fwrite(out.at, 1, out.length, stdout) == out.length && fflush(stdout) == 0;
     buffer_free(&out);
     if (!written)
@@ -42,7 +42,7 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
     return written ? CLI_OK : CLI_FAILED;
 }
 
-int cli_inspect(int argc, char **argv)
+int cli_inspect(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"timeout", required_argument, NULL, 't'},
@@ -50,6 +50,7 @@ int cli_inspect(int argc, char **argv)
                                             {0}};
     bool json = false;
     int64_t timeout_ms = INSPECT_TIMEOUT_MS;
+    (void)buses;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         if (option == 'h') {
             usage(stdout);

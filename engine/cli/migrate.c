@@ -2,9 +2,10 @@
  * migrate.c - `sluice migrate CONFIG`: brings the database to this program's level, the engine's tables and each
  * plugin's, and makes the topics that a bus lacks.
  */
-#include "store/migrate.h"
 #include "cli/cli.h"
+
 #include "cli/parts.h"
+#include "store/migrate.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static void usage(FILE *out)
           out);
 }
 
-static void said(const struct migration_step *step, void *context)
+static void print_applied(const struct migration_step *step, void *context)
 {
     (*(int *)context)++;
     printf("applied %s/%s\n", step->owner, step->name);
@@ -38,8 +39,8 @@ static int migrate_store(const struct parts *parts, const char *config, bool che
         return CLI_FAILED;
     }
     enum store_result result = check ? migrate_check(parts->store, parts->migrations, parts->owners, &error)
-                                     : migrate_apply(parts->store, parts->migrations, parts->owners, said, applied,
-                                                     &error);
+                                     : migrate_apply(parts->store, parts->migrations, parts->owners, print_applied,
+                                                     applied, &error);
     if (result != STORE_OK)
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (*applied == 0)
@@ -47,13 +48,13 @@ static int migrate_store(const struct parts *parts, const char *config, bool che
     return result == STORE_OK ? CLI_OK : CLI_FAILED;
 }
 
-struct topics_said {
+struct topic_counts {
     int made, missing;
 };
 
-static void topic_said(const struct bus_finding *finding, void *context)
+static void print_finding(const struct bus_finding *finding, void *context)
 {
-    struct topics_said *topics = context;
+    struct topic_counts *topics = context;
     topics->made += finding->kind == BUS_FINDING_MADE;
     topics->missing += finding->kind == BUS_FINDING_ERROR;
     if (finding->kind == BUS_FINDING_MADE)
@@ -65,7 +66,7 @@ static void topic_said(const struct bus_finding *finding, void *context)
 /* The bus is opened only now: it may need the tables. */
 static int migrate_topics(struct parts *parts, const char *config, bool check)
 {
-    struct topics_said topics = {0};
+    struct topic_counts topics = {0};
     struct error error = {0};
     int code = parts_attach(parts, PARTS_BUS, &error);
     if (code == 0 && parts->bus->kind->topics == NULL) {
@@ -74,7 +75,7 @@ static int migrate_topics(struct parts *parts, const char *config, bool check)
         return parts->store == NULL ? CLI_FAILED : CLI_OK;
     }
     if (code == 0)
-        code = bus_topics(parts->bus, !check, topic_said, &topics, &error);
+        code = bus_topics(parts->bus, !check, print_finding, &topics, &error);
     if (code != 0) {
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_FAILED;
@@ -84,7 +85,7 @@ static int migrate_topics(struct parts *parts, const char *config, bool check)
     return topics.missing == 0 ? CLI_OK : CLI_FAILED;
 }
 
-int cli_migrate(int argc, char **argv)
+int cli_migrate(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"check", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool check = false;
@@ -104,7 +105,7 @@ int cli_migrate(int argc, char **argv)
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
     struct parts parts;
-    int code = parts_open(argv[optind], PARTS_STORE, false, &parts);
+    int code = parts_open(argv[optind], PARTS_STORE, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     code = migrate_store(&parts, argv[optind], check, &applied);

@@ -4,8 +4,9 @@
  * The files are those of plugins/template and of the fake host, put into this program as they are when it is built,
  * with the word "template" replaced by the name. What was there before is never touched.
  */
-#include "base/buffer.h"
 #include "cli/cli.h"
+
+#include "base/buffer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -178,12 +179,13 @@ static int folder_make(const char *dir, const char *name, char ret[PATH_MAX])
     return CLI_OK;
 }
 
-int cli_new_plugin(int argc, char **argv)
+int cli_new_plugin(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *dir = ".";
     char folder[PATH_MAX];
+    (void)buses;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         if (option == 'h') {
             usage(stdout);

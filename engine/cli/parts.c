@@ -3,8 +3,6 @@
  */
 #include "cli/parts.h"
 
-#include "base/log.h"
-#include "cli/cli.h"
 #include "cli/open.h"
 #include "pipeline/tree.h"
 
@@ -67,6 +65,9 @@ static int open_bus(struct parts *parts, struct error *error)
         topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication,
                                        topic->is_dead_letter};
     }
+    bus_open_function *open = pipeline->bus.kind == BUS_CHOICE_MEMORY     ? parts->buses->memory
+                              : pipeline->bus.kind == BUS_CHOICE_POSTGRES ? parts->buses->postgres
+                                                                          : parts->buses->kafka;
     struct bus_options options = {
         .name = pipeline->name,
         .partitions = (uint32_t)pipeline->bus.partitions,
@@ -81,7 +82,7 @@ static int open_bus(struct parts *parts, struct error *error)
         .max_event_size = (size_t)pipeline->engine.max_event_size,
         .longest_delay_ms = pipeline_longest_delay_ms(pipeline),
     };
-    return bus_open(pipeline, &options, &parts->bus, error);
+    return open(&options, &parts->bus, error);
 }
 
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error)
@@ -94,13 +95,13 @@ int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *erro
     return code == 0 && wanted >= PARTS_BUS && ret->bus == NULL ? open_bus(ret, error) : code;
 }
 
-int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret)
+int parts_open(const char *path, enum parts_wanted wanted, bool probe, const struct buses *buses, struct parts *ret)
 {
     struct problems problems;
     struct error error = {0};
     struct buffer text;
 
-    *ret = (struct parts){.arena = arena_create(PARTS_ARENA_BLOCK, PARTS_ARENA_MAX)};
+    *ret = (struct parts){.arena = arena_create(PARTS_ARENA_BLOCK, PARTS_ARENA_MAX), .buses = buses};
     problems_init(&problems, ret->arena);
     int code = pipeline_open(path, probe, ret->arena, &problems, &ret->pipeline);
     if (problems.count > 0) {

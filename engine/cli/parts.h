@@ -5,12 +5,14 @@
 #define SLUICE_CLI_PARTS_H
 
 #include "bus/bus.h"
+#include "cli/cli.h"
 #include "pipeline/pipeline.h"
 #include "store/store.h"
 
 struct parts {
     struct arena *arena;
     struct pipeline *pipeline;
+    const struct buses *buses;
     struct metrics *metrics;
     struct store *store; /* NULL when the pipeline has none */
     struct bus *bus;
@@ -22,15 +24,12 @@ enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_BUS };
 
 /* Reads, checks and opens up to what is wanted; prints every problem to stderr. CLI_OK, CLI_CONFIG or CLI_FAILED.
  * Nothing is connected yet. `probe`: look at plugins in a child process first. */
-int parts_open(const char *path, enum parts_wanted wanted, bool probe, struct parts *ret);
-/* The same for parts that were opened before, but for more of them (ret->arena and ret->pipeline are set): 0, or
- * negative with a sentence. */
+int parts_open(const char *path, enum parts_wanted wanted, bool probe, const struct buses *buses, struct parts *ret);
+/* The same for parts that were opened before, but for more of them; ret->arena, ret->pipeline and ret->buses are set.
+ * 0, or negative with a sentence. */
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error);
-/* Says on stderr that the pipeline has no such topic, and which one is near. */
+/* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);
 void parts_close(struct parts *parts); /* zeroed or half-open is fine */
-
-/* main.c's: the buses that this program was built with. */
-int bus_open(const struct pipeline *pipeline, const struct bus_options *options, struct bus **ret, struct error *error);
 
 #endif

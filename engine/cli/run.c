@@ -1,14 +1,15 @@
 /*
  * run.c - `sluice run CONFIG`: the engine, until a signal.
  *
- * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished, the group is left so that a peer
- * takes over at once. A second SIGINT stops without waiting; what was running is rolled back and redelivered, so
- * nothing is lost by either.
+ * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished; the process leaves its group, so
+ * that a peer takes over at once. A second SIGINT stops without waiting; what was running is rolled back and
+ * redelivered, so nothing is lost by either.
  */
+#include "cli/cli.h"
+
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "cli/cli.h"
 #include "cli/parts.h"
 #include "guard/master.h"
 #include "http/http.h"
@@ -56,7 +57,7 @@ static bool log_options(const char *level, const char *format)
     return level == NULL;
 }
 
-/* The thread that hears signals, so that a second SIGINT counts even while the engine drains. */
+/* The thread that waits for signals, so that a second SIGINT counts even while the engine drains. */
 struct signals {
     sigset_t set;
     atomic_int asked; /* how many SIGINT and SIGTERM so far */
@@ -149,7 +150,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     if (drained != 0)
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
     if (drained == -EBUSY) {
-        log_warn("run", "a handler does not come back; the process ends without it");
+        log_warn("run", "a handler has not returned; the process ends without waiting for it");
         suspects_clean(suspects);
         _exit(CLI_FAILED);
     }
@@ -159,8 +160,20 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     return code;
 }
 
+/* One line for each rule of a SLUICE_FAILPOINTS that was armed: "name=action,name=action". */
+static void warn_failpoints(const char *rules)
+{
+    while (rules != NULL && *rules != '\0') {
+        int length = (int)strcspn(rules, ","), name = (int)strcspn(rules, "=");
+        log_warn("run", "failpoint %.*s is armed: %.*s; this process fails on purpose", name, rules, length - name - 1,
+                 rules + name + 1);
+        rules += length + (rules[length] == ',');
+    }
+}
+
 struct run_context {
     const char *config;
+    const struct buses *buses;
     int64_t began_ms;
 };
 
@@ -171,7 +184,7 @@ static int run_worker(struct suspects *suspects, void *context)
     struct signals signals = {0};
     struct parts parts;
     start_signals(&signals);
-    int code = parts_open(run_context->config, PARTS_BUS, false, &parts);
+    int code = parts_open(run_context->config, PARTS_BUS, false, run_context->buses, &parts);
     if (code != CLI_OK)
         return code;
     code = run(&parts, &signals, suspects, run_context->began_ms);
@@ -179,7 +192,7 @@ static int run_worker(struct suspects *suspects, void *context)
     return code;
 }
 
-int cli_run(int argc, char **argv)
+int cli_run(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"log-level", required_argument, NULL, 'l'},
                                             {"log-format", required_argument, NULL, 'f'},
@@ -212,12 +225,12 @@ int cli_run(int argc, char **argv)
         return CLI_USAGE;
     if (!log_options(level, format))
         return CLI_USAGE;
-    const char *seed = getenv("SLUICE_SEED");
-    if (failpoints_arm(getenv("SLUICE_FAILPOINTS"), seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) !=
-        0) {
-        fprintf(stderr, "SLUICE_FAILPOINTS: %s\n", error.text);
+    const char *seed = getenv("SLUICE_SEED"), *rules = getenv("SLUICE_FAILPOINTS");
+    if (failpoints_arm(rules, seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) != 0) {
+        fprintf(stderr, "sluice run: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_USAGE;
     }
-    struct run_context context = {argv[optind], began_ms};
+    warn_failpoints(rules);
+    struct run_context context = {argv[optind], buses, began_ms};
     return single ? run_worker(NULL, &context) : master_run(run_worker, &context);
 }

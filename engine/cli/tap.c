@@ -2,6 +2,7 @@
  * tap.c - `sluice tap CONFIG TOPIC…`: watches topics from outside any group; changes nothing.
  */
 #include "cli/cli.h"
+
 #include "cli/parts.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@ static void on_signal(int signal)
     tap_stop = 1;
 }
 
-/* A reader that leaves while nothing is written is noticed as well: `sluice tap … | head -1` ends. */
+/* Notices that standard output was closed while nothing is written, so that `sluice tap … | head -1` ends. */
 static void *watch_reader(void *context)
 {
     struct pollfd output = {.fd = STDOUT_FILENO, .events = 0};
@@ -142,7 +143,7 @@ static bool known_topic(const struct pipeline *pipeline, const char *name)
     return (length > 0 && name[length - 1] == '*') || pipeline_topic(pipeline, name) != NULL;
 }
 
-int cli_tap(int argc, char **argv)
+int cli_tap(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"no-follow", no_argument, NULL, 'n'},      {"count", required_argument, NULL, 'c'},
@@ -177,7 +178,7 @@ int cli_tap(int argc, char **argv)
         return CLI_USAGE;
     struct parts parts;
     struct error error = {0};
-    int code = parts_open(argv[optind], PARTS_BUS, false, &parts);
+    int code = parts_open(argv[optind], PARTS_BUS, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     if (parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {

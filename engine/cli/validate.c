@@ -3,6 +3,7 @@
  * --connect it also compares the file with the database and the brokers that it names.
  */
 #include "cli/cli.h"
+
 #include "cli/open.h"
 #include "cli/parts.h"
 #include "store/migrate.h"
@@ -58,9 +59,10 @@ static void connect_store(const struct parts *parts, struct problems *problems)
 }
 
 /* Opening connects to nothing: it finds properties that the bus's library does not take. */
-static void validate_opened(struct arena *arena, struct pipeline *pipeline, bool connect, struct problems *problems)
+static void validate_opened(struct arena *arena, struct pipeline *pipeline, const struct buses *buses, bool connect,
+                            struct problems *problems)
 {
-    struct parts parts = {.arena = arena, .pipeline = pipeline};
+    struct parts parts = {.arena = arena, .pipeline = pipeline, .buses = buses};
     struct found found = {pipeline, problems};
     struct error error = {0};
     int store = parts_attach(&parts, PARTS_STORE, &error), code = 0;
@@ -81,7 +83,7 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, bool
     problems_sort(problems);
 }
 
-int cli_validate(int argc, char **argv)
+int cli_validate(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"connect", no_argument, NULL, 'c'},
                                             {"json", no_argument, NULL, 'j'},
@@ -116,7 +118,7 @@ int cli_validate(int argc, char **argv)
     problems_init(&problems, arena);
     pipeline_open(argv[optind], true, arena, &problems, &pipeline);
     if (problems.errors == 0 && (connect || pipeline->bus.kind == BUS_CHOICE_KAFKA))
-        validate_opened(arena, pipeline, connect, &problems);
+        validate_opened(arena, pipeline, buses, connect, &problems);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(&problems, json, &text);
     if (text.length > 0)

@@ -2,9 +2,10 @@
  * version.c - `sluice version`: this program, its plugin contract, its failpoints, and the reference pages that are
  * made from its own tables.
  */
+#include "cli/cli.h"
+
 #include "base/failpoint.h"
 #include "base/metrics.h"
-#include "cli/cli.h"
 #include "pipeline/pipeline.h"
 #include "sluice/plugin.h"
 
@@ -60,12 +61,13 @@ static int print_reference(const char *name)
     return cli_misuse("version", "--reference %s: there is no such reference", name);
 }
 
-int cli_version(int argc, char **argv)
+int cli_version(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"failpoints", no_argument, NULL, 'f'},
                                             {"reference", required_argument, NULL, 'r'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
+    (void)buses;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'f':

@@ -102,7 +102,7 @@ int binary_check(const struct record *record, struct error *error)
 uint64_t binary_hash(const struct record *record, const struct binary *binary)
 {
     /* The hash of four hashes: no two ways to cut the same bytes look alike. Not of the time, nor of other attributes:
-     * what sends an event again may write those anew. */
+     * a producer that sends an event again may write others. */
     const struct span parts[] = {record->value, binary->type, binary->source, binary->subject};
     uint8_t hashes[4 * 8];
     for (size_t i = 0; i < 4; i++) {

@@ -3,6 +3,7 @@
  * fields laid over. Nothing of the source is parsed or printed again; only the values that change are replaced.
  */
 #include "event/event.h"
+
 #include "event/timestamp.h"
 
 /* The overlay that counts for a name: of several the last one. */

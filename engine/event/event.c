@@ -3,6 +3,7 @@
  * the value once; what it returns points into it. Decides nothing about routes or fields: those know their topic.
  */
 #include "event/event.h"
+
 #include "event/binary.h"
 #include "event/timestamp.h"
 
@@ -27,17 +28,6 @@ const char *event_dead_word(enum dead_reason reason)
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
 }
 
-struct span record_header(const struct record *record, const char *name)
-{
-    size_t length = strlen(name);
-    for (size_t i = record->header_count; i > 0; i--) {
-        const struct header *header = &record->headers[i - 1];
-        if (header->name.length == length && memcmp(header->name.at, name, length) == 0)
-            return (struct span){header->value.at != NULL ? header->value.at : "", header->value.length};
-    }
-    return (struct span){NULL, 0};
-}
-
 /* A record on its way to becoming an event. */
 struct reading {
     const struct record *record;
@@ -52,8 +42,7 @@ struct reading {
 
 /* ---------------------------------------------------------------- limits and headers */
 
-/* Headers that the engine itself adds on the way are not held against the event: a retry or a dead letter adds several.
- * */
+/* Headers that the engine itself adds on the way do not count: a retry or a dead letter adds several. */
 static size_t event_foreign_headers(const struct record *record)
 {
     static const char *const own[] = {"sluice-", "kafka_dlt-", "retry_topic-", HEADER_TRACEPARENT, HEADER_TRACESTATE};

@@ -10,29 +10,7 @@
 #define SLUICE_EVENT_EVENT_H
 
 #include "event/json.h"
-
-struct header {
-    struct span name, value;
-};
-
-/* Headers that the engine reads and writes. Anything else travels through unread. */
-#define HEADER_TRACEPARENT "traceparent" /* W3C Trace Context: see traceparent_derive() */
-#define HEADER_TRACESTATE "tracestate"
-#define HEADER_CONTENT_TYPE "content-type"      /* tells the CloudEvents modes apart */
-#define HEADER_HOPS "sluice-hops"               /* decimal; each emission adds one */
-#define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
-#define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
-#define HEADER_PARENT "sluice-parent"           /* id of the event it came from */
-#define HEADER_REPLAY_OF "sluice-replay-of"
-/* Of a dead letter, the names that Spring's tools know: */
-#define HEADER_DLT_TOPIC "kafka_dlt-original-topic"
-#define HEADER_DLT_PARTITION "kafka_dlt-original-partition"
-#define HEADER_DLT_OFFSET "kafka_dlt-original-offset"
-#define HEADER_DLT_TIMESTAMP "kafka_dlt-original-timestamp"
-#define HEADER_DLT_REASON "kafka_dlt-exception-message"
-#define HEADER_DLT_CODE "sluice-dlt-reason" /* one of DEAD_* as a word */
-#define HEADER_DLT_HANDLER "sluice-dlt-handler"
-#define HEADER_ATTEMPTS "retry_topic-attempts"
+#include "event/record.h"
 
 enum {
     EVENT_ID_MAX = 128,
@@ -40,11 +18,10 @@ enum {
     EVENT_HEADERS_ALL = 240,
     EVENT_HEADER_NAME_MAX = 255, /* bytes; these two are what a record_batch can hold, where events wait */
     EVENT_HEADER_VALUE_MAX = 65535,
-    EVENT_KEY_MAX = 1024,          /* bytes */
-    EVENT_VALUE_MAX = 1024 * 1024, /* bytes, the default of engine.event.max_size */
-    EVENT_ATTRIBUTES_MAX = 8192,   /* bytes of all ce_ headers and content-type, in binary mode */
-    TRACEPARENT_TEXT = 55,         /* bytes, without the NUL */
-    TRACESTATE_MAX = 512,          /* bytes; a longer one is not carried on */
+    EVENT_KEY_MAX = 1024,        /* bytes */
+    EVENT_ATTRIBUTES_MAX = 8192, /* bytes of all ce_ headers and content-type, in binary mode */
+    TRACEPARENT_TEXT = 55,       /* bytes, without the NUL */
+    TRACESTATE_MAX = 512,        /* bytes; a longer one is not carried on */
 };
 
 /* The content-type of a structured CloudEvent that we write. */
@@ -54,15 +31,6 @@ enum {
  * (span_hash128). */
 struct event_id {
     uint8_t bytes[16];
-};
-
-struct record { /* as it came from, or goes to, a bus */
-    struct span topic;
-    struct span key; /* {NULL, 0}: none */
-    struct span value;
-    struct header *headers;
-    size_t header_count;
-    int64_t timestamp_ms; /* of the record; the bus's clock */
 };
 
 struct event {
@@ -106,9 +74,6 @@ const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object
  * value), and nothing else is. */
 int event_parse(const struct record *record, size_t max_size, struct arena *arena, struct event *ret,
                 enum dead_reason *ret_reason, struct error *error);
-
-/* {NULL, 0} when absent; the last one counts */
-struct span record_header(const struct record *record, const char *name);
 
 struct event_id event_id_of(struct span id_text);
 /* An id of this event under this payload: two events that share an id, wrongly, differ in it. */

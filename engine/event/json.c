@@ -2,11 +2,12 @@
  * json.c - the scanner of json.h: one pass, no recursion.
  *
  * The members of the objects that are open lie on one stack, the innermost on top. When an object closes its names are
- * compared, the members that somebody wants are copied into the arena, and the stack shrinks. A string is read eight
+ * compared, the members that the caller wants are copied into the arena, and the stack shrinks. A string is read eight
  * bytes at a time until one of them needs a look. The arena gives at most a small multiple of the text's size, whatever
- * the text is: running out of an arena ends the process, so nobody outside may bring that about.
+ * the text is: running out of an arena ends the process, so no event may cause that.
  */
 #include "event/json.h"
+
 #include "event/json_names.h"
 
 #include <endian.h>

@@ -4,42 +4,9 @@
  */
 #include "event/json_names.h"
 
+#include "event/json_escape.h"
+
 enum { NAMES_PAIRS = 24 }; /* up to so many members are compared in pairs, more through a table */
-
-static unsigned names_hex(const char *at)
-{
-    unsigned value = 0;
-    for (int i = 0; i < 4; i++)
-        value = value << 4 | (unsigned)(at[i] <= '9' ? at[i] - '0' : (at[i] | 0x20) - 'a' + 10);
-    return value;
-}
-
-size_t json_decode_escape(const char *at, char ret[4], const char **ret_end)
-{
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    *ret_end = at + 2;
-    if (at[1] != 'u') {
-        const char *found = strchr(from, at[1]);
-        ret[0] = found != NULL ? to[found - from] : at[1];
-        return 1;
-    }
-
-    unsigned code = names_hex(at + 2);
-    *ret_end = at + 6;
-    if (code >= 0xd800 && code <= 0xdbff) {
-        code = 0x10000 + ((code & 0x3ff) << 10) + (names_hex(at + 8) & 0x3ff);
-        *ret_end = at + 12;
-    }
-    if (code < 0x80) {
-        ret[0] = (char)code;
-        return 1;
-    }
-    size_t length = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (size_t i = length - 1; i > 0; i--, code >>= 6)
-        ret[i] = (char)(0x80 | (code & 0x3f));
-    ret[0] = (char)((0xf00 >> length & 0xff) | code);
-    return length;
-}
 
 /* The bytes of a name one after the other, escapes resolved. */
 struct name_reader {
@@ -56,12 +23,13 @@ static int name_next(struct name_reader *reader)
         return -1;
     if (*reader->at != '\\')
         return (unsigned char)*reader->at++;
-    reader->count = json_decode_escape(reader->at, reader->decoded, &reader->at);
+    reader->count = json_escape_decode(reader->at, reader->decoded, &reader->at);
     reader->next = 1;
     return (unsigned char)reader->decoded[0];
 }
 
-bool json_names_equal(struct span a, struct span b)
+/* Whether two names between quotes, as written, spell the same. */
+static bool names_equal(struct span a, struct span b)
 {
     struct name_reader left = {.at = a.at, .end = a.at + a.length}, right = {.at = b.at, .end = b.at + b.length};
     int byte;
@@ -86,7 +54,7 @@ static bool names_same(const struct json_member *a, const struct json_member *b)
 {
     if (!a->name_escaped && !b->name_escaped)
         return span_equal(a->name, b->name);
-    return json_names_equal(a->name, b->name);
+    return names_equal(a->name, b->name);
 }
 
 /* The later of two members with one name, or NULL. Most objects are told apart by one bit for each name. */

@@ -8,10 +8,6 @@
 
 #include "event/json.h"
 
-/* The bytes that the escape at `at` (its backslash) stands for, at most 4, and where it ends. */
-size_t json_decode_escape(const char *at, char ret[4], const char **ret_end);
-/* Whether two names between quotes, as written, spell the same. */
-bool json_names_equal(struct span a, struct span b);
 /* Whether a name as written spells the plain bytes; those may hold backslashes that are no escapes. */
 bool json_name_spells(struct span written, struct span plain);
 /* The first member whose name stands before it as well, or NULL. */

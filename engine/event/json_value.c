@@ -1,8 +1,9 @@
 /*
- * json_value.c - what json.h does with text that json_scan() has accepted: members, strings and numbers. Nothing is
+ * json_value.c - what json.h does with text that json_scan() has accepted: members and numbers. Nothing is
  * checked twice here; handed anything else, the results mean nothing, but no byte outside the span is read.
  */
 #include "event/json.h"
+
 #include "event/json_names.h"
 
 #include <errno.h>
@@ -115,32 +116,6 @@ void json_members(struct span object, struct arena *arena, struct json_object *r
     ret->text = object;
     ret->count = count;
     ret->members = members == local ? arena_copy(arena, local, count * sizeof *local) : members;
-}
-
-/* ---------------------------------------------------------------- strings */
-
-struct span json_unescape(struct span string, bool escaped, struct arena *arena)
-{
-    struct span inside = {string.at + 1, string.length - 2};
-    if (!escaped)
-        return inside;
-
-    char *bytes = arena_alloc_raw(arena, inside.length), *to = bytes;
-    const char *at = inside.at, *end = inside.at + inside.length;
-    while (at < end) {
-        const char *backslash = memchr(at, '\\', (size_t)(end - at));
-        size_t plain = (size_t)((backslash != NULL ? backslash : end) - at);
-        memcpy(to, at, plain);
-        to += plain;
-        at += plain;
-        if (backslash != NULL) {
-            char decoded[4];
-            size_t length = json_decode_escape(at, decoded, &at);
-            memcpy(to, decoded, length);
-            to += length;
-        }
-    }
-    return (struct span){bytes, (size_t)(to - bytes)};
 }
 
 const struct json_member *json_find(const struct json_object *object, struct span name)

@@ -74,12 +74,18 @@ static char *batch_u64(char *at, uint64_t value)
     return at + sizeof value;
 }
 
+static size_t batch_count(const char *head)
+{
+    uint16_t big;
+    memcpy(&big, head + 2, sizeof big);
+    return be16toh(big);
+}
+
 void record_batch_append(struct buffer *out, size_t begin, const struct record *record)
 {
     if (out->failed)
         return;
-    struct span batch = {out->at + begin, out->length - begin};
-    size_t count = record_batch_count(batch), size = record_size(record);
+    size_t count = batch_count(out->at + begin), size = record_size(record);
     if (count == RECORD_BATCH_COUNT_MAX || !batch_fits(record)) {
         out->failed = true;
         return;
@@ -99,15 +105,6 @@ void record_batch_append(struct buffer *out, size_t begin, const struct record *
     batch_bytes(batch_u32(at, record->value.length), record->value);
     out->length += size;
     batch_u16(out->at + begin + 2, count + 1);
-}
-
-size_t record_batch_count(struct span bytes)
-{
-    uint16_t big;
-    if (bytes.length < BATCH_HEAD)
-        return 0;
-    memcpy(&big, bytes.at + 2, sizeof big);
-    return be16toh(big);
 }
 
 /* ---------------------------------------------------------------- reading */

@@ -15,7 +15,6 @@ enum { RECORD_BATCH_COUNT_MAX = 65535 };
 void record_batch_begin(struct buffer *out); /* appends the four bytes of the head */
 /* begin: out->length before begin */
 void record_batch_append(struct buffer *out, size_t begin, const struct record *record);
-size_t record_batch_count(struct span bytes);
 size_t record_size(const struct record *record); /* bytes that record_batch_append will add */
 /* Reads all records; spans point into `bytes`. -EBADMSG when the bytes are not a batch (never reads past them). */
 int record_batch_read(struct span bytes, struct arena *arena, struct record **ret, size_t *ret_count,

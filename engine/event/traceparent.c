@@ -1,9 +1,9 @@
 /*
  * traceparent.c - the trace that an event belongs to, by W3C Trace Context level 1: version-traceid-parentid-flags.
  *
- * The engine takes part in a trace that somebody began and begins none. Each emitted event is a span of its own, whose
- * id is a hash of the event's: an emission that is repeated after a crash names the same span. What is not valid is not
- * carried on, and never an event's fault: it is only tracing.
+ * The engine continues the trace of the event that it received and begins none. Each emitted event is a span of its
+ * own, whose id is a hash of the event's: an emission that is repeated after a crash names the same span. What is not
+ * valid is not carried on, and no event fails for it.
  */
 #include "event/event.h"
 

@@ -32,7 +32,5 @@ struct ladder {
 int64_t retry_delay_ms(const struct retry_policy *policy, int64_t tries, double random);
 /* Delay of step `climbed` + 1 of a ladder, or -1 when climbed ≥ max_retries (emit to `exhausted`). */
 int64_t ladder_delay_ms(const struct ladder *ladder, int64_t climbed);
-/* Sum of all its delays. */
-int64_t ladder_total_ms(const struct ladder *ladder);
 
 #endif

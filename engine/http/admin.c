@@ -17,8 +17,8 @@ struct admin {
     enum MHD_Result (*answer)(struct exchange *exchange);
 };
 
-static enum MHD_Result send_verdict(struct exchange *exchange, bool good, const char *word, const char *message,
-                                    struct buffer *why)
+static enum MHD_Result send_health(struct exchange *exchange, bool good, const char *word, const char *message,
+                                   struct buffer *why)
 {
     struct buffer body;
     buffer_init(&body, HTTP_PAGE_MAX);
@@ -35,18 +35,18 @@ static enum MHD_Result answer_healthz(struct exchange *exchange)
     struct buffer why;
     buffer_init(&why, REASONS_MAX);
     bool good = engine_healthy(exchange->http->engine, &why);
-    return send_verdict(exchange, good, "unhealthy", "The engine does not move.", &why);
+    return send_health(exchange, good, "unhealthy", "The engine does not move.", &why);
 }
 
 static enum MHD_Result answer_readyz(struct exchange *exchange)
 {
     struct buffer why;
     buffer_init(&why, REASONS_MAX);
-    bool leaving = atomic_load(&exchange->http->quiescing);
-    if (leaving)
-        buffer_text(&why, "the engine is leaving: it finishes what it has\n");
-    bool good = !leaving && engine_ready(exchange->http->engine, &why);
-    return send_verdict(exchange, good, "not_ready", "The engine takes no work now.", &why);
+    bool quiescing = atomic_load(&exchange->http->quiescing);
+    if (quiescing)
+        buffer_text(&why, "the engine is stopping: it finishes what it has\n");
+    bool good = !quiescing && engine_ready(exchange->http->engine, &why);
+    return send_health(exchange, good, "not_ready", "The engine takes no work now.", &why);
 }
 
 static enum MHD_Result answer_metrics(struct exchange *exchange)

@@ -2,8 +2,8 @@
  * exchange.h - one request and its answer, and the listener they belong to. Private to http/.
  *
  * An exchange is made when its request line is read. It lives on the listener's thread; only between
- * gateway_submit() and done() does the gateway hold it too, and whoever lets go last frees it. `state` decides who
- * answers: done() from a lane, or http_stop().
+ * gateway_submit() and done() does the gateway hold it too, and the last of the two to release it
+ * frees it. `state` decides who answers: done() from a lane, or http_stop().
  */
 #ifndef SLUICE_HTTP_EXCHANGE_H
 #define SLUICE_HTTP_EXCHANGE_H
@@ -28,7 +28,7 @@ enum {
     HTTP_POOL_SIZE = 32 *
                      1024, /* a connection's; over HEAD_SIZE_MAX, so that a header too large gets an answer of ours */
     HTTP_STOP_MS = 2000,   /* for answers to be written, at the end */
-    HTTP_GONE = 499,       /* in the metrics only: the client left, or took too long, before its answer */
+    HTTP_CLIENT_CLOSED = 499, /* in the metrics only: the client left, or took too long, before its answer */
     HTTP_CODES = 600,
 };
 
@@ -108,10 +108,13 @@ void exchange_abandon(struct exchange *exchange); /* by http_stop(), with http->
 /* reply.c. Take the buffer's bytes. */
 enum MHD_Result reply_send(struct exchange *exchange, int status, const char *type, struct buffer *body);
 enum MHD_Result reply_refusal(struct exchange *exchange);
-void reply_count(struct exchange *exchange, int status); /* once for each request; HTTP_GONE: it got no answer */
+void reply_count(struct exchange *exchange,
+                 int status); /* once for each request; HTTP_CLIENT_CLOSED: it got no answer */
 void reply_error_body(struct buffer *out, const char *word, const char *message,
                       struct span reasons); /* reasons: a line each */
-void reply_series(struct http *http);       /* makes http->series */
+
+/* series.c */
+void http_series_create(struct http *http); /* makes http->series */
 
 /* admin.c */
 const struct admin *admin_find(const struct target *target);

@@ -3,7 +3,7 @@
  *
  * libmicrohttpd takes the first of two contradicting fields and goes on; a proxy in front might take the second, and
  * then one request is two. So everything about the framing of a body is checked here again, strictly, before a byte
- * of it is believed. Pure: spans in, a verdict out; nothing is copied.
+ * of it is believed. Pure: spans in, a refusal or none out; nothing is copied.
  */
 #ifndef SLUICE_HTTP_HEAD_H
 #define SLUICE_HTTP_HEAD_H

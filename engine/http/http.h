@@ -5,22 +5,21 @@
  * to run/gateway.h. That thread takes no lock that a lane takes: an answer comes back through an atomic and a
  * wake-up. Whatever a client does costs bounded memory and bounded time, and no lane ever waits for a client.
  *
- *   a request          its header at most 8 KiB and 64 fields (431), its body at most http.max_body (413), all of it
- *   within 10 s
- *   a connection       5 s of silence end it; so does an answer that is not read within 10 s; http.timeout, when
- *   shorter, counts
- *   all of them        256 connections, further ones wait in the kernel; 224 requests in the lanes, further ones get
- *   503 and
- *                      Retry-After, so that /healthz still answers when every lane is stuck
+ *   a request      its header at most 8 KiB and 64 fields (431), its body at most http.max_body (413), all of it
+ *                  within 10 s
+ *   a connection   ends after 5 s of silence, or when an answer is not read within 10 s; http.timeout, when shorter,
+ *                  counts
+ *   all of them    256 connections, further ones wait in the kernel; 224 requests in the lanes, further ones get 503
+ *                  and Retry-After, so that /healthz still answers when every lane is stuck
  *
  * Every answer is application/json but for /metrics; an error is {"error":"a_word","message":"A sentence."}. What is
  * not HTTP at all (a first line without a version, a Content-Length that is no number, a header beyond every bound)
  * is refused by libmicrohttpd itself: the right status, a short page of its own, the connection closed.
  *
- * A client that ends its sending side before its answer came is taken for gone: libmicrohttpd hangs up. What it
- * asked for is done.
+ * A client that ends its sending side before its answer came counts as disconnected: libmicrohttpd closes the
+ * connection. Its request is handled all the same.
  *
- * Not here: TLS, HTTP/2, compression, authentication. It listens on loopback unless told otherwise.
+ * Not here: TLS, HTTP/2, compression, authentication. It listens on loopback unless http.listen says otherwise.
  */
 #ifndef SLUICE_HTTP_HTTP_H
 #define SLUICE_HTTP_HTTP_H
@@ -34,7 +33,7 @@ struct http;
  * must live until http_stop(). */
 int http_start(struct engine *engine, struct http **ret, int *ret_port, struct error *error);
 
-/* To leave without losing an answer: http_quiesce(), engine_drain(), http_stop(), engine_stop(), in this order. */
+/* To stop without losing an answer: http_quiesce(), engine_drain(), http_stop(), engine_stop(), in this order. */
 void http_quiesce(
     struct http *http); /* no new connections; requests under way are answered, and their connections closed */
 /* Requests that still wait for a lane are answered 503; afterwards the engine is not called any more, and a done()

@@ -1,9 +1,10 @@
 /*
  * listener.c - the socket, libmicrohttpd's thread, and their end.
  */
+#include "http/exchange.h"
+
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/exchange.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -178,7 +179,7 @@ int http_start(struct engine *engine, struct http **ret, int *ret_port, struct e
     pthread_mutex_init(&http->lock, NULL);
     buffer_init(&http->graph, HTTP_PAGE_MAX);
     pipeline_graph(pipeline, GRAPH_JSON, &http->graph);
-    reply_series(http);
+    http_series_create(http);
     http->listen_fd = socket_open(pipeline->http.host, pipeline->http.port, error);
     int code = http->listen_fd < 0 ? http->listen_fd : threads_start(http, error);
     if (code != 0) {
@@ -195,7 +196,7 @@ void http_quiesce(struct http *http)
     if (atomic_exchange(&http->quiescing, true))
         return;
     MHD_quiesce_daemon(http->daemon);
-    /* The descriptor stays open until the thread is gone, which may be about to accept on it; clients are refused
+    /* The descriptor stays open until the thread has ended, which may be about to accept on it; clients are refused
      * from now. */
     shutdown(http->listen_fd, SHUT_RDWR);
 }

@@ -1,29 +1,9 @@
 /*
  * reply.c - answers: their headers, the bodies of errors, and what is counted.
  */
-#include "base/clock.h"
 #include "http/exchange.h"
 
-static struct http_series *series_create(struct http *http, const char *route)
-{
-    struct http_series *series = arena_new(http->arena, struct http_series);
-    series->route = route;
-    series->seconds = metrics_series(http->metrics, METRIC_REQUEST_SECONDS, route, NULL);
-    return series;
-}
-
-void reply_series(struct http *http)
-{
-    size_t count = 0, requests = http->pipeline->request_count, admins = admin_index(NULL);
-    http->series = arena_array(http->arena, struct http_series *, requests + admins + 1);
-    for (size_t i = 0; i < requests; i++) {
-        const struct request *request = &http->pipeline->requests[i];
-        http->series[count++] = series_create(http, arena_format(http->arena, "%s %s", request->method, request->path));
-    }
-    for (size_t i = 0; i < admins; i++)
-        http->series[count++] = series_create(http, admin_path(i));
-    http->series[count] = series_create(http, "other");
-}
+#include "base/clock.h"
 
 void reply_count(struct exchange *exchange, int status)
 {

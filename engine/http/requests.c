@@ -6,8 +6,9 @@
  * sending gets lost when the connection is reset. Where the end is uncertain, or far, the answer goes out at once
  * and the connection closes.
  */
-#include "base/clock.h"
 #include "http/exchange.h"
+
+#include "base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -185,7 +186,7 @@ static bool state_change(struct exchange *exchange, enum exchange_state from, en
     return atomic_compare_exchange_strong(&exchange->state, &from, to);
 }
 
-/* The gateway's answer, on a lane's thread. Once the exchange was abandoned, the listener may be gone: nothing of it
+/* The gateway's answer, on a lane's thread. Once the exchange was abandoned, the listener may be freed: nothing of it
  * is touched. */
 static void exchange_done(struct gateway_request *request, int status, struct span json)
 {
@@ -286,7 +287,7 @@ void exchange_end(struct exchange *exchange)
     struct http *http = exchange->http;
     waiting_remove(exchange);
     if (exchange->begun && !exchange->counted)
-        reply_count(exchange, HTTP_GONE);
+        reply_count(exchange, HTTP_CLIENT_CLOSED);
     http->body_bytes -= exchange->body.length;
     if (exchange->peer != NULL)
         watch_set(&http->watch, exchange->peer, clock_monotonic_ms() + http->timeout_ms);

@@ -30,7 +30,7 @@ struct watch {
 };
 
 int watch_start(struct watch *watch, int64_t interval_ms, struct error *error);
-void watch_stop(struct watch *watch); /* after the last peer is gone */
+void watch_stop(struct watch *watch); /* after the last peer was removed */
 /* NULL when out of memory. The peer must be removed before its socket is closed. Any thread. */
 struct peer *watch_add(struct watch *watch, int fd, int64_t deadline_ms);
 void watch_remove(struct watch *watch, struct peer *peer);

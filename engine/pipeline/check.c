@@ -2,39 +2,15 @@
  * check.c - the saga-aware checks: what a file that reads well would still do wrong.
  *
  * Works on the resolved pipeline alone, offline. Each finding is a sentence with a place. This file looks at the
- * ends: what is emitted and lands nowhere, and what is waited for and never comes. check_flow.c, check_chains.c and
- * check_fields.c do the rest.
+ * ends: topics that events go to and nothing reads, and topics that are read and nothing emits to. check_flow.c,
+ * check_chains.c and check_fields.c do the rest.
  */
 #include "pipeline/check.h"
 
 #include <strings.h>
 
-void binding_targets(const struct binding *binding, target_function each, void *context)
-{
-    for (size_t r = 0; r < binding->route_count; r++) {
-        const struct route *route = &binding->routes[r];
-        if (route->kind == ROUTE_TOPIC)
-            each(route, route->topic, context);
-        if (route->kind == ROUTE_LADDER) {
-            each(route, route->ladder.topic, context);
-            each(route, route->ladder.exhausted, context);
-        }
-    }
-}
-
-/* A pattern sees whatever a misspelt route makes up, so it vouches only for a topic that is declared. */
-bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic)
-{
-    for (size_t i = 0; i < pipeline->tap_count; i++)
-        for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
-            if (strcmp(pipeline->taps[i].topics[t], topic->name) == 0 ||
-                (topic->declared && tap_sees(&pipeline->taps[i], topic)))
-                return true;
-    return false;
-}
-
-/* The topic with work to do that a misspelt name may have meant; NULL when none is near. */
-static const char *meant(const struct pipeline *pipeline, const struct topic *topic)
+/* The declared topic whose name is close to one that is not declared, and probably misspelt; NULL when none is. */
+static const char *nearest_topic(const struct pipeline *pipeline, const struct topic *topic)
 {
     const char **names = arena_array(pipeline->arena, const char *, pipeline->topic_count + 1);
     size_t count = 0;
@@ -69,7 +45,7 @@ static void check_ends(const struct check *check)
         bool emitted = check->emitted[i] || topic->is_dead_letter;
         if (topic->binding != NULL || topic->final || topic->watch_count > 0 || topic_tapped(pipeline, topic))
             continue;
-        const char *near = emitted ? meant(pipeline, topic) : NULL;
+        const char *near = emitted ? nearest_topic(pipeline, topic) : NULL;
         if (near != NULL)
             problem_add(check->problems, topic->place, "unhandled",
                         "events go to topic '%s', and nobody handles, taps or watches it; did you mean '%s'?",
@@ -85,7 +61,7 @@ static void check_ends(const struct check *check)
     }
 }
 
-/* A tap that waits for what never comes: a name that nobody emits to is most likely a slip. */
+/* A tap on a topic to which nothing emits: its name is most likely misspelt. */
 static void check_taps(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
@@ -131,7 +107,7 @@ static void check_names(const struct check *check)
         }
 }
 
-/* What only one bus understands is not left unsaid on another. */
+/* Options that only one bus has are reported when the pipeline is on another. */
 static void check_bus(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
@@ -145,7 +121,7 @@ static void check_bus(const struct check *check)
                          pipeline->topics[i]->name);
 }
 
-/* A parameter of a path that its handler does not read is a slip, or a handler that answers too much. */
+/* A path parameter that its handler does not read is misspelt, or the handler ignores part of the request. */
 static void check_requests(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;

@@ -12,10 +12,12 @@ struct check {
     bool *emitted; /* by topic: something here emits to it */
 };
 
+/* check_edges.c */
 typedef void (*target_function)(const struct route *route, struct topic *target, void *context);
 /* Calls each(route, target, context) for every topic that a binding emits to: of a ladder its retry topic, then
  * `exhausted`. */
 void binding_targets(const struct binding *binding, target_function each, void *context);
+/* Whether a tap names the topic, or has a pattern that matches it when it is declared. */
 bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic);
 
 /* check_fields.c: every handler, tap, key and chain gets the fields that it needs, along every route whose source is

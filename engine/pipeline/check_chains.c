@@ -3,6 +3,8 @@
  */
 #include "pipeline/check.h"
 
+#include "base/backoff.h"
+
 static void check_watched(const struct check *check, const struct chain *chain, const struct topic *topic)
 {
     if (!check->emitted[topic->index] && !topic->declared)
@@ -72,7 +74,7 @@ void check_chains(const struct check *check)
 /* ----------------------------------------------------------------------------------------------------------- holds */
 
 /* The plugin's duration setting called `hold`, as the file says it or by default; -1 when it has none. */
-static int64_t hold_of(const struct plugin_ref *ref, struct place *ret_place)
+static int64_t hold_setting(const struct plugin_ref *ref, struct place *ret_place)
 {
     const struct sluice_field *field = ref == NULL || ref->plugin == NULL ? NULL : ref->plugin->settings;
     int64_t hold = -1;
@@ -88,16 +90,6 @@ static int64_t hold_of(const struct plugin_ref *ref, struct place *ret_place)
     if (node != NULL && node->kind == NODE_SCALAR && duration_parse(node->text, &hold) == 0)
         *ret_place = node->place;
     return hold;
-}
-
-static int64_t delays_of(const struct ladder *ladder)
-{
-    double delay = (double)ladder->initial_interval_ms, total = 0;
-    for (int32_t i = 0; i < ladder->max_retries && total < 1e15; i++) {
-        total += delay < (double)ladder->max_interval_ms ? delay : (double)ladder->max_interval_ms;
-        delay *= ladder->multiplier;
-    }
-    return (int64_t)total;
 }
 
 struct reach {
@@ -131,17 +123,22 @@ static void check_hold(const struct check *check, const struct schedule *schedul
                        int64_t hold, struct place place)
 {
     const struct pipeline *pipeline = check->pipeline;
-    char total[32], held[32];
+    char total_text[32], hold_text[32];
     for (size_t i = 0; i < pipeline->binding_count; i++) {
         const struct binding *binding = pipeline->bindings[i];
-        if (binding->ladder == NULL || delays_of(binding->ladder) < hold || !leads_to(pipeline, binding, chain))
+        const struct ladder *ladder = binding->ladder;
+        if (ladder == NULL)
+            continue;
+        int64_t total = backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
+                                         ladder->max_retries);
+        if (total < hold || !leads_to(pipeline, binding, chain))
             continue;
         problem_add(check->problems, place, "hold_too_short",
                     "the retry ladder on '%s' takes %s in all, and schedule '%s' aborts chain '%s' after a hold of %s: "
                     "what is still retried would be undone; "
                     "make the hold longer, or the ladder shorter",
-                    binding->ladder->topic->name, duration_text(delays_of(binding->ladder), total), schedule->name,
-                    chain->name, duration_text(hold, held));
+                    ladder->topic->name, duration_text(total, total_text), schedule->name, chain->name,
+                    duration_text(hold, hold_text));
     }
 }
 
@@ -151,7 +148,7 @@ void check_holds(const struct check *check)
     for (size_t s = 0; s < pipeline->schedule_count; s++) {
         const struct binding *binding = pipeline->schedules[s].binding;
         struct place place = binding->place;
-        int64_t hold = hold_of(binding->plugin, &place);
+        int64_t hold = hold_setting(binding->plugin, &place);
         for (size_t r = 0; hold >= 0 && r < binding->route_count; r++)
             for (size_t w = 0; binding->routes[r].kind == ROUTE_TOPIC && w < binding->routes[r].topic->watch_count; w++)
                 if (binding->routes[r].topic->watches[w].role == CHAIN_ABORT)

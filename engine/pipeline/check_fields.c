@@ -4,7 +4,7 @@
  * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and
  * what the next handler sets. So for every topic that only known sources feed, the set of fields that surely arrive
  * is the intersection over its routes, found by iterating to a fixed point. A topic that is declared may also be fed
- * from outside, with fields that nobody knows; still, each route that leads to it must carry what its handler needs.
+ * from outside, with unknown fields; still, each route that leads to it must carry what its handler needs.
  */
 #include "pipeline/check.h"
 
@@ -58,8 +58,8 @@ static void add_all(struct fields *fields, struct field_set *set, const struct s
             add(set, number_of(fields, list->name));
 }
 
-/* Another source with these fields: what surely arrives is what all sources bring. */
-static void arrive(struct fields *fields, const struct topic *topic, const struct field_set *from)
+/* Another source emits these fields to the topic: only those that all of its sources emit surely come there. */
+static void merge_into_topic(struct fields *fields, const struct topic *topic, const struct field_set *from)
 {
     struct field_set *set = &fields->by_topic[topic->index];
     for (size_t i = 0; i < FIELDS_MAX / 64; i++) {
@@ -78,7 +78,7 @@ struct emission {
     bool report;
 };
 
-static bool lacks(struct fields *fields, const struct field_set *set, const struct sluice_field *field)
+static bool is_missing(struct fields *fields, const struct field_set *set, const struct sluice_field *field)
 {
     return !is_meta(field) && !(field->flags & SLUICE_OPTIONAL) && !has(set, number_of(fields, field->name));
 }
@@ -89,7 +89,7 @@ static void check_needs(struct emission *emission, const struct route *route, co
     const struct span *names = NULL;
     for (const struct sluice_field *field = target->binding == NULL ? NULL : target->binding->input;
          field != NULL && field->name != NULL; field++)
-        if (lacks(fields, &emission->set, field))
+        if (is_missing(fields, &emission->set, field))
             problem_add(
                 fields->problems, route->place, "missing_field",
                 "'%s' of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it",
@@ -115,11 +115,11 @@ static void emission_edge(const struct route *route, struct topic *target, void 
     if (emission->report)
         check_needs(emission, route, target);
     else
-        arrive(emission->fields, target, &emission->set);
+        merge_into_topic(emission->fields, target, &emission->set);
     emission->set = kept;
 }
 
-/* What leaves a binding whose events carry `from`. */
+/* The emissions of a binding whose events carry `from`. */
 static void emit_from(struct fields *fields, const struct binding *binding, const struct field_set *from, bool report)
 {
     struct emission emission = {.fields = fields, .set = *from, .binding = binding, .report = report};
@@ -146,7 +146,8 @@ static void undo_edges(struct fields *fields, bool report)
         }
 }
 
-static void pass(struct fields *fields, bool report)
+/* Every edge once: the fields of its source are merged into its target, or with `report` what is missing there is. */
+static void propagate_once(struct fields *fields, bool report)
 {
     const struct pipeline *pipeline = fields->pipeline;
     for (size_t i = 0; i < pipeline->request_count; i++) {
@@ -175,7 +176,7 @@ static void check_watchers(struct fields *fields, const struct topic *topic)
         const struct tap *tap = &pipeline->taps[i];
         const struct sluice_field *field = tap_sees(tap, topic) ? tap->binding->input : NULL;
         for (; field != NULL && field->name != NULL; field++)
-            if (lacks(fields, set, field))
+            if (is_missing(fields, set, field))
                 problem_add(fields->problems, tap->binding->place, "missing_field",
                             "tap '%s' watches topic '%s', and its handler %s needs the field '%s', which does not come "
                             "there on every route",
@@ -199,9 +200,9 @@ void check_fields(const struct pipeline *pipeline, struct problems *problems)
                             .by_topic = arena_array(pipeline->arena, struct field_set, pipeline->topic_count + 1)};
     do {
         fields.changed = false;
-        pass(&fields, false);
+        propagate_once(&fields, false);
     } while (fields.changed);
-    pass(&fields, true);
+    propagate_once(&fields, true);
     for (size_t i = 0; i < pipeline->topic_count; i++)
         if (fields.by_topic[i].known && !pipeline->topics[i]->is_dead_letter)
             check_watchers(&fields, pipeline->topics[i]);

@@ -14,7 +14,7 @@ struct walk {
 
 enum { PATH_SHOWN_MAX = 12 };
 
-static void say_cycle(const struct walk *walk, const struct route *route, const struct topic *target)
+static void report_cycle(const struct walk *walk, const struct route *route, const struct topic *target)
 {
     struct arena *arena = walk->check->pipeline->arena;
     size_t first = 0;
@@ -41,7 +41,7 @@ static void visit_edge(const struct route *route, struct topic *target, void *co
     if (walk->color[target->index] == 0)
         visit(walk, target);
     else if (walk->color[target->index] == 1)
-        say_cycle(walk, route, target);
+        report_cycle(walk, route, target);
 }
 
 static void visit(struct walk *walk, const struct topic *topic)
@@ -69,7 +69,7 @@ void check_cycles(const struct check *check)
 
 /* ------------------------------------------------------------------------------------------------------------ keys */
 
-static void need_key(const struct route *route, struct topic *target, void *context)
+static void require_key(const struct route *route, struct topic *target, void *context)
 {
     const struct check *check = context;
     if (target->key == NULL && target->binding != NULL)
@@ -79,16 +79,16 @@ static void need_key(const struct route *route, struct topic *target, void *cont
                     target->name, target->name);
 }
 
-/* Where a topic's events get their keys: the topic whose `key:` it is. */
+/* Whose `key:` the events of a topic carry: by topic, the topic that declares it. */
 struct key_origin {
     const struct topic **by_topic;
     const struct topic *from; /* of what is emitted now */
     const struct check *check;
-    bool *mixed; /* by topic: said */
+    bool *mixed; /* by topic: reported */
     bool changed;
 };
 
-static void pass_key(const struct route *route, struct topic *target, void *context)
+static void propagate_key(const struct route *route, struct topic *target, void *context)
 {
     struct key_origin *origin = context;
     const struct topic *had = origin->by_topic[target->index];
@@ -115,9 +115,9 @@ void check_keys(const struct check *check)
         .mixed = arena_array(pipeline->arena, bool, pipeline->topic_count + 1),
         .check = check};
     for (size_t i = 0; i < pipeline->request_count; i++)
-        binding_targets(pipeline->requests[i].binding, need_key, (void *)check);
+        binding_targets(pipeline->requests[i].binding, require_key, (void *)check);
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        binding_targets(pipeline->schedules[i].binding, need_key, (void *)check);
+        binding_targets(pipeline->schedules[i].binding, require_key, (void *)check);
     for (size_t i = 0; i < pipeline->topic_count; i++)
         if (pipeline->topics[i]->key_text != NULL)
             origin.by_topic[i] = pipeline->topics[i];
@@ -126,7 +126,7 @@ void check_keys(const struct check *check)
         for (size_t i = 0; i < pipeline->topic_count; i++) {
             origin.from = origin.by_topic[i];
             if (pipeline->topics[i]->binding != NULL && pipeline->topics[i]->ladder_of == NULL && origin.from != NULL)
-                binding_targets(pipeline->topics[i]->binding, pass_key, &origin);
+                binding_targets(pipeline->topics[i]->binding, propagate_key, &origin);
         }
     } while (origin.changed);
 }

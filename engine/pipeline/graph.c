@@ -63,7 +63,7 @@ static void routes(struct graph *graph, const struct binding *binding, size_t fr
     }
 }
 
-void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret)
+static void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret)
 {
     *ret = (struct graph){.arena = arena,
                           .boxes = arena_array(arena, struct box, GRAPH_BOXES_MAX),

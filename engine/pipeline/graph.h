@@ -33,7 +33,6 @@ struct graph {
     size_t arrow_count;
 };
 
-void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret);
 void graph_svg(const struct pipeline *pipeline, struct graph *graph, struct buffer *out); /* graph_svg.c */
 void graph_json(const struct pipeline *pipeline, struct buffer *out);                     /* graph_json.c */
 

@@ -1,71 +1,13 @@
 /*
  * load.c - pipeline.yaml as plain data: the sections that describe the engine itself.
  *
- * load_flow.c reads topics, chains, taps, schedules and requests. Reading goes on past every problem, so that one run
- * reports all.
+ * load_flow.c reads topics, chains, taps, schedules and requests. Reading continues after every problem, so that one
+ * run reports all.
  */
 #include "pipeline/load.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
-
-const char *load_name(struct load *load, const struct node *node, const char *what, size_t most)
-{
-    bool good = node->kind == NODE_SCALAR && node->text.length > 0 && node->text.length <= most;
-    if (node->broken)
-        return "?";
-    for (size_t i = 0; i < node->text.length && good; i++)
-        good = isalnum((unsigned char)node->text.at[i]) || strchr("._-", node->text.at[i]) != NULL;
-    if (!good || span_is(node->text, ".") || span_is(node->text, "..")) {
-        problem_add(load->problems, node->place, "bad_name",
-                    "%s: expected 1 to %zu letters, digits, '.', '_' or '-', got %s", what, most,
-                    node_shown(node, load->arena));
-        return "?";
-    }
-    return node->text.at;
-}
-
-int64_t load_number(struct node *node, int64_t min, int64_t max, int64_t otherwise)
-{
-    int64_t number = otherwise;
-    if (node == NULL || node->kind != NODE_SCALAR || node->text.length == 0 || node->text.length > 18 ||
-        strspn(node->text.at, "0123456789") != node->text.length)
-        return otherwise;
-    number = strtoll(node->text.at, NULL, 10);
-    return number < min || number > max ? otherwise : number;
-}
-
-bool load_section(struct load *load, struct node *root, const char *key, struct node **ret)
-{
-    *ret = node_get(root, key);
-    if (*ret != NULL && (*ret)->kind != NODE_MAPPING &&
-        !((*ret)->kind == NODE_SCALAR && (*ret)->text.length == 0 && !(*ret)->quoted)) {
-        if (!(*ret)->broken)
-            problem_add(load->problems, (*ret)->place, "bad_value", "%s: expected a mapping, got %s", key,
-                        node_shown(*ret, load->arena));
-        *ret = NULL;
-    }
-    if (*ret != NULL && (*ret)->kind != NODE_MAPPING)
-        *ret = NULL; /* `topics:` with nothing under it */
-    return *ret != NULL;
-}
-
-void load_retry(struct load *load, struct node *mapping, const char *what, struct retry_policy *policy)
-{
-    struct node *retry = node_get(mapping, "retry");
-    if (retry == NULL)
-        return;
-    char *name = arena_format(load->arena, "%s.retry", what);
-    /* What is not said keeps the value it has: the defaults'. */
-    struct retry_policy kept = *policy;
-    options_apply(retry_options, retry, retry->place, name, &kept, load->arena, load->problems);
-    struct node *backoff = node_get(retry, "backoff");
-    if (backoff != NULL)
-        options_apply(backoff_options, backoff, backoff->place, arena_format(load->arena, "%s.backoff", name), &kept,
-                      load->arena, load->problems);
-    *policy = kept;
-}
 
 static void load_bus(struct load *load, struct node *root)
 {
@@ -97,10 +39,10 @@ static void load_store(struct load *load, struct node *root)
     struct pipeline *pipeline = load->pipeline;
     struct node *store = NULL;
     options_default(store_options_table, pipeline);
-    struct node *said = node_get(root, "store");
-    pipeline->store.present = said != NULL; /* a bad one is a problem of its own */
-    if (said != NULL && said->kind == NODE_SCALAR && said->text.length == 0 && !said->quoted && !said->broken)
-        options_apply(store_options_table, NULL, said->place, "store", pipeline, load->arena, load->problems);
+    struct node *node = node_get(root, "store");
+    pipeline->store.present = node != NULL; /* a bad one is a problem of its own */
+    if (node != NULL && node->kind == NODE_SCALAR && node->text.length == 0 && !node->quoted && !node->broken)
+        options_apply(store_options_table, NULL, node->place, "store", pipeline, load->arena, load->problems);
     if (load_section(load, root, "store", &store)) {
         pipeline->store.place = store->place;
         options_apply(store_options_table, store, store->place, "store", pipeline, load->arena, load->problems);

@@ -3,7 +3,7 @@
  *
  * A path with a slash is taken relative to the configuration's folder. A plain name is looked for in
  * engine.plugin_dir, or else in the folder "plugins" beside the program, in ../lib/sluice/plugins
- * (a tree that was installed, wherever it lies), then in the one of the prefix that the program was built for.
+ * (a tree that was installed, in any folder), then in the one of the prefix that the program was built for.
  */
 #include "pipeline/load.h"
 

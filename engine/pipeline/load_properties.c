@@ -2,75 +2,9 @@
  * load_properties.c - `bus: {kind: kafka, properties: {…}}`: librdkafka's own names, by an allow-list.
  *
  * What is on the list is checked here, so that a wrong value has a place in the file; what is not on it is refused
- * with the reason: it would load code or run a command, or it would take away what the engine's promises rest on.
+ * with the reason: it would load code or run a command, or it would break what the engine guarantees.
  */
 #include "pipeline/load.h"
-
-#define PROPERTY_NUMBER(name, least, most)                                                                             \
-    {                                                                                                                  \
-        name, OPTION_INT64, .own = true, .min = least, .max = most                                                     \
-    }
-#define PROPERTY_TEXT(name)                                                                                            \
-    {                                                                                                                  \
-        name, OPTION_TEXT, .own = true, .min = 1                                                                       \
-    }
-#define PROPERTY_CHOICE(name, words)                                                                                   \
-    {                                                                                                                  \
-        name, OPTION_TEXT, .own = true, .choices = words                                                               \
-    }
-
-const struct option property_options[] = {
-    PROPERTY_TEXT("bootstrap.servers"),
-    PROPERTY_TEXT("metadata.broker.list"),
-    PROPERTY_TEXT("client.id"),
-    PROPERTY_TEXT("client.rack"),
-    PROPERTY_CHOICE("broker.address.family", "any|v4|v6"),
-    PROPERTY_CHOICE("security.protocol", "plaintext|ssl|sasl_plaintext|sasl_ssl|PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"),
-    PROPERTY_CHOICE("sasl.mechanism", "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|GSSAPI"),
-    PROPERTY_CHOICE("sasl.mechanisms", "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|GSSAPI"),
-    PROPERTY_TEXT("sasl.username"),
-    PROPERTY_TEXT("sasl.password"),
-    PROPERTY_TEXT("ssl.ca.location"),
-    PROPERTY_TEXT("ssl.ca.pem"),
-    PROPERTY_TEXT("ssl.certificate.location"),
-    PROPERTY_TEXT("ssl.certificate.pem"),
-    PROPERTY_TEXT("ssl.key.location"),
-    PROPERTY_TEXT("ssl.key.pem"),
-    PROPERTY_TEXT("ssl.key.password"),
-    PROPERTY_TEXT("ssl.cipher.suites"),
-    PROPERTY_CHOICE("ssl.endpoint.identification.algorithm", "none|https"),
-    PROPERTY_NUMBER("socket.timeout.ms", 10, 300000),
-    {"socket.keepalive.enable", OPTION_BOOL, .own = true},
-    PROPERTY_NUMBER("reconnect.backoff.ms", 0, 3600000),
-    PROPERTY_NUMBER("reconnect.backoff.max.ms", 0, 3600000),
-    PROPERTY_NUMBER("request.timeout.ms", 1, 900000),
-    PROPERTY_NUMBER("metadata.max.age.ms", 1, 86400000),
-    PROPERTY_NUMBER("topic.metadata.refresh.interval.ms", -1, 3600000),
-    PROPERTY_NUMBER("statistics.interval.ms", 0, 86400000),
-    PROPERTY_TEXT("group.instance.id"),
-    PROPERTY_CHOICE("group.protocol", "classic|consumer"),
-    PROPERTY_CHOICE("partition.assignment.strategy", "range|roundrobin|cooperative-sticky"),
-    PROPERTY_NUMBER("session.timeout.ms", 1, 3600000),
-    PROPERTY_NUMBER("heartbeat.interval.ms", 1, 3600000),
-    PROPERTY_NUMBER("max.poll.interval.ms", 1, 86400000),
-    PROPERTY_NUMBER("fetch.min.bytes", 1, 100000000),
-    PROPERTY_NUMBER("fetch.max.bytes", 0, 2147483135),
-    PROPERTY_NUMBER("fetch.wait.max.ms", 0, 300000),
-    PROPERTY_NUMBER("max.partition.fetch.bytes", 1, 1000000000),
-    PROPERTY_NUMBER("queued.min.messages", 1, 10000000),
-    PROPERTY_NUMBER("queued.max.messages.kbytes", 1, 2097151),
-    PROPERTY_NUMBER("message.max.bytes", 1000, 1000000000),
-    PROPERTY_NUMBER("message.timeout.ms", 0, 2147483647),
-    PROPERTY_NUMBER("delivery.timeout.ms", 0, 2147483647),
-    PROPERTY_NUMBER("linger.ms", 0, 900000),
-    PROPERTY_NUMBER("queue.buffering.max.ms", 0, 900000),
-    PROPERTY_NUMBER("batch.size", 1, 2147483647),
-    PROPERTY_NUMBER("batch.num.messages", 1, 1000000),
-    PROPERTY_CHOICE("compression.type", "none|gzip|snappy|lz4|zstd"),
-    PROPERTY_CHOICE("compression.codec", "none|gzip|snappy|lz4|zstd"),
-    PROPERTY_NUMBER("compression.level", -1, 12),
-    {0},
-};
 
 /* A name, or a family of them that begins or ends so ("*" at the other side). */
 static const struct {
@@ -114,14 +48,14 @@ static bool name_matches(const char *pattern, const char *name)
 
 static void refuse_property(struct load *load, const struct node *key)
 {
-    const char *names[sizeof property_options / sizeof property_options[0]], *name = key->text.at, *near;
+    const char *names[PROPERTIES_MAX + 1] = {NULL}, *name = key->text.at, *near;
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if (name_matches(refused[i].name, name)) {
             problem_add(load->problems, key->place, "property", "bus.properties: '%s' cannot be set here: %s", name,
                         refused[i].reason);
             return;
         }
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    for (size_t i = 0; property_options[i].key != NULL; i++)
         names[i] = property_options[i].key;
     near = nearest_name(name, names);
     problem_add(load->problems, key->place, "property",

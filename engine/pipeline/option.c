@@ -13,6 +13,30 @@ static int64_t option_max(const struct option *option)
     return option->min == 0 && option->max == 0 ? INT64_MAX : option->max;
 }
 
+int choice_index(const char *choices, struct span text)
+{
+    for (int index = 0; choices != NULL; index++) {
+        size_t length = strcspn(choices, "|");
+        if (span_equal(text, (struct span){choices, length}))
+            return index;
+        choices = choices[length] == '|' ? choices + length + 1 : NULL;
+    }
+    return -1;
+}
+
+/* "a, b or c"; lives in the arena. */
+static const char *choice_words(struct arena *arena, const char *choices)
+{
+    const char *words = "";
+    for (bool first = true; choices != NULL; first = false) {
+        size_t length = strcspn(choices, "|");
+        const char *between = first ? "" : choices[length] == '|' ? ", " : " or ";
+        words = arena_format(arena, "%s%s%.*s", words, between, (int)length, choices);
+        choices = choices[length] == '|' ? choices + length + 1 : NULL;
+    }
+    return words;
+}
+
 static void option_store(const struct option *option, struct node *node, const char *what, void *base,
                          struct problems *problems)
 {
@@ -24,7 +48,7 @@ static void option_store(const struct option *option, struct node *node, const c
                : option->type == OPTION_BOOL   ? (char *)&flag
                : option->type == OPTION_NUMBER ? (char *)&real
                                                : (char *)&number;
-    if (!option->own) /* else it is only looked at */
+    if (!option->own) /* else its value is checked and not stored */
         at = (char *)base + option->offset;
     switch (option->type) {
     case OPTION_TEXT:
@@ -67,34 +91,11 @@ static void option_store(const struct option *option, struct node *node, const c
 
 bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems)
 {
-    struct option alone = *option;
+    struct option unstored = *option;
     size_t before = problems->errors;
-    alone.own = true;
-    option_store(&alone, node, what, NULL, problems);
+    unstored.own = true;
+    option_store(&unstored, node, what, NULL, problems);
     return problems->errors == before;
-}
-
-int choice_index(const char *choices, struct span text)
-{
-    for (int index = 0; choices != NULL; index++) {
-        size_t length = strcspn(choices, "|");
-        if (span_equal(text, (struct span){choices, length}))
-            return index;
-        choices = choices[length] == '|' ? choices + length + 1 : NULL;
-    }
-    return -1;
-}
-
-const char *choice_words(struct arena *arena, const char *choices)
-{
-    const char *words = "";
-    for (bool first = true; choices != NULL; first = false) {
-        size_t length = strcspn(choices, "|");
-        const char *between = first ? "" : choices[length] == '|' ? ", " : " or ";
-        words = arena_format(arena, "%s%s%.*s", words, between, (int)length, choices);
-        choices = choices[length] == '|' ? choices + length + 1 : NULL;
-    }
-    return words;
 }
 
 void options_default(const struct option *options, void *base)
@@ -181,7 +182,7 @@ void options_apply(const struct option *options, struct node *mapping, struct pl
     for (size_t i = 0; attempts != NULL && retries && i < mapping->count; i++)
         if (mapping->items[i] == attempts) {
             refuse_attempts(mapping->keys[i], attempts, what, problems);
-            keys[count++] = "max_attempts"; /* said */
+            keys[count++] = "max_attempts"; /* reported */
         }
     if (mapping != NULL)
         node_refuse_unknown(mapping, what, keys, problems);

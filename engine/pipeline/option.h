@@ -20,7 +20,7 @@ enum option_type {
     OPTION_MAP,      /* a mapping from names to `section` */
     OPTION_LIST,     /* a list of `section`, or of texts when it is NULL */
     OPTION_ROUTES,   /* a mapping from outcomes to a topic, drop, or `section` */
-    OPTION_ANY,      /* free: a mapping that somebody else checks */
+    OPTION_ANY,      /* free: a mapping that another room checks */
 };
 
 struct option {
@@ -44,15 +44,14 @@ void options_apply(const struct option *options, struct node *mapping, struct pl
 bool option_check(const struct option *option, struct node *node, const char *what, struct problems *problems);
 /* The place of a choice in "a|b|c", from 0; -1 when it is none of them. */
 int choice_index(const char *choices, struct span text);
-/* "a, b or c"; lives in the arena. */
-const char *choice_words(struct arena *arena, const char *choices);
-/* Fallbacks alone. */
+/* Only the fallbacks. */
 void options_default(const struct option *options, void *base);
 
 extern const struct option pipeline_options[]; /* the whole file; option_table.c */
 extern const struct option bus_options_table[], store_options_table[], engine_options_table[], batch_options[],
     plugin_options[], retry_options[], backoff_options[], defaults_options[], topic_options[], ladder_options[],
     chain_options[], chain_step_options[], tap_options[], schedule_options[], http_options[], request_options[];
-extern const struct option property_options[]; /* librdkafka's; load_properties.c */
+enum { PROPERTIES_MAX = 64 };
+extern const struct option property_options[]; /* librdkafka's; property_table.c */
 
 #endif

@@ -38,7 +38,6 @@ struct binding {
     int64_t timeout_ms;
     uint32_t max_events; /* most events a batch; the call is bounded by the handler's max_events too */
     int64_t max_wait_ms; /* taps: how long a batch may wait to fill; 0 none */
-    bool dead_letter;    /* has a dead letter topic (always, today) */
     struct group *group; /* NULL for requests and schedules */
     /* filled by pipeline_resolve() */
     const struct sluice_handler *handler; /* a copy at this header's size */
@@ -58,12 +57,12 @@ struct topic {
     bool final;           /* declared to have no handler on purpose */
     const char *key_text; /* `key:` or NULL */
     struct key_template *key;
-    struct binding *binding;     /* who handles it in the pipeline's own group; NULL: nobody */
+    struct binding *binding;     /* what handles it in the pipeline's own group; NULL: nothing */
     struct topic *ladder_of;     /* a retry topic: the topic whose ladder made it; `binding` is that topic's */
     const struct ladder *ladder; /* then: the ladder */
-    struct topic *dead_letter;   /* where its poison goes; NULL for a dead letter topic itself */
+    struct topic *dead_letter;   /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
-    int32_t partitions, replication; /* kafka; 0: not said */
+    int32_t partitions, replication; /* kafka; 0: not given */
     /* chains that watch this topic: */
     struct chain_watch *watches;
     size_t watch_count;
@@ -195,7 +194,7 @@ struct pipeline {
     struct {
         bool present;
         const char *host;
-        int32_t port;      /* 0: any free one, said in the log */
+        int32_t port;      /* 0: any free one, which the log names */
         const char *token; /* NULL: nothing that changes state is allowed */
         int64_t max_body;
         int64_t timeout_ms;
@@ -221,12 +220,12 @@ struct pipeline {
 /* Reads a file as far as it can be read without the plugins. Always fills *ret as much as possible; errors are in
  * problems. */
 int pipeline_load(const char *path, struct arena *arena, struct problems *problems, struct pipeline **ret);
-/* Joins uses with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
+/* Joins bindings with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
-/* The longest that a retry, of a ladder or in place, may be away. */
+/* The longest delay of a retry, of a ladder or in place. */
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);

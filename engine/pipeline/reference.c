@@ -133,10 +133,10 @@ static void put_sections(struct pages *pages, const struct option *options, cons
                             : option->type == OPTION_ROUTES ? ".OUTCOME"
                                                             : "";
         const char *here = arena_format(pages->arena, "%s%s%s%s", path, path[0] == '\0' ? "" : ".", option->key, entry);
-        bool said = option->section == NULL;
-        for (size_t i = 0; i < pages->count && !said; i++)
-            said = pages->done[i] == option->section;
-        if (said)
+        bool done = option->section == NULL;
+        for (size_t i = 0; i < pages->count && !done; i++)
+            done = pages->done[i] == option->section;
+        if (done)
             continue;
         buffer_format(pages->out, "## `%s`\n\n", here);
         if (option->section == ladder_options)

@@ -26,7 +26,7 @@ static void resolve_handler(struct pipeline *pipeline, struct binding *binding, 
     const char *names[256] = {NULL}, *word = strchr(binding->handler_name, '.');
     size_t count = 0;
     if (plugin == NULL || word == NULL) {
-        pipeline->whole = false; /* why was said at the plugin */
+        pipeline->whole = false; /* the problem is reported at the plugin */
         return;
     }
     for (const struct sluice_handler *handler = plugin->handlers;
@@ -58,7 +58,7 @@ static void resolve_handler(struct pipeline *pipeline, struct binding *binding, 
 }
 
 /* Every outcome has a route; nothing is ever dropped by default, but by a tap: it watches, and its outcomes lead
- * nowhere unless said. */
+ * nowhere unless a route says where. */
 static void resolve_routes(struct pipeline *pipeline, struct binding *binding, bool optional, struct problems *problems)
 {
     static const struct route drop = {.kind = ROUTE_DROP};

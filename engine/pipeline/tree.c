@@ -196,7 +196,7 @@ static struct node *read_collection(struct reader *reader, const yaml_event_t *s
         }
         if (item->kind == NODE_SCALAR)
             item->broken = !interpolate(item, reader->arena, reader->problems);
-        if (!mapping || key->kind == NODE_SCALAR) /* else it was refused, and nobody has to expect it */
+        if (!mapping || key->kind == NODE_SCALAR) /* else it was refused, and no table has to know it */
             node_append(reader, node, key, item);
         key = NULL;
     }
@@ -272,7 +272,7 @@ static bool bytes_fit(struct span bytes, const char *path, struct problems *prob
     return false;
 }
 
-struct node *tree_read_bytes(struct span bytes, const char *path, struct arena *arena, struct problems *problems)
+static struct node *read_bytes(struct span bytes, const char *path, struct arena *arena, struct problems *problems)
 {
     struct reader reader = {.arena = arena, .problems = problems, .file = path, .bytes = bytes};
     struct node *root = NULL;
@@ -320,7 +320,7 @@ struct node *tree_read(const char *path, struct arena *arena, struct problems *p
         problem_add(problems, place, "unreadable", "cannot read this file: %s", strerror(failed));
         return NULL;
     }
-    return tree_read_bytes((struct span){bytes, length}, path, arena, problems);
+    return read_bytes((struct span){bytes, length}, path, arena, problems);
 }
 
 struct node *node_get(const struct node *mapping, const char *key)

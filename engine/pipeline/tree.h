@@ -26,11 +26,11 @@ struct node {
     struct span text;    /* scalar: its value, interpolated; NUL-terminated too */
     bool quoted;         /* scalar: '…' or "…" or a block: always a text */
     bool interpolated;   /* came, in part, from outside: printed as ***, never a key */
-    bool broken;         /* a problem was said about it already: whoever reads it leaves quietly */
+    bool broken;         /* a problem about it is reported already: its readers report no more */
     struct node **items; /* sequence: its items; mapping: its values */
     struct node **keys;  /* mapping: keys[i], always a scalar, names items[i] */
     size_t count;
-    bool used; /* set by whoever understood it; what stays unused is an unknown key */
+    bool used; /* set by node_get(); what stays unused is an unknown key */
 };
 
 /* Problems are collected, not thrown: a whole file is reported in one run, in the order of lines. */
@@ -56,8 +56,6 @@ void problems_print(const struct problems *problems, bool json, struct buffer *o
 
 /* Reads and interpolates. NULL, with problems, when there is no tree at all. Everything lives in `arena`. */
 struct node *tree_read(const char *path, struct arena *arena, struct problems *problems);
-/* The same of bytes in memory; `path` is what places are named after. */
-struct node *tree_read_bytes(struct span bytes, const char *path, struct arena *arena, struct problems *problems);
 struct node *node_get(const struct node *mapping, const char *key); /* NULL when absent; marks it used */
 /* Every key of the mapping that is not used is a problem with the nearest name of `known` (NULL-terminated). */
 void node_refuse_unknown(const struct node *mapping, const char *what, const char *const *known,

@@ -2,8 +2,8 @@
  * describe.c - what a plugin declares, for people; describe_json.c does it for programs.
  */
 #include "plugin/describe.h"
+
 #include "plugin/field.h"
-#include "plugin/plugin.h"
 
 #include <inttypes.h>
 
@@ -63,7 +63,7 @@ static void handler_text(const char *plugin, const struct sluice_handler *handle
     fields_text("sets", handler->sets, true, out);
 }
 
-static void describe_text(const struct sluice_plugin *plugin, const char *path, struct buffer *out)
+void describe_text(const struct sluice_plugin *plugin, const char *path, struct buffer *out)
 {
     buffer_format(out, "%s %s%s%s\n", plugin->name, plugin->version, plugin->help == NULL ? "" : " - ",
                   or_empty(plugin->help));
@@ -71,12 +71,4 @@ static void describe_text(const struct sluice_plugin *plugin, const char *path, 
     fields_text("settings", plugin->settings, false, out);
     for (const struct sluice_handler *handler = plugin->handlers; handler->name != NULL; handler++)
         handler_text(plugin->name, handler, out);
-}
-
-void plugin_describe(const struct sluice_plugin *plugin, const char *path, bool json, struct buffer *out)
-{
-    if (json)
-        describe_json(plugin, path, out);
-    else
-        describe_text(plugin, path, out);
 }

@@ -1,5 +1,6 @@
 /*
- * describe.h - between describe.c and describe_json.c, whose jansson.h and our event/json.h cannot stand in one file.
+ * describe.h - what a plugin declares, for people and for programs. Of a checked descriptor; `path` is where it came
+ * from. Includes nothing of event/, since jansson.h and event/json.h cannot stand in one file.
  */
 #ifndef SLUICE_PLUGIN_DESCRIBE_H
 #define SLUICE_PLUGIN_DESCRIBE_H
@@ -8,7 +9,9 @@
 #include "sluice/plugin.h"
 
 const char *describe_kind_word(uint32_t kind); /* "event", "request", "schedule" */
-/* Appends the description of a checked descriptor as a JSON object and a newline. */
+/* Appends lines of text. */
+void describe_text(const struct sluice_plugin *plugin, const char *path, struct buffer *out);
+/* Appends a JSON object and a newline. */
 void describe_json(const struct sluice_plugin *plugin, const char *path, struct buffer *out);
 
 #endif

@@ -2,6 +2,7 @@
  * describe_json.c - what a plugin declares, for programs.
  */
 #include "plugin/describe.h"
+
 #include "plugin/field.h"
 
 #include <jansson.h>

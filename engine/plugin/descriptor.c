@@ -1,11 +1,13 @@
 /*
- * descriptor.c - see descriptor.h. Field tables are in fields.c.
+ * descriptor.c - see descriptor.h. Field tables are in field_table.c.
  */
 #include "plugin/descriptor.h"
 
+#include "plugin/descriptor_text.h"
+#include "plugin/field_table.h"
+
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 static const struct abi_sizes sizes_by_minor[] = {
     [0] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
@@ -20,59 +22,6 @@ _Static_assert(sizeof(struct sluice_field) == 72, "field row of this minor");
 _Static_assert(sizeof(struct sluice_outcome) == 16, "outcome row of this minor");
 
 #define HINT_BUILD "build it again with the sluice/plugin.h of this engine"
-
-/* ------------------------------------------------------------------------------------------------------------ texts */
-
-bool descriptor_name_fits(const char *name)
-{
-    if (*name < 'a' || *name > 'z' || text_length(name, DESCRIPTOR_NAME_MAX) < 0)
-        return false;
-    for (const char *at = name; *at != '\0'; at++)
-        if ((*at < 'a' || *at > 'z') && (*at < '0' || *at > '9') && *at != '_')
-            return false;
-    return true;
-}
-
-/* Bytes of the UTF-8 character at `at`, 0 when it is none. */
-static size_t character_length(const unsigned char *at)
-{
-    if (at[0] < 0x80)
-        return 1;
-    size_t length = at[0] >= 0xc2 && at[0] < 0xe0   ? 2
-                    : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
-                    : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
-                                                    : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-    bool surrogate = at[0] == 0xed && at[1] >= 0xa0, beyond = at[0] == 0xf4 && at[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : length;
-}
-
-bool descriptor_text_fits(const char *text)
-{
-    if (text == NULL)
-        return true;
-    if (text_length(text, DESCRIPTOR_TEXT_MAX) < 0)
-        return false;
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
-        size_t length = *at < 0x20 || *at == 0x7f ? 0 : character_length(at);
-        if (length == 0)
-            return false;
-        at += length;
-    }
-    return true;
-}
-
-const char *descriptor_show(const char *name, char buf[DESCRIPTOR_SHOWN_MAX])
-{
-    size_t length = 0;
-    for (; length < DESCRIPTOR_NAME_MAX && name[length] != '\0'; length++)
-        buf[length] = name[length] >= 0x20 && name[length] < 0x7f ? name[length] : '?';
-    snprintf(buf + length, DESCRIPTOR_SHOWN_MAX - length, "%s", name[length] == '\0' ? "" : "…");
-    return buf;
-}
 
 /* ------------------------------------------------------------------------------------------------------------- head */
 
@@ -206,11 +155,11 @@ static int handler_copy(struct sluice_handler *handler, const struct sluice_plug
                                 .role = handler->kind == SLUICE_REQUEST ? FIELDS_OF_REQUEST : FIELDS_OF_EVENT,
                                 .row_size = plugin->field_size,
                                 .owner_size = handler->input_size};
-    r = fields_copy(handler->input, &table, arena, &handler->input, error);
+    r = field_table_copy(handler->input, &table, arena, &handler->input, error);
     if (r != 0)
         return r;
     table.role = FIELDS_SET;
-    r = fields_copy(handler->sets, &table, arena, &handler->sets, error);
+    r = field_table_copy(handler->sets, &table, arena, &handler->sets, error);
     if (r != 0)
         return r;
     size_t count = 0;
@@ -284,7 +233,7 @@ int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, con
     const struct field_table settings = {
         .where = "settings", .role = FIELDS_OF_SETTINGS, .row_size = copy->field_size, .owner_size = copy->state_size};
     if (identity_check(copy, error) != 0 ||
-        fields_copy(copy->settings, &settings, arena, &copy->settings, error) != 0 ||
+        field_table_copy(copy->settings, &settings, arena, &copy->settings, error) != 0 ||
         handlers_copy(copy, arena, error) != 0)
         return error_prefix(error, "%s", name);
     copy->size = sizeof *copy;

@@ -12,11 +12,7 @@
 #include "sluice/plugin.h"
 
 enum {
-    DESCRIPTOR_NAME_MAX = 64, /* bytes of a name or a version */
-    DESCRIPTOR_SHOWN_MAX = DESCRIPTOR_NAME_MAX + 4,
-    DESCRIPTOR_TEXT_MAX = 1024, /* of a help, a fallback, choices */
     DESCRIPTOR_HANDLERS_MAX = 64,
-    DESCRIPTOR_FIELDS_MAX = 256,
     DESCRIPTOR_OUTCOMES_MAX = 64,
     DESCRIPTOR_INPUT_MAX = 64 * 1024,        /* bytes of an input struct */
     DESCRIPTOR_STATE_MAX = 64 * 1024 * 1024, /* bytes of a state */
@@ -37,30 +33,5 @@ extern const struct abi abi_current;
  * library. */
 int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, const char *name, struct arena *arena,
                     const struct sluice_plugin **ret, struct error *error);
-
-/* Of fields.c: copies and checks one table of fields. `where` is what it belongs to ("handler 'charge'",
- * "settings"). */
-enum field_role { FIELDS_OF_EVENT, FIELDS_OF_REQUEST, FIELDS_OF_SETTINGS, FIELDS_SET };
-struct field_table {
-    const char *where;
-    enum field_role role;
-    size_t row_size;   /* the declared step */
-    size_t owner_size; /* of the struct that offsets are in; unused by FIELDS_SET */
-};
-int fields_copy(const struct sluice_field *from, const struct field_table *table, struct arena *arena,
-                const struct sluice_field **ret, struct error *error);
-
-/* The length of a string that must end within `max` bytes, or -1. */
-static inline long text_length(const char *text, size_t max)
-{
-    size_t length = strnlen(text, max + 1);
-    return length > max ? -1 : (long)length;
-}
-/* [a-z][a-z0-9_]*, 1..DESCRIPTOR_NAME_MAX bytes. */
-bool descriptor_name_fits(const char *name);
-/* NULL, or one line of UTF-8 of at most DESCRIPTOR_TEXT_MAX bytes. */
-bool descriptor_text_fits(const char *text);
-/* A name for a sentence even when it is no good: cut, unprintable bytes as '?'. Returns buf. */
-const char *descriptor_show(const char *name, char buf[DESCRIPTOR_SHOWN_MAX]);
 
 #endif

@@ -70,7 +70,8 @@ struct unit {
     int64_t times;
 };
 
-const char *field_number_text(uint32_t type, int64_t number, char buf[32])
+/* A bound in the unit of the type: "250ms", "64KiB", "7". Returns buf. */
+static const char *number_text(uint32_t type, int64_t number, char buf[32])
 {
     static const struct unit durations[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     static const struct unit sizes[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}};
@@ -112,8 +113,8 @@ const char *field_expected(const struct sluice_field *field, char buf[FIELD_WORD
     bool bytes = field->type == SLUICE_TYPE_TEXT || field->type == SLUICE_TYPE_JSON;
     const char *unit = bytes ? " bytes" : "";
     char min[32], max[32];
-    field_number_text(field->type, field->min, min);
-    field_number_text(field->type, field->max, max);
+    number_text(field->type, field->min, min);
+    number_text(field->type, field->max, max);
     if (!field_is_bounded(field))
         snprintf(buf, FIELD_WORDS_MAX, "%s", noun);
     else if (field->max == INT64_MAX)

@@ -29,8 +29,6 @@ static inline bool field_is_bounded(const struct sluice_field *field)
 
 /* "an integer from 1 to 10", "one of a, b, c"; cut at the end of buf. Returns buf. */
 const char *field_expected(const struct sluice_field *field, char buf[FIELD_WORDS_MAX]);
-/* A bound or a value in the unit of the type: "250ms", "64KiB", "7". Returns buf. */
-const char *field_number_text(uint32_t type, int64_t number, char buf[32]);
 
 bool field_choice_fits(const char *choices, struct span text); /* true without choices */
 

@@ -5,8 +5,9 @@
  * of real events mostly stand in the order of the table, so the search goes on behind the last member that was
  * found.
  */
-#include "plugin/field.h"
 #include "plugin/plugin.h"
+
+#include "plugin/field.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /*
  * library.c - see library.h. The checks give a better sentence than dlerror(), and keep dlopen() away from files
- * that are cut short (it would die of SIGBUS) or that somebody else can exchange.
+ * that are cut short (SIGBUS would end the process) or that another user can replace.
  */
 #include "plugin/library.h"
 

@@ -1,13 +1,14 @@
 /*
- * loader.c - a library is checked, opened and asked for its descriptor; the plugins of a pipeline are loaded together.
+ * loader.c - a library is checked, opened and asked for its descriptor.
  *
  * What is loaded stays for as long as the process lives: a table of it is kept here, so that a library that is
  * reached by two paths is one plugin, and so that the copies of descriptors have an owner. It is the one table with
  * state in this folder, as the dynamic linker's own is.
  */
+#include "plugin/plugin.h"
+
 #include "plugin/descriptor.h"
 #include "plugin/library.h"
-#include "plugin/plugin.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +21,6 @@ enum {
     LOADED_MAX = 256,
     DESCRIPTOR_BLOCK = 16 * 1024,
     DESCRIPTOR_BYTES_MAX = 16 * 1024 * 1024,
-    PROBE_TIMEOUT_MS = 10000
 };
 
 static struct {
@@ -102,58 +102,4 @@ int plugin_load(const char *path, const struct sluice_plugin **ret, struct error
     pthread_mutex_unlock(&loaded.mutex);
     free(absolute);
     return r;
-}
-
-/* Whether `ref` may be called what it is called, given those before it. */
-static bool name_check(const struct pipeline *pipeline, const struct plugin_ref *ref, struct problems *problems)
-{
-    for (const struct plugin_ref *other = pipeline->plugins; other < ref; other++) {
-        if (other->plugin == NULL)
-            continue;
-        if (other->plugin == ref->plugin) {
-            problem_add(
-                problems, ref->place, "plugin_same_library",
-                "plugin '%s': %s is the library of plugin '%s' too; a plugin is loaded once, and one entry serves any "
-                "number of topics",
-                ref->name, ref->path, other->name);
-            return false;
-        }
-        if (strcmp(other->plugin->name, ref->plugin->name) == 0) {
-            problem_add(problems, ref->place, "plugin_same_name",
-                        "plugin '%s': %s and %s both hold a plugin named '%s'; names are unique, remove one of the two",
-                        ref->name, other->path, ref->path, ref->plugin->name);
-            return false;
-        }
-    }
-    if (strcmp(ref->plugin->name, ref->name) == 0)
-        return true;
-    problem_add(problems, ref->place, "plugin_other_name",
-                "plugin '%s': the plugin in %s is named '%s'; write '%s:' here", ref->name, ref->path,
-                ref->plugin->name, ref->plugin->name);
-    return false;
-}
-
-static void plugin_load_one(struct pipeline *pipeline, struct plugin_ref *ref, bool probe, struct problems *problems)
-{
-    struct error error = {0};
-    const struct sluice_plugin *plugin = NULL;
-    if (ref->path == NULL) /* the pipeline's reader has said why */
-        return;
-    int r = probe ? plugin_probe(ref->path, PROBE_TIMEOUT_MS, &error) : 0;
-    if (r == 0)
-        r = plugin_load(ref->path, &plugin, &error);
-    if (r != 0) {
-        problem_add(problems, ref->place, "plugin_refused", "plugin '%s': %s%s%s", ref->name, error.text,
-                    error.hint[0] == '\0' ? "" : "; ", error.hint);
-        return;
-    }
-    ref->plugin = plugin;
-    if (!name_check(pipeline, ref, problems))
-        ref->plugin = NULL;
-}
-
-void plugin_load_all(struct pipeline *pipeline, bool probe, struct problems *problems)
-{
-    for (size_t i = 0; i < pipeline->plugin_count; i++)
-        plugin_load_one(pipeline, &pipeline->plugins[i], probe, problems);
 }

@@ -18,8 +18,6 @@ int plugin_load(const char *path, const struct sluice_plugin **ret, struct error
 /* Probe and load every plugin of a pipeline; problems stand at their places; also refuses two of one name, and a
  * descriptor named otherwise than its key in the file. */
 void plugin_load_all(struct pipeline *pipeline, bool probe, struct problems *problems);
-/* Description for people or programs. */
-void plugin_describe(const struct sluice_plugin *plugin, const char *path, bool json, struct buffer *out);
 
 /* One state of a plugin, a lane's. */
 struct plugin_state {

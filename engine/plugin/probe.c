@@ -1,12 +1,13 @@
 /*
- * probe.c - a library is loaded in a child process first, which may crash, hang or leave.
+ * probe.c - a library is loaded in a child process first, which may crash, hang or exit.
  *
  * The child has its own process group, no input, and its standard output is standard error; it sends what
- * plugin_load() said through a pipe and leaves by _exit(). The parent waits for that, for its end, or for the
+ * plugin_load() returned through a pipe and ends by _exit(). The parent waits for that, for its end, or for the
  * timeout, and kills the group. It also notices what a constructor may not touch: it would be everyone's.
  */
-#include "base/clock.h"
 #include "plugin/plugin.h"
+
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +52,7 @@ static bool mask_equal(const sigset_t *a, const sigset_t *b)
     return true;
 }
 
-/* Memory is left to the end of the process, which is near. */
+/* Memory is not freed: the process ends right after. */
 static int surroundings_compare(const char *path, const struct surroundings *before, struct error *error)
 {
     struct surroundings after;
@@ -102,13 +103,13 @@ static void child_run(const char *path, int out)
 
 /* ------------------------------------------------------------------------------------------------------- the parent */
 
-/* True when *ret is what the child said; false when it ended, or ran out of time, without a word. */
+/* True when *ret is the child's answer; false when it ended, or ran out of time, without one. */
 static bool answer_read(int in, pid_t child, int64_t deadline_ms, struct error *ret, int *ret_status, bool *ret_ended)
 {
     struct pollfd wait = {.fd = in, .events = POLLIN};
     for (;;) {
         int64_t left_ms = deadline_ms - clock_monotonic_ms();
-        /* In slices: a grandchild may hold the pipe open after the child is gone, a child may live on without the
+        /* In slices: a grandchild may hold the pipe open after the child has ended, a child may live on without the
          * pipe. */
         int slice_ms = left_ms < 0 ? 0 : left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS;
         if (poll(&wait, 1, slice_ms) > 0) {
@@ -122,7 +123,7 @@ static bool answer_read(int in, pid_t child, int64_t deadline_ms, struct error *
     }
 }
 
-static int verdict(const char *path, int status, bool ended, int64_t timeout_ms, struct error *error)
+static int report_end(const char *path, int status, bool ended, int64_t timeout_ms, struct error *error)
 {
     if (!ended) {
         error_set(error, ETIMEDOUT, "%s did not finish loading within %lld ms", path, (long long)timeout_ms);
@@ -150,7 +151,7 @@ static int probe_parent(const char *path, int in, pid_t child, int64_t timeout_m
             continue;
     }
     if (!answered)
-        return verdict(path, status, ended, timeout_ms, error);
+        return report_end(path, status, ended, timeout_ms, error);
     if (answer.code == 0)
         return 0;
     if (error != NULL)
@@ -175,7 +176,7 @@ int plugin_probe(const char *path, int64_t timeout_ms, struct error *error)
         close(ends[0]);
         child_run(path, ends[1]);
     }
-    setpgid(child, child); /* both sides do it: whoever comes first */
+    setpgid(child, child); /* parent and child both do it, so that it is done when either goes on */
     close(ends[1]);
     int r = probe_parent(path, ends[0], child, timeout_ms, error);
     close(ends[0]);

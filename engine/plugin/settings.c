@@ -5,9 +5,10 @@
  * Checking happens once, before anything runs, and marks what it understood in the tree. Opening happens in many
  * threads at once and only reads the tree.
  */
+#include "plugin/plugin.h"
+
 #include "base/buffer.h"
 #include "plugin/field.h"
-#include "plugin/plugin.h"
 
 #include <errno.h>
 #include <stddef.h>

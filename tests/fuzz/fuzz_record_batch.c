@@ -21,7 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         struct buffer again;
         buffer_init(&again, size);
         record_batch_begin(&again);
-        must(count == record_batch_count(batch));
         for (size_t i = 0; i < count; i++)
             record_batch_append(&again, 0, &records[i]);
         must(!again.failed && span_equal(buffer_view(&again), batch));

@@ -27,7 +27,8 @@ enum { FIELDS_MAX = 256 };
 struct drive {
     struct store *store;
     struct connection *connection;
-    struct map *texts; /* SQL → statement: the same text is the same statement */
+    struct arena *arena; /* the texts and their statements */
+    struct map *texts;   /* SQL → statement: the same text is the same statement */
     struct buffer rows;
 };
 
@@ -37,8 +38,8 @@ static const struct statement *drive_statement(struct drive *drive, const char *
     snprintf(key, sizeof key, "%d%s", plugin, sql);
     struct statement *known = map_get(drive->texts, span_of(key));
     if (known == NULL) {
-        char *kept = strdup(key);
-        known = malloc(sizeof *known);
+        char *kept = arena_string(drive->arena, span_of(key));
+        known = arena_new(drive->arena, struct statement);
         *known = (struct statement){kept + 1, plugin};
         map_set(drive->texts, span_of(kept), known);
     }
@@ -194,6 +195,7 @@ int main(void)
         fprintf(stderr, "store_drive: %s %s\n", error.text, error.hint);
         return 1;
     }
+    drive.arena = arena_create(64 * 1024, 64 << 20);
     drive.texts = map_create(64);
     drive.connection = connection_create(drive.store, "by hand");
     char *line = NULL;
@@ -205,14 +207,8 @@ int main(void)
     free(line);
     connection_destroy(drive.connection);
     store_close(drive.store);
-    size_t cursor = 0;
-    struct span key;
-    void *value;
-    while (map_next(drive.texts, &cursor, &key, &value)) {
-        free((char *)(uintptr_t)key.at);
-        free(value);
-    }
     map_destroy(drive.texts);
+    arena_destroy(drive.arena);
     buffer_free(&drive.rows);
     return 0;
 }

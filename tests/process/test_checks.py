@@ -37,12 +37,12 @@ class Checks(unittest.TestCase):
     def tearDownClass(cls):
         shutil.rmtree(cls.folder)
 
-    def check(self, name):
+    def check(self, name, build=BUILD):
         env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
         return subprocess.run(
             [str(self.at / "tests/check" / name)],
             cwd=self.at,
-            env=dict(env, B=str(BUILD) + "/"),
+            env=dict(env, B=f"{build}/"),
             capture_output=True,
             text=True,
             check=False,
@@ -66,6 +66,53 @@ class Checks(unittest.TestCase):
             subprocess.run(["git", "add", "-A"], cwd=self.at, check=True)
         self.assertNotEqual(done.returncode, 0, f"{check} saw nothing wrong")
         self.assertIn(says, done.stdout + done.stderr)
+
+    def red_objects(self, check, sources, *says):
+        """The same for a check of object files: sources are added, and compiled beside copies of the build's objects."""
+        good = self.check(check)
+        self.assertEqual(good.returncode, 0, f"{check} on the build as it is: {good.stdout}{good.stderr}")
+        build = pathlib.Path(tempfile.mkdtemp(dir=self.at, prefix="build-"))
+        shutil.copytree(BUILD / "obj/engine", build / "obj/engine")
+        try:
+            for source, text in sources.items():
+                (self.at / source).write_text(text)
+                subprocess.run(
+                    ["cc", "-c", self.at / source, "-o", (build / "obj" / source).with_suffix(".o")], check=True
+                )
+            done = self.check(check, build)
+        finally:
+            for source in sources:
+                (self.at / source).unlink()
+            shutil.rmtree(build)
+        self.assertNotEqual(done.returncode, 0, f"{check} saw nothing wrong")
+        for text in says:
+            self.assertIn(text, done.stdout + done.stderr)
+
+    def test_circles(self):
+        three = {
+            f"engine/base/planted_{one}.c": f"int {other}(void);\nint {one}(void);\nint {one}(void)\n{{\n    return {other}();\n}}\n"
+            for one, other in (("here", "there"), ("there", "elsewhere"), ("elsewhere", "here"))
+        }
+        self.red_objects(
+            "circles",
+            three,
+            "a circle of 3 files",
+            "engine/base/planted_here.c calls there of engine/base/planted_there.c",
+            "engine/base/planted_elsewhere.c calls here of engine/base/planted_here.c",
+        )
+
+    def test_external(self):
+        self.red_objects(
+            "external",
+            {"engine/base/planted.c": "int planted(void);\nint planted(void)\n{\n    return 1;\n}\n"},
+            "engine/base/planted.c:1: no other file of the engine uses this; make it static, or remove it [planted]",
+        )
+        self.red(
+            "external",
+            "tests/check/known",
+            lambda text: text + "external engine/base/map.c map_get none\n",
+            "nothing is found there any more",
+        )
 
     def test_layers(self):
         self.red(

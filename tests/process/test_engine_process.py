@@ -257,6 +257,21 @@ http:
             5,
         )
 
+    def test_armed_failpoints_are_a_warning_each(self):
+        self.use(self.store)
+        engine = self.engine(env={"SLUICE_FAILPOINTS": "bus.append.before=delay:1%5,lane.commit.before=error@1000000"})
+        warned = [line for line in engine.log if "failpoint" in line and "WARN" in line]
+        self.assertEqual(len(warned), 2, engine.text())
+        self.assertTrue(
+            warned[0].endswith("failpoint bus.append.before is armed: delay:1%5; this process fails on purpose"),
+            warned[0],
+        )
+        self.assertTrue(
+            warned[1].endswith("failpoint lane.commit.before is armed: error@1000000; this process fails on purpose"),
+            warned[1],
+        )
+        self.assertEqual(engine.stop(), 0)
+
     def test_without_a_store(self):
         text = self.store[: self.store.index("http:")].replace('store: {url: "${DATABASE_URL}"}\n', "")
         text = text.replace('effects: {library: "${EFFECTS_SO}"}, ', "")
@@ -264,6 +279,7 @@ http:
         self.use(text, migrate=False)
         engine = self.engine()
         self.assertTrue(any("no store" in line and "at least once" in line for line in engine.log), engine.text())
+        self.assertFalse(any("failpoint" in line for line in engine.log), engine.text())
         until(
             lambda: engine.metric("sluice_emitted_total") >= 9,
             f"emitted events in\n{engine.request('GET', '/metrics')[1]}",

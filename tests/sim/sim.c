@@ -20,6 +20,7 @@
 #include "world/batch.c"
 #include "world/bus.c"
 #include "world/check.c"
+#include "world/heap.c"
 #include "world/process.c"
 #include "world/store.c"
 

@@ -7,6 +7,7 @@
  *   store.c    what survives: inbox, effects, attempts, parked, chains, outbox; locks of open transactions
  *   process.c  a reader, its trackers and lanes; dies and comes back
  *   batch.c    the life of a batch in a lane, one step a call (docs: delivery)
+ *   heap.c     the delayed events, the earliest first
  *   check.c    what must hold at every moment and at the end
  *
  * Everything follows from the seed. A process may die, or be overtaken by a rebalance, between any two steps.
@@ -15,12 +16,12 @@
 #define SLUICE_SIM_H
 
 #include "base/arena.h"
-#include "base/heap.h"
 #include "flow/chain.h"
 #include "flow/lane.h"
 #include "flow/plan.h"
 #include "flow/retry.h"
 #include "flow/tracker.h"
+#include "heap.h"
 #include "store/ledger.h"
 
 enum {

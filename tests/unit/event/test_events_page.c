@@ -6,6 +6,8 @@
 
 #include "event/event.h"
 
+enum { VALUE_MAX = 1024 * 1024 };
+
 #define PAGE "docs/events.md"
 #define PARENT "0199c1a2-7b3c-7d4e-9f50-123456789abc"
 
@@ -79,7 +81,7 @@ static struct event example(struct page *page, size_t index)
         enum dead_reason reason;
         struct error error = {0};
         *record = record_of(page, block, headers);
-        if (event_parse(record, EVENT_VALUE_MAX, page->arena, &event, &reason, &error) != 0)
+        if (event_parse(record, VALUE_MAX, page->arena, &event, &reason, &error) != 0)
             fail_msg(PAGE ", example %zu: %s", index + 1, error.text);
         return event;
     }
@@ -156,7 +158,7 @@ static void test_reasons(void **state)
         struct record record = {.topic = SPAN("t"), .value = {example, (size_t)(strchr(example, '`') - example)}};
         struct event event;
         enum dead_reason reason = 0;
-        assert_int_equal(event_parse(&record, EVENT_VALUE_MAX, page->arena, &event, &reason, NULL), -EINVAL);
+        assert_int_equal(event_parse(&record, VALUE_MAX, page->arena, &event, &reason, NULL), -EINVAL);
         assert_string_equal(event_dead_word(reason), word);
     }
 }

@@ -353,6 +353,7 @@ static void test_twice_in_large(void **state)
 /* Ten thousand names of one length and shape, in one object, take no quadratic time. */
 static void test_many_alike(void **state)
 {
+    (void)state;
     struct buffer text;
     buffer_init(&text, 1 << 20);
     buffer_byte(&text, '{');
@@ -360,9 +361,10 @@ static void test_many_alike(void **state)
         buffer_format(&text, "%s\"\\u006bey-%05u-end\":0", i == 0 ? "" : ",", i);
     buffer_byte(&text, '}');
     struct json_object object;
-    assert_int_equal(json_scan(buffer_view(&text), *state, &object, NULL), 0);
+    struct arena *arena = arena_create(64 * 1024, 8 * text.length);
+    assert_int_equal(json_scan(buffer_view(&text), arena, &object, NULL), 0);
     assert_int_equal(object.count, JSON_MEMBERS_MAX);
-    assert_true(arena_used(*state) < 8 * text.length);
+    arena_destroy(arena);
     buffer_free(&text);
 }
 

@@ -4,6 +4,8 @@
  */
 #include "record.h"
 
+enum { VALUE_MAX = 1024 * 1024 };
+
 struct poison {
     struct span value;
     enum dead_reason reason;
@@ -144,19 +146,19 @@ static void test_size(void **state)
     assert_int_equal(event_parse(&record, record.value.length, *state, &event, &reason, NULL), 0);
     assert_poison(&record, record.value.length - 1, *state, DEAD_TOO_LARGE, "39 bytes; the most is 38", false);
 
-    size_t size = EVENT_VALUE_MAX + 1;
+    size_t size = VALUE_MAX + 1;
     char *large = malloc(size);
     assert_non_null(large);
     memset(large, '{', size);
     record.value = (struct span){large, size};
-    assert_poison(&record, EVENT_VALUE_MAX, *state, DEAD_TOO_LARGE, "1048577 bytes", false);
+    assert_poison(&record, VALUE_MAX, *state, DEAD_TOO_LARGE, "1048577 bytes", false);
 
     /* A name of nearly a mebibyte is within the size and is read. */
     int head = snprintf(large, size, "{" ID "," DATA ",\"");
     memset(large + head, 'k', size - 1 - (size_t)head);
     memcpy(large + size - 6, "\":1}", 4);
     record.value.length = size - 2;
-    assert_int_equal(event_parse(&record, EVENT_VALUE_MAX, *state, &event, &reason, NULL), 0);
+    assert_int_equal(event_parse(&record, VALUE_MAX, *state, &event, &reason, NULL), 0);
 
     /* An id of 10 KB is within the size as well, and no id. */
     for (size_t length = 127; length <= 10240; length = length == 129 ? 10240 : length + 1) {
@@ -165,10 +167,10 @@ static void test_size(void **state)
         strcpy(large + (size_t)head + length, "\"," DATA "}");
         record.value = span_of(large);
         if (length <= EVENT_ID_MAX) {
-            assert_int_equal(event_parse(&record, EVENT_VALUE_MAX, *state, &event, &reason, NULL), 0);
+            assert_int_equal(event_parse(&record, VALUE_MAX, *state, &event, &reason, NULL), 0);
             assert_int_equal(event.id_text.length, length);
         } else {
-            assert_poison(&record, EVENT_VALUE_MAX, *state, DEAD_BAD_ID, "an id has 1 to 128", false);
+            assert_poison(&record, VALUE_MAX, *state, DEAD_BAD_ID, "an id has 1 to 128", false);
         }
     }
     free(large);
@@ -191,9 +193,9 @@ static void test_depth_and_members(void **state)
         buffer_text(&value, "}}");
         struct record record = record_of(buffer_view(&value));
         if (depth == 64)
-            assert_int_equal(event_parse(&record, EVENT_VALUE_MAX, *state, &event, &reason, NULL), 0);
+            assert_int_equal(event_parse(&record, VALUE_MAX, *state, &event, &reason, NULL), 0);
         else
-            assert_poison(&record, EVENT_VALUE_MAX, *state, DEAD_TOO_DEEP, "more than 64 deep", false);
+            assert_poison(&record, VALUE_MAX, *state, DEAD_TOO_DEEP, "more than 64 deep", false);
     }
     for (int members = JSON_MEMBERS_MAX; members <= JSON_MEMBERS_MAX + 1; members++) {
         buffer_clear(&value);
@@ -203,9 +205,9 @@ static void test_depth_and_members(void **state)
         buffer_text(&value, "}}");
         struct record record = record_of(buffer_view(&value));
         if (members == JSON_MEMBERS_MAX)
-            assert_int_equal(event_parse(&record, EVENT_VALUE_MAX, *state, &event, &reason, NULL), 0);
+            assert_int_equal(event_parse(&record, VALUE_MAX, *state, &event, &reason, NULL), 0);
         else
-            assert_poison(&record, EVENT_VALUE_MAX, *state, DEAD_TOO_LARGE, "more than 10000 members", false);
+            assert_poison(&record, VALUE_MAX, *state, DEAD_TOO_LARGE, "more than 10000 members", false);
     }
     buffer_free(&value);
 }

@@ -49,18 +49,14 @@ static void test_layout(void **state)
     buffer_text(&out, "xyz");
     size_t begin = out.length;
     record_batch_begin(&out);
-    assert_int_equal(record_batch_count((struct span){out.at + begin, out.length - begin}), 0);
     for (size_t i = 0; i < 2; i++) {
         size_t before = out.length;
         record_batch_append(&out, begin, &golden_records[i]);
         assert_int_equal(out.length - before, record_size(&golden_records[i]));
-        assert_int_equal(record_batch_count((struct span){out.at + begin, out.length - begin}), i + 1);
     }
     assert_true(
         span_equal((struct span){out.at + begin, out.length - begin}, ((struct span){golden, sizeof golden - 1})));
     buffer_free(&out);
-    assert_int_equal(record_batch_count((struct span){NULL, 0}), 0);
-    assert_int_equal(record_batch_count(SPAN("\0\1\0")), 0);
 }
 
 static void assert_same(const struct record *a, const struct record *b)
@@ -218,9 +214,9 @@ static void test_bad(void **state)
         }
     }
     /* A few bytes do not ask for megabytes. */
-    size_t used = arena_used(*state);
-    assert_bad(SPAN("\0\1\xff\xff 16 bytes and more of it"), *state, "torn");
-    assert_true(arena_used(*state) - used < 1000);
+    struct arena *small = arena_create(256, 1000);
+    assert_bad(SPAN("\0\1\xff\xff 16 bytes and more of it"), small, "torn");
+    arena_destroy(small);
 }
 
 int main(void)

@@ -89,13 +89,12 @@ static void absurd_settings_do_not_overflow(void **state)
                 }
                 for (int64_t climbed = 0; climbed < 1000; climbed += 37)
                     assert_in_range(ladder_delay_ms(&ladder, climbed), 0, sizes[b]);
-                assert_true(ladder_total_ms(&ladder) >= ladder_delay_ms(&ladder, 0));
             }
         }
     }
 }
 
-static void ladders_add_up(void **state)
+static void a_ladder_ends(void **state)
 {
     (void)state;
     struct ladder ladder = {.max_retries = 3, .initial_interval_ms = 1000, .multiplier = 2, .max_interval_ms = 60000};
@@ -104,23 +103,6 @@ static void ladders_add_up(void **state)
     assert_int_equal(ladder_delay_ms(&ladder, 2), 4000);
     assert_int_equal(ladder_delay_ms(&ladder, 3), -1);
     assert_int_equal(ladder_delay_ms(&ladder, INT64_MAX), -1);
-    assert_int_equal(ladder_total_ms(&ladder), 7000);
-
-    const double multipliers[] = {0.5, 1, 1.3, 3};
-    for (size_t m = 0; m < 4; m++) {
-        for (ladder.max_retries = 0; ladder.max_retries < 200; ladder.max_retries++) {
-            ladder.multiplier = multipliers[m];
-            int64_t total = 0;
-            for (int64_t climbed = 0; climbed < ladder.max_retries; climbed++)
-                total += ladder_delay_ms(&ladder, climbed);
-            assert_int_equal(ladder_total_ms(&ladder), total);
-        }
-    }
-    ladder = (struct ladder){
-        .max_retries = INT32_MAX, .initial_interval_ms = 1000, .multiplier = 2, .max_interval_ms = 60000};
-    assert_int_equal(ladder_total_ms(&ladder), 63000 + (int64_t)(INT32_MAX - 6) * 60000);
-    ladder.max_interval_ms = ladder.initial_interval_ms = INT64_MAX / 4;
-    assert_int_equal(ladder_total_ms(&ladder), INT64_MAX);
 }
 
 int main(void)
@@ -130,7 +112,7 @@ int main(void)
         cmocka_unit_test(jitter_stays_within_its_share),
         cmocka_unit_test(parts_of_a_millisecond_are_rounded),
         cmocka_unit_test(absurd_settings_do_not_overflow),
-        cmocka_unit_test(ladders_add_up),
+        cmocka_unit_test(a_ladder_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ static void test_quiesce(void **state)
     client_say(&idle, "GET /readyz HTTP/1.1\r\nHost: t\r\n\r\n");
     struct answer answer = client_answer(&idle, false);
     assert_int_equal(answer.status, 503);
-    assert_has(answer.body, "the engine is leaving");
+    assert_has(answer.body, "the engine is stopping");
     assert_true(client_ended(&idle));
     client_close(&idle);
 

@@ -30,27 +30,35 @@ static inline struct read *read_begin(void)
     return read;
 }
 
-static inline struct read *read_tree(const char *text)
+/* Through a real file, as the program does it: "t.yaml" in a folder of its own. */
+static inline void read_file(struct read *read, const char *text, bool whole)
 {
-    struct read *read = read_begin();
-    read->root = tree_read_bytes(span_of(text), "t.yaml", read->arena, &read->problems);
-    return read;
-}
-
-/* Through a real file, as the program does it; the places name it "t.yaml" all the same. */
-static inline struct read *read_pipeline(const char *text)
-{
-    struct read *read = read_begin();
-    char folder[] = "/tmp/sluice-pipeline-XXXXXX", path[64];
+    char folder[] = "/tmp/sluice-pipeline-XXXXXX";
     assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/t.yaml", folder);
+    const char *path = arena_format(read->arena, "%s/t.yaml", folder); /* places keep it */
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(text, file);
     fclose(file);
-    pipeline_load(path, read->arena, &read->problems, &read->pipeline);
+    if (whole)
+        pipeline_load(path, read->arena, &read->problems, &read->pipeline);
+    else
+        read->root = tree_read(path, read->arena, &read->problems);
     unlink(path);
     rmdir(folder);
+}
+
+static inline struct read *read_tree(const char *text)
+{
+    struct read *read = read_begin();
+    read_file(read, text, false);
+    return read;
+}
+
+static inline struct read *read_pipeline(const char *text)
+{
+    struct read *read = read_begin();
+    read_file(read, text, true);
     return read;
 }
 

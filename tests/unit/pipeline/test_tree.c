@@ -18,7 +18,7 @@ static void places_and_kinds(void **state)
     assert_false(b->items[0]->quoted);
     assert_int_equal(b->items[1]->place.line, 4);
     assert_int_equal(b->items[1]->place.column, 5);
-    assert_string_equal(b->items[1]->place.file, "t.yaml");
+    assert_non_null(strstr(b->items[1]->place.file, "/t.yaml"));
     assert_int_equal(node_get(c, "d")->items[1]->place.column, 12);
     assert_null(node_get(read->root, "e"));
     assert_null(node_get(b, "a")); /* a list has no keys */

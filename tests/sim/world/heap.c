@@ -2,7 +2,7 @@
  * heap.c - see heap.h. An array in heap order by (due, number of the push), which makes ties leave in the order they
  * came.
  */
-#include "base/heap.h"
+#include "heap.h"
 
 #include <errno.h>
 #include <stdlib.h>

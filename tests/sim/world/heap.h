@@ -3,8 +3,8 @@
  *
  * Not thread-safe. Knows its maximum; heap_push fails with -ENOSPC beyond it.
  */
-#ifndef SLUICE_BASE_HEAP_H
-#define SLUICE_BASE_HEAP_H
+#ifndef SLUICE_SIM_HEAP_H
+#define SLUICE_SIM_HEAP_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,9 @@
 /*
- * fields.c - one table of fields is copied and every row of it checked; see descriptor.h.
+ * field_table.c - see field_table.h.
  */
-#include "plugin/descriptor.h"
+#include "plugin/field_table.h"
+
+#include "plugin/descriptor_text.h"
 #include "plugin/field.h"
 
 #include <errno.h>
@@ -119,7 +121,7 @@ static int texts_check(const struct sluice_field *field, struct error *error)
     return 0;
 }
 
-/* The member it fills: inside the struct, aligned, and nobody else's. */
+/* The member it fills: inside the struct, aligned, and no other field's. */
 static int member_check(const struct sluice_field *field, const struct sluice_field *others, size_t count,
                         const struct field_table *table, struct error *error)
 {
@@ -175,8 +177,8 @@ static int field_check(const struct sluice_field *rows, size_t count, const stru
     return r;
 }
 
-int fields_copy(const struct sluice_field *from, const struct field_table *table, struct arena *arena,
-                const struct sluice_field **ret, struct error *error)
+int field_table_copy(const struct sluice_field *from, const struct field_table *table, struct arena *arena,
+                     const struct sluice_field **ret, struct error *error)
 {
     size_t count = 0;
     char shown[DESCRIPTOR_SHOWN_MAX];
@@ -185,8 +187,8 @@ int fields_copy(const struct sluice_field *from, const struct field_table *table
         return 0;
     }
     for (const char *row = (const char *)from; *(const char *const *)(const void *)row != NULL; row += table->row_size)
-        if (++count > DESCRIPTOR_FIELDS_MAX) {
-            error_set(error, EINVAL, "%s: a table has more than %d %ss", table->where, DESCRIPTOR_FIELDS_MAX,
+        if (++count > FIELD_TABLE_MAX) {
+            error_set(error, EINVAL, "%s: a table has more than %d %ss", table->where, FIELD_TABLE_MAX,
                       role_word(table->role));
             return error_hint(error, "end the table with a row of zeros: {0}");
         }

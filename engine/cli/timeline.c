@@ -1,0 +1,153 @@
+/*
+ * timeline.c - finds the events of a correlation on the bus, and which of them another pipeline emitted.
+ *
+ * Where a pipeline is split into services, they share the topics and each has its own store. What another service did
+ * with an event shows in what it emitted, "elsewhere → TOPIC": events name the one that they came from.
+ */
+#include "cli/timeline.h"
+
+#include <stdlib.h>
+
+/* The correlation must be a value of the data, or a header; text that merely holds it is another event. `event` is NULL
+ * when the record is poison: then any text will do. */
+static bool carries(const struct timeline *timeline, const struct record *record, const struct event *event)
+{
+    if (span_is(record_header(record, HEADER_CORRELATION), timeline->correlation))
+        return true;
+    if (event == NULL)
+        return memmem(record->value.at, record->value.length, timeline->correlation, strlen(timeline->correlation)) !=
+               NULL;
+    for (size_t i = 0; i < event->data.count; i++) {
+        const struct json_member *member = &event->data.members[i];
+        if (member->kind == JSON_KIND_STRING &&
+            span_is(json_unescape(member->value, member->value_escaped, timeline->arena), timeline->correlation))
+            return true;
+        if (member->kind == JSON_KIND_NUMBER && span_is(member->value, timeline->correlation))
+            return true;
+    }
+    return false;
+}
+
+static const char *data_field(const struct timeline *timeline, const struct event *event, const char *name)
+{
+    const struct json_member *member = json_find(&event->data, span_of(name));
+    if (member == NULL)
+        return NULL;
+    return arena_string(timeline->arena, member->kind == JSON_KIND_STRING
+                                             ? json_unescape(member->value, member->value_escaped, timeline->arena)
+                                             : member->value);
+}
+
+static bool add_record(const struct record *record, int32_t partition, struct position position, void *context)
+{
+    struct timeline *timeline = context;
+    struct event parsed = {0};
+    enum dead_reason reason = 0;
+    (void)partition, (void)position;
+    bool good = event_parse(record, SIZE_MAX / 2, timeline->arena, &parsed, &reason, NULL) == 0;
+    if (!carries(timeline, record, good ? &parsed : NULL))
+        return true;
+    struct event_id payload_id = event_id_with_payload(parsed.id, parsed.payload_hash);
+    for (size_t i = 0; i < timeline->count && good; i++) {
+        struct timeline_event *before = &timeline->events[i];
+        if (!before->poison && memcmp(&before->payload_id, &payload_id, sizeof payload_id) == 0 &&
+            span_is(record->topic, before->topic)) {
+            before->copies++;
+            return true;
+        }
+    }
+    struct timeline_event *event = &timeline->events[timeline->count];
+    struct span parent = record_header(record, HEADER_PARENT), why = record_header(record, HEADER_DLT_REASON);
+    struct span due = record_header(record, HEADER_NOT_BEFORE);
+    *event = (struct timeline_event){
+        .topic = arena_string(timeline->arena, record->topic),
+        .id = arena_string(timeline->arena, good ? parsed.id_text : SPAN("?")),
+        .id128 = parsed.id,
+        .payload_id = payload_id,
+        .payload_hash = parsed.payload_hash,
+        .copies = 1,
+        .parent = parent.length > 0 ? arena_string(timeline->arena, parent) : NULL,
+        .at_ms = record->timestamp_ms,
+        .due_ms = due.length > 0 && due.length < 20 ? strtoll(arena_string(timeline->arena, due), NULL, 10) : 0,
+        .dead_letter = why.length > 0,
+        .poison = !good,
+        .reason = why.length > 0 ? arena_string(timeline->arena, why)
+                  : good         ? data_field(timeline, &parsed, "reason")
+                                 : NULL,
+    };
+    return ++timeline->count < TIMELINE_EVENTS_MAX;
+}
+
+/* The scan goes partition by partition; a timeline goes by time, and by the order of the log where times are equal. */
+static void order_events(struct timeline *timeline)
+{
+    for (size_t i = 1; i < timeline->count; i++)
+        for (size_t j = i; j > 0 && timeline->events[j - 1].at_ms > timeline->events[j].at_ms; j--) {
+            struct timeline_event swap = timeline->events[j];
+            timeline->events[j] = timeline->events[j - 1];
+            timeline->events[j - 1] = swap;
+        }
+}
+
+static bool binding_emits(const struct binding *binding, const struct topic *to)
+{
+    for (size_t r = 0; binding != NULL && r < binding->route_count; r++) {
+        const struct route *route = &binding->routes[r];
+        if (route->kind == ROUTE_TOPIC && route->topic == to)
+            return true;
+        if (route->kind == ROUTE_LADDER && (route->ladder.topic == to || route->ladder.exhausted == to))
+            return true;
+    }
+    return false;
+}
+
+/* Whether this pipeline emits to one topic for an event of the other. */
+static bool pipeline_emits(const struct pipeline *pipeline, const struct topic *from, const struct topic *to)
+{
+    if (binding_emits(from->binding, to))
+        return true;
+    for (size_t t = 0; t < pipeline->tap_count; t++)
+        if (tap_sees(&pipeline->taps[t], from) && binding_emits(pipeline->taps[t].binding, to))
+            return true;
+    for (size_t w = 0; w < from->watch_count; w++)
+        for (size_t s = 0; s < from->watches[w].chain->step_count; s++)
+            if (from->watches[w].chain->steps[s].undo == to)
+                return true;
+    return false;
+}
+
+/* Whether `later` came from `event`, and another pipeline emitted it. */
+static bool came_elsewhere(const struct timeline *timeline, const struct timeline_event *event,
+                           const struct timeline_event *later)
+{
+    const struct pipeline *pipeline = timeline->pipeline;
+    if (event->dead_letter || later->dead_letter || later->parent == NULL || strcmp(later->parent, event->id) != 0)
+        return false; /* a dead letter has the headers that the event had */
+    const struct topic *from = pipeline_topic(pipeline, event->topic), *to = pipeline_topic(pipeline, later->topic);
+    return from != NULL && to != NULL && !pipeline_emits(pipeline, from, to);
+}
+
+static void find_elsewhere(struct timeline *timeline)
+{
+    for (size_t i = 0; i < timeline->count; i++) {
+        struct timeline_event *event = &timeline->events[i];
+        for (size_t later = 0; later < timeline->count; later++)
+            if (came_elsewhere(timeline, event, &timeline->events[later])) {
+                event->elsewhere = arena_grown(timeline->arena, event->elsewhere, event->elsewhere_count,
+                                               sizeof *event->elsewhere);
+                event->elsewhere[event->elsewhere_count++] = timeline->events[later].topic;
+            }
+    }
+}
+
+int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
+{
+    static const char *const everything[] = {"*"};
+    timeline->events = arena_array(timeline->arena, struct timeline_event, TIMELINE_EVENTS_MAX);
+    int code = bus_scan(bus, everything, 1, span_of(timeline->correlation), false, NULL, add_record, timeline, error);
+    if (code < 0)
+        return code;
+    order_events(timeline);
+    find_elsewhere(timeline);
+    return 0;
+}

@@ -1,0 +1,55 @@
+/*
+ * timeline.h - the events of one correlation in the order of time, what became
+ * of each, and the state of their chain.
+ *
+ * timeline_read_bus() finds the events, timeline_read_store() joins them with what the store knows; both only read. The
+ * views print a timeline and look at nothing else. Everything lives in timeline->arena.
+ */
+#ifndef SLUICE_CLI_TIMELINE_H
+#define SLUICE_CLI_TIMELINE_H
+
+#include "bus/bus.h"
+#include "pipeline/pipeline.h"
+#include "store/store.h"
+
+enum { TIMELINE_EVENTS_MAX = 10000, TIMELINE_ENDED_MAX = 8 };
+
+struct timeline_event {
+    const char *topic, *id, *parent, *reason;
+    struct event_id id128, payload_id;
+    uint64_t payload_hash;
+    int64_t at_ms;
+    int64_t due_ms; /* of a step of a retry ladder; 0: none */
+    bool dead_letter;
+    bool poison;   /* not to be read as an event */
+    size_t copies; /* how often the topic has it: a bus may be given an event twice, and it is handled once */
+    struct {
+        const char *handler, *outcome;
+    } ended[TIMELINE_ENDED_MAX];
+    size_t ended_count;
+    int64_t delayed_until_ms; /* 0: it does not wait in the database */
+    bool stuck;               /* waits for an operator */
+    int64_t tries;
+    const char **elsewhere; /* topics of events that another pipeline emitted for it */
+    size_t elsewhere_count;
+};
+
+struct timeline {
+    struct arena *arena;
+    const struct pipeline *pipeline;
+    const char *correlation;
+    struct timeline_event *events; /* room for TIMELINE_EVENTS_MAX */
+    size_t count;
+    const char *chain, *chain_state, *chain_reason; /* NULL: none is known */
+};
+
+/* timeline.c: every event on the pipeline's topics that carries the correlation, in order. 0, or negative with a
+ * sentence. */
+int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error);
+/* timeline_store.c: outcomes, tries and delays of those events, and the chain. */
+enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error);
+/* timeline_text.c and timeline_json.c: to standard output. */
+void timeline_print_text(const struct timeline *timeline);
+void timeline_print_json(const struct timeline *timeline);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * timeline_json.c - a timeline for programs: one JSON object.
+ */
+#include "cli/timeline.h"
+
+#include <stdio.h>
+
+enum { TIMELINE_JSON_MAX = 64 * 1024 * 1024 };
+
+static void print_event(const struct timeline_event *event, bool first, struct buffer *out)
+{
+    buffer_text(out, first ? "{\"topic\":" : ",{\"topic\":");
+    buffer_json_string(out, span_of(event->topic));
+    buffer_text(out, ",\"eventId\":");
+    buffer_json_string(out, span_of(event->id));
+    buffer_format(out, ",\"timestamp\":%lld", (long long)event->at_ms);
+    if (event->parent != NULL) {
+        buffer_text(out, ",\"parent\":");
+        buffer_json_string(out, span_of(event->parent));
+    }
+    if (event->due_ms != 0)
+        buffer_format(out, ",\"notBefore\":%lld", (long long)event->due_ms);
+    if (event->reason != NULL) {
+        buffer_text(out, ",\"reason\":");
+        buffer_json_string(out, span_of(event->reason));
+    }
+    if (event->delayed_until_ms != 0 && event->ended_count == 0)
+        buffer_format(out, ",\"parkedUntil\":%lld", (long long)event->delayed_until_ms);
+    buffer_format(out, ",\"copies\":%zu,\"tries\":%lld,\"deadLetter\":%s,\"elsewhere\":[", event->copies,
+                  (long long)event->tries, event->dead_letter ? "true" : "false");
+    for (size_t e = 0; e < event->elsewhere_count; e++) {
+        buffer_text(out, e > 0 ? "," : "");
+        buffer_json_string(out, span_of(event->elsewhere[e]));
+    }
+    buffer_text(out, "],\"handled\":[");
+    for (size_t e = 0; e < event->ended_count; e++) {
+        buffer_text(out, e > 0 ? ",{\"handler\":" : "{\"handler\":");
+        buffer_json_string(out, span_of(event->ended[e].handler));
+        buffer_text(out, ",\"outcome\":");
+        buffer_json_string(out, span_of(event->ended[e].outcome));
+        buffer_byte(out, '}');
+    }
+    buffer_text(out, "]}");
+}
+
+void timeline_print_json(const struct timeline *timeline)
+{
+    struct buffer out;
+    buffer_init(&out, TIMELINE_JSON_MAX);
+    buffer_text(&out, "{\"correlation\":");
+    buffer_json_string(&out, span_of(timeline->correlation));
+    if (timeline->chain != NULL) {
+        buffer_text(&out, ",\"chain\":");
+        buffer_json_string(&out, span_of(timeline->chain));
+        buffer_text(&out, ",\"chainState\":");
+        buffer_json_string(&out, span_of(timeline->chain_state));
+    }
+    buffer_text(&out, ",\"events\":[");
+    for (size_t i = 0; i < timeline->count; i++)
+        print_event(&timeline->events[i], i == 0, &out);
+    buffer_text(&out, "]}\n");
+    fwrite(out.at, 1, out.length, stdout);
+    buffer_free(&out);
+}

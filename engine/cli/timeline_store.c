@@ -1,0 +1,121 @@
+/*
+ * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes, parked and attempt what
+ * they wait for, chain the state of their chain.
+ */
+#include "cli/timeline.h"
+
+enum { TIMELINE_TIMEOUT_MS = 10000 };
+
+static const char *outcome_name(const struct timeline *timeline, const char *handler, int64_t outcome)
+{
+    const struct pipeline *pipeline = timeline->pipeline;
+    if (outcome == -1)
+        return "dead letter";
+    for (size_t i = 0; i < pipeline->binding_count; i++)
+        if (strcmp(pipeline->bindings[i]->id, handler) == 0 && outcome >= 0 &&
+            (size_t)outcome < pipeline->bindings[i]->outcome_count)
+            return pipeline->bindings[i]->outcomes[outcome].name;
+    return strcmp(handler, "chain") == 0 ? "noted" : "done";
+}
+
+static void read_inbox(struct timeline *timeline, const struct rows *rows)
+{
+    for (size_t r = 0; r < rows_count(rows); r++) {
+        struct event_id id = rows_uuid(rows, r, 0);
+        const char *handler = arena_string(timeline->arena, rows_span(rows, r, 1));
+        for (size_t i = 0; i < timeline->count; i++) {
+            struct timeline_event *event = &timeline->events[i];
+            if (event->dead_letter || memcmp(&event->id128, &id, sizeof id) != 0 ||
+                event->ended_count == TIMELINE_ENDED_MAX)
+                continue;
+            bool other = (uint64_t)rows_int64(rows, r, 3) != event->payload_hash; /* under the same id: a conflict */
+            event->ended[event->ended_count].handler = handler;
+            event->ended[event->ended_count++].outcome = outcome_name(timeline, handler,
+                                                                      other ? -1 : rows_int64(rows, r, 2));
+        }
+    }
+}
+
+static void read_waiting(struct timeline *timeline, const struct rows *rows)
+{
+    for (size_t r = 0; r < rows_count(rows); r++) {
+        struct event_id id = rows_uuid(rows, r, 0);
+        for (size_t i = 0; i < timeline->count; i++) {
+            struct timeline_event *event = &timeline->events[i];
+            if (event->dead_letter ||
+                (memcmp(&event->id128, &id, sizeof id) != 0 && memcmp(&event->payload_id, &id, sizeof id) != 0))
+                continue;
+            if (!rows_null(rows, r, 1))
+                event->delayed_until_ms = rows_int64(rows, r, 1);
+            event->stuck = rows_int64(rows, r, 2) == 1;
+            event->tries = rows_int64(rows, r, 3);
+        }
+    }
+}
+
+/* Every step's event is among those that were found. */
+static bool all_steps_done(const struct timeline *timeline)
+{
+    const struct pipeline *pipeline = timeline->pipeline;
+    for (size_t c = 0; c < pipeline->chain_count; c++) {
+        if (strcmp(pipeline->chains[c].name, timeline->chain) != 0)
+            continue;
+        for (size_t s = 0; s < pipeline->chains[c].step_count; s++) {
+            bool found = false;
+            for (size_t i = 0; i < timeline->count && !found; i++)
+                found = strcmp(timeline->events[i].topic, pipeline->chains[c].steps[s].done->name) == 0;
+            if (!found)
+                return false;
+        }
+        return true;
+    }
+    return false;
+}
+
+enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error)
+{
+    static const struct statement inbox = {
+        "select i.event_id, n.name, i.outcome, i.hash from sluice.inbox i join sluice.name n on n.number = i.handler"
+        " where (i.handler, i.event_id) in (select h.number, e from sluice.name h, unnest($1::uuid[]) e where h.kind = "
+        "'h')",
+        false};
+    static const struct statement waiting = {
+        "select event_id, due, state, 0::bigint from sluice.parked where event_id = any($1::uuid[])"
+        " union all select event_id, null, 0::smallint, attempts::bigint from sluice.attempt where event_id = "
+        "any($1::uuid[])",
+        false};
+    static const struct statement chain = {"select n.name, c.state, c.reason from sluice.chain c join sluice.name n on "
+                                           "n.number = c.chain where c.correlation = $1",
+                                           false};
+    static const char *const states[] = {"running", "aborted", "undone",
+                                         "stuck: an undo failed and waits for an operator"};
+    struct connection *connection = connection_create(store, "explain");
+    struct event_id *ids = arena_array(timeline->arena, struct event_id, 2 * timeline->count + 1);
+    struct rows *rows = NULL;
+    for (size_t i = 0; i < timeline->count; i++)
+        ids[i] = timeline->events[i].id128;
+    for (size_t i = 0; i < timeline->count; i++)
+        ids[timeline->count + i] = timeline->events[i].payload_id;
+    struct store_param param = STORE_ARRAY(PARAM_UUID, ids, 2 * timeline->count);
+    enum store_result result = connection_once(connection, &inbox, 1, &param, TIMELINE_TIMEOUT_MS, &rows, error);
+    if (result == STORE_OK) {
+        read_inbox(timeline, rows);
+        result = connection_once(connection, &waiting, 1, &param, TIMELINE_TIMEOUT_MS, &rows, error);
+    }
+    if (result == STORE_OK) {
+        read_waiting(timeline, rows);
+        struct event_id correlation = event_id_of(span_of(timeline->correlation));
+        struct store_param of_chain = STORE_VALUE(PARAM_UUID, &correlation);
+        result = connection_once(connection, &chain, 1, &of_chain, TIMELINE_TIMEOUT_MS, &rows, error);
+    }
+    if (result == STORE_OK && rows_count(rows) > 0) {
+        int64_t state = rows_int64(rows, 0, 1);
+        timeline->chain = arena_string(timeline->arena, rows_span(rows, 0, 0));
+        timeline->chain_state = state == 0 && all_steps_done(timeline) ? "complete"
+                                : state >= 0 && state < 4              ? states[state]
+                                                                       : "?";
+        timeline->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(timeline->arena, rows_span(rows, 0, 2));
+    }
+    connection_destroy(connection);
+    return result;
+}

@@ -1,0 +1,59 @@
+/*
+ * timeline_text.c - a timeline for people: a line an event, in colours on a terminal.
+ */
+#include "cli/timeline.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static void print_wait(const struct timeline_event *event, bool color)
+{
+    int64_t left = event->delayed_until_ms - clock_wall_ms();
+    if (event->stuck)
+        printf("%s  waits for an operator%s\n", color ? "\033[31m" : "", color ? "\033[0m" : "");
+    else if (event->delayed_until_ms != 0 && event->ended_count == 0)
+        printf("                                  waits %lld ms more for its time\n", (long long)(left > 0 ? left : 0));
+    if (event->tries > 0 && event->ended_count == 0)
+        printf("                                  tried %lld times so far\n", (long long)event->tries);
+}
+
+void timeline_print_text(const struct timeline *timeline)
+{
+    bool color = isatty(STDOUT_FILENO);
+    const char *bold = color ? "\033[1m" : "", *dim = color ? "\033[2m" : "", *off = color ? "\033[0m" : "";
+    const char *red = color ? "\033[31m" : "", *green = color ? "\033[32m" : "";
+
+    printf("%s%s%s", bold, timeline->correlation, off);
+    if (timeline->chain != NULL)
+        printf("   chain %s: %s%s%s", timeline->chain, timeline->chain_state,
+               timeline->chain_reason != NULL ? ", because: " : "",
+               timeline->chain_reason != NULL ? timeline->chain_reason : "");
+    putchar('\n');
+    for (size_t i = 0; i < timeline->count; i++) {
+        const struct timeline_event *event = &timeline->events[i];
+        time_t seconds = (time_t)(event->at_ms / 1000);
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        printf("  %02d:%02d:%02d.%03d %s%+8lld ms%s  %s%-22s%s", tm.tm_hour, tm.tm_min, tm.tm_sec,
+               (int)(event->at_ms % 1000), dim, (long long)(event->at_ms - timeline->events[0].at_ms), off,
+               event->dead_letter ? red : bold, event->topic, off);
+        if (event->due_ms > event->at_ms)
+            printf("  after %lld ms", (long long)(event->due_ms - event->at_ms));
+        for (size_t e = 0; e < event->ended_count; e++)
+            printf("  %s → %s%s%s", event->ended[e].handler,
+                   strcmp(event->ended[e].outcome, "dead letter") == 0 ? red : green, event->ended[e].outcome, off);
+        for (size_t e = 0; e < event->elsewhere_count; e++)
+            printf("  %selsewhere → %s%s", dim, event->elsewhere[e], off);
+        if (event->reason != NULL)
+            printf("  %s(%s)%s", dim, event->reason, off);
+        if (event->copies > 1)
+            printf("  %s(on the topic %zu times)%s", dim, event->copies, off);
+        putchar('\n');
+        print_wait(event, color);
+    }
+    if (timeline->count == 0)
+        printf("  nothing on this pipeline's topics carries it\n");
+}

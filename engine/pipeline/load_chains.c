@@ -1,0 +1,81 @@
+/*
+ * load_chains.c - chains, their steps, and the topics that they watch.
+ */
+#include "pipeline/load.h"
+
+static void watch_topic(struct load *load, struct topic *topic, struct chain *chain, enum chain_role role, int32_t step)
+{
+    topic->watches = arena_grown(load->arena, topic->watches, topic->watch_count, sizeof *topic->watches);
+    topic->watches[topic->watch_count++] = (struct chain_watch){chain, role, step};
+}
+
+static void load_step(struct load *load, struct chain *chain, struct node *node, const char *what)
+{
+    struct chain_step *step = &chain->steps[chain->step_count];
+    struct node *undo = node_get(node, "undo");
+    bool none = undo != NULL && undo->kind == NODE_SCALAR && span_is(undo->text, "none");
+    int32_t number = (int32_t)chain->step_count;
+    step->place = node->place;
+    options_apply(chain_step_options, node, node->place, what, step, load->arena, load->problems);
+    step->done = load_topic_at(load, node, "done", what);
+    if (!none)
+        step->undo = load_topic_at(load, node, "undo", what);
+    step->undone = load_topic_at(load, node, "undone", what);
+    if (step->done == NULL || undo == NULL)
+        return;
+    chain->step_count++;
+    watch_topic(load, step->done, chain, CHAIN_DONE, number);
+    if (step->undo != NULL)
+        watch_topic(load, step->undo, chain, CHAIN_UNDO, number);
+    if (step->undone != NULL)
+        watch_topic(load, step->undone, chain, CHAIN_STEP_UNDONE, number);
+}
+
+static void load_chain(struct load *load, struct node *key, struct node *node, struct chain *chain)
+{
+    const char *what = arena_format(load->arena, "chains.%s", chain->name);
+    chain->place = key->place;
+    options_apply(chain_options, node, key->place, what, chain, load->arena, load->problems);
+    struct node *steps = node_get(node, "steps"), *abort_on = node_get(node, "abort_on"),
+                *failure = node_get(node, "on_undo_failure");
+    int choice = failure == NULL ? -1 : choice_index("pause|retry_forever|dead_letter", failure->text);
+    chain->on_undo_failure = choice < 0 ? UNDO_PAUSE : (enum undo_failure)(UNDO_PAUSE + choice);
+    size_t count = steps != NULL && steps->kind == NODE_SEQUENCE ? steps->count : 0;
+    if (steps != NULL && (count == 0 || count > CHAIN_STEPS_MAX)) {
+        problem_add(load->problems, steps->place, "bad_value",
+                    "%s.steps: expected a list of 1 to %d steps, oldest first", what, CHAIN_STEPS_MAX);
+        count = 0;
+    }
+    chain->steps = arena_array(load->arena, struct chain_step, count + 1);
+    for (size_t i = 0; i < count; i++)
+        load_step(load, chain, steps->items[i], arena_format(load->arena, "%s.steps[%zu]", what, i));
+    if (abort_on != NULL && (abort_on->kind != NODE_SEQUENCE || abort_on->count == 0)) {
+        problem_add(load->problems, abort_on->place, "bad_value", "%s.abort_on: expected a list of topics", what);
+        abort_on = NULL;
+    }
+    chain->abort_on = arena_array(load->arena, struct topic *, abort_on == NULL ? 1 : abort_on->count + 1);
+    for (size_t i = 0; abort_on != NULL && i < abort_on->count; i++) {
+        struct topic *topic = load_topic_named(load, abort_on->items[i],
+                                               arena_format(load->arena, "%s.abort_on", what));
+        chain->abort_on[chain->abort_count++] = topic;
+        watch_topic(load, topic, chain, CHAIN_ABORT, -1);
+    }
+}
+
+void load_chains(struct load *load, struct node *root)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct node *chains = NULL;
+    if (!load_section(load, root, "chains", &chains))
+        return;
+    pipeline->chains = arena_array(load->arena, struct chain, chains->count + 1);
+    for (size_t i = 0; i < chains->count; i++) {
+        struct chain *chain = &pipeline->chains[pipeline->chain_count];
+        chain->index = (uint32_t)pipeline->chain_count++;
+        chain->name = load_name(load, chains->keys[i], "chain name", 64);
+        load_chain(load, chains->keys[i], chains->items[i], chain);
+    }
+    if (pipeline->chain_count > 0 && !pipeline->store.present)
+        problem_add(load->problems, pipeline->chains[0].place, "missing_key",
+                    "chains are written down in the database; 'store' is missing");
+}

@@ -1,0 +1,43 @@
+/*
+ * load_topic.c - topics by name. A topic exists when anything in the file names it.
+ */
+#include "pipeline/load.h"
+
+struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name)
+{
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        if (strcmp(pipeline->topics[i]->name, name) == 0)
+            return pipeline->topics[i];
+    return NULL;
+}
+
+struct topic *load_topic_add(struct load *load, const char *name, struct place place)
+{
+    struct pipeline *pipeline = load->pipeline;
+    struct topic *topic = pipeline_topic(pipeline, name);
+    if (topic != NULL)
+        return topic;
+    topic = arena_new(load->arena, struct topic);
+    topic->name = name;
+    topic->place = place;
+    if (strcmp(name, "?") == 0) /* refused: it stands for no other */
+        return topic;
+    topic->index = (uint32_t)pipeline->topic_count;
+    pipeline->topics = arena_grown(load->arena, pipeline->topics, pipeline->topic_count, sizeof *pipeline->topics);
+    pipeline->topics[pipeline->topic_count++] = topic;
+    return topic;
+}
+
+struct topic *load_topic_named(struct load *load, const struct node *node, const char *what)
+{
+    const char *name = load_name(load, node, what, TOPIC_NAME_MAX);
+    return load_topic_add(load, name, node->place);
+}
+
+struct topic *load_topic_at(struct load *load, struct node *mapping, const char *key, const char *what)
+{
+    struct node *node = node_get(mapping, key);
+    if (node == NULL || node->kind != NODE_SCALAR)
+        return NULL; /* options_apply() has reported it */
+    return load_topic_named(load, node, arena_format(load->arena, "%s.%s", what, key));
+}
