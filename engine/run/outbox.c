@@ -240,7 +240,7 @@ void outbox_leave(struct worker *worker)
         return;
     enum store_result result = connection_begin(worker->connection, clock_monotonic_ms() + OUTBOX_FORGET_MS, &error);
     if (result == STORE_OK)
-        result = ledger_outbox_leave(worker->connection, worker->doubted, worker->doubted_count, &error);
+        result = ledger_outbox_release(worker->connection, worker->doubted, worker->doubted_count, &error);
     if (result == STORE_OK)
         result = connection_commit(worker->connection, &error);
     if (result == STORE_OK)

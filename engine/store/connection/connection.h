@@ -1,34 +1,29 @@
 /*
- * inner.h - what the files of store/ share and nobody else sees: the connection's insides.
+ * connection.h - the insides of a connection, for the files of store/ alone.
  *
- *   store.c       the description of a database, and the look at it before the start
- *   connect.c     opening and losing a connection; every wait on a socket
- *   pipeline.c    statements in, results out: preparing, sending, flushing, reading
- *   connection.c  transactions on top of that
- *   param.c       parameters into PostgreSQL's binary format
- *   rows.c        results out of it
- *   sqlstate.c    what an error means
+ *   connect.c       making a connection, opening it when it is needed
+ *   socket.c        every wait on its socket, losing it
+ *   prepared.c      the statements that the server knows
+ *   wire.c          statements in, results out, in libpq's pipeline mode
+ *   transaction.c   begin, statements, commit, rollback on top of that
+ *   param.c         parameters into PostgreSQL's binary format
+ *   rows.c          results out of it
+ *   sqlstate.c      what an error means
  */
-#ifndef SLUICE_STORE_INNER_H
-#define SLUICE_STORE_INNER_H
-
-#include <libpq-fe.h>
+#ifndef SLUICE_STORE_CONNECTION_CONNECTION_H
+#define SLUICE_STORE_CONNECTION_CONNECTION_H
 
 #include "base/buffer.h"
 #include "base/map.h"
 #include "store/store.h"
 
+#include <libpq-fe.h>
+
 enum {
-    PARAMS_MAX = 32,                     /* parameters of one statement */
     PENDING_MAX = 1024,                  /* statements in one pipeline */
     PREPARED_MAX = 1000,                 /* statements of one connection; past it the connection is renewed */
     PARAM_BYTES_MAX = 512 * 1024 * 1024, /* parameters of one statement */
-    BACKOFF_MIN_MS = 20,
-    BACKOFF_MAX_MS = 1000,
-    ROLLBACK_MS = 3000,         /* how long a ROLLBACK may take before the connection is given up instead */
-    STORE_VERSION_MIN = 140000, /* of the server: TID range scans, client_connection_check_interval */
-    CLAIM_CAREFUL = 32,         /* claims without a duplicate until the next one is taken to have none */
-    OUTBOX_ID_BLOCK = 64,       /* ids that one nextval() gives: INCREMENT BY of sluice.outbox_id */
+    ON_CONFLICT_CLAIMS = 32,             /* claims without a duplicate until a plain insert is tried first */
 };
 
 struct store {
@@ -44,7 +39,7 @@ struct prepared {
     char name[16];
     bool sent;   /* its Parse was sent and has not failed */
     bool reused; /* it was executed before the present pipeline */
-    uint8_t type_count, types[PARAMS_MAX];
+    uint8_t type_count, types[STORE_PARAMS_MAX];
 };
 
 enum pending_kind { PENDING_PREPARE, PENDING_STATEMENT, PENDING_BEGIN, PENDING_COMMIT, PENDING_ROLLBACK };
@@ -63,15 +58,15 @@ struct rows {
 
 enum transaction {
     TRANSACTION_NONE,
-    TRANSACTION_BEGUN, /* by the caller; BEGIN goes with the first statement */
-    TRANSACTION_OPEN,  /* BEGIN is sent */
+    TRANSACTION_BEGUN, /* by the caller; "begin" goes with the first statement */
+    TRANSACTION_OPEN,  /* "begin" is sent */
 };
 
 struct connection {
     struct store *store;
     char *application;
-    PGconn *pg;                /* NULL: not connected */
-    int interrupt_fd, wake_fd; /* eventfds */
+    PGconn *pg;       /* NULL: not connected */
+    int interrupt_fd; /* eventfd */
     int64_t next_try_ms, backoff_ms;
     unsigned random;
 
@@ -91,45 +86,65 @@ struct connection {
     struct buffer bytes;   /* parameters on their way */
     struct rows *rows;     /* all results handed out since the last begin */
     struct arena *scratch; /* until the next begin */
-    int claim_careful;     /* how many more claims expect duplicates; see ledger.c */
-    int64_t outbox_id, outbox_id_end; /* ids reserved for this connection's outbox rows */
+
+    /* A plain insert is tried first; the first duplicate key aborts it and the claim restarts with "on conflict", as do
+     * the next claims until this has counted down to 0. See ledger/claim.c. */
+    int on_conflict_countdown;
+    struct outbox_ids {
+        int64_t next, end; /* ids reserved for this connection's outbox rows */
+    } outbox_ids;
 };
 
 /* --- connect.c */
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error);
-void connection_drop(struct connection *connection); /* closes the socket; the server rolls back */
+
+/* --- socket.c */
 /* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
 int connection_wait(struct connection *connection, short events, int64_t deadline_ms);
-/* Sees what the server sent while nobody looked; false when the connection is gone. */
-bool connection_alive(struct connection *connection);
+void connection_drop(struct connection *connection);      /* closes the socket; the server rolls back */
+void connection_mark_down(struct connection *connection); /* drops, and says so in METRIC_STORE_UP */
 /* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */
 enum store_result connection_wait_failed(struct connection *connection, int code, struct error *error);
-enum store_result connection_lost(struct connection *connection,
-                                  struct error *error); /* the same, from libpq's own words */
+/* The same for a call of libpq that failed, with libpq's sentence. */
+enum store_result connection_lost(struct connection *connection, struct error *error);
+/* What libpq says of the last failure, on one line. */
+void connection_error_text(const struct connection *connection, char *buf, size_t size);
 
-/* --- pipeline.c */
-enum store_result pipeline_push(struct connection *connection, enum pending_kind kind,
-                                const struct statement *statement, size_t param_count, const struct store_param *params,
-                                struct error *error);
-enum store_result pipeline_sync(struct connection *connection, struct error *error); /* a Sync; not yet flushed */
-enum store_result pipeline_flush(struct connection *connection, int64_t deadline_ms, struct error *error);
+/* --- prepared.c */
+/* The entry of this text with these types, made when it is new. */
+struct prepared *prepared_get(struct connection *connection, const struct statement *statement, size_t count,
+                              const struct store_param *params);
+void prepared_release(struct connection *connection); /* all of them */
+
+/* --- wire.c */
+enum store_result wire_push(struct connection *connection, enum pending_kind kind, const struct statement *statement,
+                            size_t param_count, const struct store_param *params, struct error *error);
+enum store_result wire_sync(struct connection *connection, struct error *error); /* a Sync; not yet flushed */
+enum store_result wire_flush(struct connection *connection, int64_t deadline_ms, struct error *error);
 /* Reads all results up to the Sync. The first failure is the answer; later ones follow from it. */
-enum store_result pipeline_read(struct connection *connection, int64_t deadline_ms, struct error *error);
-enum store_result pipeline_run(struct connection *connection, int64_t deadline_ms, struct error *error); /* the three */
+enum store_result wire_read(struct connection *connection, int64_t deadline_ms, struct error *error);
+enum store_result wire_run(struct connection *connection, int64_t deadline_ms, struct error *error); /* the three */
 /* Waits for the next PGresult; *ret NULL at the end of a command. */
-enum store_result pipeline_result(struct connection *connection, int64_t deadline_ms, PGresult **ret,
-                                  struct error *error);
+enum store_result wire_result(struct connection *connection, int64_t deadline_ms, PGresult **ret, struct error *error);
 /* The answer to a result that is an error; fills error and connection->sqlstate. */
-enum store_result pipeline_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
-                                   struct error *error);
+enum store_result wire_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
+                               struct error *error);
 
 /* --- param.c */
 Oid param_oid(enum param_type type, bool array);
 int param_encode(struct buffer *out, const struct store_param *param, bool *ret_null); /* -EMSGSIZE, -EINVAL */
 
+/* --- transaction.c */
+/* In the caller's transaction when there is one, else on its own. */
+enum store_result connection_run(struct connection *connection, const struct statement *statement, size_t param_count,
+                                 const struct store_param *params, struct rows **ret, struct error *error);
+/* The caller found the transaction to have failed: only a rollback is possible. Returns the result given. */
+enum store_result connection_fail(struct connection *connection, enum store_result result);
+
 /* --- rows.c */
 struct rows *rows_keep(struct connection *connection, PGresult *result); /* takes the result */
 void rows_release(struct connection *connection);                        /* all of them */
+size_t rows_affected(const struct rows *rows); /* by the command tag: rows inserted, updated, deleted */
 
 /* --- sqlstate.c */
 enum sqlstate_origin { SQLSTATE_ENGINE, SQLSTATE_PLUGIN, SQLSTATE_COMMIT };
