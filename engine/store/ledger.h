@@ -1,10 +1,10 @@
 /*
  * ledger.h - the engine's own rows: what was handled, what is delayed, what must still be published.
  *
- * Each function is one set-based statement inside the caller's transaction (see store.h); where it says "on its own", it
- * may also be called without one. "Executed" is a round trip; "queued" travels with the next one. Tables live in the schema "sluice"; sql/engine/
- * creates them, each column commented. A name (handler, group, chain, schedule) is a smallint there: ledger_names()
- * gives the number.
+ * Each function is one set-based statement inside the caller's transaction (see store.h); where it says "on its own",
+ * it may also be called without one. "Executed" is a round trip; "queued" travels with the next one. Tables live in the
+ * schema "sluice"; sql/engine/ creates them, each column commented. A name (handler, group, chain, schedule) is a
+ * smallint there: ledger_names() gives the number.
  *
  *   inbox     one narrow row a handled event and handler: written once, by the claim, with the usual outcome
  *   outbox    one row a batch with the bytes of all its outputs, until they are published (a transactional bus: none)
@@ -38,10 +38,10 @@ struct claim {
 };
 
 /* Executed, as the first statement of a transaction: claims[0..count) sorted by (handler, id), no two equal. One round
- * trip; two when there are duplicates, four for the first of them. A plain insert is tried first; the first duplicate key aborts it and the
- * claim restarts with "on conflict", so nothing should be queued before it. Fills the out members. `member` (0: none) is
- * this process's row in sluice.bus_member: without that row the result is STORE_FENCED and nothing may be done; the
- * row stays locked "for key share" until the transaction ends, so that deleting it waits. */
+ * trip; two when there are duplicates, four for the first of them. A plain insert is tried first; the first duplicate
+ * key aborts it and the claim restarts with "on conflict", so nothing should be queued before it. Fills the out
+ * members. `member` (0: none) is this process's row in sluice.bus_member: without that row the result is STORE_FENCED
+ * and nothing may be done; the row stays locked "for key share" until the transaction ends: deleting it waits. */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
 /* Queued: changes the outcome of claims of this transaction (only those that are not 0). */
@@ -84,15 +84,15 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
  * last try; locked with "skip locked", at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
 enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
                                      struct rows **ret, struct error *error);
-/* Executed: those of these rows that exist, in the order of ids: id int8, batch bytea. A row that does not exist was not
- * committed, or is published. */
+/* Executed: those of these rows that exist, in the order of ids: id int8, batch bytea. A row that does not exist was
+ * not committed, or is published. */
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error);
 /* Queued: those of these rows that exist have no owner from now on, so that any sweeper publishes them. */
 enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,
                                         struct error *error);
-/* Queued: the bus refuses for good what is left of a row (a record batch); it stays until an operator removes the cause.
- */
+/* Queued: the bus refuses for good what is left of a row (a record batch); it stays until an operator removes the
+ * cause. */
 enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
                                        struct span reason, struct error *error);
 
@@ -137,8 +137,8 @@ struct chain_row {
 };
 
 /* Executed: marks steps (0..30) done, one row a correlation (made when absent), and locks it. Several inputs of one
- * correlation in a call are allowed. Rows come back for inputs whose correlation is not CHAIN_RUNNING only: index of the
- * input int4, state int2, done int4, undoing int4, undone int4, reason text. */
+ * correlation in a call are allowed. Rows come back for inputs whose correlation is not CHAIN_RUNNING only: index of
+ * the input int4, state int2, done int4, undoing int4, undone int4, reason text. */
 struct chain_done {
     int16_t chain;
     int16_t step;
@@ -148,8 +148,8 @@ struct chain_done {
 };
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
                                     struct rows **ret, struct error *error);
-/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and gives the row as it
- * was before, so CHAIN_RUNNING when this abort is the first. The data of its steps comes from ledger_chain_data(). */
+/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and gives the row as
+ * it was before, so CHAIN_RUNNING when this abort is the first. ledger_chain_data() gives the data of its steps. */
 enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
                                      struct span correlation_text, struct span reason, struct chain_row *ret,
                                      struct error *error);

@@ -157,8 +157,8 @@ static int migration_set_load(const char *dir, const char *const *owners, struct
 
 /* --------------------------------------------------------------------------------------------------------- database */
 
-/* The advisory lock of migrations, "sluice" in ASCII: no two steps run at the same time. The other advisory locks of the
- * engine are named in sql/engine/0002_bus.sql. */
+/* The advisory lock of migrations, "sluice" in ASCII: no two steps run at the same time. The other advisory locks of
+ * the engine are named in sql/engine/0002_bus.sql. */
 #define MIGRATE_LOCK "126909663503205"
 
 /* The limits of a lane's statements do not apply to a migration. */

@@ -126,8 +126,8 @@ struct rows; /* a result; owned by the connection until the transaction ends */
  *
  * After any result but STORE_OK the only thing to do is connection_rollback(); `error` then has SQLSTATE, message and,
  * for queued statements, which one it was. Deadline: of the whole transaction, monotonic ms; passing it cancels the
- * statement and gives STORE_TRANSIENT (STORE_UNKNOWN when the commit was sent). More than STORE_PARAMS_MAX parameters, or
- * more than 1024 statements queued, give STORE_DATA.
+ * statement and gives STORE_TRANSIENT (STORE_UNKNOWN when the commit was sent). More than STORE_PARAMS_MAX parameters,
+ * or more than 1024 statements queued, give STORE_DATA.
  */
 enum store_result connection_begin(struct connection *connection, int64_t deadline_ms, struct error *error);
 enum store_result connection_exec(struct connection *connection, const struct statement *statement, size_t param_count,
@@ -140,8 +140,8 @@ enum store_result connection_commit(struct connection *connection, struct error 
 enum store_result connection_commit_rows(struct connection *connection, struct rows **ret_rows, size_t count,
                                          struct error *error);
 void connection_rollback(struct connection *connection); /* after anything; ends the transaction for certain */
-/* True when a plugin's own statement ended or changed the transaction or session (commit, rollback, set): a fault of the
- * plugin. */
+/* True when a plugin's own statement ended or changed the transaction or session (commit, rollback, set): a fault of
+ * the plugin. */
 bool connection_tampered(const struct connection *connection);
 
 /* A statement outside any transaction, autocommitted: one round trip. Its rows live until the next begin, once or

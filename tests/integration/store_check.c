@@ -70,7 +70,8 @@ static void a_claim_costs_one_round_trip_and_hits_tell_what_stands(void **state)
     connection_destroy(connection);
 }
 
-/* After ON_CONFLICT_CLAIMS claims without a duplicate a plain insert is tried; the first duplicate restarts the claim. */
+/* After ON_CONFLICT_CLAIMS claims without a duplicate a plain insert is tried; the first duplicate restarts the claim.
+ */
 static void a_plain_insert_meets_a_duplicate(void **state)
 {
     (void)state;

@@ -75,6 +75,15 @@ class Checks(unittest.TestCase):
         self.red("words", "engine/base/span.c", lambda text: text + "/* TO" + "DO: more */\n", "do it, remove it")
         self.red("words", "docs/testing.md", lambda text: text + "\nsee /ro" + "ot/notes\n", "the folder of one machine")
 
+    def test_sql(self):
+        says = "keywords of SQL are in lower case"
+        self.red("sql", "sql/engine/0001_ledger.sql", lambda text: text + "CREATE INDEX x ON sluice.inbox (at);\n", says)
+        self.red("sql", "sql/engine/0001_ledger.sql", lambda text: text + "select 1\n  FROM sluice.inbox;\n", says)
+        self.red("sql", "sql/engine/0001_ledger.sql", lambda text: text + "-- " + "x" * 118 + "\n", "121 columns, the most is 120")
+        self.red("sql", "engine/base/span.c", lambda text: text + 'const char *x = "SELECT 1";\n', says)
+        self.red("sql", "engine/base/span.c", lambda text: text + 'const char *x = "select 1" LIMITS\n    " WHERE true";\n', says)
+        self.red("sql", "plugins/payment/payment.c", lambda text: text + 'const char *x = "UPDATE users SET points = 1";\n', says)
+
     def test_plugin_guide(self):
         self.red("plugin_guide", "plugins/template/template.c", lambda text: text.replace("greeting", "greetings"), "plugin_guide --write")
 

@@ -51,7 +51,7 @@ void connection_interrupt(struct connection *connection)
     (void)written; /* full means that it is set already */
 }
 
-/* ---------------------------------------------------------------------------------------------------------- losing it */
+/* -------------------------------------------------------------------------------------------------------- losing it */
 
 void connection_drop(struct connection *connection)
 {
@@ -108,7 +108,7 @@ enum store_result connection_wait_failed(struct connection *connection, int code
     return STORE_DOWN;
 }
 
-/* ------------------------------------------------------------------------------------------------------ notifications */
+/* ---------------------------------------------------------------------------------------------------- notifications */
 
 static int connection_notifications(struct connection *connection)
 {

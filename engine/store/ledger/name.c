@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-/* A name that another transaction inserts at this moment is in neither of the two joined tables: the caller asks again. */
+/* A name that another transaction inserts at this moment is in neither of the joined tables: the caller asks again. */
 static const struct statement statement_names = {
     "with input as (select u.name, u.place from unnest($2) with ordinality as u(name, place)),"
     "     made as (insert into sluice.name (kind, name)"

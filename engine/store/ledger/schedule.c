@@ -1,7 +1,8 @@
 /*
  * schedule.c - which process runs a tick of a schedule.
  *
- * The row of a schedule has the slot of its last tick. The process that updates it does the work in the same transaction.
+ * The row of a schedule has the slot of its last tick. The process that updates it does the work in the same
+ * transaction.
  */
 #include "store/ledger/inner.h"
 
@@ -14,7 +15,8 @@ static const struct statement statement_tick = {
 };
 static const struct statement statement_tick_first = {
     "insert into sluice.schedule (schedule, slot) select $1, $2"
-    " where not exists (select from sluice.schedule where schedule = $1)" /* else the insert would wait for the transaction of a tick */
+    /* else the insert would wait for the transaction of a tick */
+    " where not exists (select from sluice.schedule where schedule = $1)"
     " on conflict (schedule) do nothing returning schedule",
     false,
 };
