@@ -18,7 +18,7 @@
 #include <stdlib.h>
 
 enum {
-    CALL_PARAMS_MAX = 64,
+    CALL_PARAMS_MAX = STORE_PARAMS_MAX,
     CALL_WORDS_MAX = 500, /* bytes of a plugin's sentence */
     CALL_FIELD_MAX = 64 * 1024,
 };

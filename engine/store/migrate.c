@@ -180,7 +180,7 @@ static const char migrate_table[] =
 
 static const struct statement statement_exists = {"select to_regclass('sluice.migration') is not null", false};
 
-/* Every file of ours and every applied row of our owners, side by side. */
+/* Every file, and every applied row of the same owners, side by side. */
 static const struct statement statement_compare = {
     "select f.place::int4, m.number, m.name, f.checksum = m.checksum, coalesce(f.owner, m.owner) "
     "from (select u.owner, u.number, encode(sha256(u.bytes), 'hex') as checksum, u.place"
@@ -206,10 +206,9 @@ static enum store_result migrate_judge(const struct rows *rows, const struct mig
         struct span owner = rows_span(rows, i, 4), name = rows_span(rows, i, 2);
         bool applied = !rows_null(rows, i, 1);
         if (place < 0) {
-            error_set(
-                error, ENOEXEC,
-                "the database has the migration %.*s/%.*s, which is not in our files: it belongs to a newer program",
-                (int)owner.length, owner.at, (int)name.length, name.at);
+            error_set(error, ENOEXEC,
+                      "the database has the migration %.*s/%.*s, which has no file here: it belongs to a newer program",
+                      (int)owner.length, owner.at, (int)name.length, name.at);
             error_hint(error, "run the newer program; migrations are never undone");
             return STORE_DEPLOY;
         }

@@ -5,7 +5,7 @@
 -- rows come and go are vacuumed after a number of changes, not after a share of their size.
 
 create schema if not exists sluice;
-comment on schema sluice is 'The event engine Sluice: its own rows, changed by nobody else';
+comment on schema sluice is 'The event engine Sluice: its own rows; nothing else may change them';
 
 -- ---------------------------------------------------------------------------------------------------------- names
 

@@ -379,13 +379,13 @@ begin
     end loop;
     delete from sluice.bus_segment;
     truncate sluice.bus_log;
-    perform sluice.bus_make_segment(v_xid / 1024 * 1024, v_xid / 1024 * 1024 + 4096); -- nobody else can have written
+    perform sluice.bus_make_segment(v_xid / 1024 * 1024, v_xid / 1024 * 1024 + 4096); -- under the lock
     insert into sluice.bus_log (partition, xid, id, count, payload)
         select m.partition, v_xid::text::xid8, m.id, m.count, m.payload from bus_moved m order by m.id;
 end $$;
 comment on function sluice.bus_rebase is 'Moves a restored log into this server''s transaction numbers';
 
--- The first segment may begin now: nobody can have written yet.
+-- The first segment begins at the current transaction: the log is empty.
 select sluice.bus_make_segment(now.at, now.at + 4096)
 from (select pg_snapshot_xmin(pg_current_snapshot())::text::int8 / 1024 * 1024 as at) now;
 

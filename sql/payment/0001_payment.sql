@@ -29,7 +29,7 @@ create table payment_tokens (
     user_id bigint not null,
     status  text   not null default 'WAITING' check (status in ('WAITING', 'USED', 'EXPIRED'))
 ) with (fillfactor = 80);
-comment on table payment_tokens is 'Permissions to pay once; whoever lets users through to the payment inserts them';
+comment on table payment_tokens is 'Permissions to pay once; the service that admits users to the payment inserts them';
 comment on column payment_tokens.token is 'paymentToken of the requests';
 comment on column payment_tokens.user_id is 'The one user who may use it';
 comment on column payment_tokens.status is
@@ -103,8 +103,8 @@ begin
 end
 $$;
 comment on function payment_charge_refused is
-    'Part of payment_charge: the events that claimed nothing, n from 1; 5: the row changed under us, 6: an impostor '
-    'came first in the same call';
+    'Part of payment_charge: the events that claimed nothing, n from 1; 5: another session changed the row, '
+    '6: an impostor came first in the same call';
 
 -- The events of users who do not cover everything that is due from them, in order; a user who does not exist has
 -- nothing.
@@ -126,8 +126,8 @@ end
 $$;
 comment on function payment_charge_uncovered is 'Part of payment_charge: what must be decided event by event, n from 1';
 
--- Charges are claimed first, all as SUCCESS in one statement: who gets the row takes the points, nobody else. Only then
--- the users are locked, in the order of their ids, and each is written once. Whoever does not cover everything is
+-- Charges are claimed first, all as SUCCESS in one statement: only the session that gets the row takes the points. Only
+-- then the users are locked, in the order of their ids, and each is written once. Whoever does not cover everything is
 -- decided event by event, in order, and the claims that were not covered are written a second time. Nobody sees what is
 -- in between.
 create function payment_charge(tx_ids text[], user_ids bigint[], seat_ids bigint[], amounts bigint[],
@@ -286,7 +286,7 @@ begin
                       returning u.id)
         select min(back.user_id) into stray from back where back.user_id not in (select done.id from done);
         if stray is not null then
-            raise exception 'user % is gone: the points of a refund have nowhere to go', stray
+            raise exception 'user % does not exist any more: the points of a refund cannot be given back', stray
                 using errcode = 'foreign_key_violation', hint = 'Insert the user again and replay the event.';
         end if;
     end if;

@@ -1,8 +1,8 @@
 -- The reservation plugin: seats on hold, and the functions that its handlers, and payment.accept, call.
 --
 -- A reservation is PENDING while its hold lasts, and leaves that state once: CONFIRMED by the one payment that it then
--- names, EXPIRED by the schedule, CANCELLED by whoever sells. The payment that comes too late fails here, and is
--- refunded by its chain.
+-- names, EXPIRED by the schedule, CANCELLED by the service that sells. The payment that comes too late fails here, and
+-- is refunded by its chain.
 --
 -- Every function takes arrays, locks rows in the order of their ids, and keeps its plans on the indexes however small
 -- the table was when a session planned first.
@@ -18,7 +18,7 @@ create table reservations (
     payment_tx_id  text collate "C",
     constraint reservation_confirmed_by_a_payment check (status <> 'CONFIRMED' or payment_tx_id is not null)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
-comment on table reservations is 'One row a reservation of a seat; whoever sells inserts them';
+comment on table reservations is 'One row a reservation of a seat; the service that sells seats inserts them';
 comment on column reservations.id is 'reservationId of the events';
 comment on column reservations.user_id is 'For whom the seat is held';
 comment on column reservations.seat_id is 'seatId of the events';
@@ -66,7 +66,7 @@ begin
 end
 $$;
 comment on function reservation_confirm_refused is
-    'Part of reservation_confirm: the events that confirmed nothing, n from 1; 3: the row changed under us';
+    'Part of reservation_confirm: the events that confirmed nothing, n from 1; 3: another session changed the row';
 
 create function reservation_confirm(reservation_ids bigint[], user_ids bigint[], seat_ids bigint[], amounts bigint[],
                                     tx_ids text[])

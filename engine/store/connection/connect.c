@@ -2,7 +2,7 @@
  * connect.c - making a connection, and opening it when a transaction needs it.
  *
  * After a failure the next tries come with growing pauses. Resolving a host name is the one thing that libpq does
- * without a limit of ours; its time is the resolver's.
+ * without a client-side limit; its time is the resolver's.
  */
 #include "store/connection/connection.h"
 

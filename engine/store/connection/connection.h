@@ -44,7 +44,7 @@ struct prepared {
 
 enum pending_kind { PENDING_PREPARE, PENDING_STATEMENT, PENDING_BEGIN, PENDING_COMMIT, PENDING_ROLLBACK };
 
-struct pending { /* a result that the server owes us */
+struct pending { /* a result that the server still has to send */
     enum pending_kind kind;
     const struct statement *statement;
     struct prepared *prepared;

@@ -209,7 +209,7 @@ int64_t rows_int64(const struct rows *rows, size_t row, size_t column)
         return length == 0 ? 0 : (uint8_t)at[0];
     case OID_TIMESTAMPTZ:
     case OID_TIMESTAMP: {
-        int64_t us = rows_integer(at, length); /* 'infinity' stays the far end of time */
+        int64_t us = rows_integer(at, length); /* 'infinity' stays the largest number */
         return us == INT64_MAX || us == INT64_MIN ? us : rows_floor(us, 1000) + ROWS_EPOCH_MS;
     }
     case OID_NUMERIC:

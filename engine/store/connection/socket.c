@@ -1,8 +1,8 @@
 /*
  * socket.c - every wait on a connection's socket, and what a connection that failed becomes.
  *
- * Each wait is a poll(2) on the socket and on an eventfd, with our own deadline: a server that is frozen, a network
- * that swallows packets and a shutdown all end it. What libpq offers without such a limit (PQexec, PQconnectdb,
+ * Each wait is a poll(2) on the socket and on an eventfd, with a deadline of its own: a frozen server, a network that
+ * drops packets and a shutdown all end it. What libpq offers without such a limit (PQexec, PQconnectdb,
  * PQreset, PQcancel) is not used.
  *
  * A connection that failed once is closed and never repaired: the server rolls back what was open, and the next

@@ -3,8 +3,8 @@
  *
  * A statement goes to the server at most once as text: it is prepared under a short name the first time, in the same
  * pipeline as its first execution, so preparing costs no round trip. Every pipeline ends in one Sync; after an error
- * the server skips what follows up to the Sync. The results that the server owes are listed in order, and libpq's
- * results are matched against that list.
+ * the server skips what follows up to the Sync. The results that the server still has to send are listed in order, and
+ * libpq's results are matched against that list.
  */
 #include "store/connection/connection.h"
 

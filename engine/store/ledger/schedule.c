@@ -27,7 +27,7 @@ enum store_result ledger_tick(struct connection *connection, int16_t schedule, i
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &schedule), STORE_VALUE(PARAM_INT8, &slot_ms)};
     struct rows *rows;
     enum store_result result = connection_exec(connection, &statement_tick, 2, params, &rows, error);
-    if (result == STORE_OK && rows_count(rows) == 0) /* not ours, or the schedule's very first tick */
+    if (result == STORE_OK && rows_count(rows) == 0) /* another process's, or the schedule's first tick */
         result = connection_exec(connection, &statement_tick_first, 2, params, &rows, error);
     if (result == STORE_OK)
         *ret = rows_count(rows) == 1;
