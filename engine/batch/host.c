@@ -9,7 +9,6 @@
 #include <stdio.h>
 
 enum {
-    HOST_PARAMS_MAX = 64,
     HOST_WORDS_MAX = 500, /* bytes of a plugin's sentence */
     HOST_FIELD_MAX = 64 * 1024,
     HOST_ADDS_MAX = 10000, /* outputs of one call beyond its events */
@@ -215,7 +214,7 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
 {
     struct call *call = call_of(shared);
     struct batch *batch = call->batch;
-    struct store_param store_params[HOST_PARAMS_MAX];
+    struct store_param store_params[STORE_PARAMS_MAX];
 
     if (call->failed || batch->condemned || batch->result != STORE_OK)
         return NULL;
@@ -224,9 +223,9 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
         call_fault_alone(call, "called query() without having declared uses_store");
         return NULL;
     }
-    if (sql == NULL || sql->text == NULL || param_count > HOST_PARAMS_MAX) {
+    if (sql == NULL || sql->text == NULL || param_count > STORE_PARAMS_MAX) {
         call_fault_alone(call, "called query() with no statement, or with %zu parameters; the most is %d", param_count,
-                         HOST_PARAMS_MAX);
+                         STORE_PARAMS_MAX);
         return NULL;
     }
     for (size_t i = 0; i < param_count; i++)

@@ -193,7 +193,8 @@ void outbox_mark_uncertain(struct batch_env *env, int64_t row)
 void outbox_release_uncertain(struct batch_env *env)
 {
     struct outbox_lane *outbox = &env->outbox;
-    if (outbox->uncertain_count > 0 && rows_write(env, ledger_outbox_leave, outbox->uncertain, outbox->uncertain_count))
+    if (outbox->uncertain_count > 0 &&
+        rows_write(env, ledger_outbox_release, outbox->uncertain, outbox->uncertain_count))
         outbox->uncertain_count = 0; /* else with the next batch */
 }
 

@@ -91,9 +91,9 @@ static void consumer_free(struct bus_consumer *consumer, bool away)
 
 /* Of two servers, or two databases of a server, never the same. */
 static const struct statement statement_database = {
-    .text = "SELECT (hashtext(s.system_identifier || '/' || d.oid)::int8 & 4294967295) FROM pg_control_system() s, "
+    .text = "select (hashtext(s.system_identifier || '/' || d.oid)::int8 & 4294967295) from pg_control_system() s, "
             "pg_database d"
-            " WHERE d.datname = current_database()"};
+            " where d.datname = current_database()"};
 
 /* 0, with the database's mark in instance ids: empty without a store, and where the server does not tell. */
 static int database_mark(struct bus_consumer *consumer, struct error *error)

@@ -17,21 +17,21 @@
 
 static const struct statement statement_load = {
     .text =
-        "SELECT t.number::int8, coalesce(p.next, 0), coalesce(p.skipped_to, 0), (p.next IS NOT NULL)::int4::int8"
-        " FROM unnest($2::text[], $3::int4[], $4::int4[]) t (topic, partition, number)"
-        " LEFT JOIN sluice.bus_position p ON p.consumer_group = $1 AND p.topic = t.topic AND p.partition = t.partition"
-        " WHERE EXISTS (SELECT FROM sluice.bus_position q WHERE q.consumer_group = $1)"};
+        "select t.number::int8, coalesce(p.next, 0), coalesce(p.skipped_to, 0), (p.next is not null)::int4::int8"
+        " from unnest($2::text[], $3::int4[], $4::int4[]) t (topic, partition, number)"
+        " left join sluice.bus_position p on p.consumer_group = $1 and p.topic = t.topic and p.partition = t.partition"
+        " where exists (select from sluice.bus_position q where q.consumer_group = $1)"};
 /* Reading does not wait for the disk: a server that crashes may forget the last of these, and then a little is read
  * again. */
 static const struct statement statement_save = {
-    .text = "WITH s AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
-            " INSERT INTO sluice.bus_position AS p (consumer_group, topic, partition, next)"
-            " SELECT $1, t.* FROM s, unnest($2::text[], $3::int4[], $4::int8[]) t (topic, partition, next)"
-            " ORDER BY t.topic, t.partition"
-            " ON CONFLICT ON CONSTRAINT bus_position_pkey"
-            " DO UPDATE SET next = excluded.next, at = now() WHERE p.next < excluded.next"};
+    .text = "with s as materialized (select set_config('synchronous_commit', 'off', true))"
+            " insert into sluice.bus_position as p (consumer_group, topic, partition, next)"
+            " select $1, t.* from s, unnest($2::text[], $3::int4[], $4::int8[]) t (topic, partition, next)"
+            " order by t.topic, t.partition"
+            " on conflict on constraint bus_position_pkey"
+            " do update set next = excluded.next, at = now() where p.next < excluded.next"};
 static const struct statement statement_forget = {
-    .text = "DELETE FROM sluice.bus_position WHERE consumer_group = $1 AND topic = $2 AND ($3 < 0 OR partition = $3)"};
+    .text = "delete from sluice.bus_position where consumer_group = $1 and topic = $2 and ($3 < 0 or partition = $3)"};
 
 enum kafka_start kafka_start_decide(const struct kafka_place *place, int64_t *ret_offset)
 {

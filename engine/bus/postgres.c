@@ -17,7 +17,7 @@ static const struct statement statement_append = {
             " from unnest($1::int4[], $2::int2[], $3::bytea[]) r (partition, count, payload)"};
 static const struct statement statement_notify = {.text = "select pg_notify('sluice_bus', '')"};
 static const struct statement statement_lag = {.text = "select sluice.bus_lag($1)"};
-static const struct statement statement_tend = {.text = "select * from sluice.bus_tend($1, $2)"};
+static const struct statement statement_tend = {.text = "select * from sluice.bus_maintain($1, $2)"};
 
 enum {
     TEND_EVERY_MS = 5000,
@@ -306,7 +306,7 @@ static int postgres_ask(struct postgres_bus *bus, struct error *error)
             (long long)newest, (long long)now);
         error_hint(
             error,
-            "while no engine runs, execute \"SELECT sluice.bus_rebase()\" in this database once, then start again");
+            "while no engine runs, execute \"select sluice.bus_rebase()\" in this database once, then start again");
         return -ESTALE;
     }
     return 0;

@@ -16,7 +16,7 @@
 
 static const struct statement statement_join = {.text = "select sluice.bus_join($1, $2, $3)"};
 static const struct statement statement_tick = {
-    .text = "select kind, item, epoch, high, low from sluice.bus_tick($1, $2, $3, $4, $5, $6, $7, $8)"};
+    .text = "select kind, item, epoch, high, low from sluice.bus_heartbeat($1, $2, $3, $4, $5, $6, $7, $8)"};
 static const struct statement statement_release = {.text = "select sluice.bus_release($1, $2, $3)"};
 static const struct statement statement_leave = {.text = "select sluice.bus_leave($1, $2)"};
 static const struct statement statement_commit = {

@@ -1,15 +1,18 @@
 /*
- * ledger.h - the engine's own rows: what was handled, what waits, what must still be published.
+ * ledger.h - the engine's own rows: what was handled, what is delayed, what must still be published.
  *
- * Each function is one set-based statement inside the caller's transaction (see store.h). Tables live in the schema
- * "sluice"; sql/engine/ creates them, each column commented. A name (handler, group, chain) is a smallint there:
- * ledger_names() gives the number.
+ * Each function is one set-based statement inside the caller's transaction (see store.h); where it says "on its own",
+ * it may also be called without one. "Executed" is a round trip; "queued" travels with the next one. Tables live in the
+ * schema "sluice"; sql/engine/ creates them, each column commented. A name (handler, group, chain, schedule) is a
+ * smallint there: ledger_names() gives the number.
  *
  *   inbox     one narrow row a handled event and handler: written once, by the claim, with the usual outcome
  *   outbox    one row a batch with the bytes of all its outputs, until they are published (a transactional bus: none)
- *   parked    events that wait for their time, with their record
- *   attempt   transient retries so far, so that a restart does not begin anew
+ *   parked    events that are delayed, with their record
+ *   attempt   failed tries so far, so that a restart does not count from 0 again
  *   chain     one row a correlation: steps done, steps undone, aborted or not
+ *   schedule  the last tick of each schedule
+ *   reply     answers to requests with an Idempotency-Key
  */
 #ifndef SLUICE_STORE_LEDGER_H
 #define SLUICE_STORE_LEDGER_H
@@ -17,39 +20,40 @@
 #include "flow/chain.h"
 #include "store/store.h"
 
-/* Numbers of names, made when missing. kind: 'h' handler, 'c' chain, 'g' group, 's' schedule. */
+/* Numbers of names, made when missing. kind: 'h' handler, 'c' chain, 'g' group, 's' schedule. In the caller's
+ * transaction or, without one, on its own. */
 enum store_result ledger_names(struct connection *connection, char kind, size_t count, const struct span *names,
                                int16_t *ret_numbers, struct error *error);
 
 /* ------------------------------------------------------------------------------------------------------------ inbox */
 
-enum { OUTCOME_DEAD = -1, OUTCOME_NONE = -2 /* a request without an outcome */, OUTCOME_PARKED = -3 };
+enum { OUTCOME_DEAD = -1 /* a dead letter; else an index into the handler's outcomes */ };
 
 struct claim {
     int16_t handler;
     int16_t outcome; /* in: what to record unless changed, 0. out, on a hit: what is recorded */
-    bool hit;        /* out: was there before */
-    bool conflict;   /* out: was there with another payload */
+    bool hit;        /* out: a duplicate, its row was there before */
+    bool conflict;   /* out: a hit with another payload */
     struct event_id id;
     int64_t hash; /* of the payload */
 };
 
-/* The first statement of a transaction, and its BEGIN: claims[0..count) sorted by (handler, id), no two equal. One
- * round trip (more when there are duplicates; the transaction is begun again for the first of a swarm, so nothing
- * should be queued before it). Fills the out members. `member` (0: none) is this process's row in sluice.bus_member:
- * unless it still stands, the result is STORE_FENCED and nothing may be done; it stays locked FOR KEY SHARE until the
- * transaction ends (a heartbeat may update it meanwhile; deleting it waits). */
+/* Executed, as the first statement of a transaction: claims[0..count) sorted by (handler, id), no two equal. One round
+ * trip; two when there are duplicates, four for the first of them. A plain insert is tried first; the first duplicate
+ * key aborts it and the claim restarts with "on conflict", so nothing should be queued before it. Fills the out
+ * members. `member` (0: none) is this process's row in sluice.bus_member: without that row the result is STORE_FENCED
+ * and nothing may be done; the row stays locked "for key share" until the transaction ends: deleting it waits. */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
 /* Queued: changes the outcome of claims of this transaction (only those that are not 0). */
 enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
                                   struct error *error);
-/* Queued: gives claims back (the handler said retry; nothing was done for them). */
+/* Queued: deletes claims of this transaction (the handler asks for a retry; nothing was done for them). */
 enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count,
                                  struct error *error);
-/* One step of a walk round the inbox that deletes rows older than keep_ms: looks at about `limit` rows, returns how
- * many it deleted. Call it regularly with a limit of about three times what came in since the last call: then the walk
- * keeps up. */
+/* On its own: reads about `limit` rows of the inbox, from where the last call ended and round again, and deletes those
+ * older than keep_ms; *ret is how many. A limit of about three times the rows that came in since the last call keeps up
+ * with them. */
 enum store_result ledger_prune(struct connection *connection, int64_t keep_ms, size_t limit, size_t *ret,
                                struct error *error);
 
@@ -65,30 +69,31 @@ enum store_result ledger_attempts_save(struct connection *connection, const stru
                                        struct error *error); /* queued; upsert */
 enum store_result ledger_attempts_clear(struct connection *connection, const struct attempt *attempts, size_t count,
                                         struct error *error); /* queued */
-/* All rows of these handlers, at start: there are few. Rows: handler int2, id uuid, attempts int4. */
+/* All rows, of all handlers: there are few. Rows: handler int2, id uuid, attempts int4. */
 enum store_result ledger_attempts_load(struct connection *connection, struct rows **ret, struct error *error);
 
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
 /* Queued (a round trip only once in 64 calls, for ids): one row with a record batch (event/record_batch.h); gives its
- * id. Deleted by ledger_outbox_done once all is acknowledged. owner: the process that publishes it, 0: whoever
- * sweeps. */
+ * id. ledger_outbox_done() deletes it once all is acknowledged. owner: the process whose lane publishes it, 0: the
+ * sweeper of any process. */
 enum store_result ledger_outbox_add(struct connection *connection, int64_t owner, struct span record_batch,
                                     int64_t *ret_id, struct error *error);
 enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
                                      struct error *error); /* queued */
-/* The sweeper's read: rows older than age_ms that are not but_owner's, and refused ones now and then; locked SKIP
- * LOCKED, at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
+/* Executed, the sweeper's read: rows older than age_ms whose owner is not but_owner, refused ones only 30 s after the
+ * last try; locked with "skip locked", at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
 enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
                                      struct rows **ret, struct error *error);
-/* Of these rows those that are there, in the order of ids: id int8, batch bytea. What is not there was not
- * committed, or is published. */
+/* Executed: those of these rows that exist, in the order of ids: id int8, batch bytea. A row that does not exist was
+ * not committed, or is published. */
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error);
-/* Queued: these rows, where they are there, are the sweeper's from now on. */
-enum store_result ledger_outbox_leave(struct connection *connection, const int64_t *ids, size_t count,
-                                      struct error *error);
-/* Queued: what is left of a row (a record batch) is refused for good by the bus; it stays until a person mends it. */
+/* Queued: those of these rows that exist have no owner from now on, so that any sweeper publishes them. */
+enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,
+                                        struct error *error);
+/* Queued: the bus refuses for good what is left of a row (a record batch); it stays until an operator removes the
+ * cause. */
 enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
                                        struct span reason, struct error *error);
 
@@ -106,13 +111,14 @@ struct parked {
 };
 enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
                               struct error *error); /* queued */
-/* Takes what is due, at most `limit`: each row's due time moves hold_ms ahead, so that it comes again if we die. Own
- * round trip, autocommitted. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the next one is due
- * (INT64_MAX: none). */
+/* In a transaction of its own, one round trip: takes what is due, at most `limit`. Each row's due time moves hold_ms
+ * ahead, so that it is due again if this process dies. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the
+ * next one is due (INT64_MAX: none). */
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error);
-/* Queued: what others took, who may be gone, is due at once. If they are not, whoever is second finds it done. */
+/* Queued: what other processes than but_owner have taken is due at once, because they may have died. If they have not,
+ * the second claim of an event is a duplicate. */
 enum store_result ledger_parked_release(struct connection *connection, int16_t group, int64_t but_owner,
                                         struct error *error);
 enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
@@ -129,22 +135,20 @@ struct chain_row {
     int32_t undone;  /* bit i: its undo is known to have happened */
 };
 
-/* Executed: marks steps (0..30) done, one row a correlation (made when absent), locks it. data: of the done event, kept
- * for the undo; NULL for a step without an undo. ret rows in the order given: state int2, done int4, undoing int4,
- * undone int4, reason text; the rows come for correlations that are not CHAIN_RUNNING only (column 0 is the 0-based
- * index). Two inputs of one correlation in a call are allowed. */
+/* Executed: marks steps (0..30) done, one row a correlation (made when absent), and locks it. Several inputs of one
+ * correlation in a call are allowed. Rows come back for inputs whose correlation is not CHAIN_RUNNING only: index of
+ * the input int4, state int2, done int4, undoing int4, undone int4, reason text. */
 struct chain_done {
     int16_t chain;
     int16_t step;
     struct event_id correlation;
     struct span correlation_text;
-    struct span data;
+    struct span data; /* of the done event, kept for the undo; at NULL: a step without an undo */
 };
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
                                     struct rows **ret, struct error *error);
-/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and returns a row:
- * state before int2, done int4, undoing int4, undone int4, data bytea[] flattened as one column a step is not possible,
- * so: steps' data follow by ledger_chain_data(). */
+/* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and gives the row as
+ * it was before, so CHAIN_RUNNING when this abort is the first. ledger_chain_data() gives the data of its steps. */
 enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
                                      struct span correlation_text, struct span reason, struct chain_row *ret,
                                      struct error *error);
@@ -159,8 +163,8 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 
 /* -------------------------------------------------------------------------------------------------------- schedules */
 
-/* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret
- * false when another process had it, or has it now. */
+/* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret is
+ * false when another process did it, or is doing it. */
 enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
                               struct error *error);
 
@@ -174,16 +178,19 @@ struct kept_reply { /* the answer to a request that came with an Idempotency-Key
 };
 enum store_result ledger_replies_save(struct connection *connection, const struct kept_reply *replies, size_t count,
                                       struct error *error); /* queued */
+/* Executed. */
 enum store_result ledger_reply_get(struct connection *connection, struct kept_reply *reply, struct error *error);
+/* On its own: deletes those older than keep_ms. */
 enum store_result ledger_replies_prune(struct connection *connection, int64_t keep_ms, struct error *error);
 
 /* ----------------------------------------------------------------------------------------------------------- health */
 
 struct ledger_health {
     int64_t outbox_age_ms; /* of the oldest row; 0: none */
-    int64_t parked, parked_stuck, chains_stuck;
+    int64_t parked, chains_stuck;
     int64_t outbox_refused; /* rows that the bus refuses */
 };
+/* On its own. */
 enum store_result ledger_health(struct connection *connection, struct ledger_health *ret, struct error *error);
 
 #endif

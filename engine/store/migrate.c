@@ -1,20 +1,21 @@
 /*
  * migrate.c - forward-only numbered SQL files.
  *
- * The checksum is sha256 of the file's bytes, computed by the server: `sha256sum` shows the same. Every step reads what
- * is applied anew under the advisory lock and applies one file: two migrators that run at the same time share the work
- * between them. Nothing is ever undone; a file that fails leaves nothing behind.
+ * The checksum is sha256 of the file's bytes, computed by the server: `sha256sum` shows the same. Every step takes the
+ * advisory lock, reads what is applied by now, and applies one file: two migrators that run at the same time share the
+ * work between them. Nothing is ever undone; a file that fails leaves nothing behind.
  */
+#include "store/migrate.h"
+
+#include "base/clock.h"
+#include "store/connection/connection.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "base/clock.h"
-#include "store/inner.h"
-#include "store/migrate.h"
 
 enum { MIGRATION_MAX = 1000, MIGRATION_FILE_MAX = 16 * 1024 * 1024, MIGRATE_MS = 60 * 60 * 1000 };
 
@@ -156,42 +157,46 @@ static int migration_set_load(const char *dir, const char *const *owners, struct
 
 /* --------------------------------------------------------------------------------------------------------- database */
 
-/* No two steps run at the same time; the number is "sluice" in ASCII. A lane's limits do not cut a migration short. */
-static const char migrate_prologue[] = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
-                                       "SET LOCAL idle_in_transaction_session_timeout = 0;"
-                                       "SELECT pg_advisory_xact_lock(126909663503205);";
+/* The advisory lock of migrations, "sluice" in ASCII: no two steps run at the same time. The other advisory locks of
+ * the engine are named in sql/engine/0002_bus.sql. */
+#define MIGRATE_LOCK "126909663503205"
+
+/* The limits of a lane's statements do not apply to a migration. */
+static const char migrate_prologue[] = "set local statement_timeout = 0; set local lock_timeout = 0;"
+                                       "set local idle_in_transaction_session_timeout = 0;"
+                                       "select pg_advisory_xact_lock(" MIGRATE_LOCK ");";
 
 static const char migrate_table[] =
-    "CREATE SCHEMA IF NOT EXISTS sluice;"
-    "CREATE TABLE sluice.migration ("
-    " owner text NOT NULL, number integer NOT NULL, name text NOT NULL, checksum text NOT NULL,"
-    " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (owner, number));"
-    "COMMENT ON TABLE sluice.migration IS 'Numbered SQL files that were applied; written by sluice migrate';"
-    "COMMENT ON COLUMN sluice.migration.owner IS 'engine, or the plugin';"
-    "COMMENT ON COLUMN sluice.migration.number IS 'From 1, without a gap';"
-    "COMMENT ON COLUMN sluice.migration.name IS 'Name of the file';"
-    "COMMENT ON COLUMN sluice.migration.checksum IS 'sha256 of the file: an applied file must never change';"
-    "COMMENT ON COLUMN sluice.migration.applied_at IS 'When it was applied';";
+    "create schema if not exists sluice;"
+    "create table sluice.migration ("
+    " owner text not null, number integer not null, name text not null, checksum text not null,"
+    " applied_at timestamptz not null default now(), primary key (owner, number));"
+    "comment on table sluice.migration is 'Numbered SQL files that were applied; written by sluice migrate';"
+    "comment on column sluice.migration.owner is 'engine, or the plugin';"
+    "comment on column sluice.migration.number is 'From 1, without a gap';"
+    "comment on column sluice.migration.name is 'Name of the file';"
+    "comment on column sluice.migration.checksum is 'sha256 of the file: an applied file must never change';"
+    "comment on column sluice.migration.applied_at is 'When it was applied';";
 
-static const struct statement statement_exists = {"SELECT to_regclass('sluice.migration') IS NOT NULL", false};
+static const struct statement statement_exists = {"select to_regclass('sluice.migration') is not null", false};
 
-/* Every file of ours and every applied row of our owners, side by side. */
+/* Every file, and every applied row of the same owners, side by side. */
 static const struct statement statement_compare = {
-    "SELECT f.place::int4, m.number, m.name, f.checksum = m.checksum, coalesce(f.owner, m.owner) "
-    "FROM (SELECT u.owner, u.number, encode(sha256(u.bytes), 'hex') AS checksum, u.place"
-    "      FROM unnest($2, $3, $4) WITH ORDINALITY AS u(owner, number, bytes, place)) f "
-    "FULL JOIN (SELECT * FROM sluice.migration WHERE owner = ANY ($1)) m ON m.owner = f.owner AND m.number = f.number "
-    "ORDER BY f.place, m.number",
+    "select f.place::int4, m.number, m.name, f.checksum = m.checksum, coalesce(f.owner, m.owner) "
+    "from (select u.owner, u.number, encode(sha256(u.bytes), 'hex') as checksum, u.place"
+    "      from unnest($2, $3, $4) with ordinality as u(owner, number, bytes, place)) f "
+    "full join (select * from sluice.migration where owner = any ($1)) m on m.owner = f.owner and m.number = f.number "
+    "order by f.place, m.number",
     false,
 };
 static const struct statement statement_record = {
-    "INSERT INTO sluice.migration (owner, number, name, checksum) VALUES ($1, $2::int8::int4, $3, encode(sha256($4), "
+    "insert into sluice.migration (owner, number, name, checksum) values ($1, $2::int8::int4, $3, encode(sha256($4), "
     "'hex'))",
     false,
 };
 
-/* STORE_OK with *ret the first file that is missing, or -1; STORE_DEPLOY when the database and the files contradict
- * each other. */
+/* STORE_OK with *ret the first file that is not applied, or -1; STORE_DEPLOY when database and files contradict each
+ * other. */
 static enum store_result migrate_judge(const struct rows *rows, const struct migration_set *set, int64_t *ret,
                                        struct error *error)
 {
@@ -201,10 +206,9 @@ static enum store_result migrate_judge(const struct rows *rows, const struct mig
         struct span owner = rows_span(rows, i, 4), name = rows_span(rows, i, 2);
         bool applied = !rows_null(rows, i, 1);
         if (place < 0) {
-            error_set(
-                error, ENOEXEC,
-                "the database has the migration %.*s/%.*s, which is not in our files: it belongs to a newer program",
-                (int)owner.length, owner.at, (int)name.length, name.at);
+            error_set(error, ENOEXEC,
+                      "the database has the migration %.*s/%.*s, which has no file here: it belongs to a newer program",
+                      (int)owner.length, owner.at, (int)name.length, name.at);
             error_hint(error, "run the newer program; migrations are never undone");
             return STORE_DEPLOY;
         }

@@ -2,9 +2,8 @@
  * migrate.h - forward-only numbered SQL files, the engine's and each plugin's own.
  *
  * DIR/NAME/NNNN_words.sql, applied in order, each in its own transaction together with its row in sluice.migration
- * (owner, number, name, checksum, applied_at). An applied file that changed, a gap, or a database with a number that we
- * do not have
- * (newer than this program) is refused. Two migrators wait for each other (advisory lock).
+ * (owner, number, name, checksum, applied_at). An applied file that changed, a gap, or a database with a number that
+ * has no file (newer than this program) is refused. Two migrators wait for each other (advisory lock).
  */
 #ifndef SLUICE_STORE_MIGRATE_H
 #define SLUICE_STORE_MIGRATE_H
@@ -17,12 +16,12 @@ struct migration_step {
     const char *name; /* file name */
 };
 
-/* Applies what is missing for the owners (NULL-terminated, "engine" first) from dir/OWNER/. `each` (may be NULL) hears
- * of every step after it is committed. An owner without a folder has no migrations. */
+/* Applies what is missing for the owners (NULL-terminated, "engine" first) from dir/OWNER/. `each` (may be NULL) is
+ * called for every step after it is committed. An owner without a folder has no migrations. */
 enum store_result migrate_apply(struct store *store, const char *dir, const char *const *owners,
                                 void (*each)(const struct migration_step *step, void *context), void *context,
                                 struct error *error);
-/* STORE_OK when the database is exactly at our level; STORE_DEPLOY with the sentence and the command to run when it is
+/* STORE_OK when every file is applied and no other; STORE_DEPLOY with the sentence and the command to run when it is
  * behind, newer or changed. */
 enum store_result migrate_check(struct store *store, const char *dir, const char *const *owners, struct error *error);
 

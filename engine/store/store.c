@@ -1,16 +1,20 @@
 /*
- * store.c - the description of a database, and the look at it before anything is trusted to it.
+ * store.c - the description of a database, and the check of it before anything is stored there.
  *
  * The session's settings travel as connection options, so a new connection needs no statement of its own and a pooler
  * that resets sessions does not lose them. Nothing here ever prints the url: it may hold a password.
  */
+#include "store/connection/connection.h"
+
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
-#include "store/inner.h"
+enum { STORE_VERSION_MIN = 140000 /* of the server: TID range scans, client_connection_check_interval */ };
 
-/* The options that the url itself names are kept; ours come after them and count. NULL: it cannot be understood. */
+/* The options that the url itself names; the engine's come after them and override them. NULL: the url cannot be
+ * understood. */
 static char *store_url_options(const char *url)
 {
     char *message = NULL; /* may quote the url: never shown */
@@ -31,8 +35,8 @@ static char *store_url_options(const char *url)
 /*
  * lock_timeout is half of statement_timeout, so that waiting for a lock is told apart from working too long. An idle
  * transaction ends as soon as a statement would: a frozen process must not hold its claims against its successor. A
- * statement whose client is gone is cancelled within a second. Just-in-time compilation never pays for statements like
- * ours.
+ * statement whose client has disconnected is cancelled within a second. Just-in-time compilation never pays for
+ * statements as short as the engine's.
  */
 static char *store_session(const char *url_options, int64_t statement_timeout_ms)
 {
@@ -88,16 +92,16 @@ void store_close(struct store *store)
     free(store);
 }
 
-/* ------------------------------------------------------------------------------------------------------- the look */
+/* ---------------------------------------------------------------------------------------------------------- check */
 
-static const struct statement statement_look = {
-    "SELECT current_setting('server_version_num')::int4, current_setting('server_version'),"
+static const struct statement statement_settings = {
+    "select current_setting('server_version_num')::int4, current_setting('server_version'),"
     "       current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
     "       current_setting('server_encoding'), pg_is_in_recovery()",
     false,
 };
 
-static enum store_result store_look(const struct store *store, const struct rows *rows, struct error *error)
+static enum store_result store_check_settings(const struct store *store, const struct rows *rows, struct error *error)
 {
     static const struct {
         size_t column;
@@ -125,7 +129,7 @@ static enum store_result store_look(const struct store *store, const struct rows
     if (!span_is(encoding, "UTF8") && !span_is(encoding, "SQL_ASCII")) {
         error_set(error, ENOEXEC, "the database's encoding is %.*s: events are UTF-8 and some would be refused",
                   (int)encoding.length, encoding.at);
-        error_hint(error, "create the database with ENCODING 'UTF8' TEMPLATE template0");
+        error_hint(error, "create the database with encoding 'UTF8' template template0");
         return STORE_DEPLOY;
     }
     if (rows_int64(rows, 0, 6) != 0) {
@@ -143,10 +147,10 @@ enum store_result store_check(struct store *store, struct error *error)
         return STORE_DOWN;
     }
     struct rows *rows;
-    enum store_result result = connection_once(connection, &statement_look, 0, NULL,
+    enum store_result result = connection_once(connection, &statement_settings, 0, NULL,
                                                store->connect_timeout_ms + store->statement_timeout_ms, &rows, error);
     if (result == STORE_OK)
-        result = store_look(store, rows, error);
+        result = store_check_settings(store, rows, error);
     else if (result != STORE_DEPLOY)
         result = STORE_DOWN;
     connection_destroy(connection);

@@ -55,7 +55,7 @@ static const struct sluice_outcome charge_outcomes[] = {
     {0},
 };
 
-static const struct sluice_sql charge_sql = {"SELECT n, decision FROM payment_charge($1::text[], $2::bigint[], "
+static const struct sluice_sql charge_sql = {"select n, decision from payment_charge($1::text[], $2::bigint[], "
                                              "$3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
                                              " $7::bigint[], $8::bigint)"};
 
@@ -112,7 +112,7 @@ static const struct sluice_outcome refund_outcomes[] = {
 };
 
 static const struct sluice_sql refund_sql = {
-    "SELECT n, decision FROM payment_refund($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])"};
+    "select n, decision from payment_refund($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])"};
 
 static void refund(void *state, struct sluice_call *call)
 {
@@ -163,7 +163,7 @@ static const struct sluice_field accept_sets[] = {
 };
 
 static const struct sluice_sql accept_sql = {
-    "SELECT n, decision, tx_id, seat_id, amount FROM payment_accept($1::bigint[], $2::bigint[], $3::text[], $4::text[],"
+    "select n, decision, tx_id, seat_id, amount from payment_accept($1::bigint[], $2::bigint[], $3::text[], $4::text[],"
     " $5::bigint)"};
 
 enum { ACCEPTED, ACCEPTED_BEFORE, REFUSED };
@@ -248,11 +248,11 @@ static const struct sluice_field status_input[] = {
 /* The body is made by the server, which knows how to write JSON. PENDING and RETRYING are on their way; the rest is
  * an end. */
 static const struct sluice_sql status_sql = {
-    "SELECT e.place - 1, t.status IN ('PENDING', 'RETRYING'),"
+    "select e.place - 1, t.status in ('PENDING', 'RETRYING'),"
     " json_build_object('paymentTxId', t.id, 'status', t.status, 'retryCount', t.retry_count, 'amount', t.amount,"
     " 'userId', t.user_id, 'seatId', t.seat_id, 'reservationId', t.reservation_id, 'createdAt', t.created_at,"
     " 'updatedAt', t.updated_at)::text"
-    " FROM unnest($1::text[]) WITH ORDINALITY AS e (id, place) LEFT JOIN payment_transactions AS t ON t.id = e.id"};
+    " from unnest($1::text[]) with ordinality as e (id, place) left join payment_transactions as t on t.id = e.id"};
 
 static void status(void *state, struct sluice_call *call)
 {
@@ -316,7 +316,7 @@ static const struct sluice_outcome follow_outcomes[] = {
 };
 
 static const struct sluice_sql follow_sql = {
-    "SELECT payment_follow($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
+    "select payment_follow($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
     " $7::text)"};
 
 static void follow(struct sluice_call *call, const char *status)

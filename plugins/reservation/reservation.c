@@ -63,7 +63,7 @@ static const struct sluice_field confirm_sets[] = {
     {0},
 };
 
-static const struct sluice_sql confirm_sql = {"SELECT n, decision, reason FROM reservation_confirm($1::bigint[], "
+static const struct sluice_sql confirm_sql = {"select n, decision, reason from reservation_confirm($1::bigint[], "
                                               "$2::bigint[], $3::bigint[], $4::bigint[], $5::text[])"};
 
 static void confirm(void *state, struct sluice_call *call)
@@ -107,7 +107,7 @@ static const struct sluice_field expire_sets[] = {
 };
 
 static const struct sluice_sql expire_sql = {
-    "SELECT id, user_id, seat_id, payment_tx_id, purchase_price FROM reservation_expire($1::bigint, $2::bigint)"};
+    "select id, user_id, seat_id, payment_tx_id, purchase_price from reservation_expire($1::bigint, $2::bigint)"};
 
 static void expire(void *state, struct sluice_call *call)
 {

@@ -54,7 +54,7 @@ class Drive:
 
 class Proxy:
     """Between a client and the server at `port`. to_client(bytes) → bytes, or None to close both ends, sees what the
-    server says; `commit_seen` is set once the client has sent COMMIT."""
+    server says; `commit_seen` is set once the client has sent "commit"."""
 
     def __init__(self, port, to_client):
         self.to_client = to_client
@@ -88,7 +88,7 @@ class Proxy:
                     except OSError:
                         return
                     if ready is client:
-                        self.commit_seen = self.commit_seen or b"COMMIT\0" in data
+                        self.commit_seen = self.commit_seen or b"commit\0" in data
                     else:
                         data = self.to_client(data)
                     if not data:

@@ -35,7 +35,7 @@ static void test_trim(void **state)
     reader_until(&reader, 110);
     for (int i = 0; i < 4; i++) {
         reader_poll(&reader, 100);
-        sql(connection, "select sluice.bus_tend(4096, 0)");
+        sql(connection, "select sluice.bus_maintain(4096, 0)");
     }
     CHECK(sql(connection, "select min(start) from sluice.bus_segment where start >= 0") == first,
           "a segment was dropped that a group has not read");

@@ -1,5 +1,5 @@
 /*
- * store_drive.c - a connection of the store by hand, for tests that kill, freeze and cheat the server in between.
+ * store_drive.c - a connection of the store by hand, for tests that kill or freeze the server, or falsify its answers.
  *
  * Reads a command a line from stdin, fields separated by tabs, and answers with one line of JSON: {"result": "ok",
  * "sqlstate": "", "ms": 3, "tampered": false, "error": "…", "rows": [["1"]]}. One connection, on DATABASE_URL.
@@ -151,6 +151,15 @@ static enum store_result drive_run(struct drive *drive, char **fields, size_t co
     return drive_sql(drive, command, argument, error);
 }
 
+/* The SQLSTATE that a message names; "" when the failure was not the server's. */
+static const char *drive_sqlstate(const struct error *error)
+{
+    static char state[6];
+    const char *at = strstr(error->text, "(SQLSTATE ");
+    snprintf(state, sizeof state, "%s", at == NULL ? "" : at + strlen("(SQLSTATE "));
+    return state;
+}
+
 static void drive_line(struct drive *drive, char *line)
 {
     char *fields[FIELDS_MAX + 1], *rest = line;
@@ -167,7 +176,7 @@ static void drive_line(struct drive *drive, char *line)
     buffer_json_string(&text, span_of(error.text));
     printf(
         "{\"result\": \"%s\", \"sqlstate\": \"%s\", \"ms\": %lld, \"tampered\": %s, \"error\": %.*s, \"rows\": %.*s}\n",
-        store_result_word(result), connection_sqlstate(drive->connection), (long long)took_ms,
+        store_result_word(result), drive_sqlstate(&error), (long long)took_ms,
         connection_tampered(drive->connection) ? "true" : "false", (int)text.length, text.at,
         drive->rows.length == 0 ? 2 : (int)drive->rows.length, drive->rows.length == 0 ? "[]" : drive->rows.at);
     fflush(stdout);

@@ -80,7 +80,7 @@ static inline int64_t number_of(const char *sql)
 static inline void wait_for(const char *condition)
 {
     char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE %s", condition);
+    snprintf(sql, sizeof sql, "select count(*) from pg_stat_activity where %s", condition);
     for (int64_t until = clock_monotonic_ms() + 10000; clock_monotonic_ms() < until; usleep(5000)) {
         if (number_of(sql) > 0)
             return;

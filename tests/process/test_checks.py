@@ -176,6 +176,32 @@ class Checks(unittest.TestCase):
         for page in ("docs/metrics.md", "docs/configuration.md", "docs/pipeline.schema.json", "docs/man/sluice.1"):
             self.red("generated", page, lambda text: text + "x\n", f"{page} is not what this program says")
 
+    def test_sql(self):
+        says = "keywords of SQL are in lower case"
+        self.red(
+            "sql", "sql/engine/0001_ledger.sql", lambda text: text + "CREATE INDEX x ON sluice.inbox (at);\n", says
+        )
+        self.red("sql", "sql/engine/0001_ledger.sql", lambda text: text + "select 1\n  FROM sluice.inbox;\n", says)
+        self.red(
+            "sql",
+            "sql/engine/0001_ledger.sql",
+            lambda text: text + "-- " + "x" * 118 + "\n",
+            "121 columns, the most is 120",
+        )
+        self.red("sql", "engine/base/span.c", lambda text: text + 'const char *x = "SELECT 1";\n', says)
+        self.red(
+            "sql",
+            "engine/base/span.c",
+            lambda text: text + 'const char *x = "select 1" LIMITS\n    " WHERE true";\n',
+            says,
+        )
+        self.red(
+            "sql",
+            "plugins/payment/payment.c",
+            lambda text: text + 'const char *x = "UPDATE users SET points = 1";\n',
+            says,
+        )
+
     def test_analysers(self):
         self.red(
             "cppcheck",

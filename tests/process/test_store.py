@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The store's connection against a real server that refuses, stops, freezes, dies and lies.
+"""The store's connection against a real server that refuses, stops, freezes, dies or answers falsely.
 
 What must hold: a failure has the class of its SQLSTATE; a commit that was not confirmed is never taken for one, nor for
 a failure; every wait ends at its deadline; and after any of it the next transaction works.
@@ -413,7 +413,7 @@ class Outages(StoreTest):
 class Looks(StoreTest):
     """store_check and what a url may be."""
 
-    def test_settings_that_would_lie(self):
+    def test_settings_that_break_durability(self):
         with Drive(url) as drive, Drive(url, ALLOW_UNSAFE="1") as bold:
             self.gives("ok", drive("check"))
             for name in ("fsync", "full_page_writes", "synchronous_commit"):

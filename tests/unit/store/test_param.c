@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "store/inner.h"
+#include "store/connection/connection.h"
 
 static void encodes(const struct store_param *param, const char *bytes, size_t length)
 {

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "store/inner.h"
+#include "store/connection/connection.h"
 
 static void what_is_not_in_the_table_is_an_outage(void **state)
 {

@@ -4,11 +4,11 @@
  * Reading a cell of another type than asked for gives 0 or an empty span, never other bytes: the column's type is
  * looked at.
  */
+#include "store/connection/connection.h"
+
 #include <endian.h>
 #include <math.h>
 #include <stdlib.h>
-
-#include "store/inner.h"
 
 enum { /* of the types that are read */
        OID_BOOL = 16,
@@ -40,7 +40,7 @@ struct rows *rows_keep(struct connection *connection, PGresult *result)
 {
     struct rows *rows = malloc(sizeof *rows);
     if (rows == NULL)
-        abort(); /* as in arena.h: a supervisor starts us again, nothing is lost */
+        abort(); /* as in arena.h: a supervisor starts the process again, and nothing is lost */
     *rows = (struct rows){.result = result, .next = connection->rows};
     connection->rows = rows;
     return rows;
@@ -78,6 +78,11 @@ struct rows *rows_detach(struct connection *connection, struct rows *rows)
 size_t rows_count(const struct rows *rows)
 {
     return (size_t)PQntuples(rows->result);
+}
+
+size_t rows_affected(const struct rows *rows)
+{
+    return (size_t)strtoull(PQcmdTuples(rows->result), NULL, 10);
 }
 
 size_t rows_columns(const struct rows *rows)
@@ -204,7 +209,7 @@ int64_t rows_int64(const struct rows *rows, size_t row, size_t column)
         return length == 0 ? 0 : (uint8_t)at[0];
     case OID_TIMESTAMPTZ:
     case OID_TIMESTAMP: {
-        int64_t us = rows_integer(at, length); /* 'infinity' stays the far end of time */
+        int64_t us = rows_integer(at, length); /* 'infinity' stays the largest number */
         return us == INT64_MAX || us == INT64_MIN ? us : rows_floor(us, 1000) + ROWS_EPOCH_MS;
     }
     case OID_NUMERIC:

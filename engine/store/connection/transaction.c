@@ -1,87 +1,28 @@
 /*
- * connection.c - transactions: begin, statements, and an end that is known.
+ * transaction.c - begin, statements, and an end that is known; and statements without a transaction.
  *
- * BEGIN travels with the first statement and COMMIT with the last queued ones, so a transaction costs as many round
+ * "begin" travels with the first statement and "commit" with the last queued ones, so a transaction costs as many round
  * trips as it has answers to wait for. A commit counts only when its result says COMMIT; a connection that is lost
- * after COMMIT was sent leaves the answer unknown, whatever the reason, and says so. After a failure only a rollback is
- * possible, and a rollback that cannot be confirmed becomes a closed connection.
+ * after the commit was sent leaves the outcome unknown, whatever the reason, and the result says so. After a failure
+ * only a rollback is possible, and a rollback that cannot be confirmed becomes a closed connection.
  */
-#include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include "store/connection/connection.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "store/inner.h"
 
-enum { SCRATCH_BLOCK = 16 * 1024, SCRATCH_MAX = 64 * 1024 * 1024 };
+#include <errno.h>
 
-/* Whatever a role's or a database's defaults say. */
-static const struct statement statement_begin = {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", false};
-static const struct statement statement_commit = {"COMMIT", false};
-static const struct statement statement_rollback = {"ROLLBACK", false};
+enum { ROLLBACK_MS = 3000 /* how long a rollback may take before the connection is closed instead */ };
 
-struct connection *connection_create(struct store *store, const char *name)
-{
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL)
-        return NULL;
-    *connection = (struct connection){.store = store, .interrupt_fd = -1, .wake_fd = -1, .failed = STORE_OK};
-    buffer_init(&connection->bytes, PARAM_BYTES_MAX);
-    connection->random = (unsigned)(uintptr_t)connection ^ (unsigned)clock_monotonic_ns();
-    connection->interrupt_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    connection->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    connection->scratch = arena_create(SCRATCH_BLOCK, SCRATCH_MAX);
-    int length = asprintf(&connection->application, "%s%s%s", store->application,
-                          name == NULL || name[0] == '\0' ? "" : " ", name == NULL ? "" : name);
-    if (length < 0)
-        connection->application = NULL;
-    if (connection->interrupt_fd < 0 || connection->wake_fd < 0 || connection->scratch == NULL ||
-        connection->application == NULL) {
-        connection_destroy(connection);
-        return NULL;
-    }
-    return connection;
-}
-
-void connection_destroy(struct connection *connection)
-{
-    if (connection == NULL)
-        return;
-    connection_drop(connection); /* closing rolls back */
-    rows_release(connection);
-    arena_destroy(connection->scratch);
-    buffer_free(&connection->bytes);
-    free(connection->pending);
-    free(connection->results);
-    free(connection->application);
-    if (connection->interrupt_fd >= 0)
-        close(connection->interrupt_fd);
-    if (connection->wake_fd >= 0)
-        close(connection->wake_fd);
-    free(connection);
-}
-
-struct store *connection_store(const struct connection *connection)
-{
-    return connection->store;
-}
-
-bool connection_in_transaction(const struct connection *connection)
-{
-    return connection->transaction != TRANSACTION_NONE;
-}
+/* In full, because a role or a database may have other defaults. */
+static const struct statement statement_begin = {"begin isolation level read committed read write", false};
+static const struct statement statement_commit = {"commit", false};
+static const struct statement statement_rollback = {"rollback", false};
 
 bool connection_tampered(const struct connection *connection)
 {
     return connection->tampered;
-}
-
-const char *connection_sqlstate(const struct connection *connection)
-{
-    return connection->sqlstate;
 }
 
 /* The first failure of a transaction stays its answer. */
@@ -92,7 +33,13 @@ static enum store_result connection_note(struct connection *connection, enum sto
     return result;
 }
 
-static void connection_fresh(struct connection *connection)
+enum store_result connection_fail(struct connection *connection, enum store_result result)
+{
+    connection->failed = result;
+    return result;
+}
+
+static void connection_reset(struct connection *connection)
 {
     rows_release(connection);
     arena_reset(connection->scratch);
@@ -106,7 +53,7 @@ static void connection_fresh(struct connection *connection)
 enum store_result connection_begin(struct connection *connection, int64_t deadline_ms, struct error *error)
 {
     connection_rollback(connection);
-    connection_fresh(connection);
+    connection_reset(connection);
     enum store_result result = connection_open(connection, deadline_ms, error);
     if (result != STORE_OK)
         return result;
@@ -115,7 +62,7 @@ enum store_result connection_begin(struct connection *connection, int64_t deadli
     return STORE_OK;
 }
 
-/* Whether a statement may be sent now; sends BEGIN ahead of the first one. */
+/* Whether a statement may be sent now; queues "begin" before the first one. */
 static enum store_result connection_prepare(struct connection *connection, const struct statement *statement,
                                             struct error *error)
 {
@@ -136,7 +83,7 @@ static enum store_result connection_prepare(struct connection *connection, const
     if (connection->transaction == TRANSACTION_OPEN)
         return STORE_OK;
     connection->transaction = TRANSACTION_OPEN;
-    return connection_note(connection, pipeline_push(connection, PENDING_BEGIN, &statement_begin, 0, NULL, error));
+    return connection_note(connection, wire_push(connection, PENDING_BEGIN, &statement_begin, 0, NULL, error));
 }
 
 enum store_result connection_queue(struct connection *connection, const struct statement *statement, size_t param_count,
@@ -144,7 +91,7 @@ enum store_result connection_queue(struct connection *connection, const struct s
 {
     enum store_result result = connection_prepare(connection, statement, error);
     if (result == STORE_OK)
-        result = pipeline_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
+        result = wire_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
     return connection_note(connection, result);
 }
 
@@ -164,7 +111,7 @@ enum store_result connection_exec(struct connection *connection, const struct st
 {
     enum store_result result = connection_queue(connection, statement, param_count, params, error);
     if (result == STORE_OK)
-        result = pipeline_run(connection, connection->deadline_ms, error);
+        result = wire_run(connection, connection->deadline_ms, error);
     if (result == STORE_OK)
         result = connection_check_open(connection, error);
     if (result == STORE_OK && ret != NULL)
@@ -174,18 +121,18 @@ enum store_result connection_exec(struct connection *connection, const struct st
 
 /* ---------------------------------------------------------------------------------------------------------- the end */
 
-/* The planted bug: sends COMMIT after whatever happened, and takes any answer without an error for a commit. */
+/* The planted mistake: sends "commit" after any failure, and takes any answer without an error for a commit. */
 static enum store_result commit_trusting(struct connection *connection, struct error *error)
 {
     connection->failed = STORE_OK;
     if (connection->pg == NULL)
         return STORE_OK;
     if (connection->pending_count > 0)
-        pipeline_run(connection, connection->deadline_ms, NULL);
+        wire_run(connection, connection->deadline_ms, NULL);
     if (connection->pg == NULL ||
-        pipeline_push(connection, PENDING_STATEMENT, &statement_commit, 0, NULL, error) != STORE_OK)
+        wire_push(connection, PENDING_STATEMENT, &statement_commit, 0, NULL, error) != STORE_OK)
         return STORE_OK;
-    return pipeline_run(connection, connection->deadline_ms, error);
+    return wire_run(connection, connection->deadline_ms, error);
 }
 
 static enum store_result commit_lost(struct connection *connection, const char *how, struct error *error)
@@ -199,11 +146,11 @@ static enum store_result commit_lost(struct connection *connection, const char *
 static enum store_result commit_finish(struct connection *connection, struct error *error)
 {
     connection->refused = false;
-    enum store_result result = pipeline_flush(connection, connection->deadline_ms, error);
+    enum store_result result = wire_flush(connection, connection->deadline_ms, error);
     if (FAILPOINT("store.commit.sent") == FAILPOINT_ERROR)
         return commit_lost(connection, "after COMMIT was sent (failpoint)", error);
     if (result == STORE_OK)
-        result = pipeline_read(connection, connection->deadline_ms, error);
+        result = wire_read(connection, connection->deadline_ms, error);
     if (connection->store->round_trips != NULL)
         series_add(connection->store->round_trips, 1);
     if (connection->pg == NULL && !connection->refused) {
@@ -211,7 +158,7 @@ static enum store_result commit_finish(struct connection *connection, struct err
         error_prefix(error, "whether it was committed is not known");
         return STORE_UNKNOWN;
     }
-    if (FAILPOINT("store.commit.reply_lost") == FAILPOINT_ERROR) /* the reply was here, and nobody saw it */
+    if (FAILPOINT("store.commit.reply_lost") == FAILPOINT_ERROR) /* the reply has arrived and is dropped */
         return commit_lost(connection, "before the answer to COMMIT came (failpoint)", error);
     if (FAILPOINT("store.commit.after") == FAILPOINT_ERROR && result == STORE_OK)
         return commit_lost(connection, "after COMMIT (failpoint)", error);
@@ -225,11 +172,11 @@ static enum store_result commit_send(struct connection *connection, struct error
         error_set(error, ENOTCONN, "the connection was lost before COMMIT was sent (failpoint)");
         return STORE_DOWN;
     }
-    enum store_result result = pipeline_push(connection, PENDING_COMMIT, &statement_commit, 0, NULL, error);
+    enum store_result result = wire_push(connection, PENDING_COMMIT, &statement_commit, 0, NULL, error);
     if (result != STORE_OK && connection->pg != NULL)
         return result; /* too many are queued: COMMIT was not sent */
     if (result == STORE_OK)
-        result = pipeline_sync(connection, error);
+        result = wire_sync(connection, error);
     if (result != STORE_OK) { /* libpq may have flushed on its own */
         error_prefix(error, "whether it was committed is not known");
         return STORE_UNKNOWN;
@@ -271,13 +218,13 @@ void connection_rollback(struct connection *connection)
     if (connection->pg == NULL || !open)
         return;
     int64_t deadline_ms = clock_monotonic_ms() + ROLLBACK_MS;
-    if (connection->pending_count >
-        0) /* queued and never run: the server gets them before the ROLLBACK that undoes them */
-        pipeline_run(connection, deadline_ms, NULL);
+    /* What is queued and was not run is sent before the rollback, because it is in libpq's buffer already. */
+    if (connection->pending_count > 0)
+        wire_run(connection, deadline_ms, NULL);
     if (connection->pg == NULL || PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
         return;
-    if (pipeline_push(connection, PENDING_ROLLBACK, &statement_rollback, 0, NULL, NULL) != STORE_OK ||
-        pipeline_run(connection, deadline_ms, NULL) != STORE_OK || PQtransactionStatus(connection->pg) != PQTRANS_IDLE)
+    if (wire_push(connection, PENDING_ROLLBACK, &statement_rollback, 0, NULL, NULL) != STORE_OK ||
+        wire_run(connection, deadline_ms, NULL) != STORE_OK || PQtransactionStatus(connection->pg) != PQTRANS_IDLE)
         connection_drop(connection);
 }
 
@@ -289,13 +236,13 @@ enum store_result connection_once(struct connection *connection, const struct st
 {
     int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
     connection_rollback(connection);
-    connection_fresh(connection);
+    connection_reset(connection);
     enum store_result result = connection_open(connection, deadline_ms, error);
     if (result != STORE_OK)
         return result;
-    result = pipeline_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
+    result = wire_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
     if (result == STORE_OK)
-        result = pipeline_run(connection, deadline_ms, error);
+        result = wire_run(connection, deadline_ms, error);
     if (result == STORE_OK && PQtransactionStatus(connection->pg) != PQTRANS_IDLE) {
         connection_drop(connection);
         error_set(error, EPERM, "a statement has opened a transaction: %.60s", statement->text);
@@ -306,6 +253,15 @@ enum store_result connection_once(struct connection *connection, const struct st
     return result;
 }
 
+enum store_result connection_run(struct connection *connection, const struct statement *statement, size_t param_count,
+                                 const struct store_param *params, struct rows **ret, struct error *error)
+{
+    if (connection->transaction != TRANSACTION_NONE)
+        return connection_exec(connection, statement, param_count, params, ret, error);
+    return connection_once(connection, statement, param_count, params, connection->store->statement_timeout_ms, ret,
+                           error);
+}
+
 /* Every result of a simple query, until the NULL behind the last. */
 static enum store_result script_read(struct connection *connection, int64_t deadline_ms, struct error *error)
 {
@@ -314,7 +270,7 @@ static enum store_result script_read(struct connection *connection, int64_t dead
     enum store_result answer = STORE_OK;
     for (;;) {
         PGresult *result;
-        enum store_result read = pipeline_result(connection, deadline_ms, &result, answer == STORE_OK ? error : NULL);
+        enum store_result read = wire_result(connection, deadline_ms, &result, answer == STORE_OK ? error : NULL);
         if (read != STORE_OK || result == NULL)
             return answer == STORE_OK ? read : answer;
         ExecStatusType status = PQresultStatus(result);
@@ -323,7 +279,7 @@ static enum store_result script_read(struct connection *connection, int64_t dead
             connection_drop(connection);
             answer = STORE_DEPLOY;
         } else if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {
-            enum store_result one = pipeline_failure(connection, &pending, result, answer == STORE_OK ? error : NULL);
+            enum store_result one = wire_failure(connection, &pending, result, answer == STORE_OK ? error : NULL);
             answer = answer == STORE_OK ? one : answer;
         }
         PQclear(result);
@@ -338,7 +294,7 @@ static enum store_result script_run(struct connection *connection, const char *s
     /* Several statements in one text need the simple protocol, which pipeline mode does not allow. */
     if (PQexitPipelineMode(connection->pg) != 1 || PQsendQuery(connection->pg, sql) != 1)
         return connection_lost(connection, error);
-    enum store_result result = pipeline_flush(connection, deadline_ms, error);
+    enum store_result result = wire_flush(connection, deadline_ms, error);
     if (result == STORE_OK)
         result = script_read(connection, deadline_ms, error);
     if (connection->store->round_trips != NULL)
@@ -358,9 +314,9 @@ enum store_result connection_script(struct connection *connection, const char *s
     if (inside) {
         result = connection_prepare(connection, &script, error);
         if (result == STORE_OK && connection->pending_count > 0)
-            result = pipeline_run(connection, deadline_ms, error);
+            result = wire_run(connection, deadline_ms, error);
     } else {
-        connection_fresh(connection);
+        connection_reset(connection);
         result = connection_open(connection, deadline_ms, error);
     }
     if (result == STORE_OK)

@@ -1,13 +1,13 @@
 /*
  * sqlstate.c - what an error of the server means for a batch. Decided by the five characters alone, never by the text.
  *
- * Everything that is not in the table is an outage: the engine stands still and says so, and no event pays for it.
+ * Every state that is not in the table is an outage: the engine waits and logs it, and no event counts a try.
  */
+#include "store/connection/connection.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <strings.h>
-
-#include "store/inner.h"
 
 struct sqlstate_row {
     const char *prefix; /* a whole state, or its class */
@@ -128,8 +128,8 @@ static bool sqlstate_is_word(const char *at, const char *word)
 
 bool sqlstate_transaction_word(const char *text)
 {
-    /* SET and RESET change the session that other handlers use after this one; DISCARD and DEALLOCATE our statements.
-     * */
+    /* "set" and "reset" change the session that other handlers use after this one; "discard" and "deallocate" drop the
+     * engine's prepared statements. */
     static const char *const words[] = {"abort",    "begin",     "commit",  "deallocate", "discard",
                                         "end",      "listen",    "prepare", "release",    "reset",
                                         "rollback", "savepoint", "set",     "start",      "unlisten"};

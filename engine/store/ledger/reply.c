@@ -1,21 +1,21 @@
 /*
- * ledger_reply.c - answers that are given again to the same request under the same Idempotency-Key.
+ * reply.c - answers that are given again to the same request under the same Idempotency-Key.
  */
-#include "store/ledger_inner.h"
+#include "store/ledger/inner.h"
 
 static const struct statement statement_reply_save = {
-    "INSERT INTO sluice.reply (handler, status, at, event_id, body) "
-    "SELECT u.handler, u.status, " LEDGER_NOW
-    ", u.event_id, u.body FROM unnest($1, $2, $3, $4) AS u(handler, status, event_id, body) "
-    "ON CONFLICT ON CONSTRAINT reply_pkey DO NOTHING",
+    "insert into sluice.reply (handler, status, at, event_id, body) "
+    "select u.handler, u.status, " LEDGER_NOW
+    ", u.event_id, u.body from unnest($1, $2, $3, $4) as u(handler, status, event_id, body) "
+    "on conflict on constraint reply_pkey do nothing",
     false,
 };
 static const struct statement statement_reply_get = {
-    "SELECT status, body FROM sluice.reply WHERE handler = $1 AND event_id = $2",
+    "select status, body from sluice.reply where handler = $1 and event_id = $2",
     false,
 };
 static const struct statement statement_reply_prune = {
-    "DELETE FROM sluice.reply WHERE at < " LEDGER_NOW " - $1::int8 / 1000",
+    "delete from sluice.reply where at < " LEDGER_NOW " - $1::int8 / 1000",
     false,
 };
 
@@ -48,5 +48,5 @@ enum store_result ledger_replies_prune(struct connection *connection, int64_t ke
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &keep_ms)};
     struct rows *rows;
-    return ledger_run(connection, &statement_reply_prune, 1, params, &rows, error);
+    return connection_run(connection, &statement_reply_prune, 1, params, &rows, error);
 }

@@ -1,15 +1,15 @@
 /*
- * ledger_chain.c - one row a correlation: steps done, steps undone, aborted or not.
+ * chain.c - one row a correlation: steps done, steps undone, aborted or not.
  *
- * A row is locked by whoever marks a step or an abort, until that transaction ends: of a step and an abort that happen
+ * A row is locked by the transaction that marks a step or an abort, until it ends: of a step and an abort that happen
  * at the same time, one sees the other.
  */
+#include "store/ledger/inner.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-#include "store/ledger_inner.h"
-
-/* An input with its place in the caller's list, so that rows can be named after they were sorted. */
+/* An input with its place in the caller's list, which is what the rows that come back are numbered by. */
 struct placed {
     struct chain_done done;
     int32_t place;
@@ -17,44 +17,44 @@ struct placed {
 };
 
 /*
- * One row a correlation, in the order of the primary key, so that two batches do not lock each other out. Of a step
+ * One row a correlation, in the order of the primary key, so that two batches cannot deadlock. Of a step
  * that was done twice the data of the first time stays: that is what happened. Rows come back for the correlations that
  * are no longer running, for each of their inputs.
  */
 #define CHAIN_UPSERT                                                                                                   \
-    "       ON CONFLICT ON CONSTRAINT chain_pkey DO UPDATE SET done = c.done | excluded.done, at = excluded.at,"       \
-    "         data_steps = CASE WHEN c.data_steps && excluded.data_steps THEN c.data_steps || ARRAY("                  \
-    "             SELECT s.step FROM unnest(excluded.data_steps) AS s(step)"                                           \
-    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                 \
-    "           ELSE c.data_steps || excluded.data_steps END,"                                                         \
-    "         data = CASE WHEN c.data_steps && excluded.data_steps THEN c.data || ARRAY("                              \
-    "             SELECT s.data FROM unnest(excluded.data_steps, excluded.data) AS s(step, data)"                      \
-    "             WHERE s.step <> ALL (c.data_steps) ORDER BY s.step)"                                                 \
-    "           ELSE c.data || excluded.data END"                                                                      \
-    "       RETURNING c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "                        \
-    "SELECT i.place, w.state, w.done, w.undoing, w.undone, w.reason "                                                  \
-    "FROM written w JOIN unnest($1, $3, $7) AS i(chain, correlation, place)"                                           \
-    "  ON i.chain = w.chain AND i.correlation = w.correlation WHERE w.state <> 0 ORDER BY i.place"
+    "       on conflict on constraint chain_pkey do update set done = c.done | excluded.done, at = excluded.at,"       \
+    "         data_steps = case when c.data_steps && excluded.data_steps then c.data_steps || array("                  \
+    "             select s.step from unnest(excluded.data_steps) as s(step)"                                           \
+    "             where s.step <> all (c.data_steps) order by s.step)"                                                 \
+    "           else c.data_steps || excluded.data_steps end,"                                                         \
+    "         data = case when c.data_steps && excluded.data_steps then c.data || array("                              \
+    "             select s.data from unnest(excluded.data_steps, excluded.data) as s(step, data)"                      \
+    "             where s.step <> all (c.data_steps) order by s.step)"                                                 \
+    "           else c.data || excluded.data end"                                                                      \
+    "       returning c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "                        \
+    "select i.place, w.state, w.done, w.undoing, w.undone, w.reason "                                                  \
+    "from written w join unnest($1, $3, $7) as i(chain, correlation, place)"                                           \
+    "  on i.chain = w.chain and i.correlation = w.correlation where w.state <> 0 order by i.place"
 
 /* The common case: every correlation stands once in the call. Nothing is sorted or grouped again. */
 static const struct statement statement_chain_done = {
-    "WITH written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
-    "       SELECT u.chain, " LEDGER_NOW ", u.correlation, u.text, u.bit,"
-    "         CASE WHEN u.data IS NULL THEN '{}' ELSE ARRAY[u.step] END, CASE WHEN u.data IS NULL THEN '{}' ELSE "
-    "ARRAY[u.data] END"
-    "       FROM unnest($1, $2, $3, $4, $5, $6) AS u(chain, step, correlation, text, data, bit)" CHAIN_UPSERT,
+    "with written as (insert into sluice.chain as c (chain, at, correlation, correlation_text, done, data_steps, data)"
+    "       select u.chain, " LEDGER_NOW ", u.correlation, u.text, u.bit,"
+    "         case when u.data is null then '{}' else array[u.step] end, case when u.data is null then '{}' else "
+    "array[u.data] end"
+    "       from unnest($1, $2, $3, $4, $5, $6) as u(chain, step, correlation, text, data, bit)" CHAIN_UPSERT,
     false,
 };
 static const struct statement statement_chain_done_grouped = {
-    "WITH once AS (SELECT DISTINCT ON (u.chain, u.correlation, u.step) u.chain, u.correlation, u.step, u.text, u.data, "
+    "with once as (select distinct on (u.chain, u.correlation, u.step) u.chain, u.correlation, u.step, u.text, u.data, "
     "u.bit"
-    "       FROM unnest($1, $2, $3, $4, $5, $6, $7) AS u(chain, step, correlation, text, data, bit, place)"
-    "       ORDER BY u.chain, u.correlation, u.step, u.place),"
-    "  written AS (INSERT INTO sluice.chain AS c (chain, at, correlation, correlation_text, done, data_steps, data)"
-    "       SELECT o.chain, " LEDGER_NOW ", o.correlation, min(o.text), bit_or(o.bit),"
-    "         coalesce(array_agg(o.step ORDER BY o.step) FILTER (WHERE o.data IS NOT NULL), '{}'),"
-    "         coalesce(array_agg(o.data ORDER BY o.step) FILTER (WHERE o.data IS NOT NULL), '{}')"
-    "       FROM once o GROUP BY o.chain, o.correlation ORDER BY o.chain, o.correlation" CHAIN_UPSERT,
+    "       from unnest($1, $2, $3, $4, $5, $6, $7) as u(chain, step, correlation, text, data, bit, place)"
+    "       order by u.chain, u.correlation, u.step, u.place),"
+    "  written as (insert into sluice.chain as c (chain, at, correlation, correlation_text, done, data_steps, data)"
+    "       select o.chain, " LEDGER_NOW ", o.correlation, min(o.text), bit_or(o.bit),"
+    "         coalesce(array_agg(o.step order by o.step) filter (where o.data is not null), '{}'),"
+    "         coalesce(array_agg(o.data order by o.step) filter (where o.data is not null), '{}')"
+    "       from once o group by o.chain, o.correlation order by o.chain, o.correlation" CHAIN_UPSERT,
     false,
 };
 
@@ -80,14 +80,14 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
     bool once = true;
     if (list == NULL) {
         error_set(error, ENOMEM, "out of memory for %zu steps of chains", count);
-        return connection->failed = STORE_DOWN;
+        return connection_fail(connection, STORE_DOWN);
     }
     for (size_t i = 0; i < count; i++) {
         if (done[i].step < 0 || done[i].step >= CHAIN_STEPS_MAX) {
             free(list);
             error_set(error, EINVAL, "a chain may have %d steps; a step has the number %d", (int)CHAIN_STEPS_MAX,
                       done[i].step);
-            return connection->failed = STORE_DEPLOY;
+            return connection_fail(connection, STORE_DEPLOY);
         }
         list[i] = (struct placed){done[i], (int32_t)i, 1 << done[i].step};
     }
@@ -112,16 +112,16 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
 /* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for
  * it. */
 static const struct statement statement_chain_make = {
-    "INSERT INTO sluice.chain (chain, at, correlation, correlation_text) VALUES ($1, " LEDGER_NOW ", $2, $3) "
-    "ON CONFLICT ON CONSTRAINT chain_pkey DO NOTHING",
+    "insert into sluice.chain (chain, at, correlation, correlation_text) values ($1, " LEDGER_NOW ", $2, $3) "
+    "on conflict on constraint chain_pkey do nothing",
     false,
 };
 static const struct statement statement_chain_lock = {
-    "SELECT state, done, undoing, undone FROM sluice.chain WHERE chain = $1 AND correlation = $2 FOR NO KEY UPDATE",
+    "select state, done, undoing, undone from sluice.chain where chain = $1 and correlation = $2 for no key update",
     false,
 };
 static const struct statement statement_chain_abort = {
-    "UPDATE sluice.chain SET state = 1, reason = $3, at = " LEDGER_NOW " WHERE chain = $1 AND correlation = $2",
+    "update sluice.chain set state = 1, reason = $3, at = " LEDGER_NOW " where chain = $1 and correlation = $2",
     false,
 };
 
@@ -169,7 +169,7 @@ enum store_result ledger_chain_abort(struct connection *connection, int16_t chai
 }
 
 static const struct statement statement_chain_data = {
-    "SELECT data[array_position(data_steps, $3)], reason FROM sluice.chain WHERE chain = $1 AND correlation = $2",
+    "select data[array_position(data_steps, $3)], reason from sluice.chain where chain = $1 and correlation = $2",
     false,
 };
 
@@ -188,8 +188,8 @@ enum store_result ledger_chain_data(struct connection *connection, int16_t chain
 }
 
 static const struct statement statement_chain_update = {
-    "UPDATE sluice.chain SET state = $3, undoing = $4, undone = $5, at = " LEDGER_NOW
-    " WHERE chain = $1 AND correlation = $2",
+    "update sluice.chain set state = $3, undoing = $4, undone = $5, at = " LEDGER_NOW
+    " where chain = $1 and correlation = $2",
     false,
 };
 

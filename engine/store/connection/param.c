@@ -4,10 +4,10 @@
  * The size of a parameter is known before its first byte is written, so an array of a thousand elements is one
  * reservation and one loop.
  */
+#include "store/connection/connection.h"
+
 #include <endian.h>
 #include <errno.h>
-
-#include "store/inner.h"
 
 /* From store_param's milliseconds since 1970 to PostgreSQL's microseconds since 2000, and back in rows.c. */
 static const int64_t PARAM_EPOCH_MS = INT64_C(946684800000);

@@ -1,0 +1,156 @@
+/*
+ * connection.h - the insides of a connection, for the files of store/ alone.
+ *
+ *   connect.c       making a connection, opening it when it is needed
+ *   socket.c        every wait on its socket, losing it
+ *   prepared.c      the statements that the server knows
+ *   wire.c          statements in, results out, in libpq's pipeline mode
+ *   transaction.c   begin, statements, commit, rollback on top of that
+ *   param.c         parameters into PostgreSQL's binary format
+ *   rows.c          results out of it
+ *   sqlstate.c      what an error means
+ */
+#ifndef SLUICE_STORE_CONNECTION_CONNECTION_H
+#define SLUICE_STORE_CONNECTION_CONNECTION_H
+
+#include "base/buffer.h"
+#include "base/map.h"
+#include "store/store.h"
+
+#include <libpq-fe.h>
+
+enum {
+    PENDING_MAX = 1024,                  /* statements in one pipeline */
+    PREPARED_MAX = 1000,                 /* statements of one connection; past it the connection is renewed */
+    PARAM_BYTES_MAX = 512 * 1024 * 1024, /* parameters of one statement */
+    ON_CONFLICT_CLAIMS = 32,             /* claims without a duplicate until a plain insert is tried first */
+};
+
+struct store {
+    char *url, *application, *session; /* session: the "options" of a connection */
+    int64_t connect_timeout_ms, statement_timeout_ms;
+    bool allow_unsafe;
+    struct series *round_trips, *up; /* NULL: not counted */
+};
+
+/* A statement as the server of this connection knows it: one a text and list of parameter types. */
+struct prepared {
+    struct prepared *next; /* the same text with other types */
+    char name[16];
+    bool sent;   /* its Parse was sent and has not failed */
+    bool reused; /* it was executed before the present pipeline */
+    uint8_t type_count, types[STORE_PARAMS_MAX];
+};
+
+enum pending_kind { PENDING_PREPARE, PENDING_STATEMENT, PENDING_BEGIN, PENDING_COMMIT, PENDING_ROLLBACK };
+
+struct pending { /* a result that the server still has to send */
+    enum pending_kind kind;
+    const struct statement *statement;
+    struct prepared *prepared;
+    bool reused;
+};
+
+struct rows {
+    PGresult *result;
+    struct rows *next; /* in the connection's list */
+};
+
+enum transaction {
+    TRANSACTION_NONE,
+    TRANSACTION_BEGUN, /* by the caller; "begin" goes with the first statement */
+    TRANSACTION_OPEN,  /* "begin" is sent */
+};
+
+struct connection {
+    struct store *store;
+    char *application;
+    PGconn *pg;       /* NULL: not connected */
+    int interrupt_fd; /* eventfd */
+    int64_t next_try_ms, backoff_ms;
+    unsigned random;
+
+    enum transaction transaction;
+    int64_t deadline_ms;
+    enum store_result failed; /* not STORE_OK: only a rollback is possible */
+    bool tampered;
+    char sqlstate[6]; /* of the last failure; "" when it was not the server's */
+
+    struct intmap *prepared; /* address of the text → struct prepared */
+    size_t prepared_count;
+    struct pending *pending;
+    size_t pending_count, pending_size;
+    struct rows **results; /* of the statements of the pipeline just read, in order; elements belong to `rows` */
+    size_t result_count, result_size;
+    bool refused;          /* the server answered a statement of this pipeline with an error: nothing after it ran */
+    struct buffer bytes;   /* parameters on their way */
+    struct rows *rows;     /* all results handed out since the last begin */
+    struct arena *scratch; /* until the next begin */
+
+    /* A plain insert is tried first; the first duplicate key aborts it and the claim restarts with "on conflict", as do
+     * the next claims until this has counted down to 0. See ledger/claim.c. */
+    int on_conflict_countdown;
+    struct outbox_ids {
+        int64_t next, end; /* ids reserved for this connection's outbox rows */
+    } outbox_ids;
+};
+
+/* --- connect.c */
+enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error);
+
+/* --- socket.c */
+/* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
+int connection_wait(struct connection *connection, short events, int64_t deadline_ms);
+void connection_drop(struct connection *connection);      /* closes the socket; the server rolls back */
+void connection_mark_down(struct connection *connection); /* drops, and says so in METRIC_STORE_UP */
+/* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */
+enum store_result connection_wait_failed(struct connection *connection, int code, struct error *error);
+/* The same for a call of libpq that failed, with libpq's sentence. */
+enum store_result connection_lost(struct connection *connection, struct error *error);
+/* What libpq says of the last failure, on one line. */
+void connection_error_text(const struct connection *connection, char *buf, size_t size);
+
+/* --- prepared.c */
+/* The entry of this text with these types, made when it is new. */
+struct prepared *prepared_get(struct connection *connection, const struct statement *statement, size_t count,
+                              const struct store_param *params);
+void prepared_release(struct connection *connection); /* all of them */
+
+/* --- wire.c */
+enum store_result wire_push(struct connection *connection, enum pending_kind kind, const struct statement *statement,
+                            size_t param_count, const struct store_param *params, struct error *error);
+enum store_result wire_sync(struct connection *connection, struct error *error); /* a Sync; not yet flushed */
+enum store_result wire_flush(struct connection *connection, int64_t deadline_ms, struct error *error);
+/* Reads all results up to the Sync. The first failure is the answer; later ones follow from it. */
+enum store_result wire_read(struct connection *connection, int64_t deadline_ms, struct error *error);
+enum store_result wire_run(struct connection *connection, int64_t deadline_ms, struct error *error); /* the three */
+/* Waits for the next PGresult; *ret NULL at the end of a command. */
+enum store_result wire_result(struct connection *connection, int64_t deadline_ms, PGresult **ret, struct error *error);
+/* The answer to a result that is an error; fills error and connection->sqlstate. */
+enum store_result wire_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
+                               struct error *error);
+
+/* --- param.c */
+Oid param_oid(enum param_type type, bool array);
+int param_encode(struct buffer *out, const struct store_param *param, bool *ret_null); /* -EMSGSIZE, -EINVAL */
+
+/* --- transaction.c */
+/* In the caller's transaction when there is one, else on its own. */
+enum store_result connection_run(struct connection *connection, const struct statement *statement, size_t param_count,
+                                 const struct store_param *params, struct rows **ret, struct error *error);
+/* The caller found the transaction to have failed: only a rollback is possible. Returns the result given. */
+enum store_result connection_fail(struct connection *connection, enum store_result result);
+
+/* --- rows.c */
+struct rows *rows_keep(struct connection *connection, PGresult *result); /* takes the result */
+void rows_release(struct connection *connection);                        /* all of them */
+size_t rows_affected(const struct rows *rows); /* by the command tag: rows inserted, updated, deleted */
+
+/* --- sqlstate.c */
+enum sqlstate_origin { SQLSTATE_ENGINE, SQLSTATE_PLUGIN, SQLSTATE_COMMIT };
+enum store_result sqlstate_class(const char *sqlstate, enum sqlstate_origin origin);
+int store_result_errno(enum store_result result);
+/* True when a plugin's text would end or change the transaction it runs in: its first word decides. */
+bool sqlstate_transaction_word(const char *text);
+
+#endif

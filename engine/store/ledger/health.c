@@ -1,0 +1,23 @@
+/*
+ * health.c - the figures of the ledger that metrics show.
+ */
+#include "store/ledger/inner.h"
+
+static const struct statement statement_health = {
+    "select coalesce((select extract(epoch from now() - min(created_at)) * 1000 from sluice.outbox), 0)::int8,"
+    "       (select count(*) from sluice.parked), (select count(*) from sluice.chain where state = 3),"
+    "       (select count(*) from sluice.outbox where refused is not null)",
+    false,
+};
+
+enum store_result ledger_health(struct connection *connection, struct ledger_health *ret, struct error *error)
+{
+    struct rows *rows;
+    enum store_result result = connection_run(connection, &statement_health, 0, NULL, &rows, error);
+    if (result == STORE_OK)
+        *ret = (struct ledger_health){.outbox_age_ms = rows_int64(rows, 0, 0),
+                                      .parked = rows_int64(rows, 0, 1),
+                                      .chains_stuck = rows_int64(rows, 0, 2),
+                                      .outbox_refused = rows_int64(rows, 0, 3)};
+    return result;
+}

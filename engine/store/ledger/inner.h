@@ -1,0 +1,19 @@
+/*
+ * inner.h - what the files of the ledger share. Each of them is one table of the schema "sluice", or one task on them:
+ *
+ *   name.c       numbers of names            parked.c     events that are delayed
+ *   claim.c      the inbox, and the fence    chain.c      steps done and undone
+ *   attempt.c    failed tries                schedule.c   ticks of schedules
+ *   outbox.c     outputs to be published     reply.c      answers kept for an Idempotency-Key
+ *   prune.c      deletes old inbox rows      health.c     the figures of the health page
+ */
+#ifndef SLUICE_STORE_LEDGER_INNER_H
+#define SLUICE_STORE_LEDGER_INNER_H
+
+#include "store/connection/connection.h"
+#include "store/ledger.h"
+
+/* Seconds since 2020-01-01 UTC on the server's clock, computed once a statement. */
+#define LEDGER_NOW "(select extract(epoch from now())::int8 - 1577836800)::int4"
+
+#endif

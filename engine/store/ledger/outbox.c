@@ -1,0 +1,93 @@
+/*
+ * outbox.c - outputs that are committed and must still be published: one row a batch.
+ *
+ * A row is deleted when the bus has acknowledged all of it. Rows have an owner, the process whose lane publishes them;
+ * the sweeper of any process takes rows of the others once they are old enough.
+ */
+#include "store/ledger/inner.h"
+
+/* ids that one nextval() reserves: increment by of the sequence */
+enum { OUTBOX_ID_BLOCK = 64 };
+
+static const struct statement statement_outbox_id = {"select nextval('sluice.outbox_id')", false};
+static const struct statement statement_outbox_add = {
+    "insert into sluice.outbox (id, owner, batch) values ($1, $2, $3)", false};
+
+enum store_result ledger_outbox_add(struct connection *connection, int64_t owner, struct span record_batch,
+                                    int64_t *ret_id, struct error *error)
+{
+    struct outbox_ids *ids = &connection->outbox_ids;
+    if (ids->next == ids->end) {
+        struct rows *rows;
+        enum store_result result = connection_exec(connection, &statement_outbox_id, 0, NULL, &rows, error);
+        if (result != STORE_OK)
+            return result;
+        ids->next = rows_int64(rows, 0, 0);
+        ids->end = ids->next + OUTBOX_ID_BLOCK;
+    }
+    int64_t id = ids->next++; /* never used again, also when the transaction fails */
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &id), STORE_VALUE(PARAM_INT8, &owner),
+                                         STORE_VALUE(PARAM_BYTEA, &record_batch)};
+    enum store_result result = connection_queue(connection, &statement_outbox_add, 3, params, error);
+    if (result == STORE_OK)
+        *ret_id = id;
+    return result;
+}
+
+static const struct statement statement_outbox_done = {"delete from sluice.outbox where id = any ($1)", false};
+
+enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
+                                     struct error *error)
+{
+    if (count == 0)
+        return STORE_OK;
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
+    return connection_queue(connection, &statement_outbox_done, 1, params, error);
+}
+
+static const struct statement statement_outbox_take = {
+    "select id, batch from sluice.outbox "
+    "where owner <> $1 and created_at <= now() - $2 * interval '1 millisecond'"
+    "  and (refused is null or tried_at <= now() - interval '30 seconds') "
+    "order by id limit $3 for update skip locked",
+    false,
+};
+
+enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
+                                     struct rows **ret, struct error *error)
+{
+    double age = (double)age_ms;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &but_owner), STORE_VALUE(PARAM_DOUBLE, &age),
+                                         STORE_VALUE(PARAM_INT4, &limit)};
+    return connection_exec(connection, &statement_outbox_take, 3, params, ret, error);
+}
+
+static const struct statement statement_outbox_find = {
+    "select id, batch from sluice.outbox where id = any ($1) order by id", false};
+static const struct statement statement_outbox_release = {"update sluice.outbox set owner = 0 where id = any ($1)",
+                                                          false};
+
+enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+                                     struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
+    return connection_exec(connection, &statement_outbox_find, 1, params, ret, error);
+}
+
+enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,
+                                        struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
+    return connection_queue(connection, &statement_outbox_release, 1, params, error);
+}
+
+static const struct statement statement_outbox_refuse = {
+    "update sluice.outbox set owner = 0, batch = $2, refused = $3, tried_at = now() where id = $1", false};
+
+enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
+                                       struct span reason, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &id), STORE_VALUE(PARAM_BYTEA, &record_batch),
+                                         STORE_VALUE(PARAM_TEXT, &reason)};
+    return connection_queue(connection, &statement_outbox_refuse, 3, params, error);
+}

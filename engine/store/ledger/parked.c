@@ -1,0 +1,106 @@
+/*
+ * parked.c - events that are delayed until they are due, or until an operator decides.
+ */
+#include "store/ledger/inner.h"
+
+#include "base/clock.h"
+
+/* Twice in one call is once: the last one given counts. Again later is once, too, with the new time and reason. */
+static const struct statement statement_park = {
+    "insert into sluice.parked (consumer_group, state, event_id, due, record, reason) "
+    "select distinct on (u.consumer_group, u.event_id)"
+    "       u.consumer_group, u.state, u.event_id, u.due, u.record, u.reason "
+    "from unnest($1, $2, $3, $4, $5, $6) with ordinality"
+    "     as u(consumer_group, state, event_id, due, record, reason, place) "
+    "order by u.consumer_group, u.event_id, u.place desc "
+    "on conflict on constraint parked_pkey do update"
+    " set state = excluded.state, due = excluded.due, record = excluded.record, reason = excluded.reason,"
+    " taken_by = null",
+    false,
+};
+
+enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
+                              struct error *error)
+{
+    if (count == 0)
+        return STORE_OK;
+    const struct store_param params[] = {
+        STORE_COLUMN(PARAM_INT2, &parked[0].group, count, sizeof *parked),
+        STORE_COLUMN(PARAM_INT2, &parked[0].state, count, sizeof *parked),
+        STORE_COLUMN(PARAM_UUID, &parked[0].id, count, sizeof *parked),
+        STORE_COLUMN(PARAM_TIMESTAMP, &parked[0].due_ms, count, sizeof *parked),
+        STORE_COLUMN(PARAM_BYTEA, &parked[0].record, count, sizeof *parked),
+        STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof *parked),
+    };
+    return connection_queue(connection, &statement_park, 6, params, error);
+}
+
+/* One index scan a group, so that rows of a group that no process runs any more do not slow the others down. */
+static const struct statement statement_parked_take = {
+    "with due as (select d.consumer_group, d.event_id from unnest($1) as g(consumer_group)"
+    "  cross join lateral (select p.consumer_group, p.event_id from sluice.parked p"
+    "    where p.consumer_group = g.consumer_group and p.state = 0 and p.due <= now()"
+    "    order by p.due limit $3 for update skip locked) d limit $3) "
+    "update sluice.parked p set due = now() + $2 * interval '1 millisecond', taken_by = $4 from due d "
+    "where p.consumer_group = d.consumer_group and p.event_id = d.event_id "
+    "returning p.consumer_group, p.event_id, p.record",
+    false,
+};
+static const struct statement statement_parked_next = {
+    "select min(n.due) from unnest($1) as g(consumer_group)"
+    "  cross join lateral (select p.due from sluice.parked p"
+    "    where p.consumer_group = g.consumer_group and p.state = 0 order by p.due limit 1) n",
+    false,
+};
+
+enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
+                                     size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
+                                     int64_t *ret_next_ms, struct error *error)
+{
+    double hold = (double)hold_ms;
+    const struct store_param take[] = {STORE_ARRAY(PARAM_INT2, groups, group_count), STORE_VALUE(PARAM_DOUBLE, &hold),
+                                       STORE_VALUE(PARAM_INT4, &limit), STORE_VALUE(PARAM_INT8, &owner)};
+    const struct store_param next[] = {STORE_ARRAY(PARAM_INT2, groups, group_count)};
+    struct rows *rows[2] = {NULL, NULL};
+    enum store_result result = connection_begin(connection,
+                                                clock_monotonic_ms() + connection->store->statement_timeout_ms, error);
+    if (result == STORE_OK)
+        result = connection_queue(connection, &statement_parked_take, 4, take, error);
+    if (result == STORE_OK)
+        result = connection_queue(connection, &statement_parked_next, 1, next, error);
+    if (result == STORE_OK)
+        result = connection_commit_rows(connection, rows, 2, error);
+    if (result != STORE_OK) {
+        connection_rollback(connection);
+        return result;
+    }
+    *ret = rows[0];
+    *ret_next_ms = rows_null(rows[1], 0, 0) ? INT64_MAX : rows_int64(rows[1], 0, 0);
+    return STORE_OK;
+}
+
+static const struct statement statement_parked_release = {
+    "update sluice.parked set due = now(), taken_by = null where consumer_group = $1 and state = 0 and taken_by <> $2",
+    false,
+};
+
+enum store_result ledger_parked_release(struct connection *connection, int16_t group, int64_t but_owner,
+                                        struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_VALUE(PARAM_INT8, &but_owner)};
+    return connection_queue(connection, &statement_parked_release, 2, params, error);
+}
+
+static const struct statement statement_unpark = {
+    "delete from sluice.parked where consumer_group = $1 and event_id = any ($2)",
+    false,
+};
+
+enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
+                                struct error *error)
+{
+    if (count == 0)
+        return STORE_OK;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_UUID, ids, count)};
+    return connection_queue(connection, &statement_unpark, 2, params, error);
+}
