@@ -33,11 +33,6 @@ USES_run := batch
 USES_http := run
 USES_cli := http
 
-PKGS_store := libpq
-PKGS_pipeline := libyaml-0.1 jansson
-PKGS_plugin := jansson
-PKGS_http := libmicrohttpd
-PKGS_bus := rdkafka
 PKGS_ALL := libpq yaml-0.1 jansson libmicrohttpd rdkafka
 
 CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector-strong -pthread \

@@ -1,9 +1,9 @@
 /*
  * request.c - see request.h.
  *
- * A request's body, path and query become one JSON object: the body is scanned once, and what the path and the query add
- * is written behind its members. A name given twice is refused like any duplicate key. A path parameter of an integer
- * field is written as a number, so that handlers see one type.
+ * A request's body, path and query become one JSON object: the body is scanned once, and what the path and the query
+ * add is written behind its members. A name given twice is refused like any duplicate key. A path parameter of an
+ * integer field is written as a number, so that handlers see one type.
  */
 #include "batch/request.h"
 

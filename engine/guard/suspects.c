@@ -18,7 +18,7 @@ struct slot {          /* the call that a lane is in */
     struct event_id ids[SUSPECT_CALL_MAX];
 };
 
-struct verdict_row {
+struct suspect_row {
     struct event_id id;
     uint32_t convictions;
     bool used;
@@ -29,7 +29,7 @@ struct suspects {
     atomic_int clean;     /* the worker leaves on purpose */
     atomic_uint count;    /* rows in use */
     pthread_mutex_t lock; /* rows; shared between processes and robust */
-    struct verdict_row rows[SUSPECT_TABLE_MAX];
+    struct suspect_row rows[SUSPECT_TABLE_MAX];
     struct slot slots[SUSPECT_LANES_MAX];
 };
 
@@ -48,12 +48,6 @@ struct suspects *suspects_create(void)
     pthread_mutex_init(&suspects->lock, &shared);
     pthread_mutexattr_destroy(&shared);
     return suspects;
-}
-
-void suspects_destroy(struct suspects *suspects)
-{
-    if (suspects != NULL)
-        munmap(suspects, sizeof *suspects);
 }
 
 static void on_fault(int signal)
@@ -142,11 +136,11 @@ static void rows_lock(struct suspects *suspects)
             &suspects->lock); /* rows are written whole: a dead writer leaves at worst one unused */
 }
 
-static struct verdict_row *row_find(struct suspects *suspects, struct event_id id, bool make)
+static struct suspect_row *row_find(struct suspects *suspects, struct event_id id, bool make)
 {
-    struct verdict_row *free_row = NULL;
+    struct suspect_row *free_row = NULL;
     for (size_t i = 0; i < SUSPECT_TABLE_MAX; i++) {
-        struct verdict_row *row = &suspects->rows[i];
+        struct suspect_row *row = &suspects->rows[i];
         if (row->used && memcmp(&row->id, &id, sizeof id) == 0)
             return row;
         if (!row->used && free_row == NULL)
@@ -154,7 +148,7 @@ static struct verdict_row *row_find(struct suspects *suspects, struct event_id i
     }
     if (!make || free_row == NULL)
         return NULL;
-    *free_row = (struct verdict_row){.id = id, .used = true};
+    *free_row = (struct suspect_row){.id = id, .used = true};
     atomic_fetch_add(&suspects->count, 1);
     return free_row;
 }
@@ -164,7 +158,7 @@ static size_t blame(struct suspects *suspects, const struct slot *slot, bool alo
     unsigned count = atomic_load(&slot->count);
     size_t named = 0;
     for (; named < count; named++) {
-        struct verdict_row *row = row_find(suspects, slot->ids[named], true);
+        struct suspect_row *row = row_find(suspects, slot->ids[named], true);
         if (row == NULL)
             break;
         row->convictions += alone;
@@ -199,7 +193,7 @@ enum suspicion suspects_look(struct suspects *suspects, struct event_id id)
     if (!suspects_any(suspects))
         return SUSPECT_NONE;
     rows_lock(suspects);
-    const struct verdict_row *row = row_find(suspects, id, false);
+    const struct suspect_row *row = row_find(suspects, id, false);
     enum suspicion suspicion = row == NULL                               ? SUSPECT_NONE
                                : row->convictions >= SUSPECT_CONVICTIONS ? SUSPECT_CONVICTED
                                                                          : SUSPECT_ALONE;
@@ -210,7 +204,7 @@ enum suspicion suspects_look(struct suspects *suspects, struct event_id id)
 void suspects_acquit(struct suspects *suspects, struct event_id id)
 {
     rows_lock(suspects);
-    struct verdict_row *row = row_find(suspects, id, false);
+    struct suspect_row *row = row_find(suspects, id, false);
     if (row != NULL) {
         row->used = false;
         atomic_fetch_sub(&suspects->count, 1);

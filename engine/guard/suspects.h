@@ -16,8 +16,8 @@ enum { SUSPECT_LANES_MAX = 128, SUSPECT_CALL_MAX = 10000, SUSPECT_TABLE_MAX = 16
 
 struct suspects;
 
-struct suspects *suspects_create(void); /* NULL when there is no memory for it */
-void suspects_destroy(struct suspects *suspects);
+/* Made before the fork and kept as long as the process. NULL when there is no memory for it. */
+struct suspects *suspects_create(void);
 
 /* The worker process: from now on fault signals are noted before they kill it. Also turns exit() in a handler into a
  * fault. */

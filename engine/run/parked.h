@@ -9,8 +9,8 @@
 
 struct engine;
 
-/* When the engine's parked timer went off: takes what is due, and sets the timer for the next. The keeper's thread. Uses
- * the arena, and resets it. */
+/* When the engine's parked timer went off: takes what is due, and sets the timer for the next. The keeper's thread.
+ * Uses the arena, and resets it. */
 void parked_take(struct engine *engine, struct connection *connection, struct arena *arena);
 
 #endif

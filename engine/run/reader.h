@@ -9,9 +9,9 @@
 /* Subscribes and starts the thread. -EINVAL, -ESTALE, -EPROTO: the bus is not as the configuration says, and trying
  * again does not help; -EAGAIN: it does. */
 int reader_start(struct group_run *group, struct error *error);
-/* Leaves the group and joins the thread: lanes finish what runs, everything complete is committed. What runs may go on
- * until until_ms (monotonic), then its statements are interrupted. False when a handler does not come back even so: then
- * nothing of the engine may be freed. */
+/* Leaves the group and joins the thread: lanes finish what runs, everything complete is committed. What runs may go
+ * on until until_ms (monotonic), then its statements are interrupted. False when a handler does not come back even
+ * so: then nothing of the engine may be freed. */
 bool reader_stop(struct group_run *group, int64_t until_ms);
 
 #endif
