@@ -66,7 +66,8 @@ static bool decide(struct batch *batch, int64_t *ret_pause_ms)
             work_condemn(batch, only, DEAD_DATABASE, "%s", batch->error.text);
         return true;
     case STORE_TRANSIENT:
-        /* Waiting for a claim is nobody's fault: the server may take a second to end the session of a batch that hung. */
+        /* Waiting for a claim is no event's fault: the server may need a second to end the session of a batch that
+         * hung. */
         if (only != NULL && late && batch->called && ++only->item->stalls >= FAIL_STALLS_MAX)
             work_condemn(batch, only, DEAD_DEADLINE, "ran past its deadline %d times: %s", FAIL_STALLS_MAX,
                          batch->error.text);

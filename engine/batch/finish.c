@@ -67,7 +67,7 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
         if (row->counts_try)
             item->tries++;
         else
-            item->condemned = 0; /* its handler is asked again, whatever was said of it */
+            item->condemned = 0; /* its handler is called again: what an earlier batch judged is void */
         lane_retry(batch->env->lane, &item->entry, work->due_ms);
         break;
     case WAY_REQUEUE:

@@ -1,6 +1,6 @@
 /*
  * host_rows.c - a statement's answer, as a plugin reads it. A place that does not exist, or holds another type than the
- * one that is asked for, is a fault of the plugin: a 0 that nobody hears of is a price of 0.
+ * one that is asked for, is a fault of the plugin: a 0 that nobody is told of is a price of 0.
  */
 #include "batch/host.h"
 

@@ -21,7 +21,7 @@ struct engine_parts {                /* made by main.c, which alone names the co
     struct metrics *metrics;
 };
 
-/* Starts every thread. Returns at once; the database and the bus may still be away (engine_ready says so). */
+/* Starts every thread. Returns at once; the database and the bus need not answer yet (engine_ready() tells). */
 int engine_start(const struct engine_parts *parts, struct engine **ret, struct error *error);
 /* No new work; what runs is finished, committed and handed over, for at most drain_ms. 0, or -ETIMEDOUT when
  * something was left to redelivery (nothing is lost by that), or -EBUSY when a handler does not come back: then the

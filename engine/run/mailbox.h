@@ -10,7 +10,7 @@
 
 #include "flow/lane.h"
 
-/* Streams that a group's lanes must release, whatever the epoch: items of a stale one are nobody's already. Each lane
+/* Streams that a group's lanes must release, whatever the epoch: items of a stale one are lost already. Each lane
  * removes their items and counts down `left`. */
 struct release_request {
     const uint32_t *streams;
