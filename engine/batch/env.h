@@ -3,7 +3,7 @@
  *
  * One a lane, made before its thread starts and used on that thread alone; what it points to outlives it. batch/ sees
  * neither the engine nor the threads around it, so that a test or a simulation can stand in for them: it brings a fake
- * store, a fake bus and the four functions below.
+ * store, a fake bus and the three functions below.
  */
 #ifndef SLUICE_BATCH_ENV_H
 #define SLUICE_BATCH_ENV_H
