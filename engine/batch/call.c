@@ -66,63 +66,76 @@ static void call_unavailable(struct call *call)
                call->unavailable, (long long)pause);
 }
 
-void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count)
+/* The works whose fields fit, with their inputs and events; the others become dead. */
+static void call_fill(struct call *call, struct work **works, size_t count)
 {
+    struct batch *batch = call->batch;
+    const struct binding *binding = call->binding;
     size_t step = binding->handler->input_size;
     char *inputs = step > 0 ? arena_alloc(batch->arena, step * count) : NULL;
     struct sluice_event *events = arena_alloc_raw(batch->arena, sizeof *events * count);
-    struct call call = {.batch = batch, .binding = binding, .works = arena_array(batch->arena, struct work *, count)};
 
+    call->works = arena_array(batch->arena, struct work *, count);
     for (size_t i = 0; i < count; i++) {
         struct work *work = works[i];
         struct input_meta meta = {
             .attempt = work->item->tries + 1, .retries_left = work->retries_left, .retry_count = work->retry_count};
         struct error error = {0};
         if (binding->input != NULL &&
-            input_fill(binding->input, &work->event, &meta, batch->arena, inputs + step * call.count, &error) != 0) {
+            input_fill(binding->input, &work->event, &meta, batch->arena, inputs + step * call->count, &error) != 0) {
             work_dead(batch, work, DEAD_BAD_FIELD, "%s", error.text);
-            memset(inputs + step * call.count, 0, step);
+            memset(inputs + step * call->count, 0, step);
             continue;
         }
-        call_event(work, &events[call.count]);
-        call.works[call.count++] = work;
+        call_event(work, &events[call->count]);
+        call->works[call->count++] = work;
     }
+    call->shared = (struct sluice_call){.size = sizeof call->shared,
+                                        .count = (uint32_t)call->count,
+                                        .host = &host_functions,
+                                        .events = events,
+                                        .inputs = inputs};
+}
+
+/* Runs the plugin's function; while it does, the watchdog sees its deadline and the master its events. */
+static void call_handler(struct call *call)
+{
+    struct batch_env *env = call->batch->env;
+    const struct binding *binding = call->binding;
+    int64_t began = clock_monotonic_ns();
+
+    call->batch->called = true;
+    (void)FAILPOINT("lane.handler.before");
+    atomic_store_explicit(&env->call_handler, binding->handler_name, memory_order_relaxed);
+    atomic_store_explicit(&env->call_deadline_ms, clock_monotonic_ms() + binding->timeout_ms, memory_order_relaxed);
+    for (size_t i = 0; env->suspects != NULL && i < call->count; i++)
+        suspects_add(env->suspects, env->lane_number, i, call->works[i]->event.id);
+    suspects_begin(env->suspects, env->lane_number, call->count);
+    binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
+    atomic_store_explicit(&env->call_deadline_ms, 0, memory_order_relaxed);
+    (void)FAILPOINT("lane.handler.after");
+    series_observe(env->bindings[binding->index].seconds, (double)(clock_monotonic_ns() - began) / 1e9);
+}
+
+void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count)
+{
+    struct binding_run *run = &batch->env->bindings[binding->index];
+    struct call call = {.batch = batch, .binding = binding};
+
+    call_fill(&call, works, count);
     if (call.count == 0)
         return;
-    call.shared = (struct sluice_call){.size = sizeof call.shared,
-                                       .count = (uint32_t)call.count,
-                                       .host = &host_functions,
-                                       .events = events,
-                                       .inputs = inputs};
-
-    struct binding_run *run = &batch->env->bindings[binding->index];
-    int64_t began = clock_monotonic_ns();
-    batch->called = true;
-    (void)FAILPOINT("lane.handler.before");
-    atomic_store_explicit(&batch->env->call_handler, binding->handler_name, memory_order_relaxed);
-    atomic_store_explicit(&batch->env->call_deadline_ms, clock_monotonic_ms() + binding->timeout_ms,
-                          memory_order_relaxed);
-    struct suspects *suspects = batch->env->suspects;
-    for (size_t i = 0; suspects != NULL && i < call.count; i++)
-        suspects_add(suspects, batch->env->lane_number, i, call.works[i]->event.id);
-    suspects_begin(suspects, batch->env->lane_number, call.count);
-    binding->handler->handle(batch->env->plugins[binding->plugin->index].state, &call.shared);
-    atomic_store_explicit(&batch->env->call_deadline_ms, 0, memory_order_relaxed);
-    (void)FAILPOINT("lane.handler.after");
-    series_observe(run->seconds, (double)(clock_monotonic_ns() - began) / 1e9);
-
+    call_handler(&call);
     if (batch->result != STORE_OK)
         return;
     if (batch->transaction && connection_tampered(batch->connection)) {
         call_fault_alone(&call, "ended the engine's transaction with a statement of its own");
-        return;
-    }
-    if (call.unavailable != NULL) {
+    } else if (call.unavailable != NULL) {
         call_unavailable(&call);
-        return;
+    } else {
+        if (atomic_load_explicit(&run->unavailable, memory_order_relaxed) != 0)
+            atomic_store(&run->unavailable, 0);
+        for (size_t i = 0; i < call.count; i++)
+            call_settle(&call, call.works[i]);
     }
-    if (atomic_load_explicit(&run->unavailable, memory_order_relaxed) != 0)
-        atomic_store(&run->unavailable, 0);
-    for (size_t i = 0; i < call.count; i++)
-        call_settle(&call, call.works[i]);
 }

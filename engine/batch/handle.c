@@ -37,7 +37,7 @@ static void judge_undo(struct batch *batch, struct work *work)
         work->due_ms = batch->now_ms + HANDLE_UNDO_AGAIN_MS;
 }
 
-/* Runs calls[] of works[order[]]. */
+/* One planned call: the works of order[] that are still to be handled. `works` has room for all. */
 static void run_call(struct batch *batch, const struct call_plan *call, const uint32_t *order, const uint32_t *before,
                      struct work **works)
 {
