@@ -1,7 +1,7 @@
 /*
  * main.c - names the concrete buses and hands them down; nobody else knows them.
  */
-#include "bus/bus.h"
+#include "bus/open.h"
 #include "cli/cli.h"
 
 static const struct buses buses = {

@@ -1,74 +1,80 @@
 /*
- * bus.h - what carries events: one contract for memory, postgres and kafka.
+ * bus.h - what carries events: one contract for every kind of bus. bus/open.h opens one.
  *
  * Topics have a fixed number of partitions; a key's events are in one partition, in order. A consumer is one member
- * of a consumer group: the bus assigns partitions to it and revokes them, each assignment with an epoch of its own.
- * What is delivered is completed by the engine in any order; the engine commits, per partition, the position of the
- * last record below which everything is complete. A record is delivered at least once: again after a revocation, a
- * crash or a rewind.
+ * of a consumer group: the bus assigns streams to it and revokes them. A stream is what the bus orders: one
+ * topic-partition in Kafka, one partition of the log that all topics share in the others. An assignment has an epoch,
+ * which rises whenever another consumer may have read the stream in between. What is delivered is completed by the
+ * engine in any order; the engine commits, per stream, the position of the last record below which everything is
+ * complete. A record is delivered at least once: again after a revocation, a crash or a rewind. Positions are those of
+ * event/position.h: only the bus that made one knows more of it than its order.
  *
- * Positions are those of event/position.h. "stream" below is what the bus orders: one topic-partition in Kafka, one
- * partition of the log that all topics share in the others.
+ * Errors: an int is 0 or a negative errno with a sentence in *error; outputs are set only on 0, unless a member says
+ * otherwise.
  *
- * Threads: bus_* and publisher calls from any thread; a consumer's calls from one thread at a time, except
- * bus_wake().
+ * Threads: a call that takes a bus may come from any thread, at the same time as others; bus_close() comes last, after
+ * every consumer has unsubscribed. Of the calls that take a consumer, bus_wake() and bus_describe() may come from any
+ * thread until bus_unsubscribe(); the others from one thread at a time. Callbacks run on the thread of the call that
+ * they were given to, and no lock of the bus is held meanwhile.
  */
 #ifndef SLUICE_BUS_BUS_H
 #define SLUICE_BUS_BUS_H
 
 #include "base/error.h"
-#include "base/metrics.h"
 #include "event/event.h"
 #include "event/position.h"
-
-struct connection; /* store/store.h */
-struct store;
+#include "store/store.h"
 
 struct bus;
 struct bus_consumer;
 
-/* Records arrive in chunks: one allocation with everything that its records point to. The consumer of a chunk
- * releases each record once; the chunk is freed with the last (atomic count). */
+/* Records arrive in chunks: one allocation with everything that its records point to. The receiver of a record
+ * releases its chunk once for it; the chunk is freed with the last reference (an atomic count). */
 struct bus_chunk;
 
 struct bus_record {
-    struct record record; /* spans into the chunk; timestamp_ms, headers filled */
+    struct record record; /* spans into the chunk; timestamp_ms and headers are filled */
     struct position position;
-    uint32_t stream;   /* index into the consumer's streams: stable while assigned */
-    uint32_t epoch;    /* of the assignment it belongs to */
+    uint32_t stream;   /* number of the stream in this consumer: stable while assigned */
+    uint32_t epoch;    /* of the assignment under which it was delivered */
     uint64_t key_hash; /* span_hash(key); of the position when there is no key */
     struct bus_chunk *chunk;
 };
-void bus_chunk_release(struct bus_chunk *chunk, size_t records); /* gives `records` references back; any thread */
+/* Gives `records` references back, from any thread. Nothing happens for NULL or 0. */
+void bus_chunk_release(struct bus_chunk *chunk, size_t records);
 
 enum bus_event_kind { BUS_RECORDS = 1, BUS_ASSIGNED, BUS_REVOKED, BUS_LOST, BUS_FAULT };
 
-/* What a poll can bring. */
+/* What a poll brings. Its arrays live until the next poll. */
 struct bus_event {
     enum bus_event_kind kind;
-    struct bus_record *records; /* BUS_RECORDS; the array lives until the next poll, the bytes as long as the chunk */
+    struct bus_record *records; /* BUS_RECORDS; their bytes live as long as their chunks */
     size_t record_count;
-    const uint32_t *streams; /* the others: which streams; they live until the next poll */
+    const uint32_t *streams; /* BUS_ASSIGNED, BUS_REVOKED, BUS_LOST: which */
     const uint32_t *epochs;  /* BUS_ASSIGNED: the epoch of each from now on */
     size_t stream_count;
-    struct error error; /* BUS_FAULT: something a person must know; the bus keeps trying */
+    struct error error; /* BUS_FAULT: something that an operator must know; the bus keeps trying */
 };
 
 struct bus_subscription {
     const char *group;
     const char *const *topics; /* exact names or with a trailing '*' (taps) */
     size_t topic_count;
-    uint32_t poll_records; /* most records a poll brings */
-    size_t poll_bytes;     /* and about how many bytes */
+    uint32_t poll_records; /* most records of a poll; 0: the bus chooses */
+    size_t poll_bytes;     /* and about how many bytes; 0: the bus chooses */
     bool recorded;         /* what the group handles is recorded in the store: then so are its positions (kafka) */
 };
 
-/* A topic as the pipeline wants it. Text lives as long as the bus. */
-struct bus_topic {
-    const char *name;
-    const char *key;                 /* its `key:` as written, or NULL: topics of one key need as many partitions */
-    int32_t partitions, replication; /* when it is made; 0: bus.partitions, and the brokers' own replication */
-    bool dead_letters;               /* of others: no pattern of a subscription means it */
+/* What a scan reads, and whom it tells. */
+struct bus_scan {
+    const char *const *topics; /* exact names or with a trailing '*' */
+    size_t topic_count;
+    struct span contains;     /* only records whose value contains these bytes; empty: every record */
+    bool follow;              /* at the end, wait for more instead of returning */
+    const volatile int *stop; /* another thread or a signal handler sets it, and the scan soon returns 0; or NULL */
+    /* Gets records that live during the call; may call the bus. false: the scan returns 0. */
+    bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
+    void *context;
 };
 
 enum bus_finding_kind { BUS_FINDING_MADE = 1, BUS_FINDING_WARNING, BUS_FINDING_ERROR };
@@ -79,67 +85,63 @@ struct bus_finding {
     const char *text;  /* one sentence */
 };
 
-/* What every bus implements. Kept apart from the instance, so that a test can stand one in. */
+/* What every bus implements. Apart from the instance, so that a test can put one of its own in. */
 struct bus_kind {
     const char *name;   /* "memory", "postgres", "kafka" */
     bool durable;       /* events survive the process */
-    bool transactional; /* append() works: outputs are part of the store's transaction and need no outbox */
+    bool transactional; /* append() is there: outputs are part of the store's transaction and need no outbox */
 
     void (*close)(struct bus *bus);
+    /* -EAGAIN: what holds the log cannot be reached now; worth trying again. */
     int (*subscribe)(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret,
                      struct error *error);
 
-    /* Waits up to timeout_ms for something to happen; 0 filled *ret, -EAGAIN nothing, other negative: fatal for this
-     * consumer. BUS_REVOKED: the engine stops what is queued, finishes what is running, commits, then calls
-     * revoked(). BUS_LOST: somebody else may have them already: drop everything, commit nothing. */
+    /* Waits up to timeout_ms. 0: *ret is filled; -EAGAIN: nothing came; any other: this consumer cannot go on.
+     * BUS_REVOKED: the engine stops what is queued, finishes what is running, commits, and calls revoked(). BUS_LOST:
+     * another consumer may have the streams already: drop everything, commit nothing. */
     int (*poll)(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
-    void (*wake)(struct bus_consumer *consumer); /* a poll in progress returns; any thread */
-    /* Records of these streams are wanted no more for a while / again. Only streams that are assigned. */
-    void (*pause)(struct bus_consumer *consumer, bool paused); /* the whole consumer: back-pressure */
-    /* Everything up to and including `position` is complete. A stale epoch is ignored (0 is returned). Durable when
-     * it returns for the postgres bus; handed to the commit machinery for kafka. */
+    /* The poll in progress, or else the next one, returns without waiting. */
+    void (*wake)(struct bus_consumer *consumer);
+    /* Back-pressure: a paused consumer polls as before, and its polls bring no records. */
+    void (*pause)(struct bus_consumer *consumer, bool paused);
+    /* Everything up to and including positions[i] is complete in streams[i]. A stale epoch is ignored (0 is returned).
+     * Need not be durable on return: after a crash, what was committed last may be delivered again. */
     int (*commit)(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
                   const struct position *positions, struct error *error);
-    /* the engine has let go; the rebalance may go on */
+    /* The engine has released the streams of BUS_REVOKED: others may have them. */
     int (*revoked)(struct bus_consumer *consumer, struct error *error);
-    /* Leaves the group so that a peer takes over at once. Frees the consumer. */
+    /* Leaves the group, so that a peer takes over at once, and frees the consumer. */
     void (*unsubscribe)(struct bus_consumer *consumer);
-    /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0 when the bus needs
-     * none. */
+    /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0: this bus needs none. */
     int64_t (*member)(struct bus_consumer *consumer);
-    /* For people: "partition 3 of payment.try at 17", "partition 3 at 90211/4:7". */
+    /* For people: "partition 3 of payment.try at 17", "partition 3 at 90211/4:7". `buf` is cut to `size`. */
     void (*describe)(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
                      int32_t *ret_partition, int64_t *ret_offset);
 
-    /* Publishes and waits for every acknowledgement; 0 only when all have it. Else negative, and any of them may
-     * have been published. Permanent refusals give -EMSGSIZE (too large), -ENOENT (no such topic), -EACCES (not
-     * allowed), -EBADMSG or -EINVAL (not a record for this bus), with *ret_failed, the index of the first. deadline:
-     * monotonic ms. */
+    /* Publishes and waits for every acknowledgement. 0: all have it. Else any of them may have been published.
+     * Permanent refusals are -EMSGSIZE (too large), -ENOENT (no such topic), -EACCES (not allowed), -EBADMSG or -EINVAL
+     * (not a record for this bus), with the index of the first in *ret_failed. Deadline: monotonic ms. */
     int (*publish)(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
                    struct error *error);
-    /* The process stops and has no more time: publishes in progress and later ones end soon, whatever has become of
-     * them. NULL: they never wait for long. Any thread. */
+    /* The process stops: publishes in progress and later ones end soon, whatever has become of their records. NULL:
+     * they end by their deadlines. */
     void (*abort_publishes)(struct bus *bus);
-    /* Transactional buses: puts the records into the connection's open transaction (queued; see store.h). Then,
-     * after COMMIT, published() wakes the readers of this process; others are notified by the transaction. Returns
-     * an enum store_result. */
-    int (*append)(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
-                  struct error *error);
+    /* Transactional buses, others NULL: puts the records into the open transaction of `connection` (queued; see
+     * store.h). After its COMMIT, published() notifies readers, those of other processes through a consumer of this
+     * one. */
+    enum store_result (*append)(struct bus *bus, struct connection *connection, const struct record *records,
+                                size_t count, struct error *error);
     void (*published)(struct bus *bus);
 
-    /* Reads a topic from the oldest record kept, in no group: for `sluice tap`, `explain` and the checker. each()
-     * returns false to stop. `contains` (may be empty) is a text that the value must hold; follow: goes on until
-     * each() stops or *stop is set. topic patterns as above. */
-    int (*scan)(struct bus *bus, const char *const *topics, size_t topic_count, struct span contains, bool follow,
-                const volatile int *stop,
-                bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
-                void *context, struct error *error);
-    /* Records not yet completed by a group, for /metrics and progress; negative errno when it cannot say. */
+    /* Reads topics from the oldest record kept, in no group. 0: at the end, stopped, or each() had enough. */
+    int (*scan)(struct bus *bus, const struct bus_scan *scan, struct error *error);
+    /* Records that a group has not completed, for /metrics and progress; where topics share a log, those of topics that
+     * it does not read count as well. Negative errno when it cannot say. */
     int64_t (*lag)(struct bus *bus, const char *group);
-    /* Housekeeping due about once a second from one thread: trims the log, makes room. */
+    /* The chore of once a second: trims the log, makes room in it. Errors are logged. */
     void (*maintain)(struct bus *bus);
-    /* Connects and compares the topics of the options with what is there; `make`: makes those that are missing.
-     * each() is told one finding after another. 0 when it could look. NULL: topics need no making on this bus. */
+    /* Compares the topics of the options with what is there; `make`: makes those that are missing. each() gets one
+     * finding after another. 0 when it could look. NULL: topics of this bus need no making. */
     int (*topics)(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context),
                   void *context, struct error *error);
 };
@@ -148,7 +150,7 @@ struct bus { /* the head of every implementation's struct */
     const struct bus_kind *kind;
 };
 
-/* The contract as calls; what each promises is said at its member above. */
+/* The contract as calls; the members above say what each promises. */
 static inline void bus_close(struct bus *bus)
 {
     bus->kind->close(bus);
@@ -204,8 +206,8 @@ static inline void bus_abort_publishes(struct bus *bus)
     if (bus->kind->abort_publishes != NULL)
         bus->kind->abort_publishes(bus);
 }
-static inline int bus_append(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
-                             struct error *error)
+static inline enum store_result bus_append(struct bus *bus, struct connection *connection, const struct record *records,
+                                           size_t count, struct error *error)
 {
     return bus->kind->append(bus, connection, records, count, error);
 }
@@ -213,13 +215,9 @@ static inline void bus_published(struct bus *bus)
 {
     bus->kind->published(bus);
 }
-static inline int bus_scan(struct bus *bus, const char *const *topics, size_t topic_count, struct span contains,
-                           bool follow, const volatile int *stop,
-                           bool (*each)(const struct record *record, int32_t partition, struct position position,
-                                        void *context),
-                           void *context, struct error *error)
+static inline int bus_scan(struct bus *bus, const struct bus_scan *scan, struct error *error)
 {
-    return bus->kind->scan(bus, topics, topic_count, contains, follow, stop, each, context, error);
+    return bus->kind->scan(bus, scan, error);
 }
 static inline int64_t bus_lag(struct bus *bus, const char *group)
 {
@@ -234,34 +232,5 @@ static inline int bus_topics(struct bus *bus, bool make, void (*each)(const stru
 {
     return bus->kind->topics == NULL ? 0 : bus->kind->topics(bus, make, each, context, error);
 }
-
-/* -------------------------------------------------------------------------------------------- the three of them */
-
-struct bus_property {
-    const char *name, *value;
-};
-
-struct bus_options {
-    const char *name; /* of the pipeline; for client ids */
-    /* of the log, made once (postgres, memory), later values must agree; of a topic that is made (kafka) */
-    uint32_t partitions;
-    int32_t replication;  /* of a topic that is made; 0: the brokers' own default (kafka) */
-    int64_t retention_ms; /* how long handled records are kept (postgres, memory) */
-    struct store *store;  /* postgres: the log; kafka: positions beside the effects; NULL: none */
-    struct metrics *metrics;
-    /* kafka; all of it lives as long as the bus: */
-    const struct bus_property *properties; /* librdkafka's names, checked by the pipeline */
-    size_t property_count;
-    const struct bus_topic *topics; /* all that the pipeline reads or writes */
-    size_t topic_count;
-    size_t max_event_size;    /* bytes of a value */
-    int64_t longest_delay_ms; /* of any retry: nothing may expire earlier */
-};
-
-int bus_memory_open(const struct bus_options *options, struct bus **ret, struct error *error);
-/* A database that is away is no error: subscribe() then gives -EAGAIN until it comes. */
-int bus_postgres_open(const struct bus_options *options, struct bus **ret, struct error *error);
-/* Connects to nothing yet; -EINVAL when librdkafka does not take a property. */
-int bus_kafka_open(const struct bus_options *options, struct bus **ret, struct error *error);
 
 #endif

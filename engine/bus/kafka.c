@@ -27,18 +27,6 @@ static void kafka_describe(struct bus_consumer *consumer, uint32_t stream, struc
     *ret_offset = (int64_t)position.high;
 }
 
-static int kafka_append(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
-                        struct error *error)
-{
-    (void)bus, (void)connection, (void)records, (void)count;
-    return error_set(error, ENOTSUP, "the kafka bus cannot publish inside a database transaction");
-}
-
-static void kafka_published(struct bus *bus)
-{
-    (void)bus; /* the brokers wake readers */
-}
-
 static void kafka_abort_publishes(struct bus *bus)
 {
     atomic_store(&((struct kafka_bus *)bus)->hurried, true);
@@ -74,8 +62,6 @@ static const struct bus_kind kafka_kind = {
     .describe = kafka_describe,
     .publish = kafka_publish,
     .abort_publishes = kafka_abort_publishes,
-    .append = kafka_append,
-    .published = kafka_published,
     .scan = kafka_scan,
     .lag = kafka_lag,
     .maintain = kafka_maintain,

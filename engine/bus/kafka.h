@@ -26,6 +26,7 @@
 #define SLUICE_BUS_KAFKA_H
 
 #include "bus/chunk.h"
+#include "bus/open.h"
 #include "store/store.h"
 
 #include <librdkafka/rdkafka.h>
@@ -277,10 +278,7 @@ int kafka_producer_warm(struct kafka_bus *bus, struct error *error);
 void kafka_producer_close(struct kafka_bus *bus);
 
 /* kafka_scan.c */
-int kafka_scan(struct bus *bus, const char *const *topics, size_t topic_count, struct span contains, bool follow,
-               const volatile int *stop,
-               bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
-               void *context, struct error *error);
+int kafka_scan(struct bus *bus, const struct bus_scan *wanted, struct error *error);
 
 /* kafka_topics.c */
 int kafka_topics(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context),

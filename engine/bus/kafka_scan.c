@@ -228,24 +228,21 @@ static int scan_run(struct scan *scan, bool follow, const volatile int *stop, st
     return 0;
 }
 
-int kafka_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains, bool follow,
-               const volatile int *stop,
-               bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
-               void *context, struct error *error)
+int kafka_scan(struct bus *head, const struct bus_scan *wanted, struct error *error)
 {
     struct scan scan = {.bus = (struct kafka_bus *)head,
-                        .contains = contains,
-                        .each = each,
-                        .context = context,
+                        .contains = wanted->contains,
+                        .each = wanted->each,
+                        .context = wanted->context,
                         .began_ms = clock_monotonic_ms()};
     scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;
     kafka_flow_init(&scan.flow, scan.rk);
     scan.list = rd_kafka_topic_partition_list_new(64);
-    int code = scan_partitions(&scan, topics, topic_count, error);
+    int code = scan_partitions(&scan, wanted->topics, wanted->topic_count, error);
     if (code == 0)
-        code = scan_run(&scan, follow, stop, error);
+        code = scan_run(&scan, wanted->follow, wanted->stop, error);
     for (size_t i = 0; i < scan.waiting_count; i++)
         rd_kafka_message_destroy(scan.waiting[i].message);
     free(scan.waiting);

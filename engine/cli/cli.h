@@ -12,7 +12,7 @@
 
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_CONFIG = 78 };
 
-/* The buses that this program was built with; see bus/bus.h for what each function does. */
+/* The buses that this program was built with; see bus/open.h for what each function does. */
 struct bus;
 struct bus_options;
 struct error;

@@ -3,6 +3,7 @@
  */
 #include "cli/parts.h"
 
+#include "bus/open.h"
 #include "cli/open.h"
 #include "pipeline/tree.h"
 
@@ -74,7 +75,6 @@ static int open_bus(struct parts *parts, struct error *error)
         .replication = pipeline->bus.replication,
         .retention_ms = pipeline->bus.retention_ms,
         .store = parts->store,
-        .metrics = parts->metrics,
         .properties = properties,
         .property_count = pipeline->bus.property_count,
         .topics = topics,

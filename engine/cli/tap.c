@@ -202,7 +202,14 @@ int cli_tap(int argc, char **argv, const struct buses *buses)
     signal(SIGPIPE, SIG_IGN);
     if (follow)
         start_watch();
-    code = bus_scan(parts.bus, topics, topic_count, contains, follow, &tap_stop, print_record, &output, &error);
+    struct bus_scan scan = {.topics = topics,
+                            .topic_count = topic_count,
+                            .contains = contains,
+                            .follow = follow,
+                            .stop = &tap_stop,
+                            .each = print_record,
+                            .context = &output};
+    code = bus_scan(parts.bus, &scan, &error);
     if (code < 0)
         fprintf(stderr, "sluice tap: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     parts_close(&parts);

@@ -144,7 +144,12 @@ int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *
 {
     static const char *const everything[] = {"*"};
     timeline->events = arena_array(timeline->arena, struct timeline_event, TIMELINE_EVENTS_MAX);
-    int code = bus_scan(bus, everything, 1, span_of(timeline->correlation), false, NULL, add_record, timeline, error);
+    struct bus_scan scan = {.topics = everything,
+                            .topic_count = 1,
+                            .contains = span_of(timeline->correlation),
+                            .each = add_record,
+                            .context = timeline};
+    int code = bus_scan(bus, &scan, error);
     if (code < 0)
         return code;
     order_events(timeline);

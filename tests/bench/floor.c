@@ -14,7 +14,7 @@
  * composed: what an engine needs above this is its own. Prints purchases a second.
  */
 #include "base/clock.h"
-#include "bus/bus.h"
+#include "bus/open.h"
 #include "client.h"
 #include "event/record_batch.h"
 #include "store/ledger.h"
@@ -125,7 +125,7 @@ static enum store_result emit_and_commit(struct loop *loop, struct connection *c
                                          size_t count, struct error *error)
 {
     if (loop->bus != NULL) {
-        enum store_result result = (enum store_result)bus_append(loop->bus, connection, records, count, error);
+        enum store_result result = bus_append(loop->bus, connection, records, count, error);
         return result == STORE_OK ? connection_commit(connection, error) : result;
     }
     int64_t row = 0;

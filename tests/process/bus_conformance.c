@@ -283,9 +283,13 @@ static void *scan_follow(void *context)
 {
     struct scanned *scanned = context;
     struct error error = {0};
-    struct bus *bus = scanned->harness->bus;
-    CHECK(bus_scan(bus, &scanned->topic, 1, SPAN(""), true, &scanned->stop, scan_each, scanned, &error) == 0, "%s",
-          error.text);
+    struct bus_scan scan = {.topics = &scanned->topic,
+                            .topic_count = 1,
+                            .follow = true,
+                            .stop = &scanned->stop,
+                            .each = scan_each,
+                            .context = scanned};
+    CHECK(bus_scan(scanned->harness->bus, &scan, &error) == 0, "%s", error.text);
     return NULL;
 }
 
@@ -300,14 +304,20 @@ static void test_scan(void **state)
         publish(bus, topic, key, k * 10, 10);
     }
     struct error error = {0};
+    struct bus_scan scan = {.topics = &topic, .topic_count = 1, .each = scan_each};
     struct scanned all = {.stop_after = -1}, some = {.stop_after = -1}, five = {.stop_after = 5},
                    follow = {.stop_after = -1};
-    CHECK(bus_scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &all, &error) == 0, "%s", error.text);
+    scan.context = &all;
+    CHECK(bus_scan(bus, &scan, &error) == 0, "%s", error.text);
     CHECK(all.count == 300, "%d instead of 300", all.count);
     CHECK(all.last == 299, "the last published is not the last read, but %d", all.last);
-    CHECK(bus_scan(bus, &topic, 1, SPAN("s7:7"), false, NULL, scan_each, &some, &error) == 0, "%s", error.text);
+    scan.context = &some;
+    scan.contains = SPAN("s7:7");
+    CHECK(bus_scan(bus, &scan, &error) == 0, "%s", error.text);
     CHECK(some.count == 10, "%d hold s7:7 instead of 10", some.count);
-    CHECK(bus_scan(bus, &topic, 1, SPAN(""), false, NULL, scan_each, &five, &error) == 0, "%s", error.text);
+    scan.context = &five;
+    scan.contains = SPAN("");
+    CHECK(bus_scan(bus, &scan, &error) == 0, "%s", error.text);
     CHECK(five.count == 5, "%d came after it said stop", five.count);
 
     follow.harness = harness;

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "bus/bus.h"
+#include "bus/open.h"
 #include "store/store.h"
 
 enum { PARTITIONS = 8, STREAMS = 2 * PARTITIONS /* of a reader: kafka has one for each topic-partition */ };
@@ -39,7 +39,6 @@ static inline struct bus *harness_bus(struct harness *harness, int64_t retention
                                   .partitions = PARTITIONS,
                                   .retention_ms = retention_ms,
                                   .store = harness->store,
-                                  .metrics = harness->metrics,
                                   .properties = harness->properties,
                                   .property_count = 1,
                                   .topics = harness->topics,

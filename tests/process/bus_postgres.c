@@ -253,7 +253,7 @@ static void test_fenced(void **state)
     CHECK(sql(connection, "select 1") == 1 &&
               sql_group(connection, "select max(id) from sluice.bus_member where consumer_group = $1", group) == member,
           "the member has no row");
-    /* Peers bury it while it holds records. */
+    /* Peers remove it while it holds records. */
     sql_group(connection, "select sluice.bus_leave($1, (select id from sluice.bus_member where consumer_group = $1))",
               group);
     int64_t before = sql_group(connection, "select sum(high)::int8 from sluice.bus_lease where consumer_group = $1",
@@ -261,7 +261,7 @@ static void test_fenced(void **state)
     (void)reader_commit(&reader);
     CHECK(sql_group(connection, "select sum(high)::int8 from sluice.bus_lease where consumer_group = $1", group) ==
               before,
-          "a buried member moved its positions");
+          "a removed member moved its positions");
     for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; reader.losses == 0;) {
         CHECK(clock_monotonic_ms() < until_ms, "it never hears of its loss");
         reader_poll(&reader, 50);
@@ -276,7 +276,7 @@ static void test_fenced(void **state)
     reader_close(&reader);
 }
 
-/* While a transaction of a dead member runs, nobody takes over: its row is held FOR SHARE. */
+/* While a transaction of an expired member runs, nobody takes over: it holds the member's row FOR KEY SHARE. */
 static void test_fence_waits(void **state)
 {
     struct harness *harness = *state;
@@ -289,7 +289,7 @@ static void test_fence_waits(void **state)
     int64_t mine = bus_member(harness->bus, reader.consumer);
     struct span name = span_of(group);
     struct statement hold = {
-        .text = "select id from sluice.bus_member where consumer_group = $1 and id <> $2 for share"};
+        .text = "select id from sluice.bus_member where consumer_group = $1 and id <> $2 for key share"};
     struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &name), STORE_VALUE(PARAM_INT8, &mine)};
     CHECK(connection_begin(holder, clock_monotonic_ms() + 20000, &error) == STORE_OK, "%s", error.text);
     CHECK(connection_exec(holder, &hold, 2, params, &rows, &error) == STORE_OK && rows_count(rows) == 1, "%s",

@@ -11,7 +11,8 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "bus/memory.h"
+#include "bus/memory/memory.h"
+#include "bus/open.h"
 
 static struct bus *open_bus(int64_t retention_ms)
 {
@@ -75,7 +76,8 @@ static int scan_count(struct bus *bus)
 {
     const char *topics[] = {"*"};
     int count = 0;
-    assert_int_equal(bus_scan(bus, topics, 1, SPAN(""), false, NULL, count_each, &count, NULL), 0);
+    struct bus_scan scan = {.topics = topics, .topic_count = 1, .each = count_each, .context = &count};
+    assert_int_equal(bus_scan(bus, &scan, NULL), 0);
     return count;
 }
 

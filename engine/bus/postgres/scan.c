@@ -1,12 +1,13 @@
 /*
- * postgres_scan.c - reading the whole log in no group, in the order in which transactions began, for people and tools.
+ * scan.c - reading the whole log in no group, in the order of transaction numbers, for people and tools.
  *
  * Each round takes the horizon first and then reads everything below it in steps; a step reads some rows of each
  * partition and hands out those that no partition can still have older ones of. Following goes on with the next
  * horizon.
  */
-#include "bus/postgres.h"
+#include "bus/postgres/postgres.h"
 
+#include "base/clock.h"
 #include "event/record_batch.h"
 
 #include <errno.h>
@@ -32,16 +33,13 @@ static const struct statement statement_scan = {
 enum { SCAN_ROWS = 32, SCAN_FOLLOW_MS = 100, SCAN_STATEMENT_MS = 60000 };
 
 struct scan {
+    const struct bus_scan *wanted;
     struct connection *connection;
-    const char *const *topics;
-    size_t topic_count;
-    struct span contains;
-    bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
-    void *context;
     uint32_t partitions;
     int32_t *numbers;
-    int64_t *xids, *ids;         /* cursors */
-    int64_t *row_xids, *row_ids; /* the last rows handed out: where a new session goes on, see bus_tick() in SQL */
+    int64_t *xids, *ids; /* cursors */
+    /* The last rows handed out: where a new session goes on, see bus_heartbeat() in SQL. */
+    int64_t *row_xids, *row_ids;
     struct arena *arena;
 };
 
@@ -62,6 +60,7 @@ static int scan_compare(const void *left, const void *right)
 /* Hands out the records of one row. 1: stop. */
 static int scan_deliver(struct scan *scan, const struct rows *rows, const struct scan_row *at, struct error *error)
 {
+    const struct span contains = scan->wanted->contains;
     struct record *records;
     size_t count;
     arena_reset(scan->arena);
@@ -72,14 +71,14 @@ static int scan_deliver(struct scan *scan, const struct rows *rows, const struct
     }
     for (size_t i = 0; i < count; i++) {
         const struct record *record = &records[i];
-        if (!topics_match(scan->topics, scan->topic_count, record->topic))
+        if (!topics_match(scan->wanted->topics, scan->wanted->topic_count, record->topic))
             continue;
-        if (scan->contains.length > 0 &&
-            (record->value.length < scan->contains.length ||
-             memmem(record->value.at, record->value.length, scan->contains.at, scan->contains.length) == NULL))
+        if (contains.length > 0 &&
+            (record->value.length < contains.length ||
+             memmem(record->value.at, record->value.length, contains.at, contains.length) == NULL))
             continue;
         struct position position = {(uint64_t)at->xid, (uint64_t)at->id << INDEX_BITS | i};
-        if (!scan->each(record, at->partition, position, scan->context))
+        if (!scan->wanted->each(record, at->partition, position, scan->wanted->context))
             return 1;
     }
     return 0;
@@ -116,9 +115,9 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
     return result;
 }
 
-/* The horizon, and whether the session is still the one of the cursors; if not, makes it so and goes back to what
- * was handed out. */
-static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret_known, struct error *error)
+/* The horizon, and whether the cursors were made in this session; if not, they go back to what was handed out, and are
+ * of this session from now on. */
+static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret_same_session, struct error *error)
 {
     struct rows *rows;
     enum store_result result = connection_once(scan->connection, &statement_horizon, 0, NULL, SCAN_STATEMENT_MS, &rows,
@@ -126,28 +125,29 @@ static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret
     if (result != STORE_OK)
         return result;
     *ret = rows_int64(rows, 0, 0);
-    *ret_known = rows_int64(rows, 0, 1) != 0;
-    if (*ret_known)
+    *ret_same_session = rows_int64(rows, 0, 1) != 0;
+    if (*ret_same_session)
         return STORE_OK;
     memcpy(scan->xids, scan->row_xids, scan->partitions * sizeof *scan->xids);
     memcpy(scan->ids, scan->row_ids, scan->partitions * sizeof *scan->ids);
     return connection_script(scan->connection, scan_settings, SCAN_STATEMENT_MS, error);
 }
 
-/* Reads what is below the horizon now. STORE_OK with *ret 0, 1 (stop) or negative; or what the database said. */
-static enum store_result scan_round(struct scan *scan, const volatile int *stop, int *ret, struct error *error)
+/* Reads what is below the horizon now. STORE_OK with *ret 0, 1 (stop) or negative; or the result of a statement that
+ * failed. */
+static enum store_result scan_round(struct scan *scan, int *ret, struct error *error)
 {
     struct rows *rows;
     int64_t horizon, limit = SCAN_ROWS, ignored;
-    bool known;
-    enum store_result result = scan_horizon(scan, &horizon, &known, error);
+    bool same_session;
+    enum store_result result = scan_horizon(scan, &horizon, &same_session, error);
     if (result != STORE_OK)
         return result;
-    for (bool more = true; more && *ret == 0 && !scan_stopped(stop);) {
+    for (bool more = true; more && *ret == 0 && !scan_stopped(scan->wanted->stop);) {
         int64_t lowest = INT64_MAX;
         for (uint32_t p = 0; p < scan->partitions; p++)
             lowest = scan->xids[p] < lowest ? scan->xids[p] : lowest;
-        struct span contains = scan->contains.length > 0 ? scan->contains : (struct span){0};
+        struct span contains = scan->wanted->contains.length > 0 ? scan->wanted->contains : (struct span){0};
         struct store_param params[] = {
             STORE_ARRAY(PARAM_INT4, scan->numbers, scan->partitions),
             STORE_ARRAY(PARAM_XID8, scan->xids, scan->partitions),
@@ -160,33 +160,38 @@ static enum store_result scan_round(struct scan *scan, const volatile int *stop,
         result = connection_once(scan->connection, &statement_scan, 7, params, SCAN_STATEMENT_MS, &rows, error);
         if (result != STORE_OK)
             return result;
-        rows = rows_detach(scan->connection, rows); /* each() may take its time, and may even use the bus */
+        rows = rows_detach(scan->connection, rows); /* each() may take long, and may call the bus */
         *ret = scan_rows(scan, rows, &more, error);
         rows_free(rows);
     }
-    result = *ret == 0 ? scan_horizon(scan, &ignored, &known, error) : STORE_OK;
-    for (uint32_t p = 0; *ret == 0 && result == STORE_OK && known && p < scan->partitions; p++) {
+    result = *ret == 0 ? scan_horizon(scan, &ignored, &same_session, error) : STORE_OK;
+    for (uint32_t p = 0; *ret == 0 && result == STORE_OK && same_session && p < scan->partitions; p++) {
         scan->xids[p] = horizon - 1;
         scan->ids[p] = INT64_MAX;
     }
     return result;
 }
 
-int postgres_scan(struct bus *head, const char *const *topics, size_t topic_count, struct span contains, bool follow,
-                  const volatile int *stop,
-                  bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
-                  void *context, struct error *error)
+static void scan_free(struct scan *scan)
+{
+    connection_destroy(scan->connection);
+    arena_destroy(scan->arena);
+    free(scan->numbers);
+    free(scan->xids);
+    free(scan->ids);
+    free(scan->row_xids);
+    free(scan->row_ids);
+}
+
+int postgres_scan(struct bus *head, const struct bus_scan *wanted, struct error *error)
 {
     struct postgres_bus *bus = (struct postgres_bus *)head;
-    int agreed = postgres_agree(bus, error);
-    if (agreed != 0)
-        return agreed;
-    struct scan scan = {.connection = connection_create(bus->store, "scan"),
-                        .topics = topics,
-                        .topic_count = topic_count,
-                        .contains = contains,
-                        .each = each,
-                        .context = context,
+    int code = postgres_verify(bus, error);
+    if (code != 0)
+        return code;
+    const bool follow = wanted->follow;
+    struct scan scan = {.wanted = wanted,
+                        .connection = connection_create(bus->store, "scan"),
                         .partitions = bus->partition_count,
                         .numbers = calloc(bus->partition_count, sizeof(int32_t)),
                         .xids = calloc(bus->partition_count, sizeof(int64_t)),
@@ -200,25 +205,19 @@ int postgres_scan(struct bus *head, const char *const *topics, size_t topic_coun
         result = error_set(error, ENOMEM, "out of memory while reading the log");
     for (uint32_t p = 0; result == 0 && p < scan.partitions; p++)
         scan.numbers[p] = (int32_t)p;
-    while (result == 0 && !scan_stopped(stop)) {
-        enum store_result said = scan_round(&scan, stop, &result, error);
-        bool passes = said == STORE_DOWN || said == STORE_TRANSIENT || said == STORE_UNKNOWN;
-        if (said != STORE_OK && !(follow && passes)) {
+    while (result == 0 && !scan_stopped(wanted->stop)) {
+        enum store_result store = scan_round(&scan, &result, error);
+        bool outage = store == STORE_DOWN || store == STORE_TRANSIENT || store == STORE_UNKNOWN;
+        if (store != STORE_OK && !(follow && outage)) {
             error_prefix(error, "cannot read the log of the bus");
-            result = passes ? -EAGAIN : -EPROTO;
+            result = outage ? -EAGAIN : -EPROTO;
         }
         if (!follow)
             break;
-        struct timespec pause = {.tv_nsec = SCAN_FOLLOW_MS * 1000000L};
+        struct timespec pause = timespec_of_ms(SCAN_FOLLOW_MS);
         if (result == 0)
             nanosleep(&pause, NULL);
     }
-    connection_destroy(scan.connection);
-    arena_destroy(scan.arena);
-    free(scan.numbers);
-    free(scan.xids);
-    free(scan.ids);
-    free(scan.row_xids);
-    free(scan.row_ids);
+    scan_free(&scan);
     return result == 1 ? 0 : result;
 }

@@ -1,0 +1,193 @@
+/*
+ * heartbeat.c - a member of the postgres bus: joining a group, heartbeats, and the assignments that they bring. See
+ * postgres.h.
+ *
+ * The database decides who reads what. A heartbeat brings all that this member has; apply_assignment() turns the
+ * difference to what the consumer knew into states of its streams, and poll() tells the engine.
+ */
+#include "bus/postgres/postgres.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static const struct statement statement_join = {.text = "select sluice.bus_join($1, $2, $3)"};
+static const struct statement statement_heartbeat = {
+    .text = "select kind, item, epoch, high, low from sluice.bus_heartbeat($1, $2, $3, $4, $5, $6, $7, $8)"};
+static const struct statement statement_release = {.text = "select sluice.bus_release($1, $2, $3)"};
+
+/* Kinds of rows that bus_heartbeat() returns. */
+enum { ROW_GROUP = 0, ROW_OWNED = 1, ROW_EXCESS = 2, ROW_EXPIRED = 3 };
+enum { ADVANCE_XIDS = 1024 }; /* positions of an idle group follow the horizon in steps of this */
+
+static enum store_result member_join(struct bus_consumer *consumer, struct error *error)
+{
+    struct span group = span_of(consumer->group), process = span_of(consumer->bus->process);
+    struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_TEXT, &process),
+                                   STORE_VALUE(PARAM_TEXT, &process)};
+    struct rows *rows;
+    enum store_result result = connection_once(consumer->connection, &statement_join, 3, params, STATEMENT_MS, &rows,
+                                               error);
+    if (result != STORE_OK)
+        return result;
+    atomic_store(&consumer->member, rows_int64(rows, 0, 0));
+    consumer->joined = true;
+    return STORE_OK;
+}
+
+static void stream_assign(struct stream *stream, uint32_t epoch, struct position committed)
+{
+    *stream = (struct stream){.state = STREAM_ASSIGN_PENDING,
+                              .epoch = epoch,
+                              .committed = committed,
+                              .queued = committed,
+                              .cursor = committed};
+}
+
+static void stream_lose(struct bus_consumer *consumer, uint32_t p)
+{
+    struct stream *stream = &consumer->streams[p];
+    if (stream_owned(stream)) {
+        stream->state = STREAM_LOST;
+        postgres_pending_drop(consumer, p);
+    } else if (stream->state == STREAM_ASSIGN_PENDING) {
+        stream->state = STREAM_NONE;
+    }
+}
+
+/* One partition that the member has. `excess`: more than its share, to be released. */
+static void apply_partition(struct bus_consumer *consumer, uint32_t p, uint32_t epoch, struct position committed,
+                            bool excess)
+{
+    struct stream *stream = &consumer->streams[p];
+    if (stream->state != STREAM_NONE && stream->state != STREAM_LOST && stream->epoch != epoch)
+        stream_lose(consumer, p);
+    if (stream->state == STREAM_NONE)
+        stream_assign(stream, epoch, committed);
+    else if (excess && stream->state == STREAM_ASSIGNED)
+        stream->state = STREAM_REVOKE_PENDING;
+    else if (!excess && stream->state == STREAM_REVOKE_PENDING)
+        stream->state = STREAM_ASSIGNED;
+}
+
+/* Applies the assignment that a heartbeat returned to the states of the streams. */
+static void apply_assignment(struct bus_consumer *consumer, const struct rows *rows)
+{
+    uint32_t partitions = consumer->bus->partition_count, owned = 0, share = 0;
+    int64_t now = clock_monotonic_ms();
+    bool peers = false, lost = false;
+    consumer->heartbeat_ms = now;
+    bool *seen = calloc(partitions, sizeof *seen);
+    for (size_t i = 0; seen != NULL && i < rows_count(rows); i++) {
+        int64_t kind = rows_int64(rows, i, 0);
+        uint32_t item = (uint32_t)rows_int64(rows, i, 1), epoch = (uint32_t)rows_int64(rows, i, 2);
+        struct position position = {(uint64_t)rows_int64(rows, i, 3), (uint64_t)rows_int64(rows, i, 4)};
+        if (kind == ROW_EXPIRED) {
+            consumer->joined = false;
+        } else if (kind == ROW_GROUP) {
+            peers = item > 1;
+            share = epoch;
+            atomic_store(&consumer->bus->remote_readers, position.high != 0);
+        } else if (item < partitions) {
+            seen[item] = true;
+            owned++;
+            apply_partition(consumer, item, epoch, position, kind == ROW_EXCESS);
+        }
+    }
+    for (uint32_t p = 0; seen != NULL && p < partitions; p++) {
+        if (!seen[p])
+            stream_lose(consumer, p);
+        lost = lost || consumer->streams[p].state == STREAM_LOST;
+    }
+    free(seen);
+    int64_t wait_ms = owned < share ? HEARTBEAT_SOON_MS : peers ? HEARTBEAT_MS : HEARTBEAT_ALONE_MS;
+    consumer->heartbeat_due_ms = !consumer->joined || lost ? now : now + wait_ms;
+}
+
+/* Positions that move without a commit: of streams of which nothing is to be completed, over records of other topics.
+ * They become parameters of the heartbeat. Returns how many. */
+static size_t list_advances(struct bus_consumer *consumer)
+{
+    size_t count = 0;
+    for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
+        struct stream *stream = &consumer->streams[p];
+        if (stream->state != STREAM_ASSIGNED || position_compare(stream->committed, stream->queued) < 0 ||
+            position_compare(stream->cursor, stream->committed) <= 0)
+            continue;
+        if (!stream->other_topics && stream->cursor.high - stream->committed.high < ADVANCE_XIDS)
+            continue;
+        consumer->param_partitions[count] = (int32_t)p;
+        consumer->param_epochs[count] = (int32_t)stream->epoch;
+        consumer->param_highs[count] = (int64_t)stream->cursor.high;
+        consumer->param_lows[count++] = (int64_t)stream->cursor.low;
+    }
+    return count;
+}
+
+int postgres_heartbeat(struct bus_consumer *consumer, struct error *error)
+{
+    enum store_result result = STORE_OK;
+    if (FAILPOINT("bus.heartbeat") == FAILPOINT_ERROR) {
+        consumer->heartbeat_due_ms = clock_monotonic_ms() + HEARTBEAT_SOON_MS;
+        return 0;
+    }
+    if (!consumer->joined)
+        result = member_join(consumer, error);
+    if (result != STORE_OK)
+        return postgres_back_off(consumer, result, error);
+
+    struct span group = span_of(consumer->group);
+    int64_t member = atomic_load(&consumer->member), ttl_ms = MEMBER_TTL_MS, grace_ms = SESSION_GRACE_MS;
+    size_t count = list_advances(consumer);
+    struct store_param params[] = {
+        STORE_VALUE(PARAM_TEXT, &group),
+        STORE_VALUE(PARAM_INT8, &member),
+        STORE_VALUE(PARAM_INT8, &ttl_ms),
+        STORE_VALUE(PARAM_INT8, &grace_ms),
+        STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count),
+        STORE_ARRAY(PARAM_INT4, consumer->param_epochs, count),
+        STORE_ARRAY(PARAM_INT8, consumer->param_highs, count),
+        STORE_ARRAY(PARAM_INT8, consumer->param_lows, count),
+    };
+    struct rows *rows;
+    result = connection_once(consumer->connection, &statement_heartbeat, 8, params, STATEMENT_MS, &rows, error);
+    if (result != STORE_OK)
+        return postgres_back_off(consumer, result, error);
+    for (size_t i = 0; i < count; i++) {
+        struct stream *stream = &consumer->streams[consumer->param_partitions[i]];
+        stream->committed = (struct position){(uint64_t)consumer->param_highs[i], (uint64_t)consumer->param_lows[i]};
+        stream->other_topics = false;
+    }
+    consumer->unreachable = false;
+    consumer->retry_ms = 0;
+    apply_assignment(consumer, rows);
+    return 0;
+}
+
+int postgres_revoked(struct bus_consumer *consumer, struct error *error)
+{
+    size_t count = 0;
+    for (uint32_t p = 0; p < consumer->bus->partition_count; p++)
+        if (consumer->streams[p].state == STREAM_REVOKING)
+            consumer->param_partitions[count++] = (int32_t)p;
+    if (count == 0)
+        return 0;
+    struct span group = span_of(consumer->group);
+    int64_t member = atomic_load(&consumer->member);
+    struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_INT8, &member),
+                                   STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count)};
+    struct rows *rows;
+    enum store_result result = connection_once(consumer->connection, &statement_release, 3, params, STATEMENT_MS, &rows,
+                                               error);
+    /* If it failed, the next heartbeat finds that the leases are still this member's: the engine gets the partitions
+     * again with the same epoch, and they are revoked again. */
+    for (size_t i = 0; i < count; i++)
+        consumer->streams[consumer->param_partitions[i]].state = STREAM_NONE;
+    consumer->heartbeat_due_ms = clock_monotonic_ms();
+    if (result == STORE_OK || result == STORE_DOWN || result == STORE_TRANSIENT || result == STORE_UNKNOWN)
+        return 0;
+    error_prefix(error, "group \"%s\" cannot release partitions", consumer->group);
+    return -EPROTO;
+}

@@ -1,0 +1,102 @@
+/*
+ * postgres.c - opening and closing the postgres bus, and what it tells of itself. See postgres.h.
+ */
+#include "bus/postgres/postgres.h"
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "bus/open.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int64_t postgres_member(struct bus_consumer *consumer)
+{
+    return atomic_load(&consumer->member);
+}
+
+static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
+                              size_t size, int32_t *ret_partition, int64_t *ret_offset)
+{
+    (void)consumer;
+    struct buffer text;
+    buffer_init(&text, 128);
+    buffer_format(&text, "partition %u at %llu/%llu:%llu", stream, (unsigned long long)position.high,
+                  (unsigned long long)(position.low >> INDEX_BITS), (unsigned long long)(position.low & INDEX_LAST));
+    if (size > 0) {
+        size_t length = text.length < size - 1 ? text.length : size - 1;
+        memcpy(buf, text.at, length);
+        buf[length] = '\0';
+    }
+    buffer_free(&text);
+    *ret_partition = (int32_t)stream;
+    *ret_offset = (int64_t)position.low;
+}
+
+static void postgres_close(struct bus *head)
+{
+    struct postgres_bus *bus = (struct postgres_bus *)head;
+    connection_destroy(bus->publisher);
+    connection_destroy(bus->maintenance);
+    pthread_mutex_destroy(&bus->consumers_lock);
+    pthread_mutex_destroy(&bus->publish_lock);
+    pthread_mutex_destroy(&bus->maintenance_lock);
+    free(bus);
+}
+
+static const struct bus_kind postgres_kind = {
+    .name = "postgres",
+    .durable = true,
+    .transactional = true,
+    .close = postgres_close,
+    .subscribe = postgres_subscribe,
+    .poll = postgres_poll,
+    .wake = postgres_wake,
+    .pause = postgres_pause,
+    .commit = postgres_commit,
+    .revoked = postgres_revoked,
+    .unsubscribe = postgres_unsubscribe,
+    .member = postgres_member,
+    .describe = postgres_describe,
+    .publish = postgres_publish,
+    .append = postgres_append,
+    .published = postgres_published,
+    .scan = postgres_scan,
+    .lag = postgres_lag,
+    .maintain = postgres_maintain,
+};
+
+int bus_postgres_open(const struct bus_options *options, struct bus **ret, struct error *error)
+{
+    if (options->partitions == 0 || options->partitions > POSTGRES_PARTITIONS_MAX)
+        return error_set(error, EINVAL, "the postgres bus has 1 to %d partitions, not %u", POSTGRES_PARTITIONS_MAX,
+                         options->partitions);
+    struct postgres_bus *bus = calloc(1, sizeof *bus);
+    if (bus == NULL)
+        return error_set(error, ENOMEM, "out of memory while opening the postgres bus");
+    bus->bus.kind = &postgres_kind;
+    bus->store = options->store;
+    bus->partition_count = options->partitions;
+    bus->retention_ms = options->retention_ms;
+    pthread_mutex_init(&bus->consumers_lock, NULL);
+    pthread_mutex_init(&bus->publish_lock, NULL);
+    pthread_mutex_init(&bus->maintenance_lock, NULL);
+    event_id_new(clock_wall_ms(), bus->process);
+    bus->publisher = connection_create(options->store, "publisher");
+    bus->maintenance = connection_create(options->store, "maintenance");
+    int result = bus->publisher == NULL || bus->maintenance == NULL
+                     ? error_set(error, ENOMEM, "out of memory while opening the postgres bus")
+                     : postgres_verify(bus, error);
+    if (result == -EAGAIN) {
+        /* Not reachable yet: whoever needs the database first verifies again. */
+        if (error != NULL)
+            *error = (struct error){0};
+    } else if (result < 0) {
+        postgres_close(&bus->bus);
+        return result;
+    } else {
+        postgres_maintain(&bus->bus);
+    }
+    *ret = &bus->bus;
+    return 0;
+}
