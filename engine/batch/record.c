@@ -99,7 +99,7 @@ static void record_parked(struct batch *batch)
         return;
     struct parked *parked = arena_array(batch->arena, struct parked, batch->count);
     struct event_id *ended = arena_array(batch->arena, struct event_id, batch->count);
-    int16_t group = batch->env->numbers == NULL ? 0 : batch->env->numbers->groups[batch->env->group->index];
+    int16_t group = batch->env->numbers->groups[batch->env->group->index];
     size_t parked_count = 0, ended_count = 0;
 
     for (size_t i = 0; i < batch->count; i++) {
