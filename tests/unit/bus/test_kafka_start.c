@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 struct row {
     const char *what;

@@ -1,7 +1,7 @@
 /*
- * kafka.c - opening and closing the kafka bus, and what it says of itself. See kafka.h.
+ * bus.c - opening and closing the kafka bus, and what it says of itself. See bus.h.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,13 +1,13 @@
 /*
- * kafka_start.c - from where an assigned partition is read, and the positions in the store that this rests on. See
- * kafka.h.
+ * resume.c - from where an assigned partition is read, and the positions in the store that this rests on. See
+ * bus.h.
  *
  * Two memories of how far a group has come: the offset in Kafka, and the row in the store, written before it and in
  * the same database as the effects. The lower of the two is right: what lies above it is read again and found done
  * where it was. Neither is ever taken for more than it is when the partition itself says otherwise (it ends before
  * the position, or begins after it).
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/log.h"
 

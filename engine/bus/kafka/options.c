@@ -1,10 +1,10 @@
 /*
- * kafka_client.c - making clients: which properties each gets, and librdkafka's words as ours. See kafka.h.
+ * options.c - making clients: which properties each gets, and librdkafka's words as ours. See bus.h.
  *
  * Three layers, the later ones win: what is good for most (the user may change it), what the user set, what the
  * engine's promises rest on. The pipeline's loader has refused properties that would be of the third kind.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/log.h"
 

@@ -1,7 +1,7 @@
 /*
- * kafka_member.c - becoming a member of a group, and leaving it. See kafka.h.
+ * member.c - becoming a member of a group, and leaving it. See bus.h.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,5 +1,5 @@
 /*
- * kafka.h - the bus on Apache Kafka, through librdkafka 2.0.2 or newer.
+ * bus.h - the bus on Apache Kafka, through librdkafka 2.0.2 or newer.
  *
  * Reading. One client a consumer group, in the classic protocol with static membership: the group knows this process
  * by host and slot, so one that is killed and started again is itself and gets its partitions back at once, while
@@ -7,7 +7,7 @@
  * is committed by librdkafka on its own account: commit() stores offsets for partitions that are assigned and
  * commits what is stored, one request in flight, so that an old owner can never overwrite a new one's offset.
  *
- * Where a partition is read from is decided by us (kafka_start.c), never by a default: an offset that is gone stops
+ * Where a partition is read from is decided by us (resume.c), never by a default: an offset that is gone stops
  * the partition and is said, it is not skipped. Beside the offset in Kafka there is a row in the store
  * (sluice.bus_position), written first: it tells when one of the two was restored or moved behind the other's back.
  *
@@ -22,8 +22,8 @@
  * Threads: as bus.h says. Each client has librdkafka's own threads; each producer one of ours that serves its
  * reports. All clients are made after fork(): their threads would not survive it.
  */
-#ifndef SLUICE_BUS_KAFKA_H
-#define SLUICE_BUS_KAFKA_H
+#ifndef SLUICE_BUS_KAFKA_BUS_H
+#define SLUICE_BUS_KAFKA_BUS_H
 
 #include "bus/chunk.h"
 #include "store/store.h"
@@ -52,7 +52,7 @@ enum {
 
 enum kafka_role { KAFKA_CONSUMER = 1, KAFKA_SCANNER = 2, KAFKA_PRODUCER = 4 };
 
-struct kafka_producer; /* kafka_producer.c */
+struct kafka_producer; /* producer.c */
 
 /* Why brokers are not reached or do not let us in, as a client's error callback heard it last. */
 struct kafka_reason {
@@ -164,7 +164,7 @@ struct bus_consumer { /* of the kafka bus */
     struct error fault;  /* code 0: none to tell */
 };
 
-/* kafka_client.c: configuration */
+/* options.c: configuration */
 /* Each role's: defined where its callbacks are. */
 void kafka_group_callbacks(rd_kafka_conf_t *conf);
 void kafka_producer_callbacks(rd_kafka_conf_t *conf);
@@ -192,7 +192,7 @@ int kafka_permanent(rd_kafka_resp_err_t err);
 rd_kafka_topic_partition_list_t *kafka_expand(const struct kafka_bus *bus, const char *const *topics,
                                               size_t topic_count, bool dead_letters);
 
-/* kafka_member.c: joining and leaving */
+/* member.c: joining and leaving */
 int kafka_subscribe(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret,
                     struct error *error);
 void kafka_unsubscribe(struct bus_consumer *consumer);
@@ -203,7 +203,7 @@ int kafka_members_check(struct bus_consumer *consumer, struct error *error);
 /* With a new client, instead of one that was fenced. Nothing is held any more. 0, or negative: not now. */
 int kafka_rejoin(struct bus_consumer *consumer);
 
-/* kafka_group.c: rebalances and commits */
+/* assignment.c: rebalances and commits */
 int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
                  const struct position *positions, struct error *error);
 int kafka_revoked(struct bus_consumer *consumer, struct error *error);
@@ -225,7 +225,7 @@ struct kafka_stream *kafka_stream_find(struct bus_consumer *consumer, const char
 /* What librdkafka waits for while the group is left: nothing is taken up any more. */
 void kafka_answer_closing(struct bus_consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list);
 
-/* kafka_start.c: where to read from */
+/* resume.c: where to read from */
 
 struct kafka_place {   /* what is known of a partition; -1: nothing */
     int64_t committed; /* the group's offset in Kafka */
@@ -256,7 +256,7 @@ int kafka_positions_save(struct bus_consumer *consumer, const rd_kafka_topic_par
 /* partition -1: all of the topic. The topic was deleted or made anew: its positions mean nothing. */
 int kafka_positions_forget(struct bus_consumer *consumer, const char *topic, int32_t partition, struct error *error);
 
-/* kafka_poll.c: reading */
+/* poll.c: reading */
 int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
 void kafka_flow_init(struct kafka_flow *flow, const rd_kafka_t *rk);
 /* so that fetching goes on */
@@ -265,24 +265,24 @@ void kafka_wake(struct bus_consumer *consumer);
 void kafka_pause(struct bus_consumer *consumer, bool paused);
 void kafka_unpause(struct bus_consumer *consumer); /* before partitions come or go */
 
-/* kafka_record.c: a message as a record. Spans live as long as the message, headers as long as `headers`. */
+/* record.c: a message as a record. Spans live as long as the message, headers as long as `headers`. */
 size_t kafka_header_count(const rd_kafka_message_t *message);
 void kafka_record(const rd_kafka_message_t *message, struct header *headers, struct record *ret);
 
-/* kafka_producer.c */
+/* producer.c */
 int kafka_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
                   struct error *error);
 /* Makes it now: it needs a moment to get its number from the brokers, which the first record would wait for. */
 int kafka_producer_warm(struct kafka_bus *bus, struct error *error);
 void kafka_producer_close(struct kafka_bus *bus);
 
-/* kafka_scan.c */
+/* scan.c */
 int kafka_scan(struct bus *bus, const char *const *topics, size_t topic_count, struct span contains, bool follow,
                const volatile int *stop,
                bool (*each)(const struct record *record, int32_t partition, struct position position, void *context),
                void *context, struct error *error);
 
-/* kafka_topics.c */
+/* topics.c */
 int kafka_topics(struct bus *bus, bool make, void (*each)(const struct bus_finding *finding, void *context),
                  void *context, struct error *error);
 /* 0 when the brokers have every topic of the options; -ESTALE when not, -EAGAIN when they do not answer. `reason`:

@@ -1,10 +1,10 @@
 /*
- * kafka_poll.c - reading: one message after another from librdkafka into a chunk that keeps them. See kafka.h.
+ * poll.c - reading: one message after another from librdkafka into a chunk that keeps them. See bus.h.
  *
  * The batch calls of librdkafka 2.0.2 skip offsets around rebalances, so they are not used. Payloads are not copied:
  * a chunk owns its messages and gives them back together.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"

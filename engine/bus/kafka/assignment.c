@@ -1,11 +1,11 @@
 /*
- * kafka_group.c - what a member of a group does: rebalances and commits. See kafka.h; kafka_member.c joins and leaves.
+ * assignment.c - what a member of a group does: rebalances and commits. See bus.h; member.c joins and leaves.
  *
  * librdkafka's callback only notes what is wanted; the engine hears it from poll(), and answers. An assignment is
- * taken up with offsets of our own (kafka_start.c). A revocation is answered when the engine has let go (revoked()),
+ * taken up with offsets of our own (resume.c). A revocation is answered when the engine has let go (revoked()),
  * a lost assignment at once.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"

@@ -1,13 +1,13 @@
 /*
- * kafka_producer.c - writing: records go out together, and publish() returns when each has its delivery report. See
- * kafka.h.
+ * producer.c - writing: records go out together, and publish() returns when each has its delivery report. See
+ * bus.h.
  *
  * A producer of librdkafka 2.0.2 can end for good when a broker restarts at the wrong moment. Such a one is retired,
  * and so is one that does not get its records out by a deadline: nobody gets it any more, what it holds is purged
  * (which gives reports, all bad), its thread ends it. The publishes it served go on with the next: from their first
  * record without a good report, in their order.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"

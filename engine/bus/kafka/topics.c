@@ -1,10 +1,10 @@
 /*
- * kafka_topics.c - the topics of the pipeline beside those of the brokers: what is missing, what will hurt, and
- * making them. See kafka.h.
+ * topics.c - the topics of the pipeline beside those of the brokers: what is missing, what will hurt, and
+ * making them. See bus.h.
  *
  * Nothing is ever made but by kafka_topics() with `make`, which `sluice migrate` asks for.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/clock.h"
 

@@ -1,7 +1,7 @@
 /*
- * kafka_record.c - a Kafka message as a record of ours. Nothing is copied: spans point into the message.
+ * record.c - a Kafka message as a record of ours. Nothing is copied: spans point into the message.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 size_t kafka_header_count(const rd_kafka_message_t *message)
 {

@@ -1,11 +1,11 @@
 /*
- * kafka_scan.c - reading topics from their first record in no group, for people and tools. See kafka.h.
+ * scan.c - reading topics from their first record in no group, for people and tools. See bus.h.
  *
  * Partitions have no common order but their records' time. Without following, what comes is merged by it: each
  * partition is read up to where it ended at the start, and the oldest next record of all is handed out first.
  * Following hands out what comes as it comes.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/bus.h"
 
 #include "base/clock.h"
 #include "base/log.h"
