@@ -264,7 +264,7 @@ class Validate(Case):
     def test_no_brokers(self):
         ((level, code, line, column, text),) = self.findings(code=78, KAFKA_BROKERS="127.0.0.1:1")
         self.assertEqual((level, code, line, column), ("error", "bus", 2, 6))
-        self.assertRegex(text, r"\Abus: the brokers do not say which topics there are: .*127\.0\.0\.1:1")
+        self.assertRegex(text, r"\Abus: the topics of the brokers cannot be listed: .*127\.0\.0\.1:1")
 
     def test_the_database(self):
         ((level, code, line, column, text),) = self.findings(code=78, DATABASE_URL=POSTGRES.create_database())
@@ -381,7 +381,7 @@ class NoBrokers(Case):
         for line, done in zip(lines, said):
             with self.subTest(line):
                 self.assertEqual((done.returncode, done.stdout.replace("the database is up to date\n", "")), (1, ""))
-                self.assertRegex(done.stderr, rf"\Asluice {line[0]}: the brokers do not say which topics there are: "
+                self.assertRegex(done.stderr, rf"\Asluice {line[0]}: the topics of the brokers cannot be listed: "
                                               r"127\.0\.0\.1:1[^\n]*Connection refused[^\n]*\n\Z")
 
 

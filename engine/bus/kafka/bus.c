@@ -1,29 +1,40 @@
 /*
- * bus.c - opening and closing the kafka bus, and what it says of itself. See bus.h.
+ * bus.c - opening and closing the kafka bus, and the table of its calls. See bus.h.
  */
 #include "bus/kafka/bus.h"
+
+#include "bus/kafka/assignment.h"
+#include "bus/kafka/commit.h"
+#include "bus/kafka/consumer.h"
+#include "bus/kafka/instance.h"
+#include "bus/kafka/lag.h"
+#include "bus/kafka/member.h"
+#include "bus/kafka/options.h"
+#include "bus/kafka/pause.h"
+#include "bus/kafka/poll.h"
+#include "bus/kafka/producer.h"
+#include "bus/kafka/scan.h"
+#include "bus/kafka/topics.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 static int64_t kafka_member(struct bus_consumer *consumer)
 {
     (void)consumer;
-    return 0; /* the inbox fences: an old owner's claims find a new owner's */
+    return 0; /* the inbox fences: the claims of a stale owner collide with the new owner's */
 }
 
-static void kafka_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
+static void kafka_describe(struct bus_consumer *consumer, uint32_t number, struct position position, char *buf,
                            size_t size, int32_t *ret_partition, int64_t *ret_offset)
 {
-    pthread_mutex_lock(&consumer->streams_lock);
-    const struct kafka_stream *at = &consumer->streams[stream];
-    snprintf(buf, size, "partition %d of %s at %llu", at->partition, at->topic, (unsigned long long)position.high);
-    *ret_partition = at->partition;
-    pthread_mutex_unlock(&consumer->streams_lock);
+    pthread_mutex_lock(&consumer->streams.lock);
+    const struct kafka_stream *stream = &consumer->streams.list[number];
+    snprintf(buf, size, "partition %d of %s at %llu", stream->partition, stream->topic,
+             (unsigned long long)position.high);
+    *ret_partition = stream->partition;
+    pthread_mutex_unlock(&consumer->streams.lock);
     *ret_offset = (int64_t)position.high;
 }
 
@@ -39,21 +50,16 @@ static void kafka_published(struct bus *bus)
     (void)bus; /* the brokers wake readers */
 }
 
-static void kafka_abort_publishes(struct bus *bus)
-{
-    atomic_store(&((struct kafka_bus *)bus)->hurried, true);
-}
-
 static void kafka_maintain(struct bus *bus)
 {
-    (void)bus; /* the brokers keep their logs in shape */
+    (void)bus; /* the brokers trim their logs */
 }
 
 static void kafka_close(struct bus *head)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
     kafka_producer_close(bus);
-    pthread_cond_destroy(&bus->retired);
+    pthread_cond_destroy(&bus->producer_ended);
     pthread_mutex_destroy(&bus->lock);
     free(bus);
 }
@@ -82,39 +88,19 @@ static const struct bus_kind kafka_kind = {
     .topics = kafka_topics,
 };
 
-/* This machine in instance ids: its name, which may be a default that others have too, and a hash of its id, which
- * an image may share. */
-static void host_name(char *ret, size_t size)
-{
-    char name[256] = "host", id[64] = "";
-    (void)gethostname(name, sizeof name - 1);
-    FILE *file = fopen("/etc/machine-id", "re");
-    if (file != NULL) {
-        if (fgets(id, sizeof id, file) == NULL)
-            id[0] = '\0';
-        fclose(file);
-    }
-    for (char *at = name; *at != '\0'; at++)
-        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *at) == NULL)
-            *at = '_';
-    snprintf(ret, size, "%.40s-%08x", name, (unsigned)span_hash(span_of(id)));
-}
-
 int bus_kafka_open(const struct bus_options *options, struct bus **ret, struct error *error)
 {
+    int code = kafka_options_check(options, error);
+    if (code != 0)
+        return code;
     struct kafka_bus *bus = calloc(1, sizeof *bus);
     if (bus == NULL)
         return error_set(error, ENOMEM, "out of memory while opening the kafka bus");
     bus->bus.kind = &kafka_kind;
     bus->options = *options;
-    int code = kafka_properties_check(bus, error);
-    if (code != 0) {
-        free(bus);
-        return code;
-    }
-    host_name(bus->host, sizeof bus->host);
+    kafka_instance_host(bus->host, sizeof bus->host);
     pthread_mutex_init(&bus->lock, NULL);
-    pthread_cond_init(&bus->retired, NULL);
+    pthread_cond_init(&bus->producer_ended, NULL);
     *ret = &bus->bus;
     return 0;
 }

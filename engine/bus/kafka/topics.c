@@ -1,20 +1,25 @@
 /*
- * topics.c - the topics of the pipeline beside those of the brokers: what is missing, what will hurt, and
- * making them. See bus.h.
- *
- * Nothing is ever made but by kafka_topics() with `make`, which `sluice migrate` asks for.
+ * topics.c - see topics.h.
  */
-#include "bus/kafka/bus.h"
+#include "bus/kafka/topics.h"
 
 #include "base/clock.h"
+#include "bus/kafka/bus.h"
+#include "bus/kafka/client.h"
+#include "bus/kafka/metadata.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-enum { TOPICS_MAKE_MS = 30000, TOPICS_GONE_MS = 1000, TOPICS_ROUNDS = 5, MISSING_NAMED_MAX = 5 };
+enum {
+    MAKE_MS = 30000,   /* the longest wait until the brokers serve what was made */
+    DELETED_MS = 1000, /* a topic that is missing for so long, after it was listed, was being deleted */
+    MAKE_ROUNDS = 5,   /* for topics that were being deleted */
+};
 
 struct check {
     struct kafka_bus *bus;
@@ -26,8 +31,8 @@ struct check {
     size_t unreplicated; /* topics of one replica */
 };
 
-static __attribute__((format(printf, 5, 6))) void say(const struct check *check, enum bus_finding_kind kind,
-                                                      const char *code, const char *topic, const char *format, ...)
+static __attribute__((format(printf, 5, 6))) void report(const struct check *check, enum bus_finding_kind kind,
+                                                         const char *code, const char *topic, const char *format, ...)
 {
     char text[600];
     va_list arguments;
@@ -37,93 +42,53 @@ static __attribute__((format(printf, 5, 6))) void say(const struct check *check,
     check->each(&(struct bus_finding){.kind = kind, .code = code, .topic = topic, .text = text}, check->context);
 }
 
-static const rd_kafka_metadata_topic_t *topic_find(const struct rd_kafka_metadata *metadata, const char *name)
-{
-    for (int t = 0; t < metadata->topic_cnt; t++)
-        if (strcmp(metadata->topics[t].topic, name) == 0 && metadata->topics[t].err == RD_KAFKA_RESP_ERR_NO_ERROR)
-            return &metadata->topics[t];
-    return NULL;
-}
+/* ----------------------------------------------------------------------------------------------------------- making */
 
-int kafka_metadata(rd_kafka_t *rk, const struct kafka_reason *reason, const struct rd_kafka_metadata **ret,
-                   struct error *error)
-{
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, ret, KAFKA_WAIT_MS);
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return 0;
-    kafka_reason_hear(rk);
-    return kafka_reach_error(error, err, "the brokers do not say which topics there are", reason);
-}
-
-int kafka_topics_present(struct kafka_bus *bus, rd_kafka_t *rk, const struct kafka_reason *reason, struct error *error)
-{
-    const struct rd_kafka_metadata *metadata;
-    char names[400] = "";
-    size_t missing = 0, length = 0;
-    int code = kafka_metadata(rk, reason, &metadata, error);
-    if (code != 0)
-        return -EAGAIN;
-    for (size_t i = 0; i < bus->options.topic_count; i++) {
-        const char *name = bus->options.topics[i].name;
-        if (topic_find(metadata, name) != NULL || missing++ >= MISSING_NAMED_MAX || length >= sizeof names)
-            continue;
-        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", length > 0 ? ", " : "", name);
-    }
-    rd_kafka_metadata_destroy(metadata);
-    if (missing == 0)
-        return 0;
-    error_set(error, ESTALE, "the brokers have no topic %s%s", names, missing > MISSING_NAMED_MAX ? " and others" : "");
-    return error_hint(error, "`sluice migrate CONFIG` makes what is missing");
-}
-
-/* ------------------------------------------------------------------------------------------------------------
- * making */
-
-static rd_kafka_NewTopic_t *topic_new(const struct kafka_bus *bus, const struct bus_topic *topic, char *words,
+static rd_kafka_NewTopic_t *new_topic(const struct kafka_bus *bus, const struct bus_topic *topic, char *text,
                                       size_t size)
 {
     int partitions = topic->partitions > 0 ? topic->partitions : (int)bus->options.partitions;
     int replication = topic->replication > 0         ? topic->replication
                       : bus->options.replication > 0 ? bus->options.replication
                                                      : -1;
-    return rd_kafka_NewTopic_new(topic->name, partitions, replication, words, size);
+    return rd_kafka_NewTopic_new(topic->name, partitions, replication, text, size);
 }
 
-/* How many were refused. */
-static size_t make_answers(const struct check *check, rd_kafka_event_t *event)
+/* Reports what was made and what was refused; returns how many were refused. */
+static size_t count_refused(const struct check *check, rd_kafka_event_t *event)
 {
     size_t count = 0, refused = 0;
     const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
     const rd_kafka_topic_result_t **topics = rd_kafka_CreateTopics_result_topics(result, &count);
     for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_topic_result_name(topics[i]),
-                   *words = rd_kafka_topic_result_error_string(topics[i]);
+        const char *name = rd_kafka_topic_result_name(topics[i]), *text = rd_kafka_topic_result_error_string(topics[i]);
         rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[i]);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-            say(check, BUS_FINDING_MADE, "topic_made", name, "made topic %s", name);
+            report(check, BUS_FINDING_MADE, "topic_made", name, "made topic %s", name);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-            continue; /* or another process was faster: as good */
+            continue; /* another process made it */
         refused++;
-        say(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name,
-            words != NULL ? words : rd_kafka_err2str(err));
+        report(check, BUS_FINDING_ERROR, "topic_refused", name, "topic %s cannot be made: %s", name,
+               text != NULL ? text : rd_kafka_err2str(err));
     }
     return refused;
 }
 
-/* The controller has made them; a moment later every broker knows, and each partition has a leader. Any broker
- * answers, so all are asked often. */
-static int made_wait(const struct check *check, bool *ret_gone, struct error *error)
+/* The controller has made them; a moment later every broker knows them, and each partition has a leader. Any broker may
+ * answer, so the answer must be good several times in a row for each. *ret_deleted: a topic that was listed is missing:
+ * it was being deleted, and is to be made as well. */
+static int wait_until_served(const struct check *check, bool *ret_deleted, struct error *error)
 {
     struct timespec pause = {.tv_nsec = 10 * 1000000};
     int good = 0, enough = 1;
-    int64_t there_ms = clock_monotonic_ms();
-    for (int64_t until = there_ms + TOPICS_MAKE_MS;;) {
+    int64_t listed_ms = clock_monotonic_ms();
+    for (int64_t until = listed_ms + MAKE_MS;;) {
         const struct rd_kafka_metadata *metadata = NULL;
-        bool all = kafka_metadata(check->rk, &check->reason, &metadata, error) == 0, gone = false;
+        bool all = kafka_metadata(check->rk, &check->reason, &metadata, error) == 0, deleted = false;
         for (size_t i = 0; all && i < check->bus->options.topic_count; i++) {
-            const rd_kafka_metadata_topic_t *topic = topic_find(metadata, check->bus->options.topics[i].name);
+            const rd_kafka_metadata_topic_t *topic = kafka_metadata_topic(metadata, check->bus->options.topics[i].name);
             all = topic != NULL;
-            gone = gone || topic == NULL;
+            deleted = deleted || topic == NULL;
             for (int p = 0; all && p < topic->partition_cnt; p++)
                 all = topic->partitions[p].leader >= 0;
         }
@@ -132,9 +97,9 @@ static int made_wait(const struct check *check, bool *ret_gone, struct error *er
             rd_kafka_metadata_destroy(metadata);
         }
         good = all ? good + 1 : 0;
-        there_ms = gone ? there_ms : clock_monotonic_ms();
-        *ret_gone = clock_monotonic_ms() > there_ms + TOPICS_GONE_MS;
-        if (good >= enough || *ret_gone)
+        listed_ms = deleted ? listed_ms : clock_monotonic_ms();
+        *ret_deleted = clock_monotonic_ms() > listed_ms + DELETED_MS;
+        if (good >= enough || *ret_deleted)
             return 0;
         if (clock_monotonic_ms() > until)
             return error_set(error, EAGAIN, "the brokers have made the topics, and do not serve all of them yet");
@@ -142,70 +107,71 @@ static int made_wait(const struct check *check, bool *ret_gone, struct error *er
     }
 }
 
-/* *ret_gone: one that was there is not: it was just being deleted, and is to be made as well. */
-static int make_missing(const struct check *check, bool *ret_gone, struct error *error)
+/* *ret_deleted: as of wait_until_served(). */
+static int make_missing(const struct check *check, bool *ret_deleted, struct error *error)
 {
     const struct kafka_bus *bus = check->bus;
     rd_kafka_NewTopic_t **topics = calloc(bus->options.topic_count + 1, sizeof(rd_kafka_NewTopic_t *));
     size_t count = 0;
-    char words[256] = "";
+    char text[256] = "";
     int code = 0;
     if (topics == NULL)
         return error_set(error, ENOMEM, "out of memory");
     for (size_t i = 0; i < bus->options.topic_count && code == 0; i++) {
-        if (topic_find(check->metadata, bus->options.topics[i].name) != NULL)
+        if (kafka_metadata_topic(check->metadata, bus->options.topics[i].name) != NULL)
             continue;
-        topics[count] = topic_new(bus, &bus->options.topics[i], words, sizeof words);
+        topics[count] = new_topic(bus, &bus->options.topics[i], text, sizeof text);
         if (topics[count] == NULL)
-            code = error_set(error, EINVAL, "topic %s cannot be made: %s", bus->options.topics[i].name, words);
+            code = error_set(error, EINVAL, "topic %s cannot be made: %s", bus->options.topics[i].name, text);
         else
             count++;
     }
     if (code == 0 && count > 0) {
         rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
         rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(check->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-        rd_kafka_AdminOptions_set_operation_timeout(options, TOPICS_MAKE_MS / 2, words, sizeof words);
+        rd_kafka_AdminOptions_set_operation_timeout(options, MAKE_MS / 2, text, sizeof text);
         rd_kafka_CreateTopics(check->rk, topics, count, options, queue);
-        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TOPICS_MAKE_MS);
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, MAKE_MS);
         size_t refused = 0;
         if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
             code = error_set(error, EAGAIN, "the brokers do not make topics: %s",
                              event == NULL ? "no answer" : rd_kafka_event_error_string(event));
         else
-            refused = make_answers(check, event);
+            refused = count_refused(check, event);
         if (event != NULL)
             rd_kafka_event_destroy(event);
         rd_kafka_AdminOptions_destroy(options);
         rd_kafka_queue_destroy(queue);
         if (code == 0 && refused == 0)
-            code = made_wait(check, ret_gone, error);
+            code = wait_until_served(check, ret_deleted, error);
     }
     rd_kafka_NewTopic_destroy_array(topics, count);
     free(topics);
     return code;
 }
 
-/* ---------------------------------------------------------------------------------------------------------
- * comparing */
+/* -------------------------------------------------------------------------------------------------------- comparing */
 
 static void compare_partitions(const struct check *check, const struct bus_topic *topic,
-                               const rd_kafka_metadata_topic_t *there)
+                               const rd_kafka_metadata_topic_t *existing)
 {
     const struct bus_options *options = &check->bus->options;
-    if (topic->partitions > there->partition_cnt)
-        say(check, BUS_FINDING_WARNING, "topic_partitions", topic->name,
-            "topic '%s' has %d partitions, 'partitions' says %d", topic->name, there->partition_cnt, topic->partitions);
+    if (topic->partitions > existing->partition_cnt)
+        report(check, BUS_FINDING_WARNING, "topic_partitions", topic->name,
+               "topic '%s' has %d partitions, 'partitions' says %d", topic->name, existing->partition_cnt,
+               topic->partitions);
     for (size_t i = 0; topic->key != NULL && i < options->topic_count; i++) {
         const struct bus_topic *other = &options->topics[i];
-        const rd_kafka_metadata_topic_t *more = other->key == NULL || strcmp(other->key, topic->key) != 0
-                                                    ? NULL
-                                                    : topic_find(check->metadata, other->name);
-        if (more == NULL || more->partition_cnt <= there->partition_cnt)
+        const rd_kafka_metadata_topic_t *same_key = other->key == NULL || strcmp(other->key, topic->key) != 0
+                                                        ? NULL
+                                                        : kafka_metadata_topic(check->metadata, other->name);
+        if (same_key == NULL || same_key->partition_cnt <= existing->partition_cnt)
             continue;
-        say(check, BUS_FINDING_WARNING, "topic_partitions_differ", topic->name,
+        report(
+            check, BUS_FINDING_WARNING, "topic_partitions_differ", topic->name,
             "topic '%s' has %d partitions and '%s', which has the same key, %d: a key's events are read by different "
             "instances",
-            topic->name, there->partition_cnt, other->name, more->partition_cnt);
+            topic->name, existing->partition_cnt, other->name, same_key->partition_cnt);
         break;
     }
 }
@@ -216,29 +182,31 @@ static void compare_bus_partitions(const struct check *check)
     const struct bus_options *options = &check->bus->options;
     int count = 0;
     for (size_t i = 0; i < options->topic_count; i++) {
-        const rd_kafka_metadata_topic_t *there = topic_find(check->metadata, options->topics[i].name);
-        if (there == NULL || options->topics[i].partitions > 0)
+        const rd_kafka_metadata_topic_t *existing = kafka_metadata_topic(check->metadata, options->topics[i].name);
+        if (existing == NULL || options->topics[i].partitions > 0)
             continue;
-        if (there->partition_cnt == (int)options->partitions || (count > 0 && there->partition_cnt != count))
+        if (existing->partition_cnt == (int)options->partitions || (count > 0 && existing->partition_cnt != count))
             return;
-        count = there->partition_cnt;
+        count = existing->partition_cnt;
     }
     if (count > 0)
-        say(check, BUS_FINDING_WARNING, "bus_partitions", NULL,
+        report(
+            check, BUS_FINDING_WARNING, "bus_partitions", NULL,
             "the topics have %d partitions, bus.partitions says %u: it counts when `sluice migrate` makes a topic, and "
             "changes none that is there",
             count, (unsigned)options->partitions);
 }
 
-static void compare_replicas(struct check *check, const struct bus_topic *topic, const rd_kafka_metadata_topic_t *there)
+static void compare_replicas(struct check *check, const struct bus_topic *topic,
+                             const rd_kafka_metadata_topic_t *existing)
 {
-    int fewest = there->partition_cnt > 0 ? there->partitions[0].replica_cnt : 0;
-    for (int p = 0; p < there->partition_cnt; p++)
-        if (there->partitions[p].replica_cnt < fewest)
-            fewest = there->partitions[p].replica_cnt;
+    int fewest = existing->partition_cnt > 0 ? existing->partitions[0].replica_cnt : 0;
+    for (int p = 0; p < existing->partition_cnt; p++)
+        if (existing->partitions[p].replica_cnt < fewest)
+            fewest = existing->partitions[p].replica_cnt;
     if (topic->replication > fewest)
-        say(check, BUS_FINDING_WARNING, "topic_replication", topic->name,
-            "topic '%s' has %d replicas, 'replication' says %d", topic->name, fewest, topic->replication);
+        report(check, BUS_FINDING_WARNING, "topic_replication", topic->name,
+               "topic '%s' has %d replicas, 'replication' says %d", topic->name, fewest, topic->replication);
     check->unreplicated += fewest == 1 && topic->replication <= 1;
 }
 
@@ -266,16 +234,17 @@ static void compare_configuration(const struct check *check, const struct bus_to
             deletes = value == NULL || strstr(value, "delete") != NULL;
     }
     if (deletes && retention >= 0 && retention < options->longest_delay_ms)
-        say(check, BUS_FINDING_WARNING, "topic_retention", topic->name,
-            "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it "
-            "would find nothing",
-            topic->name, (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
+        report(check, BUS_FINDING_WARNING, "topic_retention", topic->name,
+               "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it "
+               "would find nothing",
+               topic->name, (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
     if (largest >= 0 && largest < (int64_t)options->max_event_size)
-        say(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
-            "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: larger events would be "
-            "handled and their "
-            "outputs refused",
-            topic->name, (long long)largest, options->max_event_size);
+        report(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
+               "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: same_key events "
+               "would be "
+               "handled and their "
+               "outputs refused",
+               topic->name, (long long)largest, options->max_event_size);
 }
 
 static int compare_configurations(const struct check *check, struct error *error)
@@ -286,12 +255,12 @@ static int compare_configurations(const struct check *check, struct error *error
     if (resources == NULL)
         return error_set(error, ENOMEM, "out of memory");
     for (size_t i = 0; i < options->topic_count; i++)
-        if (topic_find(check->metadata, options->topics[i].name) != NULL)
+        if (kafka_metadata_topic(check->metadata, options->topics[i].name) != NULL)
             resources[count++] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, options->topics[i].name);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
     if (count > 0)
         rd_kafka_DescribeConfigs(check->rk, resources, count, NULL, queue);
-    rd_kafka_event_t *event = count == 0 ? NULL : rd_kafka_queue_poll(queue, 2 * KAFKA_WAIT_MS);
+    rd_kafka_event_t *event = count == 0 ? NULL : rd_kafka_queue_poll(queue, 2 * KAFKA_REQUEST_MS);
     if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &answers);
@@ -301,9 +270,9 @@ static int compare_configurations(const struct check *check, struct error *error
                     rd_kafka_ConfigResource_error(found[i]) == RD_KAFKA_RESP_ERR_NO_ERROR)
                     compare_configuration(check, &options->topics[t], found[i]);
     } else if (count > 0) {
-        say(check, BUS_FINDING_WARNING, "topic_configuration", NULL,
-            "the brokers do not say how topics are configured (%s): sizes and retention are not compared",
-            event == NULL ? "no answer" : rd_kafka_event_error_string(event));
+        report(check, BUS_FINDING_WARNING, "topic_configuration", NULL,
+               "the configuration of topics cannot be read (%s): sizes and retention are not compared",
+               event == NULL ? "no answer" : rd_kafka_event_error_string(event));
     }
     if (event != NULL)
         rd_kafka_event_destroy(event);
@@ -313,11 +282,13 @@ static int compare_configurations(const struct check *check, struct error *error
     return 0;
 }
 
-/* Some properties are refused only together, when a client is made. None of these is ever polled. */
-static int clients_check(struct kafka_bus *bus, struct error *error)
+/* librdkafka refuses some properties only together, when a client is made. These are never polled. */
+static int check_clients(const struct bus_options *options, struct error *error)
 {
-    rd_kafka_t *consumer = kafka_client_new(bus, KAFKA_CONSUMER, "sluice-scan", NULL, NULL, error);
-    rd_kafka_t *producer = consumer == NULL ? NULL : kafka_client_new(bus, KAFKA_PRODUCER, NULL, NULL, NULL, error);
+    const struct kafka_client_config reading = {.role = KAFKA_CONSUMER, .group = "sluice-scan"},
+                                     writing = {.role = KAFKA_PRODUCER};
+    rd_kafka_t *consumer = kafka_client_new(options, &reading, error);
+    rd_kafka_t *producer = consumer == NULL ? NULL : kafka_client_new(options, &writing, error);
     if (consumer != NULL)
         kafka_client_end(consumer);
     if (producer == NULL)
@@ -326,49 +297,61 @@ static int clients_check(struct kafka_bus *bus, struct error *error)
     return 0;
 }
 
+/* Again for topics that were being deleted when they were listed. */
+static int make_topics(struct check *check, struct error *error)
+{
+    bool deleted = true;
+    int code = 0;
+    for (int round = 0; code == 0 && deleted && round < MAKE_ROUNDS; round++) {
+        if (round > 0) {
+            rd_kafka_metadata_destroy(check->metadata);
+            check->metadata = NULL;
+            code = kafka_metadata(check->rk, &check->reason, &check->metadata, error);
+        }
+        deleted = false;
+        if (code == 0)
+            code = make_missing(check, &deleted, error);
+    }
+    if (code == 0 && deleted)
+        code = error_set(error, EAGAIN, "the brokers have made the topics, and do not list all of them yet");
+    return code;
+}
+
+static int compare_topics(struct check *check, struct error *error)
+{
+    for (size_t i = 0; i < check->bus->options.topic_count; i++) {
+        const struct bus_topic *topic = &check->bus->options.topics[i];
+        const rd_kafka_metadata_topic_t *existing = kafka_metadata_topic(check->metadata, topic->name);
+        if (existing == NULL) {
+            report(check, BUS_FINDING_ERROR, "topic_missing", topic->name,
+                   "topic '%s' is not on the brokers; `sluice migrate` makes it", topic->name);
+            continue;
+        }
+        compare_partitions(check, topic, existing);
+        compare_replicas(check, topic, existing);
+    }
+    if (check->unreplicated > 0)
+        report(
+            check, BUS_FINDING_WARNING, "topic_unreplicated", NULL,
+            "%zu topics have one replica: when its broker is lost, so are events that were acknowledged; use three for "
+            "what matters",
+            check->unreplicated);
+    compare_bus_partitions(check);
+    return compare_configurations(check, error);
+}
+
 int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_finding *finding, void *context),
                  void *context, struct error *error)
 {
     struct check check = {.bus = (struct kafka_bus *)head, .each = each, .context = context};
-    check.rk = kafka_client_new(check.bus, KAFKA_SCANNER, "sluice-scan", NULL, &check.reason, error);
+    check.rk = kafka_client_scanner(&check.bus->options, &check.reason, error);
     if (check.rk == NULL)
         return -EINVAL;
-    int code = make ? 0 : clients_check(check.bus, error);
+    int code = make ? 0 : check_clients(&check.bus->options, error);
     if (code == 0)
         code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
-    bool gone = make;
-    for (int round = 0; code == 0 && gone && round < TOPICS_ROUNDS; round++) {
-        if (round > 0) {
-            rd_kafka_metadata_destroy(check.metadata);
-            check.metadata = NULL;
-            code = kafka_metadata(check.rk, &check.reason, &check.metadata, error);
-        }
-        gone = false;
-        if (code == 0)
-            code = make_missing(&check, &gone, error);
-    }
-    if (code == 0 && gone)
-        code = error_set(error, EAGAIN, "the brokers have made the topics, and do not have all of them yet");
-    for (size_t i = 0; code == 0 && !make && i < check.bus->options.topic_count; i++) {
-        const struct bus_topic *topic = &check.bus->options.topics[i];
-        const rd_kafka_metadata_topic_t *there = topic_find(check.metadata, topic->name);
-        if (there == NULL) {
-            say(&check, BUS_FINDING_ERROR, "topic_missing", topic->name,
-                "topic '%s' is not on the brokers; `sluice migrate` makes it", topic->name);
-            continue;
-        }
-        compare_partitions(&check, topic, there);
-        compare_replicas(&check, topic, there);
-    }
-    if (check.unreplicated > 0)
-        say(&check, BUS_FINDING_WARNING, "topic_unreplicated", NULL,
-            "%zu topics have one replica: when its broker is lost, so are events that were acknowledged; use three for "
-            "what matters",
-            check.unreplicated);
-    if (code == 0 && !make) {
-        compare_bus_partitions(&check);
-        code = compare_configurations(&check, error);
-    }
+    if (code == 0)
+        code = make ? make_topics(&check, error) : compare_topics(&check, error);
     if (check.metadata != NULL)
         rd_kafka_metadata_destroy(check.metadata);
     kafka_client_end(check.rk);
