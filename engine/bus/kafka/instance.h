@@ -31,9 +31,9 @@ int kafka_instance_database(struct bus_consumer *consumer, struct error *error);
 bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,
                        size_t size);
 void kafka_instance_release(struct kafka_instance *instance);
-/* -ESTALE with a sentence when a member of the group works with another database. Asked before joining and
- * at each assignment: a member may have joined since, and two that join at once do not see each other. 0 when the brokers
- * do not answer within a second: librdkafka 2.0.2 goes on asking a broker that is not the coordinator any more. */
+/* -ESTALE with a sentence when a member of the group works with another database. Asked before joining and at each
+ * assignment: a member may have joined since, and two that join at once do not see each other. 0 when the brokers do
+ * not answer within a second: librdkafka 2.0.2 goes on asking a broker that is not the coordinator any more. */
 int kafka_instance_check_peers(struct bus_consumer *consumer, struct error *error);
 
 #endif

@@ -57,9 +57,9 @@ struct kafka_stream *kafka_stream_make(struct kafka_streams *streams, const char
 
 struct kafka_stream *kafka_stream_of_message(struct kafka_streams *streams, const rd_kafka_message_t *message)
 {
-    struct kafka_stream *last = streams->last < streams->count ? &streams->list[streams->last] : NULL;
-    if (last != NULL && streams->last_topic == message->rkt && last->partition == message->partition)
-        return last;
+    if (streams->last < streams->count && streams->last_topic == message->rkt &&
+        streams->list[streams->last].partition == message->partition)
+        return &streams->list[streams->last];
     struct kafka_stream *stream = kafka_stream_find(streams, rd_kafka_topic_name(message->rkt), message->partition);
     if (stream == NULL)
         return NULL;
