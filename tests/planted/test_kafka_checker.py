@@ -43,7 +43,7 @@ class Kafka(planted_case.Planted):
         self.red(self.through("bus.flush.mutate=mutate%30"), "I3: ", "I15: ")
 
     def test_without_the_bug_a_producer_that_ends_is_green(self):
-        self.green(self.through("bus.producer.fatal=error%30", says="the producer has ended and is replaced"))
+        self.green(self.through("bus.producer.fatal=error%30", says="the producer failed and is replaced"))
 
     def test_an_old_epoch_accepted(self):
         """What it does to a new owner's offset test_bus.py shows; that the database has not heard of the offset is seen
