@@ -92,8 +92,10 @@ enum store_result ledger_unclaim(struct connection *connection, const struct cla
     struct fake_tables *tables = &connection->tables;
     (void)error;
     fake_queued(connection, "unclaim", count);
-    for (size_t i = 0; i < count; i++)
-        *claim_own(connection, &claims[i]) = tables->claims[--tables->claim_count];
+    for (size_t i = 0; i < count; i++) {
+        struct claim *row = claim_own(connection, &claims[i]);
+        *row = tables->claims[--tables->claim_count];
+    }
     return STORE_OK;
 }
 
