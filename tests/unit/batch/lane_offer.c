@@ -3,6 +3,7 @@
  */
 #include "lane_test.h"
 
+#include "base/clock.h"
 #include "bus/chunk.h"
 
 static struct item *item_add(struct lane_test *test)
@@ -77,6 +78,8 @@ void lane_test_ask(struct lane_test *test, struct lane_test_request *request)
     struct item *item = item_add(test);
     request->request.done = request_done;
     request->request.waiting = &test->waiting;
+    if (request->request.arrived_ms == 0)
+        request->request.arrived_ms = clock_monotonic_ms();
     atomic_fetch_add(&test->waiting, 1);
     item->source = ITEM_REQUEST;
     item->request = &request->request;

@@ -74,7 +74,7 @@ struct item *lane_test_event(struct lane_test *test, const char *topic, const ch
 struct item *lane_test_parked(struct lane_test *test, const struct record *record);
 struct item *lane_test_tick(struct lane_test *test, size_t schedule, int64_t slot_ms);
 
-/* A request of route `route`; the answer is written into it. */
+/* A request of route `route`, which arrives now unless it says when; the answer is written into it. */
 struct lane_test_request {
     struct gateway_request request; /* first */
     int status;                     /* 0: not answered */
