@@ -5,6 +5,7 @@
 #include "fake_store.h"
 
 #include "check.h"
+#include "fake_base.h"
 #include "fake_ledger.h"
 
 struct rows {
@@ -90,6 +91,7 @@ enum store_result fake_executed(struct connection *connection, const char *funct
     assert_true(connection->open);
     assert_false(connection->failed);
     const struct fake_failure *failure = scripted(connection, function);
+    fake_clock_advance(connection->takes_ms);
     connection->queued = 0;
     if (connection->pending != STORE_OK)
         return fails(connection, connection->pending, connection->pending_text, error);
@@ -155,9 +157,11 @@ enum store_result connection_exec(struct connection *connection, const struct st
                                   const struct store_param *params, struct rows **ret, struct error *error)
 {
     struct fake_tables *tables = &connection->tables;
-    (void)params;
     assert_true(statement->plugin);
     assert_true(param_count <= STORE_PARAMS_MAX);
+    for (size_t i = 0; i < param_count; i++)
+        connection->params[i] = params[i];
+    connection->param_count = param_count;
     enum store_result result = fake_executed(connection, "exec", 0, error);
     if (result != STORE_OK)
         return result;

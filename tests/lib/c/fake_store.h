@@ -76,6 +76,9 @@ struct connection {
     struct rows *answers[FAKE_ANSWERS_MAX]; /* of the plugins' next statements; empty ones after them */
     size_t answer_count, answer_next;
     int64_t next_row, deadline_ms;
+    int64_t takes_ms;                            /* each statement that is executed, by the fake clock */
+    struct store_param params[STORE_PARAMS_MAX]; /* of the last statement of a plugin */
+    size_t param_count;
     char calls[FAKE_CALLS_MAX]; /* "begin claim:2 outbox_add commit " */
     size_t calls_length;
 };

@@ -6,11 +6,6 @@
 #include "base/clock.h"
 #include "base/map.h"
 
-struct typed_input {
-    int64_t seat;
-    struct sluice_text name;
-};
-
 static void handle(void *state, struct sluice_call *call)
 {
     struct lane_test *test = state;
@@ -23,11 +18,12 @@ static void handle(void *state, struct sluice_call *call)
 
 static const struct sluice_outcome two_outcomes[] = {{.name = "done"}, {.name = "later"}, {0}};
 static const struct sluice_outcome one_outcome[] = {{.name = "done"}, {0}};
-static const struct sluice_field typed_fields[] = {
-    SLUICE_INT64(struct typed_input, seat), SLUICE_TEXT(struct typed_input, name, .flags = SLUICE_OPTIONAL), {0}};
+static const struct sluice_field typed_fields[] = {SLUICE_INT64(struct lane_test_input, seat),
+                                                   SLUICE_TEXT(struct lane_test_input, name, .flags = SLUICE_OPTIONAL),
+                                                   {0}};
 static const struct sluice_field ask_fields[] = {
-    SLUICE_INT64(struct typed_input, seat, .flags = SLUICE_OPTIONAL),
-    SLUICE_TEXT(struct typed_input, name, .flags = SLUICE_OPTIONAL),
+    SLUICE_INT64(struct lane_test_input, seat, .flags = SLUICE_OPTIONAL),
+    SLUICE_TEXT(struct lane_test_input, name, .flags = SLUICE_OPTIONAL),
     {0},
 };
 static const struct sluice_handler handlers[] = {
@@ -37,14 +33,15 @@ static const struct sluice_handler handlers[] = {
     {.name = "typed",
      .outcomes = two_outcomes,
      .input = typed_fields,
-     .input_size = sizeof(struct typed_input),
+     .input_size = sizeof(struct lane_test_input),
      .handle = handle,
-     .max_events = 100},
+     .max_events = 100,
+     .uses_store = 1},
     {.name = "watch", .outcomes = one_outcome, .handle = handle, .max_events = 100},
     {.name = "ask",
      .outcomes = one_outcome,
      .input = ask_fields,
-     .input_size = sizeof(struct typed_input),
+     .input_size = sizeof(struct lane_test_input),
      .handle = handle,
      .max_events = 100,
      .kind = SLUICE_REQUEST},

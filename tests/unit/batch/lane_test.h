@@ -5,7 +5,7 @@
  * The plugin is called "work". Its handlers:
  *
  *   work.handle  events; outcomes done, later            work.query   the same, and uses the store
- *   work.typed   events with seat (integer) and name     work.single  events, one a call
+ *   work.typed   the same with seat (integer) and name   work.single  events, one a call
  *   work.watch   events, for taps; outcome done          work.ask     requests with seat (integer); outcome done
  *   work.tick    schedules; outcome done
  *
@@ -26,6 +26,11 @@
 #include "plugin/plugin.h"
 
 enum { LANE_TEST_ENDS_MAX = 128, LANE_TEST_OWNER = 77, LANE_TEST_STREAM = 3, LANE_TEST_BATCH_MAX = 50 };
+
+struct lane_test_input { /* of work.typed and work.ask */
+    int64_t seat;
+    struct sluice_text name;
+};
 
 struct lane_test_end {
     uint64_t number; /* of the item, from 0 in the order of offers */

@@ -88,15 +88,18 @@ static void twins_of_one_batch(void **state)
     lane_test_event(test, "order.new", "k1", "a", "{}");
     lane_test_event(test, "order.new", "k2", "a", "{}");
     lane_test_event(test, "order.new", "k3", "a", "{\"other\":1}");
-    assert_int_equal(lane_test_run(test), 3);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 outbox_add commit");
-    assert_string_equal(lane_test_ends(test), "0");
-    assert_int_equal(lane_waiting(test->env.lane), 2);
-    lane_test_run_all(test);
+    lane_test_event(test, "order.new", "k2", "b", "{\"do\":\"reject\"}"); /* behind the twin in its key */
+    assert_int_equal(lane_test_run(test), 4);
+    assert_string_equal(fake_store_calls(test->store), "begin claim:2 unclaim:1 outbox_add commit");
     assert_string_equal(lane_test_calls(test), "[a]");
-    assert_string_equal(lane_test_ends(test), "1 2");
+    assert_string_equal(lane_test_ends(test), "0");
+    assert_int_equal(lane_waiting(test->env.lane), 3);
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_calls(test), "[b]");
+    assert_string_equal(lane_test_ends(test), "1 3 2");
     assert_dead(test, "order.new-dlt", 0, "id_conflict");
-    assert_int_equal(test->bus.count, 2); /* one order.done, one dead letter */
+    assert_dead(test, "order.new-dlt", 1, "rejected");
+    assert_int_equal(test->bus.count, 3);
     lane_test_destroy(test);
 }
 

@@ -4,10 +4,13 @@
  */
 #include "lane_test.h"
 
+#include "base/clock.h"
+
 static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "topics:\n"
                            "  order.new: {handler: work.query, routes: {done: order.done, later: order.later}}\n"
                            "  order.typed: {handler: work.typed, routes: {done: order.done, later: drop}}\n"
+                           "  order.plain: {handler: work.handle, routes: {done: order.done, later: drop}}\n"
                            "  order.done: {final: true}\n"
                            "  order.later: {final: true, key: '{user}'}\n"
                            "chains:\n"
@@ -18,13 +21,14 @@ static const char yaml[] = "store: {url: 'postgres://x'}\n"
 
 static const struct sluice_sql insert = {"insert"}, commit = {"commit"};
 
-static const enum param_type types[] = {PARAM_INT8, PARAM_TEXT, 0, PARAM_DOUBLE};
-static const struct fake_cell cells[] = {{.number = 7}, {.text = SPAN("seven")}, {.number = 7}, {.real = 7.5}};
+static const enum param_type types[] = {PARAM_INT8, PARAM_TEXT, 0, PARAM_DOUBLE, PARAM_TIMESTAMP};
+static const struct fake_cell cells[] = {
+    {.number = 7}, {.text = SPAN("seven")}, {.number = 7}, {.real = 7.5}, {.null = true}};
 
-/* The answer to the handler's statement; its n-th call is for the n-th event that is bad in its way. */
+/* The answer to the handler's statement: one row. */
 static const struct sluice_rows *answer(struct lane_test *test, struct sluice_call *call)
 {
-    fake_store_answer(test->store, 4, types, 1, cells);
+    fake_store_answer(test->store, 5, types, 1, cells);
     const struct sluice_rows *rows = call->host->query(call, &insert, 0, NULL);
     assert_non_null(rows);
     return rows;
@@ -39,6 +43,13 @@ static void good_rows(struct lane_test *test, struct sluice_call *call)
     assert_memory_equal(text.at, "seven", 5);
     assert_true(call->host->get_double(rows, 0, 3) > 7.4);
     assert_false(call->host->is_null(rows, 0, 2));
+    assert_true(call->host->is_null(rows, 0, 4));
+    assert_int_equal(call->host->get_int64(rows, 0, 4), 0);
+    assert_int_equal(call->host->now_ms(call), clock_wall_ms());
+    assert_int_equal(call->host->time_left_ms(call), 10000);
+    fake_clock_advance(11000);
+    assert_int_equal(call->host->time_left_ms(call), 0);
+    call->host->log(call, SLUICE_LOG_WARN, "seven it is");
     call->host->outcome(call, 0, 0);
 }
 
@@ -55,7 +66,7 @@ BAD(int64_of_numeric, call->host->get_int64(rows, 0, 2))
 BAD(double_of_int64, call->host->get_double(rows, 0, 0))
 BAD(text_of_int64, call->host->get_text(rows, 0, 0))
 BAD(row_too_far, call->host->get_int64(rows, 1, 0))
-BAD(column_too_far, call->host->get_int64(rows, 0, 4))
+BAD(column_too_far, call->host->get_int64(rows, 0, 5))
 BAD(null_of_no_place, call->host->is_null(rows, 9, 0))
 BAD(no_such_outcome, call->host->outcome(call, 0, 2))
 BAD(no_such_event, call->host->outcome(call, 1, 0))
@@ -95,6 +106,14 @@ static void bad_param(struct lane_test *test, struct sluice_call *call)
     call->host->outcome(call, 0, 0);
 }
 
+static void each_of_no_input(struct lane_test *test, struct sluice_call *call)
+{
+    const struct sluice_param param = SLUICE_EACH_INT64(struct lane_test_input, seat);
+    answer(test, call);
+    assert_null(call->host->query(call, &insert, 1, &param));
+    call->host->outcome(call, 0, 0);
+}
+
 static void text_too_long(struct lane_test *test, struct sluice_call *call)
 {
     char *text = arena_alloc(test->arena, 70000);
@@ -112,9 +131,9 @@ static const struct {
     {int64_of_numeric, "called get_int64() for column 2, which has another type"},
     {double_of_int64, "called get_double() for column 0, which has another type"},
     {text_of_int64, "called get_text() for column 0, which has another type"},
-    {row_too_far, "called get_int64() for row 1, column 0 of an answer of 1 rows and 4 columns"},
-    {column_too_far, "called get_int64() for row 0, column 4 of an answer of 1 rows and 4 columns"},
-    {null_of_no_place, "called is_null() for row 9, column 0 of an answer of 1 rows and 4 columns"},
+    {row_too_far, "called get_int64() for row 1, column 0 of an answer of 1 rows and 5 columns"},
+    {column_too_far, "called get_int64() for row 0, column 5 of an answer of 1 rows and 5 columns"},
+    {null_of_no_place, "called is_null() for row 9, column 0 of an answer of 1 rows and 5 columns"},
     {no_such_outcome, "gave outcome 2; it declares 2"},
     {no_such_event, "called outcome() for event 1 of a call that has 1"},
     {no_such_event_field, "called set_int64() for event 5 of a call that has 1"},
@@ -129,6 +148,7 @@ static const struct {
     {no_statement, "called query() with no statement, or with 0 parameters; the most is 64"},
     {too_many_params, "called query() with no statement, or with 65 parameters; the most is 64"},
     {bad_param, "called query() with a parameter $1 that has no valid form and type"},
+    {each_of_no_input, "called query() with a parameter $1 that has no valid form and type"},
     {no_outcome, "returned without an outcome for this event"},
 };
 
@@ -166,7 +186,64 @@ static void what_it_may(void **state)
     assert_int_equal(lane_test_run_all(test), 1);
     assert_int_equal(test->store->tables.effect_count, 1);
     assert_published(test, "order.done", 0);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 exec outbox_add commit"); /* no chain: no id */
+    assert_string_equal(fake_store_calls(test->store), "begin claim:1 exec outbox_add commit");
+    assert_true(fake_log_has("seven it is"));
+    lane_test_destroy(test);
+}
+
+static void ask_with_parameters(struct lane_test *test, struct sluice_call *call)
+{
+    static const int64_t numbers[] = {4, 5, 6};
+    static const struct sluice_text text = {"seven", 5};
+    const struct sluice_param params[] = {SLUICE_EACH_INT64(struct lane_test_input, seat),
+                                          SLUICE_EACH_TEXT(struct lane_test_input, name),
+                                          SLUICE_ARRAY_INT64(numbers, 3), SLUICE_VALUE_TEXT(&text)};
+    assert_non_null(call->host->query(call, &insert, 4, params));
+    const struct store_param *sent = test->store->params;
+    assert_int_equal(test->store->param_count, 4);
+    assert_int_equal(sent[0].type, PARAM_INT8);
+    assert_true(sent[0].array && sent[1].array && sent[2].array && !sent[3].array);
+    assert_int_equal(sent[0].count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(*(const int64_t *)((const char *)sent[0].values + i * sent[0].stride), 7 + i);
+    assert_int_equal(sent[1].type, PARAM_TEXT);
+    const struct span *name = (const void *)((const char *)sent[1].values + sent[1].stride);
+    assert_true(span_is(*name, "x"));
+    assert_int_equal(sent[2].count, 3);
+    assert_ptr_equal(sent[2].values, numbers);
+    assert_ptr_equal(sent[3].values, &text);
+    lane_test_obey(test, call);
+}
+
+static void parameters(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = ask_with_parameters;
+    lane_test_event(test, "order.typed", "k1", "a", "{\"seat\":7}");
+    lane_test_event(test, "order.typed", "k2", "bad", "{\"seat\":7.5}"); /* is in no input */
+    lane_test_event(test, "order.typed", "k3", "b", "{\"name\":\"x\",\"seat\":8}");
+    assert_int_equal(lane_test_run_all(test), 1);
+    assert_string_equal(lane_test_calls(test), "[a b]");
+    assert_dead(test, "order.typed-dlt", 0, "bad_field");
+    lane_test_destroy(test);
+}
+
+static void ask_undeclared(struct lane_test *test, struct sluice_call *call)
+{
+    assert_null(call->host->query(call, &insert, 0, NULL));
+    lane_test_obey(test, call);
+}
+
+static void a_query_that_is_not_declared(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = ask_undeclared;
+    lane_test_event(test, "order.plain", "k", "a", "{}");
+    assert_int_equal(lane_test_run_all(test), 2);
+    assert_header(assert_dead(test, "order.plain-dlt", 0, "plugin_fault"), HEADER_DLT_REASON,
+                  "handler work.handle called query() without having declared uses_store");
     lane_test_destroy(test);
 }
 
@@ -300,6 +377,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_plugin_may_not_do),
         cmocka_unit_test(what_it_may),
+        cmocka_unit_test(parameters),
+        cmocka_unit_test(a_query_that_is_not_declared),
         cmocka_unit_test(one_of_several),
         cmocka_unit_test(a_fault_of_no_event),
         cmocka_unit_test(what_cannot_be_read),

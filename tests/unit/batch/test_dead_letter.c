@@ -125,13 +125,13 @@ static void long_words(struct lane_test *test, struct sluice_call *call)
     char text[600];
     (void)test;
     memset(text, 'w', sizeof text);
-    memcpy(text + 498, "\xc3\xa9\xc3\xa9", 4);
+    memcpy(text + 499, "\xc3\xa9", 2);
     text[3] = '\n';
     text[599] = '\0';
     call->host->reject(call, 0, call->events[0].id.at[0] == 'n' ? NULL : text);
 }
 
-/* A sentence of a plugin is bounded, of one line, and never cut inside a letter. */
+/* A sentence is bounded, of one line, and never cut inside a letter: a plugin's where it comes in, any other here. */
 static void the_sentence(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
@@ -145,7 +145,20 @@ static void the_sentence(void **state)
     assert_int_equal(reason.length, 500);
     assert_int_equal(span_utf8(reason), 500);
     assert_memory_equal(reason.at, "www www", 7);
+    assert_int_equal(reason.at[499], '?');
     assert_header(assert_published(test, "graves", 1), HEADER_DLT_REASON, "no reason given");
+
+    char text[600];
+    memset(text, 'd', sizeof text);
+    memcpy(text + 499, "\xc3\xa9", 2);
+    text[599] = '\0';
+    test->handle = lane_test_obey;
+    fake_store_fail(test->store, "commit", 0, 1, STORE_DATA, text);
+    lane_test_event(test, "order.new", "k", "c", "{}");
+    assert_int_equal(lane_test_run_all(test), 2);
+    reason = record_header(assert_dead(test, "graves", 2, "database"), HEADER_DLT_REASON);
+    assert_int_equal(reason.length, 499);
+    assert_int_equal(span_utf8(reason), 499);
     lane_test_destroy(test);
 }
 

@@ -98,7 +98,7 @@ static void transient(void **state)
     lane_test_destroy(test);
 }
 
-/* An event alone that runs past its deadline three times is at fault; waiting for a claim is nobody's fault. */
+/* An event alone that runs past its deadline three times is at fault. */
 static void past_its_deadline(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
@@ -123,6 +123,22 @@ static void past_its_deadline(void **state)
     assert_header(assert_dead(test, "order.new-dlt", 0, "deadline"), HEADER_DLT_REASON,
                   "ran past its deadline 3 times: handler work.query: value too long");
     assert_string_equal(lane_test_ends(test), "0");
+    lane_test_destroy(test);
+}
+
+static void waiting_for_a_claim(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->store->takes_ms = 3000; /* begin and claim: past the deadline, and no handler was called */
+    fake_store_fail(test->store, "claim", 0, 5, STORE_TRANSIENT, "lock timeout");
+    struct item *item = lane_test_event(test, "order.new", "k", "a", "{}");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(lane_test_run(test), 1);
+    assert_int_equal(item->stalls, 0);
+    lane_test_run(test);
+    assert_string_equal(lane_test_ends(test), "0");
+    assert_published(test, "order.done", 0);
     lane_test_destroy(test);
 }
 
@@ -251,6 +267,7 @@ int main(void)
         cmocka_unit_test(bad_data_at_commit),
         cmocka_unit_test(transient),
         cmocka_unit_test(past_its_deadline),
+        cmocka_unit_test(waiting_for_a_claim),
         cmocka_unit_test(of_many_nobody_is_past_it),
         cmocka_unit_test(the_server_is_down),
         cmocka_unit_test(the_schema_is_another),

@@ -112,6 +112,8 @@ static void lay_over(struct lane_test *test, struct sluice_call *call)
     call->host->set_text(call, 0, "user", (struct sluice_text){"u\"1", 3});
     call->host->set_int64(call, 0, "seat", 41);
     call->host->set_int64(call, 0, "seat", -42);
+    call->host->set_text(call, 0, "sale", (struct sluice_text){"first", 5});
+    call->host->set_text(call, 0, "sale", (struct sluice_text){"s2", 2});
     call->host->set_json(call, 0, "list", (struct sluice_text){"[1, {}]", 7});
     call->host->outcome(call, 0, 1);
 }
@@ -125,7 +127,9 @@ static void fields_laid_over(void **state)
     lane_test_run_all(test);
     const struct record *made = assert_published(test, "order.keyed", 0);
     assert_true(span_is(made->key, "u\"1--42")); /* the template sees them, too */
-    assert_string_equal(envelope(test, made, "data"), "{\"seat\":-42,\"n\":2,\"user\":\"u\\\"1\",\"list\":[1, {}]}");
+    assert_string_equal(envelope(test, made, "data"),
+                        "{\"seat\":-42,\"n\":2,\"user\":\"u\\\"1\",\"sale\":\"s2\",\"list\":[1, {}]}");
+    assert_header(made, HEADER_CORRELATION, "s2");
     lane_test_destroy(test);
 }
 

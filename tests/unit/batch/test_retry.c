@@ -20,7 +20,7 @@
 
 static const char yaml[] = "store: {url: 'postgres://x'}\n" TOPICS;
 
-/* Its first `failures` tries fail, by id. */
+/* The first `failures` tries of an id that begins with r fail. */
 static int failures;
 static void fail_first(struct lane_test *test, struct sluice_call *call)
 {
@@ -128,6 +128,28 @@ static void a_key_is_held(void **state)
     assert_int_equal(lane_test_run_all(test), 1);
     assert_string_equal(lane_test_calls(test), "[r] [b] [c]");
     assert_string_equal(lane_test_ends(test), "6 0 2 3 4 5");
+    lane_test_destroy(test);
+}
+
+/* A duplicate, too: whatever it once emitted, what is behind it stays behind what is before it. */
+static void a_duplicate_waits_too(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    failures = 1;
+    test->handle = fail_first;
+    lane_test_event(test, "order.new", "k", "d", "{}");
+    lane_test_run(test);
+    lane_test_event(test, "order.new", "k", "r", "{}");
+    lane_test_event(test, "order.new", "k", "d", "{}");
+    lane_test_event(test, "order.new", "k", "b", "{}");
+    assert_int_equal(lane_test_run(test), 3);
+    assert_string_equal(lane_test_calls(test), "[d] [r]");
+    assert_string_equal(lane_test_ends(test), "0");
+    lane_test_wait(test);
+    assert_int_equal(lane_test_run(test), 3);
+    assert_string_equal(lane_test_calls(test), "[r] [b]");
+    assert_string_equal(lane_test_ends(test), "1 2 3");
     lane_test_destroy(test);
 }
 
@@ -258,6 +280,7 @@ int main(void)
         cmocka_unit_test(tries_are_exhausted),
         cmocka_unit_test(tries_of_an_earlier_owner),
         cmocka_unit_test(a_key_is_held),
+        cmocka_unit_test(a_duplicate_waits_too),
         cmocka_unit_test(something_is_unavailable),
         cmocka_unit_test(a_step_that_is_not_due),
         cmocka_unit_test(only_steps_that_are_not_due),
