@@ -97,8 +97,8 @@ static void twins_of_one_batch(void **state)
     lane_test_run_all(test);
     assert_string_equal(lane_test_calls(test), "[b]");
     assert_string_equal(lane_test_ends(test), "1 3 2");
-    assert_dead(test, "order.new-dlt", 0, "id_conflict");
-    assert_dead(test, "order.new-dlt", 1, "rejected");
+    assert_dead(test, "order.new-dlt", 0, "rejected");
+    assert_dead(test, "order.new-dlt", 1, "id_conflict");
     assert_int_equal(test->bus.count, 3);
     lane_test_destroy(test);
 }

@@ -108,7 +108,7 @@ static void bad_param(struct lane_test *test, struct sluice_call *call)
 
 static void each_of_no_input(struct lane_test *test, struct sluice_call *call)
 {
-    const struct sluice_param param = SLUICE_EACH_INT64(struct lane_test_input, seat);
+    const struct sluice_param param = SLUICE_EACH_TEXT(struct lane_test_input, name);
     answer(test, call);
     assert_null(call->host->query(call, &insert, 1, &param));
     call->host->outcome(call, 0, 0);

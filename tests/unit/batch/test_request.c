@@ -17,23 +17,23 @@ static const char yaml[] = "store: {url: 'postgres://x'}\n"
 
 /* What the handler saw of the last call, and what it does. */
 static char seen[512];
-static const char *todo;
+static const char *wanted;
 static void answer(struct lane_test *test, struct sluice_call *call)
 {
     (void)test;
     for (uint32_t i = 0; i < call->count; i++) {
         const struct sluice_text data = call->events[i].data;
         snprintf(seen, sizeof seen, "%.*s", (int)data.length, data.at);
-        if (strcmp(todo, "retry") == 0)
+        if (strcmp(wanted, "retry") == 0)
             call->host->retry(call, i, "locked");
-        else if (strcmp(todo, "reject") == 0)
+        else if (strcmp(wanted, "reject") == 0)
             call->host->reject(call, i, "no \"such\" seat");
-        else if (strcmp(todo, "status 99") == 0)
+        else if (strcmp(wanted, "status 99") == 0)
             call->host->reply(call, i, 99, (struct sluice_text){"{}", 2}, 0);
-        else if (strcmp(todo, "nothing") != 0)
+        else if (strcmp(wanted, "nothing") != 0)
             call->host->reply(call, i, 200, (struct sluice_text){"{\"ok\":1}", 8},
-                              strcmp(todo, "pending") == 0 ? SLUICE_REPLY_PENDING : 0);
-        if (strcmp(todo, "emit") == 0)
+                              strcmp(wanted, "pending") == 0 ? SLUICE_REPLY_PENDING : 0);
+        if (strcmp(wanted, "emit") == 0)
             call->host->outcome(call, i, 0);
     }
 }
@@ -43,7 +43,7 @@ static struct lane_test *gateway(const char *what)
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     lane_test_of_gateway(test);
     test->handle = answer;
-    todo = what;
+    wanted = what;
     seen[0] = '\0';
     return test;
 }
@@ -170,7 +170,7 @@ static void a_refusal_under_a_key(void **state)
         requests[i].request.idempotency_key = SPAN("key 1");
         lane_test_ask(test, &requests[i]);
         lane_test_run_all(test);
-        todo = "answer";
+        wanted = "answer";
     }
     assert_string_equal(fake_store_calls(test->store),
                         "begin claim:1 unclaim:1 commit begin claim:1 replies_save:1 commit");
@@ -192,7 +192,7 @@ static void a_pending_answer(void **state)
         assert_int_equal(lane_due(test->env.lane, clock_monotonic_ms()), clock_monotonic_ms() + 10 + 5 * i);
         lane_test_wait(test);
     }
-    todo = "answer";
+    wanted = "answer";
     lane_test_run(test);
     assert_int_equal(request.status, 200);
     assert_int_equal(request.answers, 1);
