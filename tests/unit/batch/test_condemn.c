@@ -356,6 +356,24 @@ static void condemned_twice(void **state)
     lane_test_destroy(test);
 }
 
+/* The database takes not even that: the lane pauses and says so, and goes on trying. */
+static void no_dead_letter_at_all(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    fake_store_fail(test->store, "outbox_add", 0, 10, STORE_DATA, "value too long");
+    lane_test_event(test, "order.new", "k", "a", "{\"do\":\"reject\"}");
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(lane_test_run(test), 1);
+    assert_int_equal(test->sleep_count, 9); /* but for the first, which condemns it */
+    assert_int_equal(test->slept_ms[0], 50);
+    assert_true(fake_log_has("a dead letter could not be written as it should be: value too long"));
+    lane_test_run_all(test);
+    assert_dead(test, "order.new-dlt", 0, "database");
+    assert_string_equal(lane_test_ends(test), "0");
+    lane_test_destroy(test);
+}
+
 /* What cannot be emitted condemns the event it comes from. */
 static void an_output_that_cannot_be_composed(void **state)
 {
@@ -383,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_fault_of_no_event),
         cmocka_unit_test(what_cannot_be_read),
         cmocka_unit_test(condemned_twice),
+        cmocka_unit_test(no_dead_letter_at_all),
         cmocka_unit_test(an_output_that_cannot_be_composed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
