@@ -373,7 +373,7 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
     return STORE_OK;
 }
 
-/* --------------------------------------------------------------------------------------------- schedules and replies */
+/* ------------------------------------------------------------------------------------------ schedules and replies */
 
 enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
                               struct error *error)

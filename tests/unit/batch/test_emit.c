@@ -195,7 +195,7 @@ static void down_without_a_store(void **state)
     lane_test_destroy(test);
 }
 
-/* ------------------------------------------------------------------------------------------------ requests and ticks */
+/* ----------------------------------------------------------------------------------------------- requests and ticks */
 
 static void answer_and_emit(struct lane_test *test, struct sluice_call *call)
 {
@@ -257,7 +257,7 @@ static void rows_for_the_sweeper(void **state)
     lane_test_destroy(test);
 }
 
-/* ------------------------------------------------------------------------------------------------ transactional buses */
+/* ---------------------------------------------------------------------------------------------- transactional buses */
 
 static void in_the_transaction(void **state)
 {
