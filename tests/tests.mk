@@ -13,12 +13,18 @@ endif
 closure = $(sort $(1) $(foreach used,$(USES_$(1)),$(call closure,$(used))))
 archives = $(foreach room,$(call closure,$(1)),$(call LIB,$(room)))
 
+# batch/ is tested alone: fakes that stand before the archives replace the store, the clock and the log.
+FAKES := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/lib/c/fake_*.c tests/unit/batch/lane_*.c))
+$(FAKES): private CPPFLAGS_BASE += -Itests/lib/c
+unit_fakes = $(if $(filter batch/%,$(1)),$(FAKES))
+unit_archives = $(filter-out $(if $(filter batch/%,$(1)),$(call LIB,store)),$(call archives,$(firstword $(subst /, ,$(1)))))
+
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(B)tests/unit/%)
-$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives,$$(firstword $$(subst /, ,$$*)))
+$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call unit_fakes,$$*) $$(call unit_archives,$$*)
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(CPPFLAGS_BASE) -Itests/lib/c $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
-	  -Wl,--start-group $(call archives,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
+	  $(call unit_fakes,$*) -Wl,--start-group $(call unit_archives,$*) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
 
 # Plugins' own tests run the .so against a fake host; programs in C that tests/process drives.
 FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))

@@ -36,20 +36,27 @@ static size_t drop_late(struct batch *batch, struct lane_entry **entries)
     return count;
 }
 
+/* How long the lane pauses because an event was condemned whose dead letter had failed before. */
+static int64_t minimal_pause_ms(const struct batch *batch)
+{
+    bool minimal = false;
+    for (size_t i = 0; i < batch->count; i++)
+        minimal = minimal || batch->works[i].item->minimal;
+    if (!minimal)
+        return 0;
+    log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s", batch->error.text);
+    return FAIL_MINIMAL_PAUSE_MS;
+}
+
 static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
 {
     struct batch_env *env = batch->env;
-    bool minimal = false;
-    for (size_t i = 0; i < batch->count; i++) {
-        minimal = minimal || batch->works[i].item->minimal;
+    int64_t pause_ms = minimal_pause_ms(batch);
+    for (size_t i = 0; i < batch->count; i++)
         entries[i] = &batch->works[i].item->entry;
-    }
-    if (minimal) {
-        log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s",
-                   batch->error.text);
-        (void)env->sleep(env->context, FAIL_MINIMAL_PAUSE_MS);
-    }
     lane_requeue(env->lane, entries, batch->count);
+    if (pause_ms > 0)
+        (void)env->sleep(env->context, pause_ms);
 }
 
 /* Whether the batch's events run alone from now on; *ret_pause_ms: how long before anything of the lane runs. */
@@ -62,8 +69,10 @@ static bool decide(struct batch *batch, int64_t *ret_pause_ms)
     env->store_failures++;
     switch (batch->result) {
     case STORE_DATA:
-        if (only != NULL)
+        if (only != NULL) {
             work_condemn(batch, only, DEAD_DATABASE, "%s", batch->error.text);
+            *ret_pause_ms = minimal_pause_ms(batch);
+        }
         return true;
     case STORE_TRANSIENT:
         /* Waiting for a claim is no event's fault: the server may need a second to end the session of a batch that
