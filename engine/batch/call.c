@@ -11,7 +11,7 @@
 enum {
     CALL_PAUSE_MS = 200, /* after the first call that found something unavailable; doubles with each */
     CALL_PAUSE_MAX_MS = 30000,
-    CALL_PAUSE_DOUBLINGS = 7,
+    CALL_PAUSE_DOUBLINGS = 8, /* then the pause is above its maximum */
 };
 
 static void call_event(const struct work *work, struct sluice_event *ret)

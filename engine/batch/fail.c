@@ -1,8 +1,8 @@
 /*
  * fail.c - a batch whose transaction did not happen: rolled back, and its items go back to the lane.
  *
- * Why it failed decides how they come again: a work that was condemned makes its dead letter in the next batch; what may
- * be one event's doing is run one event a batch, so that only the culprit pays; an outage is waited for.
+ * Why it failed decides how they come again: a work that was condemned makes its dead letter in the next batch; what
+ * may be one event's doing is run one event a batch, so that only the culprit pays; an outage is waited for.
  */
 #include "batch/batch.h"
 

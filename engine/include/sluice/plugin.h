@@ -186,9 +186,9 @@ struct sluice_host {
     /* Milliseconds until the call's deadline (the topic's `timeout:`): what an effect outside the database may still
      * take. */
     int64_t (*time_left_ms)(struct sluice_call *call);
-    /* Something that the whole call needs is unavailable (the target of a data platform, say): nothing of the call is kept,
-     * all of it comes again later, with growing pauses, for as long as the outage lasts. No attempt is counted. For
-     * the trouble of a single event use retry(). */
+    /* Something that the whole call needs is unavailable (the target of a data platform, say): nothing of the call
+     * is kept, all of it comes again later, with growing pauses, for as long as the outage lasts. No attempt is
+     * counted. For the trouble of a single event use retry(). */
     void (*unavailable)(struct sluice_call *call, const char *why);
 };
 

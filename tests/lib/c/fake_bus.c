@@ -45,8 +45,8 @@ static int publish(struct bus *bus, const struct record *records, size_t count, 
     return 0;
 }
 
-static int append(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
-                  struct error *error)
+static enum store_result append(struct bus *bus, struct connection *connection, const struct record *records,
+                                size_t count, struct error *error)
 {
     struct buffer packed;
     (void)bus;
@@ -57,7 +57,7 @@ static int append(struct bus *bus, struct connection *connection, const struct r
     assert_false(packed.failed);
     enum store_result result = fake_store_log(connection, buffer_view(&packed), error);
     buffer_free(&packed);
-    return (int)result;
+    return result;
 }
 
 static void published(struct bus *bus)

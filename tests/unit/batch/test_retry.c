@@ -163,7 +163,7 @@ static void unavailable(struct lane_test *test, struct sluice_call *call)
 /* Nothing of the call is kept, nothing is counted, and pauses double up to 30 s. */
 static void something_is_unavailable(void **state)
 {
-    static const int64_t pauses[] = {200, 400, 800, 1600, 3200, 6400, 12800, 25600, 25600, 25600};
+    static const int64_t pauses[] = {200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000};
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     (void)state;
     failures = 10;

@@ -19,8 +19,7 @@ static struct lane_test *watched(void)
 
 static void unwatched(struct lane_test *test)
 {
-    suspects_destroy(test->env.suspects);
-    lane_test_destroy(test);
+    lane_test_destroy(test); /* the table of suspects lives as long as the process */
 }
 
 /* The process died in a call of this event alone. */
