@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/random.h"
 
+#include <errno.h>
+
 enum {
     CALL_PAUSE_MS = 200, /* after the first call that found something unavailable; doubles with each */
     CALL_PAUSE_MAX_MS = 30000,
@@ -64,6 +66,11 @@ static void call_unavailable(struct call *call)
     }
     log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->binding->handler_name,
                call->unavailable, (long long)pause);
+    if (call->queried) { /* what its statements did must not stay */
+        call->batch->undo_call = true;
+        call->batch->result = STORE_TRANSIENT;
+        error_set(&call->batch->error, EAGAIN, "handler %s waits: %s", call->binding->handler_name, call->unavailable);
+    }
 }
 
 void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count)
@@ -111,8 +118,8 @@ void batch_call(struct batch *batch, struct binding *binding, struct work **work
     (void)FAILPOINT("lane.handler.after");
     series_observe(run->seconds, (double)(clock_monotonic_ns() - began) / 1e9);
 
-    if (batch->result != STORE_OK)
-        return;
+    if (batch->result != STORE_OK || batch->condemned)
+        return; /* the others of a call with a fault are handled again: they may have got no answer from query() */
     if (batch->transaction && connection_tampered(batch->connection)) {
         call_fault_alone(&call, "ended the engine's transaction with a statement of its own");
         return;
