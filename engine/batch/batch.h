@@ -36,6 +36,7 @@ struct batch {
     bool transaction;         /* one is open */
     bool called;              /* a handler was: only then is it the events' doing when time is over */
     bool condemned;           /* a work was condemned: roll back, run again */
+    bool undo_call;           /* a call that found something unavailable had run statements: roll back, it waits */
     enum store_result result; /* of the first statement that failed; STORE_OK else */
     struct error error;       /* its sentence */
 };

@@ -26,6 +26,9 @@ static size_t drop_late(struct batch *batch, struct lane_entry **entries)
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = batch->works[i].item;
+        if (item->source == ITEM_TICK)
+            log_rarely(1000, LOG_WARN, "lane", "a tick of schedule %s failed: %s", item->schedule->name,
+                       batch->error.text);
         if (item->source == ITEM_TICK || (item->source == ITEM_REQUEST && request_late(batch, item))) {
             lane_done(env->lane, &item->entry);
             env->finish(env->context, &item, 1, false);
@@ -57,6 +60,22 @@ static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
     lane_requeue(env->lane, entries, batch->count);
     if (pause_ms > 0)
         (void)env->sleep(env->context, pause_ms);
+}
+
+/* Events of a call that waits for something outside, which had run statements already. When it had the batch to itself
+ * they wait; else each event runs alone, so that what is behind one of them in its key cannot overtake it. */
+static void requeue_unavailable(struct batch *batch, struct lane_entry **entries)
+{
+    struct lane *lane = batch->env->lane;
+    bool all = true;
+    for (size_t i = 0; i < batch->count; i++) {
+        all = all && batch->works[i].verdict == VERDICT_DELAY;
+        entries[i] = &batch->works[i].item->entry;
+    }
+    for (size_t i = 0; all && i < batch->count; i++)
+        lane_retry(lane, entries[i], batch->works[i].due_ms);
+    if (!all)
+        lane_isolate(lane, entries, batch->count);
 }
 
 /* Whether the batch's events run alone from now on; *ret_pause_ms: how long before anything of the lane runs. */
@@ -106,6 +125,10 @@ void batch_fail(struct batch *batch)
     batch->transaction = false;
     if (batch->condemned) {
         requeue_condemned(batch, entries);
+        return;
+    }
+    if (batch->undo_call) {
+        requeue_unavailable(batch, entries);
         return;
     }
     bool isolate = decide(batch, &pause_ms);
