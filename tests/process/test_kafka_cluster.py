@@ -128,7 +128,7 @@ class One(unittest.TestCase):
 
     def test_kill_and_restart_keep_data(self):
         topic = self.topic(2)
-        self.kafka.produce_many(topic, [(f"k{n}", f"v{n}") for n in range(500)])
+        self.kafka.produce_many(topic, [(f"k{n}", f"v{n}") for n in range(500)], limit_s=60)
         self.kafka.reset_offsets("kept", topic, 0, 3)
         before, nodes, pid = self.kafka.dump(topic), self.kafka.nodes(), self.kafka.pid(1)
         self.addCleanup(lambda: self.kafka.runs(1) or self.kafka.restart(1))
