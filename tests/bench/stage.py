@@ -118,7 +118,7 @@ class KafkaBus:
         (self.kafka.freeze if yes else self.kafka.thaw)(1)
 
     def session_ms(self):
-        return re.search(r'"session.timeout.ms", "(\d+)"', (ROOT / "engine/bus/kafka_client.c").read_text())[1]
+        return re.search(r'"session.timeout.ms", "(\d+)"', (ROOT / "engine/bus/kafka/options.c").read_text())[1]
 
 
 class Stage:

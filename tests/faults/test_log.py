@@ -170,7 +170,7 @@ class Topics(LogCase):
             self.kafka.delete_topic(TOPIC)
             if missed:
                 until(
-                    lambda: self.said(f"group {self.bus.group}: topic {TOPIC} is not there any more"), self.told(), 15
+                    lambda: self.said(f"group {self.bus.group}: topic {TOPIC} does not exist any more"), self.told(), 15
                 )
                 time.sleep(1)
                 lost = self.undone(under_way)
@@ -202,7 +202,7 @@ class Topics(LogCase):
                 self.work.send(self.fresh(10))
                 self.forget_samples()
                 self.engine()
-        self.assertTrue(self.said("the topic was made anew or cut"), self.told())
+        self.assertTrue(self.said("the topic was recreated or truncated"), self.told())
         self.verdict()
 
 

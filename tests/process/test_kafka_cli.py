@@ -236,7 +236,7 @@ class NoBrokers(Case):
                 self.assertEqual((done.returncode, done.stdout.replace("the database is up to date\n", "")), (1, ""))
                 self.assertRegex(
                     done.stderr,
-                    rf"\Asluice {line[0]}: the brokers do not say which topics there are: "
+                    rf"\Asluice {line[0]}: the topics of the brokers cannot be listed: "
                     r"127\.0\.0\.1:1[^\n]*Connection refused[^\n]*\n\Z",
                 )
 

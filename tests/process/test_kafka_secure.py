@@ -19,7 +19,7 @@ from lib.server_case import KafkaCase, PostgresCase
 
 SECURE = """{bootstrap.servers: "${KAFKA_BROKERS}", security.protocol: SASL_SSL, sasl.mechanism: PLAIN,
   sasl.username: "${KAFKA_USER}", sasl.password: "${KAFKA_PASSWORD}", ssl.ca.location: "${KAFKA_CA}"}"""
-CLOSED = "they are not the ones meant, or do not let us in: "
+CLOSED = "TLS or SASL authentication with the brokers failed: "
 WRONG = "not-the-password-5d1f"
 
 

@@ -176,7 +176,7 @@ class Validate(Case):
     def test_no_brokers(self):
         ((level, code, line, column, text),) = self.findings(code=78, KAFKA_BROKERS="127.0.0.1:1")
         self.assertEqual((level, code, line, column), ("error", "bus", 2, 6))
-        self.assertRegex(text, r"\Abus: the brokers do not say which topics there are: .*127\.0\.0\.1:1")
+        self.assertRegex(text, r"\Abus: the topics of the brokers cannot be listed: .*127\.0\.0\.1:1")
 
     def test_the_database(self):
         ((level, code, line, column, text),) = self.findings(code=78, DATABASE_URL=self.postgres.create_database())

@@ -8,36 +8,42 @@
 
 #include <cmocka.h>
 
-#include "bus/kafka.h"
+#include "bus/kafka/start.h"
 
 struct row {
     const char *what;
-    struct kafka_place place;
+    struct kafka_offsets offsets;
     enum kafka_start start;
     int64_t offset;
 };
 
 static const struct row rows[] = {
     {"nobody ever read it", {-1, -1, 0, 0, 100}, KAFKA_START_NEW, 0},
-    {"nobody ever read it, and its beginning is gone", {-1, -1, 0, 40, 100}, KAFKA_START_NEW, 40},
-    {"no store: where it was left", {70, -1, 0, 40, 100}, KAFKA_START_ON, 70},
-    {"both agree", {70, 70, 0, 40, 100}, KAFKA_START_ON, 70},
-    {"the row was written, the offset not yet", {65, 70, 0, 40, 100}, KAFKA_START_ON, 65},
-    {"an operator moved the offset back", {41, 70, 0, 40, 100}, KAFKA_START_ON, 41},
-    {"everything is read", {100, 100, 0, 40, 100}, KAFKA_START_ON, 100},
-    {"everything is read and deleted", {100, 100, 0, 100, 100}, KAFKA_START_ON, 100},
-    {"Kafka lost the offset", {-1, 70, 0, 40, 100}, KAFKA_START_RECORDED, 70},
-    {"the database is older, or an operator moved the offset ahead", {90, 70, 0, 40, 100}, KAFKA_START_BEHIND, 70},
-    {"the topic was made anew: it ends before both", {70, 70, 0, 0, 10}, KAFKA_START_ANEW, 0},
-    {"made anew, and Kafka forgot the offset with it", {-1, 70, 0, 3, 10}, KAFKA_START_ANEW, 3},
-    {"made anew while we were members, and longer than before", {-1, 70, 0, 0, 100, true}, KAFKA_START_ANEW, 0},
-    {"records were deleted unread", {30, 30, 0, 40, 100}, KAFKA_START_GONE, 40},
-    {"deleted unread, as the lower of the two says", {60, 30, 0, 40, 100}, KAFKA_START_GONE, 40},
-    {"deleted unread, without a store", {30, -1, 0, 40, 100}, KAFKA_START_GONE, 40},
-    {"deleted unread, and given up", {30, 40, 40, 40, 100}, KAFKA_START_ON, 40},
-    {"given up further than need be", {30, 50, 50, 40, 100}, KAFKA_START_ON, 50},
-    {"given up, but not enough", {30, 35, 35, 40, 100}, KAFKA_START_GONE, 40},
-    {"given up long ago", {70, 70, 40, 45, 100}, KAFKA_START_ON, 70},
+    {"nobody ever read it, and its first records were deleted", {-1, -1, 0, 40, 100}, KAFKA_START_NEW, 40},
+    {"no store: where the group stopped", {70, -1, 0, 40, 100}, KAFKA_START_CONTINUE, 70},
+    {"both agree", {70, 70, 0, 40, 100}, KAFKA_START_CONTINUE, 70},
+    {"the row was written, the offset not yet", {65, 70, 0, 40, 100}, KAFKA_START_CONTINUE, 65},
+    {"an operator moved the offset back", {41, 70, 0, 40, 100}, KAFKA_START_CONTINUE, 41},
+    {"everything is read", {100, 100, 0, 40, 100}, KAFKA_START_CONTINUE, 100},
+    {"everything is read and deleted", {100, 100, 0, 100, 100}, KAFKA_START_CONTINUE, 100},
+    {"Kafka lost the offset", {-1, 70, 0, 40, 100}, KAFKA_START_STORE_ONLY, 70},
+    {"the database is older, or an operator moved the offset ahead",
+     {90, 70, 0, 40, 100},
+     KAFKA_START_STORE_BEHIND,
+     70},
+    {"the topic was recreated: it ends before both", {70, 70, 0, 0, 10}, KAFKA_START_RECREATED, 0},
+    {"recreated, and Kafka deleted the offset with it", {-1, 70, 0, 3, 10}, KAFKA_START_RECREATED, 3},
+    {"recreated while the group had members, and longer than before",
+     {-1, 70, 0, 0, 100, true},
+     KAFKA_START_RECREATED,
+     0},
+    {"records were deleted unread", {30, 30, 0, 40, 100}, KAFKA_START_DELETED, 40},
+    {"deleted unread, by the lower of the two", {60, 30, 0, 40, 100}, KAFKA_START_DELETED, 40},
+    {"deleted unread, without a store", {30, -1, 0, 40, 100}, KAFKA_START_DELETED, 40},
+    {"deleted unread, and given up", {30, 40, 40, 40, 100}, KAFKA_START_CONTINUE, 40},
+    {"given up further than need be", {30, 50, 50, 40, 100}, KAFKA_START_CONTINUE, 50},
+    {"given up, but not enough", {30, 35, 35, 40, 100}, KAFKA_START_DELETED, 40},
+    {"given up long ago", {70, 70, 40, 45, 100}, KAFKA_START_CONTINUE, 70},
 };
 
 static void each_row(void **state)
@@ -45,7 +51,7 @@ static void each_row(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int64_t offset = -7;
-        enum kafka_start start = kafka_start_decide(&rows[i].place, &offset);
+        enum kafka_start start = kafka_start_decide(&rows[i].offsets, &offset);
         if (start != rows[i].start || offset != rows[i].offset)
             print_error("%s: gave %d at %lld instead of %d at %lld\n", rows[i].what, start, (long long)offset,
                         rows[i].start, (long long)rows[i].offset);
@@ -54,8 +60,8 @@ static void each_row(void **state)
     }
 }
 
-/* Whatever is said: never above what is known to be done, never outside the partition, and nothing kept is skipped
- * unless somebody gave it up. */
+/* Whatever is known: the start is never above what is known to be done, never outside the partition, and no record that
+ * is kept is skipped unless an operator gave it up. */
 static void nothing_is_skipped(void **state)
 {
     (void)state;
@@ -64,11 +70,12 @@ static void nothing_is_skipped(void **state)
             for (int64_t skipped = 0; skipped < 8; skipped++)
                 for (int64_t low = 0; low < 8; low++)
                     for (int64_t high = low; high < 8; high++) {
-                        struct kafka_place place = {committed, recorded, skipped, low, high};
+                        struct kafka_offsets offsets = {committed, recorded, skipped, low, high};
                         int64_t offset = -7;
-                        enum kafka_start start = kafka_start_decide(&place, &offset);
+                        enum kafka_start start = kafka_start_decide(&offsets, &offset);
                         assert_true(offset >= low && offset <= high);
-                        if (start == KAFKA_START_NEW || start == KAFKA_START_ANEW || start == KAFKA_START_GONE) {
+                        if (start == KAFKA_START_NEW || start == KAFKA_START_RECREATED ||
+                            start == KAFKA_START_DELETED) {
                             assert_int_equal(offset, low);
                             continue;
                         }

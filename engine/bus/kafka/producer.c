@@ -1,40 +1,42 @@
 /*
- * kafka_producer.c - writing: records go out together, and publish() returns when each has its delivery report. See
- * kafka.h.
- *
- * A producer of librdkafka 2.0.2 can end for good when a broker restarts at the wrong moment. Such a one is retired,
- * and so is one that does not get its records out by a deadline: nobody gets it any more, what it holds is purged
- * (which gives reports, all bad), its thread ends it. The publishes it served go on with the next: from their first
- * record without a good report, in their order.
+ * producer.c - see producer.h.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/producer.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "bus/chunk.h"
+#include "bus/kafka/client.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-enum { PRODUCER_POLL_MS = 1000, PRODUCER_LOOK_MS = 100, PRODUCER_AGAIN_MS = 20 };
+enum {
+    PRODUCER_POLL_MS = 1000,
+    REPORT_WAIT_MS = 100, /* then look whether the producer failed, or publishes were aborted */
+    SEND_AGAIN_MS = 20,   /* after a full queue, or with a new producer */
+};
 
 struct kafka_producer {
     struct kafka_bus *bus;
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue;    /* of its reports */
-    size_t users;               /* publishes; under bus->lock */
+    size_t users;               /* publishes; with bus->lock */
     bool retired;               /* the same */
     struct kafka_reason reason; /* the same */
-    atomic_bool fatal;
+    atomic_bool failed;         /* a fatal error of librdkafka */
 };
 
-enum slot_state { SLOT_WAITS = 0, SLOT_SENT, SLOT_DONE, SLOT_FAILED };
+enum slot_state { SLOT_UNSENT = 0, SLOT_SENT, SLOT_ACKNOWLEDGED, SLOT_FAILED };
 
-struct publishing {
+struct publishing { /* one call of kafka_publish() */
     pthread_mutex_t lock;
-    pthread_cond_t reported;
-    atomic_size_t open; /* sent and without a report, and one while records are being sent */
+    pthread_cond_t reported;  /* monotonic; unreported is 0 */
+    atomic_size_t unreported; /* records sent and without a report, and one while records are being sent */
     struct slot *slots;
 };
 struct slot { /* of a record */
@@ -45,11 +47,11 @@ struct slot { /* of a record */
 
 /* ---------------------------------------------------------------------------------------------------------- reports */
 
-static void publishing_close_one(struct publishing *publishing)
+static void count_report(struct publishing *publishing)
 {
-    /* Under the lock, so that the last one is out of here before publish() returns. */
+    /* Under the lock, so that the last report has left this function before kafka_publish() frees the lock. */
     pthread_mutex_lock(&publishing->lock);
-    if (atomic_fetch_sub_explicit(&publishing->open, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&publishing->unreported, 1, memory_order_acq_rel) == 1)
         pthread_cond_signal(&publishing->reported);
     pthread_mutex_unlock(&publishing->lock);
 }
@@ -58,32 +60,32 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
 {
     struct slot *slot = message->_private;
     (void)rk, (void)opaque;
-    /* A good report without an offset is librdkafka's guess: a later request was taken, so this one must have been.
-     * A broker that has not heard of the producer takes any first one, and what failed before it is lost. */
-    bool guessed = message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset < 0;
-    slot->err = guessed ? RD_KAFKA_RESP_ERR__TIMED_OUT : message->err;
-    slot->state = slot->err == RD_KAFKA_RESP_ERR_NO_ERROR ? SLOT_DONE : SLOT_FAILED;
-    publishing_close_one(slot->publishing);
+    /* A success without an offset is an inference of librdkafka: the broker took a later request, so it must have taken
+     * this one. But a broker that does not know the producer yet takes any first request, and then this one is lost. */
+    bool inferred = message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset < 0;
+    slot->err = inferred ? RD_KAFKA_RESP_ERR__TIMED_OUT : message->err;
+    slot->state = slot->err == RD_KAFKA_RESP_ERR_NO_ERROR ? SLOT_ACKNOWLEDGED : SLOT_FAILED;
+    count_report(slot->publishing);
 }
 
-static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 {
     struct kafka_producer *producer = opaque;
-    char words[512];
-    /* tried again; what does not succeed is told by publish() */
+    char fatal[512];
+    /* librdkafka repeats what failed; what does not succeed in time is an error of kafka_publish() */
     if ((rd_kafka_resp_err_t)code != RD_KAFKA_RESP_ERR__FATAL) {
         pthread_mutex_lock(&producer->bus->lock);
-        kafka_reason_take(&producer->reason, (rd_kafka_resp_err_t)code, reason);
+        kafka_reason_set(&producer->reason, (rd_kafka_resp_err_t)code, text);
         pthread_mutex_unlock(&producer->bus->lock);
         return;
     }
-    rd_kafka_resp_err_t err = rd_kafka_fatal_error(rk, words, sizeof words);
-    log_warn("kafka", "the producer has ended and is replaced; what it had not got out is sent again: %s (%s)", words,
+    rd_kafka_resp_err_t err = rd_kafka_fatal_error(rk, fatal, sizeof fatal);
+    log_warn("kafka", "the producer failed and is replaced; its unacknowledged records are sent again: %s (%s)", fatal,
              rd_kafka_err2name(err));
-    atomic_store(&producer->fatal, true);
+    atomic_store(&producer->failed, true);
 }
 
-void kafka_producer_callbacks(rd_kafka_conf_t *conf)
+static void set_callbacks(rd_kafka_conf_t *conf)
 {
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     rd_kafka_conf_set_error_cb(conf, on_error);
@@ -95,18 +97,18 @@ static void *producer_main(void *context)
 {
     struct kafka_producer *producer = context;
     struct kafka_bus *bus = producer->bus;
-    for (bool over = false; !over;) {
+    for (bool unused = false; !unused;) {
         (void)rd_kafka_poll(producer->rk, PRODUCER_POLL_MS);
         pthread_mutex_lock(&bus->lock);
-        over = producer->retired && producer->users == 0;
+        unused = producer->retired && producer->users == 0;
         pthread_mutex_unlock(&bus->lock);
     }
     rd_kafka_queue_destroy(producer->queue);
     rd_kafka_destroy(producer->rk);
     free(producer);
     pthread_mutex_lock(&bus->lock);
-    bus->producers--;
-    pthread_cond_broadcast(&bus->retired);
+    bus->producer_count--;
+    pthread_cond_broadcast(&bus->producer_ended);
     pthread_mutex_unlock(&bus->lock);
     return NULL;
 }
@@ -122,7 +124,9 @@ static struct kafka_producer *producer_make(struct kafka_bus *bus, struct error 
         return NULL;
     }
     producer->bus = bus;
-    producer->rk = kafka_client_new(bus, KAFKA_PRODUCER, NULL, NULL, producer, error);
+    const struct kafka_client_config config = {
+        .role = KAFKA_PRODUCER, .set_callbacks = set_callbacks, .opaque = producer};
+    producer->rk = kafka_client_new(&bus->options, &config, error);
     if (producer->rk == NULL) {
         free(producer);
         return NULL;
@@ -139,11 +143,11 @@ static struct kafka_producer *producer_make(struct kafka_bus *bus, struct error 
         error_set(error, code, "no thread for a producer: %s", strerror(code));
         return NULL;
     }
-    bus->producers++;
+    bus->producer_count++;
     return producer;
 }
 
-static struct kafka_producer *producer_take(struct kafka_bus *bus, struct error *error)
+static struct kafka_producer *producer_hold(struct kafka_bus *bus, struct error *error)
 {
     pthread_mutex_lock(&bus->lock);
     if (bus->producer == NULL)
@@ -166,23 +170,23 @@ static void producer_retire(struct kafka_producer *producer)
     (void)rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 }
 
-static void producer_give(struct kafka_producer *producer, struct kafka_reason *ret_reason)
+static void producer_release(struct kafka_producer *producer, struct kafka_reason *ret_reason)
 {
     struct kafka_bus *bus = producer->bus;
     pthread_mutex_lock(&bus->lock);
     if (ret_reason != NULL)
         *ret_reason = producer->reason;
     if (--producer->users == 0 && producer->retired)
-        rd_kafka_queue_yield(producer->queue); /* its thread sees that it is over */
+        rd_kafka_queue_yield(producer->queue); /* its thread ends it */
     pthread_mutex_unlock(&bus->lock);
 }
 
-int kafka_producer_warm(struct kafka_bus *bus, struct error *error)
+int kafka_producer_start(struct kafka_bus *bus, struct error *error)
 {
-    struct kafka_producer *producer = producer_take(bus, error);
+    struct kafka_producer *producer = producer_hold(bus, error);
     if (producer == NULL)
         return -EINVAL;
-    producer_give(producer, NULL);
+    producer_release(producer, NULL);
     return 0;
 }
 
@@ -195,12 +199,17 @@ void kafka_producer_close(struct kafka_bus *bus)
     pthread_mutex_unlock(&bus->lock);
     if (producer != NULL) {
         producer_retire(producer);
-        producer_give(producer, NULL);
+        producer_release(producer, NULL);
     }
     pthread_mutex_lock(&bus->lock);
-    while (bus->producers > 0)
-        pthread_cond_wait(&bus->retired, &bus->lock);
+    while (bus->producer_count > 0)
+        pthread_cond_wait(&bus->producer_ended, &bus->lock);
     pthread_mutex_unlock(&bus->lock);
+}
+
+void kafka_abort_publishes(struct bus *head)
+{
+    atomic_store(&((struct kafka_bus *)head)->publishes_aborted, true);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- sending */
@@ -256,21 +265,20 @@ static rd_kafka_resp_err_t send_one(struct kafka_producer *producer, struct topi
     return err;
 }
 
-/* A while, or until the last report. */
-static void wait_report(struct publishing *publishing, int64_t most_ms)
+/* For most_ms, or until the last report. */
+static void wait_reports(struct publishing *publishing, int64_t most_ms)
 {
-    int64_t until = clock_monotonic_ms() + most_ms;
-    struct timespec at = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+    int64_t until_ms = clock_monotonic_ms() + most_ms;
     pthread_mutex_lock(&publishing->lock);
-    if (atomic_load(&publishing->open) > 0)
-        pthread_cond_timedwait(&publishing->reported, &publishing->lock, &at);
+    if (atomic_load(&publishing->unreported) > 0)
+        cond_timedwait_ms(&publishing->reported, &publishing->lock, until_ms);
     pthread_mutex_unlock(&publishing->lock);
 }
 
-static bool going(const struct kafka_producer *producer, int64_t deadline_ms)
+static bool may_go_on(const struct kafka_producer *producer, int64_t deadline_ms)
 {
-    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->fatal) &&
-           !atomic_load(&producer->bus->hurried);
+    return clock_monotonic_ms() < deadline_ms && !atomic_load(&producer->failed) &&
+           !atomic_load(&producer->bus->publishes_aborted);
 }
 
 static rd_kafka_resp_err_t send_when_room(struct kafka_producer *producer, struct topics *topics,
@@ -278,41 +286,41 @@ static rd_kafka_resp_err_t send_when_room(struct kafka_producer *producer, struc
 {
     rd_kafka_resp_err_t err;
     while ((err = send_one(producer, topics, record, slot)) == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
-           going(producer, deadline_ms))
-        wait_report(slot->publishing, PRODUCER_AGAIN_MS);
+           may_go_on(producer, deadline_ms))
+        wait_reports(slot->publishing, SEND_AGAIN_MS);
     return err;
 }
 
-/* A planted bug: what librdkafka has taken counts as emitted. Its reports come later and are looked at by nobody. */
+/* A planted bug: what librdkafka has taken counts as published. Its reports come later and nobody reads them. */
 static void planted_trust(struct kafka_producer *producer, struct publishing *publishing, size_t first, size_t count)
 {
     producer_retire(producer);
-    while (atomic_load(&publishing->open) > 1)
-        wait_report(publishing, PRODUCER_LOOK_MS);
+    while (atomic_load(&publishing->unreported) > 1)
+        wait_reports(publishing, REPORT_WAIT_MS);
     for (size_t i = first; i < count; i++)
-        publishing->slots[i].state = SLOT_DONE;
+        publishing->slots[i].state = SLOT_ACKNOWLEDGED;
 }
 
-/* Sends from `first` on what is not refused for good, and waits for the reports. */
+/* Sends the records from `first` on, but those that are refused for good, and waits for the reports. */
 static void publish_round(struct kafka_producer *producer, struct publishing *publishing, const struct record *records,
                           size_t first, size_t count, int64_t deadline_ms)
 {
     struct topics topics = {0};
     bool more = true;
-    atomic_store(&publishing->open, 1);
+    atomic_store(&publishing->unreported, 1);
     for (size_t i = first; i < count && more; i++) {
         struct slot *slot = &publishing->slots[i];
-        if (slot->state == SLOT_FAILED && kafka_permanent(slot->err) != 0)
+        if (slot->state == SLOT_FAILED && kafka_error_permanent(slot->err) != 0)
             continue;
         slot->state = SLOT_SENT;
-        atomic_fetch_add_explicit(&publishing->open, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&publishing->unreported, 1, memory_order_relaxed);
         rd_kafka_resp_err_t err = send_when_room(producer, &topics, &records[i], slot, deadline_ms);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             continue;
         slot->state = SLOT_FAILED;
         slot->err = err;
-        atomic_fetch_sub_explicit(&publishing->open, 1, memory_order_relaxed);
-        more = kafka_permanent(err) != 0;
+        atomic_fetch_sub_explicit(&publishing->unreported, 1, memory_order_relaxed);
+        more = kafka_error_permanent(err) != 0;
     }
     for (size_t i = 0; i < topics.count; i++)
         rd_kafka_topic_destroy(topics.list[i].topic);
@@ -320,26 +328,27 @@ static void publish_round(struct kafka_producer *producer, struct publishing *pu
         (void)rd_kafka_test_fatal_error(producer->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "on purpose");
     if (FAILPOINT("bus.flush.mutate") == FAILPOINT_MUTATE)
         planted_trust(producer, publishing, first, count);
-    atomic_fetch_sub_explicit(&publishing->open, 1, memory_order_relaxed);
-    while (atomic_load(&publishing->open) > 0 && going(producer, deadline_ms))
-        wait_report(publishing, PRODUCER_LOOK_MS);
-    if (going(producer, deadline_ms))
+    atomic_fetch_sub_explicit(&publishing->unreported, 1, memory_order_relaxed);
+    while (atomic_load(&publishing->unreported) > 0 && may_go_on(producer, deadline_ms))
+        wait_reports(publishing, REPORT_WAIT_MS);
+    if (may_go_on(producer, deadline_ms))
         return;
     producer_retire(producer);
-    while (atomic_load(&publishing->open) > 0) /* the purge brings every report */
-        wait_report(publishing, PRODUCER_LOOK_MS);
+    while (atomic_load(&publishing->unreported) > 0) /* the purge brings every report, with an error */
+        wait_reports(publishing, REPORT_WAIT_MS);
 }
 
-/* The first record without a good report; count: all have one. Those refused for good are passed. */
-static size_t first_open(const struct publishing *publishing, size_t count, size_t *ret_refused)
+/* The first record that is to be sent again; count: none is. *ret_refused: the first that the brokers refuse for good;
+ * count: none. */
+static size_t first_unacknowledged(const struct publishing *publishing, size_t count, size_t *ret_refused)
 {
     size_t first = count;
     *ret_refused = count;
     for (size_t i = count; i > 0; i--) {
         const struct slot *slot = &publishing->slots[i - 1];
-        if (slot->state == SLOT_FAILED && kafka_permanent(slot->err) != 0)
+        if (slot->state == SLOT_FAILED && kafka_error_permanent(slot->err) != 0)
             *ret_refused = i - 1;
-        else if (slot->state != SLOT_DONE)
+        else if (slot->state != SLOT_ACKNOWLEDGED)
             first = i - 1;
     }
     return first;
@@ -349,32 +358,32 @@ static int publish_all(struct kafka_bus *bus, struct publishing *publishing, con
                        int64_t deadline_ms, size_t *ret_failed, struct error *error)
 {
     size_t first = 0, refused = count;
-    struct kafka_reason reason;
+    struct kafka_reason reason = {0};
     do {
-        struct kafka_producer *producer = producer_take(bus, error);
+        struct kafka_producer *producer = producer_hold(bus, error);
         if (producer == NULL)
             return -EAGAIN;
         publish_round(producer, publishing, records, first, count, deadline_ms);
-        producer_give(producer, &reason);
-        first = first_open(publishing, count, &refused);
+        producer_release(producer, &reason);
+        first = first_unacknowledged(publishing, count, &refused);
         if (first == count)
             break;
-        struct timespec pause = {.tv_nsec = PRODUCER_AGAIN_MS * 1000000};
+        struct timespec pause = timespec_of_ms(SEND_AGAIN_MS);
         nanosleep(&pause, NULL);
-    } while (clock_monotonic_ms() < deadline_ms && !atomic_load(&bus->hurried));
+    } while (clock_monotonic_ms() < deadline_ms && !atomic_load(&bus->publishes_aborted));
     if (refused < count) {
         const struct span topic = records[refused].topic;
         *ret_failed = refused;
         error_set(error, EIO, "a record for \"%.*s\" is refused by the brokers: %s", (int)topic.length, topic.at,
                   rd_kafka_err2str(publishing->slots[refused].err));
-        return kafka_permanent(publishing->slots[refused].err);
+        return kafka_error_permanent(publishing->slots[refused].err);
     }
     if (first < count) {
         *ret_failed = first;
         return error_set(error, EAGAIN,
                          "%zu of %zu records are not acknowledged by the brokers in time (the first for \"%.*s\": %s)",
                          count - first, count, (int)records[first].topic.length, records[first].topic.at,
-                         reason.words[0] != '\0' ? reason.words : rd_kafka_err2str(publishing->slots[first].err));
+                         reason.text[0] != '\0' ? reason.text : rd_kafka_err2str(publishing->slots[first].err));
     }
     return 0;
 }
@@ -399,11 +408,7 @@ int kafka_publish(struct bus *head, const struct record *records, size_t count, 
         return error_set(error, ENOMEM, "out of memory while publishing %zu records", count);
     for (size_t i = 0; i < count; i++)
         publishing.slots[i].publishing = &publishing;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&publishing.reported, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init_monotonic(&publishing.reported);
     pthread_mutex_init(&publishing.lock, NULL);
     int code = publish_all(bus, &publishing, records, count, deadline_ms, ret_failed, error);
     pthread_mutex_destroy(&publishing.lock);

@@ -1,40 +1,47 @@
 /*
- * kafka_scan.c - reading topics from their first record in no group, for people and tools. See kafka.h.
- *
- * Partitions have no common order but their records' time. Without following, what comes is merged by it: each
- * partition is read up to where it ended at the start, and the oldest next record of all is handed out first.
- * Following hands out what comes as it comes.
+ * scan.c - see scan.h.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/scan.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/chunk.h"
+#include "bus/kafka/bus.h"
+#include "bus/kafka/client.h"
+#include "bus/kafka/fetch.h"
+#include "bus/kafka/metadata.h"
+#include "bus/kafka/record.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { SCAN_POLL_MS = 100, SCAN_STILL_MS = 10000, SCAN_AHEAD_MAX = 10000 };
+enum {
+    SCAN_POLL_MS = 100,
+    SCAN_STALLED_MS = 10000, /* so long nothing has come, and partitions are not at their end */
+    SCAN_MERGED_MAX = 10000, /* records that wait to be merged */
+};
 
 struct scan {
     struct kafka_bus *bus;
     rd_kafka_t *rk;
     struct kafka_reason reason;
-    struct kafka_flow flow;
+    struct kafka_fetch fetch;
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
     bool *ended;                           /* of each: read up to its end */
     size_t ended_count;
-    int last; /* of the list, a message came from */
+    int last; /* index in the list: of the last message */
     int64_t began_ms;
     struct span contains;
     bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
     void *context;
-    /* what was read and not handed out, while partitions are merged: */
+    /* what was read and not delivered, while partitions are merged: */
     struct waiting {
         rd_kafka_message_t *message;
         int64_t time, number;
     } * waiting;
     size_t waiting_count, waiting_size;
-    int64_t numbered;
+    int64_t numbered; /* messages of equal time are delivered as they came */
 };
 
 static int waiting_compare(const void *left, const void *right)
@@ -60,7 +67,7 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     int code = kafka_metadata(scan->rk, &scan->reason, &metadata, error);
     if (code != 0)
         return code;
-    rd_kafka_topic_partition_list_t *names = kafka_expand(scan->bus, topics, topic_count, true);
+    rd_kafka_topic_partition_list_t *names = kafka_options_topics(&scan->bus->options, topics, topic_count, true);
     for (int t = 0; t < metadata->topic_cnt; t++) {
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[t];
         if (rd_kafka_topic_partition_list_find(names, topic->topic, RD_KAFKA_PARTITION_UA) == NULL)
@@ -83,9 +90,8 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
 }
 
-/* The number of the message's partition in the list; they come in runs. -1: it is of none, an error of a whole
- * topic. */
-static int scan_place(struct scan *scan, const rd_kafka_message_t *message)
+/* Of the message's partition in the list; they come in runs. -1: of none, an error of a whole topic. */
+static int scan_index(struct scan *scan, const rd_kafka_message_t *message)
 {
     const char *topic = rd_kafka_topic_name(message->rkt);
     for (int n = 0; n < scan->list->cnt; n++) {
@@ -98,21 +104,21 @@ static int scan_place(struct scan *scan, const rd_kafka_message_t *message)
 
 static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
 {
-    int place = scan_place(scan, message);
-    if (place < 0)
+    int index = scan_index(scan, message);
+    if (index < 0)
         return;
-    scan->ended_count += !scan->ended[place];
-    scan->ended[place] = true;
+    scan->ended_count += !scan->ended[index];
+    scan->ended[index] = true;
 }
 
-/* In the place of a message. The leader of a topic's partition may not know it yet; when it never comes, nothing is
- * awaited of it. */
+/* An error in place of a message. The leader of a partition of a new topic may not know it yet; after a while nothing
+ * is awaited of it. */
 static void scan_error(struct scan *scan, const rd_kafka_message_t *message)
 {
     bool unknown = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
                    message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
                    message->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-    if (unknown && clock_monotonic_ms() < scan->began_ms + KAFKA_WAIT_MS)
+    if (unknown && clock_monotonic_ms() < scan->began_ms + KAFKA_REQUEST_MS)
         return;
     if (message->rkt != NULL && (unknown || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF))
         scan_ended(scan, message);
@@ -127,15 +133,15 @@ static bool scan_wanted(const struct scan *scan, const rd_kafka_message_t *messa
             memmem(message->payload, message->len, scan->contains.at, scan->contains.length) != NULL);
 }
 
-/* False: enough. Destroys the message. */
-static bool scan_hand_out(struct scan *scan, rd_kafka_message_t *message)
+/* False: the caller wants no more. Destroys the message. */
+static bool scan_deliver(struct scan *scan, rd_kafka_message_t *message)
 {
-    size_t count = kafka_header_count(message);
+    size_t count = kafka_record_header_count(message);
     struct header *headers = calloc(count + 1, sizeof *headers);
     struct record record;
     bool more = headers != NULL;
     if (more) {
-        kafka_record(message, headers, &record);
+        kafka_record_of(message, headers, &record);
         more = scan->each(&record, message->partition, (struct position){(uint64_t)message->offset, 0}, scan->context);
     }
     free(headers);
@@ -143,14 +149,17 @@ static bool scan_hand_out(struct scan *scan, rd_kafka_message_t *message)
     return more;
 }
 
-static bool scan_keep(struct scan *scan, rd_kafka_message_t *message)
+/* Keeps the message for later. False: out of memory, it is destroyed. */
+static bool scan_merge(struct scan *scan, rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t kind;
     if (scan->waiting_count == scan->waiting_size) {
         size_t size = scan->waiting_size == 0 ? 1024 : 2 * scan->waiting_size;
         struct waiting *grown = reallocarray(scan->waiting, size, sizeof *grown);
-        if (grown == NULL)
+        if (grown == NULL) {
+            rd_kafka_message_destroy(message);
             return false;
+        }
         scan->waiting = grown;
         scan->waiting_size = size;
     }
@@ -159,14 +168,14 @@ static bool scan_keep(struct scan *scan, rd_kafka_message_t *message)
     return true;
 }
 
-/* What waits, oldest first; all of it, or the older half when there is too much to merge it whole. */
-static bool scan_release(struct scan *scan, size_t count)
+/* The `count` oldest of what waits, in order of time. False: the caller wants no more. */
+static bool scan_deliver_oldest(struct scan *scan, size_t count)
 {
     bool more = true;
     qsort(scan->waiting, scan->waiting_count, sizeof *scan->waiting, waiting_compare);
     for (size_t i = 0; i < count; i++) {
         if (more)
-            more = scan_hand_out(scan, scan->waiting[i].message);
+            more = scan_deliver(scan, scan->waiting[i].message);
         else
             rd_kafka_message_destroy(scan->waiting[i].message);
     }
@@ -176,7 +185,7 @@ static bool scan_release(struct scan *scan, size_t count)
 }
 
 /* Nothing has come for long, and not every partition was read up to its end. */
-static int scan_still(const struct scan *scan, struct error *error)
+static int scan_stalled_error(const struct scan *scan, struct error *error)
 {
     int i = 0;
     while (i + 1 < scan->list->cnt && scan->ended[i])
@@ -185,40 +194,40 @@ static int scan_still(const struct scan *scan, struct error *error)
         error, EAGAIN,
         "%zu of %d partitions are not read to their end, and nothing comes any more: the first is %d of %s%s%s",
         (size_t)scan->list->cnt - scan->ended_count, scan->list->cnt, (int)scan->list->elems[i].partition,
-        scan->list->elems[i].topic, scan->reason.words[0] == '\0' ? "" : "; ", scan->reason.words);
+        scan->list->elems[i].topic, scan->reason.text[0] == '\0' ? "" : "; ", scan->reason.text);
 }
 
 static int scan_run(struct scan *scan, bool follow, const volatile int *stop, struct error *error)
 {
     bool more = scan->list->cnt > 0, merging = true;
     int code = 0;
-    for (int64_t came_ms = clock_monotonic_ms(); more && !scan_stopped(stop);) {
+    for (int64_t progress_ms = clock_monotonic_ms(); more && !scan_stopped(stop);) {
         if (scan->ended_count == (size_t)scan->list->cnt)
             merging = false;
-        if (merging && clock_monotonic_ms() > came_ms + SCAN_STILL_MS) {
+        if (merging && clock_monotonic_ms() > progress_ms + SCAN_STALLED_MS) {
             merging = false;
-            code = scan_still(scan, error);
+            code = scan_stalled_error(scan, error);
             if (follow)
                 log_warn("kafka", "%s", error->text);
         }
-        if (!merging && scan->waiting_count > 0 && !scan_release(scan, scan->waiting_count))
+        if (!merging && scan->waiting_count > 0 && !scan_deliver_oldest(scan, scan->waiting_count))
             return 0;
         if (!merging && !follow)
             return code;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, SCAN_POLL_MS);
         if (message == NULL)
             continue;
-        int place = merging && message->rkt != NULL ? scan_place(scan, message) : -1;
-        if (place >= 0 && !scan->ended[place])
-            came_ms = clock_monotonic_ms(); /* what comes behind the end of others is not awaited */
-        kafka_flow_took(&scan->flow, scan->rk, message);
+        int index = merging && message->rkt != NULL ? scan_index(scan, message) : -1;
+        if (index >= 0 && !scan->ended[index])
+            progress_ms = clock_monotonic_ms(); /* new records behind the end are no progress */
+        kafka_fetch_took(&scan->fetch, scan->rk, message);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
             if (!merging)
-                more = scan_hand_out(scan, message);
-            else if (!scan_keep(scan, message))
+                more = scan_deliver(scan, message);
+            else if (!scan_merge(scan, message))
                 return error_set(error, ENOMEM, "out of memory while reading topics");
-            else if (scan->waiting_count >= SCAN_AHEAD_MAX)
-                more = scan_release(scan, scan->waiting_count / 2);
+            else if (scan->waiting_count >= SCAN_MERGED_MAX)
+                more = scan_deliver_oldest(scan, scan->waiting_count / 2);
             continue;
         }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -235,10 +244,10 @@ int kafka_scan(struct bus *head, const struct bus_scan *wanted, struct error *er
                         .each = wanted->each,
                         .context = wanted->context,
                         .began_ms = clock_monotonic_ms()};
-    scan.rk = kafka_client_new(scan.bus, KAFKA_SCANNER, "sluice-scan", NULL, &scan.reason, error);
+    scan.rk = kafka_client_scanner(&scan.bus->options, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;
-    kafka_flow_init(&scan.flow, scan.rk);
+    kafka_fetch_init(&scan.fetch, scan.rk);
     scan.list = rd_kafka_topic_partition_list_new(64);
     int code = scan_partitions(&scan, wanted->topics, wanted->topic_count, error);
     if (code == 0)

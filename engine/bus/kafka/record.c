@@ -1,15 +1,15 @@
 /*
- * kafka_record.c - a Kafka message as a record of ours. Nothing is copied: spans point into the message.
+ * record.c - see record.h.
  */
-#include "bus/kafka.h"
+#include "bus/kafka/record.h"
 
-size_t kafka_header_count(const rd_kafka_message_t *message)
+size_t kafka_record_header_count(const rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *headers = NULL;
     return rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(headers) : 0;
 }
 
-void kafka_record(const rd_kafka_message_t *message, struct header *headers, struct record *ret)
+void kafka_record_of(const rd_kafka_message_t *message, struct header *headers, struct record *ret)
 {
     rd_kafka_headers_t *source = NULL;
     rd_kafka_timestamp_type_t kind;

@@ -1,0 +1,169 @@
+/*
+ * instance.c - see instance.h.
+ */
+#include "bus/kafka/instance.h"
+
+#include "base/log.h"
+#include "bus/kafka/consumer.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    SLOTS_MAX = 256,         /* processes of a group on one host */
+    DESCRIBE_GROUP_MS = 1000 /* the longest wait for the members of a group */
+};
+
+void kafka_instance_host(char *ret, size_t size)
+{
+    char name[256] = "host", id[64] = "";
+    (void)gethostname(name, sizeof name - 1);
+    FILE *file = fopen("/etc/machine-id", "re");
+    if (file != NULL) {
+        if (fgets(id, sizeof id, file) == NULL)
+            id[0] = '\0';
+        fclose(file);
+    }
+    for (char *at = name; *at != '\0'; at++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *at) == NULL)
+            *at = '_';
+    snprintf(ret, size, "%.40s-%08x", name, (unsigned)span_hash(span_of(id)));
+}
+
+/* ------------------------------------------------------------------------------------------------------------- slot */
+
+/* A name of a socket in the kernel is the lock: it falls with the process. */
+static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_slot)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const char *servers = kafka_options_property(&bus->options, "bootstrap.servers");
+    for (int slot = 0; fd >= 0 && slot < SLOTS_MAX; slot++) {
+        char name[512], hash[17];
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        snprintf(name, sizeof name, "%s/%s/%d", servers == NULL ? "" : servers, group, slot);
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)span_hash(span_of(name)));
+        int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "sluice/%.16s", hash);
+        if (bind(fd, (const struct sockaddr *)&address,
+                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0) {
+            *ret_slot = slot;
+            return fd;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,
+                       size_t size)
+{
+    if (instance->slot_lock < 0 && kafka_options_property(&bus->options, "group.instance.id") == NULL)
+        instance->slot_lock = slot_take(bus, group, &instance->slot);
+    if (instance->slot_lock < 0)
+        return false;
+    snprintf(ret, size, "%s-%d%s", bus->host, instance->slot, instance->database);
+    return true;
+}
+
+void kafka_instance_release(struct kafka_instance *instance)
+{
+    if (instance->slot_lock >= 0)
+        close(instance->slot_lock);
+    instance->slot_lock = -1;
+}
+
+/* --------------------------------------------------------------------------------------------------------- database */
+
+/* Different for two servers and for two databases of a server. */
+static const struct statement statement_database = {
+    .text = "select (hashtext(s.system_identifier || '/' || d.oid)::int8 & 4294967295) from pg_control_system() s, "
+            "pg_database d"
+            " where d.datname = current_database()"};
+
+int kafka_instance_database(struct bus_consumer *consumer, struct error *error)
+{
+    struct kafka_instance *instance = &consumer->instance;
+    struct rows *rows;
+    if (consumer->connection == NULL)
+        return 0;
+    enum store_result result = connection_once(consumer->connection, &statement_database, 0, NULL, KAFKA_REQUEST_MS,
+                                               &rows, error);
+    if (result == STORE_DOWN || result == STORE_TRANSIENT)
+        return -EAGAIN;
+    if (result == STORE_OK && rows_count(rows) == 1)
+        snprintf(instance->database, sizeof instance->database, ".%08llx", (unsigned long long)rows_int64(rows, 0, 0));
+    else if (instance->database[0] == '\0')
+        log_warn(
+            "kafka",
+            "group %s: the database does not tell its identity (%s); a member of the group that works with another "
+            "database would not be noticed",
+            consumer->group, error->text);
+    return 0;
+}
+
+/* The mark at the end of an instance id, or NULL: it is of another program, a user's, or of a pipeline without a
+ * store. */
+static const char *mark_of(const char *instance)
+{
+    const char *mark = instance == NULL ? NULL : strrchr(instance, '.');
+    return mark != NULL && strlen(mark) == 9 && strspn(mark + 1, "0123456789abcdef") == 8 ? mark : NULL;
+}
+
+static int compare_members(const struct bus_consumer *consumer, const rd_kafka_ConsumerGroupDescription_t *group,
+                           struct error *error)
+{
+    for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
+        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, i);
+        const char *instance = rd_kafka_MemberDescription_group_instance_id(member), *mark = mark_of(instance);
+        if (mark == NULL || strcmp(mark, consumer->instance.database) == 0)
+            continue;
+        error_set(
+            error, ESTALE,
+            "group %s has a member (%s at %s) that works with another database: each would handle a part of the events",
+            consumer->group, instance, rd_kafka_MemberDescription_host(member));
+        return error_hint(error, "give one of them the other's store.url, or an engine.group of its own; if the other "
+                                 "is the one to go, end it first");
+    }
+    return 0;
+}
+
+static int compare_groups(const struct bus_consumer *consumer, rd_kafka_event_t *event, struct error *error)
+{
+    const rd_kafka_DescribeConsumerGroups_result_t *result = NULL;
+    const rd_kafka_ConsumerGroupDescription_t **groups = NULL;
+    size_t count = 0;
+    int code = 0;
+    if (event != NULL)
+        result = rd_kafka_event_DescribeConsumerGroups_result(event);
+    if (result != NULL)
+        groups = rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
+    for (size_t i = 0; i < count && code == 0; i++)
+        if (rd_kafka_ConsumerGroupDescription_error(groups[i]) == NULL)
+            code = compare_members(consumer, groups[i], error);
+    return code;
+}
+
+int kafka_instance_check_peers(struct bus_consumer *consumer, struct error *error)
+{
+    const char *names[] = {consumer->group};
+    if (consumer->instance.database[0] == '\0' || consumer->instance.slot_lock < 0 ||
+        kafka_options_new_protocol(&consumer->bus->options))
+        return 0;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk,
+                                                                 RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_GROUP_MS, NULL, 0);
+    rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, DESCRIBE_GROUP_MS);
+    int code = compare_groups(consumer, event, error);
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return code;
+}

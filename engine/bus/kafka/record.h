@@ -1,0 +1,15 @@
+/*
+ * record.h - a Kafka message as a record of the bus. Nothing is copied: spans point into the message.
+ */
+#ifndef SLUICE_BUS_KAFKA_RECORD_H
+#define SLUICE_BUS_KAFKA_RECORD_H
+
+#include "event/event.h"
+
+#include <librdkafka/rdkafka.h>
+
+size_t kafka_record_header_count(const rd_kafka_message_t *message);
+/* `headers`: room for kafka_record_header_count(). The record lives as long as the message and `headers`. */
+void kafka_record_of(const rd_kafka_message_t *message, struct header *headers, struct record *ret);
+
+#endif

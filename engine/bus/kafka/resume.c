@@ -1,0 +1,217 @@
+/*
+ * resume.c - see resume.h.
+ */
+#include "bus/kafka/resume.h"
+
+#include "base/log.h"
+#include "bus/kafka/commit.h"
+#include "bus/kafka/consumer.h"
+#include "bus/kafka/metadata.h"
+#include "bus/kafka/offsets.h"
+#include "bus/kafka/positions.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------------------------------------------------- reports */
+
+static void report_deleted(struct bus_consumer *consumer, struct kafka_stream *stream,
+                           const struct kafka_offsets *offsets)
+{
+    struct error *fault = &consumer->health.fault;
+    if (stream == NULL || stream->halt_reported || fault->code != 0)
+        return; /* of several one is reported at a time */
+    stream->halt_reported = true;
+    error_set(fault, ENODATA,
+              "group %s stopped reading partition %d of %s: its next record is %lld, and the brokers have deleted "
+              "everything below %lld (retention?)",
+              consumer->group, (int)stream->partition, stream->topic,
+              (long long)(offsets->committed < 0 ? offsets->recorded : offsets->committed), (long long)offsets->low);
+    if (consumer->connection != NULL)
+        error_hint(fault,
+                   "to go on without them: select sluice.bus_skip('%s', '%s', %d, %lld) in the database of `store`",
+                   consumer->group, stream->topic, (int)stream->partition, (long long)offsets->low);
+    else
+        error_hint(fault, "to go on without them: stop the group, set its offset to %lld, start it again",
+                   (long long)offsets->low);
+}
+
+static void report_unknown_group(struct bus_consumer *consumer)
+{
+    if (consumer->unknown_group_reported)
+        return;
+    consumer->unknown_group_reported = true;
+    log_warn("kafka",
+             "group %s: Kafka has offsets of the group and the database has none: is it a new database, or another one "
+             "than the group worked with? Records below the offsets are not read; to read them, stop the group and "
+             "delete it in Kafka",
+             consumer->group);
+}
+
+static void report_recreated(const struct bus_consumer *consumer, const rd_kafka_topic_partition_t *partition,
+                             const struct kafka_offsets *offsets, int64_t offset)
+{
+    if (offsets->topic_recreated)
+        log_warn("kafka",
+                 "group %s: Kafka has deleted the offset of partition %d of %s: the topic was recreated; it is read "
+                 "from its first record, %lld",
+                 consumer->group, (int)partition->partition, partition->topic, (long long)offset);
+    else
+        log_warn("kafka",
+                 "group %s: partition %d of %s ends at %lld, before the group's position: the topic was recreated or "
+                 "truncated; it is read from its first record, %lld",
+                 consumer->group, (int)partition->partition, partition->topic, (long long)offsets->high,
+                 (long long)offset);
+}
+
+static void report(struct bus_consumer *consumer, const rd_kafka_topic_partition_t *partition,
+                   struct kafka_stream *stream, enum kafka_start start, const struct kafka_offsets *offsets,
+                   int64_t offset)
+{
+    const char *group = consumer->group, *topic = partition->topic;
+    int number = (int)partition->partition;
+    switch (start) {
+    case KAFKA_START_NEW:
+        break;
+    case KAFKA_START_CONTINUE:
+        if (consumer->connection != NULL && offsets->recorded < 0)
+            report_unknown_group(consumer);
+        break;
+    case KAFKA_START_STORE_ONLY:
+        log_warn("kafka",
+                 "group %s: Kafka has no offset for partition %d of %s; reading goes on at %lld, the position in the "
+                 "database",
+                 group, number, topic, (long long)offset);
+        break;
+    case KAFKA_START_STORE_BEHIND:
+        log_warn("kafka",
+                 "group %s: partition %d of %s is committed up to %lld in Kafka, but the database says that only what "
+                 "is below %lld is done (the database was restored, or the offset was moved); it is read from there",
+                 group, number, topic, (long long)offsets->committed, (long long)offsets->recorded);
+        break;
+    case KAFKA_START_RECREATED:
+        report_recreated(consumer, partition, offsets, offset);
+        break;
+    case KAFKA_START_DELETED:
+        report_deleted(consumer, stream, offsets);
+        break;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- recreated topics */
+
+/* The positions of the old topic are deleted in the store, and overwritten in both places with the first offset of the
+ * new one. */
+static int replace_positions(struct bus_consumer *consumer, const rd_kafka_topic_partition_t *partition, int64_t offset,
+                             struct error *error)
+{
+    rd_kafka_topic_partition_list_t *first = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(first, partition->topic, partition->partition)->offset = offset;
+    int code = kafka_positions_delete(consumer, partition->topic, partition->partition, error);
+    if (code == 0)
+        code = kafka_positions_save(consumer, first, error);
+    if (code == 0)
+        code = kafka_commit_overwrite(consumer, first, error);
+    rd_kafka_topic_partition_list_destroy(first);
+    return code;
+}
+
+/* Whether the stream's positions are of a topic that was deleted.
+ *
+ * A group that has members loses a committed offset only together with the topic. Then:
+ *   1. this partition had an offset and has none now, so its topic was recreated;
+ *   2. the topic's other partitions were recreated with it. Of one that is longer than the old one was, the brokers do
+ *      not tell: reading would go on in its middle;
+ *   3. so those that are read are marked here, lost to the engine, and read from their first record like this one. */
+static bool was_recreated(struct bus_consumer *consumer, struct kafka_stream *stream,
+                          const struct kafka_offsets *offsets)
+{
+    struct kafka_streams *streams = &consumer->streams;
+    bool offset_deleted = stream->had_committed_offset && offsets->committed < 0;
+    for (size_t i = 0; offset_deleted && !stream->topic_recreated && i < streams->count; i++) {
+        struct kafka_stream *other = &streams->list[i];
+        if (other->state == KAFKA_STREAM_READING && strcmp(other->topic, stream->topic) == 0)
+            other->offset_out_of_range = other->topic_recreated = streams->any_offset_out_of_range = true;
+    }
+    if (!offset_deleted)
+        stream->had_committed_offset = offsets->committed >= 0;
+    return offset_deleted || stream->topic_recreated;
+}
+
+/* --------------------------------------------------------------------------------------------------------- resuming */
+
+/* Those of `list` that a broker can be asked about, and no_leader of their streams. NULL with a sentence: not known. */
+static rd_kafka_topic_partition_list_t *
+partitions_with_leader(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t err = rd_kafka_metadata(consumer->rk, 0, NULL, &metadata, KAFKA_REQUEST_MS);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_error(error, err, "the leaders of partitions cannot be read");
+        return NULL;
+    }
+    rd_kafka_topic_partition_list_t *led = rd_kafka_topic_partition_list_new(list->cnt);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *partition = &list->elems[i];
+        struct kafka_stream *stream = kafka_stream_find(&consumer->streams, partition->topic, partition->partition);
+        bool has_leader = kafka_metadata_has_leader(metadata, partition->topic, partition->partition);
+        if (stream != NULL)
+            stream->no_leader = !has_leader;
+        if (has_leader)
+            rd_kafka_topic_partition_list_add(led, partition->topic, partition->partition);
+        else
+            log_rarely(10000, LOG_WARN, "kafka",
+                       "group %s: partition %d of %s has no leader; it is read when it has one", consumer->group,
+                       (int)partition->partition, partition->topic);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return led;
+}
+
+static int start_partition(struct bus_consumer *consumer, rd_kafka_topic_partition_t *partition,
+                           struct kafka_offsets *offsets, struct error *error)
+{
+    struct kafka_stream *stream = kafka_stream_find(&consumer->streams, partition->topic, partition->partition);
+    int64_t offset = 0;
+    int code = 0;
+    if (stream != NULL)
+        offsets->topic_recreated = was_recreated(consumer, stream, offsets);
+    enum kafka_start start = kafka_start_decide(offsets, &offset);
+    report(consumer, partition, stream, start, offsets, offset);
+    if (stream != NULL)
+        stream->offset_commit_pending = start == KAFKA_START_STORE_ONLY;
+    if (start == KAFKA_START_RECREATED)
+        code = replace_positions(consumer, partition, offset, error);
+    partition->offset = start == KAFKA_START_DELETED ? RD_KAFKA_OFFSET_INVALID : offset;
+    return code;
+}
+
+/* kafka_resume() of partitions that all have leaders. */
+static int start_with_leader(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error)
+{
+    struct kafka_offsets *offsets = calloc((size_t)list->cnt + 1, sizeof *offsets);
+    if (offsets == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    int code = list->cnt == 0 ? 0 : kafka_offsets_ask(consumer->rk, list, KAFKA_REQUEST_MS, offsets, error);
+    if (code == 0 && list->cnt > 0)
+        code = kafka_positions_load(consumer, list, offsets, error);
+    for (int i = 0; i < list->cnt && code == 0; i++)
+        code = start_partition(consumer, &list->elems[i], &offsets[i], error);
+    free(offsets);
+    return code;
+}
+
+int kafka_resume(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *led = partitions_with_leader(consumer, list, error);
+    int code = led == NULL ? -EAGAIN : start_with_leader(consumer, led, error);
+    for (int i = 0; code == 0 && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *known = rd_kafka_topic_partition_list_find(led, list->elems[i].topic,
+                                                                                     list->elems[i].partition);
+        list->elems[i].offset = known == NULL ? RD_KAFKA_OFFSET_INVALID : known->offset;
+    }
+    if (led != NULL)
+        rd_kafka_topic_partition_list_destroy(led);
+    return code;
+}
