@@ -68,7 +68,13 @@ class _Copy:
         flavour = BUILD.relative_to(ROOT / "build").as_posix()
         # The flags may be others than those of the build that was copied, which is as good: no reason to build it again.
         done = subprocess.run(
-            ["make", "-j2", "-o", self.build.relative_to(self.tree) / "flags", self.build.relative_to(self.tree) / target]
+            [
+                "make",
+                "-j2",
+                "-o",
+                self.build.relative_to(self.tree) / "flags",
+                self.build.relative_to(self.tree) / target,
+            ]
             + ([] if flavour == "." else [f"SAN={flavour.replace('-', ',')}"]),
             cwd=self.tree,
             env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "B")},
@@ -85,7 +91,9 @@ class _Copy:
             try:
                 self.make(target)
             except AssertionError as error:
-                raise AssertionError(f"tests/planted/{name}.patch applies, and does not build any more:\n{error}") from None
+                raise AssertionError(
+                    f"tests/planted/{name}.patch applies, and does not build any more:\n{error}"
+                ) from None
             finally:
                 apply(name, self.tree, "--reverse")
             # A folder beside obj/ is as good as build/: migrations are looked for two folders up, plugins beside it.

@@ -1,6 +1,6 @@
-"""The checker is checked: mistakes that are planted in the engine itself (tests/planted/NAME.patch, lib/mistakes.py) must
-turn it red, for the reason that fits, and each has a twin without the mistake that stays green. A test goes on until
-the engine has logged that its mistake was made. Here is what every bus can show; a subclass is for one bus.
+"""The checker is checked: mistakes that are planted in the engine itself (tests/planted/NAME.patch, lib/mistakes.py)
+must turn it red, for the reason that fits, and each has a twin without the mistake that stays green. A test goes on
+until the engine has logged that its mistake was made. Here is what every bus can show; a subclass is for one bus.
 """
 import os
 import signal

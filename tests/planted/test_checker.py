@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The checker is checked on the postgres bus: every planted mistake must turn it red, for the reason that fits; and without
-one it stays green. What other buses can show as well is in tests/planted/planted_case.py; what only they can, in
-test_kafka_checker.py.
+"""The checker is checked on the postgres bus: every planted mistake must turn it red, for the reason that fits; and
+without one it stays green. What other buses can show as well is in tests/planted/planted_case.py; what only they can,
+in test_kafka_checker.py.
 
 Run alone: python3 tests/planted/test_checker.py [-k NAME]. SLUICE_SEED repeats a stream.
 """
@@ -64,7 +64,9 @@ class Postgres(planted_case.Planted):
         env, stream.env = stream.env, dict(stream.env, DATABASE_URL=f"{self.url}?options=-c%20test.hold%3Don")
         slow = threading.Thread(target=self.every_key, args=(stream,))
         slow.start()
-        until(lambda: self.count("pg_stat_activity WHERE wait_event = 'PgSleep'"), "a transaction that waits", step_s=0.05)
+        until(
+            lambda: self.count("pg_stat_activity WHERE wait_event = 'PgSleep'"), "a transaction that waits", step_s=0.05
+        )
         stream.env = env
         self.every_key(stream)
         if mistake:

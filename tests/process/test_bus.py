@@ -2,8 +2,8 @@
 """The bus suites: every bus against bus_conformance.c and bus_groups.c, the postgres bus also against bus_postgres.c
 and bus_log.c. The kafka bus runs them on a real broker.
 
-Planted mistakes (lib/mistakes.py) must turn them red. Run alone: python3 tests/process/test_bus.py [-k NAME]; one test of a suite:
-build/tests/process/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
+Planted mistakes (lib/mistakes.py) must turn them red. Run alone: python3 tests/process/test_bus.py [-k NAME]; one test
+of a suite: build/tests/process/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
 """
 import os
 import pathlib
