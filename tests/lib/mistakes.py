@@ -6,8 +6,8 @@
 A mistake is tests/planted/NAME.patch: a sentence that says what is wrong and what must turn red, and the change. It is
 applied to a copy of the tree, built there and taken back, so what is installed never holds it. The copy is made once a
 test program, with what is built already: only the files that a patch touches are compiled. Where the wrong thing has
-really been done, the patch logs `planted: NAME happened`; a test goes on until it has (happened()), so that neither a seed
-nor the load of the machine decides what it finds.
+really been done, the patch logs `planted: NAME happened`; a test goes on until it has (happened()), so that neither a
+seed nor the load of the machine decides what it finds.
 """
 import os
 import pathlib
@@ -41,8 +41,8 @@ def apply(name, tree, *options):
     if done.returncode != 0:
         raise AssertionError(
             f"tests/planted/{name}.patch does not apply any more: the code that it changes has changed. Make the same"
-            f" mistake by hand in the code as it is now, write `git diff` below the first lines of the patch, and take the"
-            f" change back.\n{done.stdout}{done.stderr}"
+            f" mistake by hand in the code as it is now, put its `git diff` below the first sentence of the patch, and"
+            f" take it back from the code.\n{done.stdout}{done.stderr}"
         )
 
 
@@ -65,17 +65,13 @@ class _Copy:
         subprocess.run(["cp", "-a", source, folder], check=True)
 
     def make(self, target):
-        flavour = BUILD.relative_to(ROOT / "build").as_posix()
-        # The flags may be others than those of the build that was copied, which is as good: no reason to build it again.
+        build, flavour = self.build.relative_to(self.tree), BUILD.relative_to(ROOT / "build").as_posix()
+        # -o: flags other than those of the build that was copied are no reason to build all of it again.
+        command = ["make", "-j2", "-o", build / "flags", build / target]
+        if flavour != ".":
+            command.append(f"SAN={flavour.replace('-', ',')}")
         done = subprocess.run(
-            [
-                "make",
-                "-j2",
-                "-o",
-                self.build.relative_to(self.tree) / "flags",
-                self.build.relative_to(self.tree) / target,
-            ]
-            + ([] if flavour == "." else [f"SAN={flavour.replace('-', ',')}"]),
+            command,
             cwd=self.tree,
             env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "B")},
             capture_output=True,
@@ -131,8 +127,8 @@ def happened(name, engine, traffic=None, limit_s=60.0):
     while not any(word(name) in line for line in list(engine.log)):
         if time.monotonic() > end:
             raise AssertionError(
-                f"the planted mistake '{name}' was not made within {limit_s:.0f} s: its patch or the traffic misses it; the"
-                f" engine said\n{engine.text()}"
+                f"the planted mistake '{name}' was not made within {limit_s:.0f} s: its patch or the traffic misses it;"
+                f" the engine said\n{engine.text()}"
             )
         if traffic is not None:
             traffic()

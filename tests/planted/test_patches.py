@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Every planted mistake still applies to the tree, says what it is and what must find it, and has a test. In seconds and
-without a server, for whoever has moved code that a patch changes.
+"""Every planted mistake still applies to the tree, says what it is and what must find it, and has a test. In a second
+and without a server, for whoever has moved code that a patch changes.
 
 Run alone: python3 tests/planted/test_patches.py.
 """
