@@ -22,9 +22,9 @@ extern struct failpoint __stop_failpoints[] __attribute__((weak, visibility("hid
 
 enum { FAILPOINT_RULES_MAX = 64, FAILPOINT_DELAY_MAX_MS = 10 * 60 * 1000 };
 
-enum failpoint_effect { EFFECT_CRASH, EFFECT_EXIT, EFFECT_ERROR, EFFECT_DELAY, EFFECT_FREEZE, EFFECT_MUTATE };
+enum failpoint_effect { EFFECT_CRASH, EFFECT_EXIT, EFFECT_ERROR, EFFECT_DELAY, EFFECT_FREEZE };
 
-static const char *const failpoint_effects[] = {"crash", "exit", "error", "delay", "freeze", "mutate"};
+static const char *const failpoint_effects[] = {"crash", "exit", "error", "delay", "freeze"};
 
 struct failpoint_rule {
     enum failpoint_effect effect;
@@ -63,10 +63,9 @@ static int failpoint_read(const char *text, const char *whole, struct failpoint_
            (strlen(failpoint_effects[effect]) != length || strncmp(failpoint_effects[effect], text, length) != 0))
         effect++;
     if (effect == effects)
-        return error_set(
-            error, EINVAL,
-            "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS, freeze or mutate",
-            whole);
+        return error_set(error, EINVAL,
+                         "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS or freeze",
+                         whole);
 
     long delay_ms = 0, nth = 0, percent = 100;
     text += length;
@@ -191,8 +190,6 @@ enum failpoint_action failpoint_fire(struct failpoint *point)
     case EFFECT_FREEZE:
         raise(SIGSTOP); /* stops before it returns; after kill() of the process this thread might take a step more */
         break;
-    case EFFECT_MUTATE:
-        return FAILPOINT_MUTATE;
     }
     return FAILPOINT_NONE;
 }

@@ -3,16 +3,15 @@
  *
  * SLUICE_FAILPOINTS="commit.after=crash@3,claim.before=delay:50%10" arms them: `@n` fires once, at the n-th hit;
  * `%p` with p percent odds from SLUICE_SEED; neither, always. Actions: crash (SIGKILL to itself), exit, error (the
- * site returns its error), delay:MS, freeze (SIGSTOP to itself), mutate (the site does the wrong thing on purpose:
- * the planted bugs that the checker must find). Off, a site costs one load and one predicted branch. `sluice version
- * --failpoints` lists them all.
+ * site returns its error), delay:MS, freeze (SIGSTOP to itself). Off, a site costs one load and one predicted branch.
+ * `sluice version --failpoints` lists them all.
  */
 #ifndef SLUICE_BASE_FAILPOINT_H
 #define SLUICE_BASE_FAILPOINT_H
 
 #include "base/error.h"
 
-enum failpoint_action { FAILPOINT_NONE, FAILPOINT_ERROR, FAILPOINT_MUTATE };
+enum failpoint_action { FAILPOINT_NONE, FAILPOINT_ERROR };
 
 struct failpoint { /* one a site, static; linked into a list by the linker section "failpoints" */
     const char *name;

@@ -15,7 +15,8 @@ from chaos import checker
 from chaos.buses import KafkaBus, PostgresBus
 from chaos.facts import Facts
 from chaos.stream import LIBRARIES, Stream
-from lib.engine import Engine, until
+from lib import mistakes
+from lib.engine import SLUICE, Engine, until
 from lib.kafka import PrivateKafka
 from lib.postgres import PrivatePostgres
 
@@ -52,8 +53,10 @@ class ChaosCase(unittest.TestCase):
         self.addCleanup(stream.unwatch)
         return stream
 
-    def engine(self, stream, failpoints="", **options):
-        engine = Engine(stream.config, {**stream.env, "SLUICE_FAILPOINTS": failpoints})
+    def engine(self, stream, failpoints="", mistake=None, **options):
+        """`mistake`: planted in this engine, see lib/mistakes.py."""
+        program = mistakes.build(mistake) if mistake else SLUICE
+        engine = Engine(stream.config, {**stream.env, "SLUICE_FAILPOINTS": failpoints}, program=program)
         self.engines.append(engine)
         return engine.start(**options)
 

@@ -7,7 +7,6 @@ number of random kills that come after those at failpoints.
 """
 import os
 import random
-import re
 import signal
 import sys
 import threading
@@ -18,7 +17,6 @@ from chaos.cases import SEED, ChaosCase
 from chaos.stream import Sink, resources
 from lib.engine import sluice, until
 
-PLANTED = re.compile(r".*\.mutate$|^store\.commit\.ignore_tag$")  # no steps of the work, but bugs to be found
 # Reached when partitions change hands: a second engine joins.
 HANDOVER = {"bus.revoke", "reader.revoke"}
 # Hits before the one that kills: statements at start come by the store's points, too.
@@ -122,7 +120,7 @@ class Kill9(ChaosCase):
 
     def kill_everywhere(self):
         points = sluice("version", "--failpoints").stdout.split()
-        steps = [point for point in points if not PLANTED.match(point) and point not in self.elsewhere]
+        steps = [point for point in points if point not in self.elsewhere]
         self.assertLessEqual(
             set(self.elsewhere) | HANDOVER | set(LATEST), set(points), "a failpoint has gone or has another name"
         )

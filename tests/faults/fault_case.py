@@ -30,8 +30,8 @@ from chaos import stream as streams
 from chaos.buses import KafkaBus
 from chaos.cases import SEED, ChaosCase
 from chaos.facts import sql
-from lib import kafka
-from lib.engine import Engine, until
+from lib import kafka, mistakes
+from lib.engine import SLUICE, Engine, until
 from lib.kafka import KafkaError, PrivateKafka
 from lib.postgres import PrivatePostgres
 from lib.proxy import Proxy
@@ -145,9 +145,10 @@ class FaultCase(ChaosCase):
             "SLUICE_FAILPOINTS": self.failpoints if failpoints is None else failpoints,
         }
 
-    def engine(self, failpoints=None, wait=True):
-        """One more."""
-        engine = Engine(self.work.config, self.engine_env(failpoints))
+    def engine(self, failpoints=None, wait=True, mistake=None):
+        """One more. `mistake`: planted in it, see lib/mistakes.py."""
+        program = mistakes.build(mistake) if mistake else SLUICE
+        engine = Engine(self.work.config, self.engine_env(failpoints), program=program)
         self.engines.append(engine)
         self.started.append(engine)
         return engine.start(wait=wait)

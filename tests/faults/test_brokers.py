@@ -54,10 +54,10 @@ class One(FaultCase):
         self.verdict()
 
     def test_a_producer_that_trusts_is_found_out(self):
-        """Planted: what librdkafka has taken counts as emitted, and is thrown away with the producer."""
+        """Planted: what librdkafka has taken counts as published, and is thrown away with the producer."""
         self.end(self.engines[0])
-        planted = self.engine("bus.flush.mutate=mutate")
-        time.sleep(2)
+        planted = self.engine(mistake="kafka_reports_ignored")
+        mistakes.happened("kafka_reports_ignored", planted)
         self.end(planted)
         self.engine()
         self.settle()

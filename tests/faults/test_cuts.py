@@ -147,8 +147,9 @@ class Cuts(FaultCase):
         """Planted: the handler runs before its event is claimed, and events come again."""
         for engine in list(self.engines):
             self.end(engine)
-        self.engine("lane.claim.mutate=mutate")
-        self.breaks("connections cut, in front of an engine that does things twice", Proxy.cut, Proxy.mend, 3)
+        planted = self.engine(mistake="effects_first")
+        name = "connections cut, in front of an engine that does things twice"
+        mistakes.happened("effects_first", planted, lambda: self.breaks(name, Proxy.cut, Proxy.mend, 1))
         self.settle()
         self.red(self.violations(), "I19: k")
 

@@ -28,13 +28,15 @@ def until(condition, what, limit_s=20.0, step_s=0.01):
 
 
 class Engine:
-    """`sluice run CONFIG` with HTTP on a port of its own. `env` adds to the environment."""
+    """`sluice run CONFIG` with HTTP on a port of its own. `env` adds to the environment; `program` is another one than
+    what was built."""
 
-    def __init__(self, config, env=None, args=(), http=True):
+    def __init__(self, config, env=None, args=(), http=True, program=SLUICE):
         self.config = str(config)
         self.env = dict(os.environ, HTTP_LISTEN="127.0.0.1:0", **(env or {}))
         self.args = list(args)
         self.http = http
+        self.program = program
         self.process = None
         self.port = 0
         self.log = []
@@ -44,7 +46,7 @@ class Engine:
         self.began = time.monotonic()
         self.log = []
         self.process = subprocess.Popen(
-            [SLUICE, "run", self.config, "--log-format", "text", *self.args],
+            [self.program, "run", self.config, "--log-format", "text", *self.args],
             env=self.env,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,

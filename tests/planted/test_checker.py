@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""The checker is checked on the postgres bus: every planted bug must turn it red, for the reason that fits; and without
-one it stays green. What other buses can show as well is in tests/planted/planted_case.py; what only they can, in
-test_kafka_checker.py.
+"""The checker is checked on the postgres bus: every planted mistake must turn it red, for the reason that fits; and
+without one it stays green. What other buses can show as well is in tests/planted/planted_case.py; what only they can,
+in test_kafka_checker.py.
 
 Run alone: python3 tests/planted/test_checker.py [-k NAME]. SLUICE_SEED repeats a stream.
 """
 import os
 import subprocess
+import threading
 import unittest
 import uuid
 
 import _path
 from chaos import cases, checker
 from chaos.facts import sql
-from chaos.stream import EFFECTS
+from chaos.stream import EFFECTS, run_psql
 from chaos.wire import derive, hash64, hash128
+from lib import mistakes
 from lib.engine import SLUICE, Engine, until
 import planted_case
 
@@ -35,25 +37,55 @@ class Wire(unittest.TestCase):
         self.assertNotEqual(derive(parent, "h", "r", 0), derive(parent, "h", "r", 1))
 
 
+# A transaction of a session with this setting has its number, and waits before its end until it may go on.
+HOLD = """
+CREATE TABLE may_go_on ();
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE current_setting('test.hold', true) = 'on' AND NOT EXISTS (SELECT FROM public.may_go_on) LOOP
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER hold AFTER INSERT ON sluice.bus_log FOR EACH STATEMENT EXECUTE FUNCTION hold()
+"""
+
+
 class Postgres(planted_case.Planted):
-    def overtaken(self, failpoint):
-        """Transactions that are slow to commit are overtaken by others with higher numbers."""
+    def count(self, what):
+        return int(self.postgres.value(f"SELECT count(*) FROM {what}", self.url))
+
+    def overtaken(self, mistake=None):
+        """A transaction that is slow to commit is overtaken in every partition by one with a higher number."""
         stream = self.stream(tap=False)
-        engine = self.engine(stream, ",".join(filter(None, [failpoint, "lane.commit.before=delay:120%30"])))
-        for _ in range(8):
-            stream.send([stream.pay() for _ in range(25)])
-        try:
-            stream.drain(5 if failpoint else 60)
-        except AssertionError:
-            self.assertTrue(failpoint, "only what was read past stays behind")
+        run_psql(self.url, HOLD)
+        engine = self.engine(stream, mistake=mistake)
+        self.await_all(engine)
+        env, stream.env = stream.env, dict(stream.env, DATABASE_URL=f"{self.url}?options=-c%20test.hold%3Don")
+        slow = threading.Thread(target=self.every_key, args=(stream,))
+        slow.start()
+        until(
+            lambda: self.count("pg_stat_activity WHERE wait_event = 'PgSleep'"), "a transaction that waits", step_s=0.05
+        )
+        stream.env = env
+        self.every_key(stream)
+        if mistake:
+            mistakes.happened(mistake, engine)
+            until(lambda: self.count("effects"), "the effects of what came later")
+        run_psql(self.url, "INSERT INTO may_go_on DEFAULT VALUES")
+        slow.join()
+        stream.drain()
         engine.kill()
         return self.check(stream)
 
     def test_reading_past_transactions_that_still_run(self):
-        self.red(self.overtaken("bus.horizon.mutate=mutate"), "I1: ")
+        self.red(self.overtaken("postgres_horizon"), "I1: ")
 
-    def test_without_the_bug_slow_transactions_are_green(self):
-        self.green(self.overtaken(""))
+    def test_without_the_mistake_slow_transactions_are_green(self):
+        self.green(self.overtaken())
+
+    def test_a_stale_epoch_accepted(self):
+        self.red(self.handed_over("postgres_stale_epoch"), "I14: ")
 
 
 MEMORY = """

@@ -16,7 +16,7 @@
 
 enum { PARTITIONS = 8, STREAMS = 2 * PARTITIONS /* of a reader: kafka has one for each topic-partition */ };
 #define WAIT_MS wait_ms()
-static inline int64_t wait_ms(void) /* BUS_WAIT_MS: less, when a planted bug is expected to make it end */
+static inline int64_t wait_ms(void) /* BUS_WAIT_MS: less, when a planted mistake is expected to make it end */
 {
     const char *text = getenv("BUS_WAIT_MS");
     return text == NULL ? 20000 : atoi(text);

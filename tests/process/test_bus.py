@@ -2,8 +2,8 @@
 """The bus suites: every bus against bus_conformance.c and bus_groups.c, the postgres bus also against bus_postgres.c
 and bus_log.c. The kafka bus runs them on a real broker.
 
-The planted bugs must turn them red. Run alone: python3 tests/process/test_bus.py [-k NAME]; one test of a suite:
-build/tests/process/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
+Planted mistakes (lib/mistakes.py) must turn them red. Run alone: python3 tests/process/test_bus.py [-k NAME]; one test
+of a suite: build/tests/process/bus_groups memory epochs. BUS_TESTS names the folder of the programs.
 """
 import os
 import pathlib
@@ -11,13 +11,14 @@ import subprocess
 import unittest
 
 import _path
+from lib import mistakes
 from lib.server_case import KafkaCase, PostgresCase, ServerCase
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("BUS_TESTS", ROOT / os.environ.get("B", "build/") / "tests" / "process"))
 
 
-def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, leaks=True):
+def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, leaks=True, mistake=None):
     environment = dict(
         os.environ,
         CMOCKA_MESSAGE_OUTPUT="TAP",
@@ -28,7 +29,7 @@ def run(program, *arguments, failpoints="", seed=1, seconds=180, wait_ms=20000, 
     if not leaks:
         environment["ASAN_OPTIONS"] = f"{environment.get('ASAN_OPTIONS', '')}:detect_leaks=0"
     return subprocess.run(
-        [str(PROGRAMS / program), *arguments],
+        [str(mistakes.build(mistake, f"tests/process/{program}") if mistake else PROGRAMS / program), *arguments],
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -43,12 +44,12 @@ class Suite(ServerCase):
         self.assertEqual(done.returncode, 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
         self.assertIn("ok 1 ", done.stdout)
 
-    def bad(self, sentence, *arguments, **options):
-        done = run(*arguments, wait_ms=4000, leaks=False, **options)  # it ends where it is
-        self.assertEqual(
-            done.returncode, 1, f"{' '.join(arguments)} does not see the planted bug\n{done.stdout}{done.stderr}"
-        )
-        self.assertIn(sentence, done.stderr)
+    def bad(self, sentence, mistake, *arguments):
+        done = run(*arguments, wait_ms=4000, leaks=False, mistake=mistake)  # it ends where it is
+        said = f"{' '.join(arguments)} with the mistake '{mistake}'\n{done.stdout}{done.stderr}"
+        self.assertIn(mistakes.word(mistake), done.stderr, said)
+        self.assertEqual(done.returncode, 1, said)
+        self.assertIn(sentence, done.stderr, said)
 
     def outage(self, kind, address, break_it, mend_it):
         program = subprocess.Popen(
@@ -78,8 +79,8 @@ class Memory(Suite):
     def test_groups(self):
         self.good("bus_groups", "memory")
 
-    def test_planted_epoch(self):
-        self.bad("records instead of 200", "bus_groups", "memory", "epochs", failpoints="bus.epoch.mutate=mutate")
+    def test_a_stale_epoch_accepted(self):
+        self.bad("records instead of 200", "memory_stale_epoch", "bus_groups", "memory", "epochs")
 
 
 class Postgres(Suite, PostgresCase):
@@ -111,20 +112,12 @@ class Postgres(Suite, PostgresCase):
         for seed in range(2, 6):
             self.good("bus_postgres", "postgres", self.url, "interleaved", seed=seed)
 
-    def test_planted_horizon(self):
-        self.bad(
-            "records instead of",
-            "bus_postgres",
-            "postgres",
-            self.url,
-            "interleaved",
-            failpoints="bus.horizon.mutate=mutate",
-        )
+    def test_reading_past_transactions_that_still_run(self):
+        arguments = ("bus_postgres", "postgres", self.url, "horizon")
+        self.bad("were read past a running transaction", "postgres_horizon", *arguments)
 
-    def test_planted_epoch(self):
-        self.bad(
-            "records instead of 200", "bus_groups", "postgres", self.url, "epochs", failpoints="bus.epoch.mutate=mutate"
-        )
+    def test_a_stale_epoch_accepted(self):
+        self.bad("records instead of 200", "postgres_stale_epoch", "bus_groups", "postgres", self.url, "epochs")
 
     def test_delayed_heartbeats_cost_no_membership(self):
         self.good("bus_groups", "postgres", self.url, "share", failpoints="bus.heartbeat=delay:120")
@@ -144,25 +137,12 @@ class Kafka(Suite, KafkaCase):
     def test_groups(self):
         self.good("bus_groups", "kafka", self.kafka.servers)
 
-    def test_planted_epoch(self):
-        self.bad(
-            "records instead of 200",
-            "bus_groups",
-            "kafka",
-            self.kafka.servers,
-            "epochs",
-            failpoints="bus.epoch.mutate=mutate",
-        )
+    def test_a_stale_epoch_accepted(self):
+        self.bad("records instead of 200", "kafka_stale_epoch", "bus_groups", "kafka", self.kafka.servers, "epochs")
 
-    def test_planted_flush(self):
-        self.bad(
-            "records instead of",
-            "bus_conformance",
-            "kafka",
-            self.kafka.servers,
-            "order",
-            failpoints="bus.flush.mutate=mutate",
-        )
+    def test_reports_ignored(self):
+        arguments = ("bus_conformance", "kafka", self.kafka.servers, "order")
+        self.bad("records instead of", "kafka_reports_ignored", *arguments)
 
     def test_failing_commits_repeat_but_never_lose(self):
         self.good("bus_groups", "kafka", self.kafka.servers, "storm", failpoints="bus.commit.before=error%30")

@@ -245,7 +245,7 @@ http:
 
     def test_what_is_left_in_the_outbox_is_published_at_the_next_start(self):
         self.use(self.store)
-        engine = self.engine(env={"SLUICE_FAILPOINTS": "bus.append.before=error,keeper.sweep=mutate"})
+        engine = self.engine(env={"SLUICE_FAILPOINTS": "bus.append.before=error,keeper.sweep=error"})
         for number in range(5):
             self.assertEqual(engine.request("POST", "/ask", {"mode": "sql_ok", "n": number})[0], 200)
         self.assertGreaterEqual(int(self.value("SELECT count(*) FROM sluice.outbox")), 5)

@@ -244,19 +244,6 @@ class Commits(StoreTest):
             self.assertEqual(rows("sluice.inbox"), 0)
             self.works(drive)
 
-    def test_planted_bugs_are_bugs(self):
-        with Drive(url, SLUICE_FAILPOINTS="store.commit.ignore_tag=mutate") as drive:
-            drive("begin", 5000)
-            self.gives("ok", drive("queue", "INSERT INTO t VALUES (1)"))
-            self.gives("ok", drive("queue", "SELECT 1/0"))
-            self.gives("ok", drive("commit"))  # says so
-            self.assertEqual(rows(), 0)  # and lies
-        with Drive(url, SLUICE_FAILPOINTS="store.claim.mutate=mutate") as drive:
-            for _ in range(2):
-                drive("begin", 5000)
-                self.assertEqual(drive("claim", 1, "1:10")["rows"], [[0, 0, 0]])
-                drive("commit")
-
     def test_a_plugin_cannot_end_the_transaction(self):
         with Drive(url) as drive:
             for sql in (

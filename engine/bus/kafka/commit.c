@@ -109,7 +109,6 @@ int kafka_commit_overwrite(struct bus_consumer *consumer, const rd_kafka_topic_p
 int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
                  const struct position *positions, struct error *error)
 {
-    bool planted = FAILPOINT("bus.epoch.mutate") == FAILPOINT_MUTATE;
     if (FAILPOINT("bus.commit.before") == FAILPOINT_ERROR)
         return error_set(error, EIO, "committing failed on purpose (failpoint bus.commit.before)");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
@@ -117,20 +116,13 @@ int kafka_commit(struct bus_consumer *consumer, size_t count, const uint32_t *st
         if (streams[i] >= consumer->streams.count)
             continue;
         const struct kafka_stream *stream = &consumer->streams.list[streams[i]];
-        if (stream->state == KAFKA_STREAM_UNASSIGNED || stream->topic_deleted ||
-            (stream->epoch != epochs[i] && !planted))
+        if (stream->state == KAFKA_STREAM_UNASSIGNED || stream->topic_deleted || stream->epoch != epochs[i])
             continue;
         int64_t next = (int64_t)positions[i].high + 1;
         rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = next;
     }
-    int code = list->cnt > 0 && !planted && !rd_kafka_assignment_lost(consumer->rk)
-                   ? kafka_positions_save(consumer, list, error)
-                   : 0;
-    if (planted && list->cnt > 0) {
-        /* a planted bug: stamped with this member's generation, whoever had them */
-        (void)rd_kafka_commit(consumer->rk, list, 0);
-        list->cnt = 0;
-    }
+    int code = list->cnt > 0 && !rd_kafka_assignment_lost(consumer->rk) ? kafka_positions_save(consumer, list, error)
+                                                                        : 0;
     if (code == 0 && list->cnt > 0) {
         (void)rd_kafka_offsets_store(consumer->rk, list); /* refuses partitions that are not assigned any more */
         consumer->commits.wanted = true;

@@ -203,14 +203,12 @@ int memory_commit(struct bus_consumer *consumer, size_t count, const uint32_t *s
     struct memory_bus *bus = consumer->bus;
     if (FAILPOINT("bus.commit.before") == FAILPOINT_ERROR)
         return error_set(error, EIO, "committing failed on purpose (failpoint bus.commit.before)");
-    bool any_epoch = FAILPOINT("bus.epoch.mutate") == FAILPOINT_MUTATE;
     pthread_mutex_lock(&bus->lock);
     for (size_t i = 0; i < count; i++) {
         if (streams[i] >= bus->partition_count)
             continue;
         struct memory_lease *lease = &consumer->group->leases[streams[i]];
-        if (!any_epoch &&
-            (lease->owner != consumer || lease->epoch != epochs[i] || lease->state == LEASE_ASSIGN_PENDING))
+        if (lease->owner != consumer || lease->epoch != epochs[i] || lease->state == LEASE_ASSIGN_PENDING)
             continue;
         if (positions[i].high + 1 > lease->completed)
             lease->completed = positions[i].high + 1;

@@ -20,23 +20,19 @@
  * horizon comes without its payload. same_session: the cursors were made in this session. In another one they may be
  * wrong (see bus_heartbeat() in SQL).
  */
-#define FETCH(horizon)                                                                                                 \
-    "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session"               \
-    " from (select " horizon "(pg_current_snapshot()) as xid,"                                                         \
-    "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session) h"                              \
-    " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"                                    \
-    " left join lateral ("                                                                                             \
-    "  select f.xid, f.id, f.payload from ("                                                                           \
-    "   select b.xid, b.id, b.payload, octet_length(b.payload) as size,"                                               \
-    "          sum(octet_length(b.payload)) over (order by b.xid, b.id rows unbounded preceding) as running"           \
-    "   from sluice.bus_log b"                                                                                         \
-    "   where b.partition = c.partition and b.xid >= $4::xid8 and (b.xid, b.id) > (c.xid, c.id)"                       \
-    "   order by b.xid, b.id limit $5::int8) f"                                                                        \
-    "  where f.running - f.size <= $6::int8) r on true"
-
-static const struct statement statement_fetch = {.text = FETCH("pg_snapshot_xmin")};
-/* A planted bug: takes rows past the horizon. */
-static const struct statement statement_fetch_mutated = {.text = FETCH("pg_snapshot_xmax")};
+static const struct statement statement_fetch = {
+    .text = "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session"
+            " from (select pg_snapshot_xmin(pg_current_snapshot()) as xid,"
+            "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session) h"
+            " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
+            " left join lateral ("
+            "  select f.xid, f.id, f.payload from ("
+            "   select b.xid, b.id, b.payload, octet_length(b.payload) as size,"
+            "          sum(octet_length(b.payload)) over (order by b.xid, b.id rows unbounded preceding) as running"
+            "   from sluice.bus_log b"
+            "   where b.partition = c.partition and b.xid >= $4::xid8 and (b.xid, b.id) > (c.xid, c.id)"
+            "   order by b.xid, b.id limit $5::int8) f"
+            "  where f.running - f.size <= $6::int8) r on true"};
 
 enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON, FETCH_SAME_SESSION };
 enum { FETCH_ROWS_MIN = 8, FETCH_BYTES_MIN = 2 * ROW_BYTES };
@@ -230,10 +226,9 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         STORE_VALUE(PARAM_INT8, &row_limit),
         STORE_VALUE(PARAM_INT8, &byte_limit),
     };
-    const struct statement *statement = FAILPOINT("bus.horizon.mutate") == FAILPOINT_MUTATE ? &statement_fetch_mutated
-                                                                                            : &statement_fetch;
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, statement, 6, params, STATEMENT_MS, &rows, error);
+    enum store_result result = connection_once(consumer->connection, &statement_fetch, 6, params, STATEMENT_MS, &rows,
+                                               error);
     if (result != STORE_OK)
         return postgres_back_off(consumer, result, error);
     if (rows_count(rows) > 0 && rows_int64(rows, 0, FETCH_SAME_SESSION) == 0) {

@@ -121,20 +121,6 @@ enum store_result connection_exec(struct connection *connection, const struct st
 
 /* ---------------------------------------------------------------------------------------------------------- the end */
 
-/* The planted mistake: sends "commit" after any failure, and takes any answer without an error for a commit. */
-static enum store_result commit_trusting(struct connection *connection, struct error *error)
-{
-    connection->failed = STORE_OK;
-    if (connection->pg == NULL)
-        return STORE_OK;
-    if (connection->pending_count > 0)
-        wire_run(connection, connection->deadline_ms, NULL);
-    if (connection->pg == NULL ||
-        wire_push(connection, PENDING_STATEMENT, &statement_commit, 0, NULL, error) != STORE_OK)
-        return STORE_OK;
-    return wire_run(connection, connection->deadline_ms, error);
-}
-
 static enum store_result commit_lost(struct connection *connection, const char *how, struct error *error)
 {
     connection_drop(connection);
@@ -187,11 +173,6 @@ static enum store_result commit_send(struct connection *connection, struct error
 enum store_result connection_commit_rows(struct connection *connection, struct rows **ret_rows, size_t count,
                                          struct error *error)
 {
-    if (count == 0 && FAILPOINT("store.commit.ignore_tag") == FAILPOINT_MUTATE &&
-        connection->transaction == TRANSACTION_OPEN) {
-        connection->transaction = TRANSACTION_NONE;
-        return commit_trusting(connection, error);
-    }
     if (connection->transaction == TRANSACTION_NONE || connection->failed != STORE_OK)
         return connection_prepare(connection, &statement_commit, error);
     if (connection->transaction == TRANSACTION_OPEN) {
