@@ -20,10 +20,7 @@ struct id_slot { /* open addressing; number 0: free, else the event's + 1 */
 
 static size_t id_home(const struct world *world, struct event_id id)
 {
-    uint64_t words[2];
-    memcpy(words, id.bytes, sizeof words);
-    return (size_t)(((words[0] ^ words[1] * 0x9e3779b97f4a7c15ull) * 0xbf58476d1ce4e5b9ull) >> 32) &
-           (world->id_size - 1);
+    return (size_t)span_hash((struct span){(const char *)id.bytes, sizeof id.bytes}) & (world->id_size - 1);
 }
 
 static struct id_slot *id_slot(const struct world *world, struct event_id id)
