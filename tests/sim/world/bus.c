@@ -44,8 +44,8 @@ static int publish(struct bus *bus, const struct record *records, size_t count, 
     return taken ? 0 : error_set(error, ETIMEDOUT, "the bus does not answer");
 }
 
-static int append(struct bus *bus, struct connection *connection, const struct record *records, size_t count,
-                  struct error *error)
+static enum store_result append(struct bus *bus, struct connection *connection, const struct record *records,
+                                size_t count, struct error *error)
 {
     struct world *world = bus_world(bus);
     struct buffer packed;
