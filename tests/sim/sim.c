@@ -253,8 +253,8 @@ static void sim_heirs(struct world *world)
     }
 }
 
-/* A stream changes hands: its owner hands it over, or it is taken away and the owner hears of it late. Where memberships
- * are rows of the database, the owner is fenced first, and loses all that it has. */
+/* A stream changes hands: its owner hands it over, or it is taken away and the owner hears of it late. Where
+ * memberships are rows of the database, the owner is fenced first, and loses all that it has. */
 static void sim_rebalance(struct world *world)
 {
     uint32_t i = sim_below(world, world->settings.streams);

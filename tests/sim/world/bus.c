@@ -1,6 +1,6 @@
 /*
- * bus.c - struct bus as batches see it: acknowledgements that fail to come, and an outage. Per seed it is a table of the
- * database, whose outputs are part of the transaction, as on the postgres bus.
+ * bus.c - struct bus as batches see it: acknowledgements that fail to come, and an outage. Per seed it is a table of
+ * the database, whose outputs are part of the transaction, as on the postgres bus.
  */
 #include "sim.h"
 

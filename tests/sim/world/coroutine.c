@@ -1,7 +1,7 @@
 /*
- * coroutine.c - see coroutine.h. makecontext() enters a new stack; after that the switches are _setjmp() and _longjmp(),
- * which leave the signal mask alone and so cost no system call. Under AddressSanitizer, which has to be told of another
- * stack, every switch is swapcontext(), which it knows.
+ * coroutine.c - see coroutine.h. makecontext() enters a new stack; after that the switches are _setjmp() and
+ * _longjmp(), which leave the signal mask alone and so cost no system call. Under AddressSanitizer, which has to be
+ * told of another stack, every switch is swapcontext(), which it knows.
  */
 #include "coroutine.h"
 

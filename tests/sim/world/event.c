@@ -106,8 +106,8 @@ static uint32_t event_new(struct world *world, struct event_state event)
 
 /* ----------------------------------------------------------------------------------------------------- from outside */
 
-/* Half of the ids are UUIDs, which are their own bytes; the others are hashed. A chain's correlation is a UUID that ends
- * in its number. */
+/* Half of the ids are UUIDs, which are their own bytes; the others are hashed. A chain's correlation is a UUID that
+ * ends in its number. */
 uint32_t event_input(struct world *world, struct event_state event)
 {
     event_fate(world, &event);

@@ -360,7 +360,8 @@ uint32_t event_find(const struct world *world, struct event_id id);  /* SIM_NONE
 uint32_t event_known(const struct world *world, struct event_id id, const char *what); /* fails when there is none */
 uint32_t event_of_record(const struct world *world, const struct record *record);      /* likewise */
 void event_alias(struct world *world, struct event_id id, uint32_t number);
-/* The events of a record batch that a transaction has committed are made; the number of the first, one after another. */
+/* The events of a record batch that a transaction has committed are made; the number of the first, one after
+ * another. */
 uint32_t events_emitted(struct world *world, struct span bytes, size_t *ret_count);
 
 /* ------------------------------------------------------------------------------------------------------- streams.c */
