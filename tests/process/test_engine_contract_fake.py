@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The fake host on a real PostgreSQL refuses the cells that the engine refuses, and keeps what the engine keeps; and what
+"""The fake host on a real PostgreSQL refuses the cells that the engine refuses, and keeps what it keeps; and what
 the macros of sluice/plugin.h refuse to compile.
 
 Run alone: python3 tests/process/test_engine_contract_fake.py [-k NAME].
