@@ -166,6 +166,7 @@ class Faults(Contract):
             )
         ]
         modes += [
+            ({"mode": "bad_index", "path": "set_text of too much"}, "called set_text() for event "),
             ({"mode": "bad_outcome_index"}, "gave outcome 77; it declares 2"),
             ({"mode": "bad_add"}, "added outcome 77; it declares 2"),
             ({"mode": "added_outcome"}, "called outcome() for event "),

@@ -29,7 +29,10 @@ static void do_bad_index(struct sluice_call *call, size_t n, const struct act *a
         host->reject(call, nobody, "why");
     else if (is(act->path, "set_text"))
         host->set_text(call, nobody, "note", json);
-    else if (is(act->path, "set_int64"))
+    else if (is(act->path, "set_text of too much")) {
+        static const char zeros[70000];
+        host->set_text(call, nobody, "note", (struct sluice_text){zeros, sizeof zeros});
+    } else if (is(act->path, "set_int64"))
         host->set_int64(call, nobody, "number", 1);
     else if (is(act->path, "set_json"))
         host->set_json(call, nobody, "blob", json);
