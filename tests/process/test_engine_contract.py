@@ -5,14 +5,12 @@ is not one. tests/plugins/test_chaos.c asks the fake host the same.
 Run alone: python3 tests/process/test_engine_contract.py [-k NAME].
 """
 import json
-import os
-import subprocess
 import time
 import unittest
 
 import _path
-from lib.engine import ROOT, until
-from lib.pipeline_case import CHAOS, PipelineCase, reason
+from lib.engine import until
+from lib.pipeline_case import PipelineCase, reason
 
 YAML = """
 pipeline: contract
@@ -25,6 +23,8 @@ topics:
   act: {handler: chaos.act_sql, timeout: 9s, routes: {ok: out, other: wrong}}
   quick: {handler: chaos.act_sql, timeout: 2s, routes: {ok: out, other: wrong}}
   bare: {handler: chaos.act, routes: {ok: out, other: wrong}}
+  steps: {handler: chaos.act, routes: {
+    ok: out, other: {retry: climb, initial_interval: 100ms, max_retries: 2, exhausted: wrong}}}
   out: {final: true}
   wrong: {final: true}
 http:
@@ -32,27 +32,6 @@ http:
   requests: {"POST /ask": {handler: chaos.ask, routes: {ok: out, other: wrong}}}
 """
 TABLE = "create table kept (n bigserial)"
-
-# The fake host on a database: the fault of each mode, then "-", or its outcome; then how many rows were kept.
-CHECK = r"""
-#include "fake_host.h"
-#include <stdio.h>
-int main(int argc, char **argv)
-{
-    struct fake_host *host = fake_host_open(argv[1], NULL);
-    fake_database(host, argv[2]);
-    for (int i = 3; i < argc; i++) {
-        char data[256];
-        snprintf(data, sizeof data, "{\"mode\": \"%s\", \"path\": \"/dev/null/none\"}", argv[i]);
-        const struct fake_result *result = fake_call(host, "act_sql", 1, &(struct fake_event){.data = data});
-        const char *fault = fake_fault(host);
-        printf("%s\n", fault != NULL ? fault : result->verdict == FAKE_OUTCOME ? result->outcome : result->why);
-    }
-    printf("%s\n", fake_sql(host, "select count(*) from kept"));
-    fake_host_close(host);
-    return 0;
-}
-"""
 
 # mode → what its dead letter says. Each inserts a row with the statement whose answer it reads.
 READINGS = {
@@ -187,6 +166,7 @@ class Faults(Contract):
             )
         ]
         modes += [
+            ({"mode": "bad_index", "path": "set_text of too much"}, "called set_text() for event "),
             ({"mode": "bad_outcome_index"}, "gave outcome 77; it declares 2"),
             ({"mode": "bad_add"}, "added outcome 77; it declares 2"),
             ({"mode": "added_outcome"}, "called outcome() for event "),
@@ -347,6 +327,19 @@ class Promises(Contract):
         self.assertEqual(data["blob"], event["data"])
         self.assertAlmostEqual(data["number"], began, delta=20000)
 
+    def test_steps_of_a_ladder(self):
+        self.engine()
+        notes = [self.data("steps", mode="seen", n=n)["note"] for n in (1, 2, 3)]
+        self.assertEqual([note.split("|")[4:7] for note in notes], [["1", "2", "0"], ["1", "1", "1"], ["1", "0", "2"]])
+
+    def test_a_line_in_the_log_has_the_plugins_name(self):
+        self.emit("act", self.event({"mode": "log"}))
+        engine = self.engine()
+        self.await_topic("out", 1)
+        said = [line for line in engine.log if "a line" in line]
+        self.assertEqual(len(said), 1, engine.text())
+        self.assertRegex(said[0], "WARN +chaos")
+
     def test_the_time_that_is_left_is_the_topics(self):
         """Also in one batch with a topic that has more."""
         self.emit("act", self.event({"mode": "times"}), self.event({"mode": "times"}))
@@ -407,59 +400,6 @@ class Requests(Contract):
         self.assertEqual(
             (status, answer),
             (422, {"error": "rejected", "message": "rejected on demand"}),
-        )
-
-
-class FakeHost(Contract):
-    def test_it_refuses_the_same_cells(self):
-        (self.folder / "check.c").write_text(CHECK)
-        libpq = subprocess.run(
-            ["pkg-config", "--cflags", "--libs", "libpq"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split()
-        fake = ROOT / "tests/plugins"
-        subprocess.run(
-            [
-                os.environ.get("CC", "cc"),
-                "-std=gnu17",
-                "-D_GNU_SOURCE",
-                f"-I{ROOT}/engine/include",
-                f"-I{fake}",
-            ]
-            + [
-                "-o",
-                self.folder / "check",
-                self.folder / "check.c",
-                *fake.glob("fake_*.c"),
-                *libpq,
-                "-ldl",
-            ],
-            check=True,
-        )
-        said = subprocess.run(
-            [
-                self.folder / "check",
-                CHAOS,
-                self.url,
-                *READINGS,
-                *GOOD_READINGS,
-                "sql_two_answers",
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.splitlines()
-        for mode, words in zip(READINGS, said):
-            with self.subTest(mode=mode):
-                self.assertRegex(
-                    words,
-                    "has another type$" if "another type" in words else "there is no row",
-                )
-        self.assertEqual(
-            said[len(READINGS) :],
-            ["ok"] * (len(GOOD_READINGS) + 1) + [str(len(GOOD_READINGS))],
         )
 
 

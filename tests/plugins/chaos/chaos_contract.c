@@ -29,7 +29,10 @@ static void do_bad_index(struct sluice_call *call, size_t n, const struct act *a
         host->reject(call, nobody, "why");
     else if (is(act->path, "set_text"))
         host->set_text(call, nobody, "note", json);
-    else if (is(act->path, "set_int64"))
+    else if (is(act->path, "set_text of too much")) {
+        static const char zeros[70000];
+        host->set_text(call, nobody, "note", (struct sluice_text){zeros, sizeof zeros});
+    } else if (is(act->path, "set_int64"))
         host->set_int64(call, nobody, "number", 1);
     else if (is(act->path, "set_json"))
         host->set_json(call, nobody, "blob", json);
@@ -120,13 +123,12 @@ static void do_reply_status(struct sluice_call *call, size_t n, const struct act
     call->host->reply(call, n, (uint32_t)act->n, (struct sluice_text){json, sizeof json - 1}, 0);
 }
 
-/* Sets what the call says of its event. */
+/* Sets what the call says of its event; outcome other until its ladder was climbed n - 1 times. */
 static void do_seen(struct sluice_call *call, size_t n, const struct act *act)
 {
     const struct sluice_event *event = (const struct sluice_event *)(const void *)((const char *)call->events +
                                                                                    n * call->events[0].size);
     char note[1024];
-    (void)act;
     int length = snprintf(note, sizeof note, "%.*s|%.*s|%.*s|%.*s|%u|%d|%d|%d", (int)event->id.length, event->id.at,
                           (int)event->topic.length, event->topic.at, (int)event->key.length, event->key.at,
                           (int)event->name.length, event->name.at, event->attempt, event->retries_left,
@@ -134,7 +136,10 @@ static void do_seen(struct sluice_call *call, size_t n, const struct act *act)
     call->host->set_text(call, n, "note", (struct sluice_text){note, (size_t)length});
     call->host->set_json(call, n, "blob", event->data);
     call->host->set_int64(call, n, "number", event->timestamp_ms);
-    call->host->outcome(call, n, event->key.at != NULL && event->value.at != NULL ? OK : OTHER);
+    if (event->key.at == NULL || event->value.at == NULL)
+        call->host->reject(call, n, "a text of the event is NULL");
+    else
+        call->host->outcome(call, n, event->retry_count < act->n - 1 ? OTHER : OK);
 }
 
 /* How much time is left, and whether the clock is the world's. */
