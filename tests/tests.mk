@@ -79,7 +79,7 @@ check: all ## the rules of the house, static analysers, and the tests under the 
 	@tests/deps --tools
 	TEST_LIMIT_S=1500 B=$(B) tests/run check $(T)
 
-sim: $(B)tests/sim/sim ## the seeded simulation of flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
+sim: $(B)tests/sim/sim ## the seeded simulation of batch/ and flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
 	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),5000) $(or $(RUNS),1000)
 
 bench: all $(PROGRAMS) $(TEST_PLUGINS) ## purchases a second against the floor, latency, memory, start (BUS=kafka, ROUNDS=3, PARTS=latency)

@@ -60,8 +60,7 @@ static bool batch_transact(struct batch *batch)
 /* After COMMIT. False: nothing is committed (there is no store) and nothing was published. */
 static bool batch_emit(struct batch *batch)
 {
-    if (batch->env->outbox.uncertain_count > 0 && batch->claim_count > 0) {
-        /* The claims went through, so an uncertain commit before them is there or never will be. */
+    if (batch->env->outbox.uncertain_count > 0) {
         outbox_resolve_uncertain(batch);
         if (batch->outbox_row != 0)
             outbox_reload(batch);
@@ -90,7 +89,7 @@ static void batch_walk(struct batch_env *env, struct lane_entry **entries, size_
     batch_begin(&batch, entries);
     if (!batch_transact(&batch)) {
         if (batch.result == STORE_UNKNOWN && batch.outbox_row != 0)
-            outbox_mark_uncertain(env, batch.outbox_row);
+            outbox_mark_uncertain(&batch);
         batch_fail(&batch);
         return;
     }

@@ -37,12 +37,19 @@ struct batch_numbers {
     int16_t chain_handler;                /* the handler under which events are recorded that only a chain watches */
 };
 
+/* An outbox row whose COMMIT lost its reply: there, and then to be published, or not. */
+struct uncertain_row {
+    int64_t id;
+    bool over;    /* its transaction is: the row is there by now, or never will be */
+    bool dropped; /* its events are not this lane's any more: it is to be released */
+};
+
 /* Outbox rows of this lane, see outbox.h. */
 struct outbox_lane {
     int64_t owner;      /* who publishes the lane's rows: this process, or 0: the sweeper */
     int64_t *published; /* ids of rows that are published, to be deleted by the next transaction */
     size_t published_count, published_size;
-    int64_t *uncertain; /* ids of rows whose COMMIT lost its reply: there, and then to be published, or not */
+    struct uncertain_row *uncertain;
     size_t uncertain_count, uncertain_size;
     int64_t bus_down_ms; /* of requests and ticks: until then their rows are left to the sweeper; 0: they are not */
 };

@@ -26,6 +26,7 @@ struct item {
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
     enum dead_reason condemned;
     bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
+    int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */
     char *sentence;          /* why; owned */
     struct header *headers;  /* of a parked record; owned */
     struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */

@@ -55,13 +55,6 @@ static bool rows_write(struct batch_env *env,
     return result == STORE_OK;
 }
 
-void outbox_delete_published(struct batch_env *env)
-{
-    struct outbox_lane *outbox = &env->outbox;
-    if (outbox->published_count > 0 && rows_write(env, ledger_outbox_done, outbox->published, outbox->published_count))
-        outbox->published_count = 0; /* else the next transaction deletes them */
-}
-
 void outbox_free(struct outbox_lane *outbox)
 {
     free(outbox->published);
@@ -184,19 +177,102 @@ int outbox_emit(struct batch *batch)
 
 /* ------------------------------------------------------------------------------------------------ uncertain commits */
 
-void outbox_mark_uncertain(struct batch_env *env, int64_t row)
+/* A claim waits for the transaction that made the same one: of the items that the batch has claimed, or seen as
+ * duplicates, every earlier transaction is over. */
+static void note_over(const struct batch *batch)
+{
+    struct outbox_lane *outbox = &batch->env->outbox;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct work *work = &batch->works[i];
+        if (work->item->uncertain_row == 0 || !(work->claimed || work->verdict == VERDICT_DUPLICATE))
+            continue;
+        for (size_t u = 0; u < outbox->uncertain_count; u++)
+            if (outbox->uncertain[u].id == work->item->uncertain_row)
+                outbox->uncertain[u].over = true;
+    }
+}
+
+void outbox_mark_uncertain(struct batch *batch)
+{
+    struct outbox_lane *outbox = &batch->env->outbox;
+    if (batch->env->group == NULL)
+        return; /* rows of requests and ticks are the sweeper's already */
+    note_over(batch);
+    if (outbox->uncertain_count == outbox->uncertain_size) {
+        size_t size = outbox->uncertain_size == 0 ? 16 : outbox->uncertain_size * 2;
+        struct uncertain_row *grown = realloc(outbox->uncertain, size * sizeof *grown);
+        if (grown == NULL)
+            return; /* as in id_add() */
+        outbox->uncertain = grown;
+        outbox->uncertain_size = size;
+    }
+    struct uncertain_row *row = &outbox->uncertain[outbox->uncertain_count++];
+    *row = (struct uncertain_row){.id = batch->outbox_row, .over = true};
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!batch->works[i].claimed)
+            continue;
+        batch->works[i].item->uncertain_row = row->id;
+        row->over = false;
+    }
+}
+
+/* The ids of those that are over, or of those that were dropped. */
+static int64_t *uncertain_ids(const struct outbox_lane *outbox, bool dropped, struct arena *arena, size_t *ret_count)
+{
+    int64_t *ids = arena_array(arena, int64_t, outbox->uncertain_count + 1);
+    *ret_count = 0;
+    for (size_t i = 0; i < outbox->uncertain_count; i++)
+        if (dropped ? outbox->uncertain[i].dropped : outbox->uncertain[i].over)
+            ids[(*ret_count)++] = outbox->uncertain[i].id;
+    return ids;
+}
+
+static void uncertain_forget(struct outbox_lane *outbox, bool dropped)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < outbox->uncertain_count; i++)
+        if (!outbox->uncertain[i].over || (dropped && !outbox->uncertain[i].dropped))
+            outbox->uncertain[kept++] = outbox->uncertain[i];
+    outbox->uncertain_count = kept;
+}
+
+/* No event of theirs will be claimed here again, so the statement itself waits for their transactions. */
+static bool release_dropped(struct batch_env *env)
 {
     struct outbox_lane *outbox = &env->outbox;
-    if (env->group != NULL) /* the others' rows are the sweeper's already */
-        id_add(&outbox->uncertain, &outbox->uncertain_count, &outbox->uncertain_size, row);
+    size_t count;
+    const int64_t *ids = uncertain_ids(outbox, true, env->arena, &count);
+    if (count > 0 && !rows_write(env, ledger_outbox_release, ids, count))
+        return false;
+    for (size_t i = 0; i < outbox->uncertain_count; i++)
+        outbox->uncertain[i].over = outbox->uncertain[i].over || outbox->uncertain[i].dropped;
+    return true;
 }
 
 void outbox_release_uncertain(struct batch_env *env)
 {
     struct outbox_lane *outbox = &env->outbox;
-    if (outbox->uncertain_count > 0 &&
-        rows_write(env, ledger_outbox_release, outbox->uncertain, outbox->uncertain_count))
-        outbox->uncertain_count = 0; /* else with the next batch */
+    for (size_t i = 0; i < outbox->uncertain_count; i++)
+        outbox->uncertain[i].dropped = true;
+    if (outbox->uncertain_count > 0 && release_dropped(env))
+        outbox->uncertain_count = 0;
+}
+
+bool outbox_needs_settling(const struct outbox_lane *outbox)
+{
+    for (size_t i = 0; i < outbox->uncertain_count; i++)
+        if (outbox->uncertain[i].dropped)
+            return true;
+    return outbox->published_count > 0;
+}
+
+void outbox_settle(struct batch_env *env)
+{
+    struct outbox_lane *outbox = &env->outbox;
+    if (outbox->published_count > 0 && rows_write(env, ledger_outbox_done, outbox->published, outbox->published_count))
+        outbox->published_count = 0; /* else the next transaction deletes them */
+    if (outbox->uncertain_count > 0 && release_dropped(env))
+        uncertain_forget(outbox, true);
 }
 
 /* False: to be tried again. */
@@ -207,9 +283,15 @@ static bool resolve_once(struct batch *batch)
     struct rows *rows = NULL;
     struct error error = {0};
     bool refused = false;
+    size_t id_count;
+    if (!release_dropped(env))
+        return false;
+    const int64_t *ids = uncertain_ids(outbox, false, batch->arena, &id_count);
+    if (id_count == 0)
+        return true;
     enum store_result result = connection_begin(env->connection, clock_monotonic_ms() + OUTBOX_TRANSACTION_MS, &error);
     if (result == STORE_OK)
-        result = ledger_outbox_find(env->connection, outbox->uncertain, outbox->uncertain_count, &rows, &error);
+        result = ledger_outbox_find(env->connection, ids, id_count, &rows, &error);
     connection_rollback(env->connection);
     for (size_t i = 0; result == STORE_OK && i < rows_count(rows); i++) {
         struct record *records = NULL;
@@ -224,20 +306,20 @@ static bool resolve_once(struct batch *batch)
         else
             result = STORE_DOWN;
     }
+    if (result == STORE_OK && refused && !rows_write(env, ledger_outbox_release, ids, id_count))
+        result = STORE_DOWN;
     if (result != STORE_OK) {
         log_rarely(5000, LOG_WARN, "lane",
                    "COMMIT was sent but its reply was lost; checking before these keys go on: %s", error.text);
         return false;
     }
-    if (refused)
-        outbox_release_uncertain(env);
-    else
-        outbox->uncertain_count = 0;
-    return outbox->uncertain_count == 0;
+    uncertain_forget(outbox, false);
+    return true;
 }
 
 void outbox_resolve_uncertain(struct batch *batch)
 {
+    note_over(batch);
     while (!resolve_once(batch) && batch->env->sleep(batch->env->context, OUTBOX_AGAIN_MS))
         ;
 }

@@ -22,20 +22,24 @@ int outbox_emit(struct batch *batch);
 /* Reads batch->records back from the row's bytes: they outlive the batch's items. */
 void outbox_reload(struct batch *batch);
 
-/* The reply to a COMMIT with this row was lost. Its batch runs again; when its claims are through, the row is there or
- * never will be. */
-void outbox_mark_uncertain(struct batch_env *env, int64_t row);
+/* The reply to the batch's COMMIT was lost, and the server may take its time over it. Its items run again; once one of
+ * them is claimed again that transaction is over, and its row is there or never will be. */
+void outbox_mark_uncertain(struct batch *batch);
 
 /* After such a batch: publishes the rows that are there, before anything behind them is; those with refused records
  * are left to the sweeper. Waits for bus and database until the engine stops. Ends the transaction whose rows
  * batch->records may point into: reload them afterwards. */
 void outbox_resolve_uncertain(struct batch *batch);
 
-/* Leaves the uncertain rows to the sweeper and to whoever takes the partitions over. */
+/* The events behind uncertain rows are not this lane's any more: whoever takes them over publishes the rows. Waits for
+ * transactions that are not over; what cannot be released now is with the next batch, or by outbox_settle(). */
 void outbox_release_uncertain(struct batch_env *env);
 
-/* Deletes the rows that the lane has published, in a transaction of its own. */
-void outbox_delete_published(struct batch_env *env);
+/* Between batches: whether outbox_settle() has something to do. */
+bool outbox_needs_settling(const struct outbox_lane *outbox);
+/* Deletes the rows that the lane has published, and releases those whose events it lost, in transactions of their
+ * own. */
+void outbox_settle(struct batch_env *env);
 
 /* Frees what the lane remembers of its rows. */
 void outbox_free(struct outbox_lane *outbox);

@@ -151,7 +151,7 @@ static void worker_release(struct worker *worker, const struct release_request *
 {
     struct dropping dropping = {worker, request};
     lane_drop(worker->env.lane, drop_matches, drop_item, &dropping);
-    outbox_delete_published(&worker->env); /* whoever takes the streams over finds nothing left to publish */
+    outbox_settle(&worker->env); /* whoever takes the streams over finds nothing left to publish */
     outbox_release_uncertain(&worker->env);
     pthread_mutex_lock(request->lock);
     if (--*request->left == 0)
@@ -214,7 +214,7 @@ static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **
         int64_t now = clock_monotonic_ms();
         int64_t fill = worker_fill_ms(worker, now);
         int64_t due = lane_due(lane, now);
-        int64_t published = worker->env.outbox.published_count > 0 ? worker->delete_published_ms : INT64_MAX;
+        int64_t published = outbox_needs_settling(&worker->env.outbox) ? worker->delete_published_ms : INT64_MAX;
         if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || (opened && due <= now && fill == 0) ||
             published <= now)
             break;
@@ -270,12 +270,12 @@ static void *worker_main(void *context)
         size_t count = !opened || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);
         if (count > 0) {
             worker_batch(worker, taken, count);
-        } else if (env->outbox.published_count > 0 && now >= worker->delete_published_ms) {
-            outbox_delete_published(env);
+        } else if (outbox_needs_settling(&env->outbox) && now >= worker->delete_published_ms) {
+            outbox_settle(env);
             worker->delete_published_ms = now + WORKER_DELETE_AGAIN_MS;
         }
     }
-    outbox_delete_published(env);
+    outbox_settle(env);
     outbox_release_uncertain(env);
     free(taken);
     return NULL;

@@ -89,7 +89,8 @@ enum store_result ledger_outbox_take(struct connection *connection, int64_t but_
  * not committed, or is published. */
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error);
-/* Queued: those of these rows that exist have no owner from now on, so that any sweeper publishes them. */
+/* Queued: these rows have no owner from now on, so that any sweeper publishes them. Waits for transactions that are not
+ * over, and leaves a row without records in the place of one that never came to be. */
 enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,
                                         struct error *error);
 /* Queued: the bus refuses for good what is left of a row (a record batch); it stays until an operator removes the

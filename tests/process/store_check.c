@@ -1,5 +1,5 @@
 /*
- * store_check.c - names, claims, fences and attempts against a real database.
+ * store_check.c - names, claims, fences, attempts and late commits against a real database.
  */
 #include "store_harness.h"
 
@@ -294,6 +294,54 @@ static void attempts_are_kept_until_cleared(void **state)
     connection_destroy(connection);
 }
 
+/* ----------------------------------------------------------------------------------------------------- late commits */
+
+struct releaser {
+    int64_t ids[2];
+};
+
+static void *releaser_run(void *argument)
+{
+    struct releaser *releaser = argument;
+    struct connection *connection = open_connection();
+    begin(connection);
+    OK(ledger_outbox_release(connection, releaser->ids, 2, &error));
+    OK(connection_commit(connection, &error));
+    connection_destroy(connection);
+    return NULL;
+}
+
+/* A commit may be late: who gives its row away waits for it, and of a row that never came there is none afterwards. */
+static void a_row_is_given_away_when_its_transaction_is_over(void **state)
+{
+    (void)state;
+    struct connection *connection = open_connection(), *sweeper = open_connection();
+    struct releaser releaser;
+    struct rows *rows;
+    pthread_t thread;
+    begin(connection);
+    OK(ledger_outbox_add(connection, 7, SPAN("never"), &releaser.ids[1], &error));
+    connection_rollback(connection);
+    begin(connection);
+    OK(ledger_outbox_add(connection, 7, SPAN("late"), &releaser.ids[0], &error));
+    OK(connection_exec(connection, &(struct statement){"select 1", false}, 0, NULL, &rows, &error));
+    assert_int_equal(pthread_create(&thread, NULL, releaser_run, &releaser), 0);
+    wait_for_lock();
+    OK(connection_commit(connection, &error));
+    pthread_join(thread, NULL);
+    begin(sweeper); /* also of the process that owned it */
+    OK(ledger_outbox_take(sweeper, 7, 0, 10, &rows, &error));
+    assert_int_equal(rows_count(rows), 2);
+    assert_int_equal(rows_int64(rows, 0, 0), releaser.ids[1]);
+    assert_true(span_equal(rows_span(rows, 0, 1), (struct span){"\0\1\0\0", 4})); /* a record batch of none */
+    assert_int_equal(rows_int64(rows, 1, 0), releaser.ids[0]);
+    assert_true(span_is(rows_span(rows, 1, 1), "late"));
+    OK(ledger_outbox_done(sweeper, releaser.ids, 2, &error));
+    OK(connection_commit(sweeper, &error));
+    connection_destroy(connection);
+    connection_destroy(sweeper);
+}
+
 /* ------------------------------------------------------------------------------------------------------- interrupts */
 
 static void *interrupter_run(void *argument)
@@ -342,6 +390,7 @@ int main(void)
         cmocka_unit_test(crossing_claimers_never_share_an_id),
         cmocka_unit_test(a_member_that_was_removed_is_fenced),
         cmocka_unit_test(attempts_are_kept_until_cleared),
+        cmocka_unit_test(a_row_is_given_away_when_its_transaction_is_over),
         cmocka_unit_test(an_interrupt_ends_a_wait),
     };
     if (harness_open() != 0)

@@ -64,8 +64,13 @@ enum store_result ledger_outbox_take(struct connection *connection, int64_t but_
 
 static const struct statement statement_outbox_find = {
     "select id, batch from sluice.outbox where id = any ($1) order by id", false};
-static const struct statement statement_outbox_release = {"update sluice.outbox set owner = 0 where id = any ($1)",
-                                                          false};
+/* An update would not see the row of a transaction that is not over. This waits for it, and where there is no row it
+ * leaves one without records, so that none of that id can come later. */
+static const struct statement statement_outbox_release = {
+    "insert into sluice.outbox (id, owner, batch) select u.id, 0, $2 from unnest($1) as u(id) order by u.id "
+    "on conflict on constraint outbox_pkey do update set owner = 0",
+    false,
+};
 
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
@@ -77,8 +82,9 @@ enum store_result ledger_outbox_find(struct connection *connection, const int64_
 enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,
                                         struct error *error)
 {
-    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
-    return connection_queue(connection, &statement_outbox_release, 1, params, error);
+    static const struct span nothing = {"\0\1\0\0", 4}; /* a record batch of none */
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count), STORE_VALUE(PARAM_BYTEA, &nothing)};
+    return connection_queue(connection, &statement_outbox_release, 2, params, error);
 }
 
 static const struct statement statement_outbox_refuse = {

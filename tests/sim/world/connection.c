@@ -51,7 +51,7 @@ void transaction_end(struct world *world, struct transaction *transaction, bool 
         database_apply(world, transaction);
     for (size_t i = 0; i < transaction->change_count && !apply; i++)
         if (transaction->changes[i].kind == CHANGE_ROW)
-            world->outbox[transaction->changes[i].which].order = UINT64_MAX; /* it never will be */
+            world->outbox[transaction->changes[i].which].pending = false;
     for (size_t i = 0; i < transaction->event_count; i++)
         world->events[transaction->events[i]].locked_by = 0;
     for (size_t i = 0; i < transaction->chain_count; i++)
@@ -262,12 +262,31 @@ enum store_result connection_exec(struct connection *connection, const struct st
     return result;
 }
 
-/* The connection is lost after COMMIT was sent: it was done, or not. */
+/* What gives rows away waits for the transactions that make them. */
+static enum store_result rows_wait(struct connection *connection, struct error *error)
+{
+    struct world *world = connection->world;
+    enum store_result result = STORE_OK;
+    for (size_t i = 0; connection->transaction != NULL && i < connection->transaction->change_count;) {
+        const struct change *change = &connection->transaction->changes[i];
+        if (change->kind != CHANGE_ROW_FREE || !world->outbox[change->which].pending)
+            i++;
+        else if ((result = connection_trip(connection, error)) != STORE_OK)
+            break;
+    }
+    return result;
+}
+
+/* The connection is lost after COMMIT was sent: it was done, or not, or will be or not some time later. */
 static void commit_unknown(struct connection *connection)
 {
     struct world *world = connection->world;
     world->count.unknown++;
-    transaction_end(world, connection->transaction, sim_below(world, 2));
+    uint32_t dice = sim_below(world, 4);
+    if (dice < 2)
+        transaction_end(world, connection->transaction, dice == 0);
+    else
+        transaction_orphan(world, connection->transaction, dice == 2, world->now_ms + sim_below(world, ORPHAN_MS));
     connection->transaction = NULL;
     connection->failed = STORE_UNKNOWN;
 }
@@ -279,6 +298,9 @@ enum store_result connection_commit(struct connection *connection, struct error 
         connection->begun = connection->failed != STORE_OK;
         return connection->failed;
     }
+    enum store_result result = rows_wait(connection, error);
+    if (result != STORE_OK)
+        return result;
     connection->committing = true;
     lane_pause(world);
     connection->committing = false;

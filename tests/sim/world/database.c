@@ -96,6 +96,7 @@ static void row_made(struct world *world, uint32_t number)
     uint32_t first = events_emitted(world, world->outbox[number].bytes, &count);
     struct outbox_row *row = &world->outbox[number];
     row->live = true;
+    row->pending = false;
     row->at_ms = world->now_ms;
     row->order = world->order;
     row->first = (uint32_t)world->outbox_event_count;
@@ -120,7 +121,7 @@ static void row_done(struct world *world, uint32_t number)
 bool database_sweep(struct world *world, int64_t but_owner, int64_t age_ms)
 {
     while (world->outbox_oldest < world->outbox_count && !world->outbox[world->outbox_oldest].live &&
-           world->outbox[world->outbox_oldest].order != 0)
+           !world->outbox[world->outbox_oldest].pending)
         world->outbox_oldest++;
     for (size_t number = world->outbox_oldest; number < world->outbox_count; number++) {
         struct outbox_row *row = &world->outbox[number];

@@ -76,12 +76,12 @@ static void lane_main(void *context)
             break;
         case TASK_RELEASE:
             lane->release = false;
-            outbox_delete_published(&lane->env);
+            outbox_settle(&lane->env);
             outbox_release_uncertain(&lane->env);
             break;
         case TASK_DELETE:
             lane->delete_ms = lane->world->now_ms + LANE_DELETE_AGAIN_MS;
-            outbox_delete_published(&lane->env);
+            outbox_settle(&lane->env);
             break;
         case TASK_NONE:
             break;
@@ -111,7 +111,7 @@ static enum task lane_task(struct world *world, struct sim_lane *lane)
         return TASK_RELEASE;
     lane->count = lane_take(lane->env.lane, world->now_ms, world->settings.batch, lane->taken);
     if (lane->count == 0)
-        return lane->env.outbox.published_count > 0 && world->now_ms >= lane->delete_ms ? TASK_DELETE : TASK_NONE;
+        return outbox_needs_settling(&lane->env.outbox) && world->now_ms >= lane->delete_ms ? TASK_DELETE : TASK_NONE;
     world->count.batches++;
     world->count.solos += lane->taken[0]->isolated;
     if (world->plant == PLANT_WATERMARK_OVER_INCOMPLETE)
@@ -134,7 +134,7 @@ void lane_step(struct world *world, struct sim_lane *lane)
 
 bool lane_at_rest(const struct sim_lane *lane)
 {
-    return lane->task == TASK_NONE && !lane->release && lane->env.outbox.published_count == 0;
+    return lane->task == TASK_NONE && !lane->release && !outbox_needs_settling(&lane->env.outbox);
 }
 
 /* ------------------------------------------------------------------------------------------------- its life and end */

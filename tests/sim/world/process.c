@@ -215,7 +215,7 @@ static bool process_take_over(struct world *world, struct process *process, uint
 static void process_assigned(struct world *world, struct process *process, uint32_t number)
 {
     const struct stream *stream = &world->streams[number];
-    if (!process_take_over(world, process, number))
+    if (!process_released(world, process) || !process_take_over(world, process, number))
         return;
     process->trackers[number] = tracker_create(stream->epoch, world->settings.in_flight);
     process->epochs[number] = stream->epoch;

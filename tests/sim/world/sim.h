@@ -114,7 +114,7 @@ struct outbox_row {
     int64_t owner, at_ms;
     uint64_t order;        /* world.order when it was committed */
     uint32_t first, count; /* in world.outbox_events */
-    bool live;
+    bool live, pending;    /* pending: its transaction is not over */
 };
 
 struct log_record {
