@@ -14,7 +14,8 @@
 struct engine;
 
 /* Publishes rows older than age_ms that no lane of this process will, as long as it gets on. True: none is left but
- * unreadable ones. False: the bus or database does not answer, the engine stops, or it took too long. Resets the arena. */
+ * unreadable ones. False: the bus or database does not answer, the engine stops, or it took too long. Resets the
+ * arena. */
 bool sweep_outbox(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms);
 
 #endif
