@@ -13,12 +13,18 @@ endif
 closure = $(sort $(1) $(foreach used,$(USES_$(1)),$(call closure,$(used))))
 archives = $(foreach room,$(call closure,$(1)),$(call LIB,$(room)))
 
+# batch/ is tested alone: fakes that stand before the archives replace the store, the clock and the log.
+FAKES := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/lib/c/fake_*.c tests/unit/batch/lane_*.c))
+$(FAKES): private CPPFLAGS_BASE += -Itests/lib/c
+unit_fakes = $(if $(filter batch/%,$(1)),$(FAKES))
+unit_archives = $(filter-out $(if $(filter batch/%,$(1)),$(call LIB,store)),$(call archives,$(firstword $(subst /, ,$(1)))))
+
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(B)tests/unit/%)
-$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call archives,$$(firstword $$(subst /, ,$$*)))
+$(B)tests/unit/%: tests/unit/%.c $(B)flags $$(call unit_fakes,$$*) $$(call unit_archives,$$*)
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(CPPFLAGS_BASE) -Itests/lib/c $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS_BASE) $(LDFLAGS) \
-	  -Wl,--start-group $(call archives,$(firstword $(subst /, ,$*))) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
+	  $(call unit_fakes,$*) -Wl,--start-group $(call unit_archives,$*) -Wl,--end-group -lcmocka $(LIBS_ENGINE)
 
 # Plugins' own tests run the .so against a fake host; programs in C that tests/process drives.
 FAKE_HOST := $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/plugins/fake_*.c))
@@ -41,9 +47,11 @@ $(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE) -lcmocka
 
-$(B)tests/sim/sim: $(patsubst %.c,$(B)obj/%.o,$(wildcard tests/sim/*.c)) $(ARCHIVES)
+# The simulation stands in for store/, bus/, the clocks and the log: what it defines is not taken from the archives.
+SIM_ARCHIVES := $(foreach room,$(filter-out store bus,$(call closure,batch)),$(call LIB,$(room)))
+$(B)tests/sim/sim: $(B)obj/tests/sim/sim.o $(SIM_ARCHIVES)
 	@mkdir -p $(@D)
-	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
 
 test-programs: $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
 $(B)sluice $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(PROGRAMS): | $(TSAN_THREADS)

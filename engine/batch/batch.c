@@ -6,7 +6,8 @@
  *   handle    handlers run for the claimed events only, as many a call as they take, keys in order
  *   record    outcomes, attempts, chains, parked events and all outputs go into the same transaction
  *   commit    done only if the server said COMMIT; anything else is rolled back, classified and run again
- *   emit      buses that are not part of the transaction get the outputs now; the outbox row stands until they have them
+ *   emit      buses that are not part of the transaction get the outputs now; the outbox row stands until they have
+ *             them
  *   finish    every item goes back to its lane, or its position is complete
  */
 #include "batch/batch.h"

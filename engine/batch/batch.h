@@ -1,9 +1,9 @@
 /*
  * batch.h - one batch is one transaction: claim, handle, record, commit, emit, complete.
  *
- * batch.c walks the steps; each has a file of its own and stands below in the order in which the walk calls it. All of
- * it lives in the lane's arena until the next batch, and on the lane's thread. A step that fails sets batch->result
- * and batch->error, or condemns a work; the walk then ends and batch_fail() decides what is next.
+ * batch.c walks the steps; they stand below by their files. What they allocate lives in the lane's arena until the
+ * next batch; all of it runs on the lane's thread. A step that fails sets batch->result and batch->error, or
+ * condemns a work; the walk then ends and batch_fail() decides what is next.
  */
 #ifndef SLUICE_BATCH_BATCH_H
 #define SLUICE_BATCH_BATCH_H
@@ -36,17 +36,20 @@ struct batch {
     bool transaction;         /* one is open */
     bool called;              /* a handler was: only then is it the events' doing when time is over */
     bool condemned;           /* a work was condemned: roll back, run again */
-    enum store_result result; /* of the first statement that failed; STORE_OK else */
+    bool undo_call;           /* a call that found something unavailable had run statements: roll back, it waits */
+    enum store_result result; /* of the first statement, or other step, that failed; STORE_OK else */
     struct error error;       /* its sentence */
 };
 
 /* Runs taken entries to their end: afterwards every one has gone back to the lane or is finished. */
 void batch_run(struct batch_env *env, struct lane_entry **entries, size_t count);
 
-/* prepare.c: parses and judges each work: unreadable, convicted, not due yet, or to be handled. */
+/* prepare.c: parses each work and gives those a verdict that need no handler: unreadable, condemned, suspected, not due
+ * yet, nobody bound to its topic. */
 void batch_prepare(struct batch *batch);
 
-/* claim.c: one statement for every work that is to be claimed (verdict_rows: claim). Opens the transaction. */
+/* claim.c: one statement for all works that are to be claimed (verdict_rows: claim); opens the transaction when
+ * there are any and none is open. */
 void batch_claim(struct batch *batch);
 /* Dead letters of taps that record nothing: their events are not claimed before they are handled, and a dead letter
  * must be written once, so these are claimed when they are known. */
@@ -59,7 +62,8 @@ void batch_call(struct batch *batch, struct binding *binding, struct work **work
 
 /* chains.c: the chains that watch the works' topics. May add outputs. */
 void batch_chains(struct batch *batch);
-/* The handler of an undo event failed for good: what its chain's on_undo_failure says. Returns the verdict to use. */
+/* The verdict of a dead work: when it is an undo of a chain, what on_undo_failure says (then its row is written, too);
+ * VERDICT_DEAD for every other. */
 enum verdict chain_undo_failed(struct batch *batch, struct work *work);
 
 /* record.c: outcomes, attempts, parked events; then all outputs; then COMMIT. */
@@ -77,7 +81,8 @@ struct record *outputs_finish(struct batch *batch); /* as records, in order; out
 
 /* finish.c: after COMMIT, every item goes back to its lane or its position is complete. */
 void batch_finish(struct batch *batch);
-/* fail.c: the transaction did not happen. Why decides what is next; no attempt of any event is counted. */
+/* fail.c: the batch did not commit, or is not known to have. Why decides what is next; no try of any event is
+ * counted. */
 void batch_fail(struct batch *batch);
 
 #endif

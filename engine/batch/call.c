@@ -8,10 +8,12 @@
 #include "base/log.h"
 #include "base/random.h"
 
+#include <errno.h>
+
 enum {
     CALL_PAUSE_MS = 200, /* after the first call that found something unavailable; doubles with each */
     CALL_PAUSE_MAX_MS = 30000,
-    CALL_PAUSE_DOUBLINGS = 7,
+    CALL_PAUSE_DOUBLINGS = 8, /* then the pause is above its maximum */
 };
 
 static void call_event(const struct work *work, struct sluice_event *ret)
@@ -64,6 +66,11 @@ static void call_unavailable(struct call *call)
     }
     log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->binding->handler_name,
                call->unavailable, (long long)pause);
+    if (call->queried) { /* what its statements did must not stay */
+        call->batch->undo_call = true;
+        call->batch->result = STORE_TRANSIENT;
+        error_set(&call->batch->error, EAGAIN, "handler %s waits: %s", call->binding->handler_name, call->unavailable);
+    }
 }
 
 /* The works whose fields fit, with their inputs and events; the others become dead. */
@@ -126,8 +133,8 @@ void batch_call(struct batch *batch, struct binding *binding, struct work **work
     if (call.count == 0)
         return;
     call_handler(&call);
-    if (batch->result != STORE_OK)
-        return;
+    if (batch->result != STORE_OK || batch->condemned)
+        return; /* the others of a call with a fault are handled again: they may have got no answer from query() */
     if (batch->transaction && connection_tampered(batch->connection)) {
         call_fault_alone(&call, "ended the engine's transaction with a statement of its own");
     } else if (call.unavailable != NULL) {

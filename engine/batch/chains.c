@@ -128,6 +128,22 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
     chain_apply(batch, work, chain, correlation, id, &facts, undo);
 }
 
+/* The rows of one statement all say what was before it: of several steps of a correlation, the second one goes on from
+ * what the first has left, or it would emit the same undos again. */
+static void facts_of_earlier(const struct chain_done *done, const size_t *indexes, size_t row,
+                             const struct chain_facts *earlier, struct chain_facts *facts)
+{
+    const struct chain_done *this = &done[indexes[row]];
+    for (size_t r = row; r > 0; r--) {
+        const struct chain_done *other = &done[indexes[r - 1]];
+        if (other->chain == this->chain &&
+            memcmp(&other->correlation, &this->correlation, sizeof this->correlation) == 0) {
+            *facts = earlier[r - 1];
+            return;
+        }
+    }
+}
+
 /* All steps that were done in this batch, in one statement; those whose chain was aborted before are undone at once. */
 static void chain_steps(struct batch *batch)
 {
@@ -161,17 +177,22 @@ static void chain_steps(struct batch *batch)
     if (count == 0)
         return;
     batch->result = ledger_chain_done(batch->connection, done, count, &rows, &batch->error);
-    for (size_t r = 0; batch->result == STORE_OK && r < rows_count(rows); r++) {
+    size_t row_count = batch->result == STORE_OK ? rows_count(rows) : 0;
+    struct chain_facts *facts = arena_array(batch->arena, struct chain_facts, row_count + 1);
+    size_t *indexes = arena_array(batch->arena, size_t, row_count + 1);
+    for (size_t r = 0; batch->result == STORE_OK && r < row_count; r++) {
         size_t index = (size_t)rows_int64(rows, r, 0);
         if (index >= count)
-            continue;
-        struct chain_facts facts = {.state = (int16_t)rows_int64(rows, r, 1),
-                                    .done = (uint32_t)rows_int64(rows, r, 2),
-                                    .undoing = (uint32_t)rows_int64(rows, r, 3),
-                                    .undone = (uint32_t)rows_int64(rows, r, 4)};
+            return;
+        indexes[r] = index;
+        facts[r] = (struct chain_facts){.state = (int16_t)rows_int64(rows, r, 1),
+                                        .done = (uint32_t)rows_int64(rows, r, 2),
+                                        .undoing = (uint32_t)rows_int64(rows, r, 3),
+                                        .undone = (uint32_t)rows_int64(rows, r, 4)};
+        facts_of_earlier(done, indexes, r, facts, &facts[r]);
         struct chain_shape shape = chain_shape_of(chains[index]);
-        uint32_t undo = chain_step_done(&shape, &facts, done[index].step);
-        chain_apply(batch, of[index], chains[index], done[index].correlation_text, done[index].correlation, &facts,
+        uint32_t undo = chain_step_done(&shape, &facts[r], done[index].step);
+        chain_apply(batch, of[index], chains[index], done[index].correlation_text, done[index].correlation, &facts[r],
                     undo);
     }
 }

@@ -1,9 +1,10 @@
 /*
  * env.h - what a lane hands to its batches: everything that batch/ knows of the rest of the engine.
  *
- * One a lane, made before its thread starts and used on that thread alone; what it points to outlives it. batch/ sees
- * neither the engine nor the threads around it, so that a test or a simulation can stand in for them: it brings a fake
- * store, a fake bus and the three functions below.
+ * One a lane, made before its thread starts and used on that thread; other threads only read the call in progress
+ * and interrupt the connection. What it points to outlives it. batch/ sees neither the engine nor the threads around
+ * it, so that a test or a simulation can stand in for them: it brings a fake store, a fake bus and the three
+ * functions below.
  */
 #ifndef SLUICE_BATCH_ENV_H
 #define SLUICE_BATCH_ENV_H
@@ -43,7 +44,7 @@ struct outbox_lane {
     size_t published_count, published_size;
     int64_t *uncertain; /* ids of rows whose COMMIT lost its reply: there, and then to be published, or not */
     size_t uncertain_count, uncertain_size;
-    int64_t bus_down_ms; /* of requests and ticks: until then their rows are the sweeper's; 0: the bus answers */
+    int64_t bus_down_ms; /* of requests and ticks: until then their rows are left to the sweeper; 0: they are not */
 };
 
 struct batch_env {

@@ -1,8 +1,8 @@
 /*
- * fail.c - a batch whose transaction did not happen: rolled back, and its items go back to the lane.
+ * fail.c - a batch that did not commit, or is not known to have: rolled back, and its items go back to the lane.
  *
- * Why it failed decides how they come again: a work that was condemned makes its dead letter in the next batch; what may
- * be one event's doing is run one event a batch, so that only the culprit pays; an outage is waited for.
+ * Why it failed decides how they come again: a work that was condemned makes its dead letter in the next batch; what
+ * may be one event's doing is run one event a batch, so that only the culprit pays; an outage is waited for.
  */
 #include "batch/batch.h"
 
@@ -18,15 +18,18 @@ enum {
     FAIL_PAUSE_MAX_MS = 1000,
 };
 
-/* Requests past http.timeout are answered, ticks are dropped: the next one comes by itself. The others into entries;
- * returns their number. */
-static size_t drop_late(struct batch *batch, struct lane_entry **entries)
+/* Answers requests past http.timeout and ends ticks, whose schedule has another one soon. Fills entries[] with the
+ * items that are left, and returns their number. */
+static size_t end_late(struct batch *batch, struct lane_entry **entries)
 {
     struct batch_env *env = batch->env;
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = batch->works[i].item;
-        if (item->source == ITEM_TICK || (item->source == ITEM_REQUEST && request_late(batch, item))) {
+        if (item->source == ITEM_TICK)
+            log_rarely(1000, LOG_WARN, "lane", "a tick of schedule %s failed: %s", item->schedule->name,
+                       batch->error.text);
+        if (item->source == ITEM_TICK || (item->source == ITEM_REQUEST && request_answer_if_late(batch, item))) {
             lane_done(env->lane, &item->entry);
             env->finish(env->context, &item, 1, false);
         } else {
@@ -36,24 +39,56 @@ static size_t drop_late(struct batch *batch, struct lane_entry **entries)
     return count;
 }
 
+/* How long the lane pauses because an event was condemned whose dead letter had failed before. */
+static int64_t minimal_pause_ms(const struct batch *batch)
+{
+    int64_t pause_ms = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct item *item = batch->works[i].item;
+        if (!item->minimal)
+            continue;
+        pause_ms = FAIL_MINIMAL_PAUSE_MS;
+        log_rarely(
+            5000, LOG_ERROR, "lane",
+            "the dead letter of an event on %.*s could not be written, it is tried without headers and chains: %s",
+            (int)item->record.topic.length, item->record.topic.at,
+            batch->error.text[0] != '\0' ? batch->error.text
+            : item->sentence != NULL     ? item->sentence
+                                         : "no memory");
+    }
+    return pause_ms;
+}
+
 static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
 {
     struct batch_env *env = batch->env;
-    bool minimal = false;
-    for (size_t i = 0; i < batch->count; i++) {
-        minimal = minimal || batch->works[i].item->minimal;
+    int64_t pause_ms = minimal_pause_ms(batch);
+    for (size_t i = 0; i < batch->count; i++)
         entries[i] = &batch->works[i].item->entry;
-    }
-    if (minimal) {
-        log_rarely(5000, LOG_ERROR, "lane", "a dead letter could not be written as it should be: %s",
-                   batch->error.text);
-        (void)env->sleep(env->context, FAIL_MINIMAL_PAUSE_MS);
-    }
     lane_requeue(env->lane, entries, batch->count);
+    if (pause_ms > 0)
+        (void)env->sleep(env->context, pause_ms);
 }
 
-/* Whether the batch's events run alone from now on; *ret_pause_ms: how long before anything of the lane runs. */
-static bool decide(struct batch *batch, int64_t *ret_pause_ms)
+/* Events of a call that waits for something outside, which had run statements already. When it had the batch to itself
+ * they wait; else each event runs alone, so that what is behind one of them in its key cannot overtake it. */
+static void requeue_unavailable(struct batch *batch, struct lane_entry **entries)
+{
+    struct lane *lane = batch->env->lane;
+    bool all = true;
+    for (size_t i = 0; i < batch->count; i++) {
+        all = all && batch->works[i].verdict == VERDICT_DELAY;
+        entries[i] = &batch->works[i].item->entry;
+    }
+    for (size_t i = 0; all && i < batch->count; i++)
+        lane_retry(lane, entries[i], batch->works[i].due_ms);
+    if (!all)
+        lane_isolate(lane, entries, batch->count);
+}
+
+/* Takes note of the failure. Returns whether the batch's events are isolated; *ret_pause_ms: how long before
+ * anything of the lane runs again. */
+static bool judge_failure(struct batch *batch, int64_t *ret_pause_ms)
 {
     struct batch_env *env = batch->env;
     struct work *only = batch->count == 1 ? &batch->works[0] : NULL;
@@ -62,8 +97,10 @@ static bool decide(struct batch *batch, int64_t *ret_pause_ms)
     env->store_failures++;
     switch (batch->result) {
     case STORE_DATA:
-        if (only != NULL)
+        if (only != NULL) {
             work_condemn(batch, only, DEAD_DATABASE, "%s", batch->error.text);
+            *ret_pause_ms = minimal_pause_ms(batch);
+        }
         return true;
     case STORE_TRANSIENT:
         /* Waiting for a claim is no event's fault: the server may need a second to end the session of a batch that
@@ -99,8 +136,12 @@ void batch_fail(struct batch *batch)
         requeue_condemned(batch, entries);
         return;
     }
-    bool isolate = decide(batch, &pause_ms);
-    size_t count = drop_late(batch, entries);
+    if (batch->undo_call) {
+        requeue_unavailable(batch, entries);
+        return;
+    }
+    bool isolate = judge_failure(batch, &pause_ms);
+    size_t count = end_late(batch, entries);
     if (count > 0 && isolate && batch->count > 1)
         lane_isolate(env->lane, entries, count);
     else if (count > 0)

@@ -22,6 +22,13 @@ static void log_dead(const struct batch *batch, const struct work *work)
                work->why == NULL ? "" : work->why, place[0] == '\0' ? "" : "; it is ", place);
 }
 
+/* A tick has no dead letter topic: what became of it is in the log. */
+static void log_dead_tick(const struct work *work)
+{
+    log_rarely(1000, LOG_WARN, "lane", "a tick of schedule %s failed: %s (%.300s)", work->item->schedule->name,
+               event_dead_word(work->reason), work->why == NULL ? "" : work->why);
+}
+
 static void count_end(struct batch *batch, const struct work *work)
 {
     if (work->item->binding == NULL)
@@ -35,6 +42,8 @@ static void count_end(struct batch *batch, const struct work *work)
         series_add(batch->env->topics[work->item->topic->index].dead, 1);
         log_dead(batch, work);
     }
+    if (work->verdict == VERDICT_DEAD && work->item->source == ITEM_TICK)
+        log_dead_tick(work);
 }
 
 /* What batch_finish() sorts a batch's items into; each list has room for all of them. */

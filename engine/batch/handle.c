@@ -26,8 +26,8 @@ static void tick_begin(struct batch *batch, struct work *work)
         work->verdict = VERDICT_DUPLICATE;
 }
 
-/* Once for each work that is dead, as soon as it is, so that what is behind it in its key knows: an undo that failed for
- * good may have to come again, or wait for an operator. */
+/* Once for each work that is dead, as soon as it is, so that what is behind it in its key knows: an undo that failed
+ * for good may have to come again, or wait for an operator. */
 static void judge_undo(struct batch *batch, struct work *work)
 {
     if (work->verdict != VERDICT_DEAD || work->item->minimal || batch->result != STORE_OK || batch->condemned)

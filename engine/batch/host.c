@@ -5,13 +5,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "plugin/field.h"
 
 #include <stdio.h>
 
 enum {
-    HOST_WORDS_MAX = 500, /* bytes of a plugin's sentence */
-    HOST_FIELD_MAX = 64 * 1024,
-    HOST_ADDS_MAX = 10000, /* outputs of one call beyond its events */
+    HOST_WORDS_MAX = 500,       /* bytes of a plugin's sentence */
+    HOST_FIELD_MAX = 64 * 1024, /* bytes of a field that is set, as JSON */
+    HOST_NAME_MAX = 128,        /* bytes of its name */
+    HOST_ADDS_MAX = 10000,      /* outputs of one call beyond its events */
 };
 
 _Static_assert(sizeof(struct span) == sizeof(struct sluice_text) &&
@@ -95,8 +97,8 @@ static void set_output_field(struct call *call, size_t n, const char *what, cons
     if (overlays == NULL)
         return;
     size_t length = name == NULL ? 0 : strlen(name);
-    if (length == 0 || length > 128) {
-        call_fault(call, n, "called %s() without a field name of 1..128 bytes", what);
+    if (length == 0 || length > HOST_NAME_MAX) {
+        call_fault(call, n, "called %s() without a field name of 1..%d bytes", what, HOST_NAME_MAX);
         return;
     }
     if (json.length > HOST_FIELD_MAX) {
@@ -123,13 +125,14 @@ static void set_output_field(struct call *call, size_t n, const char *what, cons
 static void host_set_text(struct sluice_call *shared, size_t n, const char *name, struct sluice_text value)
 {
     struct buffer json;
-    buffer_init(&json, HOST_FIELD_MAX * 2);
-    if (value.length <= HOST_FIELD_MAX)
-        buffer_json_string(&json, span_of_text(value));
-    if (json.failed || value.length > HOST_FIELD_MAX)
-        call_fault(call_of(shared), n, "set a text of %zu bytes; the most is %d", value.length, HOST_FIELD_MAX);
-    else
-        set_output_field(call_of(shared), n, "set_text", name, buffer_view(&json));
+    if (value.at == NULL || value.length > HOST_FIELD_MAX) { /* no text, or more than is worth a copy */
+        struct span null = value.at == NULL ? SPAN("null") : (struct span){value.at, value.length + 2};
+        set_output_field(call_of(shared), n, "set_text", name, null);
+        return;
+    }
+    buffer_init(&json, HOST_FIELD_MAX * 6 + 2); /* each byte may be \u0001 */
+    buffer_json_string(&json, span_of_text(value));
+    set_output_field(call_of(shared), n, "set_text", name, buffer_view(&json));
     buffer_free(&json);
 }
 
@@ -179,6 +182,13 @@ static void host_reply(struct sluice_call *shared, size_t n, uint32_t status, st
         call_fault(call, n, "replied %u; a request's handler replies 200..599, others do not", status);
         return;
     }
+    /* Not event/json.h's scan: an answer may be larger than an event. */
+    static const struct sluice_field body = {.type = SLUICE_TYPE_JSON};
+    struct sluice_text checked;
+    if (json.at == NULL || field_parse(&body, span_of_text(json), &checked, NULL) != 0) {
+        call_fault(call, n, "replied with what is no valid JSON");
+        return;
+    }
     work->status = (int)status;
     work->reply = arena_span(call->batch->arena, span_of_text(json));
     work->reply_pending = flags & SLUICE_REPLY_PENDING;
@@ -198,8 +208,8 @@ static bool call_param(struct call *call, const struct sluice_param *from, struc
                                 .values = from->values,
                                 .count = from->form == SLUICE_PARAM_VALUE ? 1 : from->count};
     if (from->form == SLUICE_PARAM_EACH) {
-        size_t step = call->binding->handler->input_size;
-        if (step == 0 || from->offset >= step)
+        size_t step = call->binding->handler->input_size, size = field_member_size(from->type);
+        if (size > step || from->offset > step - size)
             return false;
         ret->values = (const char *)call->shared.inputs + from->offset;
         ret->count = call->count;
@@ -241,6 +251,7 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
         return NULL;
     }
     call->failed = false;
+    call->queried = true;
     return host_rows(call, rows);
 }
 
@@ -260,7 +271,9 @@ static int64_t host_now_ms(struct sluice_call *shared)
 
 static int64_t host_time_left_ms(struct sluice_call *shared)
 {
-    int64_t left = call_of(shared)->batch->deadline_ms - clock_monotonic_ms();
+    const struct batch *batch = call_of(shared)->batch;
+    int64_t deadline = atomic_load_explicit(&batch->env->call_deadline_ms, memory_order_relaxed);
+    int64_t left = (deadline < batch->deadline_ms ? deadline : batch->deadline_ms) - clock_monotonic_ms();
     return left > 0 ? left : 0;
 }
 

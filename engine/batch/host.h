@@ -18,6 +18,7 @@ struct call {
     size_t added;
     struct work *last;       /* the work that additions belong to: the tick */
     bool failed;             /* a statement failed: the whole call has its verdict elsewhere */
+    bool queried;            /* a statement succeeded: its effects are in the transaction */
     const char *unavailable; /* why, when the handler said so */
 };
 

@@ -58,7 +58,7 @@ int host_is_null(const struct sluice_rows *rows, size_t row, size_t column)
 int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t column)
 {
     const unsigned types = 1u << PARAM_INT2 | 1u << PARAM_INT4 | 1u << PARAM_INT8 | 1u << PARAM_BOOL |
-                           1u << PARAM_TIMESTAMP | 1u << PARAM_XID8;
+                           1u << PARAM_TIMESTAMP;
     return cell_has(rows_of(rows), row, column, types, "get_int64") ? rows_int64(rows_of(rows)->rows, row, column) : 0;
 }
 

@@ -21,7 +21,7 @@ enum item_source { ITEM_BUS = 1, ITEM_PARKED, ITEM_REQUEST, ITEM_TICK };
 struct item {
     struct lane_entry entry; /* first: the lane hands entries back as items */
     enum item_source source;
-    uint32_t tries;  /* failed tries in place so far */
+    uint32_t tries;  /* failed tries in place so far, those of earlier owners of the partition included */
     uint32_t stalls; /* batches of its own that ran into their deadline */
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
     enum dead_reason condemned;
@@ -30,7 +30,8 @@ struct item {
     struct header *headers;  /* of a parked record; owned */
     struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */
     struct binding *binding; /* NULL: no handler here is bound to the topic */
-    struct record record;    /* spans into chunk or rows; empty for requests and ticks */
+    struct record
+        record; /* spans into chunk or rows; of requests and ticks only topic and value, their names and body */
     struct item_block *block;
     /* ITEM_BUS */
     struct bus_chunk *chunk;

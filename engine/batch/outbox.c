@@ -14,8 +14,8 @@
 
 enum {
     OUTBOX_PUBLISH_MS = 30000,     /* one try; a lane tries again */
-    OUTBOX_PUBLISH_SOON_MS = 3000, /* of requests and ticks, before their rows are the sweeper's */
-    OUTBOX_BUS_DOWN_MS = 2000,     /* after that, all of them are for a while */
+    OUTBOX_PUBLISH_SOON_MS = 3000, /* one try for rows of requests and ticks; then they are left to the sweeper, */
+    OUTBOX_BUS_DOWN_MS = 2000,     /* and so are the rows of the next ones, for this long */
     OUTBOX_AGAIN_MS = 200,
     OUTBOX_TRANSACTION_MS = 5000,
 };
@@ -38,7 +38,7 @@ static void mark_published(struct outbox_lane *outbox, int64_t row)
     id_add(&outbox->published, &outbox->published_count, &outbox->published_size, row);
 }
 
-/* Runs one queued statement about rows in a transaction of its own. */
+/* Runs `write`, which queues a statement about rows, in a transaction of its own. */
 static bool rows_write(struct batch_env *env,
                        enum store_result (*write)(struct connection *connection, const int64_t *ids, size_t count,
                                                   struct error *error),
@@ -70,7 +70,8 @@ void outbox_free(struct outbox_lane *outbox)
 
 /* --------------------------------------------------------------------------------------------------------- refused */
 
-/* A lane's own row. Until it is written the row is whole, and this process has to go on trying: nobody else will. */
+/* Publishes what is not refused and keeps the rest in the row. -EAGAIN: the database did not take it, the row is
+ * whole. */
 static int settle_refused(struct batch *batch)
 {
     struct record *copy = arena_array(batch->arena, struct record, batch->output_count);
@@ -100,7 +101,7 @@ static int condemn_refused(struct batch *batch)
     struct error error = {0};
     struct span missing = {0}; /* the last topic that the bus does not have */
     size_t failed = 0;
-    int verdict = 0;
+    int refusal = 0;
     for (size_t i = 0; i < batch->output_count; i++) {
         const struct record *record = &batch->records[i];
         int code = missing.at != NULL && span_equal(missing, record->topic)
@@ -114,9 +115,9 @@ static int condemn_refused(struct batch *batch)
         if (code == -ENOENT)
             missing = record->topic;
         work_condemn(batch, batch->outputs[i].work, DEAD_BAD_OUTPUT, "%s", error.text);
-        verdict = code;
+        refusal = code;
     }
-    return verdict;
+    return refusal;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ emit */
@@ -126,7 +127,7 @@ void outbox_reload(struct batch *batch)
     size_t count = 0;
     struct error error = {0};
     if (record_batch_read(buffer_view(&batch->env->packed), batch->arena, &batch->records, &count, &error) != 0)
-        batch->records = NULL; /* the sweeper will tell */
+        batch->records = NULL; /* left to the sweeper, which logs what is wrong with the row */
 }
 
 static int emit_once(struct batch *batch, int64_t publish_ms)
@@ -147,12 +148,12 @@ static int emit_once(struct batch *batch, int64_t publish_ms)
         log_rarely(5000, LOG_WARN, "lane", "outputs are not published now: %s; %s", error.text,
                    batch->outbox_row == 0      ? "their events run again"
                    : batch->env->group != NULL ? "their keys wait"
-                                               : "the sweeper will");
+                                               : "the sweeper publishes them");
     return code;
 }
 
-/* Requests and ticks: their lanes are not held. */
-static int emit_soon(struct batch *batch)
+/* Of requests and ticks: one try, so that the next requests of the lane do not wait for the bus. */
+static int emit_briefly(struct batch *batch)
 {
     struct outbox_lane *outbox = &batch->env->outbox;
     if (batch->outbox_row != 0 && (batch->records == NULL || clock_monotonic_ms() < outbox->bus_down_ms))
@@ -174,7 +175,7 @@ int outbox_emit(struct batch *batch)
         return 0;
     }
     if (env->group == NULL)
-        return emit_soon(batch);
+        return emit_briefly(batch);
     int code = emit_once(batch, OUTBOX_PUBLISH_MS);
     while (code != 0 && batch->outbox_row != 0 && env->sleep(env->context, OUTBOX_AGAIN_MS))
         code = emit_once(batch, OUTBOX_PUBLISH_MS);

@@ -5,9 +5,9 @@
  * only when all are acknowledged: so a key's outputs are published in the order of its events, and an outage of the bus
  * holds the lanes, not memory. The row is deleted by the lane's next transaction, or soon by itself when there is none.
  *
- * Rows of a process that died are published by whoever is assigned its partitions, before it reads them on, and by the
- * sweeper (run/sweep.h). Rows of requests and ticks, whose lanes must not be held, are published after the answer, and
- * are the sweeper's when the bus is down. An output that the bus refuses for good stays in its row (refused.h).
+ * Rows that other processes left are published by whoever is assigned partitions, before it reads them on, and by
+ * the sweeper (run/sweep.h). Rows of requests and ticks are published after the answer, and left to the sweeper when
+ * the bus is down. An output that the bus refuses for good stays in its row (refused.h).
  */
 #ifndef SLUICE_BATCH_OUTBOX_H
 #define SLUICE_BATCH_OUTBOX_H
@@ -26,11 +26,12 @@ void outbox_reload(struct batch *batch);
  * never will be. */
 void outbox_mark_uncertain(struct batch_env *env, int64_t row);
 
-/* After such a batch: publishes the rows that are there, before anything behind them is. Waits for bus and database.
- * batch->records must be reloaded afterwards. */
+/* After such a batch: publishes the rows that are there, before anything behind them is; those with refused records
+ * are left to the sweeper. Waits for bus and database until the engine stops. Ends the transaction whose rows
+ * batch->records may point into: reload them afterwards. */
 void outbox_resolve_uncertain(struct batch *batch);
 
-/* The events behind uncertain rows are not this lane's any more: whoever takes them over publishes the rows. */
+/* Leaves the uncertain rows to the sweeper and to whoever takes the partitions over. */
 void outbox_release_uncertain(struct batch_env *env);
 
 /* Deletes the rows that the lane has published, in a transaction of its own. */

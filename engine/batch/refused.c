@@ -22,18 +22,18 @@ int publish_each(struct bus *bus, struct record *records, size_t count, int64_t 
 {
     size_t refused = 0, failed = 0;
     struct error error = {0};
+    struct span missing = {0}; /* the last topic that the bus does not have: each such record would wait its time-out */
     for (size_t i = 0; i < count; i++) {
         const struct record record = records[i];
-        int code = 0;
-        for (size_t r = 0; r < refused && code == 0; r++)
-            if (ret_reason->code == ENOENT && span_equal(records[r].topic, record.topic))
-                code = -ENOENT; /* the topic is not there for this one either */
-        if (code == 0)
-            code = bus_publish(bus, &record, 1, clock_monotonic_ms() + timeout_ms, &failed, &error);
+        int code = missing.at != NULL && span_equal(missing, record.topic)
+                       ? -ENOENT
+                       : bus_publish(bus, &record, 1, clock_monotonic_ms() + timeout_ms, &failed, &error);
         if (code == 0)
             continue;
         if (!is_refusal(code))
             return code;
+        if (code == -ENOENT)
+            missing = record.topic;
         if (refused == 0) {
             *ret_reason = error;
             ret_reason->code = -code;

@@ -1,8 +1,9 @@
 /*
  * refused.h - outputs that a bus refuses for good: too large, no such topic, not allowed.
  *
- * Such an output stays in its row of sluice.outbox, alone, with the reason: nothing waits for it, and it is published
- * when the reason is mended. Kafka may reject a whole produce batch because of one record, so each is tried alone.
+ * The refused outputs of a row stay in it, without the others and with the reason: nothing waits for them, and they
+ * are published when the reason is mended. Kafka may reject a whole produce batch because of one record, so each is
+ * tried alone.
  */
 #ifndef SLUICE_BATCH_REFUSED_H
 #define SLUICE_BATCH_REFUSED_H
@@ -13,8 +14,9 @@
 /* Whether trying again can never help: publish()'s answers about a record (bus.h). */
 bool is_refusal(int code);
 
-/* Publishes each record by itself, until deadline_ms after its own start. 0: those that are refused were moved to the
- * front, *ret_refused of them, and *ret_reason says why the first is. Negative: the bus is down, some may be out. */
+/* Publishes each record by itself, each within timeout_ms. 0: `records` now begins with the *ret_refused ones that are
+ * refused, in order (what stands behind them is of no use any more), and *ret_reason says why the first of them is.
+ * Negative: the bus does not answer, and some may be published. */
 int publish_each(struct bus *bus, struct record *records, size_t count, int64_t timeout_ms, size_t *ret_refused,
                  struct error *ret_reason);
 

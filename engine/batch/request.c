@@ -257,11 +257,14 @@ bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_m
     return true;
 }
 
-bool request_late(const struct batch *batch, const struct item *item)
+bool request_answer_if_late(const struct batch *batch, const struct item *item)
 {
     if (clock_monotonic_ms() - item->request->arrived_ms < batch->env->config->http.timeout_ms)
         return false;
-    answer_error(item->request, 503, "unavailable", "the database did not answer in time; nothing was done: ask again");
+    answer_error(item->request, 503, "unavailable",
+                 batch->result == STORE_UNKNOWN
+                     ? "the database did not answer in time; it is not known whether the request was done"
+                     : "the database did not answer in time; nothing was done: ask again");
     return true;
 }
 

@@ -1,8 +1,9 @@
 /*
  * request.h - requests and ticks as events, and the way their answers go back.
  *
- * A request enters a batch once, as an event (prepare.c), and leaves it once, with its answer (finish.c) or because it
- * waited too long (fail.c). One whose answer is pending is asked again until it is final or wait_ms is over.
+ * A request becomes an event in prepare.c. It is answered in finish.c, in fail.c when it waited too long, or by the
+ * lane that stops. One whose answer is pending runs again, in later batches, until its answer is final or wait_ms is
+ * over.
  */
 #ifndef SLUICE_BATCH_REQUEST_H
 #define SLUICE_BATCH_REQUEST_H
@@ -23,7 +24,8 @@ struct gateway_request {
     struct span traceparent;
     int64_t wait_ms; /* ?wait=; 0: answer at once */
     void *context;   /* the caller's */
-    /* The answer. Called once, after COMMIT, on a lane's thread; `json` is gone when it returns. */
+    /* The answer, called once: after COMMIT, or when nothing is committed because the request is late or the engine
+     * stops. On a lane's thread, or on the one that stops the engine. `json` is valid until it returns. */
     void (*done)(struct gateway_request *request, int status, struct span json);
     /* the gateway's: */
     atomic_size_t *waiting; /* counts the requests that were not answered yet */
@@ -42,8 +44,8 @@ void request_repeated(struct batch *batch, struct work *work, const struct claim
 /* After COMMIT: sends the answer; or, when it is pending and the client waits, false and when to ask again (monotonic
  * ms). */
 bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_ms);
-/* True when the request waited past http.timeout and was told so. */
-bool request_late(const struct batch *batch, const struct item *item);
+/* Answers 503 and returns true when the request has waited past http.timeout. */
+bool request_answer_if_late(const struct batch *batch, const struct item *item);
 /* The engine stops: 503. */
 void request_refuse(const struct item *item);
 

@@ -33,7 +33,7 @@ struct work {
     size_t outcome;
     enum dead_reason reason;
     const char *why;
-    int64_t due_ms; /* monotonic for RETRY and DELAY, wall for PARK */
+    int64_t due_ms; /* monotonic for RETRY, DELAY and a request whose answer is pending, wall for PARK */
     int64_t retry_count, retries_left;
     struct overlays overlays;
     struct addition *additions;
@@ -58,7 +58,7 @@ void work_condemn(struct batch *batch, struct work *work, enum dead_reason reaso
     __attribute__((format(printf, 4, 5)));
 /* A transient failure of this event: due again after its policy's delay, or a dead letter when that is exhausted. */
 void work_retry(struct batch *batch, struct work *work, const char *why);
-/* In place: valid UTF-8 without control characters, as headers, rows and answers need it. Returns `text`. */
+/* In place: valid UTF-8 without bytes below 0x20, as headers, rows and answers need it. Returns `text`. */
 char *text_clean(char *text);
 /* Sets a field, or replaces the one of that name. `json` is a valid JSON value; both live as long as the batch. */
 void overlay_set(struct arena *arena, struct overlays *overlays, struct span name, struct span json);

@@ -1,9 +1,9 @@
 /*
  * verdict.h - what becomes of an event with this verdict: one table, which every step of a batch reads.
  *
- * A verdict is given to an event while its batch runs. claim.c, record.c, outputs.c, chains.c and finish.c (batch/) ask
- * the row for what they have to do; none of them knows the verdicts by name but for what only one of them has. Nothing
- * depends on the order of the enum. Pure data; tests/unit/flow/test_verdict.c holds the rules that tie the columns.
+ * A verdict is given to an event while its batch runs. claim.c, handle.c, call.c, chains.c, record.c and finish.c
+ * (batch/) ask the row for what they have to do; they name a verdict only for what no other has. Nothing depends on
+ * the order of the enum. Pure data; tests/unit/flow/test_verdict.c holds the rules that tie the columns.
  */
 #ifndef SLUICE_FLOW_VERDICT_H
 #define SLUICE_FLOW_VERDICT_H
@@ -21,8 +21,10 @@ enum verdict {
     VERDICT_STUCK,      /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
     VERDICT_DEAD,       /* dead letter */
     VERDICT_DUPLICATE,  /* its claim was there before */
-    VERDICT_REQUEUE,    /* as if never taken: a predecessor of its key, or its twin in the batch, must end first */
-    VERDICT_ISOLATE,    /* suspected of a crash: comes again in a batch of its own */
+    /* As if never taken: an earlier event of its key, or the same event a second time in the batch, must end first;
+     * or it was condemned, and the whole batch is rolled back. */
+    VERDICT_REQUEUE,
+    VERDICT_ISOLATE, /* suspected of a crash: comes again in a batch of its own */
     VERDICT_COUNT,
 };
 
@@ -52,11 +54,11 @@ struct verdict_row {
     const char *word; /* for logs and tests */
     enum verdict_claim claim;
     bool keeps_claim; /* at COMMIT its inbox row stays; else it is deleted, as if it had not been claimed */
-    bool keeps_reply; /* a request's answer is kept with its claim; a dead letter's claim is deleted instead */
+    bool keeps_reply; /* the same of a request with an Idempotency-Key: its claim stays, with its answer */
     enum verdict_output output;
     bool chains;    /* chains that watch its topic hear of it */
     bool replies;   /* a request must have been answered by its handler */
-    bool holds_key; /* what is behind it in its key, in this batch, is requeued */
+    bool holds_key; /* later events of its key, in this batch, are requeued */
     bool counts_try;
     enum verdict_parking parking;
     enum verdict_way way;

@@ -173,7 +173,8 @@ static int double_parse(struct span text, double *ret)
 
 static bool json_fits(struct span text)
 {
-    json_t *value = json_loadb(text.at, text.length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *value = json_loadb(text.at, text.length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+                               NULL);
     bool good = value != NULL;
     json_decref(value);
     return good;

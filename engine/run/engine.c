@@ -96,7 +96,7 @@ static bool build(struct engine *engine)
     engine->requests = calloc(ENGINE_REQUEST_WORKERS, sizeof *engine->requests);
     if (engine->topics == NULL || engine->topic_runs == NULL || engine->bindings == NULL ||
         engine->numbers.groups == NULL || engine->numbers.chains == NULL || engine->numbers.schedules == NULL ||
-        engine->groups == NULL || engine->requests == NULL)
+        engine->groups == NULL || engine->requests == NULL || engine->ticks_in_flight == NULL)
         return false;
     build_bindings(engine);
     for (; engine->group_count < config->group_count; engine->group_count++)
@@ -232,6 +232,7 @@ void engine_stop(struct engine *engine)
     free(engine->numbers.schedules);
     free(engine->groups);
     free(engine->requests);
+    free(engine->ticks_in_flight);
     timer_destroy(&engine->parked_timer);
     life_destroy(&engine->life);
     pthread_rwlock_destroy(&engine->quarantine);

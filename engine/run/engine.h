@@ -11,7 +11,7 @@
 
 struct engine;
 
-struct engine_parts {                /* made by main.c, which alone names the concrete ones; they outlive the engine */
+struct engine_parts {                /* made by whoever starts the engine; they outlive it */
     const struct pipeline *pipeline; /* resolved and checked */
     struct bus *bus;
     struct store *store;       /* NULL: at-least-once, and the log says so */
@@ -23,11 +23,11 @@ struct engine_parts {                /* made by main.c, which alone names the co
 
 /* Starts every thread. Returns at once; the database and the bus need not answer yet (engine_ready() tells). */
 int engine_start(const struct engine_parts *parts, struct engine **ret, struct error *error);
-/* No new work; what runs is finished, committed and handed over, for at most drain_ms. 0, or -ETIMEDOUT when
- * something was left to redelivery (nothing is lost by that), or -EBUSY when a handler does not come back: then the
- * only way to stop is _exit(). */
+/* No new work; what runs is finished, committed and handed over, for at most drain_ms and then a few seconds for
+ * what was interrupted; events that are queued are redelivered. 0, -ETIMEDOUT when requests or a tick had no time,
+ * or -EBUSY when a handler does not come back: then the only way to stop is _exit(). */
 int engine_drain(struct engine *engine, int64_t drain_ms);
-void engine_stop(struct engine *engine); /* at once; frees everything. NULL is fine */
+void engine_stop(struct engine *engine); /* drains for no time, joins every thread, frees everything. NULL is fine */
 /* Returns at once, for main's loop: 0 while the engine goes on, else a negative errno and what it cannot go on for (a
  * database or bus that is not as the configuration says, a plugin that does not open). Any thread. */
 int engine_fault(struct engine *engine, struct error *ret);

@@ -14,12 +14,12 @@
 struct engine;
 
 /* Takes the request; done() will be called exactly once, also at shutdown (503). -EAGAIN when the engine takes no work
- * now, or too many requests wait: the listener answers 503 with Retry-After. Any thread. */
+ * now, too many requests wait, or there is no memory: the listener answers 503 with Retry-After. Any thread. */
 int gateway_submit(struct engine *engine, struct gateway_request *request);
 
 /* What the other endpoints ask. Any thread; each answers in bounded time. */
-bool engine_ready(struct engine *engine, struct buffer *ret_why);   /* takes work; else the reasons, a line each */
-bool engine_healthy(struct engine *engine, struct buffer *ret_why); /* its threads move */
+bool engine_ready(struct engine *engine, struct buffer *ret_why);   /* takes work; else the first reason, a line */
+bool engine_healthy(struct engine *engine, struct buffer *ret_why); /* it has no fault; else which, a line */
 struct metrics *engine_metrics(struct engine *engine);
 const struct pipeline *engine_pipeline(struct engine *engine);
 

@@ -22,8 +22,8 @@ struct group_run {
     atomic_size_t in_flight, in_flight_bytes;
     atomic_bool paused;
     atomic_bool stop;    /* no new events are taken */
-    atomic_llong member; /* bus_member() of the consumer, as it is now */
-    /* what earlier owners of our partitions left; NULL: nothing of the group is recorded */
+    atomic_llong member; /* bus_member() of the consumer, since the last change of its assignment */
+    /* the means of takeover_run(); NULL: nothing of the group is recorded */
     struct takeover *takeover;
     _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
 
@@ -31,7 +31,7 @@ struct group_run {
     struct tracker **trackers; /* by stream; NULL: not assigned now */
     size_t tracker_count;
     pthread_cond_t released; /* a lane released revoked streams */
-    /* the reader's own, as long as trackers (heads, tails: as workers) */
+    /* the reader's own; as many as tracker_count (heads, tails: worker_count) */
     uint32_t *streams, *epochs;
     struct position *positions;
     struct lane_entry **heads, ***tails;

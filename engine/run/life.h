@@ -13,7 +13,7 @@
 
 struct life {
     atomic_bool stop;     /* no batch waits for a database or bus from here on */
-    atomic_bool draining; /* no new work is taken */
+    atomic_bool draining; /* no new requests, ticks and parked events are taken; readers go on until they are stopped */
     pthread_mutex_t lock;
     pthread_cond_t stopped;
     struct error fault; /* why the engine cannot go on; code 0: it can */

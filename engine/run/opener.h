@@ -2,8 +2,8 @@
  * opener.h - the thread that does what needs the database and the bus, until it succeeds: an engine may be started
  * before its database.
  *
- * It checks the database, reads the numbers of names, and subscribes the groups; then the engine is open. Until then
- * lanes exist and wait, and /readyz says why.
+ * It checks the database, looks up or inserts the names and their numbers, and starts the groups' readers; then the
+ * engine is open. Until then lanes exist and wait, and /readyz says why.
  */
 #ifndef SLUICE_RUN_OPENER_H
 #define SLUICE_RUN_OPENER_H

@@ -6,8 +6,8 @@
 
 #include "run/group.h"
 
-/* Subscribes and starts the thread. -EINVAL, -ESTALE, -EPROTO: the bus is not as the configuration says, and trying
- * again does not help; -EAGAIN: it does. */
+/* Subscribes and starts the thread. -EINVAL, -ESTALE, -EPROTO: the bus is not as the configuration says, so another try
+ * cannot succeed; any other error may pass. */
 int reader_start(struct group_run *group, struct error *error);
 /* Leaves the group and joins the thread: lanes finish what runs, everything complete is committed. What runs may go
  * on until until_ms (monotonic), then its statements are interrupted. False when a handler does not come back even

@@ -10,11 +10,12 @@ static void tick(struct engine *engine, size_t index, int64_t slot_ms)
 {
     const struct schedule *schedule = &engine->config->schedules[index];
     struct mailbox *mailbox = &engine->scheduler->mailbox;
-    if (!mailbox_idle(mailbox))
-        return; /* the last one still runs: this tick's work is found by the next */
+    if (atomic_load(&engine->ticks_in_flight[index]))
+        return; /* its last tick still runs: the next one finds this one's work */
     struct item_block *block = item_block_create(1, NULL);
     if (block == NULL)
         return;
+    atomic_store(&engine->ticks_in_flight[index], true);
     struct item *item = item_block_items(block);
     item->source = ITEM_TICK;
     item->binding = schedule->binding;

@@ -1,6 +1,6 @@
 /*
- * state.h - the running engine, as the files of run/ share it. Immutable after engine_start() but for what is atomic or
- * says otherwise.
+ * state.h - the running engine, as the files of run/ share it. Immutable once it is open but for what is atomic or
+ * says otherwise; until then the opener fills in numbers and subscribes groups.
  */
 #ifndef SLUICE_RUN_STATE_H
 #define SLUICE_RUN_STATE_H
@@ -33,7 +33,8 @@ struct engine {
     size_t group_count;
     struct worker **requests; /* ENGINE_REQUEST_WORKERS, when there are requests */
     size_t request_worker_count;
-    struct worker *scheduler; /* NULL without schedules */
+    struct worker *scheduler;     /* NULL without schedules */
+    atomic_bool *ticks_in_flight; /* by schedule */
     atomic_size_t requests_waiting;
     atomic_size_t parked_in_flight; /* taken from the database and not ended */
     atomic_ullong request_count;

@@ -1,8 +1,9 @@
 /*
  * sweep.h - the sweeper: publishes outbox rows that their lanes did not.
  *
- * It is one of the two healers of outputs (redelivery is the other): rows of a process that died, of requests and ticks
- * while the bus was down, and rows whose refused outputs are tried again.
+ * Outputs that a lane did not publish are published by it or by a redelivery of their events: rows of other
+ * processes (which died, or are slow), of requests and ticks, uncertain ones that were released, and refused
+ * outputs, now and then.
  */
 #ifndef SLUICE_RUN_SWEEP_H
 #define SLUICE_RUN_SWEEP_H
@@ -12,8 +13,8 @@
 
 struct engine;
 
-/* Publishes rows of other processes that are older than age_ms, as long as that gets on. False: some are left, the bus
- * or the database is down. Uses the arena, and resets it. */
+/* Publishes rows older than age_ms that no lane of this process will, as long as it gets on. True: none is left but
+ * unreadable ones. False: the bus or database does not answer, the engine stops, or it took too long. Resets the arena. */
 bool sweep_outbox(struct engine *engine, struct connection *connection, struct arena *arena, int64_t age_ms);
 
 #endif

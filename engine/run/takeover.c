@@ -23,7 +23,8 @@ enum { TAKEOVER_MS = 10000, TAKEOVER_AGAIN_MS = 100 };
 struct takeover { /* the reader's own */
     struct connection *connection;
     struct arena *arena;
-    /* all there were: a lane may still look at an older one. Few: they are made only when tries are counted */
+    /* Every map of tries that group->attempts ever pointed to: a lane may still read an earlier one. They are few,
+     * since one is made only when the database has counted tries. */
     struct intmap **maps;
     size_t count;
 };
@@ -37,7 +38,10 @@ bool takeover_prepare(struct group_run *group)
         return false;
     group->takeover->connection = connection_create(group->engine->store, "reader");
     group->takeover->arena = arena_create(64 * 1024, 256 * 1024 * 1024);
-    return group->takeover->connection != NULL && group->takeover->arena != NULL;
+    if (group->takeover->connection != NULL && group->takeover->arena != NULL)
+        return true;
+    takeover_destroy(group);
+    return false;
 }
 
 static bool takeover_rows(struct group_run *group)

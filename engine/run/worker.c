@@ -19,10 +19,8 @@ enum {
     WORKER_ARENA_BLOCK = 256 * 1024,
     WORKER_ARENA_MAX = 512 * 1024 * 1024,
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
-    /* Without another transaction for so long, rows that are published are deleted by one of their own; again after the
-     * second when the database did not take it. */
-    WORKER_DELETE_PUBLISHED_MS = 150,
-    WORKER_DELETE_AGAIN_MS = 1000,
+    WORKER_DELETE_PUBLISHED_MS = 150, /* after the last batch; mostly the next one deletes its published rows */
+    WORKER_DELETE_AGAIN_MS = 1000,    /* when the database did not take it */
 };
 
 /* ------------------------------------------------------------------------------- what batches ask of the engine */
@@ -32,13 +30,22 @@ static bool worker_sleep(void *context, int64_t ms)
     return life_sleep(&((struct worker *)context)->engine->life, ms);
 }
 
+/* Requests and ticks. */
+static void finish_ungrouped(struct engine *engine, struct item **items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (items[i]->source == ITEM_TICK)
+            atomic_store(&engine->ticks_in_flight[items[i]->schedule - engine->config->schedules], false);
+    items_free(items, count);
+}
+
 static void worker_finish(void *context, struct item **items, size_t count, bool complete)
 {
     const struct worker *worker = context;
     if (worker->group != NULL)
         group_finish(worker->group, items, count, complete);
     else
-        items_free(items, count);
+        finish_ungrouped(worker->engine, items, count);
 }
 
 static void worker_parked(void *context, int64_t due_wall_ms)

@@ -20,11 +20,11 @@ struct worker {
     pthread_t thread;
     bool started;
     struct mailbox mailbox;
-    struct batch_env env; /* the thread's own, but for the call's deadline */
+    struct batch_env env;
     /* the thread's own */
-    int64_t delete_published_ms; /* then, by itself */
+    int64_t delete_published_ms; /* when published outbox rows are deleted without waiting for another batch */
     size_t held_keys;            /* as the gauge has it */
-    int64_t batch_since_ms;      /* taps: when the oldest waiting item came; 0: none waits */
+    int64_t batch_since_ms;      /* taps: since when this lane fills a batch; 0: it does not */
 };
 
 /* `group`: NULL for requests and ticks. `number`: of the lane, over the whole engine. NULL: no memory. */

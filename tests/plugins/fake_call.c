@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADD_MAX = 10000 };
+enum { ADD_MAX = 10000, FIELD_MAX = 64 * 1024, WORDS_MAX = 500 };
 
 struct fake_call *fake_call_of(struct sluice_call *head)
 {
@@ -29,35 +29,48 @@ char *fake_copy(struct fake_host *host, struct sluice_text text)
     return copy;
 }
 
-/* The result that `n` means, or NULL after noting the fault. */
-static struct fake_result *result_of(struct fake_call *call, size_t n, const char *function)
+/* The result of event `n`, or with `added` of what add() returned; NULL after noting the fault. */
+static struct fake_result *result_of(struct fake_call *call, size_t n, bool added, const char *function)
 {
     struct fake_host *host = call->host;
-    size_t place = n < call->head.count ? call->places[n] : call->event_count + (n - call->head.count);
-    if (n == SIZE_MAX || place >= host->result_count) {
-        fake_note_fault(
-            host, fake_text(host, "%s: there is no event %zu in a call of %" PRIu32, function, n, call->head.count));
-        return NULL;
-    }
-    return &host->results[place];
+    if (n < call->head.count)
+        return &host->results[call->places[n]];
+    if (added && n - call->head.count < host->result_count - call->event_count)
+        return &host->results[call->event_count + (n - call->head.count)];
+    fake_note_fault(host,
+                    fake_text(host, "%s: there is no event %zu in a call of %" PRIu32, function, n, call->head.count));
+    return NULL;
+}
+
+/* A plugin's sentence as the engine keeps it. */
+static const char *words(struct fake_call *call, const char *why)
+{
+    return why == NULL || *why == '\0' ? "no reason given" : fake_text(call->host, "%.*s", WORDS_MAX, why);
 }
 
 /* ---------------------------------------------------------------------------------------------- outcomes, verdicts */
 
-static void host_outcome(struct sluice_call *head, size_t n, size_t outcome)
+/* The outcome's name, or NULL after noting the fault. */
+static const char *outcome_name(struct fake_call *call, size_t outcome, const char *function)
 {
-    struct fake_call *call = fake_call_of(head);
-    struct fake_result *result = result_of(call, n, "outcome");
     size_t count = 0;
     for (const struct sluice_outcome *row = call->handler->outcomes; row != NULL && row->name != NULL; row++)
         count++;
-    if (result != NULL && outcome >= count) {
-        fake_note_fault(call->host,
-                        fake_text(call->host, "outcome: handler '%s' declares %zu outcomes, there is no %zu",
-                                  call->handler->name, count, outcome));
-    } else if (result != NULL) {
+    if (outcome < count)
+        return call->handler->outcomes[outcome].name;
+    fake_note_fault(call->host, fake_text(call->host, "%s: handler '%s' declares %zu outcomes, there is no %zu",
+                                          function, call->handler->name, count, outcome));
+    return NULL;
+}
+
+static void host_outcome(struct sluice_call *head, size_t n, size_t outcome)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_result *result = result_of(call, n, false, "outcome");
+    const char *name = result == NULL ? NULL : outcome_name(call, outcome, "outcome");
+    if (name != NULL) {
         result->verdict = FAKE_OUTCOME;
-        result->outcome = call->handler->outcomes[outcome].name;
+        result->outcome = name;
         result->why = NULL;
     }
 }
@@ -65,14 +78,12 @@ static void host_outcome(struct sluice_call *head, size_t n, size_t outcome)
 static void verdict(struct sluice_call *head, size_t n, enum fake_verdict which, const char *why)
 {
     struct fake_call *call = fake_call_of(head);
-    struct fake_result *result = result_of(call, n, which == FAKE_RETRY ? "retry" : "reject");
+    struct fake_result *result = result_of(call, n, false, which == FAKE_RETRY ? "retry" : "reject");
     if (result == NULL)
         return;
-    if (why == NULL || *why == '\0')
-        fake_note_fault(call->host, "retry and reject need words for people");
     result->verdict = which;
     result->outcome = NULL;
-    result->why = fake_text(call->host, "%s", why == NULL ? "" : why);
+    result->why = words(call, why);
 }
 
 static void host_retry(struct sluice_call *head, size_t n, const char *why)
@@ -90,15 +101,14 @@ static size_t host_add(struct sluice_call *head, size_t outcome)
     struct fake_call *call = fake_call_of(head);
     struct fake_host *host = call->host;
     size_t added = host->result_count - call->event_count;
-    if (added == ADD_MAX)
+    const char *name = outcome_name(call, outcome, "add");
+    if (name == NULL || added == ADD_MAX)
         return SIZE_MAX;
     host->results = realloc(host->results, (host->result_count + 1) * sizeof *host->results);
     if (host->results == NULL)
         fake_die("out of memory");
-    host->results[host->result_count++] = (struct fake_result){.added = true};
-    size_t n = head->count + added;
-    host_outcome(head, n, outcome);
-    return n;
+    host->results[host->result_count++] = (struct fake_result){.verdict = FAKE_OUTCOME, .outcome = name, .added = true};
+    return head->count + added;
 }
 
 /* ------------------------------------------------------------------------------------------------- fields, replies */
@@ -106,8 +116,10 @@ static size_t host_add(struct sluice_call *head, size_t outcome)
 static void set(struct sluice_call *head, size_t n, const char *name, uint32_t type, char *json)
 {
     struct fake_call *call = fake_call_of(head);
-    struct fake_result *result = result_of(call, n, "set");
+    struct fake_result *result = result_of(call, n, true, "set");
     const struct sluice_field *field = call->handler->sets;
+    if (result == NULL)
+        return;
     while (field != NULL && field->name != NULL && (name == NULL || strcmp(field->name, name) != 0))
         field++;
     if (field == NULL || field->name == NULL || (type != SLUICE_TYPE_JSON && field->type != type)) {
@@ -117,8 +129,11 @@ static void set(struct sluice_call *head, size_t n, const char *name, uint32_t t
                                   call->handler->name, name == NULL ? "(null)" : name));
         return;
     }
-    if (result == NULL)
+    if (strlen(json) > FIELD_MAX) {
+        fake_note_fault(call->host, fake_text(call->host, "set: field '%s' has %zu bytes as JSON; the most is %d", name,
+                                              strlen(json), FIELD_MAX));
         return;
+    }
     size_t i = 0;
     while (i < result->set_count && strcmp(result->sets[i].name, name) != 0)
         i++;
@@ -161,7 +176,7 @@ static void host_set_json(struct sluice_call *head, size_t n, const char *name, 
 static void host_reply(struct sluice_call *head, size_t n, uint32_t status, struct sluice_text json, uint32_t flags)
 {
     struct fake_call *call = fake_call_of(head);
-    struct fake_result *result = result_of(call, n, "reply");
+    struct fake_result *result = result_of(call, n, false, "reply");
     if (call->handler->kind != SLUICE_REQUEST)
         fake_note_fault(call->host,
                         fake_text(call->host, "reply: handler '%s' is not of requests", call->handler->name));
@@ -181,10 +196,12 @@ static void host_reply(struct sluice_call *head, size_t n, uint32_t status, stru
 
 static void host_log(struct sluice_call *head, uint32_t level, const char *message)
 {
-    static const char *const words[] = {"debug", "info", "warn", "error"};
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
     struct fake_host *host = fake_call_of(head)->host;
     char *line;
-    if (asprintf(&line, "%s%s %s\n", fake_log(host), level < 4 ? words[level] : "?", message) < 0)
+    if (message == NULL)
+        return;
+    if (asprintf(&line, "%s%s %s\n", fake_log(host), levels[level < 4 ? level : SLUICE_LOG_INFO], message) < 0)
         fake_die("out of memory");
     free(host->log);
     host->log = line;
@@ -204,9 +221,7 @@ static int64_t host_time_left_ms(struct sluice_call *head)
 static void host_unavailable(struct sluice_call *head, const char *why)
 {
     struct fake_call *call = fake_call_of(head);
-    if (why == NULL || *why == '\0')
-        fake_note_fault(call->host, "unavailable needs words for people");
-    call->away = fake_text(call->host, "%s", why == NULL ? "" : why);
+    call->unavailable = words(call, why);
 }
 
 static const struct sluice_host host_table = {
@@ -343,8 +358,8 @@ static void call_judge(struct fake_call *call)
     struct fake_host *host = call->host;
     for (size_t n = 0; n < call->head.count; n++) {
         struct fake_result *result = &host->results[call->places[n]];
-        if (call->away != NULL)
-            *result = (struct fake_result){.verdict = FAKE_UNAVAILABLE, .why = call->away};
+        if (call->unavailable != NULL)
+            *result = (struct fake_result){.verdict = FAKE_UNAVAILABLE, .why = call->unavailable};
         else if (call->failed != NULL)
             *result = (struct fake_result){.verdict = FAKE_STATEMENT_FAILED, .why = call->failed};
         else if (call->handler->kind == SLUICE_EVENT && result->verdict == FAKE_NOTHING)
@@ -387,8 +402,8 @@ const struct fake_result *fake_call(struct fake_host *host, const char *name, si
     if (good > 0) {
         call_moment(&call, FAKE_BEGIN);
         handler->handle(host->state, &call.head);
-        call_moment(&call,
-                    call.failed == NULL && call.away == NULL && host->fault == NULL ? FAKE_COMMIT : FAKE_ROLLBACK);
+        call_moment(&call, call.failed == NULL && call.unavailable == NULL && host->fault == NULL ? FAKE_COMMIT
+                                                                                                  : FAKE_ROLLBACK);
         call_judge(&call);
     }
     return host->results;

@@ -271,7 +271,8 @@ struct opening {
 static void opening_fail(struct sluice_opening *head, const char *why)
 {
     struct opening *opening = (struct opening *)head;
-    opening->why = fake_text(opening->host, "%s", why);
+    if (opening->why == NULL) /* the first counts */
+        opening->why = why == NULL || *why == '\0' ? "it did not say why" : fake_text(opening->host, "%s", why);
 }
 
 /* NULL in *ret_why when it worked. */
@@ -291,7 +292,7 @@ static struct fake_host *host_open(const char *path, const char *settings, const
         return host;
     struct opening opening = {.head = {.size = sizeof opening.head, .fail = opening_fail}, .host = host};
     if (host->plugin->open(host->state, &opening.head) != 0)
-        *ret_why = opening.why == NULL ? "open() failed without a word to fail()" : opening.why;
+        *ret_why = opening.why == NULL ? "its open() failed and did not say why" : opening.why;
     else if (opening.why != NULL)
         *ret_why = "open() called fail() and returned 0";
     return host;

@@ -43,10 +43,10 @@ struct fake_call { /* what a handler's struct sluice_call is the head of */
     struct sluice_call head;
     struct fake_host *host;
     const struct sluice_handler *handler;
-    size_t *places;     /* places[n]: the result of event n of the call */
-    size_t event_count; /* results before those of add() */
-    const char *failed; /* why a statement failed, or NULL */
-    const char *away;   /* the words of unavailable(), or NULL */
+    size_t *places;          /* places[n]: the result of event n of the call */
+    size_t event_count;      /* results before those of add() */
+    const char *failed;      /* why a statement failed, or NULL */
+    const char *unavailable; /* its words, or NULL */
 };
 
 /* Writes one field into `base` from JSON (value.at NULL: absent). NULL, or what is wrong with it. Texts live in

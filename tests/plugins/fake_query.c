@@ -51,27 +51,33 @@ static size_t size_of(uint32_t type)
     }
 }
 
-static bool param_resolve(struct fake_call *call, const struct sluice_param *from, struct fake_param *ret)
+enum { PARAMS_MAX = 64 };
+
+/* False after noting the fault, or why the statement fails. */
+static bool param_resolve(struct fake_call *call, const struct sluice_param *from, size_t number,
+                          struct fake_param *ret)
 {
-    bool each = from->form == SLUICE_PARAM_EACH;
+    bool each = from->form == SLUICE_PARAM_EACH, array = from->form != SLUICE_PARAM_VALUE;
     size_t size = size_of(from->type), step = each ? call->handler->input_size : size;
     const char *at = each ? (const char *)call->head.inputs + from->offset : from->values;
-    ret->type = from->type;
-    ret->array = from->form != SLUICE_PARAM_VALUE;
-    ret->count = each ? call->head.count : ret->array ? from->count : 1;
-    if (size == 0 || from->form < SLUICE_PARAM_EACH || from->form > SLUICE_PARAM_VALUE ||
-        (each && from->offset + size > call->handler->input_size))
+    size_t count = each ? call->head.count : array ? from->count : 1;
+    if (size == 0 || from->form < SLUICE_PARAM_EACH || from->form > SLUICE_PARAM_VALUE || (at == NULL && count > 0) ||
+        (each && (size > step || from->offset > step - size))) {
+        call->failed = fake_text(call->host, "query: parameter $%zu is not what its form and type say", number);
+        fake_note_fault(call->host, call->failed);
         return false;
-    ret->values = fake_alloc(call->host, ret->count * sizeof *ret->values);
-    for (size_t i = 0; i < ret->count; i++) {
-        ret->values[i] = value_at(from->type, at + i * step);
-        bool json = from->type == SLUICE_TYPE_JSON && !ret->values[i].null;
-        if (json && !fake_json_valid(ret->values[i].text))
-            return false;
-        if (from->type == SLUICE_TYPE_TEXT && !ret->values[i].null && !fake_utf8_valid(ret->values[i].text))
-            return false;
     }
-    return true;
+    *ret = (struct fake_param){.type = from->type, .array = array, .count = count};
+    ret->values = fake_alloc(call->host, count * sizeof *ret->values);
+    for (size_t i = 0; i < count; i++) {
+        const struct fake_value *value = &ret->values[i];
+        ret->values[i] = value_at(from->type, at + i * step);
+        if (from->type == SLUICE_TYPE_JSON && !value->null && !fake_json_valid(value->text))
+            call->failed = fake_text(call->host, "query: parameter $%zu is no JSON", number);
+        if (from->type == SLUICE_TYPE_TEXT && !value->null && !fake_utf8_valid(value->text))
+            call->failed = fake_text(call->host, "query: parameter $%zu is not UTF-8", number);
+    }
+    return call->failed == NULL;
 }
 
 static const char *value_show(struct fake_host *host, uint32_t type, const struct fake_value *value)
@@ -190,18 +196,19 @@ const struct sluice_rows *fake_host_query(struct sluice_call *head, const struct
         fake_note_fault(host, fake_text(host, "query: handler '%s' does not declare uses_store", call->handler->name));
         call->failed = "no store";
     }
-    if (call->failed != NULL) {
+    if (call->failed != NULL)
         fake_note_fault(host, "query: called again after a statement failed; return at once instead");
+    else if (sql == NULL || sql->text == NULL || count > PARAMS_MAX)
+        fake_note_fault(host,
+                        fake_text(host, "query: no statement, or %zu parameters; the most is %d", count, PARAMS_MAX));
+    if (host->fault != NULL) /* the engine rolls back and asks nobody any more */
+        call->failed = host->fault;
+    if (call->failed != NULL)
         return NULL;
-    }
     struct fake_param *resolved = fake_alloc(host, count * sizeof *resolved);
-    for (size_t i = 0; i < count; i++) {
-        if (!param_resolve(call, &params[i], &resolved[i])) {
-            call->failed = fake_text(host, "query: parameter $%zu is not what its form and type say", i + 1);
-            fake_note_fault(host, call->failed);
+    for (size_t i = 0; i < count; i++)
+        if (!param_resolve(call, &params[i], i + 1, &resolved[i]))
             return NULL;
-        }
-    }
     query_note(host, sql->text, count, resolved);
     struct sluice_rows *rows = fake_alloc(host, sizeof *rows);
     rows->call = call;
@@ -234,13 +241,10 @@ static const struct fake_cell *cell_of(const struct sluice_rows *rows, size_t ro
         return NULL;
     }
     const struct fake_cell *cell = &rows->rows.cells[row * rows->rows.columns + column];
-    if (cell->value.null)
-        return type == 0 ? cell : NULL;
-    if (type != 0 && cell->type != type) {
+    bool fits = type == 0 || cell->type == type || (cell->type == 0 && cell->value.null);
+    if (!fits)
         fake_note_fault(host, fake_text(host, "%s: row %zu, column %zu has another type", function, row, column));
-        return NULL;
-    }
-    return cell;
+    return !fits || (cell->value.null && type != 0) ? NULL : cell;
 }
 
 int fake_host_is_null(const struct sluice_rows *rows, size_t row, size_t column)
@@ -264,5 +268,5 @@ double fake_host_get_double(const struct sluice_rows *rows, size_t row, size_t c
 struct sluice_text fake_host_get_text(const struct sluice_rows *rows, size_t row, size_t column)
 {
     const struct fake_cell *cell = cell_of(rows, row, column, SLUICE_TYPE_TEXT, "get_text");
-    return cell == NULL ? (struct sluice_text){"", 0} : cell->value.text;
+    return cell == NULL ? (struct sluice_text){NULL, 0} : cell->value.text;
 }

@@ -8,6 +8,14 @@
 static const char *library;
 static struct fake_host *host;
 
+/* One event of `mode`, with a path that says more; its result. */
+static const struct fake_result *act_at(const char *handler, const char *mode, const char *path)
+{
+    char data[256];
+    snprintf(data, sizeof data, "{\"mode\": \"%s\", \"path\": \"%s\"}", mode, path);
+    return fake_call(host, handler, 1, &(struct fake_event){.data = data});
+}
+
 /* One event of `mode`; its result. */
 static const struct fake_result *act(const char *handler, const char *mode, int n, int attempt)
 {
@@ -16,12 +24,22 @@ static const struct fake_result *act(const char *handler, const char *mode, int 
     return fake_call(host, handler, 1, &(struct fake_event){.data = data, .attempt = attempt});
 }
 
-static void faulty(const char *handler, const char *mode, const char *sentence)
+static void expect_fault(const char *mode, const char *sentence)
 {
-    act(handler, mode, 1, 1);
     const char *fault = fake_fault(host);
     if (fault == NULL || strstr(fault, sentence) == NULL)
         fail_msg("mode %s: wanted the fault '%s', got '%s'", mode, sentence, fault == NULL ? "none" : fault);
+}
+
+static void faulty_n(const char *handler, const char *mode, int n, const char *sentence)
+{
+    act(handler, mode, n, 1);
+    expect_fault(mode, sentence);
+}
+
+static void faulty(const char *handler, const char *mode, const char *sentence)
+{
+    faulty_n(handler, mode, 1, sentence);
 }
 
 static void verdicts(void **state)
@@ -33,6 +51,10 @@ static void verdicts(void **state)
     fake_expect_why(act("act", "reject", 1, 1), FAKE_REJECT, "on demand");
     fake_expect_why(act("act", "retry_n", 2, 2), FAKE_RETRY, "not yet");
     fake_expect_outcome(act("act", "retry_n", 2, 3), "ok");
+    fake_expect_why(act("act", "last_reject", 1, 1), FAKE_REJECT, "in the end");
+    fake_expect_why(act("act", "last_retry", 1, 1), FAKE_RETRY, "in the end");
+    fake_expect_outcome(act("act", "last_retry", 1, 2), "ok");
+    fake_expect_why(act("act", "no_words", 1, 1), FAKE_REJECT, "no reason given");
 }
 
 static void faults(void **state)
@@ -46,7 +68,6 @@ static void faults(void **state)
     faulty("act", "undeclared_set", "does not declare a field 'surprise'");
     faulty("act", "reply", "is not of requests");
     faulty("act", "sql_ok", "does not declare uses_store");
-    faulty("act_sql", "sql_bad_param", "$1 is not what its form and type say");
     fake_answer(host, "'text'", "[[1, \"text\", null]]");
     faulty("act_sql", "sql_bad_cell", "there is no row 5, column 5 in an answer of 1 rows, 3 columns");
     fake_answer(host, "1 / 0", NULL);
@@ -54,6 +75,81 @@ static void faults(void **state)
     faulty("ask", "no_reply", "request 0 was left without a reply");
     faulty("ask", "bad_reply", "the body is no JSON");
     faulty("ask", "bad_status", "99 is no final HTTP status");
+    faulty_n("ask", "reply_status", 199, "199 is no final HTTP status");
+    faulty_n("ask", "reply_status", 600, "600 is no final HTTP status");
+}
+
+static void more_faults(void **state)
+{
+    static const char *const functions[] = {"outcome", "retry", "reject", "set_text", "set_int64", "set_json", "reply"};
+    (void)state;
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        act_at("act", "bad_index", functions[i]);
+        expect_fault(functions[i], "there is no event 1001 in a call of 1");
+    }
+    faulty("act", "added_outcome", "outcome: there is no event 1 in a call of 1");
+    faulty("act", "bad_add", "add: handler 'act' declares 2 outcomes, there is no 77");
+    faulty_n("act", "name_length", -1, "does not declare a field '(null)'");
+    faulty_n("act", "name_length", 0, "does not declare a field ''");
+    faulty_n("act", "huge_set", 65535, "'note' has 65537 bytes as JSON; the most is 65536");
+    faulty_n("act", "set_controls", 20000, "'note' has 120002 bytes as JSON; the most is 65536");
+    faulty_n("act_sql", "sql_params", 65, "65 parameters; the most is 64");
+    faulty("act_sql", "sql_bad_offset", "$1 is not what its form and type say");
+    faulty("act_sql", "sql_no_value", "$1 is not what its form and type say");
+    faulty("act_sql", "sql_no_statement", "no statement");
+}
+
+/* tests/process/test_engine_contract.py asks the same of the types of a real PostgreSQL. */
+static void cells(void **state)
+{
+    static const struct {
+        const char *mode, *rows, *sentence;
+    } bad[] = {
+        {"sql_int_as_text", "[[1]]", "get_text: row 0, column 0 has another type"},
+        {"sql_int_as_double", "[[1]]", "get_double: row 0, column 0 has another type"},
+        {"sql_text_as_int", "[[\"1\"]]", "get_int64: row 0, column 0 has another type"},
+        {"sql_row_too_far", "[[1]]", "get_int64: there is no row 1, column 0 in an answer of 1 rows, 1 columns"},
+        {"sql_column_too_far", "[[1]]", "get_int64: there is no row 0, column 1"},
+        {"sql_null_too_far", "[[1]]", "is_null: there is no row 1, column 0"},
+        {"sql_text_too_far", "[[\"x\"]]", "get_text: there is no row 0, column 1"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        fake_answer(host, "into kept", bad[i].rows);
+        faulty("act_sql", bad[i].mode, bad[i].sentence);
+    }
+    fake_answer(host, "into kept", "[[null]]");
+    fake_expect_outcome(act("act_sql", "sql_null", 1, 1), "ok");
+    fake_answer(host, "select 2::bigint", "[[2]]");
+    fake_answer(host, "'first'", "[[\"first\", \"\", null]]");
+    fake_expect_outcome(act("act_sql", "sql_two_answers", 1, 1), "ok");
+}
+
+/* What follows a fault in a call gets no answer, and is not at fault for it. */
+static void after_a_fault(void **state)
+{
+    const struct fake_event events[] = {{.data = "{\"mode\": \"bad_outcome_index\"}"},
+                                        {.data = "{\"mode\": \"sql_ok\"}"}};
+    (void)state;
+    fake_answer(host, "select 1::bigint", "[[1]]");
+    const struct fake_result *results = fake_call(host, "act_sql", 2, events);
+    expect_fault("bad_outcome_index", "there is no 77");
+    if (fake_query_count(host) != 0)
+        fail_msg("a statement was run after a fault");
+    fake_expect_why(&results[1], FAKE_STATEMENT_FAILED, "there is no 77");
+}
+
+static void fields(void **state)
+{
+    (void)state;
+    fake_expect_set(act("act", "set_twice", 1, 1), "number", "2");
+    fake_expect_set(act("act", "set_twice", 1, 1), "note", "\"\"");
+    fake_expect_set(act("act", "set_null", 1, 1), "note", "null");
+    act("act", "huge_set", 65534, 1);
+    fake_expect_set(act("act", "seen", 1, 1), "note", "\"event-0|test.topic||test.topic|1|-1|0|104\"");
+    /* its clock does not move with the world's */
+    fake_expect_outcome(act("act", "times", 1, 1), "other");
+    fake_expect_set(act("act", "times", 1, 1), "number", "10000");
 }
 
 static void statements(void **state)
@@ -62,6 +158,11 @@ static void statements(void **state)
     fake_answer(host, "select 1::bigint", "[[1]]");
     fake_expect_outcome(act("act_sql", "sql_ok", 1, 1), "ok");
     fake_expect_why(act("act_sql", "sql_error", 1, 1), FAKE_STATEMENT_FAILED, "as the test asked");
+    fake_expect_why(act("act_sql", "sql_bad_param", 1, 1), FAKE_STATEMENT_FAILED, "$1 is no JSON");
+    fake_answer(host, "select $1::bigint", "[[561]]");
+    fake_expect_outcome(act("act_sql", "sql_params", 33, 1), "ok");
+    fake_answer(host, "select $1::bigint", "[[2080]]");
+    fake_expect_outcome(act("act_sql", "sql_params", 64, 1), "ok");
 }
 
 static void adds(void **state)
@@ -105,8 +206,9 @@ static int host_close(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verdicts), cmocka_unit_test(faults),  cmocka_unit_test(statements),
-        cmocka_unit_test(adds),     cmocka_unit_test(opening),
+        cmocka_unit_test(verdicts), cmocka_unit_test(faults),        cmocka_unit_test(more_faults),
+        cmocka_unit_test(cells),    cmocka_unit_test(after_a_fault), cmocka_unit_test(statements),
+        cmocka_unit_test(fields),   cmocka_unit_test(adds),          cmocka_unit_test(opening),
     };
     library = plugin_test_library(argc, argv, "../tests/plugins/chaos");
     return cmocka_run_group_tests(tests, host_open, host_close);

@@ -68,7 +68,7 @@ class Checks(unittest.TestCase):
         self.assertIn(says, done.stdout + done.stderr)
 
     def red_objects(self, check, sources, *says):
-        """The same for a check of object files: sources are added, and compiled beside copies of the build's objects."""
+        """The same for a check of object files: sources are added, and compiled beside copies of those of the build."""
         good = self.check(check)
         self.assertEqual(good.returncode, 0, f"{check} on the build as it is: {good.stdout}{good.stderr}")
         build = pathlib.Path(tempfile.mkdtemp(dir=self.at, prefix="build-"))
@@ -90,7 +90,9 @@ class Checks(unittest.TestCase):
 
     def test_circles(self):
         three = {
-            f"engine/base/planted_{one}.c": f"int {other}(void);\nint {one}(void);\nint {one}(void)\n{{\n    return {other}();\n}}\n"
+            f"engine/base/planted_{one}.c": (
+                f"int {other}(void);\nint {one}(void);\nint {one}(void)\n{{\n    return {other}();\n}}\n"
+            )
             for one, other in (("here", "there"), ("there", "elsewhere"), ("elsewhere", "here"))
         }
         self.red_objects(

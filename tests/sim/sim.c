@@ -7,6 +7,9 @@
  * the events handled a minute. A violation prints its sentence, the seed and the command that shows it again, and
  * exits 1. --plant makes one mistake on purpose (sim alone lists them), to see that the checks find it.
  */
+/* Coroutines change stacks with longjmp(), which the fortified one takes for an error. */
+#undef _FORTIFY_SOURCE
+
 #include "world/sim.h"
 
 #include <signal.h>
@@ -17,12 +20,21 @@
 #include <unistd.h>
 
 /* One program, one translation unit. */
-#include "world/batch.c"
 #include "world/bus.c"
+#include "world/chains.c"
 #include "world/check.c"
+#include "world/clock.c"
+#include "world/connection.c"
+#include "world/coroutine.c"
+#include "world/database.c"
+#include "world/event.c"
+#include "world/handler.c"
 #include "world/heap.c"
+#include "world/lane.c"
+#include "world/ledger.c"
+#include "world/pipeline.c"
 #include "world/process.c"
-#include "world/store.c"
+#include "world/streams.c"
 
 enum { SIM_TICKS_STILL = 100000, SIM_BACKLOG = 400, SIM_POOL = 24 };
 
@@ -37,7 +49,7 @@ static const char *const plant_names[PLANT_COUNT] = {
     "emit-not-awaited",
     "claim-kept-on-retry",
     "unpark-before-commit",
-    "hit-passes-a-held-key",
+    "passes-a-requeued-event",
 };
 
 /* -------------------------------------------------------------------------------------------------------------
@@ -94,38 +106,6 @@ void *sim_grow(void *array, size_t *size, size_t count, size_t element)
     return array;
 }
 
-uint32_t sim_event_new(struct world *world, struct event_state event)
-{
-    world->events = sim_grow(world->events, &world->event_size, world->event_count, sizeof *world->events);
-    event.first_index = event.outbox = SIM_NONE;
-    world->events[world->event_count] = event;
-    return (uint32_t)world->event_count++;
-}
-
-/* What will happen to an event. Undos and what they report come to a good end: someone sees to it that they do. */
-void sim_fate(struct world *world, struct event_state *event)
-{
-    static const uint8_t any[] = {FATE_TRANSIENT, FATE_TRANSIENT, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER};
-    uint64_t dice = sim_random(world);
-    event->fate = FATE_GOOD;
-    if (event->kind == KIND_DEAD || dice % 100 >= world->settings.trouble)
-        return;
-    dice /= 100;
-    bool undo = event->kind == KIND_UNDO || event->kind == KIND_UNDONE;
-    if (undo)
-        event->fate = dice % 3 == 0                                 ? FATE_TRANSIENT
-                      : dice % 3 == 1 || event->kind == KIND_UNDONE ? FATE_AWAY
-                                                                    : FATE_STUCK;
-    else
-        event->fate = any[dice % 6];
-    if (event->fate == FATE_LADDER && event->kind != KIND_WORK)
-        event->fate = FATE_GOOD;
-    uint32_t most = event->fate == FATE_LADDER ? (uint32_t)world->settings.ladder.max_retries + 2
-                    : undo                     ? (uint32_t)world->settings.retry.max_retries
-                                               : (uint32_t)world->settings.retry.max_retries + 2;
-    event->fate_count = (uint8_t)(1 + (dice >> 16) % most);
-}
-
 /* ------------------------------------------------------------------------------------------------------------ a run */
 
 static uint32_t one_in(struct world *world, uint32_t often, uint32_t seldom)
@@ -142,15 +122,16 @@ static void sim_settings(struct world *world)
     s->keys = sim_below(world, 2) ? 2 + sim_below(world, 12) : 20 + sim_below(world, 500);
     s->batch = sim_below(world, 3) == 0 ? 1 + sim_below(world, 6) : 8 + sim_below(world, SIM_BATCH - 7);
     s->in_flight = 8 + sim_below(world, 400);
-    for (uint32_t binding = 0; binding < KIND_COUNT; binding++)
-        s->max_by_binding[binding] = 1 + sim_below(world, 40);
-    s->max_by_binding[BINDING_NOBODY] = UINT32_MAX;
+    s->transactional = sim_below(world, 4) == 0;
+    for (uint32_t kind = 0; kind < KIND_COUNT; kind++)
+        s->max_events[kind] = 1 + sim_below(world, 40);
     s->crash = one_in(world, 300, 20000);
     s->rebalance = one_in(world, 200, 10000);
     s->outage = one_in(world, 2000, 50000);
     s->reply_lost = one_in(world, 20, 1000);
     s->freeze = one_in(world, 500, 20000);
     s->duplicate = one_in(world, 10, 200);
+    s->deadlock = one_in(world, 200, 20000);
     s->trouble = sim_below(world, 3) == 0 ? sim_below(world, 2) : 1 + sim_below(world, 25);
     s->chains = sim_below(world, 40);
     s->retry = (struct retry_policy){.max_retries = 1 + (int32_t)sim_below(world, 4),
@@ -173,29 +154,37 @@ struct pool {
     size_t count;
 };
 
+static struct event_state event_from_outside(const struct world *world, const struct topic *topic, uint32_t key)
+{
+    return (struct event_state){.topic = (uint8_t)topic->index,
+                                .kind = (uint8_t)world->pipeline.states[topic->index].kind,
+                                .chain = SIM_NONE,
+                                .parent = SIM_NONE,
+                                .key = key};
+}
+
 static void pool_chain(struct world *world, struct pool *pool)
 {
+    const struct sim_pipeline *pipeline = &world->pipeline;
     world->chains = sim_grow(world->chains, &world->chain_size, world->chain_count, sizeof *world->chains);
-    uint32_t number = (uint32_t)world->chain_count++, all = sim_below(world, 1u << SIM_STEPS);
+    uint32_t number = (uint32_t)world->chain_count++;
     struct correlation *chain = &world->chains[number];
-    *chain = (struct correlation){.shape.step_count = 1 + (int32_t)sim_below(world, SIM_STEPS)};
-    uint32_t mask = (1u << chain->shape.step_count) - 1;
-    chain->shape.has_undo = (all | sim_below(world, mask + 1)) & mask;
-    chain->shape.waits = chain->shape.has_undo & sim_below(world, mask + 1);
+    *chain = (struct correlation){.config = sim_below(world, (uint32_t)pipeline->config.chain_count)};
     uint32_t key = sim_below(world, world->settings.keys);
     bool one_key = sim_below(world, 2);
     for (int32_t step = 0; step < SIM_STEPS; step++)
         chain->undo[step] = SIM_NONE;
-    for (int32_t step = 0; step <= chain->shape.step_count; step++) {
-        if (sim_below(world, 8) == 0 || (step == chain->shape.step_count && sim_below(world, 2)))
+    int32_t step_count = pipeline->shapes[chain->config].step_count;
+    for (int32_t step = 0; step <= step_count; step++) {
+        if (sim_below(world, 8) == 0 || (step == step_count && sim_below(world, 2)))
             continue;
-        pool->events[pool->count++] = (struct event_state){
-            .kind = step == chain->shape.step_count ? KIND_ABORT : KIND_DONE,
-            .chain = number,
-            .step = (uint8_t)step,
-            .key = one_key ? key : sim_below(world, world->settings.keys),
-            .parent = SIM_NONE,
-        };
+        const struct topic *topic = step == step_count ? pipeline->abort[chain->config]
+                                                       : pipeline->done[chain->config][step];
+        struct event_state event = event_from_outside(world, topic,
+                                                      one_key ? key : sim_below(world, world->settings.keys));
+        event.chain = number;
+        event.step = (uint8_t)step;
+        pool->events[pool->count++] = event;
     }
 }
 
@@ -205,23 +194,20 @@ static void sim_inject(struct world *world, struct pool *pool)
         if (sim_below(world, 100) < world->settings.chains)
             pool_chain(world, pool);
         else
-            pool->events[pool->count++] = (struct event_state){.kind = KIND_WORK,
-                                                               .chain = SIM_NONE,
-                                                               .parent = SIM_NONE,
-                                                               .key = sim_below(world, world->settings.keys)};
+            pool->events[pool->count++] = event_from_outside(world, world->pipeline.first[KIND_WORK],
+                                                             sim_below(world, world->settings.keys));
     }
     for (uint32_t n = 1 + sim_below(world, 64); n > 0 && pool->count > 0; n--) {
         size_t i = sim_below(world, (uint32_t)pool->count);
         struct event_state event = pool->events[i];
         pool->events[i] = pool->events[--pool->count];
-        sim_fate(world, &event);
-        uint32_t number = sim_event_new(world, event);
-        bus_append(world, number);
+        uint32_t number = event_input(world, event);
+        stream_append(world, number);
         world->inputs++;
         if (sim_odds(world, world->settings.duplicate)) { /* somebody did not hear an acknowledgement */
             number -= sim_below(world, number < 100 ? number + 1 : 100);
             if (world->events[number].first_index != SIM_NONE)
-                bus_append(world, number);
+                stream_append(world, number);
         }
         if (pool->count == 0 || (pool->count < SIM_POOL / 2 && world->inputs + pool->count < world->inputs_wanted))
             break;
@@ -242,58 +228,88 @@ static uint32_t any_process(struct world *world)
     return sim_below(world, world->settings.processes);
 }
 
-/* The server ends transactions that have been open for too long. */
-static void sim_kill_idle(struct world *world)
+/* The server ends transactions that have been idle for too long, or all of them when it goes down. */
+static void sim_kill(struct world *world, int64_t idle_ms)
 {
     for (uint32_t p = 0; p < world->settings.processes; p++) {
         for (uint32_t l = 0; l < world->settings.lanes && world->processes[p].alive; l++) {
-            struct sim_lane *lane = &world->processes[p].lanes[l];
-            if (lane->tx == 0 || world->now_ms - lane->since_ms < 1000)
-                continue;
-            lane_rollback(world, lane);
-            lane->killed = true;
+            struct connection *connection = &world->processes[p].lanes[l].connection;
+            if (connection->transaction != NULL && world->now_ms - connection->active_ms >= idle_ms)
+                connection_kill(connection);
         }
     }
+}
+
+static void sim_heirs(struct world *world)
+{
+    for (uint32_t i = 0; i < world->settings.streams; i++) {
+        const struct stream *stream = &world->streams[i];
+        bool gone = stream->owner == SIM_NONE || !world->processes[stream->owner].alive;
+        if (!gone || sim_below(world, 8) != 0)
+            continue;
+        uint32_t heir = any_process(world);
+        if (world->processes[heir].alive && !world->processes[heir].fenced)
+            stream_assign(world, i, heir);
+    }
+}
+
+/* A stream changes hands: its owner hands it over, or it is taken away and the owner hears of it late. Where
+ * memberships are rows of the database, the owner is fenced first, and loses all that it has. */
+static void sim_rebalance(struct world *world)
+{
+    uint32_t i = sim_below(world, world->settings.streams);
+    struct stream *stream = &world->streams[i];
+    world->count.rebalances++;
+    if (stream->owner == SIM_NONE)
+        return;
+    if (sim_below(world, 2) == 0) {
+        stream->revoking = stream->revoking == NOT_REVOKING ? REVOKING : stream->revoking;
+    } else if (!world->settings.transactional) {
+        stream_assign(world, i, any_process(world));
+    } else if (!process_holds_fence(world, &world->processes[stream->owner])) {
+        uint32_t owner = stream->owner;
+        process_fence(&world->processes[owner]);
+        for (uint32_t s = 0; s < world->settings.streams; s++)
+            if (world->streams[s].owner == owner)
+                world->streams[s].owner = SIM_NONE;
+    }
+}
+
+static void sim_outage(struct world *world)
+{
+    world->count.outages++;
+    int64_t until_ms = world->now_ms + sim_below(world, 3000);
+    if (sim_below(world, 2)) {
+        world->bus_down_ms = until_ms;
+        return;
+    }
+    world->store_down_ms = until_ms;
+    if (sim_below(world, 2)) /* the server, not the way to it */
+        sim_kill(world, 0);
 }
 
 static void sim_faults(struct world *world)
 {
     const struct settings *s = &world->settings;
-    for (uint32_t i = 0; i < s->streams; i++) {
-        struct stream *stream = &world->streams[i];
-        bool gone = stream->owner == SIM_NONE || !world->processes[stream->owner].alive;
-        if (gone && sim_below(world, 8) == 0) {
-            uint32_t heir = any_process(world);
-            if (world->processes[heir].alive)
-                bus_assign(world, i, heir);
-        }
-    }
-    if (sim_odds(world, s->rebalance)) {
-        uint32_t i = sim_below(world, s->streams);
-        world->count.rebalances++;
-        if (sim_below(world, 2) == 0)
-            world->streams[i].revoking = world->streams[i].owner != SIM_NONE;
-        else
-            /* lost: the old owner, maybe the new one as well, hears of it late */
-            bus_assign(world, i, any_process(world));
-    }
-    if (sim_odds(world, s->outage)) {
-        world->count.outages++;
-        *(sim_below(world, 2) ? &world->bus_down_ms : &world->store_down_ms) = world->now_ms + sim_below(world, 3000);
-    }
+    sim_heirs(world);
+    if (sim_odds(world, s->rebalance))
+        sim_rebalance(world);
+    if (sim_odds(world, s->outage))
+        sim_outage(world);
     if (sim_odds(world, s->freeze))
         world->processes[any_process(world)].frozen_ms = world->now_ms + sim_below(world, 4000);
-    sim_kill_idle(world);
+    sim_kill(world, 1000);
+    transactions_settle(world);
     if (sim_below(world, 64) == 0)
-        store_operator(world);
+        database_operator(world);
 }
 
 static bool sim_over(const struct world *world)
 {
-    if (world->outbox_live != 0 || world->parked_count != 0 || !bus_drained(world))
+    if (world->outbox_live != 0 || world->parked_count != 0 || !streams_drained(world) || world->orphans != NULL)
         return false;
     for (uint32_t p = 0; p < world->settings.processes; p++)
-        if (!process_idle(&world->processes[p]))
+        if (!process_idle(world, &world->processes[p]))
             return false;
     return true;
 }
@@ -341,9 +357,15 @@ static void sim_run(struct world *world, uint64_t seed, size_t events, enum plan
         .seed = seed, .random = seed * 0x2545f4914f6cdd1dull + 1, .plant = plant, .inputs_wanted = events};
     snprintf(again_text, sizeof again_text, "again: sim %llu %zu%s%s\n", (unsigned long long)seed, events,
              plant == PLANT_NONE ? "" : " --plant ", plant == PLANT_NONE ? "" : plant_names[plant]);
+    clock_of(world);
+    world->bytes = arena_create(1 << 18, SIZE_MAX);
     sim_settings(world);
+    pipeline_draw(world);
+    pipeline_plant(plant);
+    bus_open(world);
     world->parked = heap_create(SIZE_MAX / 64);
     world->key_last = calloc(world->settings.keys, sizeof *world->key_last);
+    world->key_effect = calloc(world->settings.keys, sizeof *world->key_effect);
     for (uint32_t s = 0; s < world->settings.streams; s++)
         world->streams[s].owner = SIM_NONE;
     sim_loop(world);
@@ -356,13 +378,22 @@ static void sim_free(struct world *world)
         process_free(&world->processes[p]);
     for (uint32_t s = 0; s < SIM_STREAMS; s++)
         free(world->streams[s].records);
+    for (struct transaction *next, *each = world->free_transactions; each != NULL; each = next) {
+        next = each->next;
+        transaction_free(each);
+    }
     heap_destroy(world->parked);
+    pipeline_free(&world->pipeline);
+    arena_destroy(world->bytes);
+    free(world->ids);
+    free(world->attempted);
     free(world->events);
     free(world->chains);
     free(world->outbox);
     free(world->outbox_events);
     free(world->held);
     free(world->key_last);
+    free(world->key_effect);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- command */

@@ -21,7 +21,7 @@ PLANTS = [
     "emit-not-awaited",
     "claim-kept-on-retry",
     "unpark-before-commit",
-    "hit-passes-a-held-key",
+    "passes-a-requeued-event",
 ]
 
 

@@ -21,13 +21,13 @@
  * Positions. {xid, id * 65536 + index of the record in its row}; index 65535 is the end of the row, and low
  * POSITION_LOW_MAX the end of everything that the transactions up to xid wrote. Each means "up to and including".
  *
- * Groups. A consumer is a member: a row in bus_member, one in bus_member_heartbeat, and a session that holds the advisory
- * lock on its number. It sends heartbeats (bus_heartbeat() in SQL, one round trip): alone once a second, with
- * peers three times as often. A heartbeat also removes expired peers: those silent for MEMBER_TTL_MS, and those silent
- * for SESSION_GRACE_MS whose session has ended. A partition that another member gets has a new epoch; so has one whose
- * reader has a new session, because a server that crashed gives its last transaction numbers out again, and positions
- * in memory may be ahead of them. Positions are committed with synchronous_commit off: after a crash of the server the
- * last of them may be lost, and their records come again.
+ * Groups. A consumer is a member: a row in bus_member, one in bus_member_heartbeat, and a session that holds the
+ * advisory lock on its number. It sends heartbeats (bus_heartbeat() in SQL, one round trip): alone once a second,
+ * with peers three times as often. A heartbeat also removes expired peers: those silent for MEMBER_TTL_MS, and those
+ * silent for SESSION_GRACE_MS whose session has ended. A partition that another member gets has a new epoch; so has
+ * one whose reader has a new session, because a server that crashed gives its last transaction numbers out again,
+ * and positions in memory may be ahead of them. Positions are committed with synchronous_commit off: after a crash
+ * of the server the last of them may be lost, and their records come again.
  *
  * Notifying. A process notifies its own readers through an eventfd. For the others a reader of this process sends one
  * NOTIFY for all that was published meanwhile, outside the publishing transactions: commits with a NOTIFY inside run

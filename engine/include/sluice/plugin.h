@@ -3,16 +3,17 @@
  *
  * A plugin is a shared object that exports one function, sluice_plugin(), which returns a descriptor: settings,
  * handlers, and for each handler the fields it wants, the outcomes it can have and one function. The engine parses,
- * checks and fills; routes, retries, chains and dead letters are configured in pipeline.yaml. A plugin names no
- * topic, begins no transaction, sleeps never, and links nothing of the engine: everything it can ask for is in
+ * checks and fills; routes, retries, chains and dead letters are configured in pipeline.yaml. A plugin should name no
+ * topic, begin no transaction and never sleep, and links nothing of the engine: everything it can ask for is in
  * `struct sluice_host`.
  *
  *   Threads    The engine makes one state for each lane and plugin; calls on one state never overlap, calls on
  *              two states may. Keep nothing in globals.
  *   Memory     What the engine hands to handle() lives until handle() returns. What a plugin hands to the host is
- *              copied before the host function returns. Texts are UTF-8, are NOT NUL-terminated, and have a length.
- *   Effects    SQL through host->query() happens once, in the engine's transaction. Effects elsewhere (HTTP, files)
- *              are at-least-once: use the event's id as the idempotency key.
+ *              copied before the host function returns. Texts are UTF-8 (but for an event's key, whose bytes are its
+ *              producer's), are NOT NUL-terminated, and have a length.
+ *   Effects    SQL through host->query() is committed once, in the transaction that completes the event. Effects
+ *              elsewhere (HTTP, files) are at-least-once: use the event's id as the idempotency key.
  *   Versions   Tables grow at their end only. The engine loads the same major and an equal or older minor, and reads
  *              only what the declared sizes hold. Structs that the engine fills start with their size.
  *
@@ -33,15 +34,14 @@ extern "C" {
 #define SLUICE_ABI_MAJOR 1
 #define SLUICE_ABI_MINOR 0
 
-/* Bytes with a length. `at` is never NULL in what the engine hands out; {NULL, 0} stands for "absent" in what it
- * takes. */
+/* Bytes with a length. {NULL, 0} is no text: an optional field that is absent, NULL in SQL, null in JSON. Of any other
+ * text, the empty one too, `at` is not NULL. */
 struct sluice_text {
     const char *at;
     size_t length;
 };
 
-/* ------------------------------------------------------------------------------------------------ fields and
- * settings */
+/* --------------------------------------------------------------------------------------------- fields and settings */
 
 /* The type of a field fixes the type of the struct member it fills. */
 enum sluice_type {
@@ -65,21 +65,21 @@ enum sluice_meta {
     SLUICE_META_EVENT_NAME,   /* text */
     SLUICE_META_TIMESTAMP,    /* int64, milliseconds since 1970 UTC, from the event */
     SLUICE_META_ATTEMPT,      /* int64, 1 for the first try in place */
-    /* int64, steps left on the retry ladder of the outcome that climbs it; 0 means that outcome is final now; -1 when
-     * the topic has no ladder */
+    /* int64, steps left on the retry ladder of the topic's handler; 0: the outcome that climbs it goes to `exhausted`
+     * now; -1: there is no ladder */
     SLUICE_META_RETRIES_LEFT,
     SLUICE_META_RETRY_COUNT, /* int64, steps of the ladder already climbed; 0 on the first try */
 };
 
 enum sluice_field_flag {
-    SLUICE_OPTIONAL = 1, /* may be absent or null: the member gets `fallback`, or {NULL, 0} / 0 without one */
+    SLUICE_OPTIONAL = 1, /* may be absent or null: the member gets `fallback`, or without one {NULL, 0} or 0 */
     SLUICE_SECRET = 2,   /* a setting that is printed as *** everywhere */
 };
 
 struct sluice_field {
     const char *name;     /* the key in the event's data, or in `settings:`; NULL ends a table */
     const char *help;     /* a phrase for people: what it is, its unit */
-    const char *fallback; /* as it would be written in the configuration; only with SLUICE_OPTIONAL; may be NULL */
+    const char *fallback; /* as it would be written in pipeline.yaml; only with SLUICE_OPTIONAL; may be NULL */
     const char *choices;  /* a text must be one of these, separated by '|'; NULL: any */
     size_t offset;        /* of the member in the input struct (or in the state, for a setting) */
     int64_t min, max;     /* inclusive; min = max = 0 means unbounded */
@@ -89,22 +89,21 @@ struct sluice_field {
     uint32_t reserved;    /* 0 */
 };
 
-/* -------------------------------------------------------------------------------------------------------------
- * calls */
+/* ----------------------------------------------------------------------------------------------------------- calls */
 
 struct sluice_call; /* one call of a handler */
 struct sluice_rows; /* the answer of a statement */
 
 /* What is known of one event of a call. The input struct holds the fields; this holds the rest. */
 struct sluice_event {
-    uint32_t size;         /* of this struct, as the engine knows it */
-    uint32_t attempt;      /* 1 for the first try in place */
-    struct sluice_text id; /* 1..128 printable ASCII bytes; the idempotency key for effects outside the database */
-    struct sluice_text topic;
-    struct sluice_text key;
-    struct sluice_text name;  /* eventName */
-    struct sluice_text value; /* the whole event as it came, UTF-8 JSON */
-    struct sluice_text data;  /* the object under "data", as it stands in value */
+    uint32_t size;            /* of this struct, as the engine knows it */
+    uint32_t attempt;         /* 1 for the first try in place */
+    struct sluice_text id;    /* 1..128 printable ASCII bytes; the idempotency key for effects outside the database */
+    struct sluice_text topic; /* of a request: its path as pipeline.yaml has it; of a tick: its schedule */
+    struct sluice_text key;   /* "" when it has none */
+    struct sluice_text name;  /* eventName; of a request: "POST /path"; of a tick: "schedule/NAME" */
+    struct sluice_text value; /* the whole event, UTF-8 JSON; of a request: its body, which may be empty */
+    struct sluice_text data;  /* the object under "data"; of a request: body, path and query in one object */
     int64_t timestamp_ms;     /* since 1970 UTC */
     int32_t retries_left;     /* see SLUICE_META_RETRIES_LEFT */
     int32_t retry_count;
@@ -119,14 +118,14 @@ enum sluice_param_form {
 struct sluice_param {
     uint32_t form; /* enum sluice_param_form */
     uint32_t type; /* SLUICE_TYPE_TEXT → text or text[], INT64 → bigint, DOUBLE → double precision, BOOL → boolean,
-                       JSON → jsonb (bytes must be valid JSON) */
+                       JSON → jsonb. Of invalid JSON, or text that is not UTF-8, the statement fails */
     size_t offset;
     const void *values; /* struct sluice_text / int64_t / double / int32_t, by type; a text {NULL, 0} is sent as NULL */
     size_t count;
 };
 
-/* A statement with $1, $2 …; make it `static const`: its address is what the engine prepares it under, once a
- * connection. */
+/* A statement with $1, $2 … $64 at most. The address of its text is what the engine prepares it under, once a
+ * connection: the text must be constant, and stay there. */
 struct sluice_sql {
     const char *text;
 };
@@ -139,69 +138,77 @@ enum sluice_reply_flag {
 };
 
 /*
- * The engine, as a plugin sees it. `n` is the index of an event in the call, 0 ≤ n < call->count, or what add()
- * returned. A function that is handed an index, an outcome or a name that does not exist makes the event a fault of
- * the plugin: it is dead-lettered with that sentence, and nothing else happens.
+ * The engine, as a plugin sees it. `n` is the index of an event in the call, 0 ≤ n < call->count; for set_*() also what
+ * add() returned. To hand a function an index, an outcome, a name, a value, a form of a parameter or a place in an
+ * answer that does not exist or is none is a fault of the plugin: the transaction is rolled back, the event ends as a
+ * dead letter with that sentence, a request as 500, a tick as a line in the log, and the other events of the call are
+ * handled again without it. Until the call is over query() then returns NULL.
  */
 struct sluice_host {
     uint32_t size; /* a function past it does not exist in this engine */
     uint32_t reserved;
 
-    /* Exactly one of these three for every event, the last one said counts; an event left without is dead-lettered. */
+    /* One of these three for every event of a topic; the last one counts, and none is a fault of the plugin. Neither
+     * retry() nor reject() undoes what query() did in the call. `why` is cut after 500 bytes. */
     void (*outcome)(struct sluice_call *call, size_t n, size_t outcome); /* index in the handler's outcomes */
     void (*retry)(struct sluice_call *call, size_t n, const char *why);  /* transient: try again, its key waits */
-    /* never will: dead letter, with these words */
+    /* no try can help: a dead letter with these words; a request is answered with 422 and them */
     void (*reject)(struct sluice_call *call, size_t n, const char *why);
 
-    /* Lay a field over the event's data in whatever is emitted for it. The last value of a name counts. */
+    /* Lay a field over the event's data in whatever is emitted for it. The last value of a name counts. A name has 1 to
+     * 128 bytes, a value as JSON at most 64 KiB. {NULL, 0} as a text sets null. */
     void (*set_text)(struct sluice_call *call, size_t n, const char *name, struct sluice_text value);
     void (*set_int64)(struct sluice_call *call, size_t n, const char *name, int64_t value);
     void (*set_json)(struct sluice_call *call, size_t n, const char *name, struct sluice_text json); /* must be valid */
 
-    /* One more event with `outcome`, starting from empty data; returns its n for set_*. For schedules, whose tick
-     * may have many outcomes. SIZE_MAX when the call already made as many as it may (10000). */
+    /* One more event with `outcome`, starting from empty data; returns its n for set_*(). For schedules, whose tick
+     * may have many outcomes; in another call it is emitted with what the first event emits. SIZE_MAX when the call
+     * already made as many as it may (10000). */
     size_t (*add)(struct sluice_call *call, size_t outcome);
 
-    /* Answers the request that event `n` is: an HTTP status and a JSON body. Requests only. The answer is sent after
-     * the transaction committed. `flags`: enum sluice_reply_flag. */
+    /* Answers the request that event `n` is: an HTTP status, 200 to 599, and a JSON body. Requests only. The answer is
+     * sent after the transaction committed. `flags`: enum sluice_reply_flag. */
     void (*reply)(struct sluice_call *call, size_t n, uint32_t status, struct sluice_text json, uint32_t flags);
 
     /* Runs a statement in the call's transaction and waits for its rows, which live until handle() returns.
-     * NULL means it failed: return at once, the engine knows why and gives every event of this call its verdict. */
+     * NULL means it failed: return at once. The transaction is rolled back, and the events are handled again, one a
+     * call when one of them may be to blame; one whose own statement fails is a dead letter. */
     const struct sluice_rows *(*query)(struct sluice_call *call, const struct sluice_sql *sql, size_t param_count,
                                        const struct sluice_param *params);
     size_t (*row_count)(const struct sluice_rows *rows);
     int (*is_null)(const struct sluice_rows *rows, size_t row, size_t column);
-    /* Of a smallint, int, bigint, boolean, or a timestamptz (milliseconds since 1970). 0 for NULL. Another column
-     * type, or a place that does not exist, is a fault of the plugin. */
+    /* A column of another type than these, even where it is NULL, or a place that does not exist is a fault of the
+     * plugin: cast in SQL. Of a smallint, int, bigint, boolean, or a timestamptz (milliseconds since 1970); 0 for
+     * NULL: */
     int64_t (*get_int64)(const struct sluice_rows *rows, size_t row, size_t column);
-    double (*get_double)(const struct sluice_rows *rows, size_t row, size_t column); /* double precision, real */
-    /* text, varchar, json(b), bytea */
+    /* double precision, real; 0 for NULL. Not numeric */
+    double (*get_double)(const struct sluice_rows *rows, size_t row, size_t column);
+    /* text, varchar, char(n), json(b), bytea; {NULL, 0} for NULL */
     struct sluice_text (*get_text)(const struct sluice_rows *rows, size_t row, size_t column);
 
     /* A line in the engine's log, under the plugin's name. For what an operator should know, not for each event. */
     void (*log)(struct sluice_call *call, uint32_t level, const char *message);
     /* Milliseconds since 1970 UTC. */
     int64_t (*now_ms)(struct sluice_call *call);
-    /* Milliseconds until the call's deadline (the topic's `timeout:`): what an effect outside the database may still
-     * take. */
+    /* Milliseconds until the call must be over (the `timeout:` of its topic, or less when calls before it in the
+     * transaction took time): what an effect outside the database may still take. 0 when it is late. */
     int64_t (*time_left_ms)(struct sluice_call *call);
-    /* Something that the whole call needs is unavailable (the target of a data platform, say): nothing of the call is kept,
-     * all of it comes again later, with growing pauses, for as long as the outage lasts. No attempt is counted. For
-     * the trouble of a single event use retry(). */
+    /* Something that the whole call needs is unavailable (the target of a data platform, say): nothing of the call is
+     * kept, what query() did is rolled back, all of it comes again later, with growing pauses, for as long as the
+     * outage lasts. No attempt is counted. For the trouble of a single event use retry(). */
     void (*unavailable)(struct sluice_call *call, const char *why);
 };
 
 struct sluice_call {
-    uint32_t size;  /* of this struct, as the engine knows it */
-    uint32_t count; /* events in this call, 1 ≤ count ≤ the handler's max_events; no two of them have the same key */
+    uint32_t size; /* of this struct, as the engine knows it */
+    /* events in this call, 1 ≤ count ≤ the handler's max_events; no two have the same key, any number may have none */
+    uint32_t count;
     const struct sluice_host *host;
     const struct sluice_event *events; /* count of them; step by events[0].size when built against an older header */
     const void *inputs;                /* count structs of the handler's input_size, filled and checked */
 };
 
-/* ----------------------------------------------------------------------------------------------------------
- * handlers */
+/* -------------------------------------------------------------------------------------------------------- handlers */
 
 struct sluice_outcome {
     const char *name; /* [a-z][a-z0-9_]*, what `routes:` in pipeline.yaml names; NULL ends a table */
@@ -210,8 +217,9 @@ struct sluice_outcome {
 
 enum sluice_handler_kind {
     SLUICE_EVENT = 0, /* of a topic or a tap */
-    SLUICE_REQUEST, /* of HTTP: fields come from the path, the query and the JSON body; every event needs a reply(). An
-                         event of such a call may end without an outcome: then nothing is emitted */
+    /* of HTTP: fields come from the path, the query and the JSON body; every event needs a reply(), unless it is
+     * retried or rejected. One that ends without an outcome emits nothing */
+    SLUICE_REQUEST,
     /* of a schedule: one tick a call, no fields; outcomes come from add(), the tick itself needs none */
     SLUICE_SCHEDULE,
 };
@@ -222,21 +230,23 @@ struct sluice_handler {
     const struct sluice_field *input; /* NULL: wants no field */
     /* the most frequent first: it costs nothing to record. NULL: none (requests) */
     const struct sluice_outcome *outcomes;
-    /* fields it may lay over the data, for `validate`; offset unused. NULL: none */
+    /* every field that it may lay over the data: `validate` relies on them to prove that the next handler finds its
+     * own. The engine emits a field that is set without being declared here, too. Offset unused. NULL: none */
     const struct sluice_field *sets;
     size_t input_size; /* sizeof the input struct, 0 without input */
     void (*handle)(void *state, struct sluice_call *call);
     uint32_t max_events; /* most events a call, 1..10000 */
     uint32_t kind;       /* enum sluice_handler_kind */
-    uint32_t uses_store; /* 1: calls query(), so the pipeline needs a `store:` */
+    uint32_t uses_store; /* 1: calls query(), so the pipeline needs a `store:`; 0: calling it is a fault */
     uint32_t reserved;
 };
 
 /* What open() may use. */
 struct sluice_opening {
     uint32_t size;
-    uint32_t lane;                                                 /* number of the lane this state is for */
-    void (*fail)(struct sluice_opening *opening, const char *why); /* the sentence that start-up will print */
+    uint32_t lane; /* number of the lane this state is for */
+    /* The sentence that start-up will print; the first counts. Called, open() has failed whatever it returns. */
+    void (*fail)(struct sluice_opening *opening, const char *why);
 };
 
 struct sluice_plugin {
@@ -250,11 +260,10 @@ struct sluice_plugin {
     const char *help;
     const struct sluice_field *settings; /* NULL: none */
     size_t state_size;                   /* bytes of one state; settings are offsets into it. 0: no state */
-    /* Makes a zeroed state with its settings filled in ready for work. 0, or anything else after fail(). May be
+    /* Gets a state zeroed but for its settings, and makes it ready for work. 0, or anything else after fail(). May be
      * NULL. */
     int (*open)(void *state, struct sluice_opening *opening);
-    /* Gets every state back that was ready for open(), half-open ones too, whether there is an open() or not. May be
-     * NULL. */
+    /* Gets every state back that open() got, also when it failed; without an open(), every state. May be NULL. */
     void (*close)(void *state);
     const struct sluice_handler *handlers;
 };
@@ -262,8 +271,7 @@ struct sluice_plugin {
 /* The one exported function. */
 const struct sluice_plugin *sluice_plugin(void);
 
-/* -------------------------------------------------------------------------------------- conveniences for C, not
- * needed */
+/* ----------------------------------------------------------------------------------- conveniences for C, not needed */
 
 /* The offset of a member, and a compile error when its type is not `wanted`. */
 #ifdef __cplusplus

@@ -285,12 +285,10 @@ enum param_type rows_type(const struct rows *rows, size_t column)
         return PARAM_BOOL;
     case OID_FLOAT4:
     case OID_FLOAT8:
-    case OID_NUMERIC:
         return PARAM_DOUBLE;
     case OID_TEXT:
     case OID_VARCHAR:
     case OID_BPCHAR:
-    case OID_NAME:
         return PARAM_TEXT;
     case OID_BYTEA:
         return PARAM_BYTEA;
@@ -302,7 +300,6 @@ enum param_type rows_type(const struct rows *rows, size_t column)
     case OID_XID8:
         return PARAM_XID8;
     case OID_TIMESTAMPTZ:
-    case OID_TIMESTAMP:
         return PARAM_TIMESTAMP;
     default:
         return 0;

@@ -4,11 +4,13 @@
  * Handlers  act       without a store      act_sql   with one; both know every mode, sql_* need the second
  *           ask       of requests: replies with what `mode` says
  *           tick      of schedules: adds `adds` events of outcome ok, each with its `number`
- * Reads     mode      one of the table at the end; anything else is outcome ok
+ *           tick_sql  of schedules: does what the setting `tick` says, as act_sql
+ * Reads     mode      one of the tables; anything else is outcome ok
  *           n         a count, milliseconds or bytes, by mode
  *           path      a file that remembers what must happen once (modes *_once)
  * Sets      note, number, blob
  * Settings  open      ok, fail, silent, crash, hang: what open() does
+ *           tick      a mode
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -25,7 +27,7 @@
 #include <unistd.h>
 
 struct chaos {
-    struct sluice_text open;
+    struct sluice_text open, tick;
     int64_t adds;
 };
 
@@ -34,6 +36,8 @@ static const struct sluice_field settings[] = {
                 .help = "what open() does"),
     SLUICE_INT64(struct chaos, adds, .min = 0, .max = 2000000, .flags = SLUICE_OPTIONAL, .fallback = "1",
                  .help = "events that a tick adds"),
+    SLUICE_TEXT(struct chaos, tick, .max = 64, .flags = SLUICE_OPTIONAL, .fallback = "ok",
+                .help = "what tick_sql does"),
     {0},
 };
 
@@ -369,7 +373,7 @@ static void act_on(struct sluice_call *call, size_t n, const struct act *act)
             return;
         }
     }
-    if (!chaos_sql(call, n, act))
+    if (!chaos_sql(call, n, act) && !chaos_read(call, n, act) && !chaos_contract(call, n, act))
         do_ok(call, n, act);
 }
 
@@ -407,6 +411,13 @@ static void tick(void *state, struct sluice_call *call)
             break;
         call->host->set_int64(call, added, "number", i);
     }
+}
+
+static void tick_sql(void *state, struct sluice_call *call)
+{
+    const struct chaos *self = state;
+    const struct act act = {.mode = self->tick, .path = {"", 0}, .n = 1, .attempt = 1};
+    act_on(call, 0, &act);
 }
 
 static int chaos_open(void *state, struct sluice_opening *opening)
@@ -463,6 +474,14 @@ static const struct sluice_handler handlers[] = {
      .sets = sets,
      .max_events = 1,
      .handle = tick},
+    {.name = "tick_sql",
+     .help = "does what the setting `tick` says",
+     .kind = SLUICE_SCHEDULE,
+     .outcomes = outcomes,
+     .sets = sets,
+     .max_events = 1,
+     .uses_store = 1,
+     .handle = tick_sql},
     {0},
 };
 

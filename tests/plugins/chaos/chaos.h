@@ -1,5 +1,5 @@
 /*
- * chaos.h - what chaos.c and chaos_sql.c share.
+ * chaos.h - what the files of chaos share.
  */
 #ifndef SLUICE_TESTS_CHAOS_H
 #define SLUICE_TESTS_CHAOS_H
@@ -18,7 +18,9 @@ struct mode {
     void (*act)(struct sluice_call *call, size_t n, const struct act *act);
 };
 
-/* Does it when its mode is one of sql_*; 0 when it is none. */
+/* Each does it when the mode is one of its own; 0 when it is none. */
 __attribute__((visibility("hidden"))) int chaos_sql(struct sluice_call *call, size_t n, const struct act *act);
+__attribute__((visibility("hidden"))) int chaos_read(struct sluice_call *call, size_t n, const struct act *act);
+__attribute__((visibility("hidden"))) int chaos_contract(struct sluice_call *call, size_t n, const struct act *act);
 
 #endif

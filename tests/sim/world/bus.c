@@ -1,75 +1,95 @@
 /*
- * bus.c - the fake bus: partitions that all topics share, positions with gaps, epochs, and acknowledgements that
- * fail to come.
+ * bus.c - struct bus as batches see it: acknowledgements that fail to come, and an outage. Per seed it is a table of
+ * the database, whose outputs are part of the transaction, as on the postgres bus.
  */
 #include "sim.h"
 
-uint64_t bus_key_hash(uint32_t key)
+#include "event/record_batch.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static struct world *bus_world(const struct bus *bus)
 {
-    uint64_t hash = (key + 1) * 0x9e3779b97f4a7c15ull;
-    return hash ^ hash >> 29;
+    return (struct world *)((char *)bus - offsetof(struct world, bus));
 }
 
-uint32_t bus_stream_of(const struct world *world, uint32_t key)
-{
-    return (uint32_t)(bus_key_hash(key) % world->settings.streams);
-}
-
-void bus_append(struct world *world, uint32_t event)
-{
-    struct event_state *state = &world->events[event];
-    struct stream *stream = &world->streams[bus_stream_of(world, state->key)];
-    stream->records = sim_grow(stream->records, &stream->size, stream->count, sizeof *stream->records);
-    uint64_t dice = sim_random(world);
-    if (dice % 7 == 0)
-        stream->last = (struct position){stream->last.high + 1 + dice / 7 % 3, 0};
-    else
-        stream->last.low += 1 + (dice % 5 == 0 ? dice / 35 % 9 : 0);
-    if (state->first_index == SIM_NONE)
-        state->first_index = (uint32_t)stream->count;
-    stream->records[stream->count++] = (struct log_record){stream->last, event};
-}
-
-bool bus_publish(struct world *world, const uint32_t *events, size_t count)
+bool bus_take(struct world *world, const uint32_t *events, size_t count)
 {
     if (world->bus_down_ms > world->now_ms)
         return false;
     size_t most = sim_odds(world, world->settings.reply_lost) ? sim_below(world, (uint32_t)count + 1) : SIZE_MAX;
     for (size_t i = 0; i < count && i < most; i++)
-        bus_append(world, events[i]);
+        stream_append(world, events[i]);
     return most == SIZE_MAX;
 }
 
-void bus_commit(struct world *world, uint32_t number, uint32_t epoch, struct position position)
+static int publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
+                   struct error *error)
 {
-    struct stream *stream = &world->streams[number];
-    if (stream->epoch != epoch)
-        return; /* somebody else has it now */
-    if (position_compare(position, stream->committed) < 0)
-        sim_fail(world, "the committed position of stream %u went back", number);
-    stream->committed = position;
-    while (stream->committed_index < stream->count &&
-           position_compare(stream->records[stream->committed_index].position, position) <= 0)
-        stream->committed_index++;
-    check_committed(world, number);
+    struct world *world = bus_world(bus);
+    uint32_t *events = arena_array(world->running->connection.scratch, uint32_t, count);
+    (void)deadline_ms;
+    (void)ret_failed;
+    if (world->settings.transactional)
+        sim_fail(world, "outputs that are part of the transaction are published");
+    for (size_t i = 0; i < count; i++)
+        events[i] = event_of_record(world, &records[i]);
+    if (world->plant == PLANT_EMIT_NOT_AWAITED)
+        return 0;
+    lane_pause(world);
+    bool taken = bus_take(world, events, count);
+    world->progress += taken;
+    lane_pause(world);
+    return taken ? 0 : error_set(error, ETIMEDOUT, "the bus does not answer");
 }
 
-void bus_assign(struct world *world, uint32_t number, uint32_t process)
+static enum store_result append(struct bus *bus, struct connection *connection, const struct record *records,
+                                size_t count, struct error *error)
 {
-    struct stream *stream = &world->streams[number];
-    stream->owner = process;
-    stream->epoch = ++world->next_epoch;
-    stream->revoking = false;
+    struct world *world = bus_world(bus);
+    struct buffer packed;
+    (void)error;
+    if (connection->failed != STORE_OK)
+        return (int)connection->failed;
+    buffer_init(&packed, SIZE_MAX / 2);
+    record_batch_begin(&packed);
+    for (size_t i = 0; i < count; i++)
+        record_batch_append(&packed, 0, &records[i]);
+    connection_change(connection, CHANGE_APPEND, 0, 0)->bytes = arena_span(world->bytes, buffer_view(&packed));
+    buffer_free(&packed);
+    return STORE_OK;
 }
 
-/* Nothing that anybody handles lies above a committed position. */
-bool bus_drained(const struct world *world)
+static void published(struct bus *bus)
 {
-    for (uint32_t s = 0; s < world->settings.streams; s++) {
-        const struct stream *stream = &world->streams[s];
-        for (size_t i = stream->count; i > stream->committed_index; i--)
-            if (world->events[stream->records[i - 1].event].kind != KIND_DEAD)
-                return false;
-    }
-    return true;
+    (void)bus;
+}
+
+static void describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
+                     int32_t *ret_partition, int64_t *ret_offset)
+{
+    (void)consumer;
+    snprintf(buf, size, "stream %u at %llu", stream, (unsigned long long)position.low);
+    *ret_partition = (int32_t)stream;
+    *ret_offset = (int64_t)position.low;
+}
+
+void bus_open(struct world *world)
+{
+    static const struct bus_kind outside = {.name = "sim", .durable = true, .describe = describe, .publish = publish};
+    static const struct bus_kind inside = {.name = "sim",
+                                           .durable = true,
+                                           .transactional = true,
+                                           .describe = describe,
+                                           .publish = publish,
+                                           .append = append,
+                                           .published = published};
+    world->bus.kind = world->settings.transactional ? &inside : &outside;
+}
+
+void bus_chunk_release(struct bus_chunk *chunk, size_t records)
+{
+    (void)chunk;
+    (void)records; /* no item of this world has one */
 }

@@ -1,6 +1,6 @@
 /*
- * process.c - a process of the engine: it learns of its assignments sooner or later, reads, tracks, runs its lanes,
- * commits, sweeps, and loses everything it knows when it dies.
+ * process.c - a process of the engine: it learns of its assignments sooner or later, takes over what earlier owners
+ * left, reads, tracks, runs its lanes, commits, sweeps, and loses everything it knows when it dies.
  */
 #include "sim.h"
 
@@ -9,10 +9,10 @@
 
 enum { PROCESS_BLOCK = 256, PROCESS_POLL = 48 };
 
-static struct item *item_new(struct process *process)
+static struct sim_item *item_new(struct process *process)
 {
     if (process->free_items == NULL) {
-        struct item *block = calloc(PROCESS_BLOCK, sizeof *block);
+        struct sim_item *block = calloc(PROCESS_BLOCK, sizeof *block);
         process->blocks = realloc(process->blocks, (process->block_count + 1) * sizeof *process->blocks);
         process->blocks[process->block_count++] = block;
         for (size_t i = 0; i < PROCESS_BLOCK; i++) {
@@ -20,50 +20,124 @@ static struct item *item_new(struct process *process)
             process->free_items = &block[i];
         }
     }
-    struct item *item = process->free_items;
+    struct sim_item *item = process->free_items;
     process->free_items = item->next_free;
     process->in_flight++;
-    *item = (struct item){0};
+    *item = (struct sim_item){.live = true};
     return item;
+}
+
+static void item_free(struct sim_item *item)
+{
+    if (!item->live)
+        return;
+    free(item->item.sentence);
+    free(item->item.headers);
+    item->live = false;
+}
+
+void item_release(struct process *process, struct sim_item *item)
+{
+    if (item->item.source == ITEM_BUS)
+        process->held[item->item.stream]--;
+    item_free(item);
+    item->next_free = process->free_items;
+    process->free_items = item;
+    process->in_flight--;
+}
+
+/* ----------------------------------------------------------------------------------------------------- life and
+ * death */
+
+static void process_join(struct world *world, struct process *process)
+{
+    process->member = world->settings.transactional ? ++world->next_incarnation : 0;
+    process->fenced = false;
+}
+
+static void process_bindings(const struct world *world, struct process *process)
+{
+    static struct metrics *metrics;
+    static struct series *counter, *seconds, *list[WORK_OUTCOMES];
+    if (metrics == NULL) {
+        metrics = metrics_create();
+        counter = metrics_series(metrics, METRIC_EVENTS, "sim", "sim");
+        seconds = metrics_series(metrics, METRIC_HANDLER_SECONDS, "sim", NULL);
+        for (size_t i = 0; i < WORK_OUTCOMES; i++)
+            list[i] = counter;
+    }
+    for (size_t i = 0; i < world->pipeline.config.binding_count; i++)
+        process->bindings[i] = (struct binding_run){.number = pipeline_number(&world->pipeline.bindings[i]),
+                                                    .records = true,
+                                                    .by_outcome = list,
+                                                    .dead = counter,
+                                                    .duplicates = counter,
+                                                    .retries = counter,
+                                                    .seconds = seconds};
 }
 
 void process_start(struct world *world, struct process *process)
 {
     process->alive = true;
+    process->incarnation = ++world->next_incarnation;
+    process_join(world, process);
+    process_bindings(world, process);
+    pthread_rwlock_init(&process->quarantine, NULL);
     for (uint32_t l = 0; l < world->settings.lanes; l++)
-        process->lanes[l] = (struct sim_lane){.lane = lane_create(), .arena = arena_create(16384, SIZE_MAX)};
+        lane_start(world, process, l);
 }
 
 /* Back to a process that was never started. */
 void process_free(struct process *process)
 {
-    for (size_t l = 0; l < SIM_LANES; l++) {
-        lane_destroy(process->lanes[l].lane);
-        arena_destroy(process->lanes[l].arena);
-    }
+    for (size_t l = 0; l < SIM_LANES; l++)
+        lane_stop(&process->lanes[l]);
     for (size_t s = 0; s < SIM_STREAMS; s++)
         tracker_destroy(process->trackers[s]);
-    for (size_t b = 0; b < process->block_count; b++)
+    for (size_t b = 0; b < process->block_count; b++) {
+        for (size_t i = 0; i < PROCESS_BLOCK; i++)
+            item_free(&process->blocks[b][i]);
         free(process->blocks[b]);
+    }
     free(process->blocks);
-    *process = (struct process){0};
+    intmap_destroy(process->attempts);
+    memset(process, 0, sizeof *process);
 }
 
 void process_crash(struct world *world, struct process *process)
 {
-    for (uint32_t l = 0; l < world->settings.lanes; l++)
-        lane_rollback(world, &process->lanes[l]);
     process_free(process);
     process->back_ms = world->now_ms + 1 + sim_below(world, 500);
     world->count.crashes++;
 }
 
-bool process_idle(const struct process *process)
+bool process_idle(const struct world *world, const struct process *process)
 {
+    for (uint32_t l = 0; process->alive && l < world->settings.lanes; l++)
+        if (!lane_at_rest(&process->lanes[l]))
+            return false;
     return process->in_flight == 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------ assignments */
+void process_fence(struct process *process)
+{
+    process->fenced = true;
+}
+
+/* Its membership cannot be removed while a transaction of it is open. */
+bool process_holds_fence(const struct world *world, const struct process *process)
+{
+    for (uint32_t l = 0; process->alive && l < world->settings.lanes; l++)
+        if (process->lanes[l].connection.transaction != NULL && process->lanes[l].connection.transaction->member != 0)
+            return true;
+    for (const struct transaction *orphan = world->orphans; orphan != NULL; orphan = orphan->next)
+        if (orphan->member != 0)
+            return true;
+    return false;
+}
+
+/* -------------------------------------------------------------------------------------------------------
+ * assignments */
 
 struct dropping {
     struct process *process;
@@ -73,29 +147,37 @@ struct dropping {
 static bool drop_match(const struct lane_entry *entry, void *context)
 {
     const struct item *item = (const struct item *)entry;
-    return !item->parked && item->stream == ((const struct dropping *)context)->stream;
+    return item->source == ITEM_BUS && item->stream == ((const struct dropping *)context)->stream;
 }
 
 static void drop_each(struct lane_entry *entry, void *context)
 {
-    item_release(((struct dropping *)context)->process, (struct item *)entry);
+    item_release(((struct dropping *)context)->process, (struct sim_item *)entry);
 }
 
-/* Lanes let go of what waits; what is in a batch is not interrupted. */
+/* Lanes drop what waits; what is in a batch is not interrupted. */
 static void process_drop(struct world *world, struct process *process, uint32_t stream)
 {
     struct dropping dropping = {process, stream};
     for (uint32_t l = 0; l < world->settings.lanes; l++)
-        lane_drop(process->lanes[l].lane, drop_match, drop_each, &dropping);
+        lane_drop(process->lanes[l].env.lane, drop_match, drop_each, &dropping);
 }
 
-static bool process_busy(const struct world *world, const struct process *process, uint32_t stream)
+/* Between two batches each lane writes down that its rows are not its own any more. */
+static void process_release(struct world *world, struct process *process)
+{
+    for (uint32_t l = 0; l < world->settings.lanes; l++) {
+        struct outbox_lane *outbox = &process->lanes[l].env.outbox;
+        process->lanes[l].release = outbox->published_count + outbox->uncertain_count > 0;
+    }
+}
+
+static bool process_released(const struct world *world, const struct process *process)
 {
     for (uint32_t l = 0; l < world->settings.lanes; l++)
-        for (size_t i = 0; i < process->lanes[l].count; i++)
-            if (!process->lanes[l].works[i].item->parked && process->lanes[l].works[i].item->stream == stream)
-                return true;
-    return false;
+        if (process->lanes[l].release)
+            return false;
+    return true;
 }
 
 static void process_commit(struct world *world, struct process *process, uint32_t stream)
@@ -107,16 +189,72 @@ static void process_commit(struct world *world, struct process *process, uint32_
         process->commit_pending[stream] = true;
     if (!process->commit_pending[stream] || world->bus_down_ms > world->now_ms)
         return; /* it is tried again: the tracker tells a position once */
-    bus_commit(world, stream, process->epochs[stream], process->pending[stream]);
+    stream_commit(world, stream, process, process->pending[stream]);
     process->commit_pending[stream] = false;
     world->progress++;
 }
 
-static void process_let_go(struct process *process, uint32_t stream)
+static void process_forget(struct process *process, uint32_t stream)
 {
     tracker_destroy(process->trackers[stream]);
     process->trackers[stream] = NULL;
     process->commit_pending[stream] = false;
+}
+
+/* What earlier owners left is taken over before the stream is read. False: not yet. */
+static bool process_take_over(struct world *world, struct process *process, uint32_t stream)
+{
+    if (!database_up(world) || (!world->settings.transactional && !database_sweep(world, process->incarnation, 0)))
+        return false;
+    intmap_destroy(process->attempts);
+    process->attempts = database_attempts(world);
+    process->since[stream] = ++world->order;
+    return true;
+}
+
+static void process_assigned(struct world *world, struct process *process, uint32_t number)
+{
+    const struct stream *stream = &world->streams[number];
+    if (!process_take_over(world, process, number))
+        return;
+    process->trackers[number] = tracker_create(stream->epoch, world->settings.in_flight);
+    process->epochs[number] = stream->epoch;
+    process->next_index[number] = stream->committed_index;
+    world->progress++;
+}
+
+static void process_revoked(struct world *world, struct process *process, uint32_t number)
+{
+    struct stream *stream = &world->streams[number];
+    process_drop(world, process, number);
+    if (process->held[number] > 0)
+        return;
+    if (stream->revoking == REVOKING) {
+        process_release(world, process);
+        stream->revoking = RELEASING;
+    }
+    if (!process_released(world, process))
+        return;
+    process_commit(world, process, number);
+    process_forget(process, number);
+    stream->owner = SIM_NONE;
+    stream->revoking = NOT_REVOKING;
+}
+
+/* A peer has removed its membership: it drops everything, and joins again when no batch is left of before. */
+static void process_rejoin(struct world *world, struct process *process)
+{
+    size_t held = 0;
+    bool released = true;
+    for (uint32_t s = 0; s < world->settings.streams; s++) {
+        process_drop(world, process, s);
+        process_forget(process, s);
+        held += process->held[s];
+    }
+    for (uint32_t l = 0; l < world->settings.lanes; l++)
+        released = released && process->lanes[l].task == TASK_NONE;
+    if (held == 0 && released)
+        process_join(world, process);
 }
 
 static void process_assignment(struct world *world, struct process *process, uint32_t number)
@@ -127,35 +265,28 @@ static void process_assignment(struct world *world, struct process *process, uin
         if (!world->calm && sim_below(world, 4) != 0)
             return;                           /* has not heard of it yet: a zombie */
         process_drop(world, process, number); /* lost: what is in a batch comes back late, with an old epoch */
-        process_let_go(process, number);
+        process_release(world, process);
+        process_forget(process, number);
     }
-    if (!mine)
-        return;
-    if (process->trackers[number] == NULL) {
-        process->trackers[number] = tracker_create(stream->epoch, world->settings.in_flight);
-        process->epochs[number] = stream->epoch;
-        process->next_index[number] = stream->committed_index;
-        world->progress++;
-    }
-    if (stream->revoking) {
-        process_drop(world, process, number);
-        if (process_busy(world, process, number))
-            return;
-        process_commit(world, process, number);
-        process_let_go(process, number);
-        stream->owner = SIM_NONE;
-        stream->revoking = false;
-    }
+    if (mine && process->trackers[number] == NULL)
+        process_assigned(world, process, number);
+    else if (mine && stream->revoking != NOT_REVOKING)
+        process_revoked(world, process, number);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- reading */
 
-static void process_offer(struct world *world, struct process *process, struct item *item)
+static void process_offer(struct world *world, struct process *process, struct sim_item *item, uint32_t number,
+                          enum item_source source)
 {
-    const struct event_state *event = &world->events[item->event];
-    item->entry.key_hash = bus_key_hash(event->key);
-    item->tries = event->attempts;
-    lane_offer(process->lanes[(item->entry.key_hash >> 17) % world->settings.lanes].lane, &item->entry);
+    const struct event_state *event = &world->events[number];
+    uint64_t hash = stream_key_hash(event->record);
+    item->event = number;
+    item_of_record(&item->item, source, event->record, hash, &world->pipeline.topics[event->topic],
+                   &world->pipeline.group);
+    if (source == ITEM_PARKED && item_own_headers(&item->item) != 0)
+        abort();
+    lane_offer(process->lanes[(hash >> 17) % world->settings.lanes].env.lane, &item->item.entry);
     world->count.deliveries++;
     world->progress++;
 }
@@ -164,7 +295,7 @@ static void process_poll(struct world *world, struct process *process, uint32_t 
 {
     struct stream *stream = &world->streams[number];
     struct tracker *tracker = process->trackers[number];
-    if (tracker == NULL || stream->epoch != process->epochs[number] || stream->revoking ||
+    if (tracker == NULL || stream->epoch != process->epochs[number] || stream->revoking != NOT_REVOKING ||
         world->bus_down_ms > world->now_ms)
         return;
     size_t *next = &process->next_index[number];
@@ -180,12 +311,13 @@ static void process_poll(struct world *world, struct process *process, uint32_t 
         }
         int code = tracker_add(tracker, record->position, &ticket);
         if (code == 0) {
-            struct item *item = item_new(process);
-            item->event = record->event;
-            item->stream = number;
-            item->epoch = process->epochs[number];
-            item->ticket = ticket;
-            process_offer(world, process, item);
+            struct sim_item *item = item_new(process);
+            item->item.stream = number;
+            item->item.epoch = process->epochs[number];
+            item->item.position = record->position;
+            item->item.ticket = ticket;
+            process->held[number]++;
+            process_offer(world, process, item, record->event, ITEM_BUS);
         } else if (code == -ENOSPC) {
             return; /* offered again later */
         }
@@ -196,14 +328,10 @@ static void process_poll(struct world *world, struct process *process, uint32_t 
 static void process_parked(struct world *world, struct process *process)
 {
     for (int n = 0; n < 8 && process->in_flight < world->settings.in_flight; n++) {
-        uint32_t event = store_parked_take(world);
+        uint32_t event = database_parked_take(world);
         if (event == SIM_NONE)
             return;
-        struct item *item = item_new(process);
-        item->event = event;
-        item->stream = bus_stream_of(world, world->events[event].key);
-        item->parked = true;
-        process_offer(world, process, item);
+        process_offer(world, process, item_new(process), event, ITEM_PARKED);
     }
 }
 
@@ -217,8 +345,10 @@ void process_step(struct world *world, struct process *process)
     if (process->frozen_ms > world->now_ms)
         return;
     uint64_t dice = sim_random(world);
-    for (uint32_t s = 0; s < world->settings.streams; s++)
+    for (uint32_t s = 0; s < world->settings.streams && !process->fenced; s++)
         process_assignment(world, process, s);
+    if (process->fenced && (world->calm || (dice >> 50 & 3) == 0))
+        process_rejoin(world, process);
     for (uint32_t s = 0; s < world->settings.streams; s++)
         process_poll(world, process, (uint32_t)((s + dice) % world->settings.streams));
     process_parked(world, process);
@@ -228,10 +358,10 @@ void process_step(struct world *world, struct process *process)
             return;
         }
         for (uint64_t steps = dice >> (8 + l * 4) & 3; steps > 0; steps--)
-            lane_step(world, process, &process->lanes[l]);
+            lane_step(world, &process->lanes[l]);
     }
     for (uint32_t s = 0; (dice >> 40 & 3) == 0 && s < world->settings.streams; s++)
         process_commit(world, process, s);
-    if ((dice >> 44 & 15) == 0)
-        store_sweep(world);
+    if ((dice >> 44 & 15) == 0 && !world->settings.transactional)
+        (void)database_sweep(world, process->incarnation, world->settings.sweep_after_ms);
 }

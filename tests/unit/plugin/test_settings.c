@@ -254,6 +254,14 @@ static void a_plugin_may_have_nothing(void **state)
     assert_int_equal(plugin_open(&ref, 0, &made, NULL), 0);
     assert_null(made.state);
     plugin_close(&made);
+    struct sluice_plugin unopened = plugin; /* close() without open() gets every state */
+    unopened.open = NULL;
+    given("settings: {url: u}\n");
+    ref.plugin = &unopened;
+    closed = 0;
+    assert_int_equal(plugin_open(&ref, 0, &made, NULL), 0);
+    plugin_close(&made);
+    assert_int_equal(closed, 1);
     given("settings: {a: 1}\n");
     ref.plugin = &bare;
     plugin_check_settings(&ref, &problems);

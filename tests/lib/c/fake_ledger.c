@@ -1,0 +1,417 @@
+/*
+ * fake_ledger.c - the tables of store/ledger.h in memory.
+ */
+#include "fake_ledger.h"
+
+#include "check.h"
+
+static struct span kept(struct connection *connection, struct span text)
+{
+    return text.at == NULL ? text : arena_span(connection->arena, text);
+}
+
+static bool same_id(struct event_id a, struct event_id b)
+{
+    return memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ inbox */
+
+static struct claim *claim_find(struct fake_tables *tables, int16_t handler, struct event_id id)
+{
+    for (size_t i = 0; i < tables->claim_count; i++)
+        if (tables->claims[i].handler == handler && same_id(tables->claims[i].id, id))
+            return &tables->claims[i];
+    return NULL;
+}
+
+const struct claim *fake_store_claim(const struct connection *connection, const char *id_text)
+{
+    struct event_id id = event_id_of(span_of(id_text));
+    for (size_t i = 0; i < connection->tables.claim_count; i++)
+        if (same_id(connection->tables.claims[i].id, id))
+            return &connection->tables.claims[i];
+    return NULL;
+}
+
+enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
+                               struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    assert_int_equal(connection->queued, 0);
+    assert_true(count > 0);
+    enum store_result result = fake_executed(connection, "claim", count, error);
+    if (result == STORE_OK && connection->fenced && member != 0) {
+        connection->failed = true;
+        error_set(error, ESTALE, "member %lld is removed", (long long)member);
+        return STORE_FENCED;
+    }
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        struct claim *claim = &claims[i];
+        if (i > 0) {
+            int order = claims[i - 1].handler - claim->handler;
+            assert_true((order != 0 ? order : memcmp(claims[i - 1].id.bytes, claim->id.bytes, 16)) < 0);
+        }
+        const struct claim *row = claim_find(tables, claim->handler, claim->id);
+        claim->hit = row != NULL;
+        claim->conflict = row != NULL && row->hash != claim->hash;
+        if (row != NULL)
+            claim->outcome = row->outcome;
+        else
+            FAKE_ADD(tables->claims, tables->claim_count, *claim);
+    }
+    return result;
+}
+
+/* A claim that this transaction made. */
+static struct claim *claim_own(struct connection *connection, const struct claim *claim)
+{
+    struct claim *row = claim_find(&connection->tables, claim->handler, claim->id);
+    assert_non_null(row);
+    assert_null(claim_find(&connection->before, claim->handler, claim->id));
+    return row;
+}
+
+enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
+                                  struct error *error)
+{
+    size_t changed = 0;
+    (void)error;
+    for (size_t i = 0; i < count; i++)
+        if (claims[i].outcome != 0) {
+            claim_own(connection, &claims[i])->outcome = claims[i].outcome;
+            changed++;
+        }
+    fake_queued(connection, "outcomes", changed);
+    return STORE_OK;
+}
+
+enum store_result ledger_unclaim(struct connection *connection, const struct claim *claims, size_t count,
+                                 struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "unclaim", count);
+    for (size_t i = 0; i < count; i++) {
+        struct claim *row = claim_own(connection, &claims[i]);
+        *row = tables->claims[--tables->claim_count];
+    }
+    return STORE_OK;
+}
+
+/* --------------------------------------------------------------------------------------------------------- attempts */
+
+static struct attempt *attempt_find(struct fake_tables *tables, const struct attempt *attempt)
+{
+    for (size_t i = 0; i < tables->attempt_count; i++)
+        if (tables->attempts[i].handler == attempt->handler && same_id(tables->attempts[i].id, attempt->id))
+            return &tables->attempts[i];
+    return NULL;
+}
+
+enum store_result ledger_attempts_save(struct connection *connection, const struct attempt *attempts, size_t count,
+                                       struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "attempts_save", count);
+    for (size_t i = 0; i < count; i++) {
+        struct attempt *row = attempt_find(tables, &attempts[i]), made = attempts[i];
+        made.reason = kept(connection, made.reason);
+        if (row != NULL)
+            *row = made;
+        else
+            FAKE_ADD(tables->attempts, tables->attempt_count, made);
+    }
+    return STORE_OK;
+}
+
+enum store_result ledger_attempts_clear(struct connection *connection, const struct attempt *attempts, size_t count,
+                                        struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "attempts_clear", count);
+    for (size_t i = 0; i < count; i++) {
+        struct attempt *row = attempt_find(tables, &attempts[i]);
+        if (row != NULL)
+            *row = tables->attempts[--tables->attempt_count];
+    }
+    return STORE_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- outbox */
+
+static struct fake_outbox *outbox_find(struct fake_tables *tables, int64_t id)
+{
+    for (size_t i = 0; i < tables->outbox_count; i++)
+        if (tables->outbox[i].id == id)
+            return &tables->outbox[i];
+    return NULL;
+}
+
+enum store_result ledger_outbox_add(struct connection *connection, int64_t owner, struct span record_batch,
+                                    int64_t *ret_id, struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "outbox_add", 0);
+    *ret_id = connection->next_row++; /* a sequence: a rollback gives none back */
+    FAKE_ADD(tables->outbox, tables->outbox_count,
+             (struct fake_outbox){.id = *ret_id, .owner = owner, .batch = kept(connection, record_batch)});
+    return STORE_OK;
+}
+
+enum store_result ledger_outbox_done(struct connection *connection, const int64_t *ids, size_t count,
+                                     struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "outbox_done", count);
+    for (size_t i = 0; i < count; i++) {
+        struct fake_outbox *row = outbox_find(tables, ids[i]);
+        if (row != NULL)
+            *row = tables->outbox[--tables->outbox_count];
+    }
+    return STORE_OK;
+}
+
+enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+                                     struct error *error)
+{
+    static const enum param_type types[] = {PARAM_INT8, PARAM_BYTEA};
+    struct fake_cell cells[2 * FAKE_TABLE_MAX];
+    size_t found = 0;
+    enum store_result result = fake_executed(connection, "outbox_find", count, error);
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        const struct fake_outbox *row = outbox_find(&connection->tables, ids[i]);
+        if (row == NULL)
+            continue;
+        cells[2 * found] = (struct fake_cell){.number = row->id};
+        cells[2 * found++ + 1] = (struct fake_cell){.text = row->batch};
+    }
+    *ret = fake_rows(connection, 2, types, found, cells);
+    return result;
+}
+
+enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,
+                                        struct error *error)
+{
+    (void)error;
+    fake_queued(connection, "outbox_release", count);
+    for (size_t i = 0; i < count; i++) {
+        struct fake_outbox *row = outbox_find(&connection->tables, ids[i]);
+        if (row != NULL)
+            row->owner = 0;
+    }
+    return STORE_OK;
+}
+
+enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id, struct span record_batch,
+                                       struct span reason, struct error *error)
+{
+    (void)error;
+    fake_queued(connection, "outbox_refuse", 0);
+    struct fake_outbox *row = outbox_find(&connection->tables, id);
+    if (row != NULL)
+        *row = (struct fake_outbox){
+            .id = id, .batch = kept(connection, record_batch), .refused = true, .reason = kept(connection, reason)};
+    return STORE_OK;
+}
+
+enum store_result fake_store_log(struct connection *connection, struct span batch, struct error *error)
+{
+    (void)error;
+    fake_queued(connection, "append", 0);
+    FAKE_ADD(connection->tables.log, connection->tables.log_count, kept(connection, batch));
+    return STORE_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- parked */
+
+static struct parked *parked_find(struct fake_tables *tables, int16_t group, struct event_id id)
+{
+    for (size_t i = 0; i < tables->parked_count; i++)
+        if (tables->parked[i].group == group && same_id(tables->parked[i].id, id))
+            return &tables->parked[i];
+    return NULL;
+}
+
+enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
+                              struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "park", count);
+    for (size_t i = 0; i < count; i++) {
+        struct parked made = parked[i];
+        made.record = kept(connection, made.record);
+        made.reason = kept(connection, made.reason);
+        if (parked_find(tables, made.group, made.id) == NULL)
+            FAKE_ADD(tables->parked, tables->parked_count, made);
+    }
+    return STORE_OK;
+}
+
+enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
+                                struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    fake_queued(connection, "unpark", count);
+    for (size_t i = 0; i < count; i++) {
+        struct parked *row = parked_find(tables, group, ids[i]);
+        if (row != NULL)
+            *row = tables->parked[--tables->parked_count];
+    }
+    return STORE_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- chains */
+
+static struct fake_chain *chain_find(struct fake_tables *tables, int16_t chain, struct event_id correlation)
+{
+    for (size_t i = 0; i < tables->chain_count; i++)
+        if (tables->chains[i].row.chain == chain && same_id(tables->chains[i].row.correlation, correlation))
+            return &tables->chains[i];
+    return NULL;
+}
+
+const struct fake_chain *fake_store_chain(const struct connection *connection, const char *correlation)
+{
+    struct event_id id = event_id_of(span_of(correlation));
+    for (size_t i = 0; i < connection->tables.chain_count; i++)
+        if (same_id(connection->tables.chains[i].row.correlation, id))
+            return &connection->tables.chains[i];
+    return NULL;
+}
+
+static struct fake_chain *chain_made(struct connection *connection, int16_t chain, struct event_id correlation,
+                                     struct span text)
+{
+    struct fake_tables *tables = &connection->tables;
+    struct fake_chain *row = chain_find(tables, chain, correlation);
+    if (row != NULL)
+        return row;
+    FAKE_ADD(tables->chains, tables->chain_count,
+             (struct fake_chain){.row = {.chain = chain, .correlation = correlation},
+                                 .correlation = kept(connection, text)});
+    return &tables->chains[tables->chain_count - 1];
+}
+
+enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
+                                    struct rows **ret, struct error *error)
+{
+    static const enum param_type types[] = {PARAM_INT4, PARAM_INT2, PARAM_INT4, PARAM_INT4, PARAM_INT4, PARAM_TEXT};
+    struct fake_cell cells[6 * FAKE_TABLE_MAX];
+    size_t found = 0;
+    enum store_result result = fake_executed(connection, "chain_done", count, error);
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        struct fake_chain *row = chain_made(connection, done[i].chain, done[i].correlation, done[i].correlation_text);
+        row->row.done |= 1 << done[i].step;
+        row->data[done[i].step] = kept(connection, done[i].data);
+    }
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        const struct fake_chain *row = chain_find(&connection->tables, done[i].chain, done[i].correlation);
+        if (row->row.state == CHAIN_RUNNING)
+            continue;
+        const struct fake_cell made[] = {{.number = (int64_t)i},      {.number = row->row.state},
+                                         {.number = row->row.done},   {.number = row->row.undoing},
+                                         {.number = row->row.undone}, {.text = row->reason}};
+        memcpy(&cells[6 * found++], made, sizeof made);
+    }
+    *ret = fake_rows(connection, 6, types, found, cells);
+    return result;
+}
+
+enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
+                                     struct span correlation_text, struct span reason, struct chain_row *ret,
+                                     struct error *error)
+{
+    enum store_result result = fake_executed(connection, "chain_abort", 0, error);
+    if (result != STORE_OK)
+        return result;
+    struct fake_chain *row = chain_made(connection, chain, correlation, correlation_text);
+    *ret = row->row;
+    if (row->row.state == CHAIN_RUNNING) {
+        row->row.state = CHAIN_ABORTED;
+        row->reason = kept(connection, reason);
+    }
+    return STORE_OK;
+}
+
+enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation,
+                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error)
+{
+    enum store_result result = fake_executed(connection, "chain_data", 0, error);
+    const struct fake_chain *row = chain_find(&connection->tables, chain, correlation);
+    if (result == STORE_OK && row != NULL) {
+        *ret_data = row->data[step];
+        *ret_reason = row->reason;
+    }
+    return result;
+}
+
+enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation,
+                                    struct chain_row *ret, struct error *error)
+{
+    enum store_result result = fake_executed(connection, "chain_lock", 0, error);
+    const struct fake_chain *row = chain_find(&connection->tables, chain, correlation);
+    *ret = row == NULL ? (struct chain_row){.chain = -1} : row->row;
+    return result;
+}
+
+enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error)
+{
+    (void)error;
+    fake_queued(connection, "chain_update", 0);
+    struct fake_chain *kept_row = chain_find(&connection->tables, row->chain, row->correlation);
+    assert_non_null(kept_row);
+    kept_row->row.state = row->state;
+    kept_row->row.undoing = row->undoing;
+    kept_row->row.undone = row->undone;
+    return STORE_OK;
+}
+
+/* ------------------------------------------------------------------------------------------ schedules and replies */
+
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
+                              struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    enum store_result result = fake_executed(connection, "tick", 0, error);
+    *ret = true;
+    for (size_t i = 0; i < tables->tick_count; i++)
+        if (tables->ticks[i].schedule == schedule && tables->ticks[i].slot_ms >= slot_ms)
+            *ret = false;
+    if (result == STORE_OK && *ret)
+        FAKE_ADD(tables->ticks, tables->tick_count, (struct fake_tick){schedule, slot_ms});
+    return result;
+}
+
+enum store_result ledger_replies_save(struct connection *connection, const struct kept_reply *replies, size_t count,
+                                      struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    if (count == 0)
+        return STORE_OK;
+    fake_queued(connection, "replies_save", count);
+    for (size_t i = 0; i < count; i++) {
+        struct kept_reply made = replies[i];
+        made.body = kept(connection, made.body);
+        FAKE_ADD(tables->replies, tables->reply_count, made);
+    }
+    return STORE_OK;
+}
+
+enum store_result ledger_reply_get(struct connection *connection, struct kept_reply *reply, struct error *error)
+{
+    const struct fake_tables *tables = &connection->tables;
+    enum store_result result = fake_executed(connection, "reply_get", 0, error);
+    reply->status = 0;
+    for (size_t i = 0; i < tables->reply_count; i++)
+        if (tables->replies[i].handler == reply->handler && same_id(tables->replies[i].id, reply->id))
+            *reply = tables->replies[i];
+    return result;
+}
