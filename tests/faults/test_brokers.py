@@ -9,6 +9,7 @@ import unittest
 
 import _path
 from fault_case import Engine, FaultCase, say, sql, until
+from lib import mistakes
 
 SESSION_S = 4
 ABSENT_S = 60
@@ -58,10 +59,15 @@ class One(FaultCase):
         self.end(self.engines[0])
         planted = self.engine(mistake="kafka_reports_ignored")
         mistakes.happened("kafka_reports_ignored", planted)
+        rows = self.unpublished()  # the next engine publishes what is left there
+        until(lambda: not rows & self.unpublished(), "the end of the rows of what was lost")
         self.end(planted)
         self.engine()
         self.settle()
         self.red(self.violations(), "I3: ", "I15: ")
+
+    def unpublished(self):
+        return {row["id"] for row in sql(self.url, "SELECT id FROM sluice.outbox")}
 
 
 class Three(FaultCase):

@@ -11,6 +11,7 @@ from unittest import mock
 
 import _path
 from fault_case import FaultCase, Proxy, kafka, say, until
+from lib import mistakes
 
 SESSION_S = 6
 SOCKET_S = 15  # after so long without an answer a connection is given up: the setting of the engine
