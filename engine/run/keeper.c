@@ -93,6 +93,7 @@ static int64_t chore_prune(struct keeper *keeper)
     if (ledger_prune(keeper->connection, keep_ms, KEEPER_PRUNE_LIMIT, &pruned, &error) == STORE_OK && pruned > 0)
         log_debug("keeper", "pruned %zu inbox rows", pruned);
     (void)ledger_replies_prune(keeper->connection, keep_ms, &error);
+    (void)ledger_attempts_prune(keeper->connection, keep_ms, &error);
     return 0;
 }
 

@@ -291,6 +291,13 @@ static void attempts_are_kept_until_cleared(void **state)
     begin(connection);
     OK(ledger_attempts_clear(connection, attempts, 1, &error));
     OK(connection_commit(connection, &error));
+    begin(connection);
+    OK(ledger_attempts_save(connection, attempts, 2, &error)); /* nobody clears these */
+    OK(connection_commit(connection, &error));
+    OK(ledger_attempts_prune(connection, 3600 * 1000, &error));
+    assert_int_equal(number_of("select count(*) from sluice.attempt"), 2);
+    OK(ledger_attempts_prune(connection, -1000, &error));
+    assert_int_equal(number_of("select count(*) from sluice.attempt"), 0);
     connection_destroy(connection);
 }
 

@@ -1,11 +1,12 @@
 /*
- * sim.c - runs the engine's decisions through years of trouble in seconds.
+ * sim.c - runs the engine's batches through years of trouble in seconds.
  *
- *     sim SEED EVENTS [RUNS] [--plant NAME]
+ *     sim SEED EVENTS [RUNS] [--plant NAME] [--log]
  *
  * RUNS runs (default 1), of seeds SEED, SEED + 1, …, each of EVENTS events from outside: prints what they met and
  * the events handled a minute. A violation prints its sentence, the seed and the command that shows it again, and
- * exits 1. --plant makes one mistake on purpose (sim alone lists them), to see that the checks find it.
+ * exits 1. --plant makes one mistake on purpose (sim alone lists them), to see that the checks find it. --log shows the
+ * engine's log, with the world's time.
  */
 /* Coroutines change stacks with longjmp(), which the fortified one takes for an error. */
 #undef _FORTIFY_SOURCE
@@ -28,6 +29,7 @@
 #include "world/coroutine.c"
 #include "world/database.c"
 #include "world/event.c"
+#include "world/faults.c"
 #include "world/handler.c"
 #include "world/heap.c"
 #include "world/lane.c"
@@ -36,7 +38,7 @@
 #include "world/process.c"
 #include "world/streams.c"
 
-enum { SIM_TICKS_STILL = 100000, SIM_BACKLOG = 400, SIM_POOL = 24 };
+enum { SIM_TICKS_STILL = 100000, SIM_BACKLOG = 400, SIM_POOL = 24, EVENTS_MAX = 5000000 };
 
 static const char *const plant_names[PLANT_COUNT] = {
     "none",
@@ -223,87 +225,6 @@ static size_t sim_backlog(const struct world *world)
     return backlog;
 }
 
-static uint32_t any_process(struct world *world)
-{
-    return sim_below(world, world->settings.processes);
-}
-
-/* The server ends transactions that have been idle for too long, or all of them when it goes down. */
-static void sim_kill(struct world *world, int64_t idle_ms)
-{
-    for (uint32_t p = 0; p < world->settings.processes; p++) {
-        for (uint32_t l = 0; l < world->settings.lanes && world->processes[p].alive; l++) {
-            struct connection *connection = &world->processes[p].lanes[l].connection;
-            if (connection->transaction != NULL && world->now_ms - connection->active_ms >= idle_ms)
-                connection_kill(connection);
-        }
-    }
-}
-
-static void sim_heirs(struct world *world)
-{
-    for (uint32_t i = 0; i < world->settings.streams; i++) {
-        const struct stream *stream = &world->streams[i];
-        bool gone = stream->owner == SIM_NONE || !world->processes[stream->owner].alive;
-        if (!gone || sim_below(world, 8) != 0)
-            continue;
-        uint32_t heir = any_process(world);
-        if (world->processes[heir].alive && !world->processes[heir].fenced)
-            stream_assign(world, i, heir);
-    }
-}
-
-/* A stream changes hands: its owner hands it over, or it is taken away and the owner hears of it late. Where
- * memberships are rows of the database, the owner is fenced first, and loses all that it has. */
-static void sim_rebalance(struct world *world)
-{
-    uint32_t i = sim_below(world, world->settings.streams);
-    struct stream *stream = &world->streams[i];
-    world->count.rebalances++;
-    if (stream->owner == SIM_NONE)
-        return;
-    if (sim_below(world, 2) == 0) {
-        stream->revoking = stream->revoking == NOT_REVOKING ? REVOKING : stream->revoking;
-    } else if (!world->settings.transactional) {
-        stream_assign(world, i, any_process(world));
-    } else if (!process_holds_fence(world, &world->processes[stream->owner])) {
-        uint32_t owner = stream->owner;
-        process_fence(&world->processes[owner]);
-        for (uint32_t s = 0; s < world->settings.streams; s++)
-            if (world->streams[s].owner == owner)
-                world->streams[s].owner = SIM_NONE;
-    }
-}
-
-static void sim_outage(struct world *world)
-{
-    world->count.outages++;
-    int64_t until_ms = world->now_ms + sim_below(world, 3000);
-    if (sim_below(world, 2)) {
-        world->bus_down_ms = until_ms;
-        return;
-    }
-    world->store_down_ms = until_ms;
-    if (sim_below(world, 2)) /* the server, not the way to it */
-        sim_kill(world, 0);
-}
-
-static void sim_faults(struct world *world)
-{
-    const struct settings *s = &world->settings;
-    sim_heirs(world);
-    if (sim_odds(world, s->rebalance))
-        sim_rebalance(world);
-    if (sim_odds(world, s->outage))
-        sim_outage(world);
-    if (sim_odds(world, s->freeze))
-        world->processes[any_process(world)].frozen_ms = world->now_ms + sim_below(world, 4000);
-    sim_kill(world, 1000);
-    transactions_settle(world);
-    if (sim_below(world, 64) == 0)
-        database_operator(world);
-}
-
 static bool sim_over(const struct world *world)
 {
     if (world->outbox_live != 0 || world->parked_count != 0 || !streams_drained(world) || world->orphans != NULL)
@@ -312,14 +233,6 @@ static bool sim_over(const struct world *world)
         if (!process_idle(world, &world->processes[p]))
             return false;
     return true;
-}
-
-static void sim_calm(struct world *world)
-{
-    world->calm = true;
-    world->bus_down_ms = world->store_down_ms = 0;
-    for (uint32_t p = 0; p < world->settings.processes; p++)
-        world->processes[p].frozen_ms = 0;
 }
 
 static void sim_loop(struct world *world)
@@ -331,11 +244,11 @@ static void sim_loop(struct world *world)
             if (tick % 4 == 0 && sim_backlog(world) < SIM_BACKLOG)
                 sim_inject(world, &pool);
         } else if (!world->calm && sim_below(world, 500) == 0) {
-            sim_calm(world);
+            faults_end(world);
         }
         if (tick % 4 == 0 || still > 0)
-            sim_faults(world);
-        process_step(world, &world->processes[any_process(world)]);
+            faults_some(world);
+        process_step(world, &world->processes[faults_victim(world)]);
         if (world->progress != seen) {
             seen = world->progress;
             still = 0;
@@ -400,7 +313,7 @@ static void sim_free(struct world *world)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim SEED EVENTS [RUNS] [--plant NAME]\n  plants:");
+    fprintf(stderr, "usage: sim SEED EVENTS [RUNS] [--plant NAME] [--log]\n  plants:");
     for (int i = 1; i < PLANT_COUNT; i++)
         fprintf(stderr, " %s", plant_names[i]);
     fprintf(stderr, "\n");
@@ -423,12 +336,52 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* What all runs together have met. */
+struct sums {
+    size_t inputs, events, deliveries, batches, alone, crashes, rebalances, fenced, unknown, late_rows, retries, parked,
+        undos;
+    double virtual_s;
+};
+
+static void sums_add(struct sums *sums, const struct world *world)
+{
+    sums->inputs += world->inputs;
+    sums->events += world->event_count;
+    sums->deliveries += world->count.deliveries;
+    sums->batches += world->count.batches;
+    sums->alone += world->count.alone;
+    sums->crashes += world->count.crashes;
+    sums->rebalances += world->count.rebalances;
+    sums->fenced += world->count.fenced;
+    sums->unknown += world->count.unknown;
+    sums->late_rows += world->count.late_rows;
+    sums->retries += world->count.retries;
+    sums->parked += world->count.parked;
+    sums->undos += world->count.undos;
+    sums->virtual_s += (double)world->now_ms / 1000;
+}
+
+static void sums_print(const struct sums *sums, unsigned long long runs, double took_s)
+{
+    printf("runs=%llu inputs=%zu events=%zu deliveries=%zu batches=%zu alone=%zu crashes=%zu rebalances=%zu fenced=%zu "
+           "unknown_commits=%zu late_rows=%zu retries=%zu parked=%zu undos=%zu virtual_hours=%.1f\n",
+           runs, sums->inputs, sums->events, sums->deliveries, sums->batches, sums->alone, sums->crashes,
+           sums->rebalances, sums->fenced, sums->unknown, sums->late_rows, sums->retries, sums->parked, sums->undos,
+           sums->virtual_s / 3600);
+    printf("ok: %.1f million inputs a minute, %.1f million events\n", (double)sums->inputs / took_s * 60 / 1e6,
+           (double)sums->events / took_s * 60 / 1e6);
+}
+
 int main(int argc, char **argv)
 {
     unsigned long long numbers[3] = {0, 0, 1};
     int number_count = 0;
     enum plant plant = PLANT_NONE;
     for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--log") == 0) {
+            log_shown = true;
+            continue;
+        }
         if (strcmp(argv[i], "--plant") == 0 && i + 1 < argc) {
             plant = plant_named(argv[++i]);
             continue;
@@ -439,36 +392,19 @@ int main(int argc, char **argv)
             return usage();
         numbers[number_count++] = number;
     }
-    if (plant == PLANT_COUNT || number_count < 2 || numbers[1] == 0 || numbers[1] > 50000000)
+    if (plant == PLANT_COUNT || number_count < 2 || numbers[1] == 0 || numbers[1] > EVENTS_MAX)
         return usage();
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
 
     static struct world world;
-    double began = seconds(), virtual_s = 0;
-    size_t inputs = 0, events = 0, deliveries = 0, crashes = 0, rebalances = 0, unknown = 0, retries = 0, parked = 0,
-           undos = 0, solos = 0;
+    struct sums sums = {0};
+    double began = seconds();
     for (unsigned long long run = 0; run < numbers[2]; run++) {
         sim_run(&world, numbers[0] + run, (size_t)numbers[1], plant);
-        inputs += world.inputs;
-        events += world.event_count;
-        deliveries += world.count.deliveries;
-        crashes += world.count.crashes;
-        rebalances += world.count.rebalances;
-        unknown += world.count.unknown;
-        retries += world.count.retries;
-        parked += world.count.parked;
-        undos += world.count.undos;
-        solos += world.count.solos;
-        virtual_s += (double)world.now_ms / 1000;
+        sums_add(&sums, &world);
         sim_free(&world);
     }
-    double took = seconds() - began;
-    printf("runs=%llu inputs=%zu events=%zu deliveries=%zu crashes=%zu rebalances=%zu unknown_commits=%zu retries=%zu "
-           "parked=%zu "
-           "undos=%zu broken_batches=%zu virtual_hours=%.1f\n",
-           numbers[2], inputs, events, deliveries, crashes, rebalances, unknown, retries, parked, undos, solos,
-           virtual_s / 3600);
-    printf("ok: %.1f million events a minute\n", (double)events / took * 60 / 1e6);
+    sums_print(&sums, numbers[2], seconds() - began);
     return 0;
 }

@@ -54,3 +54,17 @@ enum store_result ledger_attempts_load(struct connection *connection, struct row
 {
     return connection_run(connection, &statement_attempts_load, 0, NULL, ret, error);
 }
+
+/* The table is small: it holds what is being tried again, and what was left over. */
+static const struct statement statement_attempts_prune = {
+    "delete from sluice.attempt where at < now() - $1 * interval '1 millisecond'",
+    false,
+};
+
+enum store_result ledger_attempts_prune(struct connection *connection, int64_t keep_ms, struct error *error)
+{
+    double keep = (double)keep_ms;
+    const struct store_param params[] = {STORE_VALUE(PARAM_DOUBLE, &keep)};
+    struct rows *rows;
+    return connection_run(connection, &statement_attempts_prune, 1, params, &rows, error);
+}

@@ -129,7 +129,6 @@ bool database_sweep(struct world *world, int64_t but_owner, int64_t age_ms)
             continue;
         if (!database_up(world) || !bus_take(world, world->outbox_events + row->first, row->count))
             return false;
-        world->count.sweeps++;
         world->progress++;
         if (sim_odds(world, world->settings.reply_lost))
             return false;

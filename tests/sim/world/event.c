@@ -75,7 +75,7 @@ uint32_t event_known(const struct world *world, struct event_id id, const char *
 /* What will happen to an event. Undos and what they report come to a good end: someone sees to it that they do. */
 void event_fate(struct world *world, struct event_state *event)
 {
-    static const uint8_t any[] = {FATE_TRANSIENT, FATE_TRANSIENT, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER};
+    static const uint8_t any[] = {FATE_TRANSIENT, FATE_FLAKY, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER};
     uint64_t dice = sim_random(world);
     event->fate = FATE_GOOD;
     if (world->pipeline.topics[event->topic].binding == NULL || dice % 100 >= world->settings.trouble)
@@ -90,8 +90,9 @@ void event_fate(struct world *world, struct event_state *event)
         event->fate = any[dice % 6];
     if (event->fate == FATE_LADDER && event->kind != KIND_WORK)
         event->fate = FATE_GOOD;
+    bool ends_well = undo || event->fate == FATE_FLAKY;
     uint32_t most = event->fate == FATE_LADDER ? (uint32_t)world->settings.ladder.max_retries + 2
-                    : undo                     ? (uint32_t)world->settings.retry.max_retries
+                    : ends_well                ? (uint32_t)world->settings.retry.max_retries
                                                : (uint32_t)world->settings.retry.max_retries + 2;
     event->fate_count = (uint8_t)(1 + (dice >> 16) % most);
 }

@@ -18,6 +18,11 @@ static enum deed handler_deed(struct world *world, struct event_state *event, co
     switch (event->fate) {
     case FATE_TRANSIENT:
         return given->attempt <= event->fate_count ? DEED_RETRY : DEED_GOOD;
+    case FATE_FLAKY:
+        if (event->fate_count == 0)
+            return DEED_GOOD;
+        event->fate_count--; /* whoever tries, and whether that try is counted or not */
+        return DEED_RETRY;
     case FATE_POISON:
         return DEED_REJECT;
     case FATE_LADDER:

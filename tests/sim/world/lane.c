@@ -113,7 +113,7 @@ static enum task lane_task(struct world *world, struct sim_lane *lane)
     if (lane->count == 0)
         return outbox_needs_settling(&lane->env.outbox) && world->now_ms >= lane->delete_ms ? TASK_DELETE : TASK_NONE;
     world->count.batches++;
-    world->count.solos += lane->taken[0]->isolated;
+    world->count.alone += lane->taken[0]->isolated;
     if (world->plant == PLANT_WATERMARK_OVER_INCOMPLETE)
         complete_early(lane);
     return TASK_BATCH;

@@ -35,7 +35,6 @@ static enum store_result claim_one(struct connection *connection, struct claim *
         connection_change(connection, CHANGE_CLAIM, number, claim->hash);
         return STORE_OK;
     }
-    world->count.hits++;
     claim->hit = true;
     claim->conflict = claim->hash != event->hash;
     claim->outcome = event->outcome == ENDED_DEAD ? OUTCOME_DEAD : event->recorded;
@@ -195,7 +194,7 @@ enum store_result ledger_outbox_find(struct connection *connection, const int64_
         struct cell *cells = rows_add(*ret);
         cells[0].number = ids[i];
         cells[1].span = world->outbox[ids[i] - 1].bytes;
-        world->count.resolved++;
+        world->count.late_rows++;
     }
     return STORE_OK;
 }

@@ -16,6 +16,7 @@
  *   chains.c     store/ledger.h: statements about chains
  *   lane.c       a lane: batch_run() in a coroutine, and what batches ask of the engine
  *   process.c    a reader, its trackers and lanes; dies and comes back
+ *   faults.c     outages, rebalances, frozen processes
  *   heap.c       the delayed events, the earliest first
  *   check.c      what must hold at every moment and at the end
  *
@@ -76,7 +77,7 @@ enum kind {
 };
 
 /* What will happen to an event when it is handled; `count` times, where that makes sense. */
-enum fate { FATE_GOOD, FATE_TRANSIENT, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER, FATE_STUCK };
+enum fate { FATE_GOOD, FATE_TRANSIENT, FATE_FLAKY, FATE_AWAY, FATE_POISON, FATE_DATA, FATE_LADDER, FATE_STUCK };
 enum outcome { NOT_ENDED, ENDED_GOOD, ENDED_LADDER, ENDED_DEAD };
 enum parking { NOT_PARKED, PARKED, PARKED_HELD };
 
@@ -311,8 +312,10 @@ struct world {
 
     size_t inputs, inputs_wanted, progress;
     struct {
-        size_t deliveries, crashes, rebalances, unknown, hits, retries, parked, solos, undos, sweeps, outages, batches,
-            fenced, resolved;
+        size_t deliveries, batches, crashes, rebalances, unknown, retries, parked, undos;
+        size_t alone;     /* batches of one event that was at fault, or may have been */
+        size_t fenced;    /* batches that were refused because their process had been removed */
+        size_t late_rows; /* outbox rows that were found to be there after their COMMIT's reply was lost */
     } count;
 };
 
@@ -438,6 +441,12 @@ bool process_idle(const struct world *world, const struct process *process); /* 
 void process_fence(struct process *process);                                 /* a peer removes its membership */
 bool process_holds_fence(const struct world *world, const struct process *process);
 void item_release(struct process *process, struct sim_item *item);
+
+/* --------------------------------------------------------------------------------------------------------- faults.c */
+
+uint32_t faults_victim(struct world *world); /* any process */
+void faults_some(struct world *world);
+void faults_end(struct world *world); /* no more of them */
 
 /* ---------------------------------------------------------------------------------------------------------- check.c */
 
