@@ -4,8 +4,8 @@
 #include "bus/kafka/topics.h"
 
 #include "base/clock.h"
-#include "bus/kafka/bus.h"
 #include "bus/kafka/client.h"
+#include "bus/kafka/kafka.h"
 #include "bus/kafka/metadata.h"
 
 #include <errno.h>
