@@ -9,12 +9,12 @@
 #define SLUICE_BUS_KAFKA_CONSUMER_H
 
 #include "bus/kafka/assignment.h"
-#include "bus/kafka/bus.h"
 #include "bus/kafka/client.h"
 #include "bus/kafka/commit.h"
 #include "bus/kafka/fetch.h"
 #include "bus/kafka/health.h"
 #include "bus/kafka/instance.h"
+#include "bus/kafka/kafka.h"
 #include "bus/kafka/pause.h"
 #include "bus/kafka/stream.h"
 

@@ -12,7 +12,7 @@
 #ifndef SLUICE_BUS_KAFKA_PRODUCER_H
 #define SLUICE_BUS_KAFKA_PRODUCER_H
 
-#include "bus/kafka/bus.h"
+#include "bus/kafka/kafka.h"
 
 /* Of the contract: bus/bus.h. */
 int kafka_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,

@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/chunk.h"
-#include "bus/kafka/bus.h"
 #include "bus/kafka/client.h"
 #include "bus/kafka/fetch.h"
+#include "bus/kafka/kafka.h"
 #include "bus/kafka/metadata.h"
 #include "bus/kafka/record.h"
 

@@ -4,8 +4,8 @@
 #include "bus/kafka/topics.h"
 
 #include "base/clock.h"
-#include "bus/kafka/bus.h"
 #include "bus/kafka/client.h"
+#include "bus/kafka/kafka.h"
 #include "bus/kafka/metadata.h"
 
 #include <errno.h>
@@ -240,10 +240,8 @@ static void compare_configuration(const struct check *check, const struct bus_to
                topic->name, (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
     if (largest >= 0 && largest < (int64_t)options->max_event_size)
         report(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
-               "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: same_key events "
-               "would be "
-               "handled and their "
-               "outputs refused",
+               "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: larger events "
+               "would be handled and their outputs refused",
                topic->name, (long long)largest, options->max_event_size);
 }
 

@@ -1,7 +1,7 @@
 /*
- * bus.c - opening and closing the kafka bus, and the table of its calls. See bus.h.
+ * kafka.c - opening and closing the kafka bus, and the table of its calls. See kafka.h.
  */
-#include "bus/kafka/bus.h"
+#include "bus/kafka/kafka.h"
 
 #include "bus/kafka/assignment.h"
 #include "bus/kafka/commit.h"

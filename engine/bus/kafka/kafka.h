@@ -1,5 +1,5 @@
 /*
- * bus.h - the bus on Apache Kafka, through librdkafka 2.0.2 or newer: what all of bus/kafka/ rests on.
+ * kafka.h - the bus on Apache Kafka, through librdkafka 2.0.2 or newer: what all of bus/kafka/ rests on.
  *
  * Reading. One client for each consumer group, in the classic protocol with static membership: the group knows this
  * process by host and slot (instance.h), so a process that was killed and started again is the same member and gets
@@ -25,14 +25,14 @@
  * Files, lower ones first; each calls only those above it:
  *
  *   start record error fetch stream     decisions, conversions and tables: no client is made
- *   options client metadata offsets     clients, and what is asked of brokers without a group
+ *   options client metadata offsets     clients, and what the brokers are asked
  *   positions instance health pause     parts of a consumer; consumer.h puts them together
  *   commit resume assignment            what a member does with its partitions
  *   producer member poll                publishing; joining and leaving; reading
- *   scan topics lag bus                 the other calls of the contract, and the table of them all
+ *   scan topics lag kafka               the other calls of the contract, and the table of them all
  */
-#ifndef SLUICE_BUS_KAFKA_BUS_H
-#define SLUICE_BUS_KAFKA_BUS_H
+#ifndef SLUICE_BUS_KAFKA_KAFKA_H
+#define SLUICE_BUS_KAFKA_KAFKA_H
 
 #include "bus/open.h"
 
