@@ -88,11 +88,10 @@ static void requeue_unavailable(struct batch *batch, struct lane_entry **entries
 
 /* Takes note of the failure. Returns whether the batch's events are isolated; *ret_pause_ms: how long before
  * anything of the lane runs again. */
-static bool judge_failure(struct batch *batch, int64_t *ret_pause_ms)
+static bool judge_failure(struct batch *batch, bool late, int64_t *ret_pause_ms)
 {
     struct batch_env *env = batch->env;
     struct work *only = batch->count == 1 ? &batch->works[0] : NULL;
-    bool late = clock_monotonic_ms() >= batch->deadline_ms;
 
     env->store_failures++;
     switch (batch->result) {
@@ -127,6 +126,7 @@ void batch_fail(struct batch *batch)
 {
     struct batch_env *env = batch->env;
     struct lane_entry **entries = arena_array(batch->arena, struct lane_entry *, batch->count);
+    bool late = clock_monotonic_ms() >= batch->deadline_ms; /* before the rollback, which may take its time */
     int64_t pause_ms = 0;
 
     if (batch->transaction)
@@ -140,7 +140,7 @@ void batch_fail(struct batch *batch)
         requeue_unavailable(batch, entries);
         return;
     }
-    bool isolate = judge_failure(batch, &pause_ms);
+    bool isolate = judge_failure(batch, late, &pause_ms);
     size_t count = end_late(batch, entries);
     if (count > 0 && isolate && batch->count > 1)
         lane_isolate(env->lane, entries, count);

@@ -21,16 +21,38 @@ static bool is_integer_field(const struct binding *binding, struct span name)
     return false;
 }
 
-/* Whether the text is an integer as JSON writes it, of at most 19 characters. */
-static bool is_json_integer(struct span text)
+/* How many digits stand at text.at[at]. */
+static size_t digits_at(struct span text, size_t at)
+{
+    size_t count = 0;
+    while (at + count < text.length && text.at[at + count] >= '0' && text.at[at + count] <= '9')
+        count++;
+    return count;
+}
+
+/* Whether the text is a number as JSON writes it, of at most 19 characters; input_fill() judges whether it fits. */
+static bool is_json_number(struct span text)
 {
     size_t at = text.length > 0 && text.at[0] == '-';
-    if (at == text.length || text.length > 19 || (text.at[at] == '0' && at + 1 < text.length))
+    size_t whole = digits_at(text, at);
+    if (whole == 0 || text.length > 19 || (whole > 1 && text.at[at] == '0'))
         return false;
-    for (; at < text.length; at++)
-        if (text.at[at] < '0' || text.at[at] > '9')
+    at += whole;
+    if (at < text.length && text.at[at] == '.') {
+        size_t fraction = digits_at(text, at + 1);
+        if (fraction == 0)
             return false;
-    return true;
+        at += 1 + fraction;
+    }
+    if (at < text.length && (text.at[at] == 'e' || text.at[at] == 'E')) {
+        at++;
+        at += at < text.length && (text.at[at] == '+' || text.at[at] == '-');
+        size_t exponent = digits_at(text, at);
+        if (exponent == 0)
+            return false;
+        at += exponent;
+    }
+    return at == text.length;
 }
 
 static bool is_text(struct span span)
@@ -75,7 +97,7 @@ static void write_member(struct object_writer *writer, const struct json_member 
 
 static void write_param(struct object_writer *writer, const struct binding *binding, const struct gateway_param *param)
 {
-    bool number = is_integer_field(binding, param->name) && is_json_integer(param->value);
+    bool number = is_integer_field(binding, param->name) && is_json_number(param->value);
     struct json_member member = {.kind = number ? JSON_KIND_NUMBER : JSON_KIND_STRING};
     member_begin(writer);
     size_t name_at = writer->text.length + 1;

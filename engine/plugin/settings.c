@@ -23,8 +23,7 @@ struct block {
     _Alignas(max_align_t) char state[];
 };
 
-/* ------------------------------------------------------------------------------------------------------ YAML to
- * JSON */
+/* ----------------------------------------------------------------------------------------------------- YAML to JSON */
 
 static bool scalar_is_json(const struct node *node)
 {
@@ -98,8 +97,7 @@ static int setting_fill(const struct sluice_field *field, const struct node *nod
     return error_prefix(error, "setting '%s'", field->name);
 }
 
-/* ----------------------------------------------------------------------------------------------------------
- * checking */
+/* --------------------------------------------------------------------------------------------------------- checking */
 
 static void setting_check(const struct plugin_ref *ref, const struct sluice_field *field, void *scratch,
                           struct problems *problems)

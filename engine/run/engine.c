@@ -93,6 +93,7 @@ static bool build(struct engine *engine)
     engine->numbers.chains = calloc(config->chain_count + 1, sizeof *engine->numbers.chains);
     engine->numbers.schedules = calloc(config->schedule_count + 1, sizeof *engine->numbers.schedules);
     engine->groups = calloc(config->group_count + 1, sizeof *engine->groups);
+    engine->ticks_in_flight = calloc(config->schedule_count + 1, sizeof *engine->ticks_in_flight);
     engine->requests = calloc(ENGINE_REQUEST_WORKERS, sizeof *engine->requests);
     if (engine->topics == NULL || engine->topic_runs == NULL || engine->bindings == NULL ||
         engine->numbers.groups == NULL || engine->numbers.chains == NULL || engine->numbers.schedules == NULL ||

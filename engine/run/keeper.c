@@ -124,8 +124,10 @@ static int64_t keeper_pass(struct keeper *keeper)
 {
     struct engine *engine = keeper->engine;
     int64_t wait = KEEPER_PASS_MS;
-    if (!atomic_load(&engine->open))
+    if (!atomic_load(&engine->open)) {
+        (void)timer_due(&engine->parked_timer); /* the opener sets it again */
         return KEEPER_CLOSED_MS;
+    }
     if (atomic_load(&engine->life.draining)) {
         (void)timer_due(&engine->parked_timer); /* another process takes what is due */
     } else {

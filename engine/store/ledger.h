@@ -71,8 +71,8 @@ enum store_result ledger_attempts_clear(struct connection *connection, const str
                                         struct error *error); /* queued */
 /* All rows, of all handlers: there are few. Rows: handler int2, id uuid, attempts int4. */
 enum store_result ledger_attempts_load(struct connection *connection, struct rows **ret, struct error *error);
-/* On its own: deletes those older than keep_ms. A try that was counted by a COMMIT whose reply was lost, or by an earlier
- * owner after its successor had looked, is one that the end of its event does not know to delete. */
+/* On its own: deletes those older than keep_ms. A try that was counted by a COMMIT whose reply was lost, or by an
+ * earlier owner after its successor had looked, is one that the end of its event does not know to delete. */
 enum store_result ledger_attempts_prune(struct connection *connection, int64_t keep_ms, struct error *error);
 
 /* ----------------------------------------------------------------------------------------------------------- outbox */

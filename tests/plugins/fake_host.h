@@ -44,8 +44,7 @@ void fake_host_close(struct fake_host *host); /* calls close(); NULL is fine */
 const struct sluice_plugin *fake_host_plugin(const struct fake_host *host);
 void *fake_host_state(struct fake_host *host);
 
-/* -------------------------------------------------------------------------------------------------------------
- * calls */
+/* ------------------------------------------------------------------------------------------------------------ calls */
 
 /* One event of a call. Only `data` is needed; the rest has a default. */
 struct fake_event {
@@ -111,8 +110,7 @@ void fake_expect_reply(const struct fake_result *result, uint32_t status, const 
 /* For tests with a framework: `fail` gets the sentence instead of the process ending, and must not return. */
 void fake_on_failure(void (*fail)(const char *sentence));
 
-/* --------------------------------------------------------------------------------------------------------
- * statements */
+/* ------------------------------------------------------------------------------------------------------- statements */
 
 /* Statements that contain `part` are answered with `rows`, a JSON array of arrays: "[[0, \"text\", null, 1.5,
  * true]]". An object or array in a column is a json value. NULL rows: the statement fails. The latest fitting answer

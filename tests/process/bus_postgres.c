@@ -10,8 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-/* ---------------------------------------------------------------------------------------- nothing is lost between
- * commits */
+/* ---------------------------------------------------------------------------------- nothing is lost between commits */
 
 enum { APPENDERS = 8, TRANSACTIONS = 60 };
 
@@ -132,8 +131,7 @@ static void test_horizon(void **state)
     reader_close(&reader);
 }
 
-/* ------------------------------------------------------------------------------------------------ death and the
- * fence */
+/* ---------------------------------------------------------------------------------------------- death and the fence */
 
 /* A reader in another process. It writes "ready" to its output once it has its share, and goes on until it is
  * killed. */
@@ -342,8 +340,7 @@ static void test_cut(void **state)
     reader_close(&peer);
 }
 
-/* ------------------------------------------------------------------------------------------------------ processes,
- * cost */
+/* -------------------------------------------------------------------------------------------------- processes, cost */
 
 static void test_notify(void **state)
 {

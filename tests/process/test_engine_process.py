@@ -257,6 +257,21 @@ http:
             5,
         )
 
+    def test_schedules_of_one_period_all_tick(self):
+        text = self.store[: self.store.index("schedules:")].replace('store: {url: "${DATABASE_URL}"}\n', "")
+        text = text.replace('effects: {library: "${EFFECTS_SO}"}, ', "")
+        text += "schedules:\n" + "".join(
+            f"  {name}: {{every: 200ms, handler: chaos.tick, routes: {{ok: {name}s, other: drop}}}}\n"
+            for name in ("one", "two", "three")
+        )
+        text += "topics: {ones: {final: true}, twos: {final: true}, threes: {final: true}}\n"
+        self.use(text + 'http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}\n', migrate=False)
+        engine = self.engine()
+        for topic in ("ones", "twos", "threes"):
+            name = f'sluice_emitted_total{{topic="{topic}"}}'
+            until(lambda name=name: engine.metric(name) >= 9, f"three ticks for {topic}", 10, 0.1)
+        self.assertEqual(engine.stop(), 0)
+
     def test_armed_failpoints_are_a_warning_each(self):
         self.use(self.store)
         engine = self.engine(env={"SLUICE_FAILPOINTS": "bus.append.before=delay:1%5,lane.commit.before=error@1000000"})

@@ -46,9 +46,9 @@ class Simulation(unittest.TestCase):
         met = self.holds(1, 500, 400)
         self.assertGreaterEqual(met["inputs"], 200000)
         # A run in which nothing goes wrong shows nothing.
-        for trouble in (
-            "crashes rebalances fenced unknown_commits late_rows retries parked undos alone virtual_hours".split()
-        ):
+        for (
+            trouble
+        ) in "crashes rebalances fenced unknown_commits late_rows retries parked undos alone virtual_hours".split():
             self.assertGreater(met[trouble], 0, trouble)
         self.assertGreater(met["deliveries"], met["inputs"])
 

@@ -83,8 +83,7 @@ static int is_first(const struct act *act)
     return file >= 0;
 }
 
-/* ------------------------------------------------------------------------------------- what ends or holds the
- * process */
+/* ----------------------------------------------------------------------------------- what ends or holds the process */
 
 static void do_crash(struct sluice_call *call, size_t n, const struct act *act)
 {
@@ -278,8 +277,7 @@ static void do_log(struct sluice_call *call, size_t n, const struct act *act)
     call->host->outcome(call, n, OK);
 }
 
-/* ------------------------------------------------------------------------------------ what belongs to the whole
- * process */
+/* -------------------------------------------------------------------------------- what belongs to the whole process */
 
 static void do_chdir(struct sluice_call *call, size_t n, const struct act *act)
 {

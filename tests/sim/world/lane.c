@@ -27,8 +27,7 @@ void lane_pause(struct world *world)
     coroutine_yield();
 }
 
-/* ---------------------------------------------------------------------------------------- what batches ask of the
- * engine */
+/* ----------------------------------------------------------------------------------- what batches ask of the engine */
 
 static bool lane_sleep(void *context, int64_t ms)
 {
@@ -61,8 +60,7 @@ static void lane_parked(void *context, int64_t due_wall_ms)
     (void)due_wall_ms; /* this world looks all the time */
 }
 
-/* -------------------------------------------------------------------------------------------------------- its
- * thread */
+/* ------------------------------------------------------------------------------------------------------- its thread */
 
 static void lane_main(void *context)
 {

@@ -46,8 +46,7 @@ void item_release(struct process *process, struct sim_item *item)
     process->in_flight--;
 }
 
-/* ----------------------------------------------------------------------------------------------------- life and
- * death */
+/* --------------------------------------------------------------------------------------------------- life and death */
 
 static void process_join(struct world *world, struct process *process)
 {
@@ -136,8 +135,7 @@ bool process_holds_fence(const struct world *world, const struct process *proces
     return false;
 }
 
-/* -------------------------------------------------------------------------------------------------------
- * assignments */
+/* ------------------------------------------------------------------------------------------------------ assignments */
 
 struct dropping {
     struct process *process;
