@@ -195,6 +195,9 @@ class Topics(LogCase):
     def test_topic_made_anew_while_nobody_runs(self):
         with self.fault("topic made anew while the engine was down", 40):
             with self.quiet():
+                # Each partition must end well behind what comes to the new topic, or it could not be told from the old.
+                self.work.send(self.fresh(120))
+                self.work.drain()
                 self.stop()
                 self.remember(other=OTHER)
                 self.kafka.delete_topic(TOPIC)
