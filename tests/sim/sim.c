@@ -38,7 +38,7 @@
 #include "world/process.c"
 #include "world/streams.c"
 
-enum { SIM_TICKS_STILL = 100000, SIM_BACKLOG = 400, SIM_POOL = 24, EVENTS_MAX = 5000000 };
+enum { SIM_TICKS_STILL = 100000, SIM_TICKS_CALM = 3000000, SIM_BACKLOG = 400, SIM_POOL = 24, EVENTS_MAX = 5000000 };
 
 static const char *const plant_names[PLANT_COUNT] = {
     "none",
@@ -237,7 +237,7 @@ static bool sim_over(const struct world *world)
 static void sim_loop(struct world *world)
 {
     struct pool pool = {0};
-    size_t still = 0, seen = 0;
+    size_t still = 0, seen = 0, calm = 0;
     for (size_t tick = 0;; tick++) {
         if (world->inputs + pool.count < world->inputs_wanted || pool.count > 0) {
             if (tick % 4 == 0 && sim_backlog(world) < SIM_BACKLOG)
@@ -260,6 +260,12 @@ static void sim_loop(struct world *world)
         }
         if (world->calm && tick % 64 == 0 && sim_over(world))
             break;
+        calm += world->calm;
+        if (calm > SIM_TICKS_CALM + 100 * world->event_count)
+            sim_fail(world,
+                     "nothing goes wrong any more, and it does not come to an end: %zu outbox rows, %zu parked, "
+                     "%zu in the log",
+                     world->outbox_live, world->parked_count, sim_backlog(world));
     }
 }
 

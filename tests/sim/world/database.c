@@ -227,7 +227,8 @@ static void change_apply(struct world *world, const struct change *change, uint3
         row_done(world, change->which);
         break;
     case CHANGE_ROW_FREE:
-        world->outbox[change->which].owner = 0;
+        if (world->outbox[change->which].live)
+            world->outbox[change->which].owner = 0;
         break;
     case CHANGE_APPEND:
         appended(world, change->bytes);

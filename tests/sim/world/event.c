@@ -8,6 +8,7 @@
 #include "sim.h"
 
 #include "event/record_batch.h"
+#include "flow/retry.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -191,8 +192,9 @@ static void emitted_retry(struct world *world, struct event_state *event)
     const struct event_state *parent = &world->events[event->parent];
     struct span not_before = record_header(event->record, HEADER_NOT_BEFORE);
     int64_t at_ms = 0;
-    if (json_int64(not_before, &at_ms) != 0)
-        sim_fail(world, "a step of the ladder of event %u has no time", event->parent);
+    if (json_int64(not_before, &at_ms) != 0 ||
+        at_ms != event->record->timestamp_ms + ladder_delay_ms(&world->settings.ladder, parent->climbed))
+        sim_fail(world, "a step of the ladder of event %u has another time than it says", event->parent);
     event->not_before_ms = at_ms - SIM_WALL_MS;
     event->climbed = parent->climbed + 1;
     event->fate = parent->fate; /* the same event, a step higher */

@@ -149,7 +149,7 @@ enum store_result ledger_outbox_add(struct connection *connection, int64_t owner
     world->outbox = sim_grow(world->outbox, &world->outbox_size, world->outbox_count, sizeof *world->outbox);
     uint32_t row = (uint32_t)world->outbox_count++;
     world->outbox[row] = (struct outbox_row){
-        .bytes = arena_span(world->bytes, record_batch), .owner = owner, .pending = true};
+        .bytes = arena_span(world->bytes, record_batch), .maker = owner, .owner = owner, .pending = true};
     connection_change(connection, CHANGE_ROW, row, 0);
     if (connection->transaction == NULL)
         world->outbox[row].pending = false; /* it never will be */

@@ -111,11 +111,11 @@ struct correlation {
 };
 
 struct outbox_row {
-    struct span bytes; /* a record batch */
-    int64_t owner, at_ms;
-    uint64_t order;        /* world.order when it was committed */
-    uint32_t first, count; /* in world.outbox_events */
-    bool live, pending;    /* pending: its transaction is not over */
+    struct span bytes;           /* a record batch */
+    int64_t maker, owner, at_ms; /* processes: whose lane made it, who publishes it */
+    uint64_t order;              /* world.order when it was committed */
+    uint32_t first, count;       /* in world.outbox_events */
+    bool live, pending;          /* pending: its transaction is not over */
 };
 
 struct log_record {
