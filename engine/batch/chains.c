@@ -1,10 +1,10 @@
 /*
  * chains.c - the chains that watch a batch's topics.
  *
- * What passes is written down in the transaction of the event that passes; flow/chain.h decides, this file reads and
- * writes the rows and emits the undos. One statement marks all steps of a batch; aborts and undone steps, which are
- * rare, go one by one. The chain's row is locked while it is decided on, so a step and an abort that meet cannot
- * miss each other.
+ * A step that is done, an abort, or an undo that was handled is written down in the transaction of its event.
+ * flow/chain.h decides; this file reads and writes the rows and emits the undos. One statement marks all steps of a
+ * batch; aborts and undone steps, which are rare, go one by one. The chain's row is locked while it is decided on: of a
+ * step and an abort in two transactions, the second sees what the first did.
  */
 #include "batch/batch.h"
 
@@ -39,7 +39,7 @@ static bool correlation_read(struct batch *batch, const struct work *work, const
     return false;
 }
 
-/* Whether chains hear of the work: not when it comes again, or came before. */
+/* Whether chains are told of the work: not when it is tried again, or is a duplicate. */
 static bool works_on_chains(const struct work *work)
 {
     const struct item *item = work->item;

@@ -1,5 +1,5 @@
 /*
- * suspects.c - the shared table, the fault handler, the verdicts.
+ * suspects.c - the shared table, the handler of fault signals, and who is convicted.
  */
 #include "guard/suspects.h"
 

@@ -3,9 +3,9 @@
  *
  * A table in memory that master and worker process share, made before the fork. A lane writes down the events of the
  * call it is about to make; when the process dies of a fault in that call, the master makes them suspects. The next
- * worker runs suspects alone: a crash alone convicts, and an event convicted SUSPECT_CONVICTIONS times is a dead
- * letter. An event that ends is acquitted. kill -9 and the OOM killer leave no fault behind and convict nobody.
- * Threads: each lane writes its own slot; look-ups take no lock while there are no suspects.
+ * worker isolates suspects: a crash of an isolated event is a conviction, and an event with SUSPECT_CONVICTIONS of
+ * them is a dead letter. An event that ends is acquitted. kill -9 and the OOM killer leave no fault behind and
+ * convict nobody. Threads: each lane writes its own slot; look-ups take no lock while there are no suspects.
  */
 #ifndef SLUICE_GUARD_SUSPECTS_H
 #define SLUICE_GUARD_SUSPECTS_H

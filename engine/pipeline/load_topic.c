@@ -20,7 +20,7 @@ struct topic *load_topic_add(struct load *load, const char *name, struct place p
     topic = arena_new(load->arena, struct topic);
     topic->name = name;
     topic->place = place;
-    if (strcmp(name, "?") == 0) /* refused: it stands for no other */
+    if (strcmp(name, "?") == 0) /* a name that was refused: it is not listed, so that two of them stay two */
         return topic;
     topic->index = (uint32_t)pipeline->topic_count;
     pipeline->topics = arena_grown(load->arena, pipeline->topics, pipeline->topic_count, sizeof *pipeline->topics);

@@ -18,8 +18,8 @@
 enum {
     ASSIGN_AGAIN_MS = 100,
     ASSIGN_LATE_MS = 2000, /* then an operator is told */
-    LOOK_SOON_MS = 500,    /* at what may end any moment: no leader, a member with another database */
-    LOOK_MS = 3000,
+    CHECK_SOON_MS = 500,   /* how often halted streams are checked while one has no leader, which soon passes, */
+    CHECK_MS = 3000,       /* and else */
 };
 
 /* ------------------------------------------------------------------------------------------------ librdkafka's side */
@@ -30,7 +30,7 @@ static bool cooperative(rd_kafka_t *rk)
     return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
 }
 
-/* NULL: all */
+/* Has librdkafka fetch the partitions of `list` no more; NULL: all of the assignment. */
 static void unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_topic_partition_list_t *all = NULL;
@@ -130,8 +130,9 @@ static struct bus_event event_of(const struct kafka_assignment *assignment, enum
 
 /* -------------------------------------------------------------------------------------------------------- assigning */
 
-/* Has librdkafka fetch the `count` streams of the last event from `next` on; with the eager protocol all that are
- * read, since assign() replaces the assignment. */
+/* Has librdkafka fetch streams, each from its `next` on: the first `count` of the last event, or, with the eager
+ * protocol, all that are READING, since rd_kafka_assign() replaces the whole assignment. Then commits offsets that
+ * waited for it. */
 static void fetch_streams(struct bus_consumer *consumer, size_t count)
 {
     const struct kafka_streams *streams = &consumer->streams;
@@ -151,11 +152,11 @@ static void fetch_streams(struct bus_consumer *consumer, size_t count)
     consumer->pause.since_ms = clock_monotonic_ms();
 }
 
-/* When to look at halted streams again: soon while an operator has not heard of all of them, since one is reported at
- * a time. */
-static int64_t next_look(const struct bus_consumer *consumer)
+/* When to check halted streams again: soon while an operator was not told of all of them, since one is reported at a
+ * time. */
+static int64_t next_check(const struct bus_consumer *consumer)
 {
-    int64_t wait_ms = LOOK_MS;
+    int64_t wait_ms = CHECK_MS;
     for (size_t i = 0; i < consumer->streams.count; i++) {
         const struct kafka_stream *stream = &consumer->streams.list[i];
         if (stream->state != KAFKA_STREAM_HALTED)
@@ -163,7 +164,7 @@ static int64_t next_look(const struct bus_consumer *consumer)
         if (!stream->halt_reported && !stream->no_leader)
             return clock_monotonic_ms() + ASSIGN_AGAIN_MS;
         if (stream->no_leader)
-            wait_ms = LOOK_SOON_MS;
+            wait_ms = CHECK_SOON_MS;
     }
     return clock_monotonic_ms() + wait_ms;
 }
@@ -182,7 +183,8 @@ static int resume_offsets(struct bus_consumer *consumer, rd_kafka_topic_partitio
     return code;
 }
 
-/* Makes those of `list`, all HALTED, READING that can be read. 0: *ret tells the engine of them, perhaps of none. */
+/* The streams of `list` are HALTED; those whose start is known become READING. 0: *ret tells the engine of them,
+ * perhaps of none. */
 static int start_reading(struct bus_consumer *consumer, rd_kafka_topic_partition_list_t *list, struct bus_event *ret)
 {
     struct kafka_assignment *assignment = &consumer->assignment;
@@ -221,14 +223,14 @@ static int tell_assigned(struct bus_consumer *consumer, struct bus_event *ret)
     }
     int code = start_reading(consumer, list, ret);
     if (code != 0) {
-        assignment->look_ms = clock_monotonic_ms() + (code == -ESTALE ? LOOK_SOON_MS : ASSIGN_AGAIN_MS);
+        assignment->look_ms = clock_monotonic_ms() + (code == -ESTALE ? CHECK_SOON_MS : ASSIGN_AGAIN_MS);
         return -EAGAIN;
     }
     (void)FAILPOINT("bus.assign");
     fetch_streams(consumer, ret->stream_count);
     set_partitions(assignment, NULL);
     assignment->change = KAFKA_CHANGE_NONE;
-    assignment->look_ms = next_look(consumer);
+    assignment->look_ms = next_check(consumer);
     return ret->stream_count > 0 ? 0 : -EAGAIN;
 }
 
@@ -238,7 +240,7 @@ static int tell_resumed(struct bus_consumer *consumer, struct bus_event *ret)
     const struct kafka_streams *streams = &consumer->streams;
     if (clock_monotonic_ms() < consumer->assignment.look_ms)
         return -EAGAIN;
-    consumer->assignment.look_ms = clock_monotonic_ms() + LOOK_MS;
+    consumer->assignment.look_ms = clock_monotonic_ms() + CHECK_MS;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
     for (size_t i = 0; i < streams->count; i++)
         if (streams->list[i].state == KAFKA_STREAM_HALTED)
@@ -246,7 +248,7 @@ static int tell_resumed(struct bus_consumer *consumer, struct bus_event *ret)
     int code = list->cnt == 0 ? -EAGAIN : start_reading(consumer, list, ret);
     rd_kafka_topic_partition_list_destroy(list);
     if (code == 0)
-        consumer->assignment.look_ms = next_look(consumer);
+        consumer->assignment.look_ms = next_check(consumer);
     if (code != 0 || ret->stream_count == 0)
         return -EAGAIN;
     fetch_streams(consumer, ret->stream_count);

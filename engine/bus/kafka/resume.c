@@ -21,7 +21,7 @@ static void report_deleted(struct bus_consumer *consumer, struct kafka_stream *s
 {
     struct error *fault = &consumer->health.fault;
     if (stream == NULL || stream->halt_reported || fault->code != 0)
-        return; /* of several one is reported at a time */
+        return; /* one partition is reported at a time */
     stream->halt_reported = true;
     error_set(fault, ENODATA,
               "group %s stopped reading partition %d of %s: its next record is %lld, and the brokers have deleted "
@@ -101,8 +101,8 @@ static void report(struct bus_consumer *consumer, const rd_kafka_topic_partition
 
 /* ------------------------------------------------------------------------------------------------- recreated topics */
 
-/* The positions of the old topic are deleted in the store, and overwritten in both places with the first offset of the
- * new one. */
+/* Deletes the positions of the old topic in the store, then writes the first offset of the new one to the store and to
+ * Kafka. */
 static int replace_positions(struct bus_consumer *consumer, const rd_kafka_topic_partition_t *partition, int64_t offset,
                              struct error *error)
 {
@@ -121,8 +121,8 @@ static int replace_positions(struct bus_consumer *consumer, const rd_kafka_topic
  *
  * A group that has members loses a committed offset only together with the topic. Then:
  *   1. this partition had an offset and has none now, so its topic was recreated;
- *   2. the topic's other partitions were recreated with it. Of one that is longer than the old one was, the brokers do
- *      not tell: reading would go on in its middle;
+ *   2. the topic's other partitions were recreated with it. Where one of them is longer than it was before, the brokers
+ *      report no offset out of range, and reading would go on in its middle;
  *   3. so those that are read are marked here, lost to the engine, and read from their first record like this one. */
 static bool was_recreated(struct bus_consumer *consumer, struct kafka_stream *stream,
                           const struct kafka_offsets *offsets)

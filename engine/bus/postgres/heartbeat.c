@@ -2,8 +2,8 @@
  * heartbeat.c - a member of the postgres bus: joining a group, heartbeats, and the assignments that they bring. See
  * postgres.h.
  *
- * The database decides who reads what. A heartbeat brings all that this member has; apply_assignment() turns the
- * difference to what the consumer knew into states of its streams, and poll() tells the engine.
+ * The database decides who reads what. A heartbeat returns every partition of this member; apply_assignment() compares
+ * them with the states of the consumer's streams and changes these, and poll() tells the engine.
  */
 #include "bus/postgres/postgres.h"
 
@@ -18,7 +18,9 @@ static const struct statement statement_heartbeat = {
     .text = "select kind, item, epoch, high, low from sluice.bus_heartbeat($1, $2, $3, $4, $5, $6, $7, $8)"};
 static const struct statement statement_release = {.text = "select sluice.bus_release($1, $2, $3)"};
 
-/* Kinds of rows that bus_heartbeat() returns. */
+/* Kinds of rows that bus_heartbeat() returns. Of ROW_GROUP, which is about the group, `item` is its number of members,
+ * `epoch` this member's share of the partitions, and `high` not 0 when other processes read the log; of the others they
+ * are a partition, its epoch and its committed position. */
 enum { ROW_GROUP = 0, ROW_OWNED = 1, ROW_EXCESS = 2, ROW_EXPIRED = 3 };
 enum { ADVANCE_XIDS = 1024 }; /* positions of an idle group follow the horizon in steps of this */
 
@@ -72,7 +74,8 @@ static void apply_partition(struct bus_consumer *consumer, uint32_t p, uint32_t 
         stream->state = STREAM_ASSIGNED;
 }
 
-/* Applies the assignment that a heartbeat returned to the states of the streams. */
+/* Applies the assignment that a heartbeat returned to the states of the streams, and sets when the next heartbeat is
+ * due. */
 static void apply_assignment(struct bus_consumer *consumer, const struct rows *rows)
 {
     uint32_t partitions = consumer->bus->partition_count, owned = 0, share = 0;
@@ -106,8 +109,8 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
     consumer->heartbeat_due_ms = !consumer->joined || lost ? now : now + wait_ms;
 }
 
-/* Positions that move without a commit: of streams of which nothing is to be completed, over records of other topics.
- * They become parameters of the heartbeat. Returns how many. */
+/* Streams without a record to complete move their position over records of other topics: these positions become
+ * parameters of the heartbeat. Returns how many. */
 static size_t list_advances(struct bus_consumer *consumer)
 {
     size_t count = 0;

@@ -1,9 +1,9 @@
 /*
- * claim.c - the inbox: which handler did which event, and whether this process may still write that.
+ * claim.c - the inbox: which handler did which event, and whether this process may still record it.
  *
- * The claim is the statement that everything rests on, and the one that every event pays for. It inserts with a
- * constant number of parameters, in the order given (sorted, so that two claimers cannot deadlock), and its command tag
- * says how many rows were new: when that is all of them, no row travels back.
+ * Every event of a handler that is recorded costs one row of the claim, and no effect is safe without it. It inserts
+ * with a constant number of parameters, in the order given (sorted, so that two claimers cannot deadlock), and its
+ * command tag says how many rows were new: when that is all of them, no row travels back.
  *
  * "on conflict" costs a look into the index before each row and a WAL record after it, a third of the whole insert.
  * Duplicates come many at a time (after a restart, a rebalance, a lost reply). So after ON_CONFLICT_CLAIMS claims
