@@ -267,7 +267,7 @@ static void test_fenced(void **state)
               "a new member before the loss was told");
     }
     reader_until_streams(&reader, PARTITIONS);
-    CHECK(bus_member(harness->bus, reader.consumer) > member, "it did not join anew");
+    CHECK(bus_member(harness->bus, reader.consumer) > member, "it did not join again");
     reader_until(&reader, 40); /* all again */
     CHECK(reader.got[20].epoch > reader.got[0].epoch, "the epoch did not rise");
     connection_destroy(connection);
