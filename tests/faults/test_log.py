@@ -80,10 +80,14 @@ class LogCase(FaultCase):
             "".join(line + "\n" for line in lines if keep(json.loads(line))), encoding="utf-8"
         )
 
-    def forget_samples(self):
-        """An operator did what no run may do by itself: the checker sees only what comes after it."""
-        with self.work.sampling, self.work.writing:
-            self.log_lines(lambda entry: "positions" not in entry)
+    @contextlib.contextmanager
+    def unseen(self):
+        """An operator does what no run may do by itself: the checker sees only what comes after the block, which ends
+        when the engine has answered it."""
+        with self.work.sampling:
+            yield
+            with self.work.writing:
+                self.log_lines(lambda entry: "positions" not in entry)
 
     def violations(self):
         """Offsets that hold no record for another client have no outcome, and need none."""
@@ -178,22 +182,19 @@ class Topics(LogCase):
                 self.give_up(lost)
             self.migrate()
             self.work.send(self.fresh(count_of(size)))
-            self.forget_samples()
 
     def test_topic_made_anew_with_fewer_events(self):
-        with self.fault("topic made anew at once, fewer events", 40):
+        with self.unseen(), self.fault("topic made anew at once, fewer events", 40):
             self.made_anew(lambda size: 10, False)
-        self.forget_samples()  # those from before the engine saw it
         self.verdict()
 
     def test_topic_made_anew_with_more_events(self):
-        with self.fault("topic missed, made anew, more events than before", 40):
+        with self.unseen(), self.fault("topic missed, made anew, more events than before", 40):
             self.made_anew(lambda size: 2 * size, True)
-        self.forget_samples()
         self.verdict()
 
     def test_topic_made_anew_while_nobody_runs(self):
-        with self.fault("topic made anew while the engine was down", 40):
+        with self.unseen(), self.fault("topic made anew while the engine was down", 40):
             with self.quiet():
                 # Each partition must end well behind what comes to the new topic, or it could not be told from the old.
                 self.work.send(self.fresh(120))
@@ -203,7 +204,6 @@ class Topics(LogCase):
                 self.kafka.delete_topic(TOPIC)
                 self.migrate()
                 self.work.send(self.fresh(10))
-                self.forget_samples()
                 self.engine()
         self.assertTrue(self.said("the topic was recreated or truncated"), self.told())
         self.verdict()
@@ -214,11 +214,10 @@ class Offsets(LogCase):
         """An operator's act on a group that does not run; returns how many events were found done, and what the log
         says of them."""
         with self.fault(name, 40):
-            with self.quiet():
+            with self.quiet(), self.unseen():
                 self.stop()
                 before = sql(self.url, "SELECT count(*) AS n FROM effects")[0]["n"]
                 act()
-                self.forget_samples()
                 engine = self.engine()
                 self.await_shared()
                 self.work.drain()
@@ -247,13 +246,14 @@ class Offsets(LogCase):
     def test_offsets_moved_ahead(self):
         """Nothing is skipped for it; sluice.bus_skip() does."""
         with self.fault("offsets moved ahead", 40):
-            with self.quiet():
+            with self.quiet(), self.unseen():
                 self.stop()
                 self.work.send(self.fresh(60))
                 ends = self.kafka.end_offsets(TOPIC)
                 self.reset(ends)
-                self.forget_samples()
                 self.engine()
+                until(lambda: self.rows() == ends, f"the end of {TOPIC}; {self.told()}", 15)
+                self.work.drain()
         self.assertTrue(
             self.said(rf"partition . of {TOPIC} is committed up to \d+ in Kafka, but the database says"), self.told()
         )
@@ -284,7 +284,7 @@ class Restored(LogCase):
         dump = str(self.folder / "dump")
         subprocess.run(["pg_dump", "-Fc", "-f", dump, "-d", self.url], check=True)
         self.calm()
-        with self.fault("database restored", 60, deaths=3):
+        with self.unseen(), self.fault("database restored", 60, deaths=3):
             self.stop()
             name = self.url.rsplit("/", 1)[1]
             before = len(self.effects())
@@ -292,7 +292,6 @@ class Restored(LogCase):
             self.postgres.query(f'CREATE DATABASE "{name}"')
             subprocess.run(["pg_restore", "-d", self.url, dump], check=True)
             say(f"{before - len(self.effects())} of {before} effects went with it")
-            self.forget_samples()
             self.engine()
         self.assertTrue(self.said(r"but the database says that only what is below \d+ is done"), self.told())
         self.settle()
@@ -343,11 +342,11 @@ class Unread(LogCase):
                 f"the tap's word on partition {partition}; {self.told()}",
                 30,
             )
-        self.stop()
-        for partition in partitions:
-            self.kafka.reset_offsets(tap, TOPIC, partition, self.kafka.begin_offsets(TOPIC)[partition])
-        self.forget_samples()
-        self.engine()
+        with self.unseen():
+            self.stop()
+            for partition in partitions:
+                self.kafka.reset_offsets(tap, TOPIC, partition, self.kafka.begin_offsets(TOPIC)[partition])
+            self.engine()
 
     def test_deleted_while_nobody_runs(self):
         gone = (1, 4)
