@@ -1,7 +1,8 @@
 /*
  * keeper.c - see keeper.h.
  *
- * Parked events and ticks are looked for whenever one may be due; the other chores are a table, each with its period.
+ * Parked events and ticks are looked for whenever one may be due, and once a second whether an operator made one due;
+ * the other chores are a table, each with its period.
  */
 #include "run/keeper.h"
 
@@ -25,14 +26,14 @@ enum {
     KEEPER_LAG_SHARE = 20, /* looking up the lag may take one part of so many of the time */
 };
 
-enum { CHORE_COUNT = 6 };
+enum { CHORE_COUNT = 7 };
 
 struct keeper {
     struct engine *engine;
     pthread_t thread;
     struct connection *connection; /* NULL without a store */
     struct arena *arena;
-    int64_t *next_slot_ms;       /* by schedule, wall */
+    struct schedule_run *schedules;
     int64_t due_ms[CHORE_COUNT]; /* monotonic */
     struct series *outbox_age, *outbox_refused, *parked, *stuck;
 };
@@ -73,6 +74,20 @@ static int64_t chore_sweep(struct keeper *keeper)
     return 0;
 }
 
+/* What an operator changed in the tables is noticed within a second: the timer goes off at once, or when the next
+ * parked event is due now. */
+static int64_t chore_look(struct keeper *keeper)
+{
+    struct engine *engine = keeper->engine;
+    int64_t next_ms = INT64_MAX;
+    if (schedules_look(engine, keeper->connection, keeper->schedules))
+        timer_advance(&engine->parked_timer, clock_wall_ms());
+    if (ledger_parked_next(keeper->connection, engine->numbers.groups, engine->config->group_count, &next_ms, NULL) ==
+        STORE_OK)
+        timer_advance(&engine->parked_timer, next_ms);
+    return 0;
+}
+
 static int64_t chore_gauges(struct keeper *keeper)
 {
     struct ledger_health health;
@@ -102,8 +117,9 @@ static const struct {
     int64_t first_ms, every_ms;
     bool needs_store;
 } chores[CHORE_COUNT] = {
-    {chore_maintain, 0, 1000, false}, {chore_watchdog, 0, 1000, false}, {chore_lag, 0, KEEPER_LAG_MS, false},
-    {chore_sweep, 0, 1000, true},     {chore_gauges, 0, 5000, true},    {chore_prune, 10000, 10000, true},
+    {chore_maintain, 0, 1000, false},  {chore_watchdog, 0, 1000, false}, {chore_lag, 0, KEEPER_LAG_MS, false},
+    {chore_sweep, 0, 1000, true},      {chore_look, 0, 1000, true},      {chore_gauges, 0, 5000, true},
+    {chore_prune, 10000, 10000, true},
 };
 
 static void run_chores(struct keeper *keeper)
@@ -134,7 +150,7 @@ static int64_t keeper_pass(struct keeper *keeper)
         if (keeper->connection != NULL)
             parked_take(engine, keeper->connection, keeper->arena);
         if (engine->scheduler != NULL) {
-            int64_t left = schedules_tick(engine, keeper->next_slot_ms) - clock_wall_ms();
+            int64_t left = schedules_tick(engine, keeper->schedules) - clock_wall_ms();
             wait = left < wait ? left : wait;
         }
     }
@@ -164,7 +180,7 @@ int keeper_start(struct engine *engine, struct error *error)
     engine->keeper = keeper;
     keeper->engine = engine;
     keeper->arena = arena_create(64 * 1024, 256 * 1024 * 1024);
-    keeper->next_slot_ms = calloc(engine->config->schedule_count + 1, sizeof *keeper->next_slot_ms);
+    keeper->schedules = calloc(engine->config->schedule_count + 1, sizeof *keeper->schedules);
     if (engine->store != NULL)
         keeper->connection = connection_create(engine->store, "keeper");
     keeper->outbox_age = metrics_series(metrics, METRIC_OUTBOX_AGE, NULL, NULL);
@@ -173,8 +189,7 @@ int keeper_start(struct engine *engine, struct error *error)
     keeper->stuck = metrics_series(metrics, METRIC_CHAINS_STUCK, NULL, NULL);
     for (size_t i = 0; i < CHORE_COUNT; i++)
         keeper->due_ms[i] = clock_monotonic_ms() + chores[i].first_ms;
-    if (keeper->arena == NULL || keeper->next_slot_ms == NULL ||
-        (engine->store != NULL && keeper->connection == NULL)) {
+    if (keeper->arena == NULL || keeper->schedules == NULL || (engine->store != NULL && keeper->connection == NULL)) {
         keeper_destroy(engine);
         return error_set(error, ENOMEM, "out of memory for the keeper");
     }
@@ -204,7 +219,7 @@ void keeper_destroy(struct engine *engine)
         return;
     connection_destroy(keeper->connection);
     arena_destroy(keeper->arena);
-    free(keeper->next_slot_ms);
+    free(keeper->schedules);
     free(keeper);
     engine->keeper = NULL;
 }

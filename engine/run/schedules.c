@@ -5,6 +5,11 @@
 
 #include "base/clock.h"
 #include "run/state.h"
+#include "store/ledger.h"
+
+#include <stdlib.h>
+
+enum { SCHEDULE_OFTEN_MS = 1000 };
 
 static void tick(struct engine *engine, size_t index, int64_t slot_ms)
 {
@@ -26,18 +31,38 @@ static void tick(struct engine *engine, size_t index, int64_t slot_ms)
     mailbox_push(mailbox, &item->entry, &item->entry.next);
 }
 
-int64_t schedules_tick(struct engine *engine, int64_t *next_slot_ms)
+int64_t schedules_tick(struct engine *engine, struct schedule_run *runs)
 {
     int64_t now = clock_wall_ms(), next = INT64_MAX;
     for (size_t i = 0; i < engine->config->schedule_count; i++) {
         int64_t every = engine->config->schedules[i].every_ms;
-        if (now >= next_slot_ms[i]) {
+        if (now >= runs[i].next_ms) {
             int64_t slot = now / every * every;
-            next_slot_ms[i] = slot + every;
+            runs[i].next_ms = slot + every;
             tick(engine, i, slot);
         }
-        if (next_slot_ms[i] < next)
-            next = next_slot_ms[i];
+        if (runs[i].next_ms < next)
+            next = runs[i].next_ms;
     }
     return next;
+}
+
+bool schedules_look(struct engine *engine, struct connection *connection, struct schedule_run *runs)
+{
+    size_t count = engine->config->schedule_count;
+    bool now = false, seldom = false; /* one that ticks each second needs no look */
+    for (size_t i = 0; i < count; i++)
+        seldom = seldom || engine->config->schedules[i].every_ms > SCHEDULE_OFTEN_MS;
+    int64_t *slots_ms = seldom ? calloc(count, sizeof *slots_ms) : NULL;
+    if (slots_ms != NULL && ledger_slots(connection, engine->numbers.schedules, count, slots_ms, NULL) == STORE_OK) {
+        for (size_t i = 0; i < count; i++) {
+            if (slots_ms[i] < runs[i].seen_ms) {
+                runs[i].next_ms = 0;
+                now = true;
+            }
+            runs[i].seen_ms = slots_ms[i];
+        }
+    }
+    free(slots_ms);
+    return now;
 }

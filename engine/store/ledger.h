@@ -121,6 +121,9 @@ enum store_result ledger_park(struct connection *connection, const struct parked
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error);
+/* On its own: when the next one is due (INT64_MAX: none). */
+enum store_result ledger_parked_next(struct connection *connection, const int16_t *groups, size_t group_count,
+                                     int64_t *ret_next_ms, struct error *error);
 /* Queued: what other processes than but_owner have taken is due at once, because they may have died. If they have not,
  * the second claim of an event is a duplicate. */
 enum store_result ledger_parked_release(struct connection *connection, int16_t group, int64_t but_owner,
@@ -171,6 +174,9 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
  * false when another process did it, or is doing it. */
 enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
                               struct error *error);
+/* On its own: the slot of each schedule's last tick; 0: it has no row. */
+enum store_result ledger_slots(struct connection *connection, const int16_t *schedules, size_t count,
+                               int64_t *ret_slots_ms, struct error *error);
 
 /* ---------------------------------------------------------------------------------------------------------- replies */
 

@@ -37,7 +37,7 @@ REQUESTS = """
     "POST /payments": {handler: payment.accept, routes: {accepted: @.side}}
 """
 LIMIT = 2000  # bytes that the topic of a test takes
-TRY_NOW = "UPDATE sluice.outbox SET tried_at = now() - interval '31 seconds'"  # the half minute has gone by
+TRY_NOW = "UPDATE sluice.outbox SET tried_at = null"  # an operator does not wait for the half minute
 
 
 class Case(KafkaCase, PostgresCase):

@@ -19,7 +19,7 @@ enum {
     ASSIGN_AGAIN_MS = 100,
     ASSIGN_LATE_MS = 2000, /* then an operator is told */
     CHECK_SOON_MS = 500,   /* how often halted streams are checked while one has no leader, which soon passes, */
-    CHECK_MS = 3000,       /* and else */
+    CHECK_MS = 1000,       /* and else: an operator may have called sluice.bus_skip() */
 };
 
 /* ------------------------------------------------------------------------------------------------ librdkafka's side */

@@ -36,6 +36,8 @@ static void consumer_free(struct bus_consumer *consumer)
     free(consumer->param_epochs);
     free(consumer->param_highs);
     free(consumer->param_lows);
+    free(consumer->param_old_highs);
+    free(consumer->param_old_lows);
     free(consumer);
 }
 
@@ -63,11 +65,14 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
     consumer->param_epochs = calloc(partitions, sizeof *consumer->param_epochs);
     consumer->param_highs = calloc(partitions, sizeof *consumer->param_highs);
     consumer->param_lows = calloc(partitions, sizeof *consumer->param_lows);
+    consumer->param_old_highs = calloc(partitions, sizeof *consumer->param_old_highs);
+    consumer->param_old_lows = calloc(partitions, sizeof *consumer->param_old_lows);
     consumer->topics = calloc(subscription->topic_count + 1, sizeof *consumer->topics);
     bool enough = consumer->event_fd >= 0 && consumer->connection != NULL && consumer->group != NULL &&
                   consumer->streams != NULL && consumer->event_streams != NULL && consumer->event_epochs != NULL &&
                   consumer->param_partitions != NULL && consumer->param_epochs != NULL &&
-                  consumer->param_highs != NULL && consumer->param_lows != NULL && consumer->topics != NULL;
+                  consumer->param_highs != NULL && consumer->param_lows != NULL && consumer->param_old_highs != NULL &&
+                  consumer->param_old_lows != NULL && consumer->topics != NULL;
     for (size_t i = 0; enough && i < subscription->topic_count; i++) {
         consumer->topics[i] = strdup(subscription->topics[i]);
         enough = consumer->topics[i] != NULL;

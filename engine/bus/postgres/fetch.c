@@ -60,6 +60,20 @@ static int64_t position_row_before(struct position position)
     return (position.low & INDEX_LAST) == INDEX_LAST ? id : id - 1;
 }
 
+/* The stream stops before a row that cannot be read, until an operator has deleted it; a fault tells of it once. */
+static void fetch_damaged(struct bus_consumer *consumer, uint32_t p, struct position row, const struct error *why)
+{
+    struct stream *stream = &consumer->streams[p];
+    stream->damaged_look_ms = clock_monotonic_ms() + DAMAGED_LOOK_MS;
+    if (position_compare(stream->damaged, row) == 0 || consumer->fault.code != 0)
+        return;
+    stream->damaged = row;
+    error_set(&consumer->fault, EBADMSG,
+              "group \"%s\" stopped reading partition %u: row (%llu, %llu) of sluice.bus_log is damaged: %s",
+              consumer->group, p, (unsigned long long)row.high, (unsigned long long)row.low, why->text);
+    error_hint(&consumer->fault, "delete that row to go on without its events");
+}
+
 /* Puts a row's records into `pending`. False when the row cannot be read: its stream stops, and a fault tells of it.
  * False also when out of memory: the cursor stays at the last record taken. */
 static bool fetch_decode(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t row)
@@ -72,11 +86,7 @@ static bool fetch_decode(struct bus_consumer *consumer, struct delivery *deliver
     struct error error = {0};
     if (record_batch_read(rows_span(delivery->rows, row, FETCH_PAYLOAD), delivery->arena, &records, &count, &error) <
         0) {
-        stream->damaged = true;
-        error_set(&consumer->fault, EBADMSG,
-                  "group \"%s\" stopped reading partition %u: row (%llu, %llu) of sluice.bus_log is damaged: %s",
-                  consumer->group, p, (unsigned long long)xid, (unsigned long long)id, error.text);
-        error_hint(&consumer->fault, "delete that row to go on without its events, and start again");
+        fetch_damaged(consumer, p, (struct position){xid, id}, &error);
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -121,6 +131,7 @@ static void fetch_take(struct bus_consumer *consumer, struct delivery *delivery,
     uint64_t horizon = (uint64_t)rows_int64(delivery->rows, first, FETCH_HORIZON);
     size_t taken = 0, bytes = 0;
     bool beyond = false;
+    stream->damaged_look_ms = 0;
     for (size_t row = first; row < last && !beyond; row++) {
         if (rows_null(delivery->rows, row, FETCH_XID))
             break; /* nothing there */
@@ -165,11 +176,12 @@ static void fetch_schedule(struct bus_consumer *consumer, struct remainder remai
 /* The cursors of the streams to read become parameters. Returns how many. */
 static size_t list_cursors(struct bus_consumer *consumer, int64_t *ret_lowest)
 {
+    int64_t now = clock_monotonic_ms();
     size_t count = 0;
     *ret_lowest = INT64_MAX;
     for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
         const struct stream *stream = &consumer->streams[p];
-        if (stream->state != STREAM_ASSIGNED || stream->damaged)
+        if (stream->state != STREAM_ASSIGNED || stream->damaged_look_ms > now)
             continue;
         consumer->param_partitions[count] = (int32_t)p;
         consumer->param_highs[count] = (int64_t)stream->cursor.high;

@@ -9,20 +9,25 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 static const struct statement statement_join = {.text = "select sluice.bus_join($1, $2, $3)"};
 static const struct statement statement_heartbeat = {
-    .text = "select kind, item, epoch, high, low from sluice.bus_heartbeat($1, $2, $3, $4, $5, $6, $7, $8)"};
+    .text = "select kind, item, epoch, high, low from sluice.bus_heartbeat($1, $2, $3, $4)"};
+/* A new assignment of streams to the same member: what completes under the epoch before it is ignored. */
+static const struct statement statement_renew = {
+    .text = "update sluice.bus_lease set epoch = epoch + 1"
+            " where consumer_group = $1 and member = $2 and partition = any($3)"};
 static const struct statement statement_release = {.text = "select sluice.bus_release($1, $2, $3)"};
 
 /* Kinds of rows that bus_heartbeat() returns. Of ROW_GROUP, which is about the group, `item` is its number of members,
  * `epoch` this member's share of the partitions, and `high` not 0 when other processes read the log; of the others they
- * are a partition, its epoch and its committed position. */
-enum { ROW_GROUP = 0, ROW_OWNED = 1, ROW_EXCESS = 2, ROW_EXPIRED = 3 };
-enum { ADVANCE_XIDS = 1024 }; /* positions of an idle group follow the horizon in steps of this */
+ * are a partition, its epoch and its committed position. ROW_EXPIRED: the row of this member was deleted. ROW_MADE: the
+ * lease of the partition was. */
+enum { ROW_GROUP = 0, ROW_OWNED = 1, ROW_EXCESS = 2, ROW_EXPIRED = 3, ROW_MADE = 4 };
 
 static enum store_result member_join(struct bus_consumer *consumer, struct error *error)
 {
@@ -59,6 +64,22 @@ static void stream_lose(struct bus_consumer *consumer, uint32_t p)
     }
 }
 
+/* Whether somebody else moved the position of a stream: it is no longer the one that this consumer committed. */
+static bool position_moved(const struct bus_consumer *consumer, uint32_t p, uint32_t epoch, struct position committed)
+{
+    const struct stream *stream = &consumer->streams[p];
+    if (stream->state != STREAM_ASSIGNED || stream->epoch != epoch ||
+        position_compare(stream->committed, committed) == 0)
+        return false;
+    log_warn(
+        "bus",
+        "group %s: the position of partition %u was changed in sluice.bus_lease from (%llu, %llu) to (%llu, %llu); "
+        "reading goes on from there",
+        consumer->group, p, (unsigned long long)stream->committed.high, (unsigned long long)stream->committed.low,
+        (unsigned long long)committed.high, (unsigned long long)committed.low);
+    return true;
+}
+
 /* One partition that the member has. `excess`: more than its share, to be released. */
 static void apply_partition(struct bus_consumer *consumer, uint32_t p, uint32_t epoch, struct position committed,
                             bool excess)
@@ -75,12 +96,13 @@ static void apply_partition(struct bus_consumer *consumer, uint32_t p, uint32_t 
 }
 
 /* Applies the assignment that a heartbeat returned to the states of the streams, and sets when the next heartbeat is
- * due. */
-static void apply_assignment(struct bus_consumer *consumer, const struct rows *rows)
+ * due. The first *ret_moved of param_partitions are streams whose position somebody else moved. */
+static void apply_assignment(struct bus_consumer *consumer, const struct rows *rows, size_t *ret_moved)
 {
     uint32_t partitions = consumer->bus->partition_count, owned = 0, share = 0;
     int64_t now = clock_monotonic_ms();
     bool peers = false, lost = false;
+    *ret_moved = 0;
     consumer->heartbeat_ms = now;
     bool *seen = calloc(partitions, sizeof *seen);
     for (size_t i = 0; seen != NULL && i < rows_count(rows); i++) {
@@ -89,6 +111,15 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
         struct position position = {(uint64_t)rows_int64(rows, i, 3), (uint64_t)rows_int64(rows, i, 4)};
         if (kind == ROW_EXPIRED) {
             consumer->joined = false;
+            log_warn("bus",
+                     "group %s: row %lld of sluice.bus_member was deleted, by an operator or because this process had "
+                     "not sent a heartbeat for %d s: it joins again",
+                     consumer->group, (long long)atomic_load(&consumer->member), MEMBER_TTL_MS / 1000);
+        } else if (kind == ROW_MADE) {
+            log_warn("bus",
+                     "group %s: partition %u has no position: its row of sluice.bus_lease was deleted; it is read like "
+                     "that of a new group",
+                     consumer->group, item);
         } else if (kind == ROW_GROUP) {
             peers = item > 1;
             share = epoch;
@@ -96,6 +127,8 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
         } else if (item < partitions) {
             seen[item] = true;
             owned++;
+            if (position_moved(consumer, item, epoch, position))
+                consumer->param_partitions[(*ret_moved)++] = (int32_t)item;
             apply_partition(consumer, item, epoch, position, kind == ROW_EXCESS);
         }
     }
@@ -109,24 +142,17 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
     consumer->heartbeat_due_ms = !consumer->joined || lost ? now : now + wait_ms;
 }
 
-/* Streams without a record to complete move their position over records of other topics: these positions become
- * parameters of the heartbeat. Returns how many. */
-static size_t list_advances(struct bus_consumer *consumer)
+/* The streams whose position was moved: with the next heartbeat, which is due now, they are lost under their epoch and
+ * assigned under a new one, at that position. If it fails, the next heartbeat finds them again. */
+static void renew_epochs(struct bus_consumer *consumer, size_t count)
 {
-    size_t count = 0;
-    for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
-        struct stream *stream = &consumer->streams[p];
-        if (stream->state != STREAM_ASSIGNED || position_compare(stream->committed, stream->queued) < 0 ||
-            position_compare(stream->cursor, stream->committed) <= 0)
-            continue;
-        if (!stream->other_topics && stream->cursor.high - stream->committed.high < ADVANCE_XIDS)
-            continue;
-        consumer->param_partitions[count] = (int32_t)p;
-        consumer->param_epochs[count] = (int32_t)stream->epoch;
-        consumer->param_highs[count] = (int64_t)stream->cursor.high;
-        consumer->param_lows[count++] = (int64_t)stream->cursor.low;
-    }
-    return count;
+    struct span group = span_of(consumer->group);
+    int64_t member = atomic_load(&consumer->member);
+    struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_INT8, &member),
+                                   STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count)};
+    struct rows *rows;
+    if (connection_once(consumer->connection, &statement_renew, 3, params, STATEMENT_MS, &rows, NULL) == STORE_OK)
+        consumer->heartbeat_due_ms = clock_monotonic_ms();
 }
 
 int postgres_heartbeat(struct bus_consumer *consumer, struct error *error)
@@ -143,30 +169,25 @@ int postgres_heartbeat(struct bus_consumer *consumer, struct error *error)
 
     struct span group = span_of(consumer->group);
     int64_t member = atomic_load(&consumer->member), ttl_ms = MEMBER_TTL_MS, grace_ms = SESSION_GRACE_MS;
-    size_t count = list_advances(consumer);
     struct store_param params[] = {
         STORE_VALUE(PARAM_TEXT, &group),
         STORE_VALUE(PARAM_INT8, &member),
         STORE_VALUE(PARAM_INT8, &ttl_ms),
         STORE_VALUE(PARAM_INT8, &grace_ms),
-        STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count),
-        STORE_ARRAY(PARAM_INT4, consumer->param_epochs, count),
-        STORE_ARRAY(PARAM_INT8, consumer->param_highs, count),
-        STORE_ARRAY(PARAM_INT8, consumer->param_lows, count),
     };
     struct rows *rows;
-    result = connection_once(consumer->connection, &statement_heartbeat, 8, params, STATEMENT_MS, &rows, error);
+    result = connection_once(consumer->connection, &statement_heartbeat, 4, params, STATEMENT_MS, &rows, error);
     if (result != STORE_OK)
         return postgres_back_off(consumer, result, error);
-    for (size_t i = 0; i < count; i++) {
-        struct stream *stream = &consumer->streams[consumer->param_partitions[i]];
-        stream->committed = (struct position){(uint64_t)consumer->param_highs[i], (uint64_t)consumer->param_lows[i]};
-        stream->other_topics = false;
-    }
     consumer->unreachable = false;
     consumer->retry_ms = 0;
-    apply_assignment(consumer, rows);
-    return 0;
+    size_t moved;
+    apply_assignment(consumer, rows, &moved);
+    if (moved > 0)
+        renew_epochs(consumer, moved);
+    else if (consumer->joined)
+        result = postgres_advance(consumer, error);
+    return result == STORE_OK ? 0 : postgres_back_off(consumer, result, error);
 }
 
 int postgres_revoked(struct bus_consumer *consumer, struct error *error)

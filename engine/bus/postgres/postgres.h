@@ -62,6 +62,7 @@ enum {
     HEARTBEAT_ALONE_MS = 1000,
     HEARTBEAT_MS = 300,
     HEARTBEAT_SOON_MS = 100, /* while it has less than its share, or a notification brought no records */
+    DAMAGED_LOOK_MS = 500,   /* looks again at a row that it cannot read */
     IDLE_MS = 500,           /* queries the log though nothing was notified */
     HORIZON_WAIT_MAX_MS = 20,
     NOTIFY_EVERY_MS = 5,
@@ -105,7 +106,8 @@ enum stream_state {
 struct stream {
     enum stream_state state;
     uint32_t epoch;
-    bool damaged;              /* a row of it cannot be read: it is not read any further */
+    struct position damaged;   /* the next row, which cannot be read and was reported; {0, 0}: none */
+    int64_t damaged_look_ms;   /* monotonic: not read before, then an operator may have deleted that row; 0: read on */
     bool other_topics;         /* records of other topics were read since a heartbeat last advanced the position */
     struct position cursor;    /* read from the log up to here */
     struct position queued;    /* the last record that was put into `pending` */
@@ -152,7 +154,7 @@ struct bus_consumer { /* of the postgres bus */
 
     uint32_t *event_streams, *event_epochs;   /* of a bus_event; one a partition */
     int32_t *param_partitions, *param_epochs; /* parameters of statements; one a partition */
-    int64_t *param_highs, *param_lows;
+    int64_t *param_highs, *param_lows, *param_old_highs, *param_old_lows;
 };
 
 /* Position arithmetic: low is id * 65536 + index. */
@@ -176,6 +178,9 @@ int postgres_revoked(struct bus_consumer *consumer, struct error *error);
 /* commit.c */
 int postgres_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,
                     const struct position *positions, struct error *error);
+
+/* Streams without a record to complete move their position over records of other topics. */
+enum store_result postgres_advance(struct bus_consumer *consumer, struct error *error);
 
 /* append.c */
 enum store_result postgres_append(struct bus *bus, struct connection *connection, const struct record *records,

@@ -48,7 +48,7 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
 static const struct statement statement_outbox_take = {
     "select id, batch from sluice.outbox "
     "where owner <> $1 and created_at <= now() - $2 * interval '1 millisecond'"
-    "  and (refused is null or tried_at <= now() - interval '30 seconds') "
+    "  and (refused is null or tried_at is null or tried_at <= now() - interval '30 seconds') "
     "order by id limit $3 for update skip locked",
     false,
 };

@@ -79,6 +79,17 @@ enum store_result ledger_parked_take(struct connection *connection, int64_t owne
     return STORE_OK;
 }
 
+enum store_result ledger_parked_next(struct connection *connection, const int16_t *groups, size_t group_count,
+                                     int64_t *ret_next_ms, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT2, groups, group_count)};
+    struct rows *rows;
+    enum store_result result = connection_run(connection, &statement_parked_next, 1, params, &rows, error);
+    if (result == STORE_OK)
+        *ret_next_ms = rows_null(rows, 0, 0) ? INT64_MAX : rows_int64(rows, 0, 0);
+    return result;
+}
+
 static const struct statement statement_parked_release = {
     "update sluice.parked set due = now(), taken_by = null where consumer_group = $1 and state = 0 and taken_by <> $2",
     false,

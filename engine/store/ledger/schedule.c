@@ -33,3 +33,20 @@ enum store_result ledger_tick(struct connection *connection, int16_t schedule, i
         *ret = rows_count(rows) == 1;
     return result;
 }
+
+static const struct statement statement_slots = {
+    "select coalesce(s.slot, 0) from unnest($1) with ordinality as u(schedule, place)"
+    "  left join sluice.schedule s on s.schedule = u.schedule order by u.place",
+    false,
+};
+
+enum store_result ledger_slots(struct connection *connection, const int16_t *schedules, size_t count,
+                               int64_t *ret_slots_ms, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT2, schedules, count)};
+    struct rows *rows;
+    enum store_result result = connection_run(connection, &statement_slots, 1, params, &rows, error);
+    for (size_t i = 0; result == STORE_OK && i < count; i++)
+        ret_slots_ms[i] = rows_int64(rows, i, 0);
+    return result;
+}
