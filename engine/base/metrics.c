@@ -67,6 +67,9 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_STORE_UP] = {"sluice_store_up", KIND_GAUGE, "0 or 1", NULL, NULL, NULL, "1 while the database answers."},
     [METRIC_PARTITIONS] = {"sluice_partitions", KIND_GAUGE, "partitions", "group", NULL, NULL,
                            "Partitions that this process reads."},
+    [METRIC_HALTED] = {"sluice_partition_halted", KIND_GAUGE, "0 or 1", "group", "partition", NULL,
+                       "1 while a partition is assigned to this process and not read: its next record was deleted, it "
+                       "has no leader, a row is damaged. `/readyz` says which and why."},
     [METRIC_LAG] = {"sluice_lag", KIND_GAUGE, "records", "group", NULL, NULL,
                     "Records on the group's topics that it has not completed, as its positions say, whoever reads "
                     "them; looked up every 10 s."},

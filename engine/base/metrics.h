@@ -2,8 +2,8 @@
  * metrics.h - counters, gauges and histograms, and their Prometheus page.
  *
  * Every metric is a row of the table in metrics.c (name, kind, unit, help, label name), from which docs/metrics.md
- * is generated. A series is one metric with one label value, made at start (label values come from the configuration
- * only, so their number is bounded) and then bumped without a lock.
+ * is generated. A series is one metric with one label value, made at start (label values come from the configuration,
+ * and partitions from the bus, so their number is bounded) and then bumped without a lock.
  */
 #ifndef SLUICE_BASE_METRICS_H
 #define SLUICE_BASE_METRICS_H
@@ -28,6 +28,7 @@ enum metric {
     METRIC_OUTBOX_REFUSED,  /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */
     METRIC_STORE_UP,        /* sluice_store_up, gauge 0/1 */
     METRIC_PARTITIONS,      /* sluice_partitions{group}, gauge: partitions this process reads */
+    METRIC_HALTED,          /* sluice_partition_halted{group,partition}, gauge 0/1: of those that were ever halted */
     METRIC_LAG,             /* sluice_lag{group}, gauge: records that no process of the group has completed */
     METRIC_REQUESTS,        /* sluice_requests_total{route,code} */
     METRIC_REQUEST_SECONDS, /* sluice_request_seconds{route}, histogram */

@@ -5,9 +5,10 @@
  * of a consumer group: the bus assigns streams to it and revokes them. A stream is what the bus orders: one
  * topic-partition in Kafka, one partition of the log that all topics share in the others. An assignment has an epoch,
  * which rises whenever another consumer may have read the stream in between. What is delivered is completed by the
- * engine in any order; the engine commits, per stream, the position of the last record below which everything is
- * complete. A record is delivered at least once: again after a revocation, a crash or a rewind. Positions are those of
- * event/position.h: only the bus that made one knows more of it than its order.
+ * engine in any order; the engine commits, per stream, the position up to which it has consumed the log: everything
+ * delivered is complete, and what lies between and after it is no record (a bus whose log holds more than records says
+ * so: bus_record.before, BUS_CONSUMED). A record is delivered at least once: again after a revocation, a crash or a
+ * rewind. Positions are those of event/position.h: only the bus that made one knows more of it than its order.
  *
  * Errors: an int is 0 or a negative errno with a sentence in *error; outputs are set only on 0, unless a member says
  * otherwise.
@@ -35,6 +36,8 @@ struct bus_chunk;
 struct bus_record {
     struct record record; /* spans into the chunk; timestamp_ms and headers are filled */
     struct position position;
+    /* Where the stream has a gap before the record: it holds nothing to deliver up to here. {0, 0}: no gap is known. */
+    struct position before;
     uint32_t stream;   /* number of the stream in this consumer: stable while assigned */
     uint32_t epoch;    /* of the assignment under which it was delivered */
     uint64_t key_hash; /* span_hash(key); of the position when there is no key */
@@ -43,15 +46,16 @@ struct bus_record {
 /* Gives `records` references back, from any thread. Nothing happens for NULL or 0. */
 void bus_chunk_release(struct bus_chunk *chunk, size_t records);
 
-enum bus_event_kind { BUS_RECORDS = 1, BUS_ASSIGNED, BUS_REVOKED, BUS_LOST, BUS_FAULT };
+enum bus_event_kind { BUS_RECORDS = 1, BUS_CONSUMED, BUS_ASSIGNED, BUS_REVOKED, BUS_LOST, BUS_FAULT };
 
 /* What a poll brings. Its arrays live until the next poll. */
 struct bus_event {
     enum bus_event_kind kind;
     struct bus_record *records; /* BUS_RECORDS; their bytes live as long as their chunks */
     size_t record_count;
-    const uint32_t *streams; /* BUS_ASSIGNED, BUS_REVOKED, BUS_LOST: which */
-    const uint32_t *epochs;  /* BUS_ASSIGNED: the epoch of each from now on */
+    const uint32_t *streams;          /* BUS_CONSUMED, BUS_ASSIGNED, BUS_REVOKED, BUS_LOST: which */
+    const uint32_t *epochs;           /* BUS_CONSUMED, BUS_ASSIGNED: the epoch of each, from now on */
+    const struct position *positions; /* BUS_CONSUMED: up to here each holds nothing more to deliver */
     size_t stream_count;
     struct error error; /* BUS_FAULT: something that an operator must know; the bus keeps trying */
 };
@@ -110,6 +114,10 @@ struct bus_kind {
                   const struct position *positions, struct error *error);
     /* The engine has released the streams of BUS_REVOKED: others may have them. */
     int (*revoked)(struct bus_consumer *consumer, struct error *error);
+    /* What this process does not read now though it is its own, a partition ("payment.try/3"; NULL: everything)
+     * and why, one after the other; nothing while all that is assigned is read. NULL: never anything. */
+    void (*halted)(struct bus_consumer *consumer, void (*each)(const char *place, const char *why, void *context),
+                   void *context);
     /* Leaves the group, so that a peer takes over at once, and frees the consumer. */
     void (*unsubscribe)(struct bus_consumer *consumer);
     /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0: this bus needs none. */
@@ -181,6 +189,12 @@ static inline int bus_commit(struct bus *bus, struct bus_consumer *consumer, siz
 static inline int bus_revoked(struct bus *bus, struct bus_consumer *consumer, struct error *error)
 {
     return bus->kind->revoked(consumer, error);
+}
+static inline void bus_halted(struct bus *bus, struct bus_consumer *consumer,
+                              void (*each)(const char *place, const char *why, void *context), void *context)
+{
+    if (bus->kind->halted != NULL)
+        bus->kind->halted(consumer, each, context);
 }
 static inline void bus_unsubscribe(struct bus *bus, struct bus_consumer *consumer)
 {

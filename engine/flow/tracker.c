@@ -27,10 +27,10 @@ struct tracker {
     uint32_t first, last; /* in flight, in delivery order */
     uint32_t free;
     uint32_t epoch;
-    bool any;                   /* something was delivered */
+    bool any;                   /* something was delivered or consumed */
     bool refused;               /* a record found no room and has not been offered again */
     bool moved;                 /* the watermark, since it was last asked for */
-    struct position delivered;  /* the last one */
+    struct position delivered;  /* nothing up to here is delivered any more */
     struct position refused_at; /* the first that found no room: nothing above it may be taken before it */
     struct position watermark;
 };
@@ -124,6 +124,20 @@ int tracker_add(struct tracker *tracker, struct position position, uint64_t *ret
         tracker->refused = false;
     *ret_ticket = (uint64_t)slot->generation << 32 | at;
     return 0;
+}
+
+void tracker_consume(struct tracker *tracker, struct position position)
+{
+    if (tracker->refused || (tracker->any && position_compare(position, tracker->delivered) <= 0))
+        return;
+    tracker->delivered = position;
+    tracker->any = true;
+    if (tracker->last != TRACKER_NONE) {
+        tracker->slots[tracker->last].upto = position;
+    } else {
+        tracker->watermark = position;
+        tracker->moved = true;
+    }
 }
 
 void tracker_complete(struct tracker *tracker, uint32_t epoch, uint64_t ticket)

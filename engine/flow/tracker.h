@@ -2,11 +2,11 @@
  * tracker.h - which position of a stream may be committed.
  *
  * Records of a stream are delivered in order and completed in any order. The tracker remembers what was delivered
- * and not yet completed; its watermark is the last delivered position below which everything is complete. It counts
- * delivered positions, never the integers between them (compaction and transactions leave gaps). One tracker lives
- * for one assignment: its epoch is compared with that of every completion, and a late completion of an older
- * assignment is ignored. Pure: no lock, no clock. Memory: 32 bytes a record in flight, however far apart they are;
- * grows to `max`.
+ * and not yet completed; its watermark is the last position up to which the log was consumed: everything delivered up
+ * to it is complete. It never counts the integers between positions (compaction and transactions leave gaps); the bus
+ * says what of the log holds nothing to deliver. One tracker lives for one assignment: its epoch is compared with that
+ * of every completion, and a late completion of an older assignment is ignored. Pure: no lock, no clock. Memory: 32
+ * bytes a record in flight, however far apart they are; grows to `max`.
  */
 #ifndef SLUICE_FLOW_TRACKER_H
 #define SLUICE_FLOW_TRACKER_H
@@ -26,6 +26,9 @@ uint32_t tracker_epoch(const struct tracker *tracker);
  * taken, offer it again later. Until then whatever lies above it is refused, too (-ENOSPC): the watermark can never
  * pass a record that found no room. */
 int tracker_add(struct tracker *tracker, struct position position, uint64_t *ret_ticket);
+/* Up to and including this position the log holds nothing more to deliver: what was not delivered is no record of this
+ * group's (control records, aborted transactions, what compaction removed). */
+void tracker_consume(struct tracker *tracker, struct position position);
 /* It is complete. Ignored when the epoch is another one's. Completing twice is a bug of ours (asserted). */
 void tracker_complete(struct tracker *tracker, uint32_t epoch, uint64_t ticket);
 size_t tracker_in_flight(const struct tracker *tracker);

@@ -31,7 +31,8 @@ struct option {
     const char *fallback; /* as it would be written; NULL: none */
     const char *choices;  /* a|b|c */
     bool required;
-    bool own; /* checked here, read by the loader: it has no offset */
+    bool own;  /* checked here, read by the loader: it has no offset */
+    bool list; /* a text that may have several values: "a,b" or [a, b] */
     const char *help;
     const struct option *section;
 };

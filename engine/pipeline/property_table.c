@@ -11,14 +11,22 @@
     {                                                                                                                  \
         name, OPTION_TEXT, .own = true, .min = 1                                                                       \
     }
+#define PROPERTY_TEXTS(name)                                                                                           \
+    {                                                                                                                  \
+        name, OPTION_TEXT, .own = true, .list = true, .min = 1                                                         \
+    }
+#define PROPERTY_CHOICES(name, words)                                                                                  \
+    {                                                                                                                  \
+        name, OPTION_TEXT, .own = true, .list = true, .choices = words                                                 \
+    }
 #define PROPERTY_CHOICE(name, words)                                                                                   \
     {                                                                                                                  \
         name, OPTION_TEXT, .own = true, .choices = words                                                               \
     }
 
 const struct option property_options[] = {
-    PROPERTY_TEXT("bootstrap.servers"),
-    PROPERTY_TEXT("metadata.broker.list"),
+    PROPERTY_TEXTS("bootstrap.servers"),
+    PROPERTY_TEXTS("metadata.broker.list"),
     PROPERTY_TEXT("client.id"),
     PROPERTY_TEXT("client.rack"),
     PROPERTY_CHOICE("broker.address.family", "any|v4|v6"),
@@ -46,7 +54,7 @@ const struct option property_options[] = {
     PROPERTY_NUMBER("statistics.interval.ms", 0, 86400000),
     PROPERTY_TEXT("group.instance.id"),
     PROPERTY_CHOICE("group.protocol", "classic|consumer"),
-    PROPERTY_CHOICE("partition.assignment.strategy", "range|roundrobin|cooperative-sticky"),
+    PROPERTY_CHOICES("partition.assignment.strategy", "range|roundrobin|cooperative-sticky"),
     PROPERTY_NUMBER("session.timeout.ms", 1, 3600000),
     PROPERTY_NUMBER("heartbeat.interval.ms", 1, 3600000),
     PROPERTY_NUMBER("max.poll.interval.ms", 1, 86400000),

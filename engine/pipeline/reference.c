@@ -27,6 +27,8 @@ static const char *type_word(const struct option *option)
 {
     switch (option->type) {
     case OPTION_TEXT:
+        if (option->list)
+            return option->choices != NULL ? "one, or a list, of " : "text, or a list of texts";
         return option->choices != NULL ? "" : "text";
     case OPTION_BOOL:
         return "`true` or `false`";

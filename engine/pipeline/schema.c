@@ -43,6 +43,14 @@ static json_t *text_schema(const struct option *option)
     return schema;
 }
 
+/* "a,b" or [a, b] */
+static json_t *list_schema(const struct option *option)
+{
+    json_t *item = option->choices != NULL ? choices_schema(option->choices) : text_schema(option);
+    return json_pack("{s:[o, {s:s, s:i, s:o}]}", "anyOf", text_schema(option), "type", "array", "minItems", 1, "items",
+                     item);
+}
+
 static json_t *number_schema(const struct option *option, const char *type)
 {
     json_t *schema = json_pack("{s:s}", "type", type);
@@ -67,6 +75,8 @@ static json_t *type_schema(const struct option *option)
 {
     switch (option->type) {
     case OPTION_TEXT:
+        if (option->list)
+            return list_schema(option);
         return option->choices != NULL ? choices_schema(option->choices) : text_schema(option);
     case OPTION_BOOL:
         return either(json_pack("{s:s}", "type", "boolean"));

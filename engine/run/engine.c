@@ -196,6 +196,7 @@ static void group_destroy(struct group_run *group)
     for (size_t i = 0; i < group->tracker_count; i++)
         tracker_destroy(group->trackers[i]);
     takeover_destroy(group);
+    halted_destroy(&group->halted);
     free(group->workers);
     free(group->trackers);
     free(group->streams);

@@ -73,3 +73,11 @@ bool engine_ready(struct engine *engine, struct buffer *ret_why)
     }
     return true;
 }
+
+bool engine_reads(struct engine *engine, struct buffer *ret_why)
+{
+    bool all = true;
+    for (size_t i = 0; i < engine->group_count; i++)
+        all = !halted_print(&engine->groups[i], ret_why) && all;
+    return all;
+}

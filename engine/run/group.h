@@ -5,6 +5,7 @@
 #define SLUICE_RUN_GROUP_H
 
 #include "flow/tracker.h"
+#include "run/halted.h"
 #include "run/worker.h"
 
 enum { GROUP_IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024 /* taken from the bus and not finished */ };
@@ -27,7 +28,9 @@ struct group_run {
     struct takeover *takeover;
     _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
 
-    pthread_mutex_t lock;      /* the trackers */
+    struct halted halted;
+
+    pthread_mutex_t lock;      /* the trackers, and the text of halted */
     struct tracker **trackers; /* by stream; NULL: not assigned now */
     size_t tracker_count;
     pthread_cond_t released; /* a lane released revoked streams */

@@ -20,7 +20,8 @@
 enum {
     READER_COMMIT_MS = 200, /* positions are committed this often */
     READER_POLL_MS = 1000,
-    READER_INTERRUPTED_MS = 5000, /* how long an interrupted batch may take to end */
+    READER_INTERRUPTED_MS = 5000,  /* how long an interrupted batch may take to end */
+    READER_RELEASE_SLOW_MS = 2000, /* a handler that holds a rebalance for so long is named, and again so often */
     READER_TRACKER_MAX = 1 << 20,
 };
 
@@ -82,6 +83,13 @@ static size_t assigned_streams(const struct group_run *group)
     return count;
 }
 
+/* Of the stream's present assignment; NULL when that is not this epoch's. Under the group's lock. */
+static struct tracker *reader_tracker(const struct group_run *group, uint32_t stream, uint32_t epoch)
+{
+    struct tracker *tracker = stream < group->tracker_count ? group->trackers[stream] : NULL;
+    return tracker != NULL && tracker_epoch(tracker) == epoch ? tracker : NULL;
+}
+
 /* One pass over a poll's records: an item for each that a tracker takes, linked per lane, pushed once per lane. */
 static int reader_dispatch(struct group_run *group, const struct bus_event *event)
 {
@@ -101,9 +109,10 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
     for (size_t i = 0; i < event->record_count; i++) {
         const struct bus_record *record = &event->records[i];
         struct item *item = &items[i];
-        struct tracker *tracker = record->stream < group->tracker_count ? group->trackers[record->stream] : NULL;
-        if (tracker == NULL || tracker_epoch(tracker) != record->epoch ||
-            tracker_add(tracker, record->position, &item->ticket) != 0) {
+        struct tracker *tracker = reader_tracker(group, record->stream, record->epoch);
+        if (tracker != NULL && record->before.high != 0)
+            tracker_consume(tracker, record->before);
+        if (tracker == NULL || tracker_add(tracker, record->position, &item->ticket) != 0) {
             refused++;
             bus_chunk_release(record->chunk, 1);
             continue;
@@ -168,6 +177,19 @@ static void reader_commit(struct group_run *group)
     (void)FAILPOINT("reader.commit.after");
 }
 
+/* The whole group waits for what runs in a lane here: peers read again when all have released. */
+static void log_slow_release(const struct group_run *group, int64_t waited_ms)
+{
+    for (size_t i = 0; i < group->worker_count; i++) {
+        struct batch_env *env = &group->workers[i]->env;
+        if (atomic_load_explicit(&env->call_deadline_ms, memory_order_relaxed) != 0)
+            log_rarely(READER_RELEASE_SLOW_MS / 2, LOG_WARN, "reader",
+                       "group %s: handler %s in lane %u has held a rebalance of the whole group for %lld s",
+                       group->config->name, atomic_load_explicit(&env->call_handler, memory_order_relaxed),
+                       env->lane_number, (long long)waited_ms / 1000);
+    }
+}
+
 /* Every lane releases these streams; one in a batch does so at its end, which the batch's deadline bounds. */
 static bool lanes_release(struct group_run *group, const uint32_t *streams, size_t count, int64_t until_ms)
 {
@@ -177,10 +199,17 @@ static bool lanes_release(struct group_run *group, const uint32_t *streams, size
     for (size_t i = 0; i < group->worker_count; i++)
         mailbox_release(&group->workers[i]->mailbox, &request);
     bool interrupted = false;
+    int64_t began_ms = clock_monotonic_ms(), slow_ms = began_ms + READER_RELEASE_SLOW_MS;
     pthread_mutex_lock(&group->lock);
     while (left > 0) {
-        if (cond_timedwait_ms(&group->released, &group->lock, until_ms) != ETIMEDOUT)
+        bool ended = until_ms <= slow_ms;
+        if (cond_timedwait_ms(&group->released, &group->lock, ended ? until_ms : slow_ms) != ETIMEDOUT)
             continue;
+        if (!ended) {
+            log_slow_release(group, clock_monotonic_ms() - began_ms);
+            slow_ms += READER_RELEASE_SLOW_MS;
+            continue;
+        }
         if (interrupted)
             break;
         interrupted = true;
@@ -222,6 +251,15 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
             if (!life_sleep(&group->engine->life, 100))
                 return;
         break;
+    case BUS_CONSUMED:
+        pthread_mutex_lock(&group->lock);
+        for (size_t i = 0; i < event->stream_count; i++) {
+            struct tracker *tracker = reader_tracker(group, event->streams[i], event->epochs[i]);
+            if (tracker != NULL)
+                tracker_consume(tracker, event->positions[i]);
+        }
+        pthread_mutex_unlock(&group->lock);
+        break;
     case BUS_ASSIGNED:
         takeover_run(group);
         pthread_mutex_lock(&group->lock);
@@ -259,6 +297,7 @@ static void *reader_main(void *context)
         struct bus_event event = {0};
         struct error error = {0};
         reader_pace(group);
+        halted_look(group);
         int64_t now = clock_monotonic_ms();
         if (now >= next_commit) {
             reader_commit(group);

@@ -310,6 +310,8 @@ static inline int reader_poll(struct reader *reader, int timeout_ms)
         if (event.kind == BUS_REVOKED && !reader->keeps_revoked)
             CHECK(bus_revoked(reader->bus, reader->consumer, &error) == 0, "%s", error.text);
         break;
+    case BUS_CONSUMED:
+        break;
     case BUS_FAULT:
         reader->faults++;
         break;

@@ -9,9 +9,11 @@
 #include "bus/kafka/commit.h"
 #include "bus/kafka/consumer.h"
 #include "bus/kafka/instance.h"
+#include "bus/kafka/joining.h"
 #include "bus/kafka/resume.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +32,16 @@ static bool cooperative(rd_kafka_t *rk)
     return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
 }
 
+/* librdkafka refuses a whole list for one partition that it does not expect there. */
+static void note_refused(const struct bus_consumer *consumer, const char *what, rd_kafka_error_t *refusal)
+{
+    if (refusal == NULL)
+        return;
+    log_rarely(5000, LOG_ERROR, "kafka", "group %s: partitions are not %s: librdkafka says: %s (%s)", consumer->group,
+               what, rd_kafka_error_string(refusal), rd_kafka_error_name(refusal));
+    rd_kafka_error_destroy(refusal);
+}
+
 /* Has librdkafka fetch the partitions of `list` no more; NULL: all of the assignment. */
 static void unassign(struct bus_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
@@ -41,7 +53,7 @@ static void unassign(struct bus_consumer *consumer, const rd_kafka_topic_partiti
     if (list == NULL && rd_kafka_assignment(consumer->rk, &all) == RD_KAFKA_RESP_ERR_NO_ERROR)
         list = all;
     if (list != NULL)
-        rd_kafka_error_destroy(rd_kafka_incremental_unassign(consumer->rk, list));
+        note_refused(consumer, "given back", rd_kafka_incremental_unassign(consumer->rk, list));
     if (all != NULL)
         rd_kafka_topic_partition_list_destroy(all);
 }
@@ -49,7 +61,8 @@ static void unassign(struct bus_consumer *consumer, const rd_kafka_topic_partiti
 static void answer_closing(struct bus_consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list)
 {
     if (assigned && cooperative(consumer->rk))
-        rd_kafka_error_destroy(rd_kafka_incremental_assign(consumer->rk, list)); /* it comes back as revoked */
+        /* it comes back as revoked */
+        note_refused(consumer, "taken", rd_kafka_incremental_assign(consumer->rk, list));
     else
         unassign(consumer, assigned ? NULL : list);
 }
@@ -77,6 +90,10 @@ void kafka_assignment_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_k
     set_partitions(assignment, list);
     assignment->changed_ms = clock_monotonic_ms();
     assignment->look_ms = 0;
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        kafka_joining_done(&consumer->joining);
+    else
+        kafka_joining_begin(&consumer->joining);
     assignment->change = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? KAFKA_CHANGE_ASSIGN
                          : rd_kafka_assignment_lost(rk)              ? KAFKA_CHANGE_LOSE
                                                                      : KAFKA_CHANGE_REVOKE;
@@ -144,7 +161,7 @@ static void fetch_streams(struct bus_consumer *consumer, size_t count)
             rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = stream->next;
     }
     if (incremental)
-        rd_kafka_error_destroy(rd_kafka_incremental_assign(consumer->rk, list));
+        note_refused(consumer, "read", rd_kafka_incremental_assign(consumer->rk, list));
     else
         (void)rd_kafka_assign(consumer->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -175,6 +192,7 @@ static int resume_offsets(struct bus_consumer *consumer, rd_kafka_topic_partitio
     int code = kafka_instance_check_peers(consumer, &error);
     if (code == 0)
         code = kafka_resume(consumer, list, &error);
+    consumer->assignment.late = code == 0 ? (struct error){0} : error;
     if (code == -ESTALE)
         log_rarely(5000, LOG_ERROR, "kafka", "nothing is read: %s; %s", error.text, error.hint);
     else if (code != 0 && clock_monotonic_ms() > consumer->assignment.changed_ms + ASSIGN_LATE_MS)
@@ -201,6 +219,7 @@ static int start_reading(struct bus_consumer *consumer, rd_kafka_topic_partition
         stream->epoch = atomic_fetch_add(&consumer->bus->last_epoch, 1) + 1;
         stream->state = KAFKA_STREAM_READING;
         stream->halt_reported = stream->topic_deleted = stream->topic_recreated = false;
+        stream->deleted_from = stream->deleted_to = 0;
         stream->next = list->elems[i].offset;
         assignment->event_streams[count] = kafka_stream_number(&consumer->streams, stream);
         assignment->event_epochs[count++] = stream->epoch;
@@ -342,6 +361,40 @@ int kafka_revoked(struct bus_consumer *consumer, struct error *error)
     set_partitions(assignment, NULL);
     assignment->releasing = false;
     return 0;
+}
+
+void kafka_halted(struct bus_consumer *consumer, void (*each)(const char *place, const char *why, void *context),
+                  void *context)
+{
+    const struct kafka_streams *streams = &consumer->streams;
+    struct kafka_joining *joining = &consumer->joining;
+    const struct kafka_assignment *assignment = &consumer->assignment;
+    bool late = assignment->late.code != 0 && clock_monotonic_ms() > assignment->changed_ms + ASSIGN_LATE_MS;
+    char place[300], why[600];
+    if (consumer->health.outage_reported)
+        kafka_joining_restart(joining); /* that no broker answers was said, and passes by itself */
+    if (kafka_joining_late(joining)) {
+        snprintf(why, sizeof why, "no partitions assigned for %lld s%s%s",
+                 (long long)(clock_monotonic_ms() - joining->since_ms) / 1000, joining->why[0] == '\0' ? "" : ": ",
+                 joining->why);
+        each(NULL, why, context);
+    }
+    for (size_t i = 0; i < streams->count; i++) {
+        const struct kafka_stream *stream = &streams->list[i];
+        if (stream->state != KAFKA_STREAM_HALTED)
+            continue;
+        if (stream->no_leader)
+            snprintf(why, sizeof why, "it has no leader");
+        else if (stream->deleted_to > 0)
+            snprintf(why, sizeof why, "its records %lld to %lld were deleted unread", (long long)stream->deleted_from,
+                     (long long)stream->deleted_to - 1);
+        else if (late)
+            snprintf(why, sizeof why, "%.500s", assignment->late.text);
+        else
+            continue; /* where to start is being looked up */
+        snprintf(place, sizeof place, "%s/%d", stream->topic, (int)stream->partition);
+        each(place, why, context);
+    }
 }
 
 int kafka_assignment_event(struct bus_consumer *consumer, struct bus_event *ret)

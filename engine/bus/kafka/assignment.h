@@ -27,6 +27,7 @@ struct kafka_assignment {
     int64_t changed_ms; /* since when it is wanted */
     bool releasing;     /* BUS_REVOKED was told, kafka_revoked() is awaited: no other change is told */
     bool closing;       /* the group is being left: changes are answered by the callback */
+    struct error late;  /* why it is not known where to start; code 0: it is */
     int64_t look_ms;    /* when to look at halted streams again, or to repeat an assignment that did not succeed */
     uint32_t *event_streams, *event_epochs; /* of the last event */
     size_t event_size;
@@ -34,6 +35,8 @@ struct kafka_assignment {
 
 /* Of the contract: bus/bus.h. */
 int kafka_revoked(struct bus_consumer *consumer, struct error *error);
+void kafka_halted(struct bus_consumer *consumer, void (*each)(const char *place, const char *why, void *context),
+                  void *context);
 
 /* The rebalance callback of a consumer's client; opaque is the consumer. */
 void kafka_assignment_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,

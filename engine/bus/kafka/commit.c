@@ -71,7 +71,8 @@ void kafka_commit_pending(struct bus_consumer *consumer)
             rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = stream->next;
         stream->offset_commit_pending = false;
     }
-    if (list->cnt > 0) {
+    struct error error;
+    if (list->cnt > 0 && kafka_positions_save(consumer, list, &error) == 0) { /* else the next record's commit does */
         (void)rd_kafka_offsets_store(consumer->rk, list);
         consumer->commits.wanted = true;
     }

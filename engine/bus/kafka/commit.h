@@ -30,8 +30,9 @@ void kafka_commit_on_answer(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_to
 void kafka_commit_stored(struct bus_consumer *consumer);
 /* The same, and waits for the answer, three seconds at most: before partitions or the client go. */
 void kafka_commit_wait(struct bus_consumer *consumer);
-/* Commits `next` of the streams that are READING and have offset_commit_pending: where only the store knew a position.
- * Without that Kafka would have none until a record comes. */
+/* Commits `next` of the streams that are READING and have offset_commit_pending: where only the store knew a position,
+ * and where nobody did. Else what comes and is deleted before the first commit would look as if the group had never
+ * been there to read it. */
 void kafka_commit_pending(struct bus_consumer *consumer);
 /* Commits list's offsets also where they are lower than before, and waits: of a topic that was recreated. librdkafka
  * remembers what this process committed of the old one, and would not commit what is stored below that. */

@@ -14,9 +14,17 @@
 #include "bus/kafka/fetch.h"
 #include "bus/kafka/health.h"
 #include "bus/kafka/instance.h"
+#include "bus/kafka/joining.h"
 #include "bus/kafka/kafka.h"
 #include "bus/kafka/pause.h"
 #include "bus/kafka/stream.h"
+
+/* Where a partition ends now, past the last record that was delivered: what lies between is none. */
+struct kafka_end {
+    bool pending; /* the engine is to be told */
+    uint32_t stream, epoch;
+    struct position position;
+};
 
 struct bus_consumer {
     struct kafka_bus *bus;
@@ -32,11 +40,13 @@ struct bus_consumer {
 
     struct kafka_instance instance;
     struct kafka_health health;
+    struct kafka_joining joining;
     struct kafka_streams streams;
     struct kafka_assignment assignment;
     struct kafka_commits commits;
     struct kafka_pause pause;
     struct kafka_fetch fetch;
+    struct kafka_end end;
     bool unknown_group_reported; /* the operator was told that the store does not know the group */
 
     uint32_t poll_records; /* the most of a poll, and about how many bytes */

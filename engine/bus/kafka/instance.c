@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "bus/kafka/consumer.h"
+#include "bus/kafka/metadata.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -132,38 +133,15 @@ static int compare_members(const struct bus_consumer *consumer, const rd_kafka_C
     return 0;
 }
 
-static int compare_groups(const struct bus_consumer *consumer, rd_kafka_event_t *event, struct error *error)
-{
-    const rd_kafka_DescribeConsumerGroups_result_t *result = NULL;
-    const rd_kafka_ConsumerGroupDescription_t **groups = NULL;
-    size_t count = 0;
-    int code = 0;
-    if (event != NULL)
-        result = rd_kafka_event_DescribeConsumerGroups_result(event);
-    if (result != NULL)
-        groups = rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
-    for (size_t i = 0; i < count && code == 0; i++)
-        if (rd_kafka_ConsumerGroupDescription_error(groups[i]) == NULL)
-            code = compare_members(consumer, groups[i], error);
-    return code;
-}
-
 int kafka_instance_check_peers(struct bus_consumer *consumer, struct error *error)
 {
-    const char *names[] = {consumer->group};
+    const rd_kafka_ConsumerGroupDescription_t *group;
     if (consumer->instance.database[0] == '\0' || consumer->instance.slot_lock < 0 ||
         kafka_options_new_protocol(&consumer->bus->options))
         return 0;
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(consumer->rk,
-                                                                 RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_GROUP_MS, NULL, 0);
-    rd_kafka_DescribeConsumerGroups(consumer->rk, names, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, DESCRIBE_GROUP_MS);
-    int code = compare_groups(consumer, event, error);
+    rd_kafka_event_t *event = kafka_group_describe(consumer->rk, consumer->group, DESCRIBE_GROUP_MS, &group);
+    int code = group == NULL ? 0 : compare_members(consumer, group, error);
     if (event != NULL)
         rd_kafka_event_destroy(event);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(queue);
     return code;
 }

@@ -65,6 +65,7 @@ static const struct bus_kind kafka_kind = {
     .revoked = kafka_revoked,
     .unsubscribe = kafka_unsubscribe,
     .member = kafka_member,
+    .halted = kafka_halted,
     .describe = kafka_describe,
     .publish = kafka_publish,
     .abort_publishes = kafka_abort_publishes,

@@ -24,12 +24,12 @@
  *
  * Files, lower ones first; each calls only those above it:
  *
- *   start record error fetch stream     decisions, conversions and tables: no client is made
- *   options client metadata offsets     clients, and what the brokers are asked
- *   positions instance health pause     parts of a consumer; consumer.h puts them together
- *   commit resume assignment            what a member does with its partitions
- *   producer member poll                publishing; joining and leaving; reading
- *   scan topics lag kafka               the other calls of the contract, and the table of them all
+ *   start record error fetch stream            decisions, conversions and tables: no client is made
+ *   options client metadata offsets            clients, and what the brokers are asked
+ *   positions instance health joining pause    parts of a consumer; consumer.h puts them together
+ *   commit resume assignment                   what a member does with its partitions
+ *   producer member poll                       publishing; joining and leaving; reading
+ *   scan topics lag kafka                      the other calls of the contract, and the table of them all
  */
 #ifndef SLUICE_BUS_KAFKA_KAFKA_H
 #define SLUICE_BUS_KAFKA_KAFKA_H

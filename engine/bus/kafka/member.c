@@ -123,6 +123,7 @@ static int join(struct bus_consumer *consumer, struct error *error)
         log_rarely(60000, LOG_ERROR, "kafka", "group %s: %s", consumer->group, error->text);
     if (code != 0)
         return code;
+    kafka_joining_begin(&consumer->joining);
     rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be subscribed to");
 }
@@ -178,6 +179,7 @@ int kafka_member_rejoin(struct bus_consumer *consumer)
     kafka_client_release_detached(old);
     kafka_assignment_reset(consumer);
     kafka_health_reset(consumer);
+    kafka_joining_begin(&consumer->joining);
     consumer->pause.partitions_paused = false;
     consumer->commits.in_flight = consumer->commits.wanted = false;
     consumer->streams.last_topic = NULL; /* the old client's */

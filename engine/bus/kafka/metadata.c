@@ -36,6 +36,27 @@ const rd_kafka_metadata_topic_t *kafka_metadata_topic(const struct rd_kafka_meta
     return NULL;
 }
 
+rd_kafka_event_t *kafka_group_describe(rd_kafka_t *rk, const char *group, int wait_ms,
+                                       const rd_kafka_ConsumerGroupDescription_t **ret)
+{
+    const rd_kafka_DescribeConsumerGroups_result_t *result = NULL;
+    const rd_kafka_ConsumerGroupDescription_t **groups = NULL;
+    size_t count = 0;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, NULL, 0);
+    rd_kafka_DescribeConsumerGroups(rk, &group, 1, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait_ms);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    if (event != NULL)
+        result = rd_kafka_event_DescribeConsumerGroups_result(event);
+    if (result != NULL)
+        groups = rd_kafka_DescribeConsumerGroups_result_groups(result, &count);
+    *ret = count == 1 && rd_kafka_ConsumerGroupDescription_error(groups[0]) == NULL ? groups[0] : NULL;
+    return event;
+}
+
 bool kafka_metadata_has_leader(const struct rd_kafka_metadata *metadata, const char *topic, int32_t partition)
 {
     for (int t = 0; t < metadata->topic_cnt; t++) {

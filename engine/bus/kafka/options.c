@@ -49,7 +49,7 @@ static const struct client_property engine_properties[] = {
     {"auto.offset.reset", "earliest", KAFKA_SCANNER},
     {"isolation.level", "read_committed", READERS},
     {"check.crcs", "true", READERS},
-    {"enable.partition.eof", "true", KAFKA_SCANNER},
+    {"enable.partition.eof", "true", READERS}, /* an end behind the last record counts as consumed: poll.c */
     {"allow.auto.create.topics", "false", ANY},
     {"enable.idempotence", "true", KAFKA_PRODUCER},
     {"acks", "all", KAFKA_PRODUCER},
@@ -125,11 +125,21 @@ int kafka_options_set(rd_kafka_conf_t *conf, const char *name, const char *value
     return error_hint(error, "remove it, or give it a value that this version takes");
 }
 
+/* Whether `word` is one of "a,b". */
+static bool has_word(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = strstr(list, word); at != NULL; at = strstr(at + 1, word))
+        if ((at == list || at[-1] == ',' || at[-1] == ' ') && (at[length] == '\0' || at[length] == ','))
+            return true;
+    return false;
+}
+
 static int check_versions(const struct bus_options *options, struct error *error)
 {
     for (size_t i = 0; i < sizeof minimum_versions / sizeof minimum_versions[0]; i++) {
         const char *value = kafka_options_property(options, minimum_versions[i].name);
-        if (value == NULL || strcmp(value, minimum_versions[i].value) != 0 ||
+        if (value == NULL || !has_word(value, minimum_versions[i].value) ||
             rd_kafka_version() >= minimum_versions[i].since)
             continue;
         error_set(error, EINVAL, "bus.properties.%s: %s needs librdkafka %s; this is %s", minimum_versions[i].name,

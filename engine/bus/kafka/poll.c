@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "bus/chunk.h"
 #include "bus/kafka/consumer.h"
+#include "bus/kafka/joining.h"
 #include "bus/kafka/member.h"
 #include "bus/kafka/positions.h"
 #include "bus/kafka/record.h"
@@ -74,6 +75,12 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
         error_set(&consumer->health.fault, EACCES, "group %s may not read %s: %s", consumer->group, topic, text);
         break;
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
+    case RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED:
+    case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
+        kafka_joining_refused(consumer, message->err, text);
+        break;
     default:
         log_rarely(10000, LOG_WARN, "kafka", "group %s: %s%s%s", consumer->group, topic, topic[0] != '\0' ? ": " : "",
                    text);
@@ -81,7 +88,34 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
     }
 }
 
-/* Messages into consumer->messages. An error ends the poll: it may be an event. */
+/* A partition was read to its end, which may lie past its last record: behind the marker of a transaction, an aborted
+ * one, or what compaction removed. False when it does not. */
+static bool take_end(struct bus_consumer *consumer, const rd_kafka_message_t *message)
+{
+    struct kafka_stream *stream = kafka_stream_of_message(&consumer->streams, message);
+    if (stream == NULL || stream->state != KAFKA_STREAM_READING || message->offset <= stream->next)
+        return false;
+    stream->next = message->offset;
+    consumer->end = (struct kafka_end){.pending = true,
+                                       .stream = kafka_stream_number(&consumer->streams, stream),
+                                       .epoch = stream->epoch,
+                                       .position = {(uint64_t)message->offset - 1, 0}};
+    return true;
+}
+
+static void tell_end(struct bus_consumer *consumer, struct bus_event *ret)
+{
+    const struct kafka_end *end = &consumer->end;
+    *ret = (struct bus_event){.kind = BUS_CONSUMED,
+                              .streams = &end->stream,
+                              .epochs = &end->epoch,
+                              .positions = &end->position,
+                              .stream_count = 1};
+    consumer->end.pending = false;
+}
+
+/* Messages into consumer->messages. An end past the last of them ends the poll, and so does an error: both may be
+ * events. */
 static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret_headers)
 {
     size_t count = 0, bytes = 0;
@@ -90,6 +124,13 @@ static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, count > 0 ? 0 : timeout_ms);
         if (message == NULL)
             break;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            bool moved = take_end(consumer, message);
+            rd_kafka_message_destroy(message);
+            if (moved)
+                break;
+            continue;
+        }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             take_error(consumer, message);
             rd_kafka_message_destroy(message);
@@ -101,6 +142,8 @@ static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret
             continue;
         }
         kafka_fetch_took(&consumer->fetch, consumer->rk, message);
+        consumer->records[count].before = (struct position){
+            message->offset > stream->next ? (uint64_t)message->offset - 1 : 0, 0};
         stream->next = message->offset + 1;
         consumer->records[count].stream = kafka_stream_number(&consumer->streams, stream);
         consumer->records[count].epoch = stream->epoch;
@@ -166,6 +209,10 @@ int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *
         *error = health->fault;
         return -EIO;
     }
+    if (consumer->end.pending) {
+        tell_end(consumer, ret);
+        return 0;
+    }
     if (kafka_assignment_event(consumer, ret) == 0)
         return 0;
     if (health->fault.code != 0) {
@@ -178,5 +225,10 @@ int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *
     if (kafka_pause_wait(consumer, timeout_ms))
         return -EAGAIN;
     size_t count = collect(consumer, kafka_pause_take_woken(consumer) ? 0 : timeout_ms, &headers);
-    return count > 0 ? deliver(consumer, count, headers, ret, error) : kafka_assignment_event(consumer, ret);
+    if (count > 0)
+        return deliver(consumer, count, headers, ret, error);
+    if (!consumer->end.pending)
+        return kafka_assignment_event(consumer, ret);
+    tell_end(consumer, ret);
+    return 0;
 }

@@ -20,14 +20,18 @@ static void report_deleted(struct bus_consumer *consumer, struct kafka_stream *s
                            const struct kafka_offsets *offsets)
 {
     struct error *fault = &consumer->health.fault;
-    if (stream == NULL || stream->halt_reported || fault->code != 0)
+    if (stream == NULL)
+        return;
+    stream->deleted_from = offsets->committed < 0 ? offsets->recorded : offsets->committed;
+    stream->deleted_to = offsets->low;
+    if (stream->halt_reported || fault->code != 0)
         return; /* one partition is reported at a time */
     stream->halt_reported = true;
     error_set(fault, ENODATA,
               "group %s stopped reading partition %d of %s: its next record is %lld, and the brokers have deleted "
               "everything below %lld (retention?)",
-              consumer->group, (int)stream->partition, stream->topic,
-              (long long)(offsets->committed < 0 ? offsets->recorded : offsets->committed), (long long)offsets->low);
+              consumer->group, (int)stream->partition, stream->topic, (long long)stream->deleted_from,
+              (long long)stream->deleted_to);
     if (consumer->connection != NULL)
         error_hint(fault,
                    "to go on without them: select sluice.bus_skip('%s', '%s', %d, %lld) in the database of `store`",
@@ -180,7 +184,7 @@ static int start_partition(struct bus_consumer *consumer, rd_kafka_topic_partiti
     enum kafka_start start = kafka_start_decide(offsets, &offset);
     report(consumer, partition, stream, start, offsets, offset);
     if (stream != NULL)
-        stream->offset_commit_pending = start == KAFKA_START_STORE_ONLY;
+        stream->offset_commit_pending = start == KAFKA_START_STORE_ONLY || start == KAFKA_START_NEW;
     if (start == KAFKA_START_RECREATED)
         code = replace_positions(consumer, partition, offset, error);
     partition->offset = start == KAFKA_START_DELETED ? RD_KAFKA_OFFSET_INVALID : offset;

@@ -8,6 +8,7 @@
 #include "bus/open.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static int64_t postgres_member(struct bus_consumer *consumer)
@@ -31,6 +32,18 @@ static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, st
     buffer_free(&text);
     *ret_partition = (int32_t)stream;
     *ret_offset = (int64_t)position.low;
+}
+
+static void postgres_halted(struct bus_consumer *consumer,
+                            void (*each)(const char *place, const char *why, void *context), void *context)
+{
+    char place[16];
+    for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
+        if (consumer->streams[p].damaged_look_ms == 0 || consumer->streams[p].state != STREAM_ASSIGNED)
+            continue;
+        snprintf(place, sizeof place, "%u", p);
+        each(place, "a row of sluice.bus_log cannot be read", context);
+    }
 }
 
 static void postgres_close(struct bus *head)
@@ -57,6 +70,7 @@ static const struct bus_kind postgres_kind = {
     .revoked = postgres_revoked,
     .unsubscribe = postgres_unsubscribe,
     .member = postgres_member,
+    .halted = postgres_halted,
     .describe = postgres_describe,
     .publish = postgres_publish,
     .append = postgres_append,

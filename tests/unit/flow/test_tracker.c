@@ -1,7 +1,7 @@
 /*
  * test_tracker.c - the tracker against a model that remembers every record: all orders of completion of up to six
  * records, all ways in which deliveries and completions of seven may interleave, and long random runs with gaps,
- * repeats and other epochs.
+ * repeats and other epochs. And what of the log is consumed without a record.
  */
 #include "flow/tracker.h"
 
@@ -251,6 +251,57 @@ static void a_slow_record_costs_one_slot(void **state)
     tracker_destroy(tracker);
 }
 
+/* What the log holds beside records (control records, aborted transactions, what compaction removed) is consumed with
+ * what lies before it: at once when nothing is in flight, else with the last record that was delivered before. */
+static void what_holds_no_record_is_consumed(void **state)
+{
+    (void)state;
+    uint64_t a, b;
+    struct position position;
+    struct tracker *tracker = tracker_create(EPOCH, 8);
+    tracker_consume(tracker, at(4, 0)); /* before any record */
+    assert_true(tracker_watermark(tracker, &position));
+    assert_int_equal(position.high, 4);
+    assert_int_equal(tracker_add(tracker, at(3, 0), &a), -EEXIST);
+
+    assert_int_equal(tracker_add(tracker, at(5, 0), &a), 0);
+    assert_int_equal(tracker_add(tracker, at(6, 0), &b), 0);
+    tracker_consume(tracker, at(9, 0));
+    assert_false(tracker_watermark(tracker, &position));
+    tracker_complete(tracker, EPOCH, b);
+    assert_false(tracker_watermark(tracker, &position)); /* nothing moves it past a record in flight */
+    tracker_complete(tracker, EPOCH, a);
+    assert_true(tracker_watermark(tracker, &position));
+    assert_int_equal(position.high, 9);
+
+    tracker_consume(tracker, at(9, 0)); /* what is known already is no news */
+    tracker_consume(tracker, at(2, 0));
+    assert_false(tracker_watermark(tracker, &position));
+    assert_int_equal(tracker_in_flight(tracker), 0);
+
+    assert_int_equal(tracker_add(tracker, at(12, 0), &a), 0); /* a gap before a record that is held for long */
+    tracker_complete(tracker, EPOCH, a);
+    assert_true(tracker_watermark(tracker, &position));
+    assert_int_equal(position.high, 12);
+    tracker_destroy(tracker);
+}
+
+static void a_refused_record_is_not_consumed(void **state)
+{
+    (void)state;
+    uint64_t a, b;
+    struct position position;
+    struct tracker *tracker = tracker_create(EPOCH, 1);
+    assert_int_equal(tracker_add(tracker, at(1, 0), &a), 0);
+    assert_int_equal(tracker_add(tracker, at(2, 0), &b), -ENOSPC);
+    tracker_consume(tracker, at(5, 0));
+    tracker_complete(tracker, EPOCH, a);
+    assert_true(tracker_watermark(tracker, &position));
+    assert_int_equal(position.high, 1);
+    assert_int_equal(tracker_add(tracker, at(2, 0), &b), 0);
+    tracker_destroy(tracker);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +311,8 @@ int main(void)
         cmocka_unit_test(an_old_epoch_completes_nothing),
         cmocka_unit_test(the_watermark_never_passes_a_refused_record),
         cmocka_unit_test(a_slow_record_costs_one_slot),
+        cmocka_unit_test(what_holds_no_record_is_consumed),
+        cmocka_unit_test(a_refused_record_is_not_consumed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

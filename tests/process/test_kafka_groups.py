@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""A member that its group refuses, and a handler that holds a rebalance, are seen and named.
+
+Run alone: python3 tests/process/test_kafka_groups.py. Pipeline and base class are those of test_kafka_positions.py.
+"""
+import json
+import unittest
+
+import _path
+from lib.engine import until
+from test_kafka_positions import Case
+
+SERVERS = 'bootstrap.servers: "${KAFKA_BROKERS}"'
+
+
+def with_property(text):
+    return (SERVERS, f"{SERVERS}, {text}")
+
+
+class Refused(Case):
+    def refused(self, engine, words):
+        """An ERROR soon; /readyz once it has lasted for longer than a rebalance takes."""
+        line = until(
+            lambda: next((line for line in list(engine.log) if " ERROR " in line), None), f"an ERROR\n{engine.text()}"
+        )
+        self.assertIn(f"group {self.name} refuses this member, which reads nothing: ", line)
+        for word in words:
+            self.assertIn(word, line)
+        status, answer = until(
+            lambda: (lambda found: found if found[0] == 503 else None)(engine.request("GET", "/readyz")),
+            f"503\n{engine.text()}",
+            30,
+            0.2,
+        )
+        self.assertIn(f"group {self.name} reads nothing: no partitions assigned for", json.dumps(answer))
+        self.assertIn(words[0], json.dumps(answer))
+
+    def test_by_members_with_another_assignor(self):
+        """Once they have gone, it reads; a list of assignors is what both sides may share."""
+        first = self.pipeline()
+        until(lambda: first.metric("sluice_partitions") == 2, f"both partitions\n{first.text()}")
+        other = self.config.read_text().replace(SERVERS, f"{SERVERS}, partition.assignment.strategy: roundrobin")
+        self.config.write_text(other)
+        late = self.engine()
+        self.refused(late, ["assign partitions by range (", "this one by roundrobin", "partition.assignment.strategy"])
+        self.config.write_text(other.replace("strategy: roundrobin", "strategy: [roundrobin, range]"))
+        shared = self.engine()
+        until(lambda: shared.metric("sluice_partitions") == 1, f"a share\n{shared.text()}", 30)
+        self.assertEqual((shared.stop(), first.stop()), (0, 0))
+        until(lambda: late.metric("sluice_partitions") == 2, f"both partitions\n{late.text()}", 30)
+        until(lambda: late.request("GET", "/readyz")[0] == 200, f"ready\n{late.text()}", 10)
+
+    def test_by_brokers_that_do_not_take_its_session(self):
+        engine = self.pipeline(with_property("session.timeout.ms: 3600000, max.poll.interval.ms: 3600000"))
+        self.refused(engine, ["INVALID_SESSION_TIMEOUT"])
+
+
+class Rebalance(Case):
+    def test_a_handler_that_holds_it_is_named(self):
+        first = self.pipeline()
+        until(lambda: first.metric("sluice_partitions") == 2, f"both partitions\n{first.text()}")
+        self.kafka.produce(self.topic_name, b"k", self.event("sleep", n=8000), partition=0)
+        until(lambda: first.metric("sluice_in_flight") == 1, "the event in its handler")
+        self.engine()
+        until(
+            lambda: any(
+                f"WARN  reader: group {self.name}: handler chaos.act in lane " in line
+                and "has held a rebalance of the whole group for" in line
+                for line in list(first.log)
+            ),
+            f"its name\n{first.text()}",
+            20,
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
