@@ -119,6 +119,7 @@ static _Noreturn void arena_exhausted(const struct arena *arena, size_t size, co
     log_line(LOG_ERROR, "memory",
              "cannot take %zu bytes more, %zu are in use and %zu are allowed: %s; the process ends", size, arena->used,
              arena->max_size, why);
+    log_flush();
     _exit(EX_OSERR);
 }
 

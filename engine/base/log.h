@@ -3,7 +3,7 @@
  *
  * A line is a time, a level, a component (a word: "bus", "lane") and a sentence; fields follow as key/value pairs.
  * Control characters are escaped, long values cut: nothing from outside can forge a line. No event payload is ever
- * logged. Threads: any; one write(2) a line.
+ * logged. Threads: any; no caller waits for stderr: a line that it does not take is lost and counted (log_output.h).
  */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
@@ -32,6 +32,10 @@ struct log_rate {
     } while (0)
 void log_line_rarely(struct log_rate *rate, int64_t interval_ms, enum log_level level, const char *component,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+int64_t log_lost(void); /* lines of this process that were lost */
+/* Waits until lines that had no room yet are written, half a second at most. exit() does it; call it before _exit(). */
+void log_flush(void);
 
 #define log_debug(component, ...) log_line(LOG_DEBUG, (component), __VA_ARGS__)
 #define log_info(component, ...) log_line(LOG_INFO, (component), __VA_ARGS__)

@@ -16,6 +16,7 @@ static _Noreturn void map_exhausted(size_t slots)
 {
     log_line(LOG_ERROR, "memory", "cannot take a table of %zu slots: the system has no memory left; the process ends",
              slots);
+    log_flush();
     _exit(EX_OSERR);
 }
 

@@ -81,6 +81,9 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                              "Chains whose undo failed for good and wait for a person."},
     [METRIC_HANDLER_SECONDS] = {"sluice_handler_seconds", KIND_HISTOGRAM, "seconds", "handler", NULL, &seconds_bounds,
                                 "Time that one call of a handler took."},
+    [METRIC_LOG_LOST] =
+        {"sluice_log_lost_total", KIND_COUNTER, "lines", NULL, NULL, NULL,
+         "Log lines that stderr did not take: its reader is too slow or has ended, or the disk is full."},
     [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
                            "The version that runs; always 1."},
 };
@@ -105,6 +108,7 @@ struct metrics {
 static _Noreturn void metrics_exhausted(void)
 {
     log_line(LOG_ERROR, "memory", "cannot make a metric: the system has no memory left; the process ends");
+    log_flush();
     _exit(EX_OSERR);
 }
 

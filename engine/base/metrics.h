@@ -34,6 +34,7 @@ enum metric {
     METRIC_REQUEST_SECONDS, /* sluice_request_seconds{route}, histogram */
     METRIC_CHAINS_STUCK,    /* sluice_chains_stuck, gauge */
     METRIC_HANDLER_SECONDS, /* sluice_handler_seconds{handler}, histogram of calls */
+    METRIC_LOG_LOST,        /* sluice_log_lost_total: lines that stderr did not take */
     METRIC_BUILD_INFO,      /* sluice_build_info{version}, gauge 1 */
     METRIC_COUNT
 };

@@ -3,7 +3,8 @@
  *
  * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished; the process leaves its group, so
  * that a peer takes over at once. A second SIGINT stops without waiting; what was running is rolled back and
- * redelivered, so nothing is lost by either.
+ * redelivered, so nothing is lost by either. SIGHUP is ignored with a line in the log, since it asks daemons to read
+ * their file again; when the terminal that the engine was started from has closed, it drains.
  */
 #include "cli/cli.h"
 
@@ -16,6 +17,7 @@
 #include "run/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -60,8 +62,28 @@ static bool log_options(const char *level, const char *format)
 /* The thread that waits for signals, so that a second SIGINT counts even while the engine drains. */
 struct signals {
     sigset_t set;
-    atomic_int asked; /* how many SIGINT and SIGTERM so far */
+    atomic_int asked;     /* how many SIGINT and SIGTERM so far */
+    atomic_bool starting; /* nothing was taken yet: there is nothing to drain */
+    bool has_terminal;    /* whose end is ours */
 };
+
+static bool terminal_open(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void signals_hangup(struct signals *signals)
+{
+    if (signals->has_terminal && !terminal_open()) {
+        log_warn("run", "SIGHUP: the terminal has closed; draining");
+        atomic_fetch_add(&signals->asked, 1);
+    } else {
+        log_warn("run", "SIGHUP is ignored: the file is not read again while the engine runs; restart it instead");
+    }
+}
 
 static void *signals_main(void *context)
 {
@@ -70,9 +92,19 @@ static void *signals_main(void *context)
         int signal = 0;
         if (sigwait(&signals->set, &signal) != 0)
             continue;
+        if (signal == SIGHUP) {
+            signals_hangup(signals);
+            continue;
+        }
         int asked = atomic_fetch_add(&signals->asked, 1) + 1;
+        if (atomic_load(&signals->starting)) {
+            log_info("run", "stopped before it started");
+            log_flush();
+            _exit(CLI_OK);
+        }
         if (asked > 1 && signal == SIGINT) {
             log_warn("run", "stopped at once; what was running is redelivered");
+            log_flush();
             _exit(130);
         }
     }
@@ -82,11 +114,14 @@ static void *signals_main(void *context)
 static void start_signals(struct signals *signals)
 {
     pthread_t thread;
+    struct sigaction hangup;
+    atomic_store(&signals->starting, true);
+    signals->has_terminal = sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN && terminal_open();
     sigemptyset(&signals->set);
     sigaddset(&signals->set, SIGTERM);
     sigaddset(&signals->set, SIGINT);
+    sigaddset(&signals->set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals->set, NULL);
-    signal(SIGPIPE, SIG_IGN);
     if (pthread_create(&thread, NULL, signals_main, signals) == 0)
         pthread_detach(thread);
 }
@@ -95,6 +130,7 @@ static void start_signals(struct signals *signals)
 static int run_loop(struct engine *engine, struct http *http, int port, struct signals *signals, int64_t began_ms)
 {
     const struct pipeline *pipeline = engine_pipeline(engine);
+    struct series *lost = metrics_series(engine_metrics(engine), METRIC_LOG_LOST, NULL, NULL);
     bool ready = false;
     struct error fault = {0};
     while (atomic_load(&signals->asked) == 0) {
@@ -110,6 +146,7 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
                          (long long)(clock_monotonic_ms() - began_ms));
         }
         buffer_free(&why);
+        series_set(lost, log_lost());
         if (engine_fault(engine, &fault) != 0) {
             log_error("run", &fault);
             return CLI_FAILED;
@@ -133,6 +170,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     struct error error = {0};
     int port = 0;
 
+    atomic_store(&signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
     if (engine_start(&engine_parts, &engine, &error) != 0 ||
         (parts->pipeline->http.present && http_start(engine, &http, &port, &error) != 0)) {
@@ -152,6 +190,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     if (drained == -EBUSY) {
         log_warn("run", "a handler has not returned; the process ends without waiting for it");
         suspects_clean(suspects);
+        log_flush();
         _exit(CLI_FAILED);
     }
     http_stop(http);
@@ -174,20 +213,20 @@ static void warn_failpoints(const char *rules)
 struct run_context {
     const char *config;
     const struct buses *buses;
-    int64_t began_ms;
 };
 
 /* The worker process. */
 static int run_worker(struct suspects *suspects, void *context)
 {
     const struct run_context *run_context = context;
+    int64_t began_ms = clock_monotonic_ms();
     struct signals signals = {0};
     struct parts parts;
     start_signals(&signals);
     int code = parts_open(run_context->config, PARTS_BUS, false, run_context->buses, &parts);
     if (code != CLI_OK)
         return code;
-    code = run(&parts, &signals, suspects, run_context->began_ms);
+    code = run(&parts, &signals, suspects, began_ms);
     parts_close(&parts);
     return code;
 }
@@ -201,8 +240,8 @@ int cli_run(int argc, char **argv, const struct buses *buses)
                                             {0}};
     const char *level = NULL, *format = NULL;
     bool single = false;
-    int64_t began_ms = clock_monotonic_ms();
     struct error error = {0};
+    sigset_t hangup;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'l':
@@ -231,6 +270,10 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     }
     warn_failpoints(rules);
-    struct run_context context = {argv[optind], buses, began_ms};
+    struct run_context context = {argv[optind], buses};
+    signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hangup, NULL); /* until the worker waits for it */
     return single ? run_worker(NULL, &context) : master_run(run_worker, &context);
 }

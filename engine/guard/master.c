@@ -51,7 +51,7 @@ static int attend(pid_t pid, const sigset_t *signals, int *asked)
             if (waitpid(pid, &status, WNOHANG) == pid)
                 return status;
         } else {
-            ++*asked;
+            *asked += signal != SIGHUP; /* the worker says what it makes of that one */
             kill(pid, signal);
         }
     }
@@ -78,6 +78,7 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, &before);
     for (;;) {

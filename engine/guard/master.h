@@ -7,7 +7,7 @@
 #include "guard/suspects.h"
 
 /* Forks a worker that runs work(suspects, context) and exits with what it returns; a worker that dies is replaced,
- * with a growing pause when it dies young. SIGTERM and SIGINT go to the worker; the master leaves with its exit
+ * with a growing pause when it dies young. SIGTERM, SIGINT and SIGHUP go to the worker; the master leaves with its exit
  * code. A worker dies with its master. */
 int master_run(int (*work)(struct suspects *suspects, void *context), void *context);
 
