@@ -84,6 +84,9 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_LOG_LOST] =
         {"sluice_log_lost_total", KIND_COUNTER, "lines", NULL, NULL, NULL,
          "Log lines that stderr did not take: its reader is too slow or has ended, or the disk is full."},
+    [METRIC_HANDLER_STOPPED] = {"sluice_handler_stopped", KIND_GAUGE, "0 or 1", "handler", NULL, NULL,
+                                "1 while the database refuses a statement of the handler as no event could pass it "
+                                "(no such table, no right): its events wait; the log says what is missing."},
     [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
                            "The version that runs; always 1."},
 };

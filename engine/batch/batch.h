@@ -33,12 +33,14 @@ struct batch {
     struct record *records; /* the outputs as they are published, once outputs_finish() made them */
     int64_t outbox_row;     /* id of their row in sluice.outbox; 0: none */
     int64_t now_ms, wall_ms, deadline_ms;
-    bool transaction;         /* one is open */
-    bool called;              /* a handler was: only then is it the events' doing when time is over */
-    bool condemned;           /* a work was condemned: roll back, run again */
-    bool undo_call;           /* a call that found something unavailable had run statements: roll back, it waits */
-    enum store_result result; /* of the first statement, or other step, that failed; STORE_OK else */
-    struct error error;       /* its sentence */
+    bool transaction; /* one is open */
+    bool called;      /* a handler was: only then is it the events' doing when time is over */
+    bool condemned;   /* a work was condemned: roll back, run again */
+    bool undo_call;   /* a call that found something unavailable had run statements: roll back, it waits */
+    const struct binding *failed_binding; /* whose handler's statement failed; NULL: none did */
+    const char *failed_sql;               /* that statement, as the plugin knows it */
+    enum store_result result;             /* of the first statement, or other step, that failed; STORE_OK else */
+    struct error error;                   /* its sentence */
 };
 
 /* Runs taken entries to their end: afterwards every one has gone back to the lane or is finished. */

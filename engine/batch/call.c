@@ -40,7 +40,7 @@ static void call_settle(struct call *call, struct work *work)
     const struct sluice_handler *handler = call->binding->handler;
     bool decided = work->verdict != VERDICT_NONE;
     if (work->verdict == VERDICT_RETRY)
-        work_retry(call->batch, work, work->why);
+        work_retry(call->batch, work, DEAD_RETRIES_EXHAUSTED, work->why);
     else if (handler->kind == SLUICE_REQUEST && work->status == 0 && work_row(work)->replies)
         work_condemn(call->batch, work, DEAD_PLUGIN_FAULT, "handler %s returned without a reply",
                      call->binding->handler_name);

@@ -19,10 +19,19 @@
 #include "plugin/plugin.h"
 #include "store/store.h"
 
-struct binding_run {            /* by binding.index */
-    int16_t number;             /* in sluice.name */
-    bool records;               /* its events are claimed in the inbox */
-    atomic_int unavailable;     /* consecutive calls that found something outside unavailable */
+struct handler_stop {                /* see stopped.h */
+    _Atomic(const char *) statement; /* refused, and not passed since; NULL: none */
+    atomic_ullong event;             /* the last one that it was refused for, hashed */
+    atomic_uint passed;              /* how often such a statement passed after all */
+    atomic_llong until_ms;           /* the handler's events wait until then, monotonic; 0: they do not */
+    struct series *series;           /* METRIC_HANDLER_STOPPED */
+};
+
+struct binding_run {        /* by binding.index */
+    int16_t number;         /* in sluice.name */
+    bool records;           /* its events are claimed in the inbox */
+    atomic_int unavailable; /* consecutive calls that found something outside unavailable */
+    struct handler_stop stop;
     struct series **by_outcome; /* [outcome_count] */
     struct series *dead, *duplicates, *retries, *seconds;
 };

@@ -2,7 +2,8 @@
  * fail.c - a batch that did not commit, or is not known to have: rolled back, and its items go back to the lane.
  *
  * Why it failed decides how they come again: a work that was condemned makes its dead letter in the next batch; what
- * may be one event's doing is run one event a batch, so that only the culprit pays; an outage is waited for.
+ * may be one event's doing is run one event a batch, so that only the culprit pays, by its `retry:`; an outage is
+ * waited for. An outage that one event meets alone, while the lane's others go on, makes only its key wait.
  */
 #include "batch/batch.h"
 
@@ -10,11 +11,14 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "batch/request.h"
+#include "batch/stopped.h"
 
 enum {
     FAIL_MINIMAL_PAUSE_MS = 50,
     FAIL_ISOLATE_AFTER = 3, /* transient refusals of a whole batch before its events run alone */
-    FAIL_STALLS_MAX = 3,    /* deadlines that an event alone may run into */
+    FAIL_LOSSES_MAX = 5,    /* connections that an event alone may lose */
+    FAIL_HOLD_MS = 50,      /* how long an event waits after an outage that it met alone; doubles each time */
+    FAIL_DOUBLINGS_MAX = 8,
     FAIL_PAUSE_MAX_MS = 1000,
 };
 
@@ -86,40 +90,125 @@ static void requeue_unavailable(struct batch *batch, struct lane_entry **entries
         lane_isolate(lane, entries, batch->count);
 }
 
-/* Takes note of the failure. Returns whether the batch's events are isolated; *ret_pause_ms: how long before
- * anything of the lane runs again. */
-static bool judge_failure(struct batch *batch, bool late, int64_t *ret_pause_ms)
+/* What a failure means for the batch's items. */
+struct judgement {
+    bool isolate;     /* those of the handler whose statement failed, or all, run alone */
+    int64_t hold_ms;  /* the only one waits so long, and holds its key; 0: it does not */
+    int64_t pause_ms; /* nothing of the lane runs so long */
+};
+
+/* Nobody is blamed, or not yet. */
+static void judge_together(struct batch *batch, struct judgement *ret)
 {
     struct batch_env *env = batch->env;
-    struct work *only = batch->count == 1 ? &batch->works[0] : NULL;
-
-    env->store_failures++;
+    bool repeated = env->store_failures >= FAIL_ISOLATE_AFTER;
     switch (batch->result) {
     case STORE_DATA:
-        if (only != NULL) {
-            work_condemn(batch, only, DEAD_DATABASE, "%s", batch->error.text);
-            *ret_pause_ms = minimal_pause_ms(batch);
-        }
-        return true;
+    case STORE_REFUSED:
+    case STORE_DEADLINE:
+        ret->isolate = true;
+        break;
     case STORE_TRANSIENT:
-        /* Waiting for a claim is no event's fault: the server may need a second to end the session of a batch that
-         * hung. */
-        if (only != NULL && late && batch->called && ++only->item->stalls >= FAIL_STALLS_MAX)
-            work_condemn(batch, only, DEAD_DEADLINE, "ran past its deadline %d times: %s", FAIL_STALLS_MAX,
-                         batch->error.text);
-        *ret_pause_ms = 1 + (int64_t)(20 * random_unit(&env->random));
-        return env->store_failures >= FAIL_ISOLATE_AFTER;
+        ret->pause_ms = 1 + (int64_t)(20 * random_unit(&env->random));
+        ret->isolate = repeated;
+        break;
     case STORE_DEPLOY:
-        *ret_pause_ms = FAIL_PAUSE_MAX_MS;
+        ret->pause_ms = FAIL_PAUSE_MAX_MS;
         log_rarely(5000, LOG_ERROR, "lane",
                    "the database schema does not match this version; processing has stopped: %s", batch->error.text);
-        return false;
+        break;
     default:
-        *ret_pause_ms = env->store_failures > 5 ? FAIL_PAUSE_MAX_MS : 30ll << env->store_failures;
+        ret->pause_ms = env->store_failures > 5 ? FAIL_PAUSE_MAX_MS : 30ll << env->store_failures;
+        ret->isolate = repeated && batch->called && batch->connection != NULL;
         log_rarely(5000, LOG_WARN, "lane", "%s: %s; the batch runs again", store_result_word(batch->result),
                    batch->error.text);
-        return false;
+        break;
     }
+}
+
+/* The batch's only item, whose handler was called, ran into what looks like an outage. The lane goes on with others.
+ * When only this event's batches lose their connection, its handler ends its own session. */
+static void judge_outage(struct batch *batch, struct work *only, struct judgement *ret)
+{
+    struct item *item = only->item;
+    uint64_t outages = connection_outages(batch->connection);
+    bool lost = connection_socket(batch->connection) < 0 && batch->result != STORE_TRANSIENT;
+    if (!lost || item->losses_since != outages)
+        item->losses = 0;
+    item->losses_since = outages;
+    if (lost && ++item->losses >= FAIL_LOSSES_MAX) {
+        work_condemn(batch, only, DEAD_DATABASE,
+                     "its handler ended the connection to the database, alone, %d times: %s", FAIL_LOSSES_MAX,
+                     batch->error.text);
+        return;
+    }
+    if (batch->result == STORE_UNKNOWN) {
+        judge_together(batch, ret); /* nothing behind it may go ahead of what it has committed, perhaps */
+        return;
+    }
+    uint32_t doublings = item->outages > FAIL_DOUBLINGS_MAX ? FAIL_DOUBLINGS_MAX : item->outages;
+    item->outages++;
+    item->isolate = true;
+    ret->hold_ms = (FAIL_HOLD_MS << doublings) + (int64_t)(FAIL_HOLD_MS * random_unit(&batch->env->random));
+    log_rarely(5000, LOG_WARN, "lane", "%s: %s; event %.*s on %.*s waits, and its key",
+               store_result_word(batch->result), batch->error.text, (int)only->event.id_text.length,
+               only->event.id_text.at, (int)item->record.topic.length, item->record.topic.at);
+}
+
+static void judge_refused(struct batch *batch, struct work *only, struct judgement *ret)
+{
+    if (!stopped_refused(batch, only) || only->item->source == ITEM_REQUEST || only->item->source == ITEM_TICK)
+        work_fail(batch, only, DEAD_DATABASE, "%s", batch->error.text);
+    else
+        ret->hold_ms = STOPPED_AGAIN_MS;
+    only->item->isolate = true;
+}
+
+/* The batch's only item is at fault: a try of its handler's has failed, or its dead letter. */
+static void judge_fault(struct batch *batch, struct work *only, enum dead_reason reason)
+{
+    if (batch->called && only->verdict != VERDICT_DEAD)
+        work_fail(batch, only, reason, "%s", batch->error.text);
+    else
+        work_condemn(batch, only, reason, "%s", batch->error.text);
+}
+
+/* `late`: the batch's deadline is over. */
+static struct judgement judge_failure(struct batch *batch, bool late)
+{
+    struct work *only = batch->count == 1 ? &batch->works[0] : NULL;
+    struct judgement judgement = {0};
+    batch->env->store_failures++;
+    if (only != NULL && batch->result == STORE_DATA) {
+        judge_fault(batch, only, DEAD_DATABASE);
+    } else if (only != NULL && batch->result == STORE_REFUSED) {
+        judge_refused(batch, only, &judgement);
+    } else if (only != NULL && batch->called &&
+               (batch->result == STORE_DEADLINE || (batch->result == STORE_TRANSIENT && late))) {
+        judge_fault(batch, only, DEAD_DEADLINE); /* waiting for a claim is no event's fault */
+    } else if (only != NULL && batch->called && batch->connection != NULL && batch->result != STORE_DEPLOY &&
+               batch->result != STORE_FENCED) {
+        judge_outage(batch, only, &judgement);
+    } else {
+        judge_together(batch, &judgement);
+    }
+    if (batch->condemned)
+        judgement.pause_ms = minimal_pause_ms(batch);
+    return judgement;
+}
+
+/* Gives the items back: those of the handler whose statement failed, or all when none did, run alone. */
+static void requeue_isolated(struct batch *batch, struct lane_entry **entries, size_t count)
+{
+    struct lane_entry **others = arena_array(batch->arena, struct lane_entry *, count);
+    size_t isolated = 0, other_count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (batch->failed_binding == NULL || ((struct item *)entries[i])->binding == batch->failed_binding)
+            entries[isolated++] = entries[i];
+        else
+            others[other_count++] = entries[i];
+    lane_requeue(batch->env->lane, others, other_count);
+    lane_isolate(batch->env->lane, entries, isolated);
 }
 
 void batch_fail(struct batch *batch)
@@ -127,7 +216,6 @@ void batch_fail(struct batch *batch)
     struct batch_env *env = batch->env;
     struct lane_entry **entries = arena_array(batch->arena, struct lane_entry *, batch->count);
     bool late = clock_monotonic_ms() >= batch->deadline_ms; /* before the rollback, which may take its time */
-    int64_t pause_ms = 0;
 
     if (batch->transaction)
         connection_rollback(batch->connection);
@@ -140,12 +228,14 @@ void batch_fail(struct batch *batch)
         requeue_unavailable(batch, entries);
         return;
     }
-    bool isolate = judge_failure(batch, late, &pause_ms);
+    struct judgement judgement = judge_failure(batch, late);
     size_t count = end_late(batch, entries);
-    if (count > 0 && isolate && batch->count > 1)
-        lane_isolate(env->lane, entries, count);
+    if (count > 0 && judgement.hold_ms > 0)
+        lane_retry(env->lane, entries[0], batch->now_ms + judgement.hold_ms);
+    else if (count > 0 && judgement.isolate && batch->count > 1)
+        requeue_isolated(batch, entries, count);
     else if (count > 0)
         lane_requeue(env->lane, entries, count);
-    if (pause_ms > 0)
-        (void)env->sleep(env->context, pause_ms);
+    if (judgement.pause_ms > 0)
+        (void)env->sleep(env->context, judgement.pause_ms);
 }

@@ -74,7 +74,7 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
     switch (row->way) {
     case WAY_RETRY:
         if (row->counts_try)
-            item->tries++;
+            item->tries++, item->failed = 0;
         else
             item->condemned = 0; /* its handler is called again: what an earlier batch judged is void */
         lane_retry(batch->env->lane, &item->entry, work->due_ms);

@@ -46,6 +46,10 @@ static void run_call(struct batch *batch, const struct call_plan *call, const ui
         struct work *work = &batch->works[order[i]];
         if (must_wait(batch, before[order[i]]))
             work->verdict = VERDICT_REQUEUE; /* a duplicate too: what is behind it waits for what is before it */
+        if (work->verdict == VERDICT_NONE && work->item->failed != 0) {
+            work_retry(batch, work, work->item->failed, work->item->sentence == NULL ? "" : work->item->sentence);
+            judge_undo(batch, work);
+        }
         if (work->verdict == VERDICT_NONE && work->item->source == ITEM_TICK)
             tick_begin(batch, work);
         if (work->verdict == VERDICT_NONE)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "batch/stopped.h"
 #include "plugin/field.h"
 
 #include <stdio.h>
@@ -248,8 +249,11 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
     batch->result = connection_exec(batch->connection, &statement, param_count, store_params, &rows, &batch->error);
     if (batch->result != STORE_OK) {
         error_prefix(&batch->error, "handler %s", call->binding->handler_name);
+        batch->failed_binding = call->binding;
+        batch->failed_sql = sql->text;
         return NULL;
     }
+    stopped_passed(batch->env, call->binding, sql->text);
     call->failed = false;
     call->queried = true;
     return host_rows(call, rows);

@@ -21,13 +21,21 @@ enum item_source { ITEM_BUS = 1, ITEM_PARKED, ITEM_REQUEST, ITEM_TICK };
 struct item {
     struct lane_entry entry; /* first: the lane hands entries back as items */
     enum item_source source;
-    uint32_t tries;  /* failed tries in place so far, those of earlier owners of the partition included */
-    uint32_t stalls; /* batches of its own that ran into their deadline */
+    uint32_t tries; /* failed tries in place so far, those of earlier owners of the partition included */
+    /* Its try failed together with its transaction: the next batch counts it, and calls no handler. 0: it did not. */
+    enum dead_reason failed;
+    bool isolate; /* it broke a batch of its own: whenever it comes again, it runs alone */
+    /* Since it broke the last batch for its own sake, batches of its own ended by an outage after its handler was
+     * called; and how many in a row lost the connection while, by connection_outages(), nobody else's was lost. */
+    uint32_t outages, losses;
+    uint64_t losses_since;
+    const char *refused_sql; /* the statement that was refused for it, see batch/stopped.h; and what had passed then */
+    unsigned refused_passed;
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
     enum dead_reason condemned;
     bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
     int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */
-    char *sentence;          /* why; owned */
+    char *sentence;          /* why it failed or is condemned; owned */
     struct header *headers;  /* of a parked record; owned */
     struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */
     struct binding *binding; /* NULL: no handler here is bound to the topic */

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "batch/request.h"
+#include "batch/stopped.h"
 #include "flow/retry.h"
 
 enum { PREPARE_EARLY_MS = 2 /* an event this close to its time is handled now */ };
@@ -47,6 +48,24 @@ static void prepare_tries(const struct batch *batch, struct work *work)
         return;
     uint64_t key = attempt_key(batch->env->bindings[item->binding->index].number, work->event.id);
     item->tries = (uint32_t)(uintptr_t)intmap_get(attempts, key);
+}
+
+/* False when the work may not be handled now: its handler is stopped, or it breaks batches and is not alone. */
+static bool prepare_handler(const struct batch *batch, struct work *work)
+{
+    const struct item *item = work->item;
+    int64_t until_ms = item->source == ITEM_BUS || item->source == ITEM_PARKED
+                           ? stopped_until_ms(batch->env, item->binding)
+                           : 0;
+    if (item->failed != 0)
+        return true; /* its handler is not called */
+    if (until_ms > batch->now_ms) {
+        work->verdict = VERDICT_DELAY;
+        work->due_ms = until_ms;
+    } else if (item->isolate && batch->count > 1) {
+        work->verdict = VERDICT_ISOLATE;
+    }
+    return work->verdict == VERDICT_NONE;
 }
 
 /* False when suspicion decided about the work. */
@@ -129,7 +148,7 @@ static void prepare(struct batch *batch, struct work *work)
         return;
     else if (!has_handler(batch, item))
         work->verdict = VERDICT_NO_HANDLER;
-    else
+    else if (prepare_handler(batch, work))
         prepare_ladder(batch, work);
 }
 

@@ -61,12 +61,29 @@ void work_condemn(struct batch *batch, struct work *work, enum dead_reason reaso
     work->verdict = VERDICT_REQUEUE;
 }
 
-void work_retry(struct batch *batch, struct work *work, const char *why)
+void work_fail(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+{
+    struct item *item = work->item;
+    va_list args;
+    va_start(args, format);
+    const char *why = sentence(batch, format, args);
+    va_end(args);
+    item->isolate = true;
+    if (item->source == ITEM_REQUEST || item->source == ITEM_TICK || item->failed != 0) {
+        work_condemn(batch, work, reason, "%s", why); /* or counting the try has failed, too */
+        return;
+    }
+    free(item->sentence);
+    item->sentence = strdup(why);
+    item->failed = reason;
+}
+
+void work_retry(struct batch *batch, struct work *work, enum dead_reason exhausted, const char *why)
 {
     const struct binding *binding = work->item->binding;
     int64_t delay = retry_delay_ms(&binding->retry, work->item->tries + 1, random_unit(&batch->env->random));
     if (delay < 0) {
-        work_dead(batch, work, DEAD_RETRIES_EXHAUSTED, "%s; tried %u times", why, work->item->tries + 1);
+        work_dead(batch, work, exhausted, "%s; tried %u times", why, work->item->tries + 1);
         return;
     }
     work->verdict = VERDICT_RETRY;

@@ -56,8 +56,12 @@ void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, 
  * the item is a dead letter. Condemned twice, its dead letter is a minimal one. */
 void work_condemn(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* A transient failure of this event: due again after its policy's delay, or a dead letter when that is exhausted. */
-void work_retry(struct batch *batch, struct work *work, const char *why);
+/* The try of this event alone failed, with its transaction: the next batch counts it, without calling the handler. A
+ * request or tick, which is not tried again, is condemned. */
+void work_fail(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A try of this event has failed: due again after its policy's delay, or a dead letter when that is exhausted. */
+void work_retry(struct batch *batch, struct work *work, enum dead_reason exhausted, const char *why);
 /* In place: valid UTF-8 without bytes below 0x20, as headers, rows and answers need it. Returns `text`. */
 char *text_clean(char *text);
 /* Sets a field, or replaces the one of that name. `json` is a valid JSON value; both live as long as the batch. */

@@ -50,6 +50,7 @@ static void build_bindings(struct engine *engine)
         run->dead = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "dead");
         run->duplicates = metrics_series(engine->metrics, METRIC_DUPLICATES, binding->id, NULL);
         run->retries = metrics_series(engine->metrics, METRIC_RETRIES, binding->id, NULL);
+        run->stop.series = metrics_series(engine->metrics, METRIC_HANDLER_STOPPED, binding->id, NULL);
         run->seconds = metrics_series(engine->metrics, METRIC_HANDLER_SECONDS, binding->id, NULL);
     }
     for (size_t i = 0; i < config->topic_count; i++) {

@@ -21,16 +21,22 @@ struct connection;
 /* What became of a statement or a transaction, by SQLSTATE (the table is in connection/sqlstate.c). Never by text. */
 enum store_result {
     STORE_OK = 0,
-    /* 40001, 40P01, 55P03, 57014: run the batch again, then one by one; no try is counted */
+    /* a conflict with another transaction: run the batch again, then one by one; no try is counted */
     STORE_TRANSIENT,
-    /* connection lost before the commit was sent, 08, 28, 53, 57, 58, 25006, 25P03, not in the table: wait, no try is
-     * counted */
+    /* an outage, also when the connection was lost before the commit was sent; of the engine's own statements what is
+     * not in the table, too: wait, no try is counted */
     STORE_DOWN,
     /* connection lost after the commit was sent, or 25P03 as its answer: claim again; no try is counted */
     STORE_UNKNOWN,
-    /* 22, 23; 42, 3F, 0A, P0001 of a plugin's statement or the commit: run one by one; alone, the event is at fault */
+    /* a statement of a plugin or the commit was refused, by any code that the table does not name otherwise; the
+     * engine's, for the data in it: run one by one; alone, it counts as a try of the event */
     STORE_DATA,
-    /* 42, 3F, 26, 0A of the engine's own statements: the schema is missing or of another version: stop and say so */
+    /* a statement of a plugin was refused as no event could pass it (no such table, column, function; no right): its
+     * handler stops, its events wait, no try is counted */
+    STORE_REFUSED,
+    /* the server ended what a handler's call took too long for: as STORE_DATA */
+    STORE_DEADLINE,
+    /* the engine's own statements: the schema is missing or of another version: stop and say so */
     STORE_DEPLOY,
     /* a peer removed this process's expired membership: nothing of it may be committed; join again */
     STORE_FENCED,
@@ -63,6 +69,9 @@ void connection_destroy(struct connection *connection); /* rolls back; NULL is f
  * (STORE_UNKNOWN when the commit was sent). For shutdown. */
 void connection_interrupt(struct connection *connection);
 int connection_socket(const struct connection *connection); /* -1 while not connected; for poll() by a listener */
+/* How many connections of this store were lost or could not be made so far. One that was lost in a transaction in which
+ * a plugin's statement ran is not counted: the statement may have ended it. */
+uint64_t connection_outages(const struct connection *connection);
 
 /* ------------------------------------------------------------------------------------------------------- parameters */
 

@@ -226,14 +226,11 @@ class BadEvents(PipelineCase):
             "invalid_json": "plugin_fault",
             "sql_error": "database",
             "sql_bad_data": "database",
-            "sql_no_table": "database",
-            "sql_syntax": "database",
             "sql_check": "database",
             "sql_commit": "database",
             "sql_rollback": "database",
             "reply": "plugin_fault",
             "sql_after_failure": "database",
-            "sql_two": "database",
         }
         for mode in modes:
             self.emit(

@@ -72,31 +72,27 @@ class StoreTest(unittest.TestCase):
 
 
 class Classes(StoreTest):
-    """By SQLSTATE: of the engine's statement, of a plugin's, and of COMMIT."""
+    """By SQLSTATE: of the engine's statement, of a plugin's, and of COMMIT. All of them: tests/unit/store."""
 
     TABLE = {
         "40001": ("transient", "transient", "transient"),
         "40P01": ("transient", "transient", "transient"),
         "55P03": ("transient", "transient", "transient"),
-        "57014": ("transient", "transient", "transient"),
+        "57014": ("transient", "deadline", "transient"),
         "08006": ("down", "down", "down"),
         "53100": ("down", "down", "down"),
-        "53300": ("down", "down", "down"),
         "57P01": ("down", "down", "down"),
-        "57P03": ("down", "down", "down"),
-        "58030": ("down", "down", "down"),
         "25006": ("down", "down", "down"),
-        "28000": ("down", "down", "down"),
-        "XX000": ("down", "down", "down"),
-        "25P03": ("down", "down", "unknown"),
+        "28000": ("down", "data", "data"),
+        "XX000": ("down", "data", "data"),
+        "25P03": ("deadline", "deadline", "unknown"),
         "26000": ("deploy", "down", "down"),
         "22003": ("data", "data", "data"),
-        "22021": ("data", "data", "data"),
         "23505": ("data", "data", "data"),
-        "23514": ("data", "data", "data"),
-        "42P01": ("deploy", "data", "data"),
-        "42501": ("deploy", "data", "data"),
+        "42P01": ("deploy", "refused", "data"),
+        "42501": ("deploy", "refused", "data"),
         "P0001": ("down", "data", "data"),
+        "21000": ("down", "data", "data"),
     }
 
     def test_each_state_has_its_class(self):
@@ -146,7 +142,7 @@ class Classes(StoreTest):
             drive("begin", 5000)
             self.gives("transient", drive("exec", "SELECT * FROM t"), "55P03")
             self.works(drive)
-            for last, expected in (("exec\tSELECT 1", "down"), ("commit", "unknown")):
+            for last, expected in (("exec\tSELECT 1", "deadline"), ("commit", "unknown")):
                 drive("begin", 5000)
                 self.gives("ok", drive("exec", "SELECT 'idle'"))
                 wait_until(

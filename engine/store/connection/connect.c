@@ -154,7 +154,11 @@ static bool connection_alive(struct connection *connection)
 
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error)
 {
-    if (connection->pg != NULL && (!connection_alive(connection) || connection->prepared_count > PREPARED_MAX))
+    if (connection->pg != NULL && !connection_alive(connection)) {
+        connection_count_outage(connection);
+        connection_drop(connection);
+    }
+    if (connection->pg != NULL && connection->prepared_count > PREPARED_MAX)
         connection_drop(connection);
     if (connection->pg != NULL)
         return STORE_OK;

@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 
 enum {
     PENDING_MAX = 1024,                  /* statements in one pipeline */
@@ -31,6 +32,7 @@ struct store {
     int64_t connect_timeout_ms, statement_timeout_ms;
     bool allow_unsafe;
     struct series *round_trips, *up; /* NULL: not counted */
+    atomic_ullong outages;           /* see connection_outages() */
 };
 
 /* A statement as the server of this connection knows it: one a text and list of parameter types. */
@@ -74,6 +76,7 @@ struct connection {
     int64_t deadline_ms;
     enum store_result failed; /* not STORE_OK: only a rollback is possible */
     bool tampered;
+    bool plugin_ran;  /* a statement of a plugin was sent in the present transaction, or the last one */
     char sqlstate[6]; /* of the last failure; "" when it was not the server's */
 
     struct intmap *prepared; /* address of the text → struct prepared */
@@ -102,7 +105,8 @@ enum store_result connection_open(struct connection *connection, int64_t deadlin
 /* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
 int connection_wait(struct connection *connection, short events, int64_t deadline_ms);
 void connection_drop(struct connection *connection);      /* closes the socket; the server rolls back */
-void connection_mark_down(struct connection *connection); /* drops, and says so in METRIC_STORE_UP */
+void connection_mark_down(struct connection *connection); /* counts, drops, and says so in METRIC_STORE_UP */
+void connection_count_outage(const struct connection *connection);
 /* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */
 enum store_result connection_wait_failed(struct connection *connection, int code, struct error *error);
 /* The same for a call of libpq that failed, with libpq's sentence. */

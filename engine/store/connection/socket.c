@@ -62,8 +62,20 @@ void connection_drop(struct connection *connection)
     prepared_release(connection);
 }
 
+void connection_count_outage(const struct connection *connection)
+{
+    if (!connection->plugin_ran)
+        atomic_fetch_add(&connection->store->outages, 1);
+}
+
+uint64_t connection_outages(const struct connection *connection)
+{
+    return atomic_load(&connection->store->outages);
+}
+
 void connection_mark_down(struct connection *connection)
 {
+    connection_count_outage(connection);
     connection_drop(connection);
     if (connection->store->up != NULL)
         series_set(connection->store->up, 0);

@@ -1,7 +1,9 @@
 /*
  * sqlstate.c - what an error of the server means for a batch. Decided by the five characters alone, never by the text.
  *
- * Every state that is not in the table is an outage: the engine waits and logs it, and no event counts a try.
+ * What is an outage stands in the table. A plugin's statement that is refused for any other reason is the fault of the
+ * event that it was for, so that no code, known or not, makes a batch run again for ever. The engine's own statements
+ * are nobody's fault: theirs is waited for, and logged.
  */
 #include "store/connection/connection.h"
 
@@ -10,43 +12,41 @@
 #include <strings.h>
 
 struct sqlstate_row {
-    const char *prefix; /* a whole state, or its class */
+    const char *prefix; /* a whole state, or its class; "" fits all */
     enum store_result engine, plugin, commit;
 };
 
-/* The longest prefix that fits counts: whole states stand before their classes. */
+/* The first prefix that fits counts: whole states stand before their classes. */
 static const struct sqlstate_row sqlstate_table[] = {
     /*          of the engine's,  of a plugin's,   of COMMIT (deferred constraints and triggers: the plugin's tables) */
-    {"40001", STORE_TRANSIENT, STORE_TRANSIENT, STORE_TRANSIENT}, /* serialization_failure */
-    {"40P01", STORE_TRANSIENT, STORE_TRANSIENT, STORE_TRANSIENT}, /* deadlock_detected */
+    {"40", STORE_TRANSIENT, STORE_TRANSIENT, STORE_TRANSIENT},    /* serialization failure, deadlock */
     {"55P03", STORE_TRANSIENT, STORE_TRANSIENT, STORE_TRANSIENT}, /* lock_not_available: lock_timeout */
-    {"57014", STORE_TRANSIENT, STORE_TRANSIENT, STORE_TRANSIENT}, /* query_canceled: statement_timeout */
-    {"25P03", STORE_DOWN, STORE_DOWN, STORE_UNKNOWN},             /* idle_in_transaction_session_timeout */
+    {"57014", STORE_TRANSIENT, STORE_DEADLINE, STORE_TRANSIENT},  /* query_canceled: statement_timeout */
+    {"25P03", STORE_DEADLINE, STORE_DEADLINE, STORE_UNKNOWN},     /* idle_in_transaction_session_timeout */
+    {"25P04", STORE_DEADLINE, STORE_DEADLINE, STORE_UNKNOWN},     /* transaction_timeout */
     {"25006", STORE_DOWN, STORE_DOWN, STORE_DOWN},                /* read_only_sql_transaction: a standby */
-    {"P0001", STORE_DOWN, STORE_DATA, STORE_DATA},                /* raise_exception */
+    {"53400", STORE_DOWN, STORE_DATA, STORE_DATA},                /* configuration_limit_exceeded: temp_file_limit */
+    {"58P01", STORE_DOWN, STORE_REFUSED, STORE_DATA},             /* undefined_file: a library of a function */
     {"08", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* connection */
-    {"28", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* authorization */
     {"53", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* insufficient resources */
     {"57", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* operator intervention */
     {"58", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* system error */
     {"22", STORE_DATA, STORE_DATA, STORE_DATA},                   /* data exception */
     {"23", STORE_DATA, STORE_DATA, STORE_DATA},                   /* integrity constraint */
+    {"54", STORE_DATA, STORE_DATA, STORE_DATA},                   /* program limit exceeded */
     {"26", STORE_DEPLOY, STORE_DOWN, STORE_DOWN},                 /* prepared statement lost: a pooler in between */
-    {"3F", STORE_DEPLOY, STORE_DATA, STORE_DATA},                 /* invalid schema name */
-    {"42", STORE_DEPLOY, STORE_DATA, STORE_DATA},                 /* syntax, access rule, no such table */
-    {"0A", STORE_DEPLOY, STORE_DATA, STORE_DATA},                 /* feature not supported */
+    {"3F", STORE_DEPLOY, STORE_REFUSED, STORE_DATA},              /* invalid schema name */
+    {"42", STORE_DEPLOY, STORE_REFUSED, STORE_DATA},              /* syntax, access rule, no such table */
+    {"0A", STORE_DEPLOY, STORE_REFUSED, STORE_DATA},              /* feature not supported */
+    {"", STORE_DOWN, STORE_DATA, STORE_DATA},
 };
 
 enum store_result sqlstate_class(const char *sqlstate, enum sqlstate_origin origin)
 {
-    if (sqlstate == NULL)
-        return STORE_DOWN;
-    for (size_t i = 0; i < sizeof sqlstate_table / sizeof sqlstate_table[0]; i++) {
-        const struct sqlstate_row *row = &sqlstate_table[i];
-        if (strncmp(sqlstate, row->prefix, strlen(row->prefix)) == 0)
-            return origin == SQLSTATE_ENGINE ? row->engine : origin == SQLSTATE_PLUGIN ? row->plugin : row->commit;
-    }
-    return STORE_DOWN;
+    const struct sqlstate_row *row = sqlstate_table;
+    while (strncmp(sqlstate, row->prefix, strlen(row->prefix)) != 0)
+        row++; /* ends: the last row fits all */
+    return origin == SQLSTATE_ENGINE ? row->engine : origin == SQLSTATE_PLUGIN ? row->plugin : row->commit;
 }
 
 const char *store_result_word(enum store_result result)
@@ -62,6 +62,10 @@ const char *store_result_word(enum store_result result)
         return "unknown";
     case STORE_DATA:
         return "data";
+    case STORE_REFUSED:
+        return "refused";
+    case STORE_DEADLINE:
+        return "deadline";
     case STORE_DEPLOY:
         return "deploy";
     case STORE_FENCED:
@@ -83,6 +87,10 @@ int store_result_errno(enum store_result result)
         return EINPROGRESS;
     case STORE_DATA:
         return EINVAL;
+    case STORE_REFUSED:
+        return EACCES;
+    case STORE_DEADLINE:
+        return ETIME;
     case STORE_DEPLOY:
         return ENOEXEC;
     case STORE_FENCED:

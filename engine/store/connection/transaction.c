@@ -45,6 +45,7 @@ static void connection_reset(struct connection *connection)
     arena_reset(connection->scratch);
     connection->failed = STORE_OK;
     connection->tampered = false;
+    connection->plugin_ran = false;
     connection->sqlstate[0] = '\0';
     connection->pending_count = 0;
     connection->result_count = 0;
@@ -90,6 +91,7 @@ enum store_result connection_queue(struct connection *connection, const struct s
                                    const struct store_param *params, struct error *error)
 {
     enum store_result result = connection_prepare(connection, statement, error);
+    connection->plugin_ran = connection->plugin_ran || statement->plugin;
     if (result == STORE_OK)
         result = wire_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
     return connection_note(connection, result);

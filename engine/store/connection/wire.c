@@ -187,6 +187,8 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
     memcpy(connection->sqlstate, state, sizeof connection->sqlstate - 1);
     connection->refused = strcmp(severity, "ERROR") == 0; /* FATAL may be anywhere, even behind the commit */
 
+    if (strcmp(severity, "ERROR") != 0)
+        connection_count_outage(connection);
     if (strcmp(severity, "ERROR") != 0 || PQstatus(connection->pg) != CONNECTION_OK || plan_outdated ||
         strcmp(state, "26000") == 0)
         connection_drop(connection); /* FATAL: the server closes it; else: what is prepared there cannot be used */

@@ -35,7 +35,12 @@ void fake_store_destroy(struct connection *connection)
 void fake_store_fail(struct connection *connection, const char *function, int skip, int times, enum store_result result,
                      const char *text)
 {
-    assert_true(connection->failure_count < FAKE_FAILURES_MAX);
+    size_t kept = 0; /* those that have not all happened */
+    for (size_t i = 0; i < connection->failure_count; i++)
+        if (connection->failures[i].times > 0)
+            connection->failures[kept++] = connection->failures[i];
+    connection->failure_count = kept;
+    assert_true(kept < FAKE_FAILURES_MAX);
     connection->failures[connection->failure_count++] = (struct fake_failure){
         .function = function, .skip = skip, .times = times, .result = result, .text = text};
 }
@@ -148,6 +153,16 @@ enum store_result connection_commit(struct connection *connection, struct error 
     return STORE_OK;
 }
 
+uint64_t connection_outages(const struct connection *connection)
+{
+    return connection->outages;
+}
+
+int connection_socket(const struct connection *connection)
+{
+    return connection->lost_socket ? -1 : 1;
+}
+
 bool connection_tampered(const struct connection *connection)
 {
     return connection->tampered;
@@ -175,7 +190,8 @@ enum store_result connection_exec(struct connection *connection, const struct st
 
 const char *store_result_word(enum store_result result)
 {
-    static const char *const words[] = {"ok", "transient", "down", "unknown", "data", "deploy", "fenced"};
+    static const char *const words[] = {"ok",      "transient", "down",   "unknown", "data",
+                                        "refused", "deadline",  "deploy", "fenced"};
     return words[result];
 }
 

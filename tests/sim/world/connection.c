@@ -225,7 +225,8 @@ enum store_result connection_lock_chain(struct connection *connection, uint32_t 
 
 const char *store_result_word(enum store_result result)
 {
-    static const char *const words[] = {"ok", "transient", "down", "unknown", "data", "deploy", "fenced"};
+    static const char *const words[] = {"ok",      "transient", "down",   "unknown", "data",
+                                        "refused", "deadline",  "deploy", "fenced"};
     return words[result];
 }
 
@@ -329,6 +330,16 @@ void connection_rollback(struct connection *connection)
     connection->transaction = NULL;
     connection->begun = connection->killed = false;
     connection->failed = STORE_OK;
+}
+
+uint64_t connection_outages(const struct connection *connection)
+{
+    return ++connection->world->outages; /* here sessions end by themselves, never by what a handler did */
+}
+
+int connection_socket(const struct connection *connection)
+{
+    return connection->failed == STORE_DOWN || connection->failed == STORE_UNKNOWN ? -1 : 1;
 }
 
 bool connection_tampered(const struct connection *connection)

@@ -57,10 +57,11 @@ static void process_join(struct world *world, struct process *process)
 static void process_bindings(const struct world *world, struct process *process)
 {
     static struct metrics *metrics;
-    static struct series *counter, *seconds, *list[WORK_OUTCOMES];
+    static struct series *counter, *stopped, *seconds, *list[WORK_OUTCOMES];
     if (metrics == NULL) {
         metrics = metrics_create();
         counter = metrics_series(metrics, METRIC_EVENTS, "sim", "sim");
+        stopped = metrics_series(metrics, METRIC_HANDLER_STOPPED, "sim", NULL);
         seconds = metrics_series(metrics, METRIC_HANDLER_SECONDS, "sim", NULL);
         for (size_t i = 0; i < WORK_OUTCOMES; i++)
             list[i] = counter;
@@ -72,6 +73,7 @@ static void process_bindings(const struct world *world, struct process *process)
                                                     .dead = counter,
                                                     .duplicates = counter,
                                                     .retries = counter,
+                                                    .stop.series = stopped,
                                                     .seconds = seconds};
 }
 

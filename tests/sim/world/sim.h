@@ -308,7 +308,8 @@ struct world {
     struct transaction *free_transactions, *orphans; /* orphans: the server ends them by itself */
     uint32_t next_transaction, next_epoch;
     int64_t next_incarnation;
-    uint64_t order; /* counts commits and takeovers */
+    uint64_t order;   /* counts commits and takeovers */
+    uint64_t outages; /* see connection_outages() */
 
     size_t inputs, inputs_wanted, progress;
     struct {

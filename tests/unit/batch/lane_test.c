@@ -163,6 +163,7 @@ static void build_runs(struct lane_test *test)
         run->dead = metrics_series(metrics, METRIC_EVENTS, binding->id, "dead");
         run->duplicates = metrics_series(metrics, METRIC_DUPLICATES, binding->id, NULL);
         run->retries = metrics_series(metrics, METRIC_RETRIES, binding->id, NULL);
+        run->stop.series = metrics_series(metrics, METRIC_HANDLER_STOPPED, binding->id, NULL);
         run->seconds = metrics_series(metrics, METRIC_HANDLER_SECONDS, binding->id, NULL);
     }
     for (size_t i = 0; i < config->topic_count; i++) {

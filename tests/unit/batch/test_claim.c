@@ -113,6 +113,7 @@ static void a_batch_that_fails_claims_nothing(void **state)
     assert_string_equal(fake_store_calls(test->store), "begin claim:1 outbox_add commit rollback");
     assert_int_equal(test->store->tables.claim_count, 0);
     assert_int_equal(test->bus.count, 0);
+    lane_test_wait(test);
     lane_test_run_all(test);
     assert_string_equal(lane_test_calls(test), "[a] [a]");
     assert_string_equal(lane_test_ends(test), "0");

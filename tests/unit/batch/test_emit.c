@@ -268,6 +268,7 @@ static void in_the_transaction(void **state)
     lane_test_run(test);
     assert_int_equal(test->bus.woken, 0);
     assert_int_equal(test->store->tables.log_count, 0);
+    lane_test_wait(test);
     lane_test_run_all(test);
     assert_string_equal(fake_store_calls(test->store),
                         "begin claim:1 append commit rollback begin claim:1 append commit");

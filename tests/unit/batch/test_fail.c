@@ -1,12 +1,13 @@
 /*
- * test_fail.c - batches whose transaction did not happen: who runs alone, who waits, and that nobody's try is counted.
+ * test_fail.c - batches whose transaction did not happen: who runs alone, who waits, and whose try is counted.
  */
 #include "lane_test.h"
 
 #include "base/clock.h"
 
 static const char yaml[] = "store: {url: 'postgres://x'}\n"
-                           "defaults: {timeout: 5s}\n"
+                           "defaults: {timeout: 5s, retry: {max_retries: 1, backoff: {initial_interval: 100ms, "
+                           "multiplier: 2, jitter: 0}}}\n"
                            "topics:\n"
                            "  order.new: {handler: work.query, routes: {done: order.done, later: drop}}\n"
                            "  order.done: {final: true}\n"
@@ -38,7 +39,17 @@ static void fail_on_b(struct lane_test *test, struct sluice_call *call)
         call->host->outcome(call, i, 0);
 }
 
-/* Only the culprit pays. */
+/* Runs what may run, then waits for what is due, `times` times. */
+static void run_and_wait(struct lane_test *test, int times)
+{
+    for (int i = 0; i < times; i++) {
+        lane_test_run_all(test);
+        lane_test_wait(test);
+    }
+    lane_test_run_all(test);
+}
+
+/* Only the culprit pays, by its `retry:`; each try is counted in a transaction that calls no handler. */
 static void bad_data_of_one(void **state)
 {
     struct lane_test *test = three();
@@ -51,14 +62,37 @@ static void bad_data_of_one(void **state)
     assert_int_equal(lane_test_run(test), 1);
     lane_test_run_all(test);
     assert_string_equal(lane_test_calls(test), "[a b] [a] [b] [c]");
+    assert_int_equal(test->store->tables.attempt_count, 1);
+    assert_string_equal(lane_test_ends(test), "0 2");
+    lane_test_wait(test);
+    lane_test_event(test, "order.new", "k3", "d", "{}");
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_calls(test), "[d] [b]"); /* never with others again */
     const struct record *dead = assert_dead(test, "order.new-dlt", 0, "database");
-    assert_header(dead, HEADER_DLT_REASON, "handler work.query: value too long");
-    assert_header(dead, HEADER_ATTEMPTS, "1");
-    assert_int_equal(test->store->tables.effect_count, 2);
+    assert_header(dead, HEADER_DLT_REASON, "handler work.query: value too long; tried 2 times");
+    assert_header(dead, HEADER_ATTEMPTS, "2");
+    assert_int_equal(test->store->tables.effect_count, 3);
     assert_int_equal(test->store->tables.attempt_count, 0);
-    assert_string_equal(lane_test_ends(test), "0 1 2");
+    assert_string_equal(lane_test_ends(test), "3 1");
     assert_int_equal(test->sleep_count, 0);
     assert_int_equal(test->env.store_failures, 0);
+    lane_test_destroy(test);
+}
+
+/* The transaction that counts the try fails, too: a dead letter at once. */
+static void a_try_that_cannot_be_counted(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = fail_on_b;
+    bad = STORE_DATA;
+    takes_ms = 0;
+    lane_test_event(test, "order.new", "k", "b", "{}");
+    assert_int_equal(lane_test_run(test), 1);
+    fake_store_fail(test->store, "attempts_save", 0, 1, STORE_DATA, "reason too long");
+    lane_test_run_all(test);
+    assert_dead(test, "order.new-dlt", 0, "database");
+    assert_string_equal(lane_test_calls(test), "[b]");
     lane_test_destroy(test);
 }
 
@@ -98,7 +132,7 @@ static void transient(void **state)
     lane_test_destroy(test);
 }
 
-/* An event alone that runs past its deadline three times is at fault. */
+/* An event alone whose call runs past its deadline has failed a try; one that is in time has met an outage. */
 static void past_its_deadline(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
@@ -108,20 +142,17 @@ static void past_its_deadline(void **state)
     takes_ms = 5000;
     struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");
     assert_int_equal(lane_test_run(test), 1);
-    assert_int_equal(item->stalls, 1);
+    assert_int_equal(item->failed, DEAD_DEADLINE);
     assert_int_equal(test->store->deadline_ms, 5000000 + 5000);
-    takes_ms = 4990; /* in time: lost for another reason */
-    assert_int_equal(lane_test_run(test), 1);
-    assert_int_equal(item->stalls, 1);
-    takes_ms = 5000;
-    assert_int_equal(lane_test_run(test), 1);
-    assert_int_equal(item->stalls, 2);
-    assert_int_equal(item->condemned, 0);
-    assert_int_equal(lane_test_run(test), 1);
-    assert_int_equal(item->condemned, DEAD_DEADLINE);
-    lane_test_run_all(test);
+    takes_ms = 4990;
+    for (int i = 0; i < 3; i++)
+        run_and_wait(test, 1);
+    assert_int_equal(item->tries, 1);
+    bad = STORE_DEADLINE; /* the server's limit, whenever it was */
+    takes_ms = 0;
+    run_and_wait(test, 1);
     assert_header(assert_dead(test, "order.new-dlt", 0, "deadline"), HEADER_DLT_REASON,
-                  "ran past its deadline 3 times: handler work.query: value too long");
+                  "handler work.query: value too long; tried 2 times");
     assert_string_equal(lane_test_ends(test), "0");
     lane_test_destroy(test);
 }
@@ -135,7 +166,7 @@ static void waiting_for_a_claim(void **state)
     struct item *item = lane_test_event(test, "order.new", "k", "a", "{}");
     for (int i = 0; i < 5; i++)
         assert_int_equal(lane_test_run(test), 1);
-    assert_int_equal(item->stalls, 0);
+    assert_int_equal(item->failed, 0);
     lane_test_run(test);
     assert_string_equal(lane_test_ends(test), "0");
     assert_published(test, "order.done", 0);
@@ -159,7 +190,7 @@ static void of_many_nobody_is_past_it(void **state)
     assert_int_equal(lane_test_run(test), 1); /* alone from here on */
     lane_test_run_all(test);
     assert_null(fake_bus_record(&test->bus, "order.new-dlt", 0));
-    assert_string_equal(lane_test_ends(test), "0 1 2");
+    assert_string_equal(lane_test_ends(test), "1 0 2");
     lane_test_destroy(test);
 }
 
@@ -171,7 +202,9 @@ static void the_server_is_down(void **state)
     (void)state;
     for (size_t f = 0; f < 4; f++) {
         struct lane_test *test = three();
-        fake_store_fail(test->store, functions[f], 0, 8, STORE_DOWN, "connection refused");
+        fake_store_fail(test->store, functions[f], 0, f < 2 ? 8 : 1, STORE_DOWN, "connection refused");
+        if (f >= 2) /* lost while a batch ran; then there is no server */
+            fake_store_fail(test->store, "begin", 1, 7, STORE_DOWN, "connection refused");
         for (size_t i = 0; i < 8; i++) {
             assert_int_equal(lane_test_run(test), 3);
             assert_int_equal(test->sleep_count, i + 1);
@@ -187,6 +220,154 @@ static void the_server_is_down(void **state)
         assert_int_equal(test->env.store_failures, 0);
         lane_test_destroy(test);
     }
+}
+
+static enum store_result ending; /* what the server's answer to a call that has event b is */
+static void end_session(struct lane_test *test, struct sluice_call *call)
+{
+    bad = ending;
+    takes_ms = 0;
+    test->store->lost_socket = false;
+    for (uint32_t i = 0; i < call->count; i++)
+        if (call->events[i].id.at[0] == 'b')
+            test->store->lost_socket = true;
+    fail_on_b(test, call);
+}
+
+/* Batches with event b lose their connection, and no others: after three of them each event runs alone, and after five
+ * that are b's own it is a dead letter. Only its key waits meanwhile. */
+static void one_that_ends_its_session(void **state)
+{
+    struct lane_test *test = three();
+    (void)state;
+    test->handle = end_session;
+    ending = STORE_DOWN;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(lane_test_run(test), 3);
+    assert_int_equal(test->sleep_count, 3);
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_ends(test), "0 2");
+    run_and_wait(test, 4);
+    assert_int_equal(test->sleep_count, 3);
+    assert_header(assert_dead(test, "order.new-dlt", 0, "database"), HEADER_DLT_REASON,
+                  "its handler ended the connection to the database, alone, 5 times: handler work.query: value too "
+                  "long");
+    assert_int_equal(test->store->tables.attempt_count, 0);
+    assert_string_equal(lane_test_ends(test), "1");
+    lane_test_destroy(test);
+}
+
+/* Others lose theirs, too: an outage, however often it meets the same event. */
+static void one_that_outages_meet(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = end_session;
+    ending = STORE_DOWN;
+    struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");
+    for (int i = 0; i < 20; i++) {
+        test->store->outages += i % 4 == 2;
+        run_and_wait(test, 1);
+    }
+    assert_int_equal(item->condemned, 0);
+    assert_int_equal(item->tries, 0);
+    assert_true(fake_log_has("down: handler work.query: value too long; event b on order.new waits, and its key"));
+    ending = STORE_TRANSIENT; /* refused, as by a server that it asks in turn: its key waits as long as that takes */
+    for (int i = 0; i < 20; i++)
+        run_and_wait(test, 1);
+    assert_int_equal(item->condemned, 0);
+    assert_string_equal(lane_test_ends(test), "");
+    test->handle = lane_test_obey;
+    lane_test_wait(test);
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_ends(test), "0");
+    lane_test_destroy(test);
+}
+
+/* --------------------------------------------------------------------------------------- handlers that are refused */
+
+static const char *refuse; /* events whose id begins with one of these letters are refused */
+static void refused(struct lane_test *test, struct sluice_call *call)
+{
+    static const struct sluice_sql sql = {"insert into early"};
+    for (uint32_t i = 0; i < call->count; i++)
+        if (strchr(refuse, call->events[i].id.at[0]) != NULL)
+            fake_store_fail(test->store, "exec", 0, 1, STORE_REFUSED, "no such table");
+    if (call->host->query(call, &sql, 0, NULL) == NULL)
+        return;
+    for (uint32_t i = 0; i < call->count; i++)
+        call->host->outcome(call, i, 0);
+}
+
+static int64_t stopped(const struct lane_test *test)
+{
+    return series_value(test->env.bindings[pipeline_topic(test->config, "order.new")->binding->index].stop.series);
+}
+
+/* The table is not there yet: everybody waits, tried again every two seconds, and nobody's try is counted. */
+static void a_handler_stops_and_runs_again(void **state)
+{
+    struct lane_test *test = three();
+    (void)state;
+    test->handle = refused;
+    refuse = "abcd";
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_calls(test), "[a b] [a] [b]"); /* the second one stops the handler; c is behind a */
+    assert_int_equal(stopped(test), 1);
+    assert_true(fake_log_has("handler work.query of plugin work has stopped: handler work.query: no such table; its "
+                             "events wait and are tried again every 2 s"));
+    lane_test_event(test, "order.new", "k4", "d", "{}");
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_calls(test), "");
+    for (int i = 0; i < 5; i++) {
+        lane_test_wait(test);
+        lane_test_run_all(test);
+        assert_true(strlen(lane_test_calls(test)) < 24); /* together, and one or two alone */
+        assert_int_equal(lane_waiting(test->env.lane), 4);
+    }
+    refuse = "";
+    run_and_wait(test, 2);
+    assert_string_equal(lane_test_ends(test), "1 3 0 2");
+    assert_int_equal(stopped(test), 0);
+    assert_true(fake_log_has("handler work.query runs again"));
+    assert_int_equal(test->store->tables.attempt_count, 0);
+    assert_int_equal(test->sleep_count, 0);
+    lane_test_destroy(test);
+}
+
+/* The same statement passes for others: what this event does to it is its own fault. */
+static void one_that_is_refused(void **state)
+{
+    struct lane_test *test = three();
+    (void)state;
+    test->handle = refused;
+    refuse = "b";
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_ends(test), "0 2");
+    assert_int_equal(stopped(test), 0); /* until it was refused, and c passed */
+    run_and_wait(test, 2);
+    assert_header(assert_dead(test, "order.new-dlt", 0, "database"), HEADER_DLT_REASON,
+                  "handler work.query: no such table; tried 2 times");
+    assert_string_equal(lane_test_ends(test), "1");
+    lane_test_destroy(test);
+}
+
+/* Nobody else is there to tell: it waits. */
+static void a_single_one_that_is_refused(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = refused;
+    refuse = "b";
+    struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");
+    run_and_wait(test, 10);
+    assert_int_equal(stopped(test), 1);
+    assert_int_equal(item->failed, 0);
+    lane_test_event(test, "order.new", "k2", "a", "{}");
+    lane_test_run(test); /* and nobody waits with it */
+    assert_string_equal(lane_test_ends(test), "1");
+    assert_int_equal(stopped(test), 0);
+    lane_test_destroy(test);
 }
 
 static void the_schema_is_another(void **state)
@@ -264,12 +445,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_data_of_one),
+        cmocka_unit_test(a_try_that_cannot_be_counted),
         cmocka_unit_test(bad_data_at_commit),
         cmocka_unit_test(transient),
         cmocka_unit_test(past_its_deadline),
         cmocka_unit_test(waiting_for_a_claim),
         cmocka_unit_test(of_many_nobody_is_past_it),
         cmocka_unit_test(the_server_is_down),
+        cmocka_unit_test(one_that_ends_its_session),
+        cmocka_unit_test(one_that_outages_meet),
+        cmocka_unit_test(a_handler_stops_and_runs_again),
+        cmocka_unit_test(one_that_is_refused),
+        cmocka_unit_test(a_single_one_that_is_refused),
         cmocka_unit_test(the_schema_is_another),
         cmocka_unit_test(fenced),
         cmocka_unit_test(stopped_meanwhile),

@@ -113,6 +113,7 @@ static void answered_after_commit(void **state)
     lane_test_ask(test, &request);
     lane_test_run(test);
     assert_int_equal(request.answers, 0);
+    lane_test_wait(test);
     lane_test_run(test);
     assert_int_equal(request.status, 200);
     assert_string_equal(request.json, "{\"ok\":1}");

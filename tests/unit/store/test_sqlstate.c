@@ -1,5 +1,5 @@
 /*
- * test_sqlstate.c - the parts of the class table that no server can be made to say, and the words a plugin may not use.
+ * test_sqlstate.c - the table of classes, and the words a plugin may not use.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,35 +9,52 @@
 
 #include "store/connection/connection.h"
 
-static void what_is_not_in_the_table_is_an_outage(void **state)
+/* Every class of PostgreSQL's appendix A, and what is in none. */
+static void each_class(void **state)
 {
     (void)state;
-    static const char *const unknown[] = {"00000", "ZZZZZ", "99999", "", "P0002", "2D000", "25P02", "XX001", "F0000"};
-    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
-        assert_int_equal(sqlstate_class(unknown[i], SQLSTATE_ENGINE), STORE_DOWN);
-        assert_int_equal(sqlstate_class(unknown[i], SQLSTATE_PLUGIN), STORE_DOWN);
-        assert_int_equal(sqlstate_class(unknown[i], SQLSTATE_COMMIT), STORE_DOWN);
-    }
-    assert_int_equal(sqlstate_class(NULL, SQLSTATE_ENGINE), STORE_DOWN);
-}
-
-static void a_whole_state_counts_before_its_class(void **state)
-{
-    (void)state;
-    assert_int_equal(sqlstate_class("57014", SQLSTATE_ENGINE), STORE_TRANSIENT); /* 57 is an outage */
-    assert_int_equal(sqlstate_class("57015", SQLSTATE_ENGINE), STORE_DOWN);
-    assert_int_equal(sqlstate_class("25P03", SQLSTATE_COMMIT), STORE_UNKNOWN);
-    assert_int_equal(sqlstate_class("25P03", SQLSTATE_PLUGIN), STORE_DOWN);
-    assert_int_equal(sqlstate_class("42P01", SQLSTATE_ENGINE), STORE_DEPLOY);
-    assert_int_equal(sqlstate_class("42P01", SQLSTATE_PLUGIN), STORE_DATA);
-    assert_int_equal(sqlstate_class("P0001", SQLSTATE_PLUGIN), STORE_DATA);
-    assert_int_equal(sqlstate_class("P0001", SQLSTATE_ENGINE), STORE_DOWN);
+    enum { D = STORE_DATA, R = STORE_REFUSED, W = STORE_DOWN, T = STORE_TRANSIENT, S = STORE_DEPLOY };
+    static const struct {
+        const char *states; /* a space between two */
+        int engine, plugin, commit;
+    } classes[] = {
+        /* outages, the whole list */
+        {"08000 08003 08006 08P01 53000 53100 53200 53300 57000 57P01 57P02 57P03 57P05 58000 58030 25006", W, W, W},
+        {"40000 40001 40P01 40003 55P03", T, T, T},
+        /* limits of time */
+        {"57014", T, STORE_DEADLINE, T},
+        {"25P03 25P04", STORE_DEADLINE, STORE_DEADLINE, STORE_UNKNOWN},
+        /* no event could pass */
+        {"42P01 42703 42883 42501 42601 42704 42804 42P10 3F000 0A000", S, R, D},
+        {"58P01", W, R, D},
+        /* data, also the engine's */
+        {"22003 22021 22P05 23502 23503 23505 23514 23P01 54000 54001", D, D, D},
+        /* everything else */
+        {"03000 09000 0B000 0F000 0L000 0P000 0Z000 20000 21000 24000 25000 25001 25P02 27000 28000 2B000 2D000 2F000 "
+         "34000 38000 39000 3B000 3D000 44000 45000 53400 55000 55006 55P02 72000 F0000 HV000 P0000 P0001 P0002 P0003 "
+         "P0004 XX000 XX001 XX002 00000 01000 02000 ZZZZZ 99999",
+         W, D, D},
+        {"26000", S, W, W},
+    };
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        for (const char *at = classes[i].states; *at != '\0'; at += at[5] == ' ' ? 6 : 5) {
+            char code[6] = "";
+            memcpy(code, at, 5);
+            if (sqlstate_class(code, SQLSTATE_ENGINE) != (enum store_result)classes[i].engine ||
+                sqlstate_class(code, SQLSTATE_PLUGIN) != (enum store_result)classes[i].plugin ||
+                sqlstate_class(code, SQLSTATE_COMMIT) != (enum store_result)classes[i].commit)
+                fail_msg("%s: %s, %s, %s", code, store_result_word(sqlstate_class(code, SQLSTATE_ENGINE)),
+                         store_result_word(sqlstate_class(code, SQLSTATE_PLUGIN)),
+                         store_result_word(sqlstate_class(code, SQLSTATE_COMMIT)));
+        }
+    assert_int_equal(sqlstate_class("", SQLSTATE_PLUGIN), STORE_DATA);
 }
 
 static void every_result_has_a_word_and_a_code(void **state)
 {
     (void)state;
-    static const char *const words[] = {"ok", "transient", "down", "unknown", "data", "deploy", "fenced"};
+    static const char *const words[] = {"ok",      "transient", "down",   "unknown", "data",
+                                        "refused", "deadline",  "deploy", "fenced"};
     for (int i = STORE_OK; i <= STORE_FENCED; i++) {
         assert_string_equal(store_result_word((enum store_result)i), words[i]);
         assert_int_equal(store_result_errno((enum store_result)i) > 0, i != STORE_OK);
@@ -101,8 +118,7 @@ static void words_that_end_a_transaction(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_not_in_the_table_is_an_outage),
-        cmocka_unit_test(a_whole_state_counts_before_its_class),
+        cmocka_unit_test(each_class),
         cmocka_unit_test(every_result_has_a_word_and_a_code),
         cmocka_unit_test(words_that_end_a_transaction),
     };
