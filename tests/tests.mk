@@ -42,6 +42,12 @@ $(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildc
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
 
+# Preloaded into an engine whose clock a test moves.
+MOVED_CLOCK := $(B)tests/lib/moved_clock.so
+$(MOVED_CLOCK): $(B)obj/tests/lib/c/moved_clock.o
+	@mkdir -p $(@D)
+	$(call run,LD) $(CC) -shared $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $^
+
 PROGRAMS := $(patsubst tests/%.c,$(B)tests/%,$(wildcard tests/process/*.c tests/bench/*.c))
 $(PROGRAMS): $(B)tests/%: $(B)obj/tests/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
@@ -53,7 +59,7 @@ $(B)tests/sim/sim: $(B)obj/tests/sim/sim.o $(SIM_ARCHIVES)
 	@mkdir -p $(@D)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
 
-test-programs: $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(PROGRAMS)
+test-programs: $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_PLUGINS) $(MOVED_CLOCK) $(PROGRAMS)
 $(B)sluice $(B)tests/sim/sim $(UNIT_TESTS) $(PLUGIN_TESTS) $(PROGRAMS): | $(TSAN_THREADS)
 
 unit: $(UNIT_TESTS) ## build and run the unit tests (no service needed)

@@ -17,11 +17,11 @@ static bool must_wait(const struct batch *batch, uint32_t before)
 static void tick_begin(struct batch *batch, struct work *work)
 {
     const struct batch_env *env = batch->env;
+    const struct schedule *schedule = work->item->schedule;
     bool ours = true;
     if (batch->transaction)
-        batch->result = ledger_tick(batch->connection,
-                                    env->numbers->schedules[work->item->schedule - env->config->schedules],
-                                    work->item->slot_ms, &ours, &batch->error);
+        batch->result = ledger_tick(batch->connection, env->numbers->schedules[schedule - env->config->schedules],
+                                    schedule->every_ms, &work->item->slot_ms, &ours, &batch->error);
     if (!ours)
         work->verdict = VERDICT_DUPLICATE;
 }

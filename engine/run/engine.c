@@ -138,7 +138,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
         engine->incarnation = clock_monotonic_ns() ^ (int64_t)getpid() << 32;
     engine->incarnation |= 1; /* never 0 */
     life_init(&engine->life);
-    timer_init(&engine->parked_timer, INT64_MAX); /* until the database is open */
+    timer_init(&engine->parked_timer); /* advanced once the database is open */
     pthread_rwlockattr_t writers_first;
     pthread_rwlockattr_init(&writers_first);
     pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

@@ -36,7 +36,7 @@ int64_t schedules_tick(struct engine *engine, struct schedule_run *runs)
     int64_t now = clock_wall_ms(), next = INT64_MAX;
     for (size_t i = 0; i < engine->config->schedule_count; i++) {
         int64_t every = engine->config->schedules[i].every_ms;
-        if (now >= runs[i].next_ms) {
+        if (now >= runs[i].next_ms || now < runs[i].next_ms - every) { /* the latter: the clock was set back */
             int64_t slot = now / every * every;
             runs[i].next_ms = slot + every;
             tick(engine, i, slot);

@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "base/condition.h"
 
-void timer_init(struct timer *timer, int64_t due_ms)
+void timer_init(struct timer *timer)
 {
-    timer->due_ms = due_ms;
+    timer->due_ms = INT64_MAX;
     pthread_mutex_init(&timer->lock, NULL);
     cond_init_monotonic(&timer->wake);
 }
@@ -19,8 +19,10 @@ void timer_destroy(struct timer *timer)
     pthread_mutex_destroy(&timer->lock);
 }
 
-void timer_advance(struct timer *timer, int64_t due_ms)
+void timer_advance(struct timer *timer, int64_t due_wall_ms)
 {
+    int64_t due_ms = due_wall_ms == INT64_MAX ? INT64_MAX : clock_monotonic_ms() + (due_wall_ms - clock_wall_ms());
+
     pthread_mutex_lock(&timer->lock);
     if (due_ms < timer->due_ms) {
         timer->due_ms = due_ms;
@@ -32,7 +34,7 @@ void timer_advance(struct timer *timer, int64_t due_ms)
 bool timer_due(struct timer *timer)
 {
     pthread_mutex_lock(&timer->lock);
-    bool due = timer->due_ms <= clock_wall_ms();
+    bool due = timer->due_ms <= clock_monotonic_ms();
     if (due)
         timer->due_ms = INT64_MAX;
     pthread_mutex_unlock(&timer->lock);
@@ -42,7 +44,7 @@ bool timer_due(struct timer *timer)
 bool timer_wait(struct timer *timer, int64_t wait_ms)
 {
     pthread_mutex_lock(&timer->lock);
-    int64_t left = timer->due_ms == INT64_MAX ? wait_ms : timer->due_ms - clock_wall_ms();
+    int64_t left = timer->due_ms == INT64_MAX ? wait_ms : timer->due_ms - clock_monotonic_ms();
     if (left > wait_ms)
         left = wait_ms;
     if (left > 0 && !timer->stop)

@@ -11,14 +11,15 @@
 struct timer {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    int64_t due_ms; /* wall; INT64_MAX: nothing is parked */
+    int64_t due_ms; /* monotonic; INT64_MAX: nothing is parked */
     bool stop;
 };
 
-void timer_init(struct timer *timer, int64_t due_ms);
+void timer_init(struct timer *timer); /* it never goes off before it is advanced */
 void timer_destroy(struct timer *timer);
-/* Something is due at due_ms (wall): the timer goes off then, or earlier. Any thread. */
-void timer_advance(struct timer *timer, int64_t due_ms);
+/* Something is due at due_wall_ms: the timer goes off then, or earlier, also when the wall clock is set meanwhile. Any
+ * thread. */
+void timer_advance(struct timer *timer, int64_t due_wall_ms);
 /* True once for each time it went off: until it is advanced again, nothing is due. */
 bool timer_due(struct timer *timer);
 /* Sleeps until it goes off, it is advanced or stopped, or wait_ms are over. False when it is stopped. */

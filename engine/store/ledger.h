@@ -109,7 +109,7 @@ struct parked {
     int16_t group;      /* the consumer group that will handle it */
     int16_t state;      /* enum parked_state */
     struct event_id id; /* with group: unique; parking twice is once */
-    int64_t due_ms;     /* since 1970 UTC */
+    int64_t due_ms;     /* since 1970 UTC, on this process's clock */
     struct span record; /* a record batch of one */
     struct span reason;
 };
@@ -170,10 +170,10 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 
 /* -------------------------------------------------------------------------------------------------------- schedules */
 
-/* Executed: claims the tick `slot` (milliseconds, a multiple of the period) of a schedule for this transaction. *ret is
- * false when another process did it, or is doing it. */
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
-                              struct error *error);
+/* Executed: claims a tick of a schedule for this transaction. *slot_ms, a multiple of the period on this process's
+ * clock, becomes that of the server's. *ret is false when another process did it, or is doing it. */
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t period_ms, int64_t *slot_ms,
+                              bool *ret, struct error *error);
 /* On its own: the slot of each schedule's last tick; 0: it has no row. */
 enum store_result ledger_slots(struct connection *connection, const int16_t *schedules, size_t count,
                                int64_t *ret_slots_ms, struct error *error);

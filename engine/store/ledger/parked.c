@@ -1,5 +1,8 @@
 /*
  * parked.c - events that are delayed until they are due, or until an operator decides.
+ *
+ * A row's time is the server's: how long is left is what crosses between it and a process, whose clock may differ or
+ * be set while the event waits.
  */
 #include "store/ledger/inner.h"
 
@@ -9,7 +12,7 @@
 static const struct statement statement_park = {
     "insert into sluice.parked (consumer_group, state, event_id, due, record, reason) "
     "select distinct on (u.consumer_group, u.event_id)"
-    "       u.consumer_group, u.state, u.event_id, u.due, u.record, u.reason "
+    "       u.consumer_group, u.state, u.event_id, now() + (u.due - $7), u.record, u.reason "
     "from unnest($1, $2, $3, $4, $5, $6) with ordinality"
     "     as u(consumer_group, state, event_id, due, record, reason, place) "
     "order by u.consumer_group, u.event_id, u.place desc "
@@ -24,6 +27,7 @@ enum store_result ledger_park(struct connection *connection, const struct parked
 {
     if (count == 0)
         return STORE_OK;
+    int64_t now_ms = clock_wall_ms();
     const struct store_param params[] = {
         STORE_COLUMN(PARAM_INT2, &parked[0].group, count, sizeof *parked),
         STORE_COLUMN(PARAM_INT2, &parked[0].state, count, sizeof *parked),
@@ -31,8 +35,9 @@ enum store_result ledger_park(struct connection *connection, const struct parked
         STORE_COLUMN(PARAM_TIMESTAMP, &parked[0].due_ms, count, sizeof *parked),
         STORE_COLUMN(PARAM_BYTEA, &parked[0].record, count, sizeof *parked),
         STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof *parked),
+        STORE_VALUE(PARAM_TIMESTAMP, &now_ms),
     };
-    return connection_queue(connection, &statement_park, 6, params, error);
+    return connection_queue(connection, &statement_park, 7, params, error);
 }
 
 /* One index scan a group, so that rows of a group that no process runs any more do not slow the others down. */
@@ -47,11 +52,17 @@ static const struct statement statement_parked_take = {
     false,
 };
 static const struct statement statement_parked_next = {
-    "select min(n.due) from unnest($1) as g(consumer_group)"
+    "select (extract(epoch from min(n.due) - now()) * 1000)::bigint from unnest($1) as g(consumer_group)"
     "  cross join lateral (select p.due from sluice.parked p"
     "    where p.consumer_group = g.consumer_group and p.state = 0 order by p.due limit 1) n",
     false,
 };
+
+/* On this process's clock. */
+static int64_t next_due(const struct rows *rows)
+{
+    return rows_null(rows, 0, 0) ? INT64_MAX : clock_wall_ms() + rows_int64(rows, 0, 0);
+}
 
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
@@ -75,7 +86,7 @@ enum store_result ledger_parked_take(struct connection *connection, int64_t owne
         return result;
     }
     *ret = rows[0];
-    *ret_next_ms = rows_null(rows[1], 0, 0) ? INT64_MAX : rows_int64(rows[1], 0, 0);
+    *ret_next_ms = next_due(rows[1]);
     return STORE_OK;
 }
 
@@ -86,7 +97,7 @@ enum store_result ledger_parked_next(struct connection *connection, const int16_
     struct rows *rows;
     enum store_result result = connection_run(connection, &statement_parked_next, 1, params, &rows, error);
     if (result == STORE_OK)
-        *ret_next_ms = rows_null(rows, 0, 0) ? INT64_MAX : rows_int64(rows, 0, 0);
+        *ret_next_ms = next_due(rows);
     return result;
 }
 

@@ -6,32 +6,45 @@
  */
 #include "store/ledger/inner.h"
 
-/* Skip locked: another transaction has the row, and therefore the tick. */
+#include "base/clock.h"
+
+/* $2: how long ago, on the process's clock, the slot began; $3: the period. So the slot is one of the server's clock,
+ * however far the process's is from it. A row that is ahead of the server's clock (it was set back) does not stop the
+ * ticks: they are numbered on from it, since no slot may come twice. Skip locked: another transaction has the row, and
+ * therefore the tick. */
+#define SLOT "(select (round((extract(epoch from now()) * 1000 - $2) / $3) * $3)::bigint as slot) t"
 static const struct statement statement_tick = {
-    "with mine as (select schedule from sluice.schedule where schedule = $1 and slot < $2 for update skip locked) "
-    "update sluice.schedule s set slot = $2, at = now() from mine where s.schedule = mine.schedule returning "
-    "s.schedule",
+    "with mine as (select s.schedule, case when s.slot < t.slot then t.slot else s.slot + 1 end as slot"
+    "  from sluice.schedule s, " SLOT
+    "  where s.schedule = $1 and (s.slot < t.slot or s.slot > t.slot + $3) for update of s skip locked) "
+    "update sluice.schedule s set slot = mine.slot, at = now() from mine where s.schedule = mine.schedule "
+    "returning s.slot",
     false,
 };
 static const struct statement statement_tick_first = {
-    "insert into sluice.schedule (schedule, slot) select $1, $2"
+    "insert into sluice.schedule (schedule, slot) select $1, t.slot from " SLOT
     /* else the insert would wait for the transaction of a tick */
     " where not exists (select from sluice.schedule where schedule = $1)"
-    " on conflict (schedule) do nothing returning schedule",
+    " on conflict (schedule) do nothing returning slot",
     false,
 };
 
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
-                              struct error *error)
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t period_ms, int64_t *slot_ms,
+                              bool *ret, struct error *error)
 {
-    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &schedule), STORE_VALUE(PARAM_INT8, &slot_ms)};
+    int64_t age_ms = clock_wall_ms() - *slot_ms;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &schedule), STORE_VALUE(PARAM_INT8, &age_ms),
+                                         STORE_VALUE(PARAM_INT8, &period_ms)};
     struct rows *rows;
-    enum store_result result = connection_exec(connection, &statement_tick, 2, params, &rows, error);
+    enum store_result result = connection_exec(connection, &statement_tick, 3, params, &rows, error);
     if (result == STORE_OK && rows_count(rows) == 0) /* another process's, or the schedule's first tick */
-        result = connection_exec(connection, &statement_tick_first, 2, params, &rows, error);
-    if (result == STORE_OK)
-        *ret = rows_count(rows) == 1;
-    return result;
+        result = connection_exec(connection, &statement_tick_first, 3, params, &rows, error);
+    if (result != STORE_OK)
+        return result;
+    *ret = rows_count(rows) == 1;
+    if (*ret)
+        *slot_ms = rows_int64(rows, 0, 0);
+    return STORE_OK;
 }
 
 static const struct statement statement_slots = {

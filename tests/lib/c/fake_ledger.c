@@ -375,17 +375,18 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 
 /* ------------------------------------------------------------------------------------------ schedules and replies */
 
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
-                              struct error *error)
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t period_ms, int64_t *slot_ms,
+                              bool *ret, struct error *error)
 {
+    (void)period_ms;
     struct fake_tables *tables = &connection->tables;
     enum store_result result = fake_executed(connection, "tick", 0, error);
     *ret = true;
     for (size_t i = 0; i < tables->tick_count; i++)
-        if (tables->ticks[i].schedule == schedule && tables->ticks[i].slot_ms >= slot_ms)
+        if (tables->ticks[i].schedule == schedule && tables->ticks[i].slot_ms >= *slot_ms)
             *ret = false;
     if (result == STORE_OK && *ret)
-        FAKE_ADD(tables->ticks, tables->tick_count, (struct fake_tick){schedule, slot_ms});
+        FAKE_ADD(tables->ticks, tables->tick_count, (struct fake_tick){schedule, *slot_ms});
     return result;
 }
 

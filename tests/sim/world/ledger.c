@@ -226,9 +226,10 @@ enum store_result ledger_reply_get(struct connection *connection, struct kept_re
     sim_fail(connection->world, "an event is looked up like a request");
 }
 
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t slot_ms, bool *ret,
-                              struct error *error)
+enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t period_ms, int64_t *slot_ms,
+                              bool *ret, struct error *error)
 {
+    (void)period_ms;
     (void)slot_ms;
     (void)ret;
     (void)error;
