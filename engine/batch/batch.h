@@ -62,7 +62,10 @@ void batch_handle(struct batch *batch);
 /* call.c: one call of a handler for works that share a binding. */
 void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count);
 
-/* chains.c: the chains that watch the works' topics. May add outputs. */
+/* chains.c. Before the handlers: an event without a usable correlation that a chain must be told of becomes a dead
+ * letter. */
+bool chain_refuses(struct batch *batch, struct work *work);
+/* The chains that watch the works' topics. May add outputs. */
 void batch_chains(struct batch *batch);
 /* The verdict of a dead work: when it is an undo of a chain, what on_undo_failure says (then its row is written, too);
  * VERDICT_DEAD for every other. */

@@ -9,6 +9,7 @@
 #include "batch/batch.h"
 
 #include "base/log.h"
+#include "event/correlation.h"
 #include "flow/chain.h"
 
 /* What flow/chain.h has to know of a chain. */
@@ -25,15 +26,45 @@ static struct chain_shape chain_shape_of(const struct chain *chain)
     return shape;
 }
 
-static bool correlation_read(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
+static bool chain_correlation(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
 {
-    const struct json_member *member = json_find(&work->event.data, span_of(chain->correlate));
-    if (member != NULL && member->kind == JSON_KIND_STRING && member->value.length > 2) {
-        *ret = json_unescape(member->value, member->value_escaped, batch->arena);
-        return ret->length <= EVENT_ID_MAX;
+    return correlation_read(&work->event.data, span_of(chain->correlate), batch->arena, ret, NULL) ==
+           CORRELATION_USABLE;
+}
+
+/* Whether the event must be tied to the chain: else a step could not be undone, an abort would undo nothing, and an
+ * undone step would be waited for. */
+static bool watch_ties(const struct chain_watch *watch, enum correlation_kind kind)
+{
+    switch (watch->role) {
+    case CHAIN_DONE:
+        return watch->chain->steps[watch->step].undo != NULL;
+    case CHAIN_ABORT:
+        return kind != CORRELATION_MISSING || !watch->chain->ignore_uncorrelated;
+    case CHAIN_STEP_UNDONE:
+        return true;
+    case CHAIN_UNDO: /* of somebody else: this chain's own have one */
+        break;
     }
-    if (member != NULL && member->kind == JSON_KIND_NUMBER) {
-        *ret = member->value;
+    return false;
+}
+
+bool chain_refuses(struct batch *batch, struct work *work)
+{
+    const struct topic *topic = work->item->topic;
+    if (topic == NULL || batch->connection == NULL || batch->env->group == NULL || batch->env->group->tap != NULL)
+        return false;
+    for (size_t w = 0; w < topic->watch_count; w++) {
+        const struct chain_watch *watch = &topic->watches[w];
+        struct span correlation;
+        const char *got = NULL;
+        enum correlation_kind kind = correlation_read(&work->event.data, span_of(watch->chain->correlate), batch->arena,
+                                                      &correlation, &got);
+        if (kind == CORRELATION_USABLE || !watch_ties(watch, kind))
+            continue;
+        work_dead(batch, work, DEAD_BAD_CORRELATION,
+                  "field '%s' ties it to chain '%s': expected a text of 1 to %d bytes or a whole number, got %s",
+                  watch->chain->correlate, watch->chain->name, EVENT_ID_MAX, got);
         return true;
     }
     return false;
@@ -103,8 +134,8 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
     struct chain_row row = {0};
     uint32_t undo = 0;
 
-    if (!correlation_read(batch, work, chain, &correlation)) {
-        return; /* an event that belongs to no chain: a hold that ended without a payment, say */
+    if (!chain_correlation(batch, work, chain, &correlation)) {
+        return; /* a dead letter, or an event that belongs to no chain: a hold that ended without a payment, say */
     }
     struct event_id id = event_id_of(correlation);
     struct chain_facts facts;
@@ -162,7 +193,7 @@ static void chain_steps(struct batch *batch)
             const struct chain_watch *watch = &work->item->topic->watches[w];
             struct span correlation;
             if (watch->role != CHAIN_DONE || watch->chain->steps[watch->step].undo == NULL ||
-                !correlation_read(batch, work, watch->chain, &correlation))
+                !chain_correlation(batch, work, watch->chain, &correlation))
                 continue;
             done[count] = (struct chain_done){.chain = chain_number(batch, watch->chain),
                                               .step = (int16_t)watch->step,
@@ -224,7 +255,7 @@ enum verdict chain_undo_failed(struct batch *batch, struct work *work)
             return VERDICT_DEAD;
         struct span correlation;
         struct chain_row row = {0};
-        if (!correlation_read(batch, work, chain, &correlation))
+        if (!chain_correlation(batch, work, chain, &correlation))
             return VERDICT_DEAD;
         batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
                                           &batch->error);

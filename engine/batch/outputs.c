@@ -7,6 +7,7 @@
 #include "batch/batch.h"
 
 #include "batch/request.h"
+#include "event/correlation.h"
 #include "flow/retry.h"
 
 static struct output *output_add(struct batch *batch, struct work *work, struct topic *topic)
@@ -36,7 +37,7 @@ static struct span number_span(struct batch *batch, int64_t number)
 }
 
 /* The correlation of the chains, carried on or found in the data. */
-static struct span correlation_of(struct batch *batch, const struct work *work, const struct overlays *overlays)
+static struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays)
 {
     if (work->event.record != NULL) {
         struct span carried = record_header(work->event.record, HEADER_CORRELATION);
@@ -50,9 +51,9 @@ static struct span correlation_of(struct batch *batch, const struct work *work, 
             if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 &&
                 overlays->list[j].json.at[0] == '"')
                 return json_unescape(overlays->list[j].json, true, batch->arena);
-        const struct json_member *member = json_find(&work->event.data, name);
-        if (member != NULL && member->kind == JSON_KIND_STRING)
-            return json_unescape(member->value, member->value_escaped, batch->arena);
+        struct span correlation;
+        if (correlation_read(&work->event.data, name, batch->arena, &correlation, NULL) == CORRELATION_USABLE)
+            return correlation;
     }
     return (struct span){NULL, 0};
 }
@@ -143,7 +144,7 @@ static void output_ladder(struct batch *batch, struct work *work, const struct r
 {
     const struct ladder *ladder = &route->ladder;
     const char *handler = work->item->binding->id;
-    struct span correlation = correlation_of(batch, work, overlays);
+    struct span correlation = output_correlation(batch, work, overlays);
     int64_t delay = ladder_delay_ms(ladder, work->retry_count);
 
     if (delay < 0) {
@@ -167,7 +168,7 @@ static void output_route(struct batch *batch, struct work *work, size_t outcome,
         output_ladder(batch, work, route, overlays);
     else
         output_event(batch, work, route->topic, data, overlays, work->item->binding->id, route->outcome, ordinal,
-                     correlation_of(batch, work, overlays));
+                     output_correlation(batch, work, overlays));
 }
 
 void outputs_of_work(struct batch *batch, struct work *work)

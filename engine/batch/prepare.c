@@ -1,8 +1,9 @@
 /*
  * prepare.c - what an item is, before anything is done with it: parsed, and judged where that is enough.
  *
- * An event that cannot be read, was condemned by an earlier batch or convicted of crashes is a dead letter; one on a
- * retry topic whose step is not due waits; one that nobody here handles has no more to do than its chains.
+ * An event that cannot be read, lacks the correlation of a chain that must be told of it, was condemned by an earlier
+ * batch or convicted of crashes is a dead letter; one on a retry topic whose step is not due waits; one that nobody
+ * here handles has no more to do than its chains.
  */
 #include "batch/batch.h"
 
@@ -144,7 +145,7 @@ static void prepare(struct batch *batch, struct work *work)
         return; /* unreadable in the first place: that is what is wrong with it */
     if (item->condemned != 0)
         work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
-    else if (work->verdict != VERDICT_NONE || !prepare_suspect(batch, work))
+    else if (work->verdict != VERDICT_NONE || !prepare_suspect(batch, work) || chain_refuses(batch, work))
         return;
     else if (!has_handler(batch, item))
         work->verdict = VERDICT_NO_HANDLER;

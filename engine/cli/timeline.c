@@ -6,6 +6,8 @@
  */
 #include "cli/timeline.h"
 
+#include "event/correlation.h"
+
 #include <stdlib.h>
 
 /* The correlation must be a value of the data, or a header; text that merely holds it is another event. `event` is NULL
@@ -19,10 +21,10 @@ static bool carries(const struct timeline *timeline, const struct record *record
                NULL;
     for (size_t i = 0; i < event->data.count; i++) {
         const struct json_member *member = &event->data.members[i];
-        if (member->kind == JSON_KIND_STRING &&
-            span_is(json_unescape(member->value, member->value_escaped, timeline->arena), timeline->correlation))
-            return true;
-        if (member->kind == JSON_KIND_NUMBER && span_is(member->value, timeline->correlation))
+        struct span value;
+        if ((correlation_of(member, timeline->arena, &value, NULL) == CORRELATION_USABLE &&
+             span_is(value, timeline->correlation)) ||
+            (member->kind == JSON_KIND_NUMBER && span_is(member->value, timeline->correlation)))
             return true;
     }
     return false;

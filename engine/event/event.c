@@ -16,14 +16,23 @@ enum { EVENT_HOPS_CLAMP = 1000000000 };
 const char *event_dead_word(enum dead_reason reason)
 {
     static const char *const words[DEAD_REASON_COUNT] = {
-        [DEAD_BAD_JSON] = "bad_json",   [DEAD_NOT_OBJECT] = "not_object",
-        [DEAD_TOO_LARGE] = "too_large", [DEAD_TOO_DEEP] = "too_deep",
-        [DEAD_BAD_ID] = "bad_id",       [DEAD_BAD_ENVELOPE] = "bad_envelope",
-        [DEAD_BAD_FIELD] = "bad_field", [DEAD_ID_CONFLICT] = "id_conflict",
-        [DEAD_REJECTED] = "rejected",   [DEAD_RETRIES_EXHAUSTED] = "retries_exhausted",
-        [DEAD_DATABASE] = "database",   [DEAD_PLUGIN_FAULT] = "plugin_fault",
-        [DEAD_DEADLINE] = "deadline",   [DEAD_HOPS] = "hops",
-        [DEAD_CRASHED] = "crashed",     [DEAD_BAD_OUTPUT] = "bad_output",
+        [DEAD_BAD_JSON] = "bad_json",
+        [DEAD_NOT_OBJECT] = "not_object",
+        [DEAD_TOO_LARGE] = "too_large",
+        [DEAD_TOO_DEEP] = "too_deep",
+        [DEAD_BAD_ID] = "bad_id",
+        [DEAD_BAD_ENVELOPE] = "bad_envelope",
+        [DEAD_BAD_FIELD] = "bad_field",
+        [DEAD_ID_CONFLICT] = "id_conflict",
+        [DEAD_REJECTED] = "rejected",
+        [DEAD_RETRIES_EXHAUSTED] = "retries_exhausted",
+        [DEAD_DATABASE] = "database",
+        [DEAD_PLUGIN_FAULT] = "plugin_fault",
+        [DEAD_DEADLINE] = "deadline",
+        [DEAD_HOPS] = "hops",
+        [DEAD_CRASHED] = "crashed",
+        [DEAD_BAD_OUTPUT] = "bad_output",
+        [DEAD_BAD_CORRELATION] = "bad_correlation",
     };
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
 }

@@ -65,6 +65,7 @@ enum dead_reason {
     DEAD_HOPS,
     DEAD_CRASHED,
     DEAD_BAD_OUTPUT,
+    DEAD_BAD_CORRELATION,
     DEAD_REASON_COUNT
 };
 const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object", … */

@@ -37,9 +37,11 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
     chain->place = key->place;
     options_apply(chain_options, node, key->place, what, chain, load->arena, load->problems);
     struct node *steps = node_get(node, "steps"), *abort_on = node_get(node, "abort_on"),
-                *failure = node_get(node, "on_undo_failure");
+                *failure = node_get(node, "on_undo_failure"), *uncorrelated = node_get(node, "uncorrelated");
     int choice = failure == NULL ? -1 : choice_index("pause|retry_forever|dead_letter", failure->text);
     chain->on_undo_failure = choice < 0 ? UNDO_PAUSE : (enum undo_failure)(UNDO_PAUSE + choice);
+    chain->ignore_uncorrelated = uncorrelated != NULL && uncorrelated->kind == NODE_SCALAR &&
+                                 span_is(uncorrelated->text, "ignore");
     size_t count = steps != NULL && steps->kind == NODE_SEQUENCE ? steps->count : 0;
     if (steps != NULL && (count == 0 || count > CHAIN_STEPS_MAX)) {
         problem_add(load->problems, steps->place, "bad_value",

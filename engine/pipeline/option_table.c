@@ -149,6 +149,8 @@ const struct option chain_options[] = {
     {"abort_on", OPTION_LIST, .required = true, .help = "topics that undo what was done"},
     {"on_undo_failure", OPTION_TEXT, .own = true, .choices = "pause|retry_forever|dead_letter", .fallback = "pause",
      .help = "when an undo fails for good"},
+    {"uncorrelated", OPTION_TEXT, .own = true, .choices = "dead_letter|ignore", .fallback = "dead_letter",
+     .help = "what an abort is that has no `correlate` field, or null: a dead letter, or of no chain"},
     {0},
 };
 

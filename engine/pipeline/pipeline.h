@@ -98,6 +98,7 @@ struct chain {
     struct topic **abort_on;
     size_t abort_count;
     enum undo_failure on_undo_failure;
+    bool ignore_uncorrelated; /* an abort without the field belongs to no chain; else it is a dead letter */
 };
 
 struct tap {

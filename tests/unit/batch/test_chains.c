@@ -54,9 +54,9 @@ static void a_step_is_recorded(void **state)
     (void)state;
     lane_test_event(test, "done.train", "k", "a", "{\"trip\":\"t1\",\"seat\":7}");
     lane_test_event(test, "done.hotel", "k", "b", "{\"trip\":17,\"room\":9}");
-    lane_test_event(test, "done.map", "k", "c", "{\"trip\":\"t1\"}");     /* has no undo: nothing to remember */
-    lane_test_event(test, "done.hotel", "k", "d", "{\"room\":9}");        /* belongs to no trip */
-    lane_test_event(test, "done.hotel", "k", "e", "{\"trip\":[\"t1\"]}"); /* nor does this */
+    lane_test_event(test, "done.map", "k", "c", "{\"trip\":\"t1\"}"); /* has no undo: nothing to remember */
+    lane_test_event(test, "done.map", "k", "d", "{\"room\":9}");
+    lane_test_event(test, "undo.hotel", "k", "e", "{\"room\":9}"); /* somebody else's */
     assert_int_equal(lane_test_run_all(test), 1);
     assert_string_equal(fake_store_calls(test->store), "begin claim:5 chain_done:2 commit");
     facts_are(test, "t1", CHAIN_RUNNING, TRAIN, 0, 0);
@@ -65,6 +65,70 @@ static void a_step_is_recorded(void **state)
     assert_true(span_is(fake_store_chain(test->store, "t1")->data[0], "{\"trip\":\"t1\",\"seat\":7}"));
     assert_int_equal(fake_store_chain(test->store, "t1")->row.chain, test->numbers.chains[0]);
     assert_string_equal(lane_test_ends(test), "0 1 2 3 4");
+    lane_test_destroy(test);
+}
+
+/* Without a correlation a step could not be undone, and an abort would undo nothing: a dead letter that says so, before
+ * any handler. 7772, 7772.0 and "7772" are the same trip. */
+static void a_correlation_that_is_none(void **state)
+{
+    static const char *const topics[] = {"done.hotel", "trip.failed", "undone.car"};
+    static const struct {
+        const char *data, *got;
+    } bad[] = {{"{\"room\":9}", "got nothing"},
+               {"{\"trip\":null}", "got null"},
+               {"{\"trip\":\"\"}", "got an empty text"},
+               {"{\"trip\":{\"id\":1}}", "got an object"},
+               {"{\"trip\":[\"t1\"]}", "got a list"},
+               {"{\"trip\":true}", "got true"},
+               {"{\"trip\":7772.5}", "got a number with a fraction"}};
+    (void)state;
+    for (size_t t = 0; t < sizeof topics / sizeof topics[0]; t++)
+        for (size_t b = 0; b < sizeof bad / sizeof bad[0]; b++) {
+            struct lane_test *test = lane_test_create(YAML("pause"), LANE_TEST_OUTBOX);
+            lane_test_event(test, topics[t], "k", "a", bad[b].data);
+            assert_int_equal(lane_test_run_all(test), 1);
+            assert_dead(test, arena_format(test->arena, "%s-dlt", topics[t]), 0, "bad_correlation");
+            assert_string_equal(test->calls, "");
+            assert_int_equal(test->store->tables.chain_count, 0);
+            const struct record *letter = &test->bus.records[0];
+            struct span sentence = record_header(letter, HEADER_DLT_REASON);
+            if (memmem(sentence.at, sentence.length, bad[b].got, strlen(bad[b].got)) == NULL)
+                fail_msg("%s %s: %.*s", topics[t], bad[b].data, (int)sentence.length, sentence.at);
+            lane_test_destroy(test);
+        }
+}
+
+static void one_number_however_it_is_written(void **state)
+{
+    struct lane_test *test = lane_test_create(YAML("pause"), LANE_TEST_OUTBOX);
+    (void)state;
+    lane_test_event(test, "done.train", "k", "a", "{\"trip\":7772,\"seat\":1}");
+    lane_test_event(test, "done.hotel", "k", "b", "{\"trip\":7.772e3}");
+    lane_test_run_all(test);
+    lane_test_event(test, "trip.failed", "k", "f", "{\"trip\":7772.0}");
+    lane_test_run_all(test);
+    assert_string_equal(topics_from(test, 0), "undo.hotel undo.train");
+    assert_header(assert_published(test, "undo.hotel", 0), HEADER_CORRELATION, "7772");
+    assert_int_equal(test->store->tables.chain_count, 1);
+    lane_test_destroy(test);
+}
+
+/* uncorrelated: ignore is about what is not there: a value that is none is a dead letter all the same. */
+static void an_abort_that_may_lack_its_correlation(void **state)
+{
+    struct lane_test *test = lane_test_create(YAML("pause\n    uncorrelated: ignore"), LANE_TEST_OUTBOX);
+    (void)state;
+    lane_test_event(test, "trip.failed", "k", "a", "{\"room\":9}");
+    lane_test_event(test, "trip.failed", "k", "b", "{\"trip\":null}");
+    lane_test_run_all(test);
+    assert_string_equal(test->calls, "[a] [b] ");
+    assert_int_equal(test->bus.count, 0);
+    lane_test_event(test, "trip.failed", "k", "c", "{\"trip\":\"\"}");
+    lane_test_event(test, "done.hotel", "k", "d", "{\"room\":9}");
+    lane_test_run_all(test);
+    assert_dead(test, "trip.failed-dlt", 0, "bad_correlation");
+    assert_dead(test, "done.hotel-dlt", 0, "bad_correlation");
     lane_test_destroy(test);
 }
 
@@ -293,6 +357,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_is_recorded),
+        cmocka_unit_test(a_correlation_that_is_none),
+        cmocka_unit_test(one_number_however_it_is_written),
+        cmocka_unit_test(an_abort_that_may_lack_its_correlation),
         cmocka_unit_test(an_abort_undoes_newest_first),
         cmocka_unit_test(a_step_after_the_abort),
         cmocka_unit_test(all_in_one_batch),

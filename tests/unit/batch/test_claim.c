@@ -13,8 +13,9 @@ static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "chains:\n"
                            "  sale:\n"
                            "    correlate: sale\n"
-                           "    steps: [{name: order, done: order.done, undo: order.undo}]\n"
-                           "    abort_on: [order.failed]\n";
+                           "    steps: [{name: order, done: order.done, undo: none}]\n"
+                           "    abort_on: [order.failed]\n"
+                           "    uncorrelated: ignore\n";
 
 static void one_statement_for_all(void **state)
 {

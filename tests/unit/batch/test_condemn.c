@@ -9,6 +9,7 @@
 static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "topics:\n"
                            "  order.new: {handler: work.query, routes: {done: order.done, later: order.later}}\n"
+                           "  order.kept: {handler: work.query, routes: {done: order.done, later: order.later}}\n"
                            "  order.typed: {handler: work.typed, routes: {done: order.done, later: drop}}\n"
                            "  order.plain: {handler: work.handle, routes: {done: order.done, later: drop}}\n"
                            "  order.done: {final: true}\n"
@@ -16,7 +17,7 @@ static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "chains:\n"
                            "  sale:\n"
                            "    correlate: sale\n"
-                           "    steps: [{name: order, done: order.new, undo: order.undo}]\n"
+                           "    steps: [{name: order, done: order.kept, undo: order.undo}]\n"
                            "    abort_on: [order.failed]\n";
 
 static const struct sluice_sql insert = {"insert"}, commit = {"commit"};
@@ -331,7 +332,7 @@ static void condemned_twice(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     struct header headers[] = {{SPAN("x-mine"), SPAN("1")}};
-    struct record record = {.topic = SPAN("order.new"),
+    struct record record = {.topic = SPAN("order.kept"),
                             .key = SPAN("k"),
                             .value = SPAN("{\"eventId\":\"a\",\"eventName\":\"x\",\"timestamp\":"
                                           "\"2025-01-02T03:04:05Z\",\"data\":{\"do\":\"fault\",\"sale\":\"s1\"}}"),
@@ -348,7 +349,7 @@ static void condemned_twice(void **state)
     assert_true(item->minimal);
     assert_int_equal(test->bus.count, 0);
     assert_int_equal(lane_test_run(test), 1);
-    const struct record *dead = assert_dead(test, "order.new-dlt", 0, "plugin_fault");
+    const struct record *dead = assert_dead(test, "order.kept-dlt", 0, "plugin_fault");
     assert_header(dead, "x-mine", NULL);
     assert_header(dead, HEADER_ATTEMPTS, "3");
     assert_int_equal(test->store->tables.chain_count, 0);

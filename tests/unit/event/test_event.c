@@ -129,6 +129,7 @@ static void test_dead_words(void **state)
     }
     assert_string_equal(event_dead_word(DEAD_BAD_JSON), "bad_json");
     assert_string_equal(event_dead_word(DEAD_BAD_OUTPUT), "bad_output");
+    assert_string_equal(event_dead_word(DEAD_BAD_CORRELATION), "bad_correlation");
     assert_string_equal(event_dead_word((enum dead_reason)0), "unknown");
     assert_string_equal(event_dead_word(DEAD_REASON_COUNT), "unknown");
 }
