@@ -40,6 +40,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                        "Events that ended, by handler and recorded outcome."},
     [METRIC_DUPLICATES] = {"sluice_duplicates_total", KIND_COUNTER, "events", "handler", NULL, NULL,
                            "Events that came again after their outcome was recorded."},
+    [METRIC_REPLAYED] = {"sluice_replayed_total", KIND_COUNTER, "events", "handler", NULL, NULL,
+                         "Dead letters that were sent to their topic again and handled again."},
     [METRIC_RETRIES] = {"sluice_retries_total", KIND_COUNTER, "attempts", "handler", NULL, NULL,
                         "Attempts repeated in place after a transient failure."},
     [METRIC_DEAD] = {"sluice_dead_letters_total", KIND_COUNTER, "events", "topic", NULL, NULL,

@@ -13,6 +13,7 @@
 enum metric {
     METRIC_EVENTS,        /* sluice_events_total{handler,outcome}: events that ended, by outcome */
     METRIC_DUPLICATES,    /* sluice_duplicates_total{handler} */
+    METRIC_REPLAYED,      /* sluice_replayed_total{handler} */
     METRIC_RETRIES,       /* sluice_retries_total{handler}: transient retries in place */
     METRIC_DEAD,          /* sluice_dead_letters_total{topic} */
     METRIC_EMITTED,       /* sluice_emitted_total{topic} */

@@ -3,9 +3,13 @@
  *
  * One statement for all of them, sorted, first in the transaction: whoever claims first handles, everybody else sees a
  * duplicate. The same id with another payload is never dropped silently: it is a dead letter of its own.
+ *
+ * A dead letter had no effect. When one is sent to its topic again, with the headers that say so, its row is claimed
+ * again, by an update that only one transaction can win, and it is handled as if it were new.
  */
 #include "batch/batch.h"
 
+#include "base/log.h"
 #include "batch/request.h"
 
 #include <stdlib.h>
@@ -71,13 +75,34 @@ static struct event_id conflict_id(struct batch *batch, const struct work *work)
         span_of(arena_format(batch->arena, "conflict:%s:%llx", id, (unsigned long long)work->event.payload_hash)));
 }
 
+/* A dead letter that somebody sent to its topic again; not the event that it was made of, delivered twice. */
+static bool is_dead_letter(const struct work *work)
+{
+    return work->item->source != ITEM_REQUEST && record_header(&work->item->record, HEADER_DLT_CODE).length > 0;
+}
+
+static void take_hit(struct batch *batch, struct work *work, const struct claim *claim)
+{
+    const struct item *item = work->item;
+    work->verdict = VERDICT_DUPLICATE;
+    if (item->binding != NULL)
+        series_add(batch->env->bindings[item->binding->index].duplicates, 1);
+    if (claim->outcome == OUTCOME_DEAD)
+        log_rarely(1000, LOG_WARN, "lane",
+                   "event %.*s on %.*s became a dead letter before and is not handled: to handle it again, send the "
+                   "dead letter with its headers, or the event under a new id",
+                   (int)work->event.id_text.length, work->event.id_text.length == 0 ? "" : work->event.id_text.at,
+                   (int)item->record.topic.length, item->record.topic.at);
+}
+
 /* The answers to batch->claims[first …], in the order of `orders`. */
 static void claim_answers(struct batch *batch, struct claim_order *orders, size_t first, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct work *work = orders[i].work;
         struct claim *claim = &batch->claims[first + i];
-        if (!claim->hit) {
+        work->again = claim->hit && claim->outcome == OUTCOME_DEAD && !claim->conflict && is_dead_letter(work);
+        if (!claim->hit || work->again) {
             work->claimed = true;
             work->claim = first + i;
         } else if (work->item->source == ITEM_REQUEST) {
@@ -86,13 +111,31 @@ static void claim_answers(struct batch *batch, struct claim_order *orders, size_
             work_condemn(batch, work, DEAD_ID_CONFLICT, "event id '%.*s' came before with another payload",
                          (int)work->event.id_text.length, work->event.id_text.at);
         } else {
-            work->verdict = VERDICT_DUPLICATE;
-            if (work->item->binding != NULL)
-                series_add(batch->env->bindings[work->item->binding->index].duplicates, 1);
+            take_hit(batch, work, claim);
         }
         if (claim->hit)
             claim->outcome = 0; /* what is recorded there stays as it is: nothing of this transaction's to write */
     }
+}
+
+/* Their rows are claimed again before a handler sees them. */
+static void claim_again(struct batch *batch, const struct claim_order *orders, size_t count)
+{
+    struct claim *again = arena_array(batch->arena, struct claim, count);
+    size_t again_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct work *work = orders[i].work;
+        if (!work->again)
+            continue;
+        again[again_count++] = orders[i].claim;
+        if (work->item->binding != NULL)
+            series_add(batch->env->bindings[work->item->binding->index].again, 1);
+        log_rarely(1000, LOG_INFO, "lane", "event %.*s on %.*s was a dead letter and is handled again",
+                   (int)work->event.id_text.length, work->event.id_text.length == 0 ? "" : work->event.id_text.at,
+                   (int)work->item->record.topic.length, work->item->record.topic.at);
+    }
+    if (again_count > 0)
+        batch->result = ledger_claim_dead(batch->connection, again, again_count, &batch->error);
 }
 
 /* Sorted, with the twins of the batch sent back: the second of one id waits for the first one's end. Returns how many
@@ -139,8 +182,10 @@ void batch_claim(struct batch *batch)
     int64_t member = batch->env->member == NULL ? 0 : atomic_load(batch->env->member);
     if (batch->result == STORE_OK)
         batch->result = ledger_claim(batch->connection, member, batch->claims + first, kept, &batch->error);
-    if (batch->result == STORE_OK)
+    if (batch->result == STORE_OK) {
         claim_answers(batch, orders, first, kept);
+        claim_again(batch, orders, kept);
+    }
 }
 
 void batch_claim_dead(struct batch *batch)

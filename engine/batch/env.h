@@ -33,7 +33,7 @@ struct binding_run {        /* by binding.index */
     atomic_int unavailable; /* consecutive calls that found something outside unavailable */
     struct handler_stop stop;
     struct series **by_outcome; /* [outcome_count] */
-    struct series *dead, *duplicates, *retries, *seconds;
+    struct series *dead, *duplicates, *again, *retries, *seconds;
 };
 
 struct topic_run { /* by topic.index */

@@ -190,6 +190,18 @@ enum {
     UNDO_REASON_MAX = 1000
 };
 
+/* What an earlier dead letter of the same event said: the new one says it anew. */
+static bool is_of_dead_letter(struct span name)
+{
+    static const char *const names[] = {HEADER_DLT_TOPIC,     HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,
+                                        HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON,    HEADER_DLT_CODE,
+                                        HEADER_DLT_HANDLER,   HEADER_ATTEMPTS};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (span_is(name, names[i]))
+            return true;
+    return false;
+}
+
 void outputs_dead_letter(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
@@ -206,7 +218,7 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     output->record.headers = arena_array(batch->arena, struct header, most + DEAD_HEADERS);
     for (size_t i = 0; i < source->header_count && !item->minimal && output->record.header_count < most; i++)
         if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX &&
-            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX)
+            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX && !is_of_dead_letter(source->headers[i].name))
             output->record.headers[output->record.header_count++] = source->headers[i];
     header_add(output, HEADER_DLT_TOPIC, source->topic);
     if (item->source == ITEM_BUS && batch->env->group != NULL) {

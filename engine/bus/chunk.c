@@ -11,7 +11,7 @@ enum {
     VALUE_MAX = 64 * 1024 * 1024,
     HEADER_COUNT_MAX = 255, /* more than an event may come with: a dead letter adds its own */
     HEADER_NAME_MAX = 255,
-    HEADER_VALUE_MAX = 0xffff,
+    HEADER_VALUE_MAX = 0xfffe,
 };
 
 void bus_chunk_release(struct bus_chunk *chunk, size_t records)

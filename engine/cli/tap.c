@@ -79,7 +79,10 @@ static void print_json(const struct record *record, int32_t partition)
             buffer_byte(&line, ',');
         buffer_json_string(&line, record->headers[i].name);
         buffer_byte(&line, ':');
-        buffer_json_string(&line, record->headers[i].value);
+        if (record->headers[i].value.at == NULL)
+            buffer_text(&line, "null");
+        else
+            buffer_json_string(&line, record->headers[i].value);
     }
     buffer_text(&line, "},\"value\":");
     buffer_json_string(&line, record->value);

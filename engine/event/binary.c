@@ -39,7 +39,7 @@ enum binary_mode binary_look(const struct record *record)
     bool attributes = false;
     for (size_t i = 0; i < record->header_count; i++) {
         struct span name = record->headers[i].name;
-        if (name.length < 5 || name.at[0] != 'c')
+        if (name.length < 5 || name.at[0] != 'c' || record->headers[i].value.at == NULL)
             continue;
         if (binary_is(name, HEADER_CONTENT_TYPE, sizeof HEADER_CONTENT_TYPE - 1))
             by_type = binary_mode_of(record->headers[i].value);
@@ -144,7 +144,7 @@ struct span event_whole(const struct event *event, struct arena *arena)
     buffer_text(&out, "{\"specversion\":\"1.0\"");
     for (size_t i = 0; i < record->header_count; i++) {
         struct span name = record->headers[i].name;
-        if (!binary_is_attribute(name))
+        if (!binary_is_attribute(name) || record->headers[i].value.at == NULL)
             continue;
         struct span attribute = {name.at + 3, name.length - 3};
         if (!binary_is_written(attribute))

@@ -5,6 +5,7 @@
 #include "event/event.h"
 
 #include "event/binary.h"
+#include "event/foreign.h"
 #include "event/timestamp.h"
 
 #include <errno.h>
@@ -96,7 +97,8 @@ static int event_check_size(struct reading *reading, size_t max_size)
     return 0;
 }
 
-/* A header's value as a number of decimal digits and nothing else, at most `max`; 0 when there is no such header. */
+/* A header's value as a number of decimal digits and nothing else, at most `max`; 0 when there is no such header, or it
+ * has no value. */
 static int event_header_number(struct reading *reading, const char *name, int64_t max, int64_t *ret)
 {
     struct span text = record_header(reading->record, name);
@@ -239,6 +241,7 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
 /* What a value that is no good JSON object is poison for. */
 static int event_bad_json(struct reading *reading, enum json_fault fault)
 {
+    char what[200];
     switch (fault) {
     case JSON_FAULT_NOT_OBJECT:
         reading->reason = DEAD_NOT_OBJECT;
@@ -251,6 +254,8 @@ static int event_bad_json(struct reading *reading, enum json_fault fault)
         break;
     default:
         reading->reason = DEAD_BAD_JSON;
+        if (foreign_describe(reading->record->value, what, sizeof what))
+            return error_set(reading->error, EINVAL, "%s", what);
     }
     if (reading->error != NULL)
         reading->error->code = EINVAL;

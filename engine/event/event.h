@@ -17,7 +17,7 @@ enum {
     EVENT_HEADERS_MAX = 64, /* of others; with our own ones EVENT_HEADERS_ALL */
     EVENT_HEADERS_ALL = 240,
     EVENT_HEADER_NAME_MAX = 255, /* bytes; these two are what a record_batch can hold, where events wait */
-    EVENT_HEADER_VALUE_MAX = 65535,
+    EVENT_HEADER_VALUE_MAX = 65534,
     EVENT_KEY_MAX = 1024,        /* bytes */
     EVENT_ATTRIBUTES_MAX = 8192, /* bytes of all ce_ headers and content-type, in binary mode */
     TRACEPARENT_TEXT = 55,       /* bytes, without the NUL */

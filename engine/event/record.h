@@ -8,7 +8,7 @@
 #include "base/span.h"
 
 struct header {
-    struct span name, value;
+    struct span name, value; /* value {NULL, 0}: none, which is not an empty one */
 };
 
 struct record { /* as it came from, or goes to, a bus */
@@ -20,7 +20,7 @@ struct record { /* as it came from, or goes to, a bus */
     int64_t timestamp_ms; /* of the record; the bus's clock */
 };
 
-/* {NULL, 0} when there is none of that name; of several the last one counts. */
+/* {NULL, 0} when there is none of that name, or none with a value; of several the last one counts. */
 struct span record_header(const struct record *record, const char *name);
 
 /* Headers that the engine reads and writes. Anything else travels through unread. */

@@ -12,7 +12,7 @@ enum {
     BATCH_HEAD = 4,
     BATCH_RECORD_MIN = 8 + 1 + 2 + 1 + 4, /* bytes of a record with nothing in it */
     BATCH_HEADER_MIN = 1 + 2,
-    BATCH_NO_KEY = 0xffff,
+    BATCH_NONE = 0xffff, /* the length of a key or header value that is not there */
 };
 
 void record_batch_begin(struct buffer *out)
@@ -31,11 +31,11 @@ size_t record_size(const struct record *record)
 /* Whether every length fits the field that the layout has for it. */
 static bool batch_fits(const struct record *record)
 {
-    if (record->topic.length > UINT8_MAX || record->key.length >= BATCH_NO_KEY || record->header_count > UINT8_MAX ||
+    if (record->topic.length > UINT8_MAX || record->key.length >= BATCH_NONE || record->header_count > UINT8_MAX ||
         record->value.length > UINT32_MAX)
         return false;
     for (size_t i = 0; i < record->header_count; i++)
-        if (record->headers[i].name.length > UINT8_MAX || record->headers[i].value.length > UINT16_MAX)
+        if (record->headers[i].name.length > UINT8_MAX || record->headers[i].value.length >= BATCH_NONE)
             return false;
     return true;
 }
@@ -58,6 +58,11 @@ static char *batch_u16(char *at, size_t value)
     uint16_t big = htobe16((uint16_t)value);
     memcpy(at, &big, sizeof big);
     return at + sizeof big;
+}
+
+static char *batch_optional(char *at, struct span bytes)
+{
+    return batch_bytes(batch_u16(at, bytes.at == NULL ? BATCH_NONE : bytes.length), bytes);
 }
 
 static char *batch_u32(char *at, size_t value)
@@ -96,11 +101,11 @@ void record_batch_append(struct buffer *out, size_t begin, const struct record *
 
     at = batch_u64(at, (uint64_t)record->timestamp_ms);
     at = batch_bytes(batch_u8(at, record->topic.length), record->topic);
-    at = batch_bytes(batch_u16(at, record->key.at == NULL ? BATCH_NO_KEY : record->key.length), record->key);
+    at = batch_optional(at, record->key);
     at = batch_u8(at, record->header_count);
     for (size_t i = 0; i < record->header_count; i++) {
         at = batch_bytes(batch_u8(at, record->headers[i].name.length), record->headers[i].name);
-        at = batch_bytes(batch_u16(at, record->headers[i].value.length), record->headers[i].value);
+        at = batch_optional(at, record->headers[i].value);
     }
     batch_bytes(batch_u32(at, record->value.length), record->value);
     out->length += size;
@@ -141,14 +146,18 @@ static struct span batch_read_span(struct batch_reader *reader, uint64_t length)
     return bytes;
 }
 
+static struct span batch_read_optional(struct batch_reader *reader)
+{
+    uint64_t length = batch_read(reader, 2);
+    return length == BATCH_NONE ? (struct span){NULL, 0} : batch_read_span(reader, length);
+}
+
 static void batch_read_record(struct batch_reader *reader, struct arena *arena, struct record *record)
 {
     *record = (struct record){0};
     record->timestamp_ms = (int64_t)batch_read(reader, 8);
     record->topic = batch_read_span(reader, batch_read(reader, 1));
-    uint64_t key_length = batch_read(reader, 2);
-    if (key_length != BATCH_NO_KEY)
-        record->key = batch_read_span(reader, key_length);
+    record->key = batch_read_optional(reader);
 
     size_t header_count = (size_t)batch_read(reader, 1);
     if (header_count * BATCH_HEADER_MIN > (size_t)(reader->end - reader->at)) {
@@ -160,7 +169,7 @@ static void batch_read_record(struct batch_reader *reader, struct arena *arena, 
     record->header_count = header_count;
     for (size_t i = 0; i < header_count; i++) {
         record->headers[i].name = batch_read_span(reader, batch_read(reader, 1));
-        record->headers[i].value = batch_read_span(reader, batch_read(reader, 2));
+        record->headers[i].value = batch_read_optional(reader);
     }
     record->value = batch_read_span(reader, batch_read(reader, 4));
 }

@@ -2,8 +2,8 @@
  * record_batch.h - many records as one run of bytes: what the postgres bus stores in a row and the outbox keeps.
  *
  * Layout, all integers big-endian: u16 version (1), u16 count, then for each record: i64 timestamp_ms, u8 topic
- * length, topic, u16 key length (0xffff: none), key, u8 header count, each u8 length + name and u16 length + value,
- * u32 value length, value.
+ * length, topic, u16 key length (0xffff: none), key, u8 header count, each u8 length + name and u16 length (0xffff:
+ * none) + value, u32 value length, value.
  */
 #ifndef SLUICE_EVENT_RECORD_BATCH_H
 #define SLUICE_EVENT_RECORD_BATCH_H

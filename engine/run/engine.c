@@ -49,6 +49,7 @@ static void build_bindings(struct engine *engine)
             run->by_outcome[o] = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
         run->dead = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "dead");
         run->duplicates = metrics_series(engine->metrics, METRIC_DUPLICATES, binding->id, NULL);
+        run->again = metrics_series(engine->metrics, METRIC_REPLAYED, binding->id, NULL);
         run->retries = metrics_series(engine->metrics, METRIC_RETRIES, binding->id, NULL);
         run->stop.series = metrics_series(engine->metrics, METRIC_HANDLER_STOPPED, binding->id, NULL);
         run->seconds = metrics_series(engine->metrics, METRIC_HANDLER_SECONDS, binding->id, NULL);

@@ -45,6 +45,10 @@ struct claim {
  * and nothing may be done; the row stays locked "for key share" until the transaction ends: deleting it waits. */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
+/* Executed: claims again what ledger_claim() found recorded as OUTCOME_DEAD, sorted likewise. Waits for transactions
+ * that do the same; STORE_TRANSIENT when one of the rows is not dead any more: somebody else handled it again. */
+enum store_result ledger_claim_dead(struct connection *connection, const struct claim *claims, size_t count,
+                                    struct error *error);
 /* Queued: changes the outcome of claims of this transaction (only those that are not 0). */
 enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
                                   struct error *error);

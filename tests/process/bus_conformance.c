@@ -127,13 +127,14 @@ static void test_bytes(void **state)
     for (size_t i = 0; i < large; i++)
         value[i] = (char)(i * 7);
     int64_t time_ms = clock_wall_ms() - 1234; /* of one that is years old retention would make short work */
-    struct header headers[] = {{SPAN("a"), SPAN("\0b\xff")}, {SPAN("empty"), SPAN("")}, {SPAN("a"), SPAN("again")}};
+    struct header headers[] = {
+        {SPAN("a"), SPAN("\0b\xff")}, {SPAN("empty"), SPAN("")}, {SPAN("a"), SPAN("again")}, {SPAN("none"), {NULL, 0}}};
     struct record records[] = {
         {.topic = span_of(topic),
          .key = SPAN("k\0\xfe"),
          .value = {value, large},
          .headers = headers,
-         .header_count = 3,
+         .header_count = 4,
          .timestamp_ms = time_ms},
         {.topic = span_of(topic), .key = {NULL, 0}, .value = SPAN("no key")},
         {.topic = span_of(topic), .key = SPAN("x"), .value = SPAN("")},
@@ -159,10 +160,11 @@ static void test_bytes(void **state)
             if (record->value.length == large) {
                 CHECK(memcmp(record->value.at, value, large) == 0 && span_equal(record->key, SPAN("k\0\xfe")),
                       "bytes changed");
-                CHECK(record->header_count == 3 && record->timestamp_ms == time_ms, "headers or time are gone");
-                for (int h = 0; h < 3; h++)
+                CHECK(record->header_count == 4 && record->timestamp_ms == time_ms, "headers or time are gone");
+                for (int h = 0; h < 4; h++)
                     CHECK(span_equal(record->headers[h].name, headers[h].name) &&
-                              span_equal(record->headers[h].value, headers[h].value),
+                              span_equal(record->headers[h].value, headers[h].value) &&
+                              (record->headers[h].value.at == NULL) == (headers[h].value.at == NULL),
                           "header %d changed", h);
                 CHECK(event.records[i].key_hash == span_hash(record->key), "the key hash is not that of the key");
                 seen |= 1;

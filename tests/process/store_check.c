@@ -145,6 +145,34 @@ static void outcomes_change_and_claims_are_deleted(void **state)
     connection_destroy(connection);
 }
 
+/* A dead letter that came again: its row is claimed again by one transaction only, and stands as the others do. */
+static void a_dead_row_is_claimed_again_once(void **state)
+{
+    (void)state;
+    int16_t handler = next_number++;
+    struct connection *connection = open_connection();
+    struct claim claims[3];
+    for (int again = -1; again < 2; again++) { /* dead, dead again, then handled */
+        begin(connection);
+        fill(claims, 3, handler, 0);
+        OK(ledger_claim(connection, 0, claims, 3, &error));
+        struct claim dead[] = {claims[0], claims[2]};
+        assert_int_equal(dead[0].outcome, again < 0 ? 0 : OUTCOME_DEAD);
+        if (again >= 0)
+            OK(ledger_claim_dead(connection, dead, 2, &error));
+        dead[0].outcome = dead[1].outcome = again < 1 ? OUTCOME_DEAD : 7;
+        OK(ledger_outcomes(connection, dead, 2, &error));
+        OK(connection_commit(connection, &error));
+    }
+    begin(connection);
+    fill(claims, 3, handler, 0);
+    OK(ledger_claim(connection, 0, claims, 3, &error));
+    assert_int_equal(claims[2].outcome, 7);
+    GIVES(STORE_TRANSIENT, ledger_claim_dead(connection, claims, 1, &error));
+    connection_rollback(connection);
+    connection_destroy(connection);
+}
+
 struct claimer {
     pthread_t thread;
     int16_t handler;
@@ -450,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_claim_costs_one_round_trip_and_hits_tell_what_stands),
         cmocka_unit_test(a_plain_insert_meets_a_duplicate),
         cmocka_unit_test(outcomes_change_and_claims_are_deleted),
+        cmocka_unit_test(a_dead_row_is_claimed_again_once),
         cmocka_unit_test(of_two_claimers_the_second_waits_and_sees),
         cmocka_unit_test(crossing_claimers_never_share_an_id),
         cmocka_unit_test(a_member_that_was_removed_is_fenced),

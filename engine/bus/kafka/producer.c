@@ -247,8 +247,8 @@ static rd_kafka_resp_err_t send_one(struct kafka_producer *producer, struct topi
     rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
     for (size_t i = 0; i < record->header_count; i++) {
         const struct header *header = &record->headers[i];
-        rd_kafka_header_add(headers, header->name.at, (ssize_t)header->name.length,
-                            header->value.at == NULL ? "" : header->value.at, (ssize_t)header->value.length);
+        rd_kafka_header_add(headers, header->name.at, (ssize_t)header->name.length, header->value.at,
+                            (ssize_t)header->value.length);
     }
     rd_kafka_topic_t *topic = topic_of(producer->rk, topics, record->topic);
     if (topic == NULL) {

@@ -148,6 +148,28 @@ enum store_result ledger_claim(struct connection *connection, int64_t member, st
     return claim_hits(connection, claims, count, error);
 }
 
+static const struct statement statement_claim_dead = {
+    "update sluice.inbox i set outcome = 0, at = " LEDGER_NOW " "
+    "from unnest($1, $2) as u(handler, event_id) "
+    "where i.handler = u.handler and i.event_id = u.event_id and i.outcome = -1",
+    false,
+};
+
+enum store_result ledger_claim_dead(struct connection *connection, const struct claim *claims, size_t count,
+                                    struct error *error)
+{
+    const struct store_param params[] = {
+        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof *claims),
+        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof *claims),
+    };
+    struct rows *rows;
+    enum store_result result = connection_exec(connection, &statement_claim_dead, 2, params, &rows, error);
+    if (result != STORE_OK || rows_affected(rows) == count)
+        return result;
+    error_set(error, EAGAIN, "a dead letter that came again was handled elsewhere meanwhile");
+    return connection_fail(connection, STORE_TRANSIENT);
+}
+
 static const struct statement statement_outcomes = {
     "update sluice.inbox i set outcome = u.outcome "
     "from unnest($1, $2, $3) as u(handler, event_id, outcome) "

@@ -63,12 +63,26 @@ enum store_result ledger_claim(struct connection *connection, int64_t member, st
     return result;
 }
 
-/* A claim that this transaction made. */
+enum store_result ledger_claim_dead(struct connection *connection, const struct claim *claims, size_t count,
+                                    struct error *error)
+{
+    enum store_result result = fake_executed(connection, "claim_dead", count, error);
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        struct claim *row = claim_find(&connection->tables, claims[i].handler, claims[i].id);
+        assert_non_null(row);
+        assert_int_equal(row->outcome, OUTCOME_DEAD);
+        row->outcome = 0;
+    }
+    return result;
+}
+
+/* A claim that this transaction made, of a new event or of a dead letter that came again. */
 static struct claim *claim_own(struct connection *connection, const struct claim *claim)
 {
     struct claim *row = claim_find(&connection->tables, claim->handler, claim->id);
     assert_non_null(row);
-    assert_null(claim_find(&connection->before, claim->handler, claim->id));
+    const struct claim *before = claim_find(&connection->before, claim->handler, claim->id);
+    assert_true(before == NULL || before->outcome == OUTCOME_DEAD);
     return row;
 }
 

@@ -60,6 +60,15 @@ enum store_result ledger_claim(struct connection *connection, int64_t member, st
     return result;
 }
 
+enum store_result ledger_claim_dead(struct connection *connection, const struct claim *claims, size_t count,
+                                    struct error *error)
+{
+    (void)count;
+    (void)error;
+    sim_fail(connection->world, "event %u is claimed again, and nobody sends dead letters again here",
+             event_known(connection->world, claims[0].id, "claimed again"));
+}
+
 enum store_result ledger_outcomes(struct connection *connection, const struct claim *claims, size_t count,
                                   struct error *error)
 {

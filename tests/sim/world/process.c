@@ -72,6 +72,7 @@ static void process_bindings(const struct world *world, struct process *process)
                                                     .by_outcome = list,
                                                     .dead = counter,
                                                     .duplicates = counter,
+                                                    .again = counter,
                                                     .retries = counter,
                                                     .stop.series = stopped,
                                                     .seconds = seconds};

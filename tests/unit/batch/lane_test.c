@@ -161,6 +161,7 @@ static void build_runs(struct lane_test *test)
         for (size_t o = 0; o < binding->outcome_count; o++)
             run->by_outcome[o] = metrics_series(metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
         run->dead = metrics_series(metrics, METRIC_EVENTS, binding->id, "dead");
+        run->again = metrics_series(metrics, METRIC_REPLAYED, binding->id, NULL);
         run->duplicates = metrics_series(metrics, METRIC_DUPLICATES, binding->id, NULL);
         run->retries = metrics_series(metrics, METRIC_RETRIES, binding->id, NULL);
         run->stop.series = metrics_series(metrics, METRIC_HANDLER_STOPPED, binding->id, NULL);

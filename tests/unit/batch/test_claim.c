@@ -3,6 +3,13 @@
  */
 #include "lane_test.h"
 
+static void handle_all(struct lane_test *test, struct sluice_call *call)
+{
+    (void)test;
+    for (size_t i = 0; i < call->count; i++)
+        call->host->outcome(call, i, 0);
+}
+
 static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "topics:\n"
                            "  order.new: {handler: work.handle, routes: {done: order.done, later: drop}}\n"
@@ -52,6 +59,75 @@ static void a_hit_is_a_duplicate(void **state)
     assert_int_equal(fake_store_claim(test->store, "a")->outcome, 1);
     assert_int_equal(series_value(test->env.bindings[0].duplicates), 1);
     assert_int_equal(test->bus.count, 0);
+    lane_test_destroy(test);
+}
+
+/* Who mended the cause and copies dead letters back wants them handled: once each, however often they are copied. */
+static void a_dead_letter_that_comes_again_is_handled(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    lane_test_event(test, "order.new", "k", "a", "{\"do\":\"reject\"}");
+    lane_test_run(test);
+    const struct record *dead = assert_dead(test, "order.new-dlt", 0, "rejected");
+    struct record copy = *dead;
+    copy.topic = SPAN("order.new");
+    size_t header_count = dead->header_count;
+    lane_test_calls(test);
+
+    /* What it was made of, delivered twice, is a duplicate as ever. */
+    lane_test_event(test, "order.new", "k", "a", "{\"do\":\"reject\"}");
+    lane_test_run(test);
+    assert_string_equal(lane_test_calls(test), "");
+    assert_int_equal(series_value(test->env.bindings[0].duplicates), 1);
+
+    for (size_t round = 1; round <= 33; round++) {
+        fake_store_calls(test->store);
+        lane_test_offer(test, &copy);
+        lane_test_run(test);
+        assert_string_equal(fake_store_calls(test->store),
+                            round == 1 ? "begin claim:1 claim_dead:1 outcomes:1 outbox_add commit"
+                                       : "begin claim:1 claim_dead:1 outcomes:1 outbox_add outbox_done:1 commit");
+        assert_string_equal(lane_test_calls(test), "[a]");
+        dead = assert_dead(test, "order.new-dlt", round, "rejected");
+        assert_int_equal(dead->header_count, header_count); /* the engine's own are replaced */
+        copy = *dead;
+        copy.topic = SPAN("order.new");
+        assert_int_equal(fake_store_claim(test->store, "a")->outcome, OUTCOME_DEAD);
+    }
+    assert_int_equal(series_value(test->env.bindings[0].again), 33);
+
+    test->handle = handle_all; /* the cause is mended */
+    for (int twice = 0; twice < 2; twice++) {
+        lane_test_offer(test, &copy);
+        lane_test_run(test);
+        assert_string_equal(lane_test_calls(test), twice == 0 ? "[a]" : "");
+        assert_int_equal(fake_store_claim(test->store, "a")->outcome, 0);
+    }
+    assert_published(test, "order.done", 0);
+    assert_null(fake_bus_record(&test->bus, "order.done", 1));
+    assert_int_equal(series_value(test->env.bindings[0].duplicates), 2);
+    lane_test_destroy(test);
+}
+
+static void of_two_that_handle_it_again_one_does(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    lane_test_event(test, "order.new", "k", "a", "{\"do\":\"reject\"}");
+    lane_test_run(test);
+    struct record copy = *assert_dead(test, "order.new-dlt", 0, "rejected");
+    copy.topic = SPAN("order.new");
+    lane_test_calls(test);
+    fake_store_fail(test->store, "claim_dead", 0, 1, STORE_TRANSIENT, "handled elsewhere");
+    lane_test_offer(test, &copy);
+    lane_test_run(test);
+    assert_string_equal(lane_test_calls(test), ""); /* no handler sees it before its row is claimed */
+    test->store->tables.claims[0].outcome = 0;
+    lane_test_wait(test);
+    lane_test_run(test);
+    assert_string_equal(lane_test_calls(test), "");
+    assert_int_equal(series_value(test->env.bindings[0].duplicates), 1);
     lane_test_destroy(test);
 }
 
@@ -199,6 +275,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_statement_for_all),
         cmocka_unit_test(a_hit_is_a_duplicate),
+        cmocka_unit_test(a_dead_letter_that_comes_again_is_handled),
+        cmocka_unit_test(of_two_that_handle_it_again_one_does),
         cmocka_unit_test(another_payload_is_a_conflict),
         cmocka_unit_test(twins_of_one_batch),
         cmocka_unit_test(a_batch_that_fails_claims_nothing),

@@ -31,7 +31,7 @@ static void a_record_that_no_bus_could_carry_is_refused(void **state)
 {
     (void)state;
     static char bytes[70000];
-    struct header header = {{bytes, 255}, {bytes, 65535}};
+    struct header header = {{bytes, 255}, {bytes, 65534}};
     struct record good = {.topic = {bytes, 249}, .key = {bytes, 65534}, .headers = &header, .header_count = 1};
     assert_int_equal(record_check(&good, NULL), 0);
     struct record bad = good;
@@ -47,7 +47,7 @@ static void a_record_that_no_bus_could_carry_is_refused(void **state)
     assert_int_equal(record_check(&bad, NULL), -EMSGSIZE);
     header.name.length = 256;
     assert_int_equal(record_check(&good, NULL), -EMSGSIZE);
-    header = (struct header){{bytes, 255}, {bytes, 65536}};
+    header = (struct header){{bytes, 255}, {bytes, 65535}};
     assert_int_equal(record_check(&good, NULL), -EMSGSIZE);
     bad = good;
     bad.header_count = 256;

@@ -118,10 +118,39 @@ struct poison {
     bool id_known; /* "e-1" was readable */
 };
 
+/* A header without a value is none: some programs write all that they know, also where they know nothing. */
+static void test_headers_without_value(void **state)
+{
+    static const struct span none = {NULL, 0};
+    const struct message binary = {{VERSION,
+                                    EVENT_ID,
+                                    TYPE,
+                                    {SPAN("ce_time"), none},
+                                    {SPAN("ce_tenant"), none},
+                                    {SPAN("content-type"), none},
+                                    {SPAN("sluice-hops"), none},
+                                    {SPAN("sluice-not-before"), none}},
+                                   SPAN(DATA)};
+    const struct message own = {{{SPAN("content-type"), none}, {SPAN("ce_id"), none}, {SPAN("sluice-hops"), none}},
+                                SPAN(OWN)};
+    struct record record = record_of(&binary);
+    struct event event = parsed(&record, *state);
+    assert_true(event.binary);
+    assert_int_equal(event.timestamp_ms, 1234);
+    assert_int_equal(event.hops, 0);
+    struct span whole = event_whole(&event, *state);
+    assert_null(memmem(whole.at, whole.length, "tenant", 6));
+    record = record_of(&own);
+    event = parsed(&record, *state);
+    assert_false(event.binary);
+    assert_int_equal(event.not_before_ms, 0);
+}
+
 static const struct poison poisons[] = {
     /* the id */
     {{{VERSION, TYPE}, SPAN(DATA)}, DEAD_BAD_ID, "has no header ce_id", false},
-    {{{VERSION, TYPE, {SPAN("ce_id"), {NULL, 0}}}, SPAN(DATA)}, DEAD_BAD_ID, "\"ce_id\" has 0 bytes", false},
+    {{{VERSION, TYPE, {SPAN("ce_id"), {NULL, 0}}}, SPAN(DATA)}, DEAD_BAD_ID, "has no header ce_id", false},
+    {{{VERSION, TYPE, H("ce_id", "")}, SPAN(DATA)}, DEAD_BAD_ID, "\"ce_id\" has 0 bytes", false},
     {{{VERSION, TYPE, H("ce_id", "e 1")}, SPAN(DATA)}, DEAD_BAD_ID, "byte 1 of \"ce_id\"", false},
     {{{VERSION, TYPE, H("ce_id", "\xff")}, SPAN(DATA)}, DEAD_BAD_ID, "byte 0 of \"ce_id\"", false},
     {{{VERSION, TYPE, H("ce_id", "e\0")}, SPAN(DATA)}, DEAD_BAD_ID, "byte 1 of \"ce_id\"", false},
@@ -368,9 +397,15 @@ static void test_emission(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_binary), cmocka_unit_test(test_forms),        cmocka_unit_test(test_poison),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_payload_hash), cmocka_unit_test(test_poison_identity),
-        cmocka_unit_test(test_whole),  cmocka_unit_test(test_emission),
+        cmocka_unit_test(test_binary),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_headers_without_value),
+        cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_payload_hash),
+        cmocka_unit_test(test_poison_identity),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_emission),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -109,8 +109,7 @@ static void test_record_header(void **state)
         {SPAN("a"), SPAN("1")}, {SPAN("b"), {NULL, 0}}, {SPAN("a"), SPAN("2")}, {SPAN("A"), SPAN("3")}};
     struct record record = {.headers = headers, .header_count = 4};
     assert_true(span_is(record_header(&record, "a"), "2"));
-    assert_non_null(record_header(&record, "b").at);
-    assert_int_equal(record_header(&record, "b").length, 0);
+    assert_null(record_header(&record, "b").at); /* without a value it says nothing */
     assert_null(record_header(&record, "c").at);
     assert_null(record_header(&record, "").at);
     record.header_count = 1;

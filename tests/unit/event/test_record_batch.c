@@ -22,7 +22,7 @@ static const char golden[] = "\x00\x01\x00\x02"
                              "\x00\x00\x01\x02\x03\x04\x05\x06"
                              "\x01t"
                              "\x00\x02k\x00"
-                             "\x02\x01h\x00\x02v\xff\x00\x00\x00"
+                             "\x03\x01h\x00\x02v\xff\x00\x00\x00\x01n\xff\xff"
                              "\x00\x00\x00\x02{}"
                              "\xff\xff\xff\xff\xff\xff\xff\xff"
                              "\x00"
@@ -30,13 +30,13 @@ static const char golden[] = "\x00\x01\x00\x02"
                              "\x00"
                              "\x00\x00\x00\x00";
 
-static struct header golden_headers[] = {{SPAN("h"), SPAN("v\xff")}, {SPAN(""), {NULL, 0}}};
+static struct header golden_headers[] = {{SPAN("h"), SPAN("v\xff")}, {SPAN(""), SPAN("")}, {SPAN("n"), {NULL, 0}}};
 static const struct record golden_records[] = {
     {.topic = {"t", 1},
      .key = {"k\0", 2},
      .value = {"{}", 2},
      .headers = golden_headers,
-     .header_count = 2,
+     .header_count = 3,
      .timestamp_ms = 0x010203040506},
     {.timestamp_ms = -1},
 };
@@ -70,6 +70,7 @@ static void assert_same(const struct record *a, const struct record *b)
     for (size_t i = 0; i < a->header_count; i++) {
         assert_true(span_equal(a->headers[i].name, b->headers[i].name));
         assert_true(span_equal(a->headers[i].value, b->headers[i].value));
+        assert_int_equal(a->headers[i].value.at == NULL, b->headers[i].value.at == NULL);
     }
 }
 
@@ -106,7 +107,7 @@ static void test_limits(void **state)
     size_t count;
     memset(bytes, 'b', sizeof bytes);
     for (size_t i = 0; i < 300; i++)
-        headers[i] = (struct header){{bytes, i == 0 ? 255 : 1}, {bytes, i == 0 ? 65535 : 0}};
+        headers[i] = (struct header){{bytes, i == 0 ? 255 : 1}, {bytes, i == 0 ? 65534 : 0}};
     struct record largest = {.topic = {bytes, 255},
                              .key = {bytes, 65534},
                              .headers = headers,
@@ -120,7 +121,7 @@ static void test_limits(void **state)
     assert_same(&records[0], &largest);
 
     struct record rows[5] = {largest, largest, largest, largest, largest};
-    struct header longer[2] = {{{bytes, 256}, {bytes, 1}}, {{bytes, 1}, {bytes, 65536}}};
+    struct header longer[2] = {{{bytes, 256}, {bytes, 1}}, {{bytes, 1}, {bytes, 65535}}};
     rows[0].topic.length = 256;
     rows[1].key.length = 65535;
     rows[2].header_count = 256;
