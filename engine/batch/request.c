@@ -269,7 +269,7 @@ bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_m
         return true;
     }
     int64_t left = request->arrived_ms + request->wait_ms - clock_monotonic_ms();
-    if (work->reply_pending && left > 0 && !atomic_load(batch->env->draining)) {
+    if (work->reply_pending && left > 0 && !atomic_load(&request->left) && !atomic_load(batch->env->draining)) {
         int64_t pause = REQUEST_AGAIN_MS + 5ll * request->asked++;
         pause = pause > REQUEST_AGAIN_MAX_MS ? REQUEST_AGAIN_MAX_MS : pause;
         *ret_again_ms = clock_monotonic_ms() + (pause < left ? pause : left);

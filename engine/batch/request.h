@@ -22,8 +22,9 @@ struct gateway_request {
     size_t param_count;
     struct span idempotency_key; /* of the header; {NULL, 0} without */
     struct span traceparent;
-    int64_t wait_ms; /* ?wait=; 0: answer at once */
-    void *context;   /* the caller's */
+    int64_t wait_ms;  /* ?wait=; 0: answer at once */
+    atomic_bool left; /* set at any time: nobody waits for the answer any more */
+    void *context;    /* the caller's */
     /* The answer, called once: after COMMIT, or when nothing is committed because the request is late or the engine
      * stops. On a lane's thread, or on the one that stops the engine. `json` is valid until it returns. */
     void (*done)(struct gateway_request *request, int status, struct span json);

@@ -3,7 +3,7 @@
  *
  * An exchange is made when its request line is read. It lives on the listener's thread; only between
  * gateway_submit() and done() does the gateway hold it too, and the last of the two to release it
- * frees it. `state` decides who answers: done() from a lane, or http_stop().
+ * frees it. `state` decides who answers: done() from a lane, http_stop(), or nobody when the client left.
  */
 #ifndef SLUICE_HTTP_EXCHANGE_H
 #define SLUICE_HTTP_EXCHANGE_H
@@ -18,8 +18,9 @@
 #include <stdatomic.h>
 
 enum {
-    HTTP_CONNECTIONS_MAX = 256,
-    HTTP_WAITING_MAX = 224, /* in the lanes; the rest is kept for /healthz and its like */
+    HTTP_CONNECTIONS_MIN = 64,
+    HTTP_CONNECTIONS_MAX = 1024,  /* or half of the files that the process may open, when that is less */
+    HTTP_CONNECTIONS_SPARE = 128, /* that were ended to make room and are not cleaned up yet */
     HTTP_IDLE_S = 5,
     HTTP_CLIENT_MS = 10000,      /* at most: for a request to arrive, and for its answer to be read */
     HTTP_DRAIN_MAX = 256 * 1024, /* of a refused body is read, so that the answer arrives before the connection ends */
@@ -30,6 +31,14 @@ enum {
     HTTP_STOP_MS = 2000,   /* for answers to be written, at the end */
     HTTP_CLIENT_CLOSED = 499, /* in the metrics only: the client left, or took too long, before its answer */
     HTTP_CODES = 600,
+};
+
+/* How many there may be, in all and for each address: shares of the connections, so that each limit leaves room for
+ * others. */
+struct http_limits {
+    size_t connections, connections_of_address;
+    size_t waiting, waiting_of_address; /* requests in the lanes; beyond: 503, and /healthz has connections left */
+    size_t waits, waits_of_address;     /* of them, those with ?wait=; beyond: 503, and other requests have room left */
 };
 
 struct http_series { /* of one route; made when a code is first answered, on the listener's thread */
@@ -44,6 +53,7 @@ struct http {
     struct metrics *metrics;
     struct MHD_Daemon *daemon;
     struct watch watch;
+    struct http_limits limits;
     int listen_fd;
     int64_t timeout_ms; /* a client's: http.timeout, at most HTTP_CLIENT_MS */
     size_t max_body;
@@ -69,6 +79,7 @@ enum exchange_state {
     EXCHANGE_ANSWERING, /* done() writes the answer */
     EXCHANGE_ANSWERED,  /* and has, or the gateway refused it */
     EXCHANGE_ABANDONED, /* http_stop() took it back */
+    EXCHANGE_LEFT,      /* its client closed the connection */
 };
 
 struct admin;
@@ -104,6 +115,7 @@ enum MHD_Result exchange_take(struct exchange *exchange, const char *bytes, size
 enum MHD_Result exchange_run(struct exchange *exchange); /* the request is complete, or its answer is there */
 void exchange_end(struct exchange *exchange);
 void exchange_abandon(struct exchange *exchange); /* by http_stop(), with http->lock */
+void exchange_left(void *exchange);               /* by the watch, with its lock */
 
 /* reply.c. Take the buffer's bytes. */
 enum MHD_Result reply_send(struct exchange *exchange, int status, const char *type, struct buffer *body);

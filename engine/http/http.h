@@ -9,15 +9,19 @@
  *                  within 10 s
  *   a connection   ends after 5 s of silence, or when an answer is not read within 10 s; http.timeout, when shorter,
  *                  counts
- *   all of them    256 connections, further ones wait in the kernel; 224 requests in the lanes, further ones get 503
- *                  and Retry-After, so that /healthz still answers when every lane is stuck
+ *   all of them    1024 connections (or half of the files that the process may open); a further one ends the one whose
+ *                  client has had its turn for longest. Three quarters may have a request in the lanes, half one that
+ *                  waits (`?wait=`); further requests get 503 and Retry-After. So /healthz answers when every lane is
+ *                  stuck, and whatever clients do
+ *   an address     (IPv4, or the /64 of IPv6) seven eighths of the connections, two thirds of the requests in the
+ *                  lanes, half of those that wait
  *
  * Every answer is application/json but for /metrics; an error is {"error":"a_word","message":"A sentence."}. What is
  * not HTTP at all (a first line without a version, a Content-Length that is no number, a header beyond every bound)
  * is refused by libmicrohttpd itself: the right status, a short page of its own, the connection closed.
  *
- * A client that ends its sending side before its answer came counts as disconnected: libmicrohttpd closes the
- * connection. Its request is handled all the same.
+ * A client that closes the connection, or ends its sending side, before its answer came is disconnected: it holds
+ * nothing any more after 0.1 s, and is not waited for. Its request is handled all the same.
  *
  * Not here: TLS, HTTP/2, compression, authentication. It listens on loopback unless http.listen says otherwise.
  */

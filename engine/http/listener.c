@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,7 +56,10 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     struct http *http = context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *peer = watch_add(&http->watch, info->connect_fd, clock_monotonic_ms() + http->timeout_ms);
+        const union MHD_ConnectionInfo *address = MHD_get_connection_info(connection,
+                                                                          MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        *peer = watch_add(&http->watch, info->connect_fd, address->client_addr,
+                          clock_monotonic_ms() + http->timeout_ms);
         if (*peer == NULL)
             shutdown(info->connect_fd, SHUT_RDWR); /* one that cannot be watched is not served */
     } else if (*peer != NULL) {
@@ -120,15 +124,30 @@ static int socket_port(int fd)
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
+static struct http_limits limits_choose(void)
+{
+    struct rlimit files;
+    size_t most = HTTP_CONNECTIONS_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 2 < most)
+        most = files.rlim_cur / 2;
+    most = most < HTTP_CONNECTIONS_MIN ? HTTP_CONNECTIONS_MIN : most;
+    return (struct http_limits){.connections = most,
+                                .connections_of_address = most - most / 8,
+                                .waiting = most - most / 4,
+                                .waiting_of_address = most - most / 2,
+                                .waits = most / 2,
+                                .waits_of_address = most / 4};
+}
+
 static struct MHD_Daemon *daemon_start(struct http *http)
 {
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     return MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_POOL_SIZE,
-                            MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape,
-                            NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
-                            on_connection, http, MHD_OPTION_END);
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)(http->limits.connections + HTTP_CONNECTIONS_SPARE),
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)HTTP_POOL_SIZE, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
+                            MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                            http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
 }
 
 /* Both threads; they inherit a mask that leaves every signal to the others. */
@@ -138,7 +157,8 @@ static int threads_start(struct http *http, struct error *error)
     int64_t interval_ms = http->timeout_ms / 10 < 10 ? 10 : http->timeout_ms / 10;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = watch_start(&http->watch, interval_ms, error);
+    int code = watch_start(&http->watch, http->limits.connections, http->limits.connections_of_address, interval_ms,
+                           exchange_left, error);
     if (code == 0) {
         http->daemon = daemon_start(http);
         if (http->daemon == NULL) {
@@ -176,6 +196,7 @@ int http_start(struct engine *engine, struct http **ret, int *ret_port, struct e
     http->arena = arena;
     http->timeout_ms = pipeline->http.timeout_ms < HTTP_CLIENT_MS ? pipeline->http.timeout_ms : HTTP_CLIENT_MS;
     http->max_body = (size_t)pipeline->http.max_body;
+    http->limits = limits_choose();
     pthread_mutex_init(&http->lock, NULL);
     buffer_init(&http->graph, HTTP_PAGE_MAX);
     pipeline_graph(pipeline, GRAPH_JSON, &http->graph);

@@ -45,7 +45,7 @@ enum MHD_Result reply_send(struct exchange *exchange, int status, const char *ty
     }
     memset(body, 0, sizeof *body); /* the response frees it */
     if (exchange->peer != NULL)
-        watch_set(&exchange->http->watch, exchange->peer, clock_monotonic_ms() + exchange->http->timeout_ms);
+        watch_client(&exchange->http->watch, exchange->peer, clock_monotonic_ms() + exchange->http->timeout_ms);
     if (reply_headers(exchange, status, type, response))
         result = MHD_queue_response(exchange->connection, (unsigned)status, response);
     MHD_destroy_response(response);

@@ -210,6 +210,35 @@ void exchange_abandon(struct exchange *exchange)
         MHD_resume_connection(exchange->connection);
 }
 
+void exchange_left(void *request)
+{
+    struct exchange *exchange = request;
+    struct http *http = exchange->http;
+    atomic_fetch_add(&http->waking, 1);
+    if (state_change(exchange, EXCHANGE_WAITING, EXCHANGE_LEFT)) {
+        atomic_store(&exchange->gateway.left, true);
+        MHD_resume_connection(exchange->connection);
+    }
+    atomic_fetch_sub(&http->waking, 1);
+}
+
+/* Refuses one request too many, of all or of its address. With http->lock. */
+static void limit(struct exchange *exchange)
+{
+    const struct http_limits *limits = &exchange->http->limits;
+    size_t of_address = 0, waits = 0, waits_of_address = 0;
+    for (const struct exchange *other = exchange->http->waiting; other != NULL; other = other->next) {
+        bool wait = other->gateway.wait_ms > 0, same = address_equal(&other->peer->address, &exchange->peer->address);
+        of_address += same;
+        waits += wait;
+        waits_of_address += wait && same;
+    }
+    if (exchange->http->waiting_count >= limits->waiting || of_address >= limits->waiting_of_address)
+        refusal_set(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
+    else if (exchange->gateway.wait_ms > 0 && (waits >= limits->waits || waits_of_address >= limits->waits_of_address))
+        refusal_set(&exchange->refusal, 503, "busy", "Too many requests wait. Ask without `wait`, or try again.");
+}
+
 /* Suspends first: the answer may come before gateway_submit() returns. */
 static enum MHD_Result exchange_submit(struct exchange *exchange)
 {
@@ -222,8 +251,8 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
     pthread_mutex_lock(&http->lock);
     if (http->stopping)
         refusal_set(&exchange->refusal, 503, "stopping", "The engine is stopping.");
-    else if (http->waiting_count >= HTTP_WAITING_MAX)
-        refusal_set(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
+    else
+        limit(exchange);
     bool refused = exchange->refusal.status != 0;
     if (!refused) {
         atomic_store(&exchange->references, 2);
@@ -231,6 +260,7 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
         exchange->submitted = true;
         MHD_suspend_connection(exchange->connection);
         waiting_add(exchange);
+        watch_lanes(&http->watch, exchange->peer, exchange);
     }
     pthread_mutex_unlock(&http->lock);
     if (refused)
@@ -252,6 +282,8 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
 static enum MHD_Result exchange_answer(struct exchange *exchange)
 {
     waiting_remove(exchange);
+    if (atomic_load(&exchange->state) == EXCHANGE_LEFT)
+        return MHD_NO;
     if (atomic_load(&exchange->state) == EXCHANGE_ABANDONED)
         refusal_set(&exchange->refusal, 503, "stopping",
                     "The engine is stopping; whether it did what was asked is not known.");
@@ -271,11 +303,11 @@ enum MHD_Result exchange_run(struct exchange *exchange)
     struct http *http = exchange->http;
     if (exchange->submitted)
         return exchange_answer(exchange);
+    if (exchange->peer == NULL)
+        return MHD_NO;
     if (!exchange->complete) {
         exchange->complete = true;
         atomic_fetch_add(&http->answering, 1);
-        if (exchange->peer != NULL)
-            watch_set(&http->watch, exchange->peer, INT64_MAX);
     }
     if (exchange->refusal.status != 0)
         return reply_refusal(exchange);
@@ -290,7 +322,7 @@ void exchange_end(struct exchange *exchange)
         reply_count(exchange, HTTP_CLIENT_CLOSED);
     http->body_bytes -= exchange->body.length;
     if (exchange->peer != NULL)
-        watch_set(&http->watch, exchange->peer, clock_monotonic_ms() + http->timeout_ms);
+        watch_client(&http->watch, exchange->peer, clock_monotonic_ms() + http->timeout_ms);
     if (exchange->complete)
         atomic_fetch_sub(&http->answering, 1);
     exchange_release(exchange);

@@ -204,10 +204,10 @@ static void a_pending_answer(void **state)
 static void a_wait_that_is_over(void **state)
 {
     struct lane_test *test = gateway("pending");
-    struct lane_test_request requests[3] = {0};
+    struct lane_test_request requests[4] = {0};
     (void)state;
-    for (int i = 1; i < 3; i++)
-        requests[i].request.wait_ms = 25;
+    for (int i = 1; i < 4; i++)
+        requests[i].request.wait_ms = i == 3 ? 30000 : 25;
     lane_test_ask(test, &requests[0]); /* does not wait */
     lane_test_run_all(test);
     assert_int_equal(requests[0].answers, 1);
@@ -220,6 +220,13 @@ static void a_wait_that_is_over(void **state)
     lane_test_wait(test);
     lane_test_run(test);
     assert_int_equal(requests[1].answers, 1);
+    lane_test_ask(test, &requests[3]);
+    lane_test_run(test);
+    assert_int_equal(requests[3].answers, 0);
+    atomic_store(&requests[3].request.left, true); /* its client closed the connection */
+    lane_test_wait(test);
+    lane_test_run(test);
+    assert_int_equal(requests[3].answers, 1);
     lane_test_ask(test, &requests[2]);
     atomic_store(&test->draining, true);
     lane_test_run(test);

@@ -58,6 +58,7 @@ struct engine {
     bool release, stop;
     const char *why; /* not NULL: neither healthy nor ready */
     char *large;
+    size_t large_length;
 };
 
 static inline bool fake_holds(const struct gateway_request *request)
@@ -79,7 +80,7 @@ static inline void fake_answer(struct engine *engine, struct gateway_request *re
 {
     struct buffer out;
     if (request->route == ROUTE_LARGE) {
-        request->done(request, 200, (struct span){engine->large, LARGE});
+        request->done(request, 200, (struct span){engine->large, engine->large_length});
         return;
     }
     if (request->route == ROUTE_STATUS) {
@@ -238,6 +239,7 @@ static inline struct engine *fake_start(int64_t timeout_ms)
     engine->metrics = metrics_create();
     engine->large = malloc(LARGE);
     assert_non_null(engine->large);
+    engine->large_length = LARGE;
     memset(engine->large, 'x', LARGE);
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->wake, NULL);
@@ -266,6 +268,17 @@ static inline size_t fake_held(struct engine *engine)
     size_t held = engine->held;
     pthread_mutex_unlock(&engine->lock);
     return held;
+}
+
+/* How many of the requests that it holds have lost their client. */
+static inline size_t fake_left(struct engine *engine)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&engine->lock);
+    for (struct fake_request *entry = engine->requests; entry != NULL; entry = entry->next)
+        count += atomic_load(&entry->request->left);
+    pthread_mutex_unlock(&engine->lock);
+    return count;
 }
 
 /* Answers 503 to what is left, as the real one does. */

@@ -225,23 +225,28 @@ static void test_client_gone(void **state)
 /* The lanes are full of requests that never end: what an operator asks is still answered. */
 static void test_all_lanes_held(void **state)
 {
-    enum { MAX = 224, EXTRA = 4 };
+    enum { MAX = 1000, EXTRA = 4 };
     struct stage *stage = *state;
     int fds[MAX];
+    size_t count = 0;
     static const char request[] = "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n";
-    for (size_t i = 0; i < MAX; i++) {
-        fds[i] = client_connect(stage->port);
-        assert_int_equal(send(fds[i], request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
-    }
-    wait_held(stage, MAX);
+    struct pollfd refused = {.events = POLLIN};
+    do {
+        assert_true(count < MAX);
+        refused.fd = fds[count++] = client_connect(stage->port);
+        assert_int_equal(send(refused.fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+        while (poll(&refused, 1, 1) == 0 && fake_held(stage->engine) < count)
+            ;
+    } while (fake_held(stage->engine) == count);
+    assert_true(count > 200);
     for (size_t i = 0; i < EXTRA; i++) {
         struct answer answer = get(stage->port, "/hold");
         assert_int_equal(answer.status, 503);
         assert_has(answer.head, "Retry-After: 1\r\n");
     }
     assert_int_equal(get(stage->port, "/healthz").status, 200);
-    for (size_t i = 0; i < MAX; i++)
-        close(fds[i]);
+    while (count > 0)
+        close(fds[--count]);
 }
 
 int main(void)
