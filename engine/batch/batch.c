@@ -107,13 +107,12 @@ static void batch_walk(struct batch_env *env, struct lane_entry **entries, size_
 
 void batch_run(struct batch_env *env, struct lane_entry **entries, size_t count)
 {
-    suspects_end(env->suspects, env->lane_number);
-    /* Suspects run alone in their batch; while they do, no other lane runs, so that a crash names the right one. */
-    bool isolated = count == 1 && entries[0]->isolated && suspects_any(env->suspects);
-    if (isolated)
+    /* While a suspect runs, no other lane does, so that the end of the process names the right one. */
+    if (count == 1 && ((struct item *)entries[0])->quarantined)
         pthread_rwlock_wrlock(env->quarantine);
     else
         pthread_rwlock_rdlock(env->quarantine);
     batch_walk(env, entries, count);
+    suspects_over(env->suspects, env->lane_number);
     pthread_rwlock_unlock(env->quarantine);
 }

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "guard/watch.h"
 
 #include <errno.h>
 
@@ -113,12 +114,15 @@ static void call_handler(struct call *call)
 
     call->batch->called = true;
     (void)FAILPOINT("lane.handler.before");
+    int64_t deadline_ms = clock_monotonic_ms() + binding->timeout_ms;
     atomic_store_explicit(&env->call_handler, binding->handler_name, memory_order_relaxed);
-    atomic_store_explicit(&env->call_deadline_ms, clock_monotonic_ms() + binding->timeout_ms, memory_order_relaxed);
+    atomic_store_explicit(&env->call_deadline_ms, deadline_ms, memory_order_relaxed);
     for (size_t i = 0; env->suspects != NULL && i < call->count; i++)
-        suspects_add(env->suspects, env->lane_number, i, call->works[i]->event.id);
-    suspects_begin(env->suspects, env->lane_number, call->count);
+        suspects_add(env->suspects, env->lane_number, i, work_suspect_id(call->works[i]));
+    suspects_open(env->suspects, env->lane_number, call->count, deadline_ms,
+                  call->batch->count == 1 && call->works[0]->item->quarantined);
     binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
+    watch_returned(env->suspects, env->lane_number);
     atomic_store_explicit(&env->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
     series_observe(env->bindings[binding->index].seconds, (double)(clock_monotonic_ns() - began) / 1e9);

@@ -25,7 +25,7 @@ static void log_dead(const struct batch *batch, const struct work *work)
 /* A tick has no dead letter topic: what became of it is in the log. */
 static void log_dead_tick(const struct work *work)
 {
-    log_rarely(1000, LOG_WARN, "lane", "a tick of schedule %s failed: %s (%.300s)", work->item->schedule->name,
+    log_rarely(1000, LOG_ERROR, "lane", "a tick of schedule %s failed: %s (%.300s)", work->item->schedule->name,
                event_dead_word(work->reason), work->why == NULL ? "" : work->why);
 }
 
@@ -62,7 +62,8 @@ static void finish_done(struct batch *batch, struct work *work, struct finish_li
         lists->parked_due_ms = work->due_ms;
     count_end(batch, work);
     if (suspects_any(env->suspects))
-        suspects_acquit(env->suspects, work->event.id);
+        (work_comes_again(work) && work->reason == DEAD_CRASHED ? suspects_suspend : suspects_acquit)(
+            env->suspects, work_suspect_id(work));
     lane_done(env->lane, &item->entry);
     lists->ended[lists->ended_count++] = item;
 }

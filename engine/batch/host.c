@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "batch/stopped.h"
+#include "guard/watch.h"
 #include "plugin/field.h"
 
 #include <stdio.h>
@@ -42,6 +43,12 @@ static struct work *call_work(struct call *call, size_t n, const char *what)
     return NULL;
 }
 
+/* For the master, should the call hang. */
+static void call_decided(const struct call *call, size_t n)
+{
+    suspects_progress(call->batch->env->suspects, call->batch->env->lane_number, n);
+}
+
 static void host_outcome(struct sluice_call *shared, size_t n, size_t outcome)
 {
     struct call *call = call_of(shared);
@@ -52,6 +59,7 @@ static void host_outcome(struct sluice_call *shared, size_t n, size_t outcome)
         call_fault(call, n, "gave outcome %zu; it declares %zu", outcome, call->binding->outcome_count);
         return;
     }
+    call_decided(call, n);
     work->verdict = VERDICT_OUTCOME;
     work->outcome = outcome;
 }
@@ -61,6 +69,7 @@ static void host_retry(struct sluice_call *shared, size_t n, const char *why)
     struct call *call = call_of(shared);
     struct work *work = call_work(call, n, "retry");
     if (work != NULL) {
+        call_decided(call, n);
         work->verdict = VERDICT_RETRY;
         work->why = words(call->batch, why);
     }
@@ -70,8 +79,10 @@ static void host_reject(struct sluice_call *shared, size_t n, const char *why)
 {
     struct call *call = call_of(shared);
     struct work *work = call_work(call, n, "reject");
-    if (work != NULL)
-        work_dead(call->batch, work, DEAD_REJECTED, "%s", words(call->batch, why));
+    if (work == NULL)
+        return;
+    call_decided(call, n);
+    work_dead(call->batch, work, DEAD_REJECTED, "%s", words(call->batch, why));
 }
 
 static void host_unavailable(struct sluice_call *shared, const char *why)
@@ -227,6 +238,7 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
     struct batch *batch = call->batch;
     struct store_param store_params[STORE_PARAMS_MAX];
 
+    watch_child(); /* the connection is its parent's */
     if (call->failed || batch->condemned || batch->result != STORE_OK)
         return NULL;
     call->failed = true;

@@ -24,7 +24,9 @@ struct item {
     uint32_t tries; /* failed tries in place so far, those of earlier owners of the partition included */
     /* Its try failed together with its transaction: the next batch counts it, and calls no handler. 0: it did not. */
     enum dead_reason failed;
-    bool isolate; /* it broke a batch of its own: whenever it comes again, it runs alone */
+    bool postponed;   /* suspected of a hang: others have had their turn */
+    bool quarantined; /* suspected of ending the process: in a batch of its own it runs while no other lane does */
+    bool isolate;     /* it broke a batch of its own: whenever it comes again, it runs alone */
     /* Since it broke the last batch for its own sake, batches of its own ended by an outage after its handler was
      * called; and how many in a row lost the connection while, by connection_outages(), nobody else's was lost. */
     uint32_t outages, losses;

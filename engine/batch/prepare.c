@@ -12,7 +12,10 @@
 #include "batch/stopped.h"
 #include "flow/retry.h"
 
-enum { PREPARE_EARLY_MS = 2 /* an event this close to its time is handled now */ };
+enum {
+    PREPARE_EARLY_MS = 2,      /* an event this close to its time is handled now */
+    PREPARE_POSTPONE_MS = 200, /* what others of the lane get before an event that hung */
+};
 
 uint64_t attempt_key(int16_t handler, struct event_id id)
 {
@@ -72,11 +75,28 @@ static bool prepare_handler(const struct batch *batch, struct work *work)
 /* False when suspicion decided about the work. */
 static bool prepare_suspect(struct batch *batch, struct work *work)
 {
-    switch (suspects_look(batch->env->suspects, work->event.id)) {
+    char why[ENDING_WORDS_MAX];
+    if (!suspects_any(batch->env->suspects))
+        return true;
+    switch (suspects_look(batch->env->suspects, work_suspect_id(work), why)) {
     case SUSPECT_CONVICTED:
-        work_dead(batch, work, DEAD_CRASHED, "its handler crashed or hung on it, alone, %d times", SUSPECT_CONVICTIONS);
+        work_dead(batch, work, DEAD_CRASHED, "%s", why);
         return false;
     case SUSPECT_ALONE:
+        if (batch->count == 1 && work->item->quarantined)
+            return true;
+        work->item->quarantined = true;
+        work->verdict = VERDICT_ISOLATE;
+        return false;
+    case SUSPECT_LAST:
+        if (!work->item->postponed) {
+            work->item->postponed = true;
+            work->verdict = VERDICT_DELAY;
+            work->due_ms = batch->now_ms + PREPARE_POSTPONE_MS;
+            return false;
+        }
+        /* fall through */
+    case SUSPECT_APART:
         if (batch->count == 1)
             return true;
         work->verdict = VERDICT_ISOLATE;

@@ -31,6 +31,15 @@ char *text_clean(char *text)
     return text;
 }
 
+struct event_id work_suspect_id(const struct work *work)
+{
+    const struct item *item = work->item;
+    struct event_id id = item->source == ITEM_TICK      ? event_id_of(span_of(item->schedule->name))
+                         : item->source == ITEM_REQUEST ? event_id_of(work->event.data.text)
+                                                        : work->event.id;
+    return suspects_id(id, item->binding == NULL ? UINT32_MAX : item->binding->index);
+}
+
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
 {
     va_list args;

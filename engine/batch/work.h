@@ -50,6 +50,13 @@ static inline const struct verdict_row *work_row(const struct work *work)
     return &verdict_rows[work->verdict];
 }
 
+/* What the master knows its call by: an event with its binding; a schedule, or the content of a request, for those come
+ * again under another id. */
+struct event_id work_suspect_id(const struct work *work);
+static inline bool work_comes_again(const struct work *work)
+{
+    return work->item->source == ITEM_TICK || work->item->source == ITEM_REQUEST;
+}
 /* VERDICT_DEAD with its reason and a sentence for people. */
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -22,6 +22,8 @@ struct bus_topic {
 /* Texts, arrays, and the store live as long as the bus; the struct itself may go after the call. */
 struct bus_options {
     const char *name; /* of the pipeline; for client ids */
+    const char
+        *engine; /* id of the engine, the same for a worker process and the one that replaces it; NULL: a new one */
     /* of the log, made once (postgres, memory), later values must agree; of a topic that is made (kafka) */
     uint32_t partitions;
     int32_t replication;  /* of a topic that is made; 0: the brokers' own default (kafka) */

@@ -71,6 +71,7 @@ static int open_bus(struct parts *parts, struct error *error)
                                                                           : parts->buses->kafka;
     struct bus_options options = {
         .name = pipeline->name,
+        .engine = parts->engine,
         .partitions = (uint32_t)pipeline->bus.partitions,
         .replication = pipeline->bus.replication,
         .retention_ms = pipeline->bus.retention_ms,

@@ -11,6 +11,7 @@
 
 struct parts {
     struct arena *arena;
+    const char *engine; /* see bus_options; set it between parts_open() and parts_attach() */
     struct pipeline *pipeline;
     const struct buses *buses;
     struct metrics *metrics;

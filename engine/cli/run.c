@@ -62,9 +62,10 @@ static bool log_options(const char *level, const char *format)
 /* The thread that waits for signals, so that a second SIGINT counts even while the engine drains. */
 struct signals {
     sigset_t set;
-    atomic_int asked;     /* how many SIGINT and SIGTERM so far */
-    atomic_bool starting; /* nothing was taken yet: there is nothing to drain */
-    bool has_terminal;    /* whose end is ours */
+    const struct suspects *suspects; /* NULL: there is no master */
+    atomic_int asked;                /* how many SIGINT and SIGTERM of the operator so far */
+    atomic_bool starting;            /* nothing was taken yet: there is nothing to drain */
+    bool has_terminal;               /* whose end is ours */
 };
 
 static bool terminal_open(void)
@@ -85,24 +86,38 @@ static void signals_hangup(struct signals *signals)
     }
 }
 
+/* Whether the operator has asked once more: the master counts, for a handler may send signals to its own process. */
+static bool signals_asked(struct signals *signals, const siginfo_t *info)
+{
+    int before = atomic_load(&signals->asked);
+    int asked = signals->suspects != NULL ? suspects_asked(signals->suspects) : before + (info->si_pid != getpid());
+    atomic_store(&signals->asked, asked > before ? asked : before);
+    if (asked <= before)
+        log_warn("run", "signal %d from process %d is ignored: the master process stops this one", info->si_signo,
+                 (int)info->si_pid);
+    return asked > before;
+}
+
 static void *signals_main(void *context)
 {
     struct signals *signals = context;
     for (;;) {
-        int signal = 0;
-        if (sigwait(&signals->set, &signal) != 0)
+        siginfo_t info;
+        int signal = sigwaitinfo(&signals->set, &info);
+        if (signal < 0)
             continue;
         if (signal == SIGHUP) {
             signals_hangup(signals);
             continue;
         }
-        int asked = atomic_fetch_add(&signals->asked, 1) + 1;
+        if (!signals_asked(signals, &info))
+            continue;
         if (atomic_load(&signals->starting)) {
             log_info("run", "stopped before it started");
             log_flush();
             _exit(CLI_OK);
         }
-        if (asked > 1 && signal == SIGINT) {
+        if (atomic_load(&signals->asked) > 1 && signal == SIGINT) {
             log_warn("run", "stopped at once; what was running is redelivered");
             log_flush();
             _exit(130);
@@ -189,7 +204,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
     if (drained == -EBUSY) {
         log_warn("run", "a handler has not returned; the process ends without waiting for it");
-        suspects_clean(suspects);
+        suspects_decide(suspects, CLI_FAILED);
         log_flush();
         _exit(CLI_FAILED);
     }
@@ -213,6 +228,7 @@ static void warn_failpoints(const char *rules)
 struct run_context {
     const char *config;
     const struct buses *buses;
+    char engine[37]; /* id of this engine, the same for all its worker processes */
 };
 
 /* The worker process. */
@@ -220,12 +236,19 @@ static int run_worker(struct suspects *suspects, void *context)
 {
     const struct run_context *run_context = context;
     int64_t began_ms = clock_monotonic_ms();
-    struct signals signals = {0};
+    struct signals signals = {.suspects = suspects};
     struct parts parts;
+    struct error error = {0};
     start_signals(&signals);
-    int code = parts_open(run_context->config, PARTS_BUS, false, run_context->buses, &parts);
+    int code = parts_open(run_context->config, PARTS_PIPELINE, false, run_context->buses, &parts);
     if (code != CLI_OK)
         return code;
+    parts.engine = run_context->engine;
+    if (parts_attach(&parts, PARTS_BUS, &error) != 0) {
+        log_error("run", &error);
+        parts_close(&parts);
+        return CLI_FAILED;
+    }
     code = run(&parts, &signals, suspects, began_ms);
     parts_close(&parts);
     return code;
@@ -270,7 +293,8 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     }
     warn_failpoints(rules);
-    struct run_context context = {argv[optind], buses};
+    struct run_context context = {.config = argv[optind], .buses = buses};
+    event_id_new(clock_wall_ms(), context.engine);
     signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
     sigemptyset(&hangup);
     sigaddset(&hangup, SIGHUP);

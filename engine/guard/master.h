@@ -6,9 +6,11 @@
 
 #include "guard/suspects.h"
 
-/* Forks a worker that runs work(suspects, context) and exits with what it returns; a worker that dies is replaced,
- * with a growing pause when it dies young. SIGTERM, SIGINT and SIGHUP go to the worker; the master leaves with its exit
- * code. A worker dies with its master. */
+/* Forks a worker that runs work(suspects, context) and exits with what it returns. SIGTERM, SIGINT and SIGHUP are the
+ * operator's: they go to the worker, and the master leaves with its exit code. Those that the worker or its children
+ * send are ignored. A worker that ends otherwise is replaced, with a growing pause when it did not run for long and
+ * nobody is to blame; one whose handler does not return within its deadline and 750 ms is ended. A worker ends with its
+ * master. */
 int master_run(int (*work)(struct suspects *suspects, void *context), void *context);
 
 #endif

@@ -1,44 +1,28 @@
 /*
- * suspects.c - the shared table, the handler of fault signals, and who is convicted.
+ * suspects.c - the table: open calls, suspects, and who is convicted.
  */
 #include "guard/suspects.h"
 
-#include "base/log.h"
+#include "base/clock.h"
+#include "guard/table.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-struct slot {          /* the call that a lane is in */
-    atomic_uint count; /* 0: none */
-    struct event_id ids[SUSPECT_CALL_MAX];
+enum {
+    SUSPECT_LONG_MS = 1000,        /* a call open for longer may be what another one waits for */
+    SUSPECT_KILLS_SEEN = 2,        /* kills in its call before an event is isolated: the first comes from outside */
+    SUSPECT_SUSPEND_MS = 10000,    /* after the first conviction; doubles */
+    SUSPECT_SUSPEND_DOUBLINGS = 6, /* then it stays */
+    SUSPECT_FORGET_MS = 20 * 60 * 1000, /* more than the longest suspension */
 };
-
-struct suspect_row {
-    struct event_id id;
-    uint32_t convictions;
-    bool used;
-};
-
-struct suspects {
-    atomic_int faulted;   /* lane + 1 of the call that faulted; 0: none */
-    atomic_int clean;     /* the worker leaves on purpose */
-    atomic_uint count;    /* rows in use */
-    pthread_mutex_t lock; /* rows; shared between processes and robust */
-    struct suspect_row rows[SUSPECT_TABLE_MAX];
-    struct slot slots[SUSPECT_LANES_MAX];
-};
-
-static struct suspects *watched;               /* for the signal handler alone */
-static _Thread_local int32_t thread_lane = -1; /* for the signal handler alone */
 
 struct suspects *suspects_create(void)
 {
-    struct suspects *suspects = mmap(NULL, sizeof *suspects, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct suspects *suspects = mmap(NULL, sizeof *suspects, PROT_READ | PROT_WRITE,
+                                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (suspects == MAP_FAILED)
         return NULL;
     pthread_mutexattr_t shared;
@@ -50,137 +34,108 @@ struct suspects *suspects_create(void)
     return suspects;
 }
 
-static void on_fault(int signal)
+/* ----------------------------------------------------------------------------------------------------------- calls */
+
+static struct lane_call *call_of(struct suspects *suspects, uint32_t lane)
 {
-    if (watched != NULL && thread_lane >= 0 && atomic_load(&watched->slots[thread_lane].count) > 0) {
-        int none = 0;
-        atomic_compare_exchange_strong(&watched->faulted, &none, thread_lane + 1);
-    }
-    struct sigaction plain = {.sa_handler = SIG_DFL};
-    sigaction(signal, &plain, NULL);
-    raise(signal);
+    return suspects != NULL && lane < SUSPECT_LANES_MAX ? &suspects->calls[lane] : NULL;
 }
 
-/* exit() where the engine did not call it: a plugin did. */
-static void on_exit_called(void)
+struct event_id suspects_id(struct event_id id, uint32_t binding)
 {
-    if (watched != NULL && atomic_load(&watched->clean) == 0 && thread_lane >= 0)
-        abort();
-}
-
-void suspects_watch(struct suspects *suspects)
-{
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
-    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_ONSTACK | SA_NODEFER};
-    watched = suspects;
-    atomic_store(&suspects->faulted, 0);
-    atomic_store(&suspects->clean, 0);
-    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++)
-        atomic_store(&suspects->slots[i].count, 0);
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-        sigaction(faults[i], &action, NULL);
-    atexit(on_exit_called);
-}
-
-void suspects_clean(struct suspects *suspects)
-{
-    if (suspects != NULL)
-        atomic_store(&suspects->clean, 1);
-}
-
-void suspects_lane(struct suspects *suspects, uint32_t lane)
-{
-    enum { STACK_SIZE = 64 * 1024 };
-    if (suspects == NULL || lane >= SUSPECT_LANES_MAX)
-        return;
-    /* Pages of its own: the sanitizers give a thread's signal stack back to the kernel when it ends. */
-    stack_t stack = {.ss_size = STACK_SIZE,
-                     .ss_sp = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
-    if (stack.ss_sp != MAP_FAILED)
-        sigaltstack(&stack, NULL); /* kept as long as the thread, and that is as long as the process */
-    thread_lane = (int32_t)lane;
-}
-
-void suspects_begin(struct suspects *suspects, uint32_t lane, size_t count)
-{
-    if (suspects != NULL && lane < SUSPECT_LANES_MAX)
-        atomic_store_explicit(&suspects->slots[lane].count,
-                              count > SUSPECT_CALL_MAX ? SUSPECT_CALL_MAX : (unsigned)count, memory_order_release);
+    for (size_t i = 0; i < sizeof binding; i++)
+        id.bytes[i] ^= (uint8_t)(binding >> 8 * i);
+    return id;
 }
 
 void suspects_add(struct suspects *suspects, uint32_t lane, size_t index, struct event_id id)
 {
-    if (suspects != NULL && lane < SUSPECT_LANES_MAX && index < SUSPECT_CALL_MAX)
-        suspects->slots[lane].ids[index] = id;
+    struct lane_call *call = call_of(suspects, lane);
+    if (call != NULL && index < SUSPECT_CALL_MAX)
+        call->ids[index] = id;
 }
 
-void suspects_end(struct suspects *suspects, uint32_t lane)
+void suspects_open(struct suspects *suspects, uint32_t lane, size_t count, int64_t deadline_ms, bool quarantined)
 {
-    if (suspects != NULL && lane < SUSPECT_LANES_MAX)
-        atomic_store_explicit(&suspects->slots[lane].count, 0, memory_order_release);
+    struct lane_call *call = call_of(suspects, lane);
+    if (call == NULL)
+        return;
+    atomic_store_explicit(&call->count, count > SUSPECT_CALL_MAX ? SUSPECT_CALL_MAX : (unsigned)count,
+                          memory_order_relaxed);
+    atomic_store_explicit(&call->progress, 0, memory_order_relaxed);
+    atomic_store_explicit(&call->opened_ms, clock_monotonic_ms(), memory_order_relaxed);
+    atomic_store_explicit(&call->deadline_ms, deadline_ms, memory_order_relaxed);
+    atomic_store_explicit(&call->quarantined, quarantined, memory_order_relaxed);
+    atomic_store_explicit(&call->phase, CALL_OPEN, memory_order_release);
 }
 
-void suspects_hang(struct suspects *suspects, uint32_t lane)
+void suspects_progress(struct suspects *suspects, uint32_t lane, size_t index)
 {
-    if (suspects != NULL && lane < SUSPECT_LANES_MAX) {
-        int none = 0;
-        atomic_compare_exchange_strong(&suspects->faulted, &none, (int)lane + 1);
-    }
-    abort();
+    struct lane_call *call = call_of(suspects, lane);
+    if (call != NULL && index < SUSPECT_CALL_MAX)
+        atomic_store_explicit(&call->progress, (unsigned)index + 1, memory_order_relaxed);
 }
+
+void suspects_returned(struct suspects *suspects, uint32_t lane)
+{
+    struct lane_call *call = call_of(suspects, lane);
+    if (call != NULL)
+        atomic_store_explicit(&call->phase, CALL_RETURNED, memory_order_release);
+}
+
+void suspects_over(struct suspects *suspects, uint32_t lane)
+{
+    struct lane_call *call = call_of(suspects, lane);
+    if (call != NULL)
+        atomic_store_explicit(&call->phase, CALL_OVER, memory_order_release);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ rows */
 
 static void rows_lock(struct suspects *suspects)
 {
     if (pthread_mutex_lock(&suspects->lock) == EOWNERDEAD)
         pthread_mutex_consistent(
-            &suspects->lock); /* rows are written whole: a dead writer leaves at worst one unused */
+            &suspects->lock); /* rows are written whole: a writer that ended leaves at worst one unused */
 }
 
-static struct suspect_row *row_find(struct suspects *suspects, struct event_id id, bool make)
+static struct suspect_row *row_find(struct suspects *suspects, struct event_id id)
 {
-    struct suspect_row *free_row = NULL;
-    for (size_t i = 0; i < SUSPECT_TABLE_MAX; i++) {
-        struct suspect_row *row = &suspects->rows[i];
-        if (row->used && memcmp(&row->id, &id, sizeof id) == 0)
-            return row;
-        if (!row->used && free_row == NULL)
-            free_row = row;
-    }
-    if (!make || free_row == NULL)
+    for (size_t i = 0, end = atomic_load(&suspects->rows_end); i < end; i++)
+        if (suspects->rows[i].used && memcmp(&suspects->rows[i].id, &id, sizeof id) == 0)
+            return &suspects->rows[i];
+    return NULL;
+}
+
+static struct suspect_row *row_make(struct suspects *suspects, struct event_id id)
+{
+    struct suspect_row *row = row_find(suspects, id);
+    size_t i = 0;
+    if (row != NULL)
+        return row;
+    while (i < SUSPECT_TABLE_MAX && suspects->rows[i].used)
+        i++;
+    if (i == SUSPECT_TABLE_MAX)
         return NULL;
-    *free_row = (struct suspect_row){.id = id, .used = true};
+    suspects->rows[i] = (struct suspect_row){.id = id, .used = true};
+    if (i >= atomic_load(&suspects->rows_end))
+        atomic_store(&suspects->rows_end, (unsigned)i + 1);
     atomic_fetch_add(&suspects->count, 1);
-    return free_row;
+    return &suspects->rows[i];
 }
 
-static size_t blame(struct suspects *suspects, const struct slot *slot, bool alone)
+static void row_free(struct suspects *suspects, struct suspect_row *row)
 {
-    unsigned count = atomic_load(&slot->count);
-    size_t named = 0;
-    for (; named < count; named++) {
-        struct suspect_row *row = row_find(suspects, slot->ids[named], true);
-        if (row == NULL)
-            break;
-        row->convictions += alone;
-    }
-    return named;
+    row->used = false;
+    atomic_fetch_sub(&suspects->count, 1);
 }
 
-size_t suspects_judge(struct suspects *suspects, bool *ret_crashed)
+static uint32_t row_convictions(const struct suspect_row *row)
 {
-    int lane = atomic_load(&suspects->faulted) - 1;
-    size_t named = 0, events = 0;
-    *ret_crashed = lane >= 0;
-    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++)
-        events += atomic_load(&suspects->slots[i].count);
-    rows_lock(suspects);
-    if (lane >= 0)
-        named = blame(suspects, &suspects->slots[lane], atomic_load(&suspects->slots[lane].count) == 1);
-    for (size_t i = 0; lane < 0 && i < SUSPECT_LANES_MAX; i++)
-        named += blame(suspects, &suspects->slots[i], events == 1);
-    pthread_mutex_unlock(&suspects->lock);
-    atomic_store(&suspects->faulted, 0);
-    return named;
+    return row->hangs >= SUSPECT_HANGS     ? row->hangs
+           : row->faults >= SUSPECT_FAULTS ? row->faults
+           : row->kills >= SUSPECT_KILLS   ? row->kills
+                                           : 0;
 }
 
 bool suspects_any(const struct suspects *suspects)
@@ -188,15 +143,27 @@ bool suspects_any(const struct suspects *suspects)
     return suspects != NULL && atomic_load_explicit(&suspects->count, memory_order_relaxed) > 0;
 }
 
-enum suspicion suspects_look(struct suspects *suspects, struct event_id id)
+static enum suspicion row_look(const struct suspect_row *row, char ret_why[ENDING_WORDS_MAX])
+{
+    char words[ENDING_WORDS_MAX];
+    uint32_t convictions = row_convictions(row);
+    if (convictions == 0)
+        return row->alone ? SUSPECT_ALONE : row->last ? SUSPECT_LAST : row->apart ? SUSPECT_APART : SUSPECT_NONE;
+    if (row->suspended_until_ms != 0 && clock_monotonic_ms() >= row->suspended_until_ms)
+        return SUSPECT_ALONE;
+    if (ret_why != NULL)
+        snprintf(ret_why, ENDING_WORDS_MAX, "its handler ended the worker process, alone, %u time%s: %.120s",
+                 convictions, convictions == 1 ? "" : "s", ending_text(&row->ending, words));
+    return SUSPECT_CONVICTED;
+}
+
+enum suspicion suspects_look(struct suspects *suspects, struct event_id id, char ret_why[ENDING_WORDS_MAX])
 {
     if (!suspects_any(suspects))
         return SUSPECT_NONE;
     rows_lock(suspects);
-    const struct suspect_row *row = row_find(suspects, id, false);
-    enum suspicion suspicion = row == NULL                               ? SUSPECT_NONE
-                               : row->convictions >= SUSPECT_CONVICTIONS ? SUSPECT_CONVICTED
-                                                                         : SUSPECT_ALONE;
+    const struct suspect_row *row = row_find(suspects, id);
+    enum suspicion suspicion = row == NULL ? SUSPECT_NONE : row_look(row, ret_why);
     pthread_mutex_unlock(&suspects->lock);
     return suspicion;
 }
@@ -204,10 +171,173 @@ enum suspicion suspects_look(struct suspects *suspects, struct event_id id)
 void suspects_acquit(struct suspects *suspects, struct event_id id)
 {
     rows_lock(suspects);
-    struct suspect_row *row = row_find(suspects, id, false);
-    if (row != NULL) {
-        row->used = false;
-        atomic_fetch_sub(&suspects->count, 1);
+    struct suspect_row *row = row_find(suspects, id);
+    if (row != NULL)
+        row_free(suspects, row);
+    pthread_mutex_unlock(&suspects->lock);
+}
+
+void suspects_suspend(struct suspects *suspects, struct event_id id)
+{
+    rows_lock(suspects);
+    struct suspect_row *row = row_find(suspects, id);
+    if (row != NULL && row->suspended_until_ms == 0) {
+        row->touched_ms = clock_monotonic_ms();
+        row->suspended_until_ms = row->touched_ms + ((int64_t)SUSPECT_SUSPEND_MS << row->suspensions);
+        row->suspensions += row->suspensions < SUSPECT_SUSPEND_DOUBLINGS;
     }
     pthread_mutex_unlock(&suspects->lock);
+}
+
+void suspects_forget(struct suspects *suspects)
+{
+    int64_t now = clock_monotonic_ms();
+    if (!suspects_any(suspects))
+        return;
+    rows_lock(suspects);
+    for (size_t i = 0, end = atomic_load(&suspects->rows_end); i < end; i++)
+        if (suspects->rows[i].used && now - suspects->rows[i].touched_ms > SUSPECT_FORGET_MS)
+            row_free(suspects, &suspects->rows[i]);
+    pthread_mutex_unlock(&suspects->lock);
+}
+
+/* ------------------------------------------------------------------------------------------------------ the process */
+
+int suspects_asked(const struct suspects *suspects)
+{
+    return atomic_load(&suspects->asked);
+}
+
+void suspects_ask(struct suspects *suspects)
+{
+    atomic_fetch_add(&suspects->asked, 1);
+}
+
+void suspects_decide(struct suspects *suspects, int status)
+{
+    if (suspects != NULL)
+        atomic_store(&suspects->decided, status + 1);
+}
+
+bool suspects_decided(const struct suspects *suspects, int *ret_status)
+{
+    *ret_status = atomic_load(&suspects->decided) - 1;
+    return *ret_status >= 0;
+}
+
+void suspects_reset(struct suspects *suspects)
+{
+    atomic_store(&suspects->decided, 0);
+    atomic_store(&suspects->noted_lane, 0);
+    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++) {
+        atomic_store(&suspects->calls[i].phase, CALL_OVER);
+        atomic_store(&suspects->calls[i].count, 0);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- judgement */
+
+bool suspects_overdue(const struct suspects *suspects, int64_t now_ms, int64_t grace_ms, struct process_ending *ret)
+{
+    int32_t overdue = -1;
+    size_t open_long = 0;
+    for (int32_t i = 0; i < SUSPECT_LANES_MAX; i++) {
+        const struct lane_call *call = &suspects->calls[i];
+        if (atomic_load_explicit(&call->phase, memory_order_acquire) != CALL_OPEN)
+            continue;
+        open_long += now_ms - atomic_load(&call->opened_ms) > SUSPECT_LONG_MS;
+        if (now_ms > atomic_load(&call->deadline_ms) + grace_ms &&
+            (overdue < 0 || atomic_load(&call->deadline_ms) < atomic_load(&suspects->calls[overdue].deadline_ms)))
+            overdue = i;
+    }
+    if (overdue < 0)
+        return false;
+    *ret = (struct process_ending){.kind = ENDING_HANG,
+                                   .number = (int)(now_ms - atomic_load(&suspects->calls[overdue].deadline_ms)),
+                                   .lane = overdue,
+                                   .unsure = open_long > 1};
+    return true;
+}
+
+bool suspects_one_alone(const struct suspects *suspects)
+{
+    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++)
+        if (atomic_load(&suspects->calls[i].phase) == CALL_OPEN && atomic_load(&suspects->calls[i].quarantined))
+            return atomic_load(&suspects->calls[i].count) == 1;
+    return false;
+}
+
+/* The calls that an ending of unknown origin is blamed on: those that are open, or when there are none those whose
+ * batch goes on. SIGKILL is blamed on open ones only: mostly it comes from outside. */
+static int blamed_phase(const struct suspects *suspects, const struct process_ending *ending)
+{
+    int phase = CALL_OVER;
+    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++)
+        if (atomic_load(&suspects->calls[i].phase) > phase)
+            phase = atomic_load(&suspects->calls[i].phase);
+    return ending_is_kill(ending) && phase < CALL_OPEN ? CALL_OVER : phase;
+}
+
+static void row_blame(struct suspect_row *row, const struct process_ending *ending, bool alone)
+{
+    row->touched_ms = clock_monotonic_ms();
+    row->suspended_until_ms = 0;
+    row->ending = *ending;
+    if (ending_is_kill(ending)) {
+        row->kills += alone;
+        row->alone = row->alone || ++row->kills_seen >= SUSPECT_KILLS_SEEN;
+    } else if (ending->kind == ENDING_HANG) {
+        row->hangs += alone;
+        row->apart = true;
+        row->alone = row->alone || ending->unsure;
+    } else {
+        row->faults += alone;
+        row->alone = true;
+    }
+}
+
+/* Of a call that hangs, the first event without a verdict is the most likely culprit, and those before it are none. */
+static size_t blame(struct suspects *suspects, const struct lane_call *call, const struct process_ending *ending,
+                    bool alone)
+{
+    unsigned count = atomic_load(&call->count), progress = atomic_load(&call->progress);
+    size_t named = 0, first = ending->kind == ENDING_HANG && progress < count ? progress : 0;
+    for (; first + named < count; named++) {
+        struct suspect_row *row = row_make(suspects, call->ids[first + named]);
+        if (row == NULL)
+            break;
+        row_blame(row, ending, alone);
+        row->last = ending->kind == ENDING_HANG && named == 0;
+    }
+    return named;
+}
+
+size_t suspects_judge(struct suspects *suspects, struct process_ending *ending)
+{
+    size_t named = 0, events = 0, running = 0;
+    int noted = atomic_load(&suspects->noted_lane);
+    if (noted > 0) {
+        ending->lane = noted - 1;
+        if (atomic_load(&suspects->noted_kind) != 0) {
+            ending->kind = (enum ending_kind)atomic_load(&suspects->noted_kind);
+            ending->number = atomic_load(&suspects->noted_number);
+        }
+    }
+    int phase = blamed_phase(suspects, ending);
+    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++) {
+        int mine = atomic_load(&suspects->calls[i].phase);
+        running += mine != CALL_OVER;
+        events += mine == phase && phase != CALL_OVER ? atomic_load(&suspects->calls[i].count) : 0;
+    }
+    rows_lock(suspects);
+    if (ending->lane >= 0) {
+        const struct lane_call *call = &suspects->calls[ending->lane];
+        named = blame(suspects, call, ending,
+                      atomic_load(&call->count) == 1 && (!ending->unsure || atomic_load(&call->quarantined)));
+    }
+    for (size_t i = 0; ending->lane < 0 && phase != CALL_OVER && i < SUSPECT_LANES_MAX; i++)
+        if (atomic_load(&suspects->calls[i].phase) == phase)
+            named += blame(suspects, &suspects->calls[i], ending, events == 1 && running == 1);
+    pthread_mutex_unlock(&suspects->lock);
+    return named;
 }

@@ -1,45 +1,84 @@
 /*
- * suspects.h - which events a crash can be blamed on.
+ * suspects.h - which events the end of a worker process can be blamed on.
  *
  * A table in memory that master and worker process share, made before the fork. A lane writes down the events of the
- * call it is about to make; when the process dies of a fault in that call, the master makes them suspects. The next
- * worker isolates suspects: a crash of an isolated event is a conviction, and an event with SUSPECT_CONVICTIONS of
- * them is a dead letter. An event that ends is acquitted. kill -9 and the OOM killer leave no fault behind and
- * convict nobody. Threads: each lane writes its own slot; look-ups take no lock while there are no suspects.
+ * call that it makes and the call's deadline; when the process ends and nobody asked it to, the master makes the events
+ * of open calls suspects. The next worker process isolates them: an end of the process in the call of one event that
+ * ran alone is a conviction, and a convicted event is a dead letter. An event that ends well is acquitted.
+ *
+ * Threads: each lane writes its own call; look-ups take no lock while there are no suspects.
  */
 #ifndef SLUICE_GUARD_SUSPECTS_H
 #define SLUICE_GUARD_SUSPECTS_H
 
 #include "event/event.h"
+#include "guard/ending.h"
 
-enum { SUSPECT_LANES_MAX = 128, SUSPECT_CALL_MAX = 10000, SUSPECT_TABLE_MAX = 16384, SUSPECT_CONVICTIONS = 2 };
+enum {
+    SUSPECT_LANES_MAX = 512,
+    SUSPECT_CALL_MAX = 10000,
+    SUSPECT_TABLE_MAX = 16384,
+    /* How often the process must end in the call of one event alone: by a fault, which is any end but the next two; by
+     * SIGKILL, which may have come from outside; by the master, because the call ran past its deadline. */
+    SUSPECT_FAULTS = 2,
+    SUSPECT_KILLS = 5,
+    SUSPECT_HANGS = 1,
+};
 
 struct suspects;
 
 /* Made before the fork and kept as long as the process. NULL when there is no memory for it. */
 struct suspects *suspects_create(void);
 
-/* The worker process: from now on fault signals are noted before they kill it. Also turns exit() in a handler into a
- * fault. */
-void suspects_watch(struct suspects *suspects);
-void suspects_clean(struct suspects *suspects); /* the process may exit now */
-/* Each lane's thread, once: its stack for signal handlers. */
-void suspects_lane(struct suspects *suspects, uint32_t lane);
-/* Before a handler's call, on the lane's thread; what is noted stands until suspects_end(), at the start of the next
- * batch: a heap that a handler broke is often found broken only afterwards. */
-void suspects_begin(struct suspects *suspects, uint32_t lane, size_t count);
+/* ---------------------------------------------------------------------------------------------- the worker's lanes */
+
+/* What a call's event is known by: another binding's handler of the same event is innocent. */
+struct event_id suspects_id(struct event_id id, uint32_t binding);
+/* Before a handler's call: the id of each event, then the call. deadline_ms: monotonic. quarantined: no other lane
+ * runs. */
 void suspects_add(struct suspects *suspects, uint32_t lane, size_t index, struct event_id id);
-void suspects_end(struct suspects *suspects, uint32_t lane);
-/* Any thread: that lane's call does not come back. Ends the process as a fault of that call. */
-void suspects_hang(struct suspects *suspects, uint32_t lane) __attribute__((noreturn));
+void suspects_open(struct suspects *suspects, uint32_t lane, size_t count, int64_t deadline_ms, bool quarantined);
+void suspects_progress(struct suspects *suspects, uint32_t lane, size_t index); /* this event has its verdict */
+void suspects_returned(struct suspects *suspects, uint32_t lane);               /* the call did; its batch goes on */
+/* The batch is over. What is noted stands for faults of this lane's own thread: a heap that a handler broke is often
+ * found broken only afterwards. */
+void suspects_over(struct suspects *suspects, uint32_t lane);
 
-/* The master, after the worker died of a fault: the number of new or repeated suspects. *ret_crashed: a lane is to
- * blame; else all lanes' last calls are suspects. */
-size_t suspects_judge(struct suspects *suspects, bool *ret_crashed);
-
-enum suspicion { SUSPECT_NONE = 0, SUSPECT_ALONE, SUSPECT_CONVICTED };
-enum suspicion suspects_look(struct suspects *suspects, struct event_id id);
+enum suspicion {
+    SUSPECT_NONE = 0,
+    SUSPECT_APART, /* in a batch of its own */
+    SUSPECT_LAST,  /* in a batch of its own, when others have had their turn: its call hangs, most likely */
+    SUSPECT_ALONE, /* in a batch of its own, while no other lane runs */
+    SUSPECT_CONVICTED,
+};
+/* *ret_why (may be NULL): of a convicted one, what it did how often. */
+enum suspicion suspects_look(struct suspects *suspects, struct event_id id, char ret_why[ENDING_WORDS_MAX]);
 void suspects_acquit(struct suspects *suspects, struct event_id id);
+/* A convicted call that comes again by itself, a schedule's or a request's, is skipped for a time that doubles with
+ * each conviction, and then tried again, alone. */
+void suspects_suspend(struct suspects *suspects, struct event_id id);
 bool suspects_any(const struct suspects *suspects);
+
+/* ----------------------------------------------------------------------------------------------- the worker process */
+
+/* How many times the operator asked the engine to stop; only the master counts. */
+int suspects_asked(const struct suspects *suspects);
+/* The process ends because the engine is over: stopped as asked, or with an error that a restart would not help.
+ * Nothing else ends the engine. */
+void suspects_decide(struct suspects *suspects, int status);
+
+/* ------------------------------------------------------------------------------------------------------- the master */
+
+void suspects_ask(struct suspects *suspects);
+void suspects_reset(struct suspects *suspects);                          /* before each fork */
+bool suspects_decided(const struct suspects *suspects, int *ret_status); /* the worker called suspects_decide() */
+/* Whether a call is open past its deadline and grace_ms more: then *ret is that ending. */
+bool suspects_overdue(const struct suspects *suspects, int64_t now_ms, int64_t grace_ms, struct process_ending *ret);
+bool suspects_one_alone(const struct suspects *suspects); /* a quarantined call is open */
+/* After the worker ended: completes *ending by what the worker noted, and counts it against the calls that it can be
+ * blamed on. Returns their number of events; 0: nobody is to blame. */
+size_t suspects_judge(struct suspects *suspects, struct process_ending *ending);
+/* Now and then: forgets events that this process saw the last of long ago, since another process handles them now. */
+void suspects_forget(struct suspects *suspects);
 
 #endif

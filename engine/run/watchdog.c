@@ -18,8 +18,6 @@ static void watch(struct worker *worker, int64_t now)
                "handler %s does not come back: %lld ms past its deadline; lane %u stands still",
                atomic_load_explicit(&worker->env.call_handler, memory_order_relaxed), (long long)(now - deadline),
                worker->env.lane_number);
-    if (worker->env.suspects != NULL)
-        suspects_hang(worker->env.suspects, worker->env.lane_number);
 }
 
 void watchdog_look(struct engine *engine)

@@ -6,8 +6,8 @@
 
 struct engine;
 
-/* Looks at every lane's call. One that is far past its deadline is reported; where a master watches, it also ends this
- * process, as a fault of that call. */
+/* Looks at every lane's call and reports one that is far past its deadline. Where a master watches, it has ended this
+ * process before. */
 void watchdog_look(struct engine *engine);
 
 #endif

@@ -10,6 +10,7 @@
 #include "batch/batch.h"
 #include "batch/outbox.h"
 #include "batch/request.h"
+#include "guard/watch.h"
 #include "run/state.h"
 
 #include <stdio.h>
@@ -249,7 +250,7 @@ static void *worker_main(void *context)
     struct worker *worker = context;
     struct batch_env *env = &worker->env;
     size_t max = worker_batch_max(worker);
-    suspects_lane(env->suspects, env->lane_number);
+    watch_lane(env->suspects, env->lane_number);
     struct lane_entry **taken = calloc(max, sizeof *taken);
     bool opened = taken != NULL && worker_open_plugins(worker);
 

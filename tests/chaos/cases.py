@@ -73,7 +73,7 @@ class ChaosCase(unittest.TestCase):
 
     @staticmethod
     def deaths(engine):
-        return sum("killed by signal 9" in line for line in list(engine.log))
+        return sum("signal 9 (Killed)" in line for line in list(engine.log))
 
     def facts(self, stream, dumped=True):
         return Facts(self.bus, stream.config, stream.env, stream.log_path, LIBRARIES, dump=dumped)

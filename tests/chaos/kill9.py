@@ -60,7 +60,7 @@ class Kill9(ChaosCase):
         """Its newest worker is ready; one may die before it ever was."""
 
         def ready():
-            words = [line for line in list(engine.log) if "ready:" in line or "killed by signal 9" in line]
+            words = [line for line in list(engine.log) if "ready:" in line or "signal 9 (Killed)" in line]
             return words and "ready:" in words[-1]
 
         until(ready, f"a worker to be ready; the engine said\n{engine.text()}")

@@ -128,7 +128,7 @@ class Logs(PipelineCase):
             nonlocal seen
             with contextlib.suppress(BlockingIOError):
                 seen += os.read(reader, 65536)
-            return b"a dead letter" in seen and b"was killed by signal 9" in seen
+            return b"a dead letter" in seen and b"signal 9 (Killed)" in seen
 
         until(said, "what waited for room to be written", 20)
         self.drains()

@@ -95,7 +95,10 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
     pthread_mutex_init(&bus->consumers_lock, NULL);
     pthread_mutex_init(&bus->publish_lock, NULL);
     pthread_mutex_init(&bus->maintenance_lock, NULL);
-    event_id_new(clock_wall_ms(), bus->process);
+    if (options->engine != NULL)
+        snprintf(bus->process, sizeof bus->process, "%s", options->engine);
+    else
+        event_id_new(clock_wall_ms(), bus->process);
     bus->publisher = connection_create(options->store, "publisher");
     bus->maintenance = connection_create(options->store, "maintenance");
     int result = bus->publisher == NULL || bus->maintenance == NULL

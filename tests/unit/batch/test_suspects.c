@@ -4,6 +4,8 @@
  */
 #include "lane_test.h"
 
+#include "base/clock.h"
+
 static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "topics:\n"
                            "  order.new: {handler: work.handle, routes: {done: order.done, later: drop}}\n"
@@ -22,21 +24,39 @@ static void unwatched(struct lane_test *test)
     lane_test_destroy(test); /* the table of suspects lives as long as the process */
 }
 
-/* The process died in a call of this event alone. */
+enum { ELSEWHERE = 5 /* another lane than the test's */ };
+
+/* The binding of order.new is the pipeline's first. */
+static struct event_id id_of(const char *id)
+{
+    return suspects_id(event_id_of(span_of(id)), 0);
+}
+
+static size_t end(struct lane_test *test, enum ending_kind kind, int number)
+{
+    struct process_ending ending = {.kind = kind, .number = number, .lane = -1};
+    return suspects_judge(test->env.suspects, &ending);
+}
+
+/* The process ended in a call of this event alone. */
+static void end_in(struct lane_test *test, const char *id, enum ending_kind kind, int number)
+{
+    suspects_add(test->env.suspects, ELSEWHERE, 0, id_of(id));
+    suspects_open(test->env.suspects, ELSEWHERE, 1, INT64_MAX, false);
+    assert_int_equal(end(test, kind, number), 1);
+    suspects_over(test->env.suspects, ELSEWHERE);
+}
+
 static void crash(struct lane_test *test, const char *id)
 {
-    bool crashed;
-    suspects_add(test->env.suspects, 5, 0, event_id_of(span_of(id)));
-    suspects_begin(test->env.suspects, 5, 1);
-    assert_int_equal(suspects_judge(test->env.suspects, &crashed), 1);
-    suspects_end(test->env.suspects, 5);
+    end_in(test, id, ENDING_SIGNAL, 11);
 }
 
 static void a_convict(void **state)
 {
     struct lane_test *test = watched();
     (void)state;
-    for (int i = 0; i < SUSPECT_CONVICTIONS; i++)
+    for (int i = 0; i < SUSPECT_FAULTS; i++)
         crash(test, "b");
     lane_test_event(test, "order.new", "k", "a", "{}");
     lane_test_event(test, "order.new", "k", "b", "{}");
@@ -44,7 +64,7 @@ static void a_convict(void **state)
     assert_int_equal(lane_test_run_all(test), 1);
     assert_string_equal(lane_test_calls(test), "[a] [c]");
     assert_header(assert_dead(test, "order.new-dlt", 0, "crashed"), HEADER_DLT_REASON,
-                  "its handler crashed or hung on it, alone, 2 times");
+                  "its handler ended the worker process, alone, 2 times: signal 11 (Segmentation fault)");
     assert_false(suspects_any(test->env.suspects)); /* it ended */
     assert_string_equal(lane_test_ends(test), "0 1 2");
     unwatched(test);
@@ -105,13 +125,13 @@ static void a_suspect_that_comes_again(void **state)
     unwatched(test);
 }
 
-/* The events of a call are written down before it, and stand until the next batch begins. */
+/* The events of a call are written down before it, and are suspects for whatever ends the process while it is open, or
+ * its batch goes on. */
 static bool judged;
 static void judge(struct lane_test *test, struct sluice_call *call)
 {
-    bool crashed;
     if (!judged)
-        assert_int_equal(suspects_judge(test->env.suspects, &crashed), call->count);
+        assert_int_equal(end(test, ENDING_STATUS, 0), call->count);
     judged = true;
     lane_test_obey(test, call);
 }
@@ -119,19 +139,132 @@ static void judge(struct lane_test *test, struct sluice_call *call)
 static void a_call_is_written_down(void **state)
 {
     struct lane_test *test = watched();
-    bool crashed;
     (void)state;
     judged = false;
     test->handle = judge;
     lane_test_event(test, "order.new", "k1", "a", "{\"do\":\"retry\"}");
     lane_test_event(test, "order.new", "k2", "b", "{\"do\":\"retry\"}");
     lane_test_run(test);
-    assert_int_equal(suspects_look(test->env.suspects, event_id_of(SPAN("a"))), SUSPECT_ALONE);
-    assert_int_equal(suspects_look(test->env.suspects, event_id_of(SPAN("b"))), SUSPECT_ALONE);
-    assert_int_equal(suspects_judge(test->env.suspects, &crashed), 2); /* a heap may be found broken afterwards */
-    lane_test_event(test, "order.done", "k", "x", "{}");
+    assert_int_equal(suspects_look(test->env.suspects, id_of("a"), NULL), SUSPECT_ALONE);
+    assert_int_equal(suspects_look(test->env.suspects, id_of("b"), NULL), SUSPECT_ALONE);
+    assert_int_equal(suspects_look(test->env.suspects, suspects_id(event_id_of(SPAN("a")), 1), NULL), SUSPECT_NONE);
+    assert_int_equal(end(test, ENDING_STATUS, 0), 0); /* the batch is over */
+    unwatched(test);
+}
+
+/* How often the process must end in the call of one event, and in what way, until it is convicted. */
+static void convictions(void **state)
+{
+    static const struct {
+        struct process_ending ending;
+        int times;
+        enum suspicion before; /* after the first time */
+    } rows[] = {
+        {{.kind = ENDING_SIGNAL, .number = 11, .lane = -1}, SUSPECT_FAULTS, SUSPECT_ALONE},
+        {{.kind = ENDING_SIGNAL, .number = 14, .lane = -1}, SUSPECT_FAULTS, SUSPECT_ALONE},
+        {{.kind = ENDING_STATUS, .number = 0, .lane = -1}, SUSPECT_FAULTS, SUSPECT_ALONE},
+        {{.kind = ENDING_THREAD, .lane = ELSEWHERE}, SUSPECT_FAULTS, SUSPECT_ALONE},
+        {{.kind = ENDING_DESCRIPTORS, .lane = -1}, SUSPECT_FAULTS, SUSPECT_ALONE},
+        {{.kind = ENDING_STOPPED, .lane = -1}, SUSPECT_FAULTS, SUSPECT_ALONE},
+        {{.kind = ENDING_SIGNAL, .number = 9, .lane = -1}, SUSPECT_KILLS, SUSPECT_NONE},
+        {{.kind = ENDING_HANG, .number = 800, .lane = ELSEWHERE}, SUSPECT_HANGS, SUSPECT_CONVICTED},
+        {{.kind = ENDING_HANG, .number = 800, .lane = ELSEWHERE, .unsure = true}, 0, SUSPECT_ALONE},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct lane_test *test = watched();
+        struct suspects *suspects = test->env.suspects;
+        char why[ENDING_WORDS_MAX] = "", words[ENDING_WORDS_MAX];
+        for (int times = 1; times <= (rows[i].times == 0 ? 3 : rows[i].times); times++) {
+            struct process_ending ending = rows[i].ending;
+            suspects_add(suspects, ELSEWHERE, 0, id_of("x"));
+            suspects_open(suspects, ELSEWHERE, 1, INT64_MAX, false);
+            assert_int_equal(suspects_judge(suspects, &ending), 1);
+            enum suspicion suspicion = suspects_look(suspects, id_of("x"), why);
+            if (times == 1)
+                assert_int_equal(suspicion, rows[i].before);
+            assert_int_equal(suspicion == SUSPECT_CONVICTED, times == rows[i].times);
+        }
+        if (rows[i].times > 0)
+            assert_non_null(strstr(why, ending_text(&rows[i].ending, words)));
+        suspects_over(suspects, ELSEWHERE);
+        unwatched(test);
+    }
+}
+
+/* With two calls open nobody is convicted; with one open and another that returned, only the open one is suspected. */
+static void several_calls(void **state)
+{
+    struct lane_test *test = watched();
+    struct suspects *suspects = test->env.suspects;
+    (void)state;
+    suspects_add(suspects, 1, 0, id_of("a"));
+    suspects_add(suspects, 2, 0, id_of("b"));
+    for (int times = 0; times < 3; times++) {
+        suspects_open(suspects, 1, 1, INT64_MAX, false);
+        suspects_open(suspects, 2, 1, INT64_MAX, false);
+        assert_int_equal(end(test, ENDING_STATUS, 1), 2);
+    }
+    assert_int_equal(suspects_look(suspects, id_of("a"), NULL), SUSPECT_ALONE);
+    assert_int_equal(suspects_look(suspects, id_of("b"), NULL), SUSPECT_ALONE);
+    suspects_acquit(suspects, id_of("a"));
+    suspects_returned(suspects, 1);
+    assert_int_equal(end(test, ENDING_STATUS, 1), 1);
+    assert_int_equal(suspects_look(suspects, id_of("a"), NULL), SUSPECT_NONE);
+    suspects_over(suspects, 2);
+    assert_int_equal(end(test, ENDING_SIGNAL, 9), 0); /* which may have come from outside */
+    assert_int_equal(end(test, ENDING_SIGNAL, 6), 1); /* a heap may be found broken afterwards */
+    assert_int_equal(suspects_look(suspects, id_of("a"), NULL), SUSPECT_ALONE);
+    unwatched(test);
+}
+
+/* Of a call that hangs, the events with a verdict are innocent, and the next one has its turn last. */
+static void a_call_that_hangs(void **state)
+{
+    struct lane_test *test = watched();
+    struct suspects *suspects = test->env.suspects;
+    struct process_ending ending;
+    static const char *const ids[] = {"a", "b", "c"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        suspects_add(suspects, ELSEWHERE, i, id_of(ids[i]));
+    int64_t now = clock_monotonic_ms();
+    suspects_open(suspects, ELSEWHERE, 3, now + 1000, false);
+    suspects_progress(suspects, ELSEWHERE, 0);
+    assert_false(suspects_overdue(suspects, now + 1999, 1000, &ending));
+    assert_true(suspects_overdue(suspects, now + 2001, 1000, &ending));
+    assert_int_equal(ending.number, 1001);
+    assert_int_equal(suspects_judge(suspects, &ending), 2);
+    suspects_over(suspects, ELSEWHERE);
+    assert_int_equal(suspects_look(suspects, id_of("a"), NULL), SUSPECT_NONE);
+    assert_int_equal(suspects_look(suspects, id_of("b"), NULL), SUSPECT_LAST);
+    assert_int_equal(suspects_look(suspects, id_of("c"), NULL), SUSPECT_APART);
+    others[0] = '\0';
+    test->handle = look;
+    for (size_t i = 0; i < 3; i++)
+        lane_test_event(test, "order.new", ids[i], ids[i], "{}");
     lane_test_run(test);
-    assert_int_equal(suspects_judge(test->env.suspects, &crashed), 0);
+    assert_string_equal(lane_test_calls(test), "[a]");
+    lane_test_run(test);
+    assert_string_equal(lane_test_calls(test), "[c]");
+    assert_int_equal(lane_test_run(test), 0); /* b is not due yet */
+    assert_string_equal(others, "yy");
+    assert_true(suspects_any(suspects));
+    unwatched(test);
+}
+
+/* What comes again by itself is skipped for a while, then tried again. */
+static void a_suspension(void **state)
+{
+    struct lane_test *test = watched();
+    (void)state;
+    crash(test, "t");
+    crash(test, "t");
+    suspects_suspend(test->env.suspects, id_of("t"));
+    assert_int_equal(suspects_look(test->env.suspects, id_of("t"), NULL), SUSPECT_CONVICTED);
+    assert_true(suspects_any(test->env.suspects));
+    suspects_acquit(test->env.suspects, id_of("t"));
+    assert_false(suspects_any(test->env.suspects));
     unwatched(test);
 }
 
@@ -142,6 +275,10 @@ int main(void)
         cmocka_unit_test(a_suspect_among_many),
         cmocka_unit_test(a_suspect_that_comes_again),
         cmocka_unit_test(a_call_is_written_down),
+        cmocka_unit_test(convictions),
+        cmocka_unit_test(several_calls),
+        cmocka_unit_test(a_call_that_hangs),
+        cmocka_unit_test(a_suspension),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

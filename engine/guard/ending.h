@@ -1,0 +1,38 @@
+/*
+ * ending.h - how a worker process ended, in a struct and in words.
+ */
+#ifndef SLUICE_GUARD_ENDING_H
+#define SLUICE_GUARD_ENDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ENDING_WORDS_MAX = 200 };
+
+enum ending_kind {
+    ENDING_SIGNAL = 1,  /* number: the signal */
+    ENDING_STATUS,      /* number: the exit status; nobody had asked */
+    ENDING_THREAD,      /* a lane's thread ended */
+    ENDING_DESCRIPTORS, /* the engine's file descriptors are closed: by a call, or by exec */
+    ENDING_HANG,        /* the call did not return; number: milliseconds past its deadline */
+    ENDING_STOPPED,     /* SIGSTOP and the like */
+};
+
+struct process_ending {
+    enum ending_kind kind;
+    int number;
+    int32_t lane; /* whose call it was; -1: not known */
+    bool unsure;  /* ENDING_HANG: another call is open for long, whose fault it may be */
+};
+
+/* "signal 11 (Segmentation fault)", "exit status 0", … Returns buf. */
+const char *ending_text(const struct process_ending *ending, char buf[ENDING_WORDS_MAX]);
+/* From waitpid()'s status, the lane not known. */
+struct process_ending ending_of_status(int status);
+static inline bool ending_is_kill(const struct process_ending *ending)
+{
+    return ending->kind == ENDING_SIGNAL && ending->number == 9;
+}
+
+#endif

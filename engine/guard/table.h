@@ -1,0 +1,47 @@
+/*
+ * table.h - the memory that master and worker process share, for the files of guard/.
+ */
+#ifndef SLUICE_GUARD_TABLE_H
+#define SLUICE_GUARD_TABLE_H
+
+#include "guard/suspects.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum call_phase { CALL_OVER = 0, CALL_RETURNED, CALL_OPEN };
+
+struct lane_call { /* the call that a lane is in, or was in last */
+    atomic_int phase;
+    atomic_uint count;
+    atomic_uint progress;                /* events up to here have their verdict */
+    atomic_llong opened_ms, deadline_ms; /* monotonic */
+    atomic_bool quarantined;
+    struct event_id ids[SUSPECT_CALL_MAX];
+};
+
+struct suspect_row {
+    struct event_id id;
+    bool used;
+    bool apart, last, alone;       /* how it is isolated */
+    uint32_t faults, kills, hangs; /* while it ran alone */
+    uint32_t kills_seen;           /* kills in its call, alone or not */
+    uint32_t suspensions;
+    int64_t suspended_until_ms; /* monotonic; 0: not suspended */
+    int64_t touched_ms;
+    struct process_ending ending; /* the latest */
+};
+
+struct suspects {
+    atomic_int asked;
+    atomic_int decided;                  /* exit status + 1; 0: the worker has not decided to end */
+    atomic_int noted_lane;               /* lane + 1 of the call that ended the process; 0: nothing is noted */
+    atomic_int noted_kind, noted_number; /* written before noted_lane; kind 0: as waitpid() says */
+    atomic_uint count;                   /* rows in use */
+    atomic_uint rows_end;                /* no row from here on was ever used */
+    pthread_mutex_t lock;                /* rows; shared between processes and robust */
+    struct suspect_row rows[SUSPECT_TABLE_MAX];
+    struct lane_call calls[SUSPECT_LANES_MAX];
+};
+
+#endif

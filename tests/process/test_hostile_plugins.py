@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""The plugin matrix: every way in which a handler can end, hang or change the process it runs in, as the handler of a
+topic, of a tap, of a request and of a schedule. What it costs its own event, and how long the innocents waited.
+
+Run alone: python3 tests/process/test_hostile_plugins.py [-k NAME]; SLUICE_MATRIX=all, or a mode, prints what was
+measured.
+"""
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+import unittest
+
+import _path
+from lib.engine import BUILD, until
+from lib.pipeline_case import PipelineCase, new_id, reason
+
+HOSTILE = BUILD / "tests/plugins/hostile.so"
+TIMEOUT_S = 1.0
+BOUND_S = TIMEOUT_S + 2.0  # the longest that an innocent event may wait
+
+HEAD = """pipeline: hostile
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {lanes: 2}
+plugins: {hostile: {library: "${HOSTILE_SO}", settings: {tick: "${TICK:-ok}", n: "${TICK_N:-0}"}}}
+defaults: {timeout: 1s}
+http:
+  listen: "${HTTP_LISTEN:-127.0.0.1:0}"
+"""
+
+# What a handler does: its mode, its n, and how its event ends: a part of its dead letter's sentence, or None: well.
+ENDS = [
+    ("segv", 0, "signal 11"),
+    ("abort", 0, "signal 6"),
+    ("exit", 0, "exit status 0"),
+    ("exit", 3, "exit status 3"),
+    ("exit_now", 0, "exit status 0"),
+    ("exit_now", 70, "exit status 70"),
+    ("exit_now", 78, "exit status 78"),
+    ("exit_quick", 0, "exit status 0"),
+    ("exit_thread", 0, "exit status 0"),
+    ("segv_thread", 0, "signal 11"),
+    ("raise", signal.SIGKILL, "signal 9"),
+    ("raise", signal.SIGTRAP, "signal 5 "),
+    ("raise", signal.SIGUSR1, "signal 10 "),
+    ("kill", signal.SIGVTALRM, "signal 26"),
+    ("alarm", 0, "signal 14"),
+    ("file_size", 0, "signal 25"),
+    ("thread_exit", 0, "it ended the lane's thread"),
+    ("exec", 0, "exit status 0"),
+    ("exec_stay", 0, "closed the engine's file descriptors or replaced the process"),
+    ("close_all", 0, "closed the engine's file descriptors or replaced the process"),
+    ("raise", signal.SIGSTOP, "it stopped the process"),
+    ("hang", 0, "did not return within its timeout"),
+    ("spin", 0, "did not return within its timeout"),
+    ("deadlock", 0, "did not return within its timeout"),
+]
+CHANGES = [
+    ("kill", signal.SIGHUP, None),
+    ("kill_twice", signal.SIGINT, None),
+    ("kill_twice", signal.SIGTERM, None),
+    ("kill_master", signal.SIGTERM, None),
+    ("kill_master", signal.SIGINT, None),
+    ("fork_return", 0, None),
+    ("fork_linger", 0, None),
+    ("fork_exit", 0, None),
+    ("fork_segv", 0, None),
+    ("leak", 0, None),
+]
+PROGRAMS = {"exec": "/bin/true", "exec_stay": "/bin/sleep"}
+# Those that stand for the others where a topic's handler has shown them all.
+KINDS = [
+    row for row in ENDS if row[:2] in {("segv", 0), ("exit_now", 0), ("raise", 5), ("thread_exit", 0), ("spin", 0)}
+]
+
+
+class Hostile(PipelineCase):
+    env = {"HOSTILE_SO": str(HOSTILE), "LC_ALL": "de_DE.UTF-8"}
+
+    def setUp(self):
+        super().setUp()
+        self.rows("create table handled (k text, at timestamptz default clock_timestamp())")
+        self.sent = {}
+        self.number = self.letters = 0
+
+    def innocents(self, count):
+        """Events that do nothing but their work, each with the time at which it was sent."""
+        events = []
+        for _ in range(count):
+            self.number += 1
+            events.append(self.event({"mode": "ok", "k": f"i{self.number}"}))
+            self.sent[f"i{self.number}"] = time.time()
+        return events
+
+    def waited(self, limit_s=15.0):
+        """The longest that an innocent waited until its effect was committed; each has exactly one."""
+        ks = ",".join(f"'{k}'" for k in self.sent)
+        self.await_value(f"select count(*) from handled where k in ({ks})", len(self.sent), limit_s)
+        rows = self.rows(f"select k, extract(epoch from at) from handled where k in ({ks})")
+        waits = [float(at) - self.sent[k] for k, at in rows]
+        self.sent = {}
+        return max(waits)
+
+    def dead(self, topic, event, words):
+        """The event has become the one dead letter more on the topic, and it says these words."""
+        self.letters += 1
+        letters = self.await_topic(f"{topic}-dlt", self.letters, 15)
+        self.assertEqual(len(letters), self.letters)
+        self.assertEqual([reason(letters[-1]), json.loads(letters[-1]["value"])], ["crashed", event])
+        self.assertIn(words, letters[-1]["headers"]["kafka_dlt-exception-message"])
+
+    def matrix(self, kind, rows, run):
+        """Each row: run(mode, n, wanted) gives how long the innocents waited. A row that took too long has a second
+        chance, for something else may have had the processors."""
+        for mode, n, wanted in rows:
+            with self.subTest(mode=mode, n=int(n)):
+                if os.environ.get("SLUICE_MATRIX", "all") not in ("all", mode):
+                    continue
+                waited = run(mode, int(n), wanted)
+                if waited >= BOUND_S:
+                    waited = run(mode, int(n), wanted)
+                if os.environ.get("SLUICE_MATRIX"):
+                    print(f"{kind:9} {mode:12} {n:3} innocents waited {waited:6.3f} s", flush=True)
+                self.assertLess(waited, BOUND_S, "how long innocents waited")
+                self.assertIsNone(self.engines[-1].process.poll(), "the engine goes on")
+        self.assertEqual(self.engines[-1].stop(), 0, self.engines[-1].text())
+
+
+class Topics(Hostile):
+    yaml = (
+        HEAD
+        + """
+topics:
+  act: {handler: hostile.act_sql, routes: {ok: drop, other: drop}}
+"""
+    )
+
+    def row(self, mode, n, wanted):
+        name = "exec" if mode == "exec_stay" else mode
+        bad = self.event({"mode": name, "n": n, "k": "bad", "path": PROGRAMS.get(mode, "")})
+        self.emit("act", *self.innocents(4), bad, *self.innocents(4))
+        self.emit("act", *self.innocents(4))
+        waited = self.waited()
+        if wanted is None:
+            self.await_value("select count(*) from handled where k = 'bad'", 1)
+        else:
+            self.dead("act", bad, wanted)
+            self.assertEqual(self.value("select count(*) from handled where k = 'bad'"), "0")
+        self.rows("delete from handled returning 1")
+        return waited
+
+    def test_every_way(self):
+        self.engine()
+        self.matrix("topic", ENDS + CHANGES, self.row)
+
+
+class Taps(Hostile):
+    """A tap's event that ends its process is a dead letter of that tap; nobody else has it."""
+
+    yaml = (
+        HEAD
+        + """
+topics:
+  act: {handler: hostile.act_sql, routes: {ok: drop, other: drop}}
+  seen: {}
+taps:
+  watch: {topics: [seen], handler: hostile.act, routes: {ok: drop, other: drop}}
+"""
+    )
+
+    def row(self, mode, n, wanted):
+        bad = self.event({"mode": mode, "n": n})
+        self.emit("seen", self.event({"mode": "ok"}), bad, self.event({"mode": "ok"}))
+        self.emit("act", *self.innocents(8))
+        waited = self.waited()
+        self.dead("seen", bad, wanted)
+        return waited
+
+    def test_every_kind(self):
+        self.engine()
+        self.matrix("tap", KINDS, self.row)
+
+
+class Requests(Hostile):
+    """Whoever asks for it again and again is answered with 500 in the end, and nobody else notices."""
+
+    yaml = (
+        HEAD
+        + """  requests: {"POST /ask": {handler: hostile.ask, routes: {ok: drop, other: drop}}}
+topics:
+  act: {handler: hostile.act_sql, routes: {ok: drop, other: drop}}
+"""
+    )
+
+    def ask(self, engine, data):
+        try:
+            return engine.request("POST", "/ask", data, timeout=10)
+        except (OSError, http.client.HTTPException):
+            return None, None  # the process that it had asked has ended
+
+    def row(self, mode, n, wanted):
+        engine, data, answers = self.engines[-1], {"mode": mode, "n": n, "k": new_id()}, []
+        sent = threading.Thread(target=lambda: answers.append(self.ask(engine, data)))
+        sent.start()
+        self.emit("act", *self.innocents(8))
+        waited = self.waited()
+        sent.join()
+        while answers[-1][0] is None and len(answers) < 5:
+            until(lambda: self.ask(engine, {"mode": "ok"})[0] == 200, "an innocent request's answer")
+            answers.append(self.ask(engine, data))
+        status, body = answers[-1]
+        self.assertEqual(status, 500, answers)
+        self.assertEqual(body["error"], "crashed")
+        self.assertIn(wanted, body["message"])
+        return waited
+
+    def test_every_kind(self):
+        self.engine()
+        self.matrix("request", KINDS, self.row)
+
+
+class Schedules(Hostile):
+    """A tick that ends the process is skipped with an error and a metric; while it is, all else goes on."""
+
+    yaml = (
+        HEAD
+        + """
+schedules:
+  often: {every: 200ms, handler: hostile.tick, routes: {ok: ticked, other: drop}}
+topics:
+  act: {handler: hostile.act_sql, routes: {ok: drop, other: drop}}
+  ticked: {final: true}
+"""
+    )
+
+    def row(self, mode, n, wanted):
+        if self.engines:
+            self.assertEqual(self.engines[-1].stop(), 0, self.engines[-1].text())
+        engine = self.engine(env={"TICK": mode, "TICK_N": str(n)})
+        until(lambda: any("master: the worker ended" in line for line in list(engine.log)), "a tick", 15)
+        self.emit("act", *self.innocents(8))
+        waited = self.waited()
+        until(
+            lambda: any("ERROR lane: a tick of schedule often" in line and wanted in line for line in list(engine.log)),
+            f"the error; the engine said\n{engine.text()}",
+            15,
+        )
+        until(lambda: engine.metric('sluice_events_total{handler="schedule/often",outcome="dead"}') >= 2, "ticks")
+        return waited
+
+    def test_every_kind(self):
+        self.matrix("schedule", KINDS, self.row)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
