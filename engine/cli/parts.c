@@ -33,6 +33,16 @@ static const char *migrations_dir(struct arena *arena, const struct pipeline *pi
     return access(SLUICE_PREFIX "/share/sluice/sql/engine", R_OK) == 0 ? SLUICE_PREFIX "/share/sluice/sql" : NULL;
 }
 
+/* Between two statements of a transaction there is one call of a handler at most. */
+static int64_t longest_call_ms(const struct pipeline *pipeline)
+{
+    int64_t longest_ms = 0;
+    for (size_t i = 0; i < pipeline->binding_count; i++)
+        if (pipeline->bindings[i]->timeout_ms > longest_ms)
+            longest_ms = pipeline->bindings[i]->timeout_ms;
+    return longest_ms;
+}
+
 static int open_store(struct parts *parts, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
@@ -41,6 +51,7 @@ static int open_store(struct parts *parts, struct error *error)
         .application = arena_format(parts->arena, "sluice/%s", pipeline->name),
         .connect_timeout_ms = pipeline->store.connect_timeout_ms,
         .statement_timeout_ms = pipeline->store.statement_timeout_ms,
+        .idle_ms = longest_call_ms(pipeline),
         .allow_unsafe = pipeline->store.allow_unsafe,
         .metrics = parts->metrics,
     };

@@ -26,7 +26,8 @@ const struct option store_options_table[] = {
     {"connect_timeout", OPTION_DURATION, AT(store.connect_timeout_ms), .min = 100, .max = 600000, .fallback = "5s",
      .help = "longest wait for a connection"},
     {"statement_timeout", OPTION_DURATION, AT(store.statement_timeout_ms), .min = 100, .max = 600000, .fallback = "10s",
-     .help = "longest wait for a statement; the server gets it too"},
+     .help =
+         "longest time of one statement, a handler's too; the server gets it too. A handler's `timeout` may be longer"},
     {"inbox_retention", OPTION_DURATION, AT(store.inbox_retention_ms), .min = 60000, .max = 315360000000,
      .fallback = "168h", .help = "how long handled events are remembered; longer than anything may be delivered again"},
     {"allow_unsafe", OPTION_BOOL, AT(store.allow_unsafe), .fallback = "false",

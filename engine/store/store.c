@@ -11,7 +11,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { STORE_VERSION_MIN = 140000 /* of the server: TID range scans, client_connection_check_interval */ };
+enum {
+    STORE_VERSION_MIN = 140000,  /* of the server: TID range scans, client_connection_check_interval */
+    STORE_IDLE_MARGIN_MS = 3000, /* for what the engine does itself between two statements */
+};
 
 /* The options that the url itself names; the engine's come after them and override them. NULL: the url cannot be
  * understood. */
@@ -34,20 +37,23 @@ static char *store_url_options(const char *url)
 
 /*
  * lock_timeout is half of statement_timeout, so that waiting for a lock is told apart from working too long. An idle
- * transaction ends as soon as a statement would: a frozen process must not hold its claims against its successor. A
- * statement whose client has disconnected is cancelled within a second. Just-in-time compilation never pays for
+ * transaction ends when no handler's call can be behind it any more: a frozen process must not hold its claims against
+ * its successor. A statement whose client has disconnected is cancelled within a second. Just-in-time compilation never pays for
  * statements as short as the engine's.
  */
-static char *store_session(const char *url_options, int64_t statement_timeout_ms)
+static char *store_session(const char *url_options, int64_t statement_timeout_ms, int64_t idle_ms)
 {
     char *session;
+    int64_t idle_limit_ms = idle_ms > 0 ? idle_ms + STORE_IDLE_MARGIN_MS : 0;
+    if (idle_limit_ms < statement_timeout_ms)
+        idle_limit_ms = statement_timeout_ms;
     int length = asprintf(
         &session,
         "%s -c statement_timeout=%lld -c lock_timeout=%lld -c idle_in_transaction_session_timeout=%lld"
         " -c client_connection_check_interval=1000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5"
         " -c tcp_keepalives_count=3 -c jit=off",
         url_options, (long long)statement_timeout_ms, (long long)(statement_timeout_ms + 1) / 2,
-        (long long)statement_timeout_ms);
+        (long long)idle_limit_ms);
     return length < 0 ? NULL : session;
 }
 
@@ -65,7 +71,7 @@ int store_open(const struct store_options *options, struct store **ret, struct e
         store->allow_unsafe = options->allow_unsafe;
         store->url = strdup(options->url);
         store->application = strdup(options->application == NULL ? "sluice" : options->application);
-        store->session = store_session(url_options, store->statement_timeout_ms);
+        store->session = store_session(url_options, store->statement_timeout_ms, options->idle_ms);
     }
     free(url_options);
     if (store == NULL || store->url == NULL || store->application == NULL || store->session == NULL) {

@@ -47,8 +47,10 @@ struct store_options {
     const char *url;         /* libpq connection string or URI; never logged */
     const char *application; /* application_name: "sluice/NAME" */
     int64_t connect_timeout_ms;
-    /* also sent to the server, with lock_timeout (half of it) and idle_in_transaction_session_timeout (the same) */
-    int64_t statement_timeout_ms;
+    int64_t statement_timeout_ms; /* also sent to the server, with lock_timeout (half of it) */
+    /* The longest time between two statements of a transaction: idle_in_transaction_session_timeout is a bit more, and
+     * at least statement_timeout_ms. 0: as short as that. */
+    int64_t idle_ms;
     bool allow_unsafe;       /* start even though fsync, synchronous_commit or full_page_writes is off */
     struct metrics *metrics; /* METRIC_ROUND_TRIPS, METRIC_STORE_UP; NULL: none */
 };

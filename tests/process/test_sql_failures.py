@@ -142,6 +142,35 @@ class StatementsThatFail(SqlCase):
         self.assertEqual((self.handled(), self.topic("in-dlt")), ({*innocents, "foreign", "lock"}, []))
 
 
+class LimitsOfTime(SqlCase):
+    """`timeout:` is the handler's; `store.statement_timeout` is one statement's. Either may be the longer one."""
+
+    yaml = (
+        YAML.replace("{url:", "{statement_timeout: 400ms, url:")
+        .replace("handler: chaos.act_sql, ", "handler: chaos.act_sql, timeout: 5s, ")
+        .replace("defaults: {", "defaults: {timeout: 1s, ")
+    )
+
+    def test_a_call_may_take_longer_than_a_statement(self):
+        self.emit("act", self.event({"mode": "sleep", "n": 1500}))
+        engine = self.engine()
+        self.await_topic("acted", 1)
+        self.drain()
+        self.assertEqual(self.lines("SQLSTATE"), [])
+        self.assertEqual(self.topic("act-dlt"), [])
+        self.assertEqual(engine.metric("sluice_retries_total"), 0)
+
+    def test_a_statement_past_its_limit_is_a_failed_try(self):
+        self.cause("slow", "select pg_sleep(60)")
+        self.emit("in", self.one("slow"), *[self.one(f"innocent {n}") for n in range(10)])
+        engine = self.engine()
+        until(lambda: len(self.handled()) == 10, f"the innocents;\n{engine.text()}", 20)
+        self.drain()
+        (letter,) = self.topic("in-dlt")
+        self.assertEqual((reason(letter), letter["headers"]["retry_topic-attempts"]), ("deadline", "3"))
+        self.assertIn("57014", letter["headers"]["kafka_dlt-exception-message"])
+
+
 class HandlersThatStop(SqlCase):
     """What no event of the handler could pass stops it; its events wait."""
 
