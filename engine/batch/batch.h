@@ -20,6 +20,11 @@ struct output { /* spans are filled by outputs_finish(): until then they are off
     bool has_key, composed; /* composed: key and value are in env->bytes */
 };
 
+struct queried {
+    const struct binding *binding;
+    struct queried *next;
+};
+
 struct batch {
     struct batch_env *env;
     struct arena *arena;
@@ -38,6 +43,7 @@ struct batch {
     bool condemned;   /* a work was condemned: roll back, run again */
     bool undo_call;   /* a call that found something unavailable had run statements: roll back, it waits */
     const struct binding *failed_binding; /* whose handler's statement failed; NULL: none did */
+    struct queried *queried;              /* handlers whose statements ran in this transaction, the last one first */
     const char *failed_sql;               /* that statement, as the plugin knows it */
     enum store_result result;             /* of the first statement, or other step, that failed; STORE_OK else */
     struct error error;                   /* its sentence */
@@ -83,6 +89,12 @@ void outputs_dead_letter(struct batch *batch, struct work *work);
 void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
                   struct span correlation, struct span reason);
 struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
+
+/* session.c: a statement of this binding's handler runs; whether another handler may have left a changed session in
+ * this transaction; after its end, names who changed the session. */
+void session_queried(struct batch *batch, const struct binding *binding);
+bool session_spoilt(const struct batch *batch, const struct binding *binding);
+void session_name(const struct batch *batch);
 
 /* finish.c: after COMMIT, every item goes back to its lane or its position is complete. */
 void batch_finish(struct batch *batch);

@@ -32,7 +32,8 @@ struct binding_run {        /* by binding.index */
     bool records;           /* its events are claimed in the inbox */
     atomic_int unavailable; /* consecutive calls that found something outside unavailable */
     struct handler_stop stop;
-    struct series **by_outcome; /* [outcome_count] */
+    atomic_bool changes_session; /* it did once: named in the log */
+    struct series **by_outcome;  /* [outcome_count] */
     struct series *dead, *duplicates, *again, *retries, *seconds;
 };
 

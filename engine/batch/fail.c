@@ -114,6 +114,7 @@ static void judge_together(struct batch *batch, struct judgement *ret)
         break;
     case STORE_DEPLOY:
         ret->pause_ms = FAIL_PAUSE_MAX_MS;
+        ret->isolate = repeated && batch->called; /* or a handler has given up the right to it */
         log_rarely(5000, LOG_ERROR, "lane",
                    "the database schema does not match this version; processing has stopped: %s", batch->error.text);
         break;
@@ -186,8 +187,7 @@ static struct judgement judge_failure(struct batch *batch, bool late)
     } else if (only != NULL && batch->called &&
                (batch->result == STORE_DEADLINE || (batch->result == STORE_TRANSIENT && late))) {
         judge_fault(batch, only, DEAD_DEADLINE); /* waiting for a claim is no event's fault */
-    } else if (only != NULL && batch->called && batch->connection != NULL && batch->result != STORE_DEPLOY &&
-               batch->result != STORE_FENCED) {
+    } else if (only != NULL && batch->called && batch->connection != NULL && batch->result != STORE_FENCED) {
         judge_outage(batch, only, &judgement);
     } else {
         judge_together(batch, &judgement);
@@ -219,6 +219,8 @@ void batch_fail(struct batch *batch)
 
     if (batch->transaction)
         connection_rollback(batch->connection);
+    if (batch->transaction)
+        session_name(batch);
     batch->transaction = false;
     if (batch->condemned) {
         requeue_condemned(batch, entries);

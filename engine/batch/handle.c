@@ -44,7 +44,8 @@ static void run_call(struct batch *batch, const struct call_plan *call, const ui
     size_t count = 0;
     for (uint32_t i = call->first; i < call->first + call->count; i++) {
         struct work *work = &batch->works[order[i]];
-        if (must_wait(batch, before[order[i]]))
+        bool spoilt = work->verdict == VERDICT_NONE && session_spoilt(batch, work->item->binding);
+        if (must_wait(batch, before[order[i]]) || spoilt)
             work->verdict = VERDICT_REQUEUE; /* a duplicate too: what is behind it waits for what is before it */
         if (work->verdict == VERDICT_NONE && work->item->failed != 0) {
             work_retry(batch, work, work->item->failed, work->item->sentence == NULL ? "" : work->item->sentence);

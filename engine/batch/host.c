@@ -256,6 +256,7 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
             call_fault_alone(call, "called query() with a parameter $%zu that has no valid form and type", i + 1);
             return NULL;
         }
+    session_queried(batch, call->binding);
     struct statement statement = {.text = sql->text, .plugin = true};
     struct rows *rows = NULL;
     batch->result = connection_exec(batch->connection, &statement, param_count, store_params, &rows, &batch->error);

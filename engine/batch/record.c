@@ -179,6 +179,7 @@ void batch_commit(struct batch *batch)
     if (batch->result == STORE_OK) {
         batch->transaction = false;
         outbox->published_count = 0;
+        session_name(batch);
     }
     (void)FAILPOINT("lane.commit.after");
 }

@@ -38,8 +38,8 @@ static char *store_url_options(const char *url)
 /*
  * lock_timeout is half of statement_timeout, so that waiting for a lock is told apart from working too long. An idle
  * transaction ends when no handler's call can be behind it any more: a frozen process must not hold its claims against
- * its successor. A statement whose client has disconnected is cancelled within a second. Just-in-time compilation never pays for
- * statements as short as the engine's.
+ * its successor. A statement whose client has disconnected is cancelled within a second. Just-in-time compilation never
+ * pays for statements as short as the engine's.
  */
 static char *store_session(const char *url_options, int64_t statement_timeout_ms, int64_t idle_ms)
 {

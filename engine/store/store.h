@@ -154,6 +154,9 @@ void connection_rollback(struct connection *connection); /* after anything; ends
 /* True when a plugin's own statement ended or changed the transaction or session (commit, rollback, set): a fault of
  * the plugin. */
 bool connection_tampered(const struct connection *connection);
+/* What plugins' statements of the last transaction changed in the session, for people; NULL: nothing. It has been put
+ * back, or the connection is replaced. After commit or rollback, until the next begin. */
+const char *connection_changed(const struct connection *connection);
 
 /* A statement outside any transaction, autocommitted: one round trip. Its rows live until the next begin, once or
  * script. When the connection is lost (STORE_DOWN, or STORE_TRANSIENT at the deadline) it may have been done. */

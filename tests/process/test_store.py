@@ -86,7 +86,7 @@ class Classes(StoreTest):
         "28000": ("down", "data", "data"),
         "XX000": ("down", "data", "data"),
         "25P03": ("deadline", "deadline", "unknown"),
-        "26000": ("deploy", "down", "down"),
+        "26000": ("down", "down", "down"),
         "22003": ("data", "data", "data"),
         "23505": ("data", "data", "data"),
         "42P01": ("deploy", "refused", "data"),
@@ -374,7 +374,7 @@ class Outages(StoreTest):
             self.works(drive)
             self.gives("ok", drive("script", "DEALLOCATE ALL"))
             drive("begin", 5000)
-            self.gives("deploy", drive("exec", "SELECT 41 + 1"), "26000")
+            self.gives("down", drive("exec", "SELECT 41 + 1"), "26000")
             self.works(drive)
 
     def test_notifications(self):

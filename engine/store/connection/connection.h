@@ -5,6 +5,7 @@
  *   socket.c        every wait on its socket, losing it
  *   prepared.c      the statements that the server knows
  *   wire.c          statements in, results out, in libpq's pipeline mode
+ *   session.c       what plugins changed in the session, put back
  *   transaction.c   begin, statements, commit, rollback on top of that
  *   param.c         parameters into PostgreSQL's binary format
  *   rows.c          results out of it
@@ -44,7 +45,14 @@ struct prepared {
     uint8_t type_count, types[STORE_PARAMS_MAX];
 };
 
-enum pending_kind { PENDING_PREPARE, PENDING_STATEMENT, PENDING_BEGIN, PENDING_COMMIT, PENDING_ROLLBACK };
+enum pending_kind {
+    PENDING_PREPARE,
+    PENDING_STATEMENT,
+    PENDING_SESSION,
+    PENDING_BEGIN,
+    PENDING_COMMIT,
+    PENDING_ROLLBACK
+};
 
 struct pending { /* a result that the server still has to send */
     enum pending_kind kind;
@@ -64,6 +72,17 @@ enum transaction {
     TRANSACTION_OPEN,  /* "begin" is sent */
 };
 
+enum { SESSION_COLUMNS = 9 };
+
+struct session {                   /* see session.c */
+    bool asked, known;             /* what was there before the first statement of a plugin; its answer has come */
+    char *before[SESSION_COLUMNS]; /* NULL: empty */
+    bool whole_due;                /* the next comparison is whole */
+    int64_t whole_ms;              /* when the last one was */
+    bool replace;                  /* the connection is closed when the transaction is over */
+    char changed[200];             /* by plugins in the last transaction; "": nothing */
+};
+
 struct connection {
     struct store *store;
     char *application;
@@ -76,7 +95,8 @@ struct connection {
     int64_t deadline_ms;
     enum store_result failed; /* not STORE_OK: only a rollback is possible */
     bool tampered;
-    bool plugin_ran;  /* a statement of a plugin was sent in the present transaction, or the last one */
+    bool plugin_ran; /* a statement of a plugin was sent in the present transaction, or the last one */
+    struct session session;
     char sqlstate[6]; /* of the last failure; "" when it was not the server's */
 
     struct intmap *prepared; /* address of the text → struct prepared */
@@ -133,6 +153,13 @@ enum store_result wire_result(struct connection *connection, int64_t deadline_ms
 /* The answer to a result that is an error; fills error and connection->sqlstate. */
 enum store_result wire_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
                                struct error *error);
+
+/* --- session.c */
+extern const struct statement session_compare, session_reset;
+bool session_statement(const struct statement *statement);                /* one of these two */
+bool session_whole(struct connection *connection);                        /* whether the next comparison is whole */
+void session_take(struct connection *connection, const PGresult *result); /* the answer to one, or its error */
+void session_forget(struct connection *connection);                       /* the connection is closed */
 
 /* --- param.c */
 Oid param_oid(enum param_type type, bool array);

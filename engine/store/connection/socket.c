@@ -60,6 +60,7 @@ void connection_drop(struct connection *connection)
     connection->pending_count = 0;
     connection->result_count = 0;
     prepared_release(connection);
+    session_forget(connection);
 }
 
 void connection_count_outage(const struct connection *connection)

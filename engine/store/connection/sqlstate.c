@@ -34,7 +34,8 @@ static const struct sqlstate_row sqlstate_table[] = {
     {"22", STORE_DATA, STORE_DATA, STORE_DATA},                   /* data exception */
     {"23", STORE_DATA, STORE_DATA, STORE_DATA},                   /* integrity constraint */
     {"54", STORE_DATA, STORE_DATA, STORE_DATA},                   /* program limit exceeded */
-    {"26", STORE_DEPLOY, STORE_DOWN, STORE_DOWN},                 /* prepared statement lost: a pooler in between */
+    {"26", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* prepared statement lost, or */
+    {"42P05", STORE_DOWN, STORE_DOWN, STORE_DOWN},                /* there already: a pooler, or a plugin */
     {"3F", STORE_DEPLOY, STORE_REFUSED, STORE_DATA},              /* invalid schema name */
     {"42", STORE_DEPLOY, STORE_REFUSED, STORE_DATA},              /* syntax, access rule, no such table */
     {"0A", STORE_DEPLOY, STORE_REFUSED, STORE_DATA},              /* feature not supported */

@@ -46,10 +46,45 @@ static void connection_reset(struct connection *connection)
     connection->failed = STORE_OK;
     connection->tampered = false;
     connection->plugin_ran = false;
+    connection->session.changed[0] = '\0';
     connection->sqlstate[0] = '\0';
     connection->pending_count = 0;
     connection->result_count = 0;
 }
+
+/* --------------------------------------------------------------------------------- the session, see session.c */
+
+static enum store_result compare_session(struct connection *connection, bool whole, struct error *error)
+{
+    int32_t all = whole;
+    const struct store_param params[] = {STORE_VALUE(PARAM_BOOL, &all)};
+    return wire_push(connection, PENDING_SESSION, &session_compare, 1, params, error);
+}
+
+/* Before a plugin's statement is pushed: asks what there is, once a connection. */
+static enum store_result remember_session(struct connection *connection, struct error *error)
+{
+    if (connection->session.asked)
+        return STORE_OK;
+    connection->session.asked = true;
+    return compare_session(connection, false, error);
+}
+
+/* Pushed behind the end of a transaction in which a plugin's statement ran. */
+static void leave_session(struct connection *connection)
+{
+    if (compare_session(connection, session_whole(connection), NULL) != STORE_OK ||
+        wire_push(connection, PENDING_SESSION, &session_reset, 0, NULL, NULL) != STORE_OK)
+        connection->session.replace = true;
+}
+
+static void settle_session(struct connection *connection)
+{
+    if (connection->pg != NULL && connection->session.replace)
+        connection_drop(connection);
+}
+
+/* ----------------------------------------------------------------------------------------------- begin, statements */
 
 enum store_result connection_begin(struct connection *connection, int64_t deadline_ms, struct error *error)
 {
@@ -91,7 +126,10 @@ enum store_result connection_queue(struct connection *connection, const struct s
                                    const struct store_param *params, struct error *error)
 {
     enum store_result result = connection_prepare(connection, statement, error);
-    connection->plugin_ran = connection->plugin_ran || statement->plugin;
+    if (result == STORE_OK && statement->plugin) {
+        connection->plugin_ran = true;
+        result = remember_session(connection, error);
+    }
     if (result == STORE_OK)
         result = wire_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
     return connection_note(connection, result);
@@ -163,6 +201,8 @@ static enum store_result commit_send(struct connection *connection, struct error
     enum store_result result = wire_push(connection, PENDING_COMMIT, &statement_commit, 0, NULL, error);
     if (result != STORE_OK && connection->pg != NULL)
         return result; /* too many are queued: COMMIT was not sent */
+    if (result == STORE_OK && connection->plugin_ran)
+        leave_session(connection);
     if (result == STORE_OK)
         result = wire_sync(connection, error);
     if (result != STORE_OK) { /* libpq may have flushed on its own */
@@ -185,6 +225,7 @@ enum store_result connection_commit_rows(struct connection *connection, struct r
     connection->transaction = TRANSACTION_NONE;
     for (size_t i = 0; i < count; i++)
         ret_rows[i] = i < connection->result_count ? connection->results[i] : NULL;
+    settle_session(connection);
     return STORE_OK;
 }
 
@@ -206,9 +247,13 @@ void connection_rollback(struct connection *connection)
         wire_run(connection, deadline_ms, NULL);
     if (connection->pg == NULL || PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
         return;
-    if (wire_push(connection, PENDING_ROLLBACK, &statement_rollback, 0, NULL, NULL) != STORE_OK ||
-        wire_run(connection, deadline_ms, NULL) != STORE_OK || PQtransactionStatus(connection->pg) != PQTRANS_IDLE)
+    enum store_result result = wire_push(connection, PENDING_ROLLBACK, &statement_rollback, 0, NULL, NULL);
+    if (result == STORE_OK && connection->plugin_ran)
+        leave_session(connection);
+    if (result != STORE_OK || wire_run(connection, deadline_ms, NULL) != STORE_OK ||
+        PQtransactionStatus(connection->pg) != PQTRANS_IDLE)
         connection_drop(connection);
+    settle_session(connection);
 }
 
 /* ------------------------------------------------------------------------------------------- outside a transaction */

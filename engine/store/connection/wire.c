@@ -70,6 +70,7 @@ static int wire_prepare(struct connection *connection, const struct statement *s
     if (PQsendPrepare(connection->pg, entry->name, statement->text, (int)count, oids) != 1)
         return -ENOTCONN;
     entry->sent = true;
+    connection->session.whole_due = connection->session.whole_due || statement->plugin;
     wire_expect(connection, &(struct pending){.kind = PENDING_PREPARE, .statement = statement, .prepared = entry});
     return 0;
 }
@@ -182,6 +183,8 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
     error_set(error, store_result_errno(answer), "the database refused \"%s\": %.400s (SQLSTATE %s%s%s)", excerpt,
               wire_field(result, PG_DIAG_MESSAGE_PRIMARY), state, constraint[0] == '\0' ? "" : ", constraint ",
               constraint);
+    if (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0)
+        error_hint(error, "is there a connection pooler in transaction mode in between? connect to the server itself");
     if (answer == STORE_DEPLOY)
         error_hint(error, "is the schema \"sluice\" there and of this version? sluice migrate");
     memcpy(connection->sqlstate, state, sizeof connection->sqlstate - 1);
@@ -190,7 +193,7 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
     if (strcmp(severity, "ERROR") != 0)
         connection_count_outage(connection);
     if (strcmp(severity, "ERROR") != 0 || PQstatus(connection->pg) != CONNECTION_OK || plan_outdated ||
-        strcmp(state, "26000") == 0)
+        strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0)
         connection_drop(connection); /* FATAL: the server closes it; else: what is prepared there cannot be used */
     return answer;
 }
@@ -201,7 +204,10 @@ static enum store_result wire_take(struct connection *connection, const struct p
 {
     ExecStatusType status = PQresultStatus(result);
     enum store_result answer = STORE_OK;
-    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+    if (session_statement(pending->statement) && status != PGRES_PIPELINE_ABORTED) {
+        if (pending->kind == PENDING_SESSION || status != PGRES_COMMAND_OK)
+            session_take(connection, result); /* whatever it is, the transaction stands */
+    } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
         if (pending->kind == PENDING_COMMIT && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
             error_set(error, ENOTCONN, "the database answered COMMIT with %s: nothing was committed",
                       PQcmdStatus(result));

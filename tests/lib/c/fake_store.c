@@ -163,6 +163,11 @@ int connection_socket(const struct connection *connection)
     return connection->lost_socket ? -1 : 1;
 }
 
+const char *connection_changed(const struct connection *connection)
+{
+    return connection->changed;
+}
+
 bool connection_tampered(const struct connection *connection)
 {
     return connection->tampered;

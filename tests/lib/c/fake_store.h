@@ -70,8 +70,9 @@ struct connection {
     enum store_result pending; /* of a queued statement */
     const char *pending_text;
     uint64_t outages;
-    bool lost_socket; /* a failure has also closed the connection */
-    bool fenced;      /* every claim of a member answers so */
+    const char *changed; /* what plugins changed in the session; NULL: nothing */
+    bool lost_socket;    /* a failure has also closed the connection */
+    bool fenced;         /* every claim of a member answers so */
     struct fake_failure failures[FAKE_FAILURES_MAX];
     size_t failure_count;
     enum fake_commit lost; /* the next COMMIT's reply is lost, with the transaction applied or dropped */

@@ -342,6 +342,12 @@ int connection_socket(const struct connection *connection)
     return connection->failed == STORE_DOWN || connection->failed == STORE_UNKNOWN ? -1 : 1;
 }
 
+const char *connection_changed(const struct connection *connection)
+{
+    (void)connection;
+    return NULL;
+}
+
 bool connection_tampered(const struct connection *connection)
 {
     (void)connection;
