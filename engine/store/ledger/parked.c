@@ -2,7 +2,7 @@
  * parked.c - events that are delayed until they are due, or until an operator decides.
  *
  * A row's time is the server's: how long is left is what crosses between it and a process, whose clock may differ or
- * be set while the event waits.
+ * be set while the event waits. Never early: a delay begins when the statement runs, not when its transaction did.
  */
 #include "store/ledger/inner.h"
 
@@ -12,7 +12,7 @@
 static const struct statement statement_park = {
     "insert into sluice.parked (consumer_group, state, event_id, due, record, reason) "
     "select distinct on (u.consumer_group, u.event_id)"
-    "       u.consumer_group, u.state, u.event_id, now() + (u.due - $7), u.record, u.reason "
+    "       u.consumer_group, u.state, u.event_id, clock_timestamp() + (u.due - $7), u.record, u.reason "
     "from unnest($1, $2, $3, $4, $5, $6) with ordinality"
     "     as u(consumer_group, state, event_id, due, record, reason, place) "
     "order by u.consumer_group, u.event_id, u.place desc "
