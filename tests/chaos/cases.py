@@ -37,6 +37,7 @@ def servers(kafka=False):
 
 class ChaosCase(unittest.TestCase):
     postgres = kafka = None
+    engine_env = {}  # beside the stream's
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="sluice-chaos-")
@@ -56,7 +57,9 @@ class ChaosCase(unittest.TestCase):
     def engine(self, stream, failpoints="", mistake=None, **options):
         """`mistake`: planted in this engine, see lib/mistakes.py."""
         program = mistakes.build(mistake) if mistake else SLUICE
-        engine = Engine(stream.config, {**stream.env, "SLUICE_FAILPOINTS": failpoints}, program=program)
+        engine = Engine(
+            stream.config, {**stream.env, **self.engine_env, "SLUICE_FAILPOINTS": failpoints}, program=program
+        )
         self.engines.append(engine)
         return engine.start(**options)
 

@@ -41,6 +41,8 @@ class Engine:
         self.port = 0
         self.log = []
         self.ready_ms = None
+        self.read = threading.Event()
+        self.read.set()
 
     def start(self, wait=True):
         self.began = time.monotonic()
@@ -62,6 +64,9 @@ class Engine:
 
     def _read(self, process):
         for line in process.stderr:
+            self.read.wait()
+            if line == "\n":  # of mute()
+                continue
             self.log.append(line.rstrip("\n"))
             if "ready:" in line and self.ready_ms is None:
                 self.ready_ms = (time.monotonic() - self.began) * 1000
@@ -90,11 +95,26 @@ class Engine:
         ).stdout.split()
         return int(out[0]) if out else None
 
+    def mute(self):
+        """Nobody reads what it logs from now on, and the pipe is full."""
+        self.read.clear()
+        pipe = os.open(f"/proc/{self.process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+        for size in (64, 64, 1):  # the reader takes one more piece before it stops
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(pipe, b"\n" * size)
+            time.sleep(0.1)
+        os.close(pipe)
+
+    def unmute(self):
+        self.read.set()
+
     def kill(self, sig=signal.SIGKILL):
         """Kills the master; the worker dies with it."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)
             self.process.wait(30)
+        self.read.set()
         if self.process:
             self.reader.join(5)
             self.process.stderr.close()

@@ -1,5 +1,5 @@
 /*
- * store_check.c - names, claims, fences, attempts and late commits against a real database.
+ * store_check.c - names, claims, fences, attempts, ticks and late commits against a real database.
  */
 #include "store_harness.h"
 
