@@ -62,6 +62,9 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                              "Keys whose events wait behind a transient retry."},
     [METRIC_PARKED] = {"sluice_parked", KIND_GAUGE, "events", NULL, NULL, NULL,
                        "Events that wait in the database until they are due."},
+    [METRIC_PARKED_UNKNOWN] = {"sluice_parked_unknown", KIND_GAUGE, "events", NULL, NULL, NULL,
+                               "Of those, events of topics that the file does not have, until it says what becomes of "
+                               "them (`renamed`, `retired`)."},
     [METRIC_OUTBOX_AGE] = {"sluice_outbox_oldest_seconds", KIND_GAUGE, "seconds", NULL, NULL, NULL,
                            "Age of the oldest output that is committed and not yet published; the health number."},
     [METRIC_OUTBOX_REFUSED] = {"sluice_outbox_refused", KIND_GAUGE, "batches", NULL, NULL, NULL,

@@ -24,6 +24,7 @@ enum metric {
     METRIC_IN_FLIGHT,     /* sluice_in_flight{group}, gauge: events taken from the bus and not completed */
     METRIC_WAITING_KEYS,  /* sluice_waiting_keys{group}, gauge: keys that are held by a retry in place */
     METRIC_PARKED,        /* sluice_parked, gauge: delayed events: those that wait in the database until they are due */
+    METRIC_PARKED_UNKNOWN, /* sluice_parked_unknown, gauge: of those, events of topics that the file does not have */
     /* sluice_outbox_oldest_seconds, gauge: age of the oldest unpublished output; the health number */
     METRIC_OUTBOX_AGE,
     METRIC_OUTBOX_REFUSED,  /* sluice_outbox_refused, gauge: batches with outputs that the brokers refuse for good */

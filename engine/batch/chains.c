@@ -232,7 +232,8 @@ static void chain_steps(struct batch *batch)
 
 void batch_chains(struct batch *batch)
 {
-    if (batch->connection == NULL || !batch->transaction || batch->env->group == NULL || batch->env->group->tap != NULL)
+    if (batch->connection == NULL || !batch->transaction || batch->env->group == NULL ||
+        batch->env->group->tap != NULL || batch->env->group->retired != NULL)
         return;
     chain_steps(batch);
     for (size_t i = 0; i < batch->count; i++) {

@@ -40,8 +40,16 @@ static bool wants_claim(const struct batch *batch, const struct work *work)
 
 static int16_t work_number(const struct batch *batch, const struct work *work)
 {
-    return work->item->binding == NULL ? batch->env->numbers->chain_handler
-                                       : batch->env->bindings[work->item->binding->index].number;
+    const struct batch_numbers *numbers = batch->env->numbers;
+    const struct topic *topic = work->item->topic;
+    int16_t retired = 0;
+    if (work->item->binding != NULL)
+        return batch->env->bindings[work->item->binding->index].number;
+    if (batch->env->group != NULL && batch->env->group->retired != NULL)
+        retired = numbers->retired_taps[batch->env->group->retired - batch->env->config->answers];
+    else if (topic != NULL && topic->retired != NULL)
+        retired = numbers->retired_topics[topic->retired - batch->env->config->answers];
+    return retired != 0 ? retired : numbers->chain_handler;
 }
 
 struct claim_order {

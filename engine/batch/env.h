@@ -44,7 +44,10 @@ struct topic_run { /* by topic.index */
 /* The numbers of names in sluice.name, filled when the database was opened, before any event comes. */
 struct batch_numbers {
     int16_t *groups, *chains, *schedules; /* by their index in the pipeline */
-    int16_t chain_handler;                /* the handler under which events are recorded that only a chain watches */
+    /* by the answer's index in the pipeline: the handler under which events of a retired topic or tap are recorded, so
+     * that one that it had handled is a duplicate; 0: chain_handler */
+    int16_t *retired_topics, *retired_taps;
+    int16_t chain_handler; /* the handler under which events are recorded that only a chain watches */
 };
 
 /* An outbox row whose COMMIT lost its reply: there, and then to be published, or not. */

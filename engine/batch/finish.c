@@ -29,15 +29,25 @@ static void log_dead_tick(const struct work *work)
                event_dead_word(work->reason), work->why == NULL ? "" : work->why);
 }
 
+static void log_unknown(const struct work *work)
+{
+    const struct span id = work->event.id_text, topic = work->item->record.topic;
+    log_rarely(
+        10000, LOG_ERROR, "lane",
+        "event %.*s on %.*s: the file says nothing of that topic that could handle it; it waits in sluice.parked "
+        "with state 2 until a file with 'renamed', 'retired' or the topic itself is started",
+        (int)id.length, id.length == 0 ? "" : id.at, (int)topic.length, topic.at);
+}
+
 static void count_end(struct batch *batch, const struct work *work)
 {
-    if (work->item->binding == NULL)
-        return;
-    struct binding_run *run = &batch->env->bindings[work->item->binding->index];
-    if (work->verdict == VERDICT_OUTCOME)
+    struct binding_run *run = work->item->binding == NULL ? NULL : &batch->env->bindings[work->item->binding->index];
+    if (run != NULL && work->verdict == VERDICT_OUTCOME)
         series_add(run->by_outcome[work->outcome], 1);
-    else if (work->verdict == VERDICT_DEAD)
+    else if (run != NULL && work->verdict == VERDICT_DEAD)
         series_add(run->dead, 1);
+    if (work->verdict == VERDICT_UNKNOWN)
+        log_unknown(work);
     if (work->verdict == VERDICT_DEAD && work->item->topic != NULL) {
         series_add(batch->env->topics[work->item->topic->index].dead, 1);
         log_dead(batch, work);

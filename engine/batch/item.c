@@ -48,7 +48,15 @@ void item_of_record(struct item *item, enum item_source source, const struct rec
     item->record = *record;
     item->entry.key_hash = key_hash;
     item->topic = topic;
-    item->binding = group->tap != NULL ? group->tap->binding : topic == NULL ? NULL : topic->binding;
+    item->binding = group->retired != NULL ? NULL
+                    : group->tap != NULL   ? group->tap->binding
+                    : topic == NULL        ? NULL
+                                           : topic->binding;
+}
+
+void item_rename(struct item *item)
+{
+    item->record.topic = span_of(item->topic->name);
 }
 
 int item_own_headers(struct item *item)

@@ -66,6 +66,8 @@ void item_block_release(struct item_block *block, size_t items);
 /* The one place where a record of a group becomes an item. `topic`: as the pipeline knows it, or NULL. */
 void item_of_record(struct item *item, enum item_source source, const struct record *record, uint64_t key_hash,
                     struct topic *topic, const struct group *group);
+/* The topic of its record has another name now (`renamed`): from here on it is on the new one. */
+void item_rename(struct item *item);
 /* The item gets a list of headers of its own, beside its bytes. 0 or -ENOMEM. */
 int item_own_headers(struct item *item);
 /* The items are over: what they own, their chunks and their blocks are released. Items of a batch mostly come in runs

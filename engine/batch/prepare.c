@@ -3,7 +3,8 @@
  *
  * An event that cannot be read, lacks the correlation of a chain that must be told of it, was condemned by an earlier
  * batch or convicted of crashes is a dead letter; one on a retry topic whose step is not due waits; one that nobody
- * here handles has no more to do than its chains.
+ * here handles has no more to do than its chains, unless a handler that left the file was to have it: then it waits
+ * until the file says what becomes of it.
  */
 #include "batch/batch.h"
 
@@ -156,6 +157,23 @@ static bool has_handler(const struct batch *batch, const struct item *item)
     return item->binding != NULL;
 }
 
+/* Of a name that left the file, and the file says that it is retired. */
+static const struct name_answer *retired_by(const struct batch *batch, const struct item *item)
+{
+    const struct group *group = batch->env->group;
+    if (group == NULL || item->topic == NULL)
+        return NULL;
+    return group->retired != NULL ? group->retired : group->tap == NULL ? item->topic->retired : NULL;
+}
+
+/* Whether it is here because a handler was to have it: what waited in the database, or comes on a topic that an earlier
+ * file handled. */
+static bool was_handled(const struct batch *batch, const struct item *item)
+{
+    return batch->connection != NULL &&
+           (item->source == ITEM_PARKED || (item->source == ITEM_BUS && item->topic == NULL));
+}
+
 static void prepare(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
@@ -165,10 +183,15 @@ static void prepare(struct batch *batch, struct work *work)
         return; /* unreadable in the first place: that is what is wrong with it */
     if (item->condemned != 0)
         work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
-    else if (work->verdict != VERDICT_NONE || !prepare_suspect(batch, work) || chain_refuses(batch, work))
+    else if (work->verdict != VERDICT_NONE || !prepare_suspect(batch, work))
+        return;
+    else if (retired_by(batch, item) != NULL)
+        work_dead(batch, work, DEAD_RETIRED, "'%s' left the pipeline, which says that it is retired",
+                  retired_by(batch, item)->old);
+    else if (chain_refuses(batch, work))
         return;
     else if (!has_handler(batch, item))
-        work->verdict = VERDICT_NO_HANDLER;
+        work->verdict = was_handled(batch, item) ? VERDICT_UNKNOWN : VERDICT_NO_HANDLER;
     else if (prepare_handler(batch, work))
         prepare_ladder(batch, work);
 }

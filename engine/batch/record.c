@@ -72,20 +72,23 @@ static void record_claims(struct batch *batch)
 
 static struct parked park_one(struct batch *batch, const struct work *work)
 {
-    bool stuck = work_row(work)->parking == PARKING_STUCK;
+    static const int16_t states[] = {
+        [PARKING_UNTIL_DUE] = PARKED_WAITING, [PARKING_STUCK] = PARKED_STUCK, [PARKING_UNKNOWN] = PARKED_UNKNOWN};
+    enum verdict_parking parking = work_row(work)->parking;
+    struct span topic = work->item->record.topic;
     struct buffer packed;
     buffer_init(&packed, RECORD_PARKED_MAX);
     record_batch_begin(&packed);
     record_batch_append(&packed, 0, &work->item->record);
     if (packed.failed) { /* kept, never half: its position stays where it is */
-        error_set(&batch->error, ENOMEM, "an event on %s cannot be packed to wait in the database",
-                  work->item->topic->name);
+        error_set(&batch->error, ENOMEM, "an event on %.*s cannot be packed to wait in the database", (int)topic.length,
+                  topic.at);
         batch->result = STORE_DOWN;
     }
     struct parked parked = {.group = batch->env->numbers->groups[batch->env->group->index],
-                            .state = stuck ? PARKED_STUCK : PARKED_WAITING,
+                            .state = states[parking],
                             .id = event_id_with_payload(work->event.id, work->event.payload_hash),
-                            .due_ms = stuck ? batch->wall_ms : work->due_ms,
+                            .due_ms = parking == PARKING_UNTIL_DUE ? work->due_ms : batch->wall_ms,
                             .record = arena_span(batch->arena, buffer_view(&packed)),
                             .reason = span_of(work->why == NULL ? "" : work->why)};
     buffer_free(&packed);

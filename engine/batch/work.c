@@ -40,13 +40,21 @@ struct event_id work_suspect_id(const struct work *work)
     return suspects_id(id, item->binding == NULL ? UINT32_MAX : item->binding->index);
 }
 
+/* Nothing says to which topic a dead letter of it would go: the file does not have its own. It can wait in the
+ * database. */
+static bool waits_for_name(const struct batch *batch, const struct item *item)
+{
+    return batch->connection != NULL && item->topic == NULL &&
+           (item->source == ITEM_BUS || item->source == ITEM_PARKED);
+}
+
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     work->why = sentence(batch, format, args);
     va_end(args);
-    work->verdict = VERDICT_DEAD;
+    work->verdict = waits_for_name(batch, work->item) ? VERDICT_UNKNOWN : VERDICT_DEAD;
     work->reason = reason;
 }
 

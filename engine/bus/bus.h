@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "event/event.h"
 #include "event/position.h"
+#include "flow/start.h"
 #include "store/store.h"
 
 struct bus;
@@ -89,6 +90,14 @@ struct bus_finding {
     const char *text;  /* one sentence */
 };
 
+/* How far a group is in a topic: bus_standing() fills what follows `topic`. */
+struct bus_standing {
+    const char *topic;
+    bool exists;    /* it can be subscribed to; false on kafka when the brokers do not have it */
+    bool known;     /* the group has a position in it */
+    int64_t unread; /* records behind that position; all that are kept when it has none */
+};
+
 /* What every bus implements. Apart from the instance, so that a test can put one of its own in. */
 struct bus_kind {
     const char *name;   /* "memory", "postgres", "kafka" */
@@ -146,6 +155,17 @@ struct bus_kind {
     /* Records that a group has not completed, for /metrics and progress; where topics share a log, those of topics that
      * it does not read count as well. Negative errno when it cannot say. */
     int64_t (*lag)(struct bus *bus, const char *group);
+    /* How far a group is, whether it has members or not: at start, before it is subscribed. Stops counting when every
+     * topic has `most` unread records (0: counts none). NULL: groups of this bus do not outlive the process. */
+    int (*standing)(struct bus *bus, const char *group, struct bus_standing *topics, size_t count, int64_t most,
+                    struct error *error);
+    /* Gives a group positions in topics in which it has none. `recorded` as in bus_subscription. -EAGAIN, too, while
+     * members read for it that do not know the topics. NULL: as standing(). */
+    int (*begin)(struct bus *bus, const char *group, const char *const *topics, size_t count, const struct start *start,
+                 bool recorded, struct error *error);
+    /* The positions of a group become those of another name, which has none. Again is once. -EAGAIN, too, while members
+     * read under the old name. NULL: as standing(). */
+    int (*rename_group)(struct bus *bus, const char *old, const char *new_name, struct error *error);
     /* The chore of once a second: trims the log, makes room in it. Errors are logged. */
     void (*maintain)(struct bus *bus);
     /* Compares the topics of the options with what is there; `make`: makes those that are missing. each() gets one
@@ -236,6 +256,22 @@ static inline int bus_scan(struct bus *bus, const struct bus_scan *scan, struct 
 static inline int64_t bus_lag(struct bus *bus, const char *group)
 {
     return bus->kind->lag(bus, group);
+}
+static inline int bus_standing(struct bus *bus, const char *group, struct bus_standing *topics, size_t count,
+                               int64_t most, struct error *error)
+{
+    for (size_t i = 0; bus->kind->standing == NULL && i < count; i++)
+        topics[i] = (struct bus_standing){.topic = topics[i].topic, .exists = true};
+    return bus->kind->standing == NULL ? 0 : bus->kind->standing(bus, group, topics, count, most, error);
+}
+static inline int bus_begin(struct bus *bus, const char *group, const char *const *topics, size_t count,
+                            const struct start *start, bool recorded, struct error *error)
+{
+    return bus->kind->begin == NULL ? 0 : bus->kind->begin(bus, group, topics, count, start, recorded, error);
+}
+static inline int bus_rename_group(struct bus *bus, const char *old, const char *new_name, struct error *error)
+{
+    return bus->kind->rename_group == NULL ? 0 : bus->kind->rename_group(bus, old, new_name, error);
 }
 static inline void bus_maintain(struct bus *bus)
 {

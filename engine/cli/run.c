@@ -162,9 +162,10 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
         }
         buffer_free(&why);
         series_set(lost, log_lost());
-        if (engine_fault(engine, &fault) != 0) {
+        int code = engine_fault(engine, &fault);
+        if (code != 0) {
             log_error("run", &fault);
-            return CLI_FAILED;
+            return code == -ENOKEY ? CLI_CONFIG : CLI_FAILED;
         }
         usleep(ready ? 100000 : 2000);
     }

@@ -4,12 +4,18 @@
  */
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "cli/open.h"
 #include "cli/parts.h"
+#include "run/names.h"
 #include "store/migrate.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
+
+enum { NAMES_WAIT_MS = 10000, NAMES_AGAIN_US = 200000 };
 
 static void usage(FILE *out)
 {
@@ -18,7 +24,8 @@ static void usage(FILE *out)
           "expected, what to do.\n"
           "Exit code 0, or 78 when there are errors.\n\n"
           "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, "
-          "sizes, retention;\n"
+          "sizes, retention,\n"
+          "                     what waits for names that left the file, where groups begin;\n"
           "                     without it nothing is connected to\n"
           "  --json             a list for programs\n"
           "  --deny-warnings    warnings count as errors\n"
@@ -41,6 +48,38 @@ static void found_one(const struct bus_finding *finding, void *context)
         problem_add(found->problems, place, finding->code, "%s", finding->text);
     else
         problem_warn(found->problems, place, finding->code, "%s", finding->text);
+}
+
+static void found_name(void *context, struct place place, const char *code, const char *text)
+{
+    problem_add(context, place, code, "%s", text);
+}
+
+/* What waits for names that left the file, and groups that must be told where to begin. Changes nothing. Topics that
+ * were just made may have no leader for a moment. */
+static void connect_names(const struct parts *parts, struct problems *problems)
+{
+    struct error error = {0};
+    const struct problems before = *problems;
+    struct connection *connection = parts->store == NULL ? NULL : connection_create(parts->store, "names");
+    int code = parts->store != NULL && connection == NULL ? error_set(&error, ENOMEM, "out of memory") : -EAGAIN;
+    for (int64_t until = clock_monotonic_ms() + NAMES_WAIT_MS; code == -EAGAIN;) {
+        struct names names = {.config = parts->pipeline,
+                              .connection = connection,
+                              .bus = parts->bus,
+                              .arena = parts->arena,
+                              .error = &error,
+                              .each = found_name,
+                              .context = problems};
+        code = names_check(&names);
+        if (code != -EAGAIN || clock_monotonic_ms() > until)
+            break;
+        *problems = before;
+        usleep(NAMES_AGAIN_US);
+    }
+    if (code != 0 && code != -ENOKEY)
+        problem_add(problems, parts->pipeline->bus.place, "names", "what waits cannot be looked up: %s", error.text);
+    connection_destroy(connection);
 }
 
 static void connect_store(const struct parts *parts, struct problems *problems)
@@ -75,6 +114,8 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, cons
         code = parts_attach(&parts, PARTS_BUS, &error);
     if (code == 0 && connect && parts.bus != NULL)
         code = bus_topics(parts.bus, false, found_one, &found, &error);
+    if (code == 0 && connect && parts.bus != NULL && problems->errors == 0)
+        connect_names(&parts, problems);
     if (code != 0)
         problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);

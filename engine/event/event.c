@@ -34,6 +34,7 @@ const char *event_dead_word(enum dead_reason reason)
         [DEAD_CRASHED] = "crashed",
         [DEAD_BAD_OUTPUT] = "bad_output",
         [DEAD_BAD_CORRELATION] = "bad_correlation",
+        [DEAD_RETIRED] = "retired",
     };
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
 }

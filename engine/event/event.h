@@ -66,6 +66,7 @@ enum dead_reason {
     DEAD_CRASHED,
     DEAD_BAD_OUTPUT,
     DEAD_BAD_CORRELATION,
+    DEAD_RETIRED,
     DEAD_REASON_COUNT
 };
 const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object", … */

@@ -24,6 +24,7 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
     [VERDICT_RETRY] = {.word = "retry", .holds_key = true, .counts_try = true, .way = WAY_RETRY},
     [VERDICT_DELAY] = {.word = "delay", .holds_key = true, .way = WAY_RETRY},
     [VERDICT_PARK] = {.word = "park", .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
+    [VERDICT_UNKNOWN] = {.word = "unknown name", .parking = PARKING_UNKNOWN, .way = WAY_DONE},
     [VERDICT_STUCK] = {.word = "stuck", .parking = PARKING_STUCK, .way = WAY_DONE},
     [VERDICT_DEAD] = {.word = "dead",
                       .claim = CLAIM_ALWAYS,

@@ -18,9 +18,11 @@ enum verdict {
     VERDICT_RETRY,      /* transient failure: tried again in place when it is due, and the try counts */
     VERDICT_DELAY,      /* not now (unavailable, not due): again in place when it is due, and no try is counted */
     VERDICT_PARK,       /* waits in the database until it is due; its key goes on */
-    VERDICT_STUCK,      /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
-    VERDICT_DEAD,       /* dead letter */
-    VERDICT_DUPLICATE,  /* its claim was there before */
+    /* nothing here is bound to its topic, and something was: parked until the file says what becomes of it */
+    VERDICT_UNKNOWN,
+    VERDICT_STUCK,     /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
+    VERDICT_DEAD,      /* dead letter */
+    VERDICT_DUPLICATE, /* its claim was there before */
     /* As if never taken: an earlier event of its key, or the same event a second time in the batch, must end first;
      * or it was condemned, and the whole batch is rolled back. */
     VERDICT_REQUEUE,
@@ -40,7 +42,7 @@ enum verdict_claim {
 enum verdict_output { OUTPUT_NOTHING = 0, OUTPUT_ROUTES, OUTPUT_DEAD_LETTER };
 
 /* Its row in sluice.parked, if it gets one. */
-enum verdict_parking { PARKING_NONE = 0, PARKING_UNTIL_DUE, PARKING_STUCK };
+enum verdict_parking { PARKING_NONE = 0, PARKING_UNTIL_DUE, PARKING_STUCK, PARKING_UNKNOWN };
 
 /* How its item goes back to the lane after COMMIT. */
 enum verdict_way {

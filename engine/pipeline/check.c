@@ -162,6 +162,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_names(&check);
     check_bus(&check);
     check_requests(&check);
+    check_answers(&check);
     check_cycles(&check);
     check_keys(&check);
     check_chains(&check);

@@ -31,4 +31,7 @@ void check_keys(const struct check *check);
 void check_chains(const struct check *check);
 void check_holds(const struct check *check);
 
+/* check_names.c: `renamed` and `retired` name what left the file, and what is in it. */
+void check_answers(const struct check *check);
+
 #endif

@@ -68,6 +68,7 @@ static void load_engine(struct load *load, struct node *root)
             pipeline->engine.cloudevents = span_is(node->text, "cloudevents");
         if ((node = node_get(engine, "group")) != NULL && node->kind == NODE_SCALAR && !node->broken)
             pipeline->engine.group = load_name(load, node, "engine.group", 200);
+        load_start(load, engine, "engine", &pipeline->engine.start);
         struct node *batch = node_get(engine, "batch");
         if (batch != NULL) {
             options_apply(batch_options, batch, batch->place, "engine.batch", NULL, load->arena, load->problems);
@@ -164,6 +165,7 @@ int pipeline_load(const char *path, struct arena *arena, struct problems *proble
     load_defaults(&load, root);
     load_http(&load, root);
     load_plugins(&load, root);
+    load_answers(&load, root);
     size_t before = problems->errors;
     load_flow(&load, root);
     pipeline->whole = problems->errors == before;

@@ -24,13 +24,13 @@ const char *load_name(struct load *load, const struct node *node, const char *wh
 int64_t load_number(struct node *node, int64_t min, int64_t max, int64_t otherwise);
 
 /* load_topic.c */
-/* The topic of that name, made when nothing has named it before. One called "?", a name that was
- * refused, stands for no other and is not among the pipeline's. */
-struct topic *load_topic_add(struct load *load, const char *name, struct place place);
 /* The topic that a node names; `what` is what the sentence begins with when it is no name. */
 struct topic *load_topic_named(struct load *load, const struct node *node, const char *what);
 /* The topic that a key of a mapping names; NULL when the key is absent or (a problem already) no text. */
 struct topic *load_topic_at(struct load *load, struct node *mapping, const char *key, const char *what);
+
+/* "{topic}-dlt" of this topic. */
+struct topic *load_dead_letter_of(struct load *load, const struct topic *topic);
 
 /* load_binding.c */
 /* `retry:` of a mapping, over the values that the policy has. */
@@ -48,6 +48,13 @@ void load_schedules(struct load *load, struct node *root);
 void load_requests(struct load *load, struct node *root);
 /* load_chains.c */
 void load_chains(struct load *load, struct node *root);
+/* load_names.c */
+/* `from:` of a mapping. */
+void load_start(struct load *load, struct node *mapping, const char *what, struct start *ret);
+/* `renamed:` and `retired:`. */
+void load_answers(struct load *load, struct node *root);
+/* The topics that retired names stand for, once the pipeline's own are all known. */
+void load_retired_topics(struct load *load);
 /* load_flow.c: topics and everything that names one, then the retry and dead letter topics among them. */
 void load_flow(struct load *load, struct node *root);
 

@@ -54,6 +54,7 @@ static void load_tap(struct load *load, struct node *key, struct node *node, str
     tap->binding->id = arena_format(load->arena, "%s/%s", tap->name, tap->binding->handler_name);
     tap->lanes = (uint32_t)load_number(node_get(node, "lanes"), 1, 64, 1);
     load_tap_topics(load, node_get(node, "topics"), what, tap);
+    load_start(load, node, what, &tap->start);
     if (batch == NULL)
         return;
     options_apply(batch_options, batch, batch->place, arena_format(load->arena, "%s.batch", what), NULL, load->arena,

@@ -35,23 +35,6 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
         topic->dead_letter = load_topic_at(load, mapping, "dead_letter", what);
 }
 
-/* "{topic}-dlt" for this topic. */
-static struct topic *dead_letter_of(struct load *load, const struct topic *topic)
-{
-    const char *pattern = load->pipeline->defaults.dead_letter, *hole = strstr(pattern, "{topic}"), *name = pattern;
-    if (hole != NULL)
-        name = arena_format(load->arena, "%.*s%s%s", (int)(hole - pattern), pattern, topic->name,
-                            hole + strlen("{topic}"));
-    if (strlen(name) > (size_t)TOPIC_NAME_MAX) {
-        problem_add(load->problems, topic->place, "bad_name",
-                    "topic '%.40s…': the name of its dead letter topic has %zu characters, the most is %d; say "
-                    "dead_letter: TOPIC",
-                    topic->name, strlen(name), TOPIC_NAME_MAX);
-        name = "?";
-    }
-    return load_topic_add(load, name, topic->place);
-}
-
 /* A retry topic is handled like the topic whose ladder it belongs to. */
 static void join_ladders(struct load *load)
 {
@@ -95,7 +78,7 @@ static void join_dead_letters(struct load *load)
     for (size_t i = 0; i < count; i++) {
         struct topic *topic = pipeline->topics[i];
         if (topic->dead_letter == NULL && !topic->is_dead_letter) {
-            topic->dead_letter = dead_letter_of(load, topic);
+            topic->dead_letter = load_dead_letter_of(load, topic);
             topic->dead_letter->is_dead_letter = true;
         }
     }
@@ -125,4 +108,5 @@ void load_flow(struct load *load, struct node *root)
     load_requests(load, root);
     join_ladders(load);
     join_dead_letters(load);
+    load_retired_topics(load);
 }

@@ -11,7 +11,9 @@ struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name)
     return NULL;
 }
 
-struct topic *load_topic_add(struct load *load, const char *name, struct place place)
+/* The topic of that name, made when nothing has named it before. One called "?", a name that was refused, stands for no
+ * other and is not among the pipeline's. */
+static struct topic *topic_add(struct load *load, const char *name, struct place place)
 {
     struct pipeline *pipeline = load->pipeline;
     struct topic *topic = pipeline_topic(pipeline, name);
@@ -31,7 +33,7 @@ struct topic *load_topic_add(struct load *load, const char *name, struct place p
 struct topic *load_topic_named(struct load *load, const struct node *node, const char *what)
 {
     const char *name = load_name(load, node, what, TOPIC_NAME_MAX);
-    return load_topic_add(load, name, node->place);
+    return topic_add(load, name, node->place);
 }
 
 struct topic *load_topic_at(struct load *load, struct node *mapping, const char *key, const char *what)
@@ -40,4 +42,20 @@ struct topic *load_topic_at(struct load *load, struct node *mapping, const char 
     if (node == NULL || node->kind != NODE_SCALAR)
         return NULL; /* options_apply() has reported it */
     return load_topic_named(load, node, arena_format(load->arena, "%s.%s", what, key));
+}
+
+struct topic *load_dead_letter_of(struct load *load, const struct topic *topic)
+{
+    const char *pattern = load->pipeline->defaults.dead_letter, *hole = strstr(pattern, "{topic}"), *name = pattern;
+    if (hole != NULL)
+        name = arena_format(load->arena, "%.*s%s%s", (int)(hole - pattern), pattern, topic->name,
+                            hole + strlen("{topic}"));
+    if (strlen(name) > (size_t)TOPIC_NAME_MAX) {
+        problem_add(load->problems, topic->place, "bad_name",
+                    "topic '%.40s…': the name of its dead letter topic has %zu characters, the most is %d; say "
+                    "dead_letter: TOPIC",
+                    topic->name, strlen(name), TOPIC_NAME_MAX);
+        name = "?";
+    }
+    return topic_add(load, name, topic->place);
 }

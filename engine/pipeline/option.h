@@ -20,6 +20,7 @@ enum option_type {
     OPTION_MAP,      /* a mapping from names to `section` */
     OPTION_LIST,     /* a list of `section`, or of texts when it is NULL */
     OPTION_ROUTES,   /* a mapping from outcomes to a topic, drop, or `section` */
+    OPTION_NAMES,    /* a mapping from names to a name, or to one of `choices` */
     OPTION_ANY,      /* free: a mapping that another room checks */
 };
 

@@ -48,6 +48,9 @@ const struct option batch_options[] = {
 
 const struct option engine_options_table[] = {
     {"group", OPTION_TEXT, AT(engine.group), .help = "consumer group; default: the pipeline's name"},
+    {"from", OPTION_TEXT, .own = true, .min = 1,
+     .help = "where the group begins when it has no position and its topics have events that another group has read: "
+             "earliest, latest, or a time like 2026-01-31T08:00:00Z"},
     {"lanes", OPTION_INT32, AT(engine.lanes), .min = 1, .max = 64, .fallback = "4",
      .help = "threads that handle events; a key's events stay in one"},
     {"batch", OPTION_SECTION, .help = "how much goes into one transaction", .section = batch_options},
@@ -160,6 +163,9 @@ const struct option tap_options[] = {
     {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"batch", OPTION_SECTION, .help = "how much goes into one call", .section = batch_options},
     {"lanes", OPTION_INT32, .own = true, .min = 1, .max = 64, .fallback = "1", .help = "threads of this tap"},
+    {"from", OPTION_TEXT, .own = true, .min = 1,
+     .help = "where the tap begins when it has no position and its topics have events: earliest, latest, or a time "
+             "like 2026-01-31T08:00:00Z"},
     {"routes", OPTION_ROUTES, .help = "outcomes that are not named are dropped", .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "default: defaults.retry", .section = retry_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
@@ -208,5 +214,11 @@ const struct option pipeline_options[] = {
      .section = tap_options},
     {"schedules", OPTION_MAP, .help = "handlers that start by the clock", .section = schedule_options},
     {"http", OPTION_SECTION, .help = "requests, health and metrics", .section = http_options},
+    {"renamed", OPTION_NAMES,
+     .help = "old: new, for topics, handlers, chains, taps, schedules and the group: what waits under the old name is "
+             "handled under the new one"},
+    {"retired", OPTION_NAMES, .choices = "dead_letter",
+     .help = "old: dead_letter, for topics, handlers, chains and taps: what waits under the old name becomes dead "
+             "letters; its chains are closed"},
     {0},
 };

@@ -11,6 +11,7 @@
 #include "event/event.h"
 #include "flow/chain.h"
 #include "flow/retry.h"
+#include "flow/start.h"
 #include "pipeline/tree.h"
 #include "sluice/plugin.h"
 
@@ -62,7 +63,8 @@ struct topic {
     const struct ladder *ladder; /* then: the ladder */
     struct topic *dead_letter;   /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
-    int32_t partitions, replication; /* kafka; 0: not given */
+    const struct name_answer *retired; /* not in the file any more: what still comes on it becomes dead letters */
+    int32_t partitions, replication;   /* kafka; 0: not given */
     /* chains that watch this topic: */
     struct chain_watch *watches;
     size_t watch_count;
@@ -108,6 +110,7 @@ struct tap {
     size_t topic_count;
     struct binding *binding;
     uint32_t lanes;
+    struct start start;
 };
 
 struct schedule {
@@ -126,11 +129,22 @@ struct request {
     struct binding *binding;
 };
 
+/* `renamed: {OLD: NEW}` or `retired: {OLD: dead_letter}`: what becomes of what waits for a name that left the file. */
+struct name_answer {
+    struct place place;
+    const char *old;
+    const char *new_name; /* NULL: retired */
+    struct topic *topic;  /* retired: as a topic, which is not among pipeline->topics; its index follows theirs */
+};
+
 /* A consumer group: the pipeline's own, or a tap's. Its topics are those with work to do. */
 struct group {
     uint32_t index;
-    const char *name;    /* engine.group (default: the pipeline's name); a tap's: "GROUP.TAP" */
-    struct tap *tap;     /* NULL: the pipeline's own */
+    const char *name; /* engine.group (default: the pipeline's name); a tap's: "GROUP.TAP" */
+    struct tap *tap;  /* NULL: the pipeline's own, or a retired one */
+    /* of a tap that left the file: what it had not handled becomes dead letters. Its topics are those that the
+     * database remembers */
+    const struct name_answer *retired;
     const char **topics; /* what to subscribe to, NULL-terminated */
     size_t topic_count;
     uint32_t lanes;
@@ -180,6 +194,7 @@ struct pipeline {
     } store;
     struct {
         const char *group;
+        struct start start; /* of the pipeline's own group */
         int32_t lanes;
         uint32_t max_events;
         int32_t hop_limit;
@@ -215,7 +230,9 @@ struct pipeline {
     struct request *requests;
     size_t request_count;
     struct group *groups;
-    size_t group_count; /* groups[0] is the pipeline's own */
+    size_t group_count; /* groups[0] is the pipeline's own; those of taps follow, then those of retired names */
+    struct name_answer *answers;
+    size_t answer_count, retired_count; /* retired_count of them are `retired` */
 };
 
 /* Reads a file as far as it can be read without the plugins. Always fills *ret as much as possible; errors are in
@@ -228,6 +245,9 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
 /* The longest delay of a retry, of a ladder or in place. */
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);
+/* What it does is recorded in the store: all but a tap whose handler leaves nothing in the database and emits nothing,
+ * whose position says what is done. */
+bool binding_is_recorded(const struct binding *binding);
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);
 

@@ -49,6 +49,8 @@ static const char *type_word(const struct option *option)
         return option->section != NULL ? "list of sections" : "list of texts";
     case OPTION_ROUTES:
         return "`OUTCOME: ROUTE`";
+    case OPTION_NAMES:
+        return option->choices != NULL ? "`OLD:` " : "`OLD: NEW`";
     case OPTION_ANY:
         return "mapping";
     }

@@ -98,6 +98,16 @@ static void resolve_routes(struct pipeline *pipeline, struct binding *binding, b
                         binding->handler_name, binding->outcomes[o].help == NULL ? "" : binding->outcomes[o].help);
 }
 
+bool binding_is_recorded(const struct binding *binding)
+{
+    if (binding->group == NULL || binding->group->tap == NULL || binding->handler->uses_store)
+        return true;
+    for (size_t i = 0; i < binding->outcome_count; i++)
+        if (binding->by_outcome[i] != NULL && binding->by_outcome[i]->kind != ROUTE_DROP)
+            return true;
+    return false;
+}
+
 bool tap_sees(const struct tap *tap, const struct topic *topic)
 {
     for (size_t t = 0; t < tap->topic_count; t++) {
@@ -143,7 +153,7 @@ static bool chain_has_work(const struct topic *topic)
 static void resolve_groups(struct pipeline *pipeline)
 {
     pipeline->group_count = pipeline->tap_count + 1;
-    pipeline->groups = arena_array(pipeline->arena, struct group, pipeline->group_count);
+    pipeline->groups = arena_array(pipeline->arena, struct group, pipeline->group_count + pipeline->retired_count);
     struct group *own = &pipeline->groups[0];
     own->name = pipeline->engine.group;
     own->lanes = (uint32_t)pipeline->engine.lanes;
@@ -165,6 +175,18 @@ static void resolve_groups(struct pipeline *pipeline)
                                 .topic_count = tap->topic_count,
                                 .lanes = tap->lanes};
         tap->binding->group = group;
+    }
+    for (size_t i = 0; i < pipeline->answer_count; i++) {
+        const struct name_answer *answer = &pipeline->answers[i];
+        if (answer->new_name != NULL)
+            continue;
+        pipeline->groups[pipeline->group_count] = (struct group){
+            .index = (uint32_t)pipeline->group_count,
+            .name = arena_format(pipeline->arena, "%s.%s", own->name, answer->old),
+            .retired = answer,
+            .topics = arena_array(pipeline->arena, const char *, 1),
+            .lanes = 1};
+        pipeline->group_count++;
     }
 }
 

@@ -100,6 +100,9 @@ static json_t *type_schema(const struct option *option)
     case OPTION_ROUTES:
         return json_pack("{s:s, s:o}", "type", "object", "additionalProperties",
                          json_pack("{s:[{s:s}, o]}", "anyOf", "type", "string", table_schema(option->section)));
+    case OPTION_NAMES:
+        return json_pack("{s:[s,s], s:o}", "type", "object", "null", "additionalProperties",
+                         option->choices != NULL ? choices_schema(option->choices) : text_schema(option));
     case OPTION_ANY:
         break;
     }

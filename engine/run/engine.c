@@ -26,12 +26,19 @@ int engine_fault(struct engine *engine, struct error *ret)
 
 /* ----------------------------------------------------------------------------------------------------------- build */
 
-static bool binding_emits(const struct binding *binding)
+/* Names that left the file, as their events still carry them. */
+static void build_answers(struct engine *engine)
 {
-    for (size_t i = 0; i < binding->outcome_count; i++)
-        if (binding->by_outcome[i] != NULL && binding->by_outcome[i]->kind != ROUTE_DROP)
-            return true;
-    return false;
+    const struct pipeline *config = engine->config;
+    for (size_t i = 0; i < config->answer_count; i++) {
+        const struct name_answer *answer = &config->answers[i];
+        struct topic *topic = answer->topic != NULL ? answer->topic : pipeline_topic(config, answer->new_name);
+        if (topic == NULL || map_get(engine->topics, span_of(answer->old)) != NULL)
+            continue;
+        map_set(engine->topics, span_of(answer->old), topic);
+        if (answer->topic != NULL)
+            engine->topic_runs[topic->index].dead = metrics_series(engine->metrics, METRIC_DEAD, topic->name, NULL);
+    }
 }
 
 static void build_bindings(struct engine *engine)
@@ -40,10 +47,7 @@ static void build_bindings(struct engine *engine)
     for (size_t i = 0; i < config->binding_count; i++) {
         const struct binding *binding = config->bindings[i];
         struct binding_run *run = &engine->bindings[i];
-        /* A tap whose handler leaves nothing in the database and emits nothing needs no row: its position says what
-         * is done. */
-        run->records = binding->group == NULL || binding->group->tap == NULL || binding->handler->uses_store ||
-                       binding_emits(binding);
+        run->records = binding_is_recorded(binding);
         run->by_outcome = calloc(binding->outcome_count + 1, sizeof *run->by_outcome);
         for (size_t o = 0; run->by_outcome != NULL && o < binding->outcome_count; o++)
             run->by_outcome[o] = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
@@ -60,6 +64,7 @@ static void build_bindings(struct engine *engine)
         engine->topic_runs[i].emitted = metrics_series(engine->metrics, METRIC_EMITTED, topic->name, NULL);
         engine->topic_runs[i].dead = metrics_series(engine->metrics, METRIC_DEAD, topic->name, NULL);
     }
+    build_answers(engine);
 }
 
 static bool build_group(struct engine *engine, struct group_run *run, const struct group *group, uint32_t *lane)
@@ -89,17 +94,20 @@ static bool build(struct engine *engine)
     uint32_t lane = 0;
 
     engine->topics = map_create(config->topic_count);
-    engine->topic_runs = calloc(config->topic_count + 1, sizeof *engine->topic_runs);
+    engine->topic_runs = calloc(config->topic_count + config->retired_count + 1, sizeof *engine->topic_runs);
     engine->bindings = calloc(config->binding_count + 1, sizeof *engine->bindings);
     engine->numbers.groups = calloc(config->group_count + 1, sizeof *engine->numbers.groups);
     engine->numbers.chains = calloc(config->chain_count + 1, sizeof *engine->numbers.chains);
     engine->numbers.schedules = calloc(config->schedule_count + 1, sizeof *engine->numbers.schedules);
+    engine->numbers.retired_topics = calloc(config->answer_count + 1, sizeof *engine->numbers.retired_topics);
+    engine->numbers.retired_taps = calloc(config->answer_count + 1, sizeof *engine->numbers.retired_taps);
     engine->groups = calloc(config->group_count + 1, sizeof *engine->groups);
     engine->ticks_in_flight = calloc(config->schedule_count + 1, sizeof *engine->ticks_in_flight);
     engine->requests = calloc(ENGINE_REQUEST_WORKERS, sizeof *engine->requests);
     if (engine->topics == NULL || engine->topic_runs == NULL || engine->bindings == NULL ||
         engine->numbers.groups == NULL || engine->numbers.chains == NULL || engine->numbers.schedules == NULL ||
-        engine->groups == NULL || engine->requests == NULL || engine->ticks_in_flight == NULL)
+        engine->numbers.retired_topics == NULL || engine->numbers.retired_taps == NULL || engine->groups == NULL ||
+        engine->requests == NULL || engine->ticks_in_flight == NULL)
         return false;
     build_bindings(engine);
     for (; engine->group_count < config->group_count; engine->group_count++)
@@ -229,11 +237,14 @@ void engine_stop(struct engine *engine)
     for (size_t i = 0; engine->bindings != NULL && i < engine->config->binding_count; i++)
         free(engine->bindings[i].by_outcome);
     map_destroy(engine->topics);
+    arena_destroy(engine->names);
     free(engine->topic_runs);
     free(engine->bindings);
     free(engine->numbers.groups);
     free(engine->numbers.chains);
     free(engine->numbers.schedules);
+    free(engine->numbers.retired_topics);
+    free(engine->numbers.retired_taps);
     free(engine->groups);
     free(engine->requests);
     free(engine->ticks_in_flight);

@@ -29,7 +29,8 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
 int engine_drain(struct engine *engine, int64_t drain_ms);
 void engine_stop(struct engine *engine); /* drains for no time, joins every thread, frees everything. NULL is fine */
 /* Returns at once, for main's loop: 0 while the engine goes on, else a negative errno and what it cannot go on for (a
- * database or bus that is not as the configuration says, a plugin that does not open). Any thread. */
+ * database or bus that is not as the configuration says, a plugin that does not open; -ENOKEY: the configuration does
+ * not say what becomes of names that left it, or where a group begins). Any thread. */
 int engine_fault(struct engine *engine, struct error *ret);
 
 #endif

@@ -35,7 +35,7 @@ struct keeper {
     struct arena *arena;
     struct schedule_run *schedules;
     int64_t due_ms[CHORE_COUNT]; /* monotonic */
-    struct series *outbox_age, *outbox_refused, *parked, *stuck;
+    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck;
 };
 
 /* ---------------------------------------------------------------------------------------------------------- chores */
@@ -96,6 +96,7 @@ static int64_t chore_gauges(struct keeper *keeper)
     series_set(keeper->outbox_age, health.outbox_age_ms / 1000);
     series_set(keeper->outbox_refused, health.outbox_refused);
     series_set(keeper->parked, health.parked);
+    series_set(keeper->parked_unknown, health.parked_unknown);
     series_set(keeper->stuck, health.chains_stuck);
     return 0;
 }
@@ -186,6 +187,7 @@ int keeper_start(struct engine *engine, struct error *error)
     keeper->outbox_age = metrics_series(metrics, METRIC_OUTBOX_AGE, NULL, NULL);
     keeper->outbox_refused = metrics_series(metrics, METRIC_OUTBOX_REFUSED, NULL, NULL);
     keeper->parked = metrics_series(metrics, METRIC_PARKED, NULL, NULL);
+    keeper->parked_unknown = metrics_series(metrics, METRIC_PARKED_UNKNOWN, NULL, NULL);
     keeper->stuck = metrics_series(metrics, METRIC_CHAINS_STUCK, NULL, NULL);
     for (size_t i = 0; i < CHORE_COUNT; i++)
         keeper->due_ms[i] = clock_monotonic_ms() + chores[i].first_ms;

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "run/names.h"
 #include "run/reader.h"
 #include "run/state.h"
 #include "store/ledger.h"
@@ -79,14 +80,77 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
     return result;
 }
 
-static enum store_result engine_open_store(struct engine *engine, struct error *error)
+/* ----------------------------------------------------------------------------------------------------------- names */
+
+static void log_missing(void *context, struct place place, const char *code, const char *text)
 {
-    enum store_result result = store_check(engine->store, error);
-    if (result == STORE_OK && engine->parts.migrations != NULL)
-        result = migrate_check(engine->store, engine->parts.migrations, engine->parts.owners, error);
-    if (result == STORE_OK)
-        result = engine_numbers(engine, error);
+    (void)context, (void)code;
+    log_line(LOG_ERROR, "names", "%s:%d:%d: %s", place.file == NULL ? "" : place.file, place.line, place.column, text);
+}
+
+/* Under which handlers events of retired names were recorded. */
+static enum store_result retired_numbers(struct engine *engine, struct connection *connection,
+                                         const char *const *handlers, int16_t *ret, struct error *error)
+{
+    enum store_result result = STORE_OK;
+    for (size_t i = 0; i < engine->config->answer_count && result == STORE_OK; i++) {
+        struct span name = span_of(handlers[i] == NULL ? "" : handlers[i]);
+        if (name.length > 0)
+            result = ledger_names(connection, 'h', 1, &name, &ret[i], error);
+    }
     return result;
+}
+
+/* 0, -EAGAIN, -ENOKEY: the file must say more; or what cannot be helped. */
+static int engine_names(struct engine *engine, struct error *error)
+{
+    struct connection *connection = engine->store == NULL ? NULL : connection_create(engine->store, "names");
+    struct arena *arena = arena_create(64 * 1024, 1024 * 1024 * 1024);
+    struct names names = {.config = engine->config,
+                          .connection = connection,
+                          .bus = engine->bus,
+                          .arena = arena,
+                          .change = true,
+                          .error = error,
+                          .each = log_missing};
+    int code = arena == NULL || (engine->store != NULL && connection == NULL) ? error_set(error, EAGAIN, "no memory")
+                                                                              : names_check(&names);
+    if (code == 0 && connection != NULL) {
+        enum store_result result = retired_numbers(engine, connection, names.retired_topics,
+                                                   engine->numbers.retired_topics, error);
+        if (result == STORE_OK)
+            result = retired_numbers(engine, connection, names.retired_taps, engine->numbers.retired_taps, error);
+        code = result == STORE_OK ? 0 : -EAGAIN;
+    }
+    for (size_t i = 0; i < engine->group_count && code == 0; i++)
+        engine->groups[i].others = names.others[i];
+    if (code == -ENOKEY) {
+        error_set(error, ENOKEY, "nothing is started: the file does not say what becomes of %s",
+                  names.findings == 1 ? "this" : "these");
+        error_hint(error, "`sluice validate --connect` lists the same; docs/operating.md");
+    }
+    connection_destroy(connection);
+    if (code == 0)
+        engine->names = arena;
+    else
+        arena_destroy(arena);
+    return code;
+}
+
+/* The database is good, nothing waits that the file says nothing of, and names have numbers. 0, -EAGAIN, or what
+ * waiting does not help. */
+static int engine_open_store(struct engine *engine, struct error *error)
+{
+    enum store_result result = engine->store == NULL ? STORE_OK : store_check(engine->store, error);
+    if (result == STORE_OK && engine->store != NULL && engine->parts.migrations != NULL)
+        result = migrate_check(engine->store, engine->parts.migrations, engine->parts.owners, error);
+    int code = result == STORE_OK ? 0 : result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
+    atomic_store(&engine->store_open, code == 0);
+    if (code == 0)
+        code = engine_names(engine, error);
+    if (code == 0 && engine->store != NULL && (result = engine_numbers(engine, error)) != STORE_OK)
+        code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
+    return code;
 }
 
 void *opener_main(void *context)
@@ -94,24 +158,24 @@ void *opener_main(void *context)
     struct engine *engine = context;
     int64_t pause = OPENER_RETRY_MS;
 
-    while (engine->store != NULL && !atomic_load(&engine->life.stop)) {
+    while (!atomic_load(&engine->life.stop)) {
         struct error error = {0};
-        enum store_result result = engine_open_store(engine, &error);
-        if (result == STORE_OK)
+        int code = engine_open_store(engine, &error);
+        if (code == 0)
             break;
-        if (result == STORE_DEPLOY) {
+        if (code == -EPROTO || code == -EINVAL || code == -ESTALE || code == -ENOKEY) {
             life_set_fault(&engine->life, &error);
             return NULL;
         }
-        log_rarely(5000, LOG_WARN, "engine", "waiting for the database: %s", error.text);
+        log_rarely(5000, LOG_WARN, "engine", "waiting for the %s: %s",
+                   atomic_load(&engine->store_open) ? "bus" : "database", error.text);
         if (!life_sleep(&engine->life, pause))
             return NULL;
         pause = pause * 2 > OPENER_RETRY_MAX_MS ? OPENER_RETRY_MAX_MS : pause * 2;
     }
-    atomic_store(&engine->store_open, true);
     for (size_t i = 0; i < engine->group_count && !atomic_load(&engine->life.stop);) {
         struct error error = {0};
-        int code = engine->groups[i].config->topic_count == 0 ? 0 : reader_start(&engine->groups[i], &error);
+        int code = !reader_has_topics(&engine->groups[i]) ? 0 : reader_start(&engine->groups[i], &error);
         if (code == 0) {
             i++;
             continue;

@@ -41,6 +41,8 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
     const struct record *record = &records[0];
     uint64_t key_hash = span_hash(record->key.at != NULL ? record->key : record->value);
     item_of_record(item, ITEM_PARKED, record, key_hash, map_get(engine->topics, record->topic), group->config);
+    if (item->topic != NULL)
+        item_rename(item);
     if (item_own_headers(item) != 0) /* they were read into this thread's arena */
         return false;
     atomic_fetch_add(&engine->parked_in_flight, 1);

@@ -105,6 +105,7 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
     size_t taken = 0, bytes = 0, refused = 0;
     struct span last_name = {0};
     struct topic *last_topic = NULL;
+    bool last_renamed = false;
     pthread_mutex_lock(&group->lock);
     for (size_t i = 0; i < event->record_count; i++) {
         const struct bus_record *record = &event->records[i];
@@ -120,8 +121,11 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
         if (last_topic == NULL || !span_equal(last_name, record->record.topic)) {
             last_name = record->record.topic;
             last_topic = map_get(engine->topics, last_name);
+            last_renamed = last_topic != NULL && !span_is(last_name, last_topic->name);
         }
         item_of_record(item, ITEM_BUS, &record->record, record->key_hash, last_topic, group->config);
+        if (last_renamed)
+            item_rename(item);
         item->chunk = record->chunk;
         item->position = record->position;
         item->stream = record->stream;
@@ -328,18 +332,40 @@ static bool reader_recorded(const struct group_run *group)
     return recorded && engine->store != NULL;
 }
 
+bool reader_has_topics(const struct group_run *group)
+{
+    return group->config->topic_count > 0 || (group->others != NULL && group->others[0] != NULL);
+}
+
+/* Those of the file, and those that left it. */
+static const char **reader_topics(const struct group_run *group, size_t *ret_count)
+{
+    const char **others = group->others;
+    size_t count = group->config->topic_count, other_count = 0;
+    while (others != NULL && others[other_count] != NULL)
+        other_count++;
+    const char **topics = calloc(count + other_count + 1, sizeof *topics);
+    for (size_t i = 0; topics != NULL && i < count + other_count; i++)
+        topics[i] = i < count ? group->config->topics[i] : others[i - count];
+    *ret_count = count + other_count;
+    return topics;
+}
+
 int reader_start(struct group_run *group, struct error *error)
 {
     struct engine *engine = group->engine;
+    size_t topic_count;
+    const char **topics = reader_topics(group, &topic_count);
     struct bus_subscription subscription = {.group = group->config->name,
-                                            .topics = (const char *const *)group->config->topics,
-                                            .topic_count = group->config->topic_count,
+                                            .topics = topics,
+                                            .topic_count = topic_count,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
                                             .poll_bytes = GROUP_IN_FLIGHT_BYTES_MAX / 4,
                                             .recorded = reader_recorded(group)};
-    if (subscription.recorded && !takeover_prepare(group))
-        return error_set(error, ENOMEM, "out of memory");
-    int code = bus_subscribe(engine->bus, &subscription, &group->consumer, error);
+    int code = topics == NULL || (subscription.recorded && !takeover_prepare(group))
+                   ? error_set(error, ENOMEM, "out of memory")
+                   : bus_subscribe(engine->bus, &subscription, &group->consumer, error);
+    free(topics);
     if (code != 0)
         return code;
     atomic_store(&group->member, bus_member(engine->bus, group->consumer));

@@ -6,6 +6,8 @@
 
 #include "run/group.h"
 
+/* Whether there is anything to subscribe to. */
+bool reader_has_topics(const struct group_run *group);
 /* Subscribes and starts the thread. -EINVAL, -ESTALE, -EPROTO: the bus is not as the configuration says, so another try
  * cannot succeed; any other error may pass. */
 int reader_start(struct group_run *group, struct error *error);

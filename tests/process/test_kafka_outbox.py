@@ -216,7 +216,7 @@ class RefusedForGood(Case):
 
 
 class WithoutStore(Case):
-    changes = ((STORE, ""),)
+    changes = ((STORE, ""), ("engine: {", "engine: {from: earliest, "))  # nobody knows who has read what is there
 
     def condemned(self):
         """{number: reason} of the dead letters."""

@@ -38,7 +38,7 @@ class Validate(Case):
 
     def test_good_but_for_replicas(self):
         done = self.command("validate", "--connect")
-        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(
             done.stderr,
             rf"\A{self.config}:2:6: warning: 4 topics have one replica: when its broker is lost, so are "

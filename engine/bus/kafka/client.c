@@ -101,11 +101,17 @@ static void set_scanner_callbacks(rd_kafka_conf_t *conf)
     rd_kafka_conf_set_error_cb(conf, on_scanner_error);
 }
 
-rd_kafka_t *kafka_client_scanner(const struct bus_options *options, struct kafka_reason *reason, struct error *error)
+rd_kafka_t *kafka_client_asking(const struct bus_options *options, const char *group, struct kafka_reason *reason,
+                                struct error *error)
 {
     const struct kafka_client_config config = {
-        .role = KAFKA_SCANNER, .group = "sluice-scan", .set_callbacks = set_scanner_callbacks, .opaque = reason};
+        .role = KAFKA_SCANNER, .group = group, .set_callbacks = set_scanner_callbacks, .opaque = reason};
     return kafka_client_new(options, &config, error);
+}
+
+rd_kafka_t *kafka_client_scanner(const struct bus_options *options, struct kafka_reason *reason, struct error *error)
+{
+    return kafka_client_asking(options, "sluice-scan", reason, error);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- ending */

@@ -24,6 +24,9 @@ rd_kafka_t *kafka_client_new(const struct bus_options *options, const struct kaf
                              struct error *error);
 /* A reader without a group, whose error callback fills *reason as long as it lives. */
 rd_kafka_t *kafka_client_scanner(const struct bus_options *options, struct kafka_reason *reason, struct error *error);
+/* The same, to ask about a group and commit for one without members, in which it is no member. */
+rd_kafka_t *kafka_client_asking(const struct bus_options *options, const char *group, struct kafka_reason *reason,
+                                struct error *error);
 /* Ends a consumer or scanner without leaving its group, and waits a second at most: librdkafka before 2.5.0 never ends
  * a client that read a topic until it was deleted. */
 void kafka_client_end(rd_kafka_t *rk);

@@ -14,6 +14,7 @@
 #include "bus/kafka/poll.h"
 #include "bus/kafka/producer.h"
 #include "bus/kafka/scan.h"
+#include "bus/kafka/standing.h"
 #include "bus/kafka/topics.h"
 
 #include <errno.h>
@@ -71,6 +72,9 @@ static const struct bus_kind kafka_kind = {
     .abort_publishes = kafka_abort_publishes,
     .scan = kafka_scan,
     .lag = kafka_lag,
+    .standing = kafka_standing,
+    .begin = kafka_begin,
+    .rename_group = kafka_rename_group,
     .maintain = kafka_maintain,
     .topics = kafka_topics,
 };

@@ -29,7 +29,7 @@
  *   positions instance health joining pause    parts of a consumer; consumer.h puts them together
  *   commit resume assignment                   what a member does with its partitions
  *   producer member poll                       publishing; joining and leaving; reading
- *   scan topics lag kafka                      the other calls of the contract, and the table of them all
+ *   scan topics lag standing kafka             the other calls of the contract, and the table of them all
  */
 #ifndef SLUICE_BUS_KAFKA_KAFKA_H
 #define SLUICE_BUS_KAFKA_KAFKA_H

@@ -51,15 +51,6 @@ static void delivery_destroy(struct bus_chunk *chunk)
     free(delivery);
 }
 
-/* The id after which the query starts: the row of a position that is not at its end is read again. */
-static int64_t position_row_before(struct position position)
-{
-    if (position.low == POSITION_LOW_MAX)
-        return INT64_MAX;
-    int64_t id = (int64_t)(position.low >> INDEX_BITS);
-    return (position.low & INDEX_LAST) == INDEX_LAST ? id : id - 1;
-}
-
 /* The stream stops before a row that cannot be read, until an operator has deleted it; a fault tells of it once. */
 static void fetch_damaged(struct bus_consumer *consumer, uint32_t p, struct position row, const struct error *why)
 {
@@ -185,7 +176,7 @@ static size_t list_cursors(struct bus_consumer *consumer, int64_t *ret_lowest)
             continue;
         consumer->param_partitions[count] = (int32_t)p;
         consumer->param_highs[count] = (int64_t)stream->cursor.high;
-        consumer->param_lows[count] = position_row_before(stream->cursor);
+        consumer->param_lows[count] = postgres_row_before(stream->cursor);
         *ret_lowest = consumer->param_highs[count] < *ret_lowest ? consumer->param_highs[count] : *ret_lowest;
         count++;
     }

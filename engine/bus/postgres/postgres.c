@@ -77,6 +77,9 @@ static const struct bus_kind postgres_kind = {
     .published = postgres_published,
     .scan = postgres_scan,
     .lag = postgres_lag,
+    .standing = postgres_standing,
+    .begin = postgres_begin,
+    .rename_group = postgres_rename_group,
     .maintain = postgres_maintain,
 };
 

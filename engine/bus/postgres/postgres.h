@@ -43,7 +43,7 @@
  * Files, each calls only those below it:
  *   postgres.c     opening, closing, the table of functions
  *   poll.c         what a poll does: heartbeats, fetches, waiting
- *   fetch.c, heartbeat.c, commit.c, append.c, scan.c
+ *   fetch.c, heartbeat.c, commit.c, append.c, scan.c, standing.c
  *   consumer.c     making and ending a consumer, and what a failed statement means to it
  *   pending.c, notify.c, maintenance.c
  */
@@ -161,6 +161,15 @@ struct bus_consumer { /* of the postgres bus */
 enum { INDEX_BITS = 16, INDEX_LAST = 0xffff };
 #define POSITION_LOW_MAX ((uint64_t)INT64_MAX)
 
+/* The id after which the query starts: the row of a position that is not at its end is read again. */
+static inline int64_t postgres_row_before(struct position position)
+{
+    if (position.low == POSITION_LOW_MAX)
+        return INT64_MAX;
+    int64_t id = (int64_t)(position.low >> INDEX_BITS);
+    return (position.low & INDEX_LAST) == INDEX_LAST ? id : id - 1;
+}
+
 /* poll.c */
 int postgres_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret, struct error *error);
 void postgres_wake(struct bus_consumer *consumer);
@@ -207,6 +216,13 @@ void postgres_pending_drop(struct bus_consumer *consumer, uint32_t stream); /* r
 void postgres_published(struct bus *bus);
 /* Notifies other processes of what was published here, at most every NOTIFY_EVERY_MS. Returns when to call again. */
 int64_t postgres_notify_others(struct bus_consumer *consumer, int64_t now_ms);
+
+/* standing.c: how far a group is, where it begins, and that it has another name */
+int postgres_standing(struct bus *bus, const char *group, struct bus_standing *topics, size_t count, int64_t most,
+                      struct error *error);
+int postgres_begin(struct bus *bus, const char *group, const char *const *topics, size_t count,
+                   const struct start *start, bool recorded, struct error *error);
+int postgres_rename_group(struct bus *bus, const char *old, const char *new_name, struct error *error);
 
 /* maintenance.c */
 /* 0 once the database's settings fit; -EAGAIN while it cannot be reached; what open() gives when they never will. */

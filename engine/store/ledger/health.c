@@ -6,7 +6,8 @@
 static const struct statement statement_health = {
     "select coalesce((select extract(epoch from now() - min(created_at)) * 1000 from sluice.outbox), 0)::int8,"
     "       (select count(*) from sluice.parked), (select count(*) from sluice.chain where state = 3),"
-    "       (select count(*) from sluice.outbox where refused is not null)",
+    "       (select count(*) from sluice.outbox where refused is not null),"
+    "       (select count(*) from sluice.parked where state = 2)",
     false,
 };
 
@@ -18,6 +19,7 @@ enum store_result ledger_health(struct connection *connection, struct ledger_hea
         *ret = (struct ledger_health){.outbox_age_ms = rows_int64(rows, 0, 0),
                                       .parked = rows_int64(rows, 0, 1),
                                       .chains_stuck = rows_int64(rows, 0, 2),
-                                      .outbox_refused = rows_int64(rows, 0, 3)};
+                                      .outbox_refused = rows_int64(rows, 0, 3),
+                                      .parked_unknown = rows_int64(rows, 0, 4)};
     return result;
 }

@@ -137,26 +137,17 @@ static int16_t *numbers_from(struct arena *arena, size_t count, int16_t first)
     return numbers;
 }
 
-static bool binding_emits(const struct binding *binding)
-{
-    for (size_t i = 0; i < binding->outcome_count; i++)
-        if (binding->by_outcome[i] != NULL && binding->by_outcome[i]->kind != ROUTE_DROP)
-            return true;
-    return false;
-}
-
 static void build_runs(struct lane_test *test)
 {
     const struct pipeline *config = test->config;
     struct metrics *metrics = test->metrics;
     test->env.bindings = arena_array(test->arena, struct binding_run, config->binding_count + 1);
-    test->env.topics = arena_array(test->arena, struct topic_run, config->topic_count + 1);
+    test->env.topics = arena_array(test->arena, struct topic_run, config->topic_count + config->retired_count + 1);
     for (size_t i = 0; i < config->binding_count; i++) {
         const struct binding *binding = config->bindings[i];
         struct binding_run *run = &test->env.bindings[i];
         run->number = (int16_t)(1 + i);
-        run->records = binding->group == NULL || binding->group->tap == NULL || binding->handler->uses_store ||
-                       binding_emits(binding);
+        run->records = binding_is_recorded(binding);
         run->by_outcome = arena_array(test->arena, struct series *, binding->outcome_count + 1);
         for (size_t o = 0; o < binding->outcome_count; o++)
             run->by_outcome[o] = metrics_series(metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
@@ -171,6 +162,10 @@ static void build_runs(struct lane_test *test)
         test->env.topics[i].emitted = metrics_series(metrics, METRIC_EMITTED, config->topics[i]->name, NULL);
         test->env.topics[i].dead = metrics_series(metrics, METRIC_DEAD, config->topics[i]->name, NULL);
     }
+    for (size_t i = 0; i < config->answer_count; i++)
+        if (config->answers[i].topic != NULL)
+            test->env.topics[config->answers[i].topic->index].dead = metrics_series(metrics, METRIC_DEAD,
+                                                                                    config->answers[i].old, NULL);
 }
 
 struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)

@@ -20,6 +20,7 @@ static const struct verdict_row wanted[VERDICT_COUNT] = {
     [VERDICT_RETRY] = {"retry", NO, NO, NO, NO, NO, NO, YES, YES, NO, WAY_RETRY},
     [VERDICT_DELAY] = {"delay", NO, NO, NO, NO, NO, NO, YES, NO, NO, WAY_RETRY},
     [VERDICT_PARK] = {"park", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_UNTIL_DUE, WAY_DONE},
+    [VERDICT_UNKNOWN] = {"unknown name", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_UNKNOWN, WAY_DONE},
     [VERDICT_STUCK] = {"stuck", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_STUCK, WAY_DONE},
     [VERDICT_DEAD] = {"dead", CLAIM_ALWAYS, YES, NO, OUTPUT_DEAD_LETTER, YES, NO, NO, NO, NO, WAY_DONE},
     [VERDICT_DUPLICATE] = {"duplicate", NO, NO, NO, NO, NO, NO, NO, NO, NO, WAY_DONE},
