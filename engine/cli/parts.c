@@ -65,6 +65,15 @@ static int open_store(struct parts *parts, struct error *error)
     return store_open(&options, &parts->store, error);
 }
 
+/* Whether a handler or tap may make dead letters of its events. */
+static bool is_read(const struct pipeline *pipeline, const struct topic *topic)
+{
+    bool read = topic->binding != NULL;
+    for (size_t i = 0; i < pipeline->tap_count && !read; i++)
+        read = tap_sees(&pipeline->taps[i], topic);
+    return read && topic->dead_letter != NULL;
+}
+
 static int open_bus(struct parts *parts, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
@@ -74,8 +83,12 @@ static int open_bus(struct parts *parts, struct error *error)
         properties[i] = (struct bus_property){pipeline->bus.properties[i].name, pipeline->bus.properties[i].value};
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
-        topics[i] = (struct bus_topic){topic->name, topic->key_text, topic->partitions, topic->replication,
-                                       topic->is_dead_letter};
+        topics[i] = (struct bus_topic){.name = topic->name,
+                                       .key = topic->key_text,
+                                       .partitions = topic->partitions,
+                                       .replication = topic->replication,
+                                       .dead_letters = topic->is_dead_letter,
+                                       .dead_letter = is_read(pipeline, topic) ? topic->dead_letter->name : NULL};
     }
     bus_open_function *open = pipeline->bus.kind == BUS_CHOICE_MEMORY     ? parts->buses->memory
                               : pipeline->bus.kind == BUS_CHOICE_POSTGRES ? parts->buses->postgres

@@ -263,6 +263,7 @@ public class KafkaAdmin {
     private Producer<byte[], byte[]> producer(String transactional) {
         Properties p = properties();
         p.put("acks", "all");
+        p.put("max.request.size", "67108864");
         p.put("delivery.timeout.ms", "60000");
         p.put("request.timeout.ms", "5000");
         p.put("max.block.ms", "60000");

@@ -107,6 +107,17 @@ class DeadLetters(PipelineCase, KafkaCase):
         rows = self.rows("SELECT outcome FROM sluice.inbox WHERE outcome <> 0")
         self.assertEqual(rows, [], "what is recorded is what became of it in the end")
 
+    def test_what_comes_in_goes_out(self):
+        """Too large for a handler, or nearly so: the dead letter has all bytes of the one, the other is handled."""
+        large, fits = self.whole(1), self.whole(2)
+        large = large[:-1] + " " * 2500000 + "}"
+        self.put(large)
+        letter = self.dump("in-dlt", 1)[0]
+        self.assertEqual((len(letter.value), letter.value[-2:]), (len(large), b" }"))
+        self.assertEqual(dict(letter.headers)["sluice-dlt-reason"], b"too_large")
+        self.put(fits[:-1] + " " * (1048400 - len(fits)) + "}")
+        self.assertEqual(json.loads(self.dump("out", 1)[0].value)["data"]["seq"], 2)
+
     def test_values_of_other_programs_are_named(self):
         plain = self.whole(1)
         foreign = {

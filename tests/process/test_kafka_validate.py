@@ -144,7 +144,7 @@ class Validate(Case):
             self.topic("in"), {"retention.ms": 4 * 3600 * 1000 - 1, "max.message.bytes": 2 * 1024 * 1024 - 1}
         )
         self.kafka.alter_topic_config(
-            self.topic("out"), {"retention.ms": 4 * 3600 * 1000, "max.message.bytes": 2 * 1024 * 1024}
+            self.topic("out"), {"retention.ms": 4 * 3600 * 1000, "max.message.bytes": 2 * 1024 * 1024 + 4096}
         )
         self.kafka.alter_topic_config(
             self.topic("side"), {"retention.ms": 1000, "cleanup.policy": "compact"}
@@ -167,11 +167,43 @@ class Validate(Case):
                     "topic_message_size",
                     IN,
                     3,
-                    f"topic '{self.topic('in')}' takes 2097151 bytes (max.message.bytes), and "
-                    "engine.max_event_size is 2097152: larger events would be handled and their outputs refused",
+                    f"topic '{self.topic('in')}' takes 2097151 bytes (max.message.bytes), and an event of "
+                    "engine.max_event_size has 2101248 with its key and headers: larger ones would be handled and "
+                    "their outputs refused",
                 ),
             ],
         )
+
+    def test_sizes_of_topics_that_are_as_brokers_make_them(self):
+        """1 048 588 bytes: what comes in would not go out, neither as an output nor as a dead letter. The size that
+        migrate gives to topics is enough."""
+        names = ("in", "out", "side", "dlt")
+        for word in names:
+            self.kafka.alter_topic_config(self.topic(word), {"max.message.bytes": 1048588})
+        too_small = "takes 1048588 bytes (max.message.bytes), and an event of engine.max_event_size has 1052672"
+
+        def all_found():  # a broker answers with the sizes of before for a moment
+            found = self.findings()
+            return found if len(found) == 4 else None
+
+        found = until(all_found, "what is wrong with four topics")
+        self.assertEqual([too_small in one[4] for one in found if one[1] == "topic_message_size"], [True] * 3)
+        self.assertEqual(
+            [one[4] for one in found if one[1] == "dead_letter_size"],
+            [
+                f"topic '{self.topic('dlt')}' takes 1048588 bytes (max.message.bytes), and '{self.topic('in')}', whose "
+                "dead letters go there, 1048588: with their headers they have up to 1052684, and would be refused"
+            ],
+        )
+        for word in names:
+            self.kafka.delete_topic(self.topic(word))
+        until(lambda: not self.there(), "the end of the topics")
+        self.migrate()
+        self.assertEqual(self.findings(), [])
+        self.write(YAML, ('"${KAFKA_BROKERS}"}}', '"${KAFKA_BROKERS}", message.max.bytes: 2000000}}'))
+        ((level, code, line, _, text),) = self.findings()
+        self.assertEqual((level, code, line), ("warning", "sent_size", IN))
+        self.assertIn("and this pipeline sends 2000000 at most (bus.properties.message.max.bytes)", text)
 
     def test_no_brokers(self):
         ((level, code, line, column, text),) = self.findings(code=78, KAFKA_BROKERS="127.0.0.1:1")

@@ -7,7 +7,12 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* What is too large to be handled came over Kafka, and leaves as a dead letter: no limit of ours may be below a
+ * topic's. */
+enum { LARGEST_RECORD = 64 * 1024 * 1024 };
 
 enum { ANY = KAFKA_CONSUMER | KAFKA_SCANNER | KAFKA_PRODUCER, READERS = KAFKA_CONSUMER | KAFKA_SCANNER };
 
@@ -110,6 +115,12 @@ const char *kafka_options_property(const struct bus_options *options, const char
     return value;
 }
 
+int64_t kafka_options_largest_record(const struct bus_options *options)
+{
+    const char *set = kafka_options_property(options, "message.max.bytes");
+    return set == NULL ? LARGEST_RECORD : strtoll(set, NULL, 10);
+}
+
 bool kafka_options_new_protocol(const struct bus_options *options)
 {
     const char *protocol = kafka_options_property(options, "group.protocol");
@@ -176,8 +187,7 @@ static int apply_defaults(const struct bus_options *options, enum kafka_role rol
     snprintf(text, sizeof text, "sluice-%.100s", options->name);
     if (code == 0)
         code = kafka_options_set(conf, "client.id", text, error);
-    /* An event of the largest size fits with its headers and its key; the brokers check the topic's own limit. */
-    snprintf(text, sizeof text, "%zu", options->max_event_size + 256 * 1024);
+    snprintf(text, sizeof text, "%d", LARGEST_RECORD);
     if (code == 0 && role == KAFKA_PRODUCER)
         code = kafka_options_set(conf, "message.max.bytes", text, error);
     return code;

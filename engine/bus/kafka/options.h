@@ -20,6 +20,8 @@ int kafka_options_check(const struct bus_options *options, struct error *error);
 int kafka_options_apply(const struct bus_options *options, enum kafka_role role, rd_kafka_conf_t *conf,
                         struct error *error);
 int kafka_options_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *error);
+/* Bytes of the largest record that the producer sends; the brokers check each topic's own limit. */
+int64_t kafka_options_largest_record(const struct bus_options *options);
 /* As the user set it, or NULL. */
 const char *kafka_options_property(const struct bus_options *options, const char *name);
 /* group.protocol: consumer (KIP-848), where the brokers decide about sessions and assignments. */

@@ -16,9 +16,12 @@
 #include <time.h>
 
 enum {
-    MAKE_MS = 30000,   /* the longest wait until the brokers serve what was made */
-    DELETED_MS = 1000, /* a topic that is missing for so long, after it was listed, was being deleted */
-    MAKE_ROUNDS = 5,   /* for topics that were being deleted */
+    MAKE_MS = 30000,        /* the longest wait until the brokers serve what was made */
+    DELETED_MS = 1000,      /* a topic that is missing for so long, after it was listed, was being deleted */
+    MAKE_ROUNDS = 5,        /* for topics that were being deleted */
+    RECORD_EXTRA = 4096,    /* bytes of a record beside its value: key, headers, framing */
+    LETTER_EXTRA = 4096,    /* bytes that a dead letter has beside those of the event's record */
+    MADE_EXTRA = 64 * 1024, /* in place of either, for topics that are made */
 };
 
 struct check {
@@ -28,7 +31,9 @@ struct check {
     const struct rd_kafka_metadata *metadata;
     void (*each)(const struct bus_finding *finding, void *context);
     void *context;
-    size_t unreplicated; /* topics of one replica */
+    size_t unreplicated;     /* topics of one replica */
+    int64_t largest_default; /* bytes of a record on a topic that does not say; -1: not known */
+    int64_t *largest;        /* the same of each topic of the options */
 };
 
 static __attribute__((format(printf, 5, 6))) void report(const struct check *check, enum bus_finding_kind kind,
@@ -42,7 +47,58 @@ static __attribute__((format(printf, 5, 6))) void report(const struct check *che
     check->each(&(struct bus_finding){.kind = kind, .code = code, .topic = topic, .text = text}, check->context);
 }
 
+static int64_t config_number(const rd_kafka_ConfigResource_t *resource, const char *name)
+{
+    size_t count = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0 && value != NULL)
+            return strtoll(value, NULL, 10);
+    }
+    return -1;
+}
+
 /* ----------------------------------------------------------------------------------------------------------- making */
+
+/* What a topic takes for which nobody says more. */
+static int64_t broker_largest(const struct check *check)
+{
+    char name[16] = "";
+    size_t count = 0;
+    int64_t largest = -1;
+    if (check->metadata->broker_cnt == 0)
+        return -1;
+    snprintf(name, sizeof name, "%d", (int)check->metadata->brokers[0].id);
+    rd_kafka_ConfigResource_t *broker = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, name);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
+    rd_kafka_DescribeConfigs(check->rk, &broker, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_REQUEST_MS);
+    if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
+            rd_kafka_event_DescribeConfigs_result(event), &count);
+        if (count == 1 && rd_kafka_ConfigResource_error(found[0]) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            largest = config_number(found[0], "message.max.bytes");
+    }
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_ConfigResource_destroy(broker);
+    return largest;
+}
+
+/* So that what comes in goes out: an event of the largest size with its headers, and to a dead letter topic whatever
+ * the others take, with the headers of a dead letter. */
+static void set_largest(const struct check *check, const struct bus_topic *topic, rd_kafka_NewTopic_t *made)
+{
+    char text[32];
+    int64_t largest = (int64_t)check->bus->options.max_event_size + MADE_EXTRA;
+    if (check->largest_default < 0 || (!topic->dead_letters && check->largest_default >= largest))
+        return;
+    largest = largest > check->largest_default ? largest : check->largest_default;
+    snprintf(text, sizeof text, "%lld", (long long)(topic->dead_letters ? largest + MADE_EXTRA : largest));
+    (void)rd_kafka_NewTopic_set_config(made, "max.message.bytes", text);
+}
 
 static rd_kafka_NewTopic_t *new_topic(const struct kafka_bus *bus, const struct bus_topic *topic, char *text,
                                       size_t size)
@@ -108,7 +164,7 @@ static int wait_until_served(const struct check *check, bool *ret_deleted, struc
 }
 
 /* *ret_deleted: as of wait_until_served(). */
-static int make_missing(const struct check *check, bool *ret_deleted, struct error *error)
+static int make_missing(struct check *check, bool *ret_deleted, struct error *error)
 {
     const struct kafka_bus *bus = check->bus;
     rd_kafka_NewTopic_t **topics = calloc(bus->options.topic_count + 1, sizeof(rd_kafka_NewTopic_t *));
@@ -117,6 +173,7 @@ static int make_missing(const struct check *check, bool *ret_deleted, struct err
     int code = 0;
     if (topics == NULL)
         return error_set(error, ENOMEM, "out of memory");
+    check->largest_default = broker_largest(check);
     for (size_t i = 0; i < bus->options.topic_count && code == 0; i++) {
         if (kafka_metadata_topic(check->metadata, bus->options.topics[i].name) != NULL)
             continue;
@@ -124,7 +181,7 @@ static int make_missing(const struct check *check, bool *ret_deleted, struct err
         if (topics[count] == NULL)
             code = error_set(error, EINVAL, "topic %s cannot be made: %s", bus->options.topics[i].name, text);
         else
-            count++;
+            set_largest(check, &bus->options.topics[i], topics[count++]);
     }
     if (code == 0 && count > 0) {
         rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
@@ -210,48 +267,91 @@ static void compare_replicas(struct check *check, const struct bus_topic *topic,
     check->unreplicated += fewest == 1 && topic->replication <= 1;
 }
 
-static int64_t config_number(const rd_kafka_ConfigEntry_t *entry)
+static bool config_deletes(const rd_kafka_ConfigResource_t *resource)
 {
-    const char *value = rd_kafka_ConfigEntry_value(entry);
-    return value == NULL ? -1 : strtoll(value, NULL, 10);
-}
-
-static void compare_configuration(const struct check *check, const struct bus_topic *topic,
-                                  const rd_kafka_ConfigResource_t *resource)
-{
-    const struct bus_options *options = &check->bus->options;
     size_t count = 0;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    bool deletes = true;
-    int64_t retention = -1, largest = -1;
-    for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_ConfigEntry_name(entries[i]), *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (strcmp(name, "retention.ms") == 0)
-            retention = config_number(entries[i]);
-        else if (strcmp(name, "max.message.bytes") == 0)
-            largest = config_number(entries[i]);
-        else if (strcmp(name, "cleanup.policy") == 0)
-            deletes = value == NULL || strstr(value, "delete") != NULL;
-    }
-    if (deletes && retention >= 0 && retention < options->longest_delay_ms)
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), "cleanup.policy") == 0) {
+            const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+            return value == NULL || strstr(value, "delete") != NULL;
+        }
+    return true;
+}
+
+static void compare_retention(const struct check *check, const struct bus_topic *topic,
+                              const rd_kafka_ConfigResource_t *resource)
+{
+    const struct bus_options *options = &check->bus->options;
+    int64_t retention = config_number(resource, "retention.ms");
+    if (config_deletes(resource) && retention >= 0 && retention < options->longest_delay_ms)
         report(check, BUS_FINDING_WARNING, "topic_retention", topic->name,
                "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it "
                "would find nothing",
                topic->name, (long long)retention / 1000, (long long)options->longest_delay_ms / 1000);
-    if (largest >= 0 && largest < (int64_t)options->max_event_size)
-        report(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
-               "topic '%s' takes %lld bytes (max.message.bytes), and engine.max_event_size is %zu: larger events "
-               "would be handled and their outputs refused",
-               topic->name, (long long)largest, options->max_event_size);
 }
 
-static int compare_configurations(const struct check *check, struct error *error)
+/* Bytes of a record that the topic takes; -1: not known. */
+static int64_t largest_on(const struct check *check, const char *topic)
+{
+    for (size_t i = 0; i < check->bus->options.topic_count; i++)
+        if (strcmp(check->bus->options.topics[i].name, topic) == 0)
+            return check->largest[i];
+    return -1;
+}
+
+/* Whether what comes in goes out. */
+static void compare_sizes(const struct check *check, size_t index)
+{
+    const struct bus_options *options = &check->bus->options;
+    const struct bus_topic *topic = &options->topics[index];
+    int64_t largest = check->largest[index], event = (int64_t)options->max_event_size + RECORD_EXTRA,
+            letter = largest + LETTER_EXTRA, sent = kafka_options_largest_record(options);
+    if (largest < 0)
+        return;
+    if (!topic->dead_letters && largest < event)
+        report(check, BUS_FINDING_WARNING, "topic_message_size", topic->name,
+               "topic '%s' takes %lld bytes (max.message.bytes), and an event of engine.max_event_size has %lld with "
+               "its key and headers: larger ones would be handled and their outputs refused",
+               topic->name, (long long)largest, (long long)event);
+    int64_t on_letters = topic->dead_letter == NULL ? -1 : largest_on(check, topic->dead_letter);
+    if (on_letters >= 0 && on_letters < letter)
+        report(
+            check, BUS_FINDING_WARNING, "dead_letter_size", topic->dead_letter,
+            "topic '%s' takes %lld bytes (max.message.bytes), and '%s', whose dead letters go there, %lld: with their "
+            "headers they have up to %lld, and would be refused",
+            topic->dead_letter, (long long)on_letters, topic->name, (long long)largest, (long long)letter);
+    if (topic->dead_letter != NULL && sent < letter)
+        report(check, BUS_FINDING_WARNING, "sent_size", topic->name,
+               "topic '%s' takes %lld bytes (max.message.bytes), and this pipeline sends %lld at most "
+               "(bus.properties.message.max.bytes): a dead letter of it has up to %lld",
+               topic->name, (long long)largest, (long long)sent, (long long)letter);
+}
+
+static void take_configuration(struct check *check, const rd_kafka_ConfigResource_t *resource)
+{
+    const struct bus_options *options = &check->bus->options;
+    for (size_t t = 0; t < options->topic_count; t++) {
+        if (strcmp(options->topics[t].name, rd_kafka_ConfigResource_name(resource)) != 0 ||
+            rd_kafka_ConfigResource_error(resource) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            continue;
+        compare_retention(check, &options->topics[t], resource);
+        check->largest[t] = config_number(resource, "max.message.bytes");
+    }
+}
+
+static int compare_configurations(struct check *check, struct error *error)
 {
     const struct bus_options *options = &check->bus->options;
     rd_kafka_ConfigResource_t **resources = calloc(options->topic_count + 1, sizeof(rd_kafka_ConfigResource_t *));
     size_t count = 0, answers = 0;
-    if (resources == NULL)
+    check->largest = calloc(options->topic_count + 1, sizeof *check->largest);
+    if (resources == NULL || check->largest == NULL) {
+        free(resources);
         return error_set(error, ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < options->topic_count; i++)
+        check->largest[i] = -1;
     for (size_t i = 0; i < options->topic_count; i++)
         if (kafka_metadata_topic(check->metadata, options->topics[i].name) != NULL)
             resources[count++] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, options->topics[i].name);
@@ -263,10 +363,9 @@ static int compare_configurations(const struct check *check, struct error *error
         const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &answers);
         for (size_t i = 0; i < answers; i++)
-            for (size_t t = 0; t < options->topic_count; t++)
-                if (strcmp(options->topics[t].name, rd_kafka_ConfigResource_name(found[i])) == 0 &&
-                    rd_kafka_ConfigResource_error(found[i]) == RD_KAFKA_RESP_ERR_NO_ERROR)
-                    compare_configuration(check, &options->topics[t], found[i]);
+            take_configuration(check, found[i]);
+        for (size_t i = 0; i < options->topic_count; i++)
+            compare_sizes(check, i);
     } else if (count > 0) {
         report(check, BUS_FINDING_WARNING, "topic_configuration", NULL,
                "the configuration of topics cannot be read (%s): sizes and retention are not compared",
@@ -352,6 +451,7 @@ int kafka_topics(struct bus *head, bool make, void (*each)(const struct bus_find
         code = make ? make_topics(&check, error) : compare_topics(&check, error);
     if (check.metadata != NULL)
         rd_kafka_metadata_destroy(check.metadata);
+    free(check.largest);
     kafka_client_end(check.rk);
     return code;
 }
