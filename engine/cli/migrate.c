@@ -38,9 +38,10 @@ static int migrate_store(const struct parts *parts, const char *config, bool che
         fprintf(stderr, "%s: no folder with migrations was found; say where it is in store.migrations\n", config);
         return CLI_FAILED;
     }
-    enum store_result result = check ? migrate_check(parts->store, parts->migrations, parts->owners, &error)
-                                     : migrate_apply(parts->store, parts->migrations, parts->owners, print_applied,
-                                                     applied, &error);
+    enum store_result result = store_check_session(parts->store, &error);
+    if (result == STORE_OK)
+        result = check ? migrate_check(parts->store, parts->migrations, parts->owners, &error)
+                       : migrate_apply(parts->store, parts->migrations, parts->owners, print_applied, applied, &error);
     if (result != STORE_OK)
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (*applied == 0)

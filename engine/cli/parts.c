@@ -117,7 +117,12 @@ int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *erro
         ret->metrics = metrics_create();
     if (wanted >= PARTS_STORE && ret->store == NULL)
         code = open_store(ret, error);
-    return code == 0 && wanted >= PARTS_BUS && ret->bus == NULL ? open_bus(ret, error) : code;
+    if (code == 0 && wanted >= PARTS_BUS && ret->bus == NULL)
+        code = open_bus(ret, error);
+    struct error why = {0};
+    if (code != 0 && ret->store != NULL && store_check_session(ret->store, &why) != STORE_OK)
+        *error = why; /* rather than what it does to a statement of the bus */
+    return code;
 }
 
 int parts_open(const char *path, enum parts_wanted wanted, bool probe, const struct buses *buses, struct parts *ret)

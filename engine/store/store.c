@@ -1,20 +1,15 @@
 /*
- * store.c - the description of a database, and the check of it before anything is stored there.
+ * store.c - the description of a database.
  *
  * The session's settings travel as connection options, so a new connection needs no statement of its own and a pooler
  * that resets sessions does not lose them. Nothing here ever prints the url: it may hold a password.
  */
 #include "store/connection/connection.h"
 
-#include "base/clock.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
-enum {
-    STORE_VERSION_MIN = 140000,  /* of the server: TID range scans, client_connection_check_interval */
-    STORE_IDLE_MARGIN_MS = 3000, /* for what the engine does itself between two statements */
-};
+enum { STORE_IDLE_MARGIN_MS = 3000 /* for what the engine does itself between two statements */ };
 
 /* The options that the url itself names; the engine's come after them and override them. NULL: the url cannot be
  * understood. */
@@ -96,69 +91,4 @@ void store_close(struct store *store)
     free(store->application);
     free(store->session);
     free(store);
-}
-
-/* ---------------------------------------------------------------------------------------------------------- check */
-
-static const struct statement statement_settings = {
-    "select current_setting('server_version_num')::int4, current_setting('server_version'),"
-    "       current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
-    "       current_setting('server_encoding'), pg_is_in_recovery()",
-    false,
-};
-
-static enum store_result store_check_settings(const struct store *store, const struct rows *rows, struct error *error)
-{
-    static const struct {
-        size_t column;
-        const char *name, *what;
-    } unsafe[] = {
-        {2, "fsync", "a crash of the machine loses or corrupts what was committed"},
-        {3, "full_page_writes", "a crash of the machine corrupts pages"},
-        {4, "synchronous_commit", "a crash of the server loses what was committed"},
-    };
-    if (rows_int64(rows, 0, 0) < STORE_VERSION_MIN) {
-        struct span version = rows_span(rows, 0, 1);
-        error_set(error, ENOEXEC, "the database is PostgreSQL %.*s; 14 or later is needed", (int)version.length,
-                  version.at);
-        return STORE_DEPLOY;
-    }
-    for (size_t i = 0; i < sizeof unsafe / sizeof unsafe[0] && !store->allow_unsafe; i++) {
-        if (!span_is(rows_span(rows, 0, unsafe[i].column), "off"))
-            continue;
-        error_set(error, ENOEXEC, "the database runs with %s=off: %s, and events would be lost that were acknowledged",
-                  unsafe[i].name, unsafe[i].what);
-        error_hint(error, "turn %s on, or allow it for a database whose contents do not matter", unsafe[i].name);
-        return STORE_DEPLOY;
-    }
-    struct span encoding = rows_span(rows, 0, 5);
-    if (!span_is(encoding, "UTF8") && !span_is(encoding, "SQL_ASCII")) {
-        error_set(error, ENOEXEC, "the database's encoding is %.*s: events are UTF-8 and some would be refused",
-                  (int)encoding.length, encoding.at);
-        error_hint(error, "create the database with encoding 'UTF8' template template0");
-        return STORE_DEPLOY;
-    }
-    if (rows_int64(rows, 0, 6) != 0) {
-        error_set(error, ENOTCONN, "the database is a standby: it cannot be written to");
-        return STORE_DOWN;
-    }
-    return STORE_OK;
-}
-
-enum store_result store_check(struct store *store, struct error *error)
-{
-    struct connection *connection = connection_create(store, "check");
-    if (connection == NULL) {
-        error_set(error, ENOMEM, "out of memory while looking at the database");
-        return STORE_DOWN;
-    }
-    struct rows *rows;
-    enum store_result result = connection_once(connection, &statement_settings, 0, NULL,
-                                               store->connect_timeout_ms + store->statement_timeout_ms, &rows, error);
-    if (result == STORE_OK)
-        result = store_check_settings(store, rows, error);
-    else if (result != STORE_DEPLOY)
-        result = STORE_DOWN;
-    connection_destroy(connection);
-    return result;
 }

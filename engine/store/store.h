@@ -59,8 +59,11 @@ struct store_options {
 int store_open(const struct store_options *options, struct store **ret, struct error *error);
 void store_close(struct store *store); /* after its connections; NULL is fine */
 
-/* One try to connect and check: server version, settings that break durability (fsync, synchronous_commit,
- * full_page_writes off), encoding, not a standby. (migrate_check() checks the schema.) STORE_OK; STORE_DOWN (worth
+/* One try to connect, and what keeps a server that answers from being used: a standby (STORE_DOWN); sessions that are
+ * read-only by default, a search path without a schema, a connection pooler in transaction mode (STORE_DEPLOY). */
+enum store_result store_check_session(struct store *store, struct error *error);
+/* The same, and more: server version, settings that break durability (fsync, synchronous_commit,
+ * full_page_writes off), encoding. (migrate_check() checks the schema.) STORE_OK; STORE_DOWN (worth
  * trying again) or STORE_DEPLOY (will not change by itself), with the sentence. */
 enum store_result store_check(struct store *store, struct error *error);
 

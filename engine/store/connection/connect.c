@@ -70,8 +70,16 @@ static int connect_start(struct connection *connection)
     const char *const keywords[] = {
         "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",     "dbname",
         "options",         "application_name",    "client_encoding",  "target_session_attrs", NULL};
-    const char *const values[] = {
-        "10", "5", "3", "20000", store->url, store->session, connection->application, "UTF8", "read-write", NULL};
+    const char *const values[] = {"10",
+                                  "5",
+                                  "3",
+                                  "20000",
+                                  store->url,
+                                  store->session,
+                                  connection->application,
+                                  "UTF8",
+                                  connection->any_server ? "any" : "read-write",
+                                  NULL};
     connection->pg = PQconnectStartParams(keywords, values, 1);
     return connection->pg == NULL || PQstatus(connection->pg) == CONNECTION_BAD ? -ENOTCONN : 0;
 }
@@ -123,6 +131,10 @@ static void connect_failed(struct connection *connection, int code, struct error
         error_set(error, EINTR, "connecting to the database was interrupted");
     else
         error_set(error, ENOTCONN, "cannot connect to the database: %s", text[0] == '\0' ? strerror(-code) : text);
+    if (strstr(text, "unsupported startup parameter") != NULL) /* PgBouncer's words; there is no code to go by */
+        error_hint(error,
+                   "a connection pooler in between refuses the settings of the engine's sessions: store.url must "
+                   "lead to the server itself");
 }
 
 /* Sleeps until the next try may begin, as far as the deadline allows. */

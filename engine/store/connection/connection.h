@@ -88,6 +88,7 @@ struct connection {
     char *application;
     PGconn *pg;       /* NULL: not connected */
     int interrupt_fd; /* eventfd */
+    bool any_server;  /* a standby or read-only sessions will do: to look at them */
     int64_t next_try_ms, backoff_ms;
     unsigned random;
 

@@ -184,7 +184,9 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
               wire_field(result, PG_DIAG_MESSAGE_PRIMARY), state, constraint[0] == '\0' ? "" : ", constraint ",
               constraint);
     if (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0)
-        error_hint(error, "is there a connection pooler in transaction mode in between? connect to the server itself");
+        error_hint(
+            error,
+            "is there a connection pooler in transaction mode in between? store.url must lead to the server itself");
     if (answer == STORE_DEPLOY)
         error_hint(error, "is the schema \"sluice\" there and of this version? sluice migrate");
     memcpy(connection->sqlstate, state, sizeof connection->sqlstate - 1);
