@@ -23,6 +23,9 @@ enum metric {
     METRIC_ROUND_TRIPS,   /* sluice_store_round_trips_total */
     METRIC_IN_FLIGHT,     /* sluice_in_flight{group}, gauge: events taken from the bus and not completed */
     METRIC_WAITING_KEYS,  /* sluice_waiting_keys{group}, gauge: keys that are held by a retry in place */
+    METRIC_HELD_KEYS,     /* sluice_held_keys, gauge: keys that are held in the database, of all groups and processes */
+    METRIC_HELD_EVENTS,   /* sluice_held_events, gauge: events that wait there, heads included */
+    METRIC_HELD_AGE,      /* sluice_held_oldest_seconds, gauge: since when the first of them is held */
     METRIC_PARKED,        /* sluice_parked, gauge: delayed events: those that wait in the database until they are due */
     METRIC_PARKED_UNKNOWN, /* sluice_parked_unknown, gauge: of those, events of topics that the file does not have */
     /* sluice_outbox_oldest_seconds, gauge: age of the oldest unpublished output; the health number */

@@ -4,7 +4,8 @@
  *   prepare   every item is parsed and judged: unreadable, not due yet, or to be handled
  *   claim     one statement; hits are duplicates, another payload under the same id is a dead letter
  *   handle    handlers run for the claimed events only, as many a call as they take, keys in order
- *   record    outcomes, attempts, chains, parked events and all outputs go into the same transaction
+ *   hold      what must wait for longer than a moment leaves memory, with its key
+ *   record    outcomes, attempts, chains, parked and held events and all outputs go into the same transaction
  *   commit    done only if the server said COMMIT; anything else is rolled back, classified and run again
  *   emit      buses that are not part of the transaction get the outputs now; the outbox row stands until they have
  *             them
@@ -32,6 +33,7 @@ static void batch_begin(struct batch *batch, struct lane_entry **entries)
     batch->wall_ms = clock_wall_ms();
     batch->deadline_ms = batch->now_ms + (timeout > 0 ? timeout : env->config->defaults.timeout_ms);
     batch_prepare(batch);
+    batch_behind(batch, false);
     if (env->group == NULL && batch->connection != NULL) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
         batch->transaction = true;
@@ -43,11 +45,13 @@ static void batch_claim_first(struct batch *batch)
     (void)FAILPOINT("lane.claim.before");
     batch_claim(batch);
     (void)FAILPOINT("lane.claim.after");
+    batch_behind(batch, true);
 }
 
 /* The steps of the transaction; each runs while nothing failed and no work was condemned. */
 static void (*const steps[])(struct batch *batch) = {
-    batch_claim_first, batch_handle, batch_claim_dead, batch_chains, batch_record, batch_outputs, batch_commit,
+    batch_claim_first, batch_handle, batch_hold,    batch_claim_dead,
+    batch_chains,      batch_record, batch_outputs, batch_commit,
 };
 
 static bool batch_transact(struct batch *batch)

@@ -68,6 +68,13 @@ void batch_handle(struct batch *batch);
 /* call.c: one call of a handler for works that share a binding. */
 void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count);
 
+/* held.c: what goes behind rows of its key is not handled. Judged before the claim; after it, that whose last COMMIT is
+ * not known: its claim tells whether it was done. */
+void batch_behind(struct batch *batch, bool claimed);
+/* held.c: what has to wait for longer than a moment is written down, and the later events of its key behind it. */
+void batch_hold(struct batch *batch);
+void batch_held(struct batch *batch); /* the rows */
+
 /* chains.c. Before the handlers: an event without a usable correlation that a chain must be told of becomes a dead
  * letter. */
 bool chain_refuses(struct batch *batch, struct work *work);

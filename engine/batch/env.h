@@ -72,10 +72,12 @@ struct batch_env {
     const struct pipeline *config;
     struct binding_run *bindings;
     struct topic_run *topics;
+    const struct map *topic_names; /* name → struct topic */
     const struct batch_numbers *numbers;
 
     /* this lane's own */
     uint32_t lane_number;
+    size_t lane_index, lane_count; /* in its group */
     struct lane *lane;
     struct connection *connection; /* NULL without a store */
     struct plugin_state *plugins;  /* by plugin_ref.index */
@@ -83,6 +85,7 @@ struct batch_env {
     struct buffer bytes;           /* composed outputs of the batch */
     struct buffer packed;          /* its outbox row */
     struct outbox_lane outbox;
+    struct intmap *held_pasts;        /* batch/held.c; NULL: none */
     uint64_t random;                  /* state of random_unit() */
     int32_t store_failures;           /* consecutive batches that the store refused */
     _Atomic int64_t call_deadline_ms; /* of the handler call in progress, monotonic; 0: none. Read by any thread */
@@ -108,9 +111,8 @@ struct batch_env {
     void (*finish)(void *context, struct item **items, size_t count, bool complete);
     /* Something was parked until then, wall time. */
     void (*parked)(void *context, int64_t due_wall_ms);
+    /* Names of the streams that are assigned to this process now (bus_stream_name()); their number. */
+    size_t (*streams)(void *context, struct arena *arena, struct span **ret);
 };
-
-/* Where a try count that was stored is found in env->attempts. */
-uint64_t attempt_key(int16_t handler, struct event_id id);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "batch/held.h"
 #include "batch/request.h"
 #include "batch/stopped.h"
 
@@ -74,8 +75,21 @@ static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
         (void)env->sleep(env->context, pause_ms);
 }
 
+/* In memory, with its key; what waits for longer is written down by the next batch, which does not call its handler. */
+static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
+{
+    struct lane_entry *entry = &item->entry;
+    if (held_may_wait(batch, item, due_ms - batch->now_ms)) {
+        item->wait_until_ms = due_ms;
+        lane_requeue(batch->env->lane, &entry, 1);
+    } else {
+        lane_retry(batch->env->lane, entry, due_ms);
+    }
+}
+
 /* Events of a call that waits for something outside, which had run statements already. When it had the batch to itself
- * they wait; else each event runs alone, so that what is behind one of them in its key cannot overtake it. */
+ * the next one lets them wait without a call; else each event runs alone, so that what is behind one of them in its key
+ * cannot overtake it. */
 static void requeue_unavailable(struct batch *batch, struct lane_entry **entries)
 {
     struct lane *lane = batch->env->lane;
@@ -85,7 +99,7 @@ static void requeue_unavailable(struct batch *batch, struct lane_entry **entries
         entries[i] = &batch->works[i].item->entry;
     }
     for (size_t i = 0; all && i < batch->count; i++)
-        lane_retry(lane, entries[i], batch->works[i].due_ms);
+        item_wait(batch, batch->works[i].item, batch->works[i].due_ms);
     if (!all)
         lane_isolate(lane, entries, batch->count);
 }
@@ -222,6 +236,8 @@ void batch_fail(struct batch *batch)
     if (batch->transaction)
         session_name(batch);
     batch->transaction = false;
+    if (batch->result == STORE_UNKNOWN)
+        held_uncertain(batch);
     if (batch->condemned) {
         requeue_condemned(batch, entries);
         return;
@@ -233,7 +249,7 @@ void batch_fail(struct batch *batch)
     struct judgement judgement = judge_failure(batch, late);
     size_t count = end_late(batch, entries);
     if (count > 0 && judgement.hold_ms > 0)
-        lane_retry(env->lane, entries[0], batch->now_ms + judgement.hold_ms);
+        item_wait(batch, (struct item *)entries[0], batch->now_ms + judgement.hold_ms);
     else if (count > 0 && judgement.isolate && batch->count > 1)
         requeue_isolated(batch, entries, count);
     else if (count > 0)

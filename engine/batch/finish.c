@@ -4,6 +4,7 @@
 #include "batch/batch.h"
 
 #include "base/log.h"
+#include "batch/held.h"
 #include "batch/request.h"
 
 /* `sluice explain CONFIG ID` goes on from here. */
@@ -14,9 +15,7 @@ static void log_dead(const struct batch *batch, const struct work *work)
     char place[300] = "";
     int32_t partition = -1;
     int64_t offset = -1;
-    if (item->source == ITEM_BUS && batch->env->group != NULL)
-        bus_describe(batch->env->bus, *batch->env->consumer, item->stream, item->position, place, sizeof place,
-                     &partition, &offset);
+    (void)work_place(batch, work, place, sizeof place, &partition, &offset);
     log_rarely(1000, LOG_WARN, "lane", "event %.*s%son %s is a dead letter: %s (%.200s)%s%s", (int)id.length,
                id.length == 0 ? "" : id.at, id.length == 0 ? "" : " ", item->topic->name, event_dead_word(work->reason),
                work->why == NULL ? "" : work->why, place[0] == '\0' ? "" : "; it is ", place);
@@ -89,6 +88,12 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
         else
             item->condemned = 0; /* its handler is called again: what an earlier batch judged is void */
         lane_retry(batch->env->lane, &item->entry, work->due_ms);
+        break;
+    case WAY_STORED:
+        if (row->parking == PARKING_HEAD)
+            lane_store(batch->env->lane, item->entry.key_hash, work->due_ms);
+        held_remember(batch->env, work);
+        finish_done(batch, work, lists);
         break;
     case WAY_REQUEUE:
         lists->requeued[lists->requeued_count++] = &item->entry;

@@ -45,7 +45,7 @@ static void run_call(struct batch *batch, const struct call_plan *call, const ui
     for (uint32_t i = call->first; i < call->first + call->count; i++) {
         struct work *work = &batch->works[order[i]];
         bool spoilt = work->verdict == VERDICT_NONE && session_spoilt(batch, work->item->binding);
-        if (must_wait(batch, before[order[i]]) || spoilt)
+        if ((must_wait(batch, before[order[i]]) && !work->item->entry.append) || spoilt)
             work->verdict = VERDICT_REQUEUE; /* a duplicate too: what is behind it waits for what is before it */
         if (work->verdict == VERDICT_NONE && work->item->failed != 0) {
             work_retry(batch, work, work->item->failed, work->item->sentence == NULL ? "" : work->item->sentence);
@@ -82,7 +82,8 @@ void batch_handle(struct batch *batch)
     most[nobody] = UINT32_MAX;
     for (size_t i = 0; i < batch->count; i++) {
         const struct work *work = &batch->works[i];
-        keys[i] = work->item->entry.key_hash;
+        /* What goes behind the rows of its key is not in the order of those that were read from there. */
+        keys[i] = work->item->entry.append ? ~work->item->entry.key_hash : work->item->entry.key_hash;
         bindings[i] = work->verdict == VERDICT_NONE ? work->item->binding->index : nobody;
     }
     for (size_t i = 0; i < batch->count; i++)

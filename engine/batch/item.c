@@ -47,6 +47,7 @@ void item_of_record(struct item *item, enum item_source source, const struct rec
     item->source = source;
     item->record = *record;
     item->entry.key_hash = key_hash;
+    item->entry.unordered = source == ITEM_PARKED; /* its key went on */
     item->topic = topic;
     item->binding = group->retired != NULL ? NULL
                     : group->tap != NULL   ? group->tap->binding
@@ -86,4 +87,9 @@ void items_free(struct item **items, size_t count)
         item_block_release(block, run);
         i += run;
     }
+}
+
+uint64_t attempt_key(int16_t handler, struct event_id id)
+{
+    return span_hash((struct span){(const char *)id.bytes, sizeof id.bytes}) ^ (uint64_t)handler << 48;
 }

@@ -16,7 +16,7 @@ struct gateway_request;
 struct item_block;
 struct rows;
 
-enum item_source { ITEM_BUS = 1, ITEM_PARKED, ITEM_REQUEST, ITEM_TICK };
+enum item_source { ITEM_BUS = 1, ITEM_PARKED, ITEM_HELD, ITEM_REQUEST, ITEM_TICK };
 
 struct item {
     struct lane_entry entry; /* first: the lane hands entries back as items */
@@ -36,9 +36,10 @@ struct item {
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
     enum dead_reason condemned;
     bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
+    int64_t wait_until_ms;   /* an earlier batch, which was rolled back for it, found that it must wait; 0: not */
     int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */
     char *sentence;          /* why it failed or is condemned; owned */
-    struct header *headers;  /* of a parked record; owned */
+    struct header *headers;  /* of a parked or held record; owned */
     struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */
     struct binding *binding; /* NULL: no handler here is bound to the topic */
     struct record
@@ -49,6 +50,10 @@ struct item {
     struct position position;
     uint64_t ticket;
     uint32_t stream, epoch;
+    /* ITEM_HELD: its row in sluice.held */
+    int64_t held_id, held_offset;
+    int32_t held_partition;
+    struct span held_stream;
     /* ITEM_REQUEST */
     struct gateway_request *request;
     /* ITEM_TICK */
@@ -68,6 +73,8 @@ void item_of_record(struct item *item, enum item_source source, const struct rec
                     struct topic *topic, const struct group *group);
 /* The topic of its record has another name now (`renamed`): from here on it is on the new one. */
 void item_rename(struct item *item);
+/* Where a try count that was stored is found in env->attempts. */
+uint64_t attempt_key(int16_t handler, struct event_id id);
 /* The item gets a list of headers of its own, beside its bytes. 0 or -ENOMEM. */
 int item_own_headers(struct item *item);
 /* The items are over: what they own, their chunks and their blocks are released. Items of a batch mostly come in runs

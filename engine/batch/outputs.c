@@ -221,12 +221,10 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
             source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX && !is_of_dead_letter(source->headers[i].name))
             output->record.headers[output->record.header_count++] = source->headers[i];
     header_add(output, HEADER_DLT_TOPIC, source->topic);
-    if (item->source == ITEM_BUS && batch->env->group != NULL) {
-        char place[96];
-        int32_t partition = -1;
-        int64_t offset = -1;
-        bus_describe(batch->env->bus, *batch->env->consumer, item->stream, item->position, place, sizeof place,
-                     &partition, &offset);
+    char place[96];
+    int32_t partition = -1;
+    int64_t offset = -1;
+    if (work_place(batch, work, place, sizeof place, &partition, &offset)) {
         header_add(output, HEADER_DLT_PARTITION, number_span(batch, partition));
         header_add(output, HEADER_DLT_OFFSET, number_span(batch, offset));
     }

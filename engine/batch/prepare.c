@@ -9,6 +9,7 @@
 #include "batch/batch.h"
 
 #include "base/log.h"
+#include "batch/held.h"
 #include "batch/request.h"
 #include "batch/stopped.h"
 #include "flow/retry.h"
@@ -17,11 +18,6 @@ enum {
     PREPARE_EARLY_MS = 2,      /* an event this close to its time is handled now */
     PREPARE_POSTPONE_MS = 200, /* what others of the lane get before an event that hung */
 };
-
-uint64_t attempt_key(int16_t handler, struct event_id id)
-{
-    return span_hash((struct span){(const char *)id.bytes, sizeof id.bytes}) ^ (uint64_t)handler << 48;
-}
 
 static void prepare_event(struct batch *batch, struct work *work)
 {
@@ -59,7 +55,7 @@ static void prepare_tries(const struct batch *batch, struct work *work)
 static bool prepare_handler(const struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
-    int64_t until_ms = item->source == ITEM_BUS || item->source == ITEM_PARKED
+    int64_t until_ms = item->source == ITEM_BUS || item->source == ITEM_PARKED || item->source == ITEM_HELD
                            ? stopped_until_ms(batch->env, item->binding)
                            : 0;
     if (item->failed != 0)
@@ -131,10 +127,12 @@ static void prepare_ladder(struct batch *batch, struct work *work)
         return;
     int64_t latest = batch->wall_ms + ladder_delay_ms(ladder, work->retry_count - 1);
     int64_t due = work->event.not_before_ms < latest ? work->event.not_before_ms : latest;
-    if (batch->connection != NULL && item->source == ITEM_BUS) {
+    if (item->source == ITEM_PARKED)
+        return;
+    if (batch->connection != NULL) {
         work->verdict = VERDICT_PARK;
         work->due_ms = due;
-    } else if (item->source == ITEM_BUS) {
+    } else {
         work->verdict = VERDICT_DELAY;
         work->due_ms = batch->now_ms + (due - batch->wall_ms);
     }
@@ -170,8 +168,21 @@ static const struct name_answer *retired_by(const struct batch *batch, const str
  * file handled. */
 static bool was_handled(const struct batch *batch, const struct item *item)
 {
-    return batch->connection != NULL &&
-           (item->source == ITEM_PARKED || (item->source == ITEM_BUS && item->topic == NULL));
+    bool in_place = item->source == ITEM_BUS || item->source == ITEM_HELD;
+    return batch->connection != NULL && (item->source == ITEM_PARKED || (in_place && item->topic == NULL));
+}
+
+/* An earlier batch had run statements when it found that the event must wait. */
+static bool prepare_wait(const struct batch *batch, struct work *work)
+{
+    struct item *item = work->item;
+    int64_t until = item->wait_until_ms;
+    item->wait_until_ms = 0;
+    if (until <= batch->now_ms)
+        return false;
+    work->verdict = VERDICT_DELAY;
+    work->due_ms = until;
+    return true;
 }
 
 static void prepare(struct batch *batch, struct work *work)
@@ -179,6 +190,7 @@ static void prepare(struct batch *batch, struct work *work)
     const struct item *item = work->item;
     prepare_event(batch, work);
     prepare_tries(batch, work);
+    held_recall(batch->env, work);
     if (item->condemned == DEAD_ID_CONFLICT && work->verdict == VERDICT_DEAD)
         return; /* unreadable in the first place: that is what is wrong with it */
     if (item->condemned != 0)
@@ -192,7 +204,7 @@ static void prepare(struct batch *batch, struct work *work)
         return;
     else if (!has_handler(batch, item))
         work->verdict = was_handled(batch, item) ? VERDICT_UNKNOWN : VERDICT_NO_HANDLER;
-    else if (prepare_handler(batch, work))
+    else if (prepare_handler(batch, work) && !prepare_wait(batch, work))
         prepare_ladder(batch, work);
 }
 

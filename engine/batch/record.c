@@ -89,6 +89,7 @@ static struct parked park_one(struct batch *batch, const struct work *work)
                             .state = states[parking],
                             .id = event_id_with_payload(work->event.id, work->event.payload_hash),
                             .due_ms = parking == PARKING_UNTIL_DUE ? work->due_ms : batch->wall_ms,
+                            .tries = (int32_t)work->item->tries + work_row(work)->counts_try,
                             .record = arena_span(batch->arena, buffer_view(&packed)),
                             .reason = span_of(work->why == NULL ? "" : work->why)};
     buffer_free(&packed);
@@ -108,7 +109,7 @@ static void record_parked(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const struct work *work = &batch->works[i];
         const struct verdict_row *row = work_row(work);
-        if (row->parking != PARKING_NONE)
+        if (row->parking != PARKING_NONE && row->way != WAY_STORED)
             parked[parked_count++] = park_one(batch, work);
         else if (work->item->source == ITEM_PARKED && row->way == WAY_DONE)
             ended[ended_count++] = event_id_with_payload(work->event.id, work->event.payload_hash);
@@ -126,6 +127,8 @@ static void record_parked(struct batch *batch)
 void batch_record(struct batch *batch)
 {
     record_parked(batch);
+    if (batch->result == STORE_OK)
+        batch_held(batch);
     if (batch->result == STORE_OK && batch->transaction)
         record_claims(batch);
 }

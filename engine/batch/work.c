@@ -109,6 +109,24 @@ void work_retry(struct batch *batch, struct work *work, enum dead_reason exhaust
     series_add(batch->env->bindings[binding->index].retries, 1);
 }
 
+bool work_place(const struct batch *batch, const struct work *work, char *buf, size_t size, int32_t *ret_partition,
+                int64_t *ret_offset)
+{
+    const struct batch_env *env = batch->env;
+    const struct item *item = work->item;
+    if (env->group == NULL || (item->source != ITEM_BUS && item->source != ITEM_HELD))
+        return false;
+    if (item->source == ITEM_BUS) {
+        bus_describe(env->bus, *env->consumer, item->stream, item->position, buf, size, ret_partition, ret_offset);
+        return true;
+    }
+    *ret_partition = item->held_partition;
+    *ret_offset = item->held_offset;
+    snprintf(buf, size, "%.*s at %lld", (int)item->held_stream.length, item->held_stream.at,
+             (long long)item->held_offset);
+    return true;
+}
+
 void overlay_set(struct arena *arena, struct overlays *overlays, struct span name, struct span json)
 {
     for (size_t i = 0; i < overlays->count; i++)

@@ -34,7 +34,8 @@ struct work {
     size_t outcome;
     enum dead_reason reason;
     const char *why;
-    int64_t due_ms; /* monotonic for RETRY, DELAY and a request whose answer is pending, wall for PARK */
+    /* monotonic for RETRY, DELAY, HOLD_* and a request whose answer is pending, wall for PARK and PARK_RETRY */
+    int64_t due_ms;
     int64_t retry_count, retries_left;
     struct overlays overlays;
     struct addition *additions;
@@ -70,6 +71,9 @@ void work_fail(struct batch *batch, struct work *work, enum dead_reason reason, 
     __attribute__((format(printf, 4, 5)));
 /* A try of this event has failed: due again after its policy's delay, or a dead letter when that is exhausted. */
 void work_retry(struct batch *batch, struct work *work, enum dead_reason exhausted, const char *why);
+/* Where on the bus the event is, for people; false: that is not known. */
+bool work_place(const struct batch *batch, const struct work *work, char *buf, size_t size, int32_t *ret_partition,
+                int64_t *ret_offset);
 /* In place: valid UTF-8 without bytes below 0x20, as headers, rows and answers need it. Returns `text`. */
 char *text_clean(char *text);
 /* Sets a field, or replaces the one of that name. `json` is a valid JSON value; both live as long as the batch. */

@@ -14,9 +14,9 @@
  * otherwise.
  *
  * Threads: a call that takes a bus may come from any thread, at the same time as others; bus_close() comes last, after
- * every consumer has unsubscribed. Of the calls that take a consumer, bus_wake() and bus_describe() may come from any
- * thread until bus_unsubscribe(); the others from one thread at a time. Callbacks run on the thread of the call that
- * they were given to, and no lock of the bus is held meanwhile.
+ * every consumer has unsubscribed. Of the calls that take a consumer, bus_wake(), bus_describe() and bus_stream_name()
+ * may come from any thread until bus_unsubscribe(); the others from one thread at a time. Callbacks run on the thread
+ * of the call that they were given to, and no lock of the bus is held meanwhile.
  */
 #ifndef SLUICE_BUS_BUS_H
 #define SLUICE_BUS_BUS_H
@@ -135,6 +135,9 @@ struct bus_kind {
     void (*describe)(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf, size_t size,
                      int32_t *ret_partition, int64_t *ret_offset);
 
+    /* The same in every process and after every restart: "payment.try/3", "3". */
+    void (*stream_name)(struct bus_consumer *consumer, uint32_t stream, char *buf, size_t size);
+
     /* Publishes and waits for every acknowledgement. 0: all have it. Else any of them may have been published.
      * Permanent refusals are -EMSGSIZE (too large), -ENOENT (no such topic), -EACCES (not allowed), -EBADMSG or -EINVAL
      * (not a record for this bus), with the index of the first in *ret_failed. Deadline: monotonic ms. */
@@ -229,6 +232,11 @@ static inline void bus_describe(struct bus *bus, struct bus_consumer *consumer, 
                                 int64_t *ret_offset)
 {
     bus->kind->describe(consumer, stream, position, buf, size, ret_partition, ret_offset);
+}
+static inline void bus_stream_name(struct bus *bus, struct bus_consumer *consumer, uint32_t stream, char *buf,
+                                   size_t size)
+{
+    bus->kind->stream_name(consumer, stream, buf, size);
 }
 static inline int bus_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms,
                               size_t *ret_failed, struct error *error)

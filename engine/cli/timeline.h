@@ -29,6 +29,8 @@ struct timeline_event {
     size_t ended_count;
     int64_t delayed_until_ms; /* 0: it does not wait in the database */
     bool stuck;               /* waits for an operator */
+    bool held;                /* waits for the first event of its key, or is it */
+    int64_t held_before;      /* events of the key that come first; 0: it is the first */
     int64_t tries;
     const char **elsewhere; /* topics of events that another pipeline emitted for it */
     size_t elsewhere_count;

@@ -24,7 +24,10 @@ static void print_event(const struct timeline_event *event, bool first, struct b
         buffer_text(out, ",\"reason\":");
         buffer_json_string(out, span_of(event->reason));
     }
-    if (event->delayed_until_ms != 0 && event->ended_count == 0)
+    if (event->held && event->ended_count == 0)
+        buffer_format(out, ",\"held\":{\"before\":%lld,\"until\":%lld}", (long long)event->held_before,
+                      (long long)event->delayed_until_ms);
+    else if (event->delayed_until_ms != 0 && event->ended_count == 0)
         buffer_format(out, ",\"parkedUntil\":%lld", (long long)event->delayed_until_ms);
     buffer_format(out, ",\"copies\":%zu,\"tries\":%lld,\"deadLetter\":%s,\"elsewhere\":[", event->copies,
                   (long long)event->tries, event->dead_letter ? "true" : "false");

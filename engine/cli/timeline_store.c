@@ -1,6 +1,6 @@
 /*
- * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes, parked and attempt what
- * they wait for, chain the state of their chain.
+ * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes; parked, held and
+ * attempt what they wait for; chain the state of their chain.
  */
 #include "cli/timeline.h"
 
@@ -48,7 +48,11 @@ static void read_waiting(struct timeline *timeline, const struct rows *rows)
             if (!rows_null(rows, r, 1))
                 event->delayed_until_ms = rows_int64(rows, r, 1);
             event->stuck = rows_int64(rows, r, 2) == 1;
-            event->tries = rows_int64(rows, r, 3);
+            if (!rows_null(rows, r, 3))
+                event->tries = rows_int64(rows, r, 3);
+            event->held = event->held || !rows_null(rows, r, 4);
+            if (!rows_null(rows, r, 4))
+                event->held_before = rows_int64(rows, r, 4);
         }
     }
 }
@@ -80,8 +84,13 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         "'h')",
         false};
     static const struct statement waiting = {
-        "select event_id, due, state, 0::bigint from sluice.parked where event_id = any($1::uuid[])"
-        " union all select event_id, null, 0::smallint, attempts::bigint from sluice.attempt where event_id = "
+        "select event_id, due, state, tries::bigint, null::bigint from sluice.parked where event_id = any($1::uuid[])"
+        " union all select h.event_id, case when b.before = 0 then k.due end, 0::smallint, null, b.before"
+        " from sluice.held h cross join lateral (select count(*) as before from sluice.held a where a.consumer_group = "
+        "h.consumer_group and a.key_hash = h.key_hash and a.id < h.id) b left join sluice.held_key k on "
+        "k.consumer_group = h.consumer_group and k.stream = h.stream and k.key_hash = h.key_hash"
+        " where h.event_id = any($1::uuid[])"
+        " union all select event_id, null, 0::smallint, attempts::bigint, null from sluice.attempt where event_id = "
         "any($1::uuid[])",
         false};
     static const struct statement chain = {"select n.name, c.state, c.reason from sluice.chain c join sluice.name n on "

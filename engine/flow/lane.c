@@ -5,157 +5,26 @@
  *
  * Entries of a held key that still stand in `ready` are moved behind their key when they come to its front, once each:
  * after every call the front of `ready` may run. An entry costs O(1), one of a held key O(log held keys).
+ *
+ * A stored key is in a third heap, `stored`, by the time when it is to be fetched, or in none while fetched entries of
+ * it are under way; its own queue has what is tried again for a moment. Entries that are to be appended do not wait for
+ * that: they stay in `ready`.
  */
-#include "flow/lane.h"
+#include "flow/lane_parts.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LANE_ARENA_BLOCK = 4096, LANE_HEAP_MIN = 16 };
-
-struct lane_queue { /* sorted by arrival */
-    struct lane_entry *head, *tail;
-    /* the last one put in between; what comes back comes in order, so the next goes just behind it */
-    struct lane_entry *hint;
-};
-
-struct lane_key {
-    uint64_t key_hash;
-    struct lane_queue queue; /* never empty between calls */
-    struct lane_heap *heap;  /* the one it is in */
-    size_t at;               /* its index there */
-    int64_t rank;            /* what that heap is ordered by */
-    struct lane_key *next;   /* while unused, or on lane_drop()'s list */
-};
-
-struct lane_heap {
-    struct lane_key **keys;
-    size_t count, size;
-};
-
-struct lane {
-    struct lane_queue ready;
-    struct intmap *keys; /* key_hash → struct lane_key */
-    struct lane_heap now, later;
-    struct lane_key *unused;
-    struct arena *arena; /* of the keys and the heaps' arrays */
-    size_t waiting, out;
-    uint64_t arrivals;
-};
-
-/* --------------------------------------------------------------------------------------------------------- queue */
-
-static bool lane_older(const struct lane_entry *a, const struct lane_entry *b)
-{
-    return (int32_t)(a->sequence - b->sequence) < 0; /* right across the wrap of the counter */
-}
-
-static void queue_insert(struct lane_queue *queue, struct lane_entry *entry)
-{
-    if (queue->tail == NULL || lane_older(queue->tail, entry)) {
-        entry->next = NULL;
-        if (queue->tail == NULL)
-            queue->head = entry;
-        else
-            queue->tail->next = entry;
-        queue->tail = entry;
-        return;
-    }
-    struct lane_entry *ahead = queue->hint != NULL && lane_older(queue->hint, entry) ? queue->hint : NULL;
-    struct lane_entry *behind = ahead == NULL ? queue->head : ahead->next;
-    while (lane_older(behind, entry)) { /* ends: the tail is not older */
-        ahead = behind;
-        behind = behind->next;
-    }
-    entry->next = behind;
-    if (ahead == NULL)
-        queue->head = entry;
-    else
-        ahead->next = entry;
-    queue->hint = entry;
-}
-
-static struct lane_entry *queue_pop(struct lane_queue *queue)
-{
-    struct lane_entry *entry = queue->head;
-    queue->head = entry->next;
-    if (queue->head == NULL)
-        queue->tail = NULL;
-    if (queue->hint == entry)
-        queue->hint = NULL;
-    entry->next = NULL;
-    return entry;
-}
-
-/* ---------------------------------------------------------------------------------------------------------- heap */
-
-static void heap_set(struct lane_heap *heap, size_t at, struct lane_key *key)
-{
-    heap->keys[at] = key;
-    key->at = at;
-}
-
-static void heap_up(struct lane_heap *heap, struct lane_key *key)
-{
-    size_t at = key->at;
-    for (; at > 0 && key->rank < heap->keys[(at - 1) / 2]->rank; at = (at - 1) / 2)
-        heap_set(heap, at, heap->keys[(at - 1) / 2]);
-    heap_set(heap, at, key);
-}
-
-static void heap_down(struct lane_heap *heap, struct lane_key *key)
-{
-    size_t at = key->at;
-    for (;;) {
-        size_t child = at * 2 + 1;
-        if (child + 1 < heap->count && heap->keys[child + 1]->rank < heap->keys[child]->rank)
-            child++;
-        if (child >= heap->count || key->rank <= heap->keys[child]->rank)
-            break;
-        heap_set(heap, at, heap->keys[child]);
-        at = child;
-    }
-    heap_set(heap, at, key);
-}
-
-static void heap_add(struct lane *lane, struct lane_heap *heap, struct lane_key *key, int64_t rank)
-{
-    if (heap->count == heap->size) {
-        size_t size = heap->size == 0 ? LANE_HEAP_MIN : heap->size * 2;
-        struct lane_key **keys = arena_alloc_raw(lane->arena, size * sizeof *keys);
-        if (heap->count > 0)
-            memcpy(keys, heap->keys, heap->count * sizeof *keys);
-        heap->keys = keys;
-        heap->size = size;
-    }
-    key->heap = heap;
-    key->rank = rank;
-    heap_set(heap, heap->count++, key);
-    heap_up(heap, key);
-}
-
-static void heap_leave(struct lane_key *key)
-{
-    struct lane_heap *heap = key->heap;
-    key->heap = NULL;
-    if (heap == NULL)
-        return;
-    struct lane_key *last = heap->keys[--heap->count];
-    if (last == key)
-        return;
-    heap_set(heap, key->at, last);
-    heap_up(heap, last);
-    heap_down(heap, last);
-}
+enum { LANE_ARENA_BLOCK = 4096 };
 
 /* ---------------------------------------------------------------------------------------------------------- keys */
 
-static struct lane_key *lane_key(const struct lane *lane, const struct lane_entry *entry)
+struct lane_key *lane_key(const struct lane *lane, uint64_t key_hash)
 {
-    return intmap_count(lane->keys) == 0 ? NULL : intmap_get(lane->keys, entry->key_hash);
+    return intmap_count(lane->keys) == 0 ? NULL : intmap_get(lane->keys, key_hash);
 }
 
-static struct lane_key *lane_hold(struct lane *lane, uint64_t key_hash)
+struct lane_key *lane_hold(struct lane *lane, uint64_t key_hash)
 {
     struct lane_key *key = lane->unused;
     if (key != NULL)
@@ -167,12 +36,15 @@ static struct lane_key *lane_hold(struct lane *lane, uint64_t key_hash)
     return key;
 }
 
-/* Puts the key where its head belongs; a key without entries is held no more. */
-static void lane_place(struct lane *lane, struct lane_key *key)
+/* A key without entries that is not stored is held no more. */
+void lane_place(struct lane *lane, struct lane_key *key)
 {
     const struct lane_entry *head = key->queue.head;
     heap_leave(key);
-    if (head == NULL) {
+    if (head == NULL && key->stored) {
+        if (key->fetched == 0)
+            heap_add(lane, &lane->stored, key, key->running ? 0 : key->due_ms);
+    } else if (head == NULL) {
         (void)intmap_remove(lane->keys, key->key_hash);
         key->next = lane->unused;
         lane->unused = key;
@@ -185,31 +57,61 @@ static void lane_place(struct lane *lane, struct lane_key *key)
     }
 }
 
-/* Behind its key when that is held, else into `ready`. */
-static void lane_insert(struct lane *lane, struct lane_entry *entry)
+/* The key behind whose entries this one waits, or NULL. Of a stored key only what was fetched waits, for what was
+ * fetched before it. */
+static struct lane_key *lane_behind(const struct lane *lane, const struct lane_entry *entry)
 {
-    struct lane_key *key = lane_key(lane, entry);
-    lane->waiting++;
-    if (key == NULL) {
-        queue_insert(&lane->ready, entry);
-        return;
-    }
-    struct lane_entry *head = key->queue.head;
+    struct lane_key *key = lane_key(lane, entry->key_hash);
+    bool waits = key != NULL && (!key->stored || (entry->stored && key->running && key->queue.head != NULL));
+    return waits ? key : NULL;
+}
+
+void key_store(struct lane *lane, struct lane_key *key, int64_t due_ms)
+{
+    lane->stored_keys += !key->stored;
+    key->stored = true;
+    key->running = false;
+    key->due_ms = due_ms;
+    for (struct lane_entry *entry = key->queue.head; entry != NULL; entry = entry->next)
+        entry->held = entry->held && entry->unordered; /* what is to be appended waits for nothing */
+    lane_place(lane, key);
+}
+
+/* Too many wait behind a retry: the table can take them, and their head. */
+static bool lane_too_many(const struct lane *lane, const struct lane_key *key)
+{
+    const struct lane_entry *head = key->queue.head;
+    return key->length > lane->followers_max && lane->stored_keys < lane->stored_max && !key->stored && head->held &&
+           !head->unordered;
+}
+
+static void key_insert(struct lane *lane, struct lane_key *key, struct lane_entry *entry)
+{
+    const struct lane_entry *head = key->queue.head;
     queue_insert(&key->queue, entry);
-    if (key->queue.head != head)
+    key->length++;
+    if (lane_too_many(lane, key))
+        key_store(lane, key, key->queue.head->due_ms);
+    else if (key->queue.head != head)
         lane_place(lane, key);
 }
 
-/* Makes the front of `ready` one that may run. */
-static void lane_settle(struct lane *lane)
+/* Behind its key when that is held, else into `ready`. */
+static void lane_insert(struct lane *lane, struct lane_entry *entry)
+{
+    struct lane_key *key = lane_behind(lane, entry);
+    lane->waiting++;
+    if (key == NULL)
+        queue_insert(&lane->ready, entry);
+    else
+        key_insert(lane, key, entry);
+}
+
+void lane_settle(struct lane *lane)
 {
     struct lane_key *key;
-    while (lane->ready.head != NULL && (key = lane_key(lane, lane->ready.head)) != NULL) {
-        struct lane_entry *head = key->queue.head;
-        queue_insert(&key->queue, queue_pop(&lane->ready));
-        if (key->queue.head != head)
-            lane_place(lane, key);
-    }
+    while (lane->ready.head != NULL && (key = lane_behind(lane, lane->ready.head)) != NULL)
+        key_insert(lane, key, queue_pop(&lane->ready));
 }
 
 /* ---------------------------------------------------------------------------------------------------------- lane */
@@ -237,15 +139,27 @@ void lane_destroy(struct lane *lane)
     free(lane);
 }
 
-void lane_offer(struct lane *lane, struct lane_entry *entry)
+void lane_use_store(struct lane *lane, size_t followers_max, size_t keys_max)
+{
+    lane->followers_max = followers_max;
+    lane->stored_max = keys_max;
+}
+
+void lane_arrive(struct lane *lane, struct lane_entry *entry, bool stored)
 {
     entry->sequence = (uint32_t)++lane->arrivals;
-    entry->isolated = entry->held = false;
+    entry->isolated = entry->held = entry->append = false;
+    entry->stored = stored;
     entry->due_ms = 0;
     queue_insert(&lane->ready, entry);
     lane->waiting++;
     if (lane->ready.head == entry)
         lane_settle(lane);
+}
+
+void lane_offer(struct lane *lane, struct lane_entry *entry)
+{
+    lane_arrive(lane, entry, false);
 }
 
 /* The oldest that may run, without taking it; *ret_key its key when that is held, else NULL. */
@@ -271,6 +185,13 @@ static void lane_wake(struct lane *lane, int64_t now_ms)
     }
 }
 
+/* Of the entry about to be taken: whether it goes behind the rows of its key. */
+static bool lane_appends(const struct lane *lane, const struct lane_entry *entry)
+{
+    const struct lane_key *key = lane_key(lane, entry->key_hash);
+    return key != NULL && key->stored && !entry->unordered && !(entry->stored && key->running);
+}
+
 size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entry **ret)
 {
     assert(lane->out == 0);
@@ -281,8 +202,10 @@ size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entr
         struct lane_entry *entry = lane_oldest(lane, &key);
         if (entry == NULL || (entry->isolated && count > 0))
             break;
+        entry->append = lane_appends(lane, entry);
         if (key != NULL) {
             (void)queue_pop(&key->queue);
+            key->length--;
             lane_place(lane, key);
         } else {
             (void)queue_pop(&lane->ready);
@@ -300,11 +223,13 @@ size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entr
 
 int64_t lane_due(const struct lane *lane, int64_t now_ms)
 {
+    int64_t due_ms = INT64_MAX;
     if (lane->ready.head != NULL || lane->now.count > 0)
         return 0;
-    if (lane->later.count == 0)
-        return INT64_MAX;
-    int64_t due_ms = lane->later.keys[0]->rank;
+    if (lane->later.count > 0)
+        due_ms = lane->later.keys[0]->rank;
+    if (lane->stored.count > 0 && lane->stored.keys[0]->rank < due_ms)
+        due_ms = lane->stored.keys[0]->rank;
     return due_ms <= now_ms ? 0 : due_ms;
 }
 
@@ -314,10 +239,20 @@ static void lane_returned(struct lane *lane, size_t count)
     lane->out -= count;
 }
 
+/* A fetched entry is not here any more. With the last one its key is due. */
+static void lane_ended(struct lane *lane, const struct lane_entry *entry)
+{
+    struct lane_key *key = entry->stored ? lane_key(lane, entry->key_hash) : NULL;
+    if (key == NULL || key->fetched == 0)
+        return; /* the lane has forgotten it */
+    if (--key->fetched == 0)
+        lane_place(lane, key);
+}
+
 void lane_done(struct lane *lane, struct lane_entry *entry)
 {
-    (void)entry;
     lane_returned(lane, 1);
+    lane_ended(lane, entry);
 }
 
 void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
@@ -326,12 +261,16 @@ void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
     entry->isolated = false;
     entry->held = true;
     entry->due_ms = due_ms;
-    struct lane_key *key = lane_key(lane, entry);
+    struct lane_key *key = lane_key(lane, entry->key_hash);
     if (key == NULL)
         key = lane_hold(lane, entry->key_hash);
     queue_insert(&key->queue, entry);
+    key->length++;
     lane->waiting++;
-    lane_place(lane, key);
+    if (lane_too_many(lane, key))
+        key_store(lane, key, key->queue.head->due_ms);
+    else
+        lane_place(lane, key);
     lane_settle(lane);
 }
 
@@ -361,69 +300,16 @@ size_t lane_held_keys(const struct lane *lane)
 
 /* ---------------------------------------------------------------------------------------------------------- drop */
 
-typedef bool lane_match(const struct lane_entry *entry, void *context);
-
-/* Moves what matches out of the queue into `dropped`, a list in no order; the others keep theirs. */
-static void queue_drop(struct lane_queue *queue, lane_match *match, void *context, struct lane_entry **dropped)
-{
-    struct lane_entry *entry = queue->head;
-    *queue = (struct lane_queue){0};
-    while (entry != NULL) {
-        struct lane_entry *next = entry->next;
-        if (match(entry, context)) {
-            entry->next = *dropped;
-            *dropped = entry;
-        } else {
-            queue_insert(queue, entry);
-        }
-        entry = next;
-    }
-}
-
-static struct lane_entry *lane_merge(struct lane_entry *a, struct lane_entry *b)
-{
-    struct lane_entry *head = NULL, **tail = &head;
-    while (a != NULL && b != NULL) {
-        struct lane_entry **older = lane_older(a, b) ? &a : &b;
-        *tail = *older;
-        tail = &(*older)->next;
-        *older = (*older)->next;
-    }
-    *tail = a != NULL ? a : b;
-    return head;
-}
-
-/* By arrival: a merge sort whose bins hold sorted lists of 1, 2, 4 … entries. */
-static struct lane_entry *lane_sort(struct lane_entry *list)
-{
-    struct lane_entry *bins[64] = {0};
-    while (list != NULL) {
-        struct lane_entry *run = list;
-        list = list->next;
-        run->next = NULL;
-        size_t bin = 0;
-        for (; bins[bin] != NULL; bin++) {
-            run = lane_merge(bins[bin], run);
-            bins[bin] = NULL;
-        }
-        bins[bin] = run;
-    }
-    struct lane_entry *sorted = NULL;
-    for (size_t bin = 0; bin < 64; bin++)
-        sorted = lane_merge(bins[bin], sorted);
-    return sorted;
-}
-
 void lane_drop(struct lane *lane, bool (*match)(const struct lane_entry *entry, void *context),
                void (*each)(struct lane_entry *entry, void *context), void *context)
 {
     struct lane_entry *dropped = NULL;
     struct lane_key *keys = NULL, *key;
     void *value;
-    queue_drop(&lane->ready, match, context, &dropped);
+    (void)queue_drop(&lane->ready, match, context, &dropped);
     for (size_t cursor = 0; intmap_next(lane->keys, &cursor, NULL, &value);) {
         key = value;
-        queue_drop(&key->queue, match, context, &dropped);
+        key->length = queue_drop(&key->queue, match, context, &dropped);
         key->next = keys;
         keys = key;
     }
@@ -432,10 +318,11 @@ void lane_drop(struct lane *lane, bool (*match)(const struct lane_entry *entry, 
         lane_place(lane, key);
     }
     lane_settle(lane);
-    for (struct lane_entry *entry = lane_sort(dropped); entry != NULL;) {
+    for (struct lane_entry *entry = entries_sort(dropped); entry != NULL;) {
         struct lane_entry *next = entry->next;
         entry->next = NULL;
         lane->waiting--;
+        lane_ended(lane, entry);
         each(entry, context);
         entry = next;
     }

@@ -6,6 +6,13 @@
  * is held: its later entries wait behind it, all other keys go on. A batch that breaks is requeued and its entries
  * then run alone, one a batch.
  *
+ * A key that must wait for longer than a moment is stored: its events are rows of a table, in order, and the lane keeps
+ * only the key and when it is due. Its entries here, and those that are offered from then on, are taken with `append`
+ * set: they are not to be handled, but written behind its rows. When it is due, lane_fetch() names it; what the caller
+ * reads from the table comes in through lane_offer_stored(), and is handled in order. Once all of that has ended it is
+ * due again, until a fetch finds nothing and the key is free. A lane stores keys by itself, when more than a number of
+ * entries wait behind a retry; lane_use_store() allows it.
+ *
  * Every entry taken comes back through exactly one of done, retry, requeue or isolate, in any order, before the next
  * lane_take() (asserted): one batch at a time. Entries are the caller's memory; the lane links them. Nothing is
  * allocated on the way but a slot for each held key, which is kept for the next one.
@@ -23,17 +30,34 @@ struct lane_entry {
     uint32_t sequence;       /* the lane's: arrival number, for order */
     bool isolated;           /* the lane's: runs alone */
     bool held;               /* the lane's: at the head of its held key */
+    bool stored;             /* the lane's: it has a row in the table, from which it was read */
+    bool append;             /* the lane's, when it is taken: its key is stored, and it goes behind its rows */
+    bool unordered;          /* the caller's: it has lost its place in its key's order, and does not wait for rows */
 };
+
+struct lane_fetch { /* a stored key that is due */
+    uint64_t key_hash;
+    bool waited; /* until its head was due: that may have to wait again, so it is fetched by itself */
+};
+
+/* The one place where a key's lane is chosen: an index of `lanes`. */
+static inline size_t lane_of_key(uint64_t key_hash, size_t lanes)
+{
+    return (key_hash >> 17) % lanes;
+}
 
 struct lane;
 struct lane *lane_create(void);       /* NULL when out of memory */
 void lane_destroy(struct lane *lane); /* the entries are the caller's */
 
+/* Keys may be stored: at most keys_max, and without being asked those with followers_max entries behind a retry. */
+void lane_use_store(struct lane *lane, size_t followers_max, size_t keys_max);
+
 void lane_offer(struct lane *lane, struct lane_entry *entry);
 /* Up to max entries that may run at now_ms, oldest first, into `ret`; their number. An isolated entry is returned by
  * itself. */
 size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entry **ret);
-/* When lane_take() would have something: 0 now, INT64_MAX never, else the time of the earliest retry. */
+/* When lane_take() or lane_fetch() would have something: 0 now, INT64_MAX never, else the time of the earliest. */
 int64_t lane_due(const struct lane *lane, int64_t now_ms);
 void lane_done(struct lane *lane, struct lane_entry *entry); /* ended; the lane forgets it */
 /* holds its key until then; runs alone no more */
@@ -41,8 +65,25 @@ void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms);
 /* as if never taken: to the front, in order */
 void lane_requeue(struct lane *lane, struct lane_entry **entries, size_t count);
 void lane_isolate(struct lane *lane, struct lane_entry **entries, size_t count); /* requeued, and each runs alone */
-size_t lane_waiting(const struct lane *lane);   /* entries inside, held ones included */
-size_t lane_held_keys(const struct lane *lane); /* keys with a retry to come, or with entries that waited behind one */
+size_t lane_waiting(const struct lane *lane); /* entries inside, held ones included */
+/* keys with a retry to come, or with entries that waited behind one, and stored ones */
+size_t lane_held_keys(const struct lane *lane);
+
+/* Whether this key may be stored: it is, or there is room for one more. */
+bool lane_may_store(const struct lane *lane, uint64_t key_hash);
+/* From now on the key's events are in the table, and its head there is due then. What was fetched of them and has not
+ * been handled is taken with `append`, too: its rows stand. */
+void lane_store(struct lane *lane, uint64_t key_hash, int64_t due_ms);
+/* The same of a key that was found in the table. One that is stored already only gets the time, while it waits. */
+void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms);
+/* Up to max stored keys that are due; their number. Each must be answered by lane_offer_stored() for what was found, in
+ * order, or by lane_free() when nothing was, or by lane_store() when nobody knows. */
+size_t lane_fetch(struct lane *lane, int64_t now_ms, size_t max, struct lane_fetch *ret);
+void lane_offer_stored(struct lane *lane, struct lane_entry *entry);
+void lane_free(struct lane *lane, uint64_t key_hash); /* no event of the key is in the table */
+void lane_forget_stored(struct lane *lane);           /* keys are stored for somebody else now */
+size_t lane_stored_keys(const struct lane *lane);
+
 /* Takes everything out, in arrival order, whatever its state (revocation, shutdown): each(entry) for those that
  * `match`. */
 void lane_drop(struct lane *lane, bool (*match)(const struct lane_entry *entry, void *context),

@@ -23,8 +23,13 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
         {.word = "no handler", .claim = CLAIM_IF_WATCHED, .keeps_claim = true, .chains = true, .way = WAY_DONE},
     [VERDICT_RETRY] = {.word = "retry", .holds_key = true, .counts_try = true, .way = WAY_RETRY},
     [VERDICT_DELAY] = {.word = "delay", .holds_key = true, .way = WAY_RETRY},
+    [VERDICT_HOLD_RETRY] =
+        {.word = "hold, retry", .holds_key = true, .counts_try = true, .parking = PARKING_HEAD, .way = WAY_STORED},
+    [VERDICT_HOLD_DELAY] = {.word = "hold, delay", .holds_key = true, .parking = PARKING_HEAD, .way = WAY_STORED},
+    [VERDICT_BEHIND] = {.word = "behind", .holds_key = true, .parking = PARKING_BEHIND, .way = WAY_STORED},
     [VERDICT_PARK] = {.word = "park", .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
     [VERDICT_UNKNOWN] = {.word = "unknown name", .parking = PARKING_UNKNOWN, .way = WAY_DONE},
+    [VERDICT_PARK_RETRY] = {.word = "park, retry", .counts_try = true, .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
     [VERDICT_STUCK] = {.word = "stuck", .parking = PARKING_STUCK, .way = WAY_DONE},
     [VERDICT_DEAD] = {.word = "dead",
                       .claim = CLAIM_ALWAYS,

@@ -17,12 +17,16 @@ enum verdict {
     VERDICT_NO_HANDLER, /* nothing here is bound to its topic; a chain may watch it */
     VERDICT_RETRY,      /* transient failure: tried again in place when it is due, and the try counts */
     VERDICT_DELAY,      /* not now (unavailable, not due): again in place when it is due, and no try is counted */
+    VERDICT_HOLD_RETRY, /* the same as RETRY, for longer than a moment: in the database, with its key behind it */
+    VERDICT_HOLD_DELAY, /* the same as DELAY */
+    VERDICT_BEHIND,     /* behind one of those, or what is behind them already: written there, not handled */
     VERDICT_PARK,       /* waits in the database until it is due; its key goes on */
     /* nothing here is bound to its topic, and something was: parked until the file says what becomes of it */
     VERDICT_UNKNOWN,
-    VERDICT_STUCK,     /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
-    VERDICT_DEAD,      /* dead letter */
-    VERDICT_DUPLICATE, /* its claim was there before */
+    VERDICT_PARK_RETRY, /* the same after a failed try, of one that was parked before */
+    VERDICT_STUCK,      /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
+    VERDICT_DEAD,       /* dead letter */
+    VERDICT_DUPLICATE,  /* its claim was there before */
     /* As if never taken: an earlier event of its key, or the same event a second time in the batch, must end first;
      * or it was condemned, and the whole batch is rolled back. */
     VERDICT_REQUEUE,
@@ -41,12 +45,20 @@ enum verdict_claim {
 /* What it emits in its transaction. */
 enum verdict_output { OUTPUT_NOTHING = 0, OUTPUT_ROUTES, OUTPUT_DEAD_LETTER };
 
-/* Its row in sluice.parked, if it gets one. */
-enum verdict_parking { PARKING_NONE = 0, PARKING_UNTIL_DUE, PARKING_STUCK, PARKING_UNKNOWN };
+/* Its row in sluice.parked or sluice.held, if it gets one; what was read from there has it already. */
+enum verdict_parking {
+    PARKING_NONE = 0,
+    PARKING_UNTIL_DUE,
+    PARKING_STUCK,
+    PARKING_UNKNOWN,
+    PARKING_HEAD,
+    PARKING_BEHIND
+};
 
 /* How its item goes back to the lane after COMMIT. */
 enum verdict_way {
     WAY_DONE = 1, /* out of the lane; its position is complete */
+    WAY_STORED,   /* likewise, but what it was read from in the database stands: its key is stored */
     WAY_RETRY,    /* holds its key until it is due */
     WAY_REQUEUE,  /* to the front of its key */
     WAY_ISOLATE,  /* likewise, and runs in a batch of its own */

@@ -7,6 +7,21 @@
 #include "bus/bus.h"
 #include "run/state.h"
 
+bool group_is_recorded(const struct engine *engine, const struct group *config)
+{
+    bool recorded = config->tap == NULL;
+    for (size_t i = 0; i < engine->config->binding_count; i++)
+        recorded = recorded || (engine->config->bindings[i]->group == config && engine->bindings[i].records);
+    return recorded && engine->store != NULL;
+}
+
+void group_changed(struct group_run *group)
+{
+    atomic_fetch_add(&group->assignment, 1);
+    for (size_t i = 0; i < group->worker_count; i++)
+        mailbox_wake(&group->workers[i]->mailbox);
+}
+
 /* Completes the positions of items that came from the bus. */
 static void complete_positions(struct group_run *group, struct item **items, size_t count)
 {

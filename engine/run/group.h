@@ -27,6 +27,7 @@ struct group_run {
     atomic_llong member; /* bus_member() of the consumer, since the last change of its assignment */
     /* the means of takeover_run(); NULL: nothing of the group is recorded */
     struct takeover *takeover;
+    atomic_uint assignment;            /* counts group_changed() */
     _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
 
     struct halted halted;
@@ -43,12 +44,11 @@ struct group_run {
     struct series *metric_waiting, *metric_in_flight, *metric_partitions, *metric_lag;
 };
 
-/* The one place where a key's lane is chosen: an index of group->workers. */
-static inline size_t group_lane(const struct group_run *group, uint64_t key_hash)
-{
-    return (key_hash >> 17) % group->worker_count;
-}
-
+/* Whether what some handler of the group does is recorded in the store. */
+bool group_is_recorded(const struct engine *engine, const struct group *config);
+/* Streams were assigned, or revoked and released, or held keys may have changed in the database: lanes ask for them
+ * before they handle anything more. Any thread. */
+void group_changed(struct group_run *group);
 /* Items of the group ended, for good or (not complete) because their streams were lost: completes their positions and
  * frees them. Items of one batch are finished together, so that the group's lock is taken once. Any thread. */
 void group_finish(struct group_run *group, struct item **items, size_t count, bool complete);

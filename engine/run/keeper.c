@@ -35,7 +35,7 @@ struct keeper {
     struct arena *arena;
     struct schedule_run *schedules;
     int64_t due_ms[CHORE_COUNT]; /* monotonic */
-    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck;
+    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck, *held_keys, *held_events, *held_age;
 };
 
 /* ---------------------------------------------------------------------------------------------------------- chores */
@@ -98,6 +98,13 @@ static int64_t chore_gauges(struct keeper *keeper)
     series_set(keeper->parked, health.parked);
     series_set(keeper->parked_unknown, health.parked_unknown);
     series_set(keeper->stuck, health.chains_stuck);
+    series_set(keeper->held_keys, health.held_keys);
+    series_set(keeper->held_events, health.held_events);
+    series_set(keeper->held_age, health.held_age_ms / 1000);
+    /* One may have been written by a COMMIT that nobody knows of, or by an earlier owner of its stream after its lane
+     * had looked. */
+    for (size_t i = 0; health.held_keys > 0 && i < keeper->engine->group_count; i++)
+        group_changed(&keeper->engine->groups[i]);
     return 0;
 }
 
@@ -189,6 +196,9 @@ int keeper_start(struct engine *engine, struct error *error)
     keeper->parked = metrics_series(metrics, METRIC_PARKED, NULL, NULL);
     keeper->parked_unknown = metrics_series(metrics, METRIC_PARKED_UNKNOWN, NULL, NULL);
     keeper->stuck = metrics_series(metrics, METRIC_CHAINS_STUCK, NULL, NULL);
+    keeper->held_keys = metrics_series(metrics, METRIC_HELD_KEYS, NULL, NULL);
+    keeper->held_events = metrics_series(metrics, METRIC_HELD_EVENTS, NULL, NULL);
+    keeper->held_age = metrics_series(metrics, METRIC_HELD_AGE, NULL, NULL);
     for (size_t i = 0; i < CHORE_COUNT; i++)
         keeper->due_ms[i] = clock_monotonic_ms() + chores[i].first_ms;
     if (keeper->arena == NULL || keeper->schedules == NULL || (engine->store != NULL && keeper->connection == NULL)) {

@@ -37,6 +37,13 @@ void mailbox_release(struct mailbox *mailbox, const struct release_request *requ
     pthread_mutex_unlock(&mailbox->lock);
 }
 
+void mailbox_wake(struct mailbox *mailbox)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    pthread_cond_signal(&mailbox->wake);
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
 void mailbox_stop(struct mailbox *mailbox)
 {
     pthread_mutex_lock(&mailbox->lock);

@@ -35,6 +35,7 @@ void mailbox_destroy(struct mailbox *mailbox);
 void mailbox_push(struct mailbox *mailbox, struct lane_entry *head, struct lane_entry **tail);
 /* The request lives until the lane counted down its `left`. */
 void mailbox_release(struct mailbox *mailbox, const struct release_request *request);
+void mailbox_wake(struct mailbox *mailbox); /* something that the lane looks at has changed */
 void mailbox_stop(struct mailbox *mailbox);
 /* Whether nothing is in the mailbox, the lane or a batch. */
 bool mailbox_idle(struct mailbox *mailbox);

@@ -43,10 +43,11 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
     item_of_record(item, ITEM_PARKED, record, key_hash, map_get(engine->topics, record->topic), group->config);
     if (item->topic != NULL)
         item_rename(item);
+    item->tries = (uint32_t)rows_int64(rows, row, 3);
     if (item_own_headers(item) != 0) /* they were read into this thread's arena */
         return false;
     atomic_fetch_add(&engine->parked_in_flight, 1);
-    mailbox_push(&group->workers[group_lane(group, key_hash)]->mailbox, &item->entry, &item->entry.next);
+    mailbox_push(&group->workers[lane_of_key(key_hash, group->worker_count)]->mailbox, &item->entry, &item->entry.next);
     return true;
 }
 

@@ -130,7 +130,7 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
         item->position = record->position;
         item->stream = record->stream;
         item->epoch = record->epoch;
-        size_t lane = group_lane(group, record->key_hash);
+        size_t lane = lane_of_key(record->key_hash, group->worker_count);
         *tails[lane] = &item->entry;
         tails[lane] = &item->entry.next;
         taken++;
@@ -243,6 +243,7 @@ static bool reader_release(struct group_run *group, const struct bus_event *even
         }
     }
     pthread_mutex_unlock(&group->lock);
+    group_changed(group);
     return true;
 }
 
@@ -271,6 +272,7 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
             reader_assign(group, event->streams[i], event->epochs[i]);
         pthread_mutex_unlock(&group->lock);
         atomic_store(&group->member, bus_member(group->engine->bus, group->consumer));
+        group_changed(group);
         series_set(group->metric_partitions, (int64_t)assigned_streams(group));
         log_info("reader", "group %s: %zu partitions assigned, %zu in all", group->config->name, event->stream_count,
                  assigned_streams(group));
@@ -322,16 +324,6 @@ static void *reader_main(void *context)
     return NULL;
 }
 
-/* What some handler of the group does is recorded in the store. */
-static bool reader_recorded(const struct group_run *group)
-{
-    const struct engine *engine = group->engine;
-    bool recorded = group->config->tap == NULL;
-    for (size_t i = 0; i < engine->config->binding_count; i++)
-        recorded = recorded || (engine->config->bindings[i]->group == group->config && engine->bindings[i].records);
-    return recorded && engine->store != NULL;
-}
-
 bool reader_has_topics(const struct group_run *group)
 {
     return group->config->topic_count > 0 || (group->others != NULL && group->others[0] != NULL);
@@ -361,7 +353,7 @@ int reader_start(struct group_run *group, struct error *error)
                                             .topic_count = topic_count,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
                                             .poll_bytes = GROUP_IN_FLIGHT_BYTES_MAX / 4,
-                                            .recorded = reader_recorded(group)};
+                                            .recorded = group_is_recorded(engine, group->config)};
     int code = topics == NULL || (subscription.recorded && !takeover_prepare(group))
                    ? error_set(error, ENOMEM, "out of memory")
                    : bus_subscribe(engine->bus, &subscription, &group->consumer, error);

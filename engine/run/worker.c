@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "batch/batch.h"
+#include "batch/held.h"
 #include "batch/outbox.h"
 #include "batch/request.h"
 #include "guard/watch.h"
+#include "run/held.h"
 #include "run/state.h"
 
 #include <stdio.h>
@@ -22,6 +24,8 @@ enum {
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
     WORKER_DELETE_PUBLISHED_MS = 150, /* after the last batch; mostly the next one deletes its published rows */
     WORKER_DELETE_AGAIN_MS = 1000,    /* when the database did not take it */
+    WORKER_FOLLOWERS_MAX = 64,        /* entries behind a retry of a moment before its key is written down */
+    WORKER_STORED_KEYS_MAX = 10000,   /* beyond that, keys are held in memory, and so the group pauses in the end */
 };
 
 /* ------------------------------------------------------------------------------- what batches ask of the engine */
@@ -61,6 +65,9 @@ static void env_of_group(struct batch_env *env, struct group_run *group)
     env->consumer = &group->consumer;
     env->member = &group->member;
     env->attempts = &group->attempts;
+    env->lane_index = group->worker_count; /* so many were made before */
+    env->lane_count = group->config->lanes;
+    env->streams = held_streams;
     env->batches = metrics_series(metrics, METRIC_BATCHES, group->config->name, NULL);
     env->batch_events = metrics_series(metrics, METRIC_BATCH_EVENTS, group->config->name, NULL);
     env->batch_seconds = metrics_series(metrics, METRIC_BATCH_SECONDS, group->config->name, NULL);
@@ -74,6 +81,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .config = engine->config,
         .bindings = engine->bindings,
         .topics = engine->topic_runs,
+        .topic_names = engine->topics,
         .numbers = &engine->numbers,
         .lane_number = number,
         .lane = lane_create(),
@@ -99,6 +107,9 @@ static bool worker_env(struct worker *worker, uint32_t number)
         snprintf(name, sizeof name, "lane %u", number);
         env->connection = connection_create(engine->store, name);
     }
+    worker->holds = worker->group != NULL && group_is_recorded(engine, worker->group->config);
+    if (worker->holds && env->lane != NULL)
+        lane_use_store(env->lane, WORKER_FOLLOWERS_MAX, WORKER_STORED_KEYS_MAX);
     return env->lane != NULL && env->arena != NULL && env->plugins != NULL &&
            (engine->store == NULL || env->connection != NULL);
 }
@@ -130,8 +141,8 @@ static bool drop_matches(const struct lane_entry *entry, void *context)
 {
     const struct item *item = (const struct item *)entry;
     const struct release_request *request = ((struct dropping *)context)->request;
-    if (request == NULL)
-        return true;
+    if (request == NULL || item->source == ITEM_HELD)
+        return true; /* what was read from the database is read again, by whoever has its stream then */
     if (item->source != ITEM_BUS)
         return false;
     for (size_t i = 0; i < request->count; i++)
@@ -152,6 +163,7 @@ static void worker_release(struct worker *worker, const struct release_request *
 {
     struct dropping dropping = {worker, request};
     lane_drop(worker->env.lane, drop_matches, drop_item, &dropping);
+    held_forget(worker);
     outbox_settle(&worker->env); /* whoever takes the streams over finds nothing left to publish */
     outbox_release_uncertain(&worker->env);
     pthread_mutex_lock(request->lock);
@@ -214,13 +226,15 @@ static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **
     for (;;) {
         int64_t now = clock_monotonic_ms();
         int64_t fill = worker_fill_ms(worker, now);
-        int64_t due = lane_due(lane, now);
+        int64_t due = held_is_unknown(worker) ? INT64_MAX : lane_due(lane, now);
+        int64_t held = opened ? held_due(worker) : INT64_MAX;
         int64_t published = outbox_needs_settling(&worker->env.outbox) ? worker->delete_published_ms : INT64_MAX;
         if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || (opened && due <= now && fill == 0) ||
-            published <= now)
+            published <= now || held <= now)
             break;
         mailbox->idle = lane_waiting(lane) == 0;
         int64_t until = !opened ? INT64_MAX : fill > 0 ? now + fill : due;
+        until = held < until ? held : until;
         mailbox_wait_locked(mailbox, until < published ? until : published);
     }
     bool stop = mailbox->stop;
@@ -238,11 +252,16 @@ static void worker_batch(struct worker *worker, struct lane_entry **taken, size_
     worker->batch_since_ms = 0;
     batch_run(env, taken, count);
     worker->delete_published_ms = clock_monotonic_ms() + WORKER_DELETE_PUBLISHED_MS;
-    if (worker->group != NULL && lane_held_keys(env->lane) != worker->held_keys) {
-        series_add(worker->group->metric_waiting, (int64_t)lane_held_keys(env->lane) - (int64_t)worker->held_keys);
-        worker->held_keys = lane_held_keys(env->lane);
-    }
     arena_reset(env->arena);
+}
+
+static void worker_gauge(struct worker *worker)
+{
+    size_t keys = lane_held_keys(worker->env.lane);
+    if (worker->group == NULL || keys == worker->held_keys)
+        return;
+    series_add(worker->group->metric_waiting, (int64_t)keys - (int64_t)worker->held_keys);
+    worker->held_keys = keys;
 }
 
 static void *worker_main(void *context)
@@ -267,14 +286,16 @@ static void *worker_main(void *context)
             worker_release(worker, release);
         if (!go_on)
             break;
+        bool may_take = opened && held_update(worker);
         int64_t now = clock_monotonic_ms();
-        size_t count = !opened || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);
+        size_t count = !may_take || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);
         if (count > 0) {
             worker_batch(worker, taken, count);
         } else if (outbox_needs_settling(&env->outbox) && now >= worker->delete_published_ms) {
             outbox_settle(env);
             worker->delete_published_ms = now + WORKER_DELETE_AGAIN_MS;
         }
+        worker_gauge(worker);
     }
     outbox_settle(env);
     outbox_release_uncertain(env);
@@ -324,6 +345,7 @@ void worker_destroy(struct worker *worker)
     buffer_free(&env->bytes);
     buffer_free(&env->packed);
     outbox_free(&env->outbox);
+    held_free(env);
     mailbox_destroy(&worker->mailbox);
     free(worker);
 }

@@ -24,6 +24,11 @@ struct worker {
     /* the thread's own */
     int64_t delete_published_ms; /* when published outbox rows are deleted without waiting for another batch */
     size_t held_keys;            /* as the gauge has it */
+    bool holds;                  /* its group's keys may be held in the database: run/held.h */
+    unsigned held_assignment;    /* the group's, when they were asked for */
+    bool held_unknown;           /* they were forgotten since, and nothing may be handled */
+    int64_t held_again_ms;       /* the database did not answer: asked again then */
+    int64_t held_look_ms;        /* while there are some, asked then: their time may have been changed */
     int64_t batch_since_ms;      /* taps: since when this lane fills a batch; 0: it does not */
 };
 

@@ -9,6 +9,7 @@
  *   inbox     one narrow row a handled event and handler: written once, by the claim, with the usual outcome
  *   outbox    one row a batch with the bytes of all its outputs, until they are published (a transactional bus: none)
  *   parked    events that are delayed, with their record
+ *   held      events of held keys, in order, with their record; held_key has a row a key
  *   attempt   failed tries so far, so that a restart does not count from 0 again
  *   chain     one row a correlation: steps done, steps undone, aborted or not
  *   schedule  the last tick of each schedule
@@ -118,14 +119,15 @@ struct parked {
     int16_t state;      /* enum parked_state */
     struct event_id id; /* with group: unique; parking twice is once */
     int64_t due_ms;     /* since 1970 UTC, on this process's clock */
+    int32_t tries;      /* failed ones so far */
     struct span record; /* a record batch of one */
     struct span reason;
 };
 enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
                               struct error *error); /* queued */
 /* In a transaction of its own, one round trip: takes what is due, at most `limit`. Each row's due time moves hold_ms
- * ahead, so that it is due again if this process dies. Rows: group int2, id uuid, record bytea. *ret_next_ms: when the
- * next one is due (INT64_MAX: none). */
+ * ahead, so that it is due again if this process dies. Rows: group int2, id uuid, record bytea, tries int4.
+ * *ret_next_ms: when the next one is due (INT64_MAX: none). */
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error);
@@ -138,6 +140,41 @@ enum store_result ledger_parked_release(struct connection *connection, int16_t g
                                         struct error *error);
 enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
                                 struct error *error); /* queued: they were handled in this transaction */
+
+/* ------------------------------------------------------------------------------------------------------------- held */
+
+struct held_key {       /* a key that is held, or whose rows become more */
+    struct span stream; /* bus_stream_name() */
+    int64_t key_hash;
+    int64_t events;  /* rows of it that are written with it */
+    int64_t wait_ms; /* so long its first event waits from now on; 0: that is not changed */
+    struct span reason;
+};
+struct held_event { /* an event of such a key */
+    int64_t key_hash;
+    int16_t handler;
+    int32_t partition;
+    int64_t offset;
+    struct event_id id; /* as it will be claimed */
+    struct span stream, record;
+};
+/* Executed: keys[0..key_count), no two equal and sorted by (stream, key_hash), and rows behind those that they have, in
+ * this order. `member` as in ledger_claim(). */
+enum store_result ledger_hold(struct connection *connection, int64_t member, int16_t group, const struct held_key *keys,
+                              size_t key_count, const struct held_event *rows, size_t count, struct error *error);
+/* Queued: these rows, of these keys, ended in this transaction. What is behind them is due at once. */
+enum store_result ledger_held_ended(struct connection *connection, int16_t group, const int64_t *key_hashes,
+                                    const int64_t *ids, size_t count, struct error *error);
+/* On its own: the keys that are held in these streams. Rows: key_hash int8, milliseconds until it is
+ * due int8 (null: at once). */
+enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
+                                   size_t stream_count, struct rows **ret, struct error *error);
+/* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
+ * key of which nothing is left is deleted. Rows, by key and in order: key_hash int8, id int8, partition int4, offset
+ * int8, stream text, record bytea, tries int4. */
+enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
+                                    int64_t bytes, struct rows **ret, struct error *error);
 
 /* ----------------------------------------------------------------------------------------------------------- chains */
 
@@ -254,6 +291,7 @@ struct ledger_health {
     int64_t parked, chains_stuck;
     int64_t outbox_refused; /* rows that the bus refuses */
     int64_t parked_unknown; /* PARKED_UNKNOWN */
+    int64_t held_keys, held_events, held_age_ms;
 };
 /* On its own. */
 enum store_result ledger_health(struct connection *connection, struct ledger_health *ret, struct error *error);

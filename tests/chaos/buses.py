@@ -13,7 +13,8 @@ from lib.kafka import KafkaAdmin
 
 
 WAITING = (
-    "(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.attempt) AS retried,"
+    "(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.held) AS held,"
+    " (SELECT count(*) FROM sluice.held_key) AS held_keys, (SELECT count(*) FROM sluice.attempt) AS retried,"
     " (SELECT count(*) FROM sluice.outbox) AS unpublished"
 )
 

@@ -357,6 +357,8 @@ def drained(facts):
         ("outbox", "batches are unpublished"),
         ("attempt", "events are still being retried"),
         ("parked", "events are still parked"),
+        ("held", "events are still held"),
+        ("held_key", "keys are still held"),
     ):
         count = sql(facts.url, f"SELECT count(*) AS n FROM sluice.{table}")[0]["n"]
         if count > 0:

@@ -106,7 +106,7 @@ class PipelineCase(PostgresCase):
         self.await_value(
             "SELECT (SELECT coalesce(sum(sluice.bus_lag(g.consumer_group)), 0) FROM (SELECT DISTINCT consumer_group"
             " FROM sluice.bus_lease) g) + (SELECT count(*) FROM sluice.parked WHERE state = 0) + (SELECT count(*)"
-            " FROM sluice.attempt)",
+            " FROM sluice.attempt) + (SELECT count(*) FROM sluice.held_key)",
             0,
             limit_s,
         )

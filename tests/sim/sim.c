@@ -32,6 +32,7 @@
 #include "world/faults.c"
 #include "world/handler.c"
 #include "world/heap.c"
+#include "world/held.c"
 #include "world/lane.c"
 #include "world/ledger.c"
 #include "world/pipeline.c"
@@ -52,6 +53,9 @@ static const char *const plant_names[PLANT_COUNT] = {
     "claim-kept-on-retry",
     "unpark-before-commit",
     "passes-a-requeued-event",
+    "held-keys-not-loaded",
+    "follower-overtakes",
+    "held-row-ends-early",
 };
 
 /* ------------------------------------------------------------------------------------------------------------ tools */
@@ -136,9 +140,9 @@ static void sim_settings(struct world *world)
     s->trouble = sim_below(world, 3) == 0 ? sim_below(world, 2) : 1 + sim_below(world, 25);
     s->chains = sim_below(world, 40);
     s->retry = (struct retry_policy){.max_retries = 1 + (int32_t)sim_below(world, 4),
-                                     .initial_interval_ms = 1 + sim_below(world, 40),
+                                     .initial_interval_ms = 1 + sim_below(world, sim_below(world, 2) ? 40 : 3000),
                                      .multiplier = 2,
-                                     .max_interval_ms = 400,
+                                     .max_interval_ms = sim_below(world, 2) ? 400 : 8000,
                                      .jitter = 0.2};
     s->ladder = (struct ladder){.max_retries = 1 + (int32_t)sim_below(world, 3),
                                 .initial_interval_ms = 100 + sim_below(world, 900),
@@ -146,6 +150,8 @@ static void sim_settings(struct world *world)
                                 .max_interval_ms = 4000};
     s->sweep_after_ms = 500;
     s->hold_ms = 2000;
+    s->followers_max = 1 + sim_below(world, 40);
+    s->stored_max = sim_below(world, 8) == 0 ? 0 : 1 + sim_below(world, 100);
 }
 
 /* Events from outside wait in a small pool and are published in a random order, so steps and aborts meet in all
@@ -226,7 +232,8 @@ static size_t sim_backlog(const struct world *world)
 
 static bool sim_over(const struct world *world)
 {
-    if (world->outbox_live != 0 || world->parked_count != 0 || !streams_drained(world) || world->orphans != NULL)
+    if (world->outbox_live != 0 || world->parked_count != 0 || !held_empty(world) || !streams_drained(world) ||
+        world->orphans != NULL)
         return false;
     for (uint32_t p = 0; p < world->settings.processes; p++)
         if (!process_idle(world, &world->processes[p]))
@@ -284,6 +291,7 @@ static void sim_run(struct world *world, uint64_t seed, size_t events, enum plan
     world->parked = heap_create(SIZE_MAX / 64);
     world->key_last = calloc(world->settings.keys, sizeof *world->key_last);
     world->key_effect = calloc(world->settings.keys, sizeof *world->key_effect);
+    held_open(world);
     for (uint32_t s = 0; s < world->settings.streams; s++)
         world->streams[s].owner = SIM_NONE;
     sim_loop(world);
@@ -310,6 +318,8 @@ static void sim_free(struct world *world)
     free(world->outbox);
     free(world->outbox_events);
     free(world->held);
+    free(world->held_rows);
+    free(world->held_keys);
     free(world->key_last);
     free(world->key_effect);
 }
@@ -344,7 +354,7 @@ static double seconds(void)
 /* What all runs together have met. */
 struct sums {
     size_t inputs, events, deliveries, batches, alone, crashes, rebalances, fenced, unknown, late_rows, retries, parked,
-        undos;
+        held, undos;
     double virtual_s;
 };
 
@@ -362,6 +372,7 @@ static void sums_add(struct sums *sums, const struct world *world)
     sums->late_rows += world->count.late_rows;
     sums->retries += world->count.retries;
     sums->parked += world->count.parked;
+    sums->held += world->count.held;
     sums->undos += world->count.undos;
     sums->virtual_s += (double)world->now_ms / 1000;
 }
@@ -369,10 +380,10 @@ static void sums_add(struct sums *sums, const struct world *world)
 static void sums_print(const struct sums *sums, unsigned long long runs, double took_s)
 {
     printf("runs=%llu inputs=%zu events=%zu deliveries=%zu batches=%zu alone=%zu crashes=%zu rebalances=%zu fenced=%zu "
-           "unknown_commits=%zu late_rows=%zu retries=%zu parked=%zu undos=%zu virtual_hours=%.1f\n",
+           "unknown_commits=%zu late_rows=%zu retries=%zu parked=%zu held=%zu undos=%zu virtual_hours=%.1f\n",
            runs, sums->inputs, sums->events, sums->deliveries, sums->batches, sums->alone, sums->crashes,
-           sums->rebalances, sums->fenced, sums->unknown, sums->late_rows, sums->retries, sums->parked, sums->undos,
-           sums->virtual_s / 3600);
+           sums->rebalances, sums->fenced, sums->unknown, sums->late_rows, sums->retries, sums->parked, sums->held,
+           sums->undos, sums->virtual_s / 3600);
     printf("ok: %.1f million inputs a minute, %.1f million events\n", (double)sums->inputs / took_s * 60 / 1e6,
            (double)sums->events / took_s * 60 / 1e6);
 }

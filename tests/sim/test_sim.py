@@ -22,6 +22,9 @@ PLANTS = [
     "claim-kept-on-retry",
     "unpark-before-commit",
     "passes-a-requeued-event",
+    "held-keys-not-loaded",
+    "follower-overtakes",
+    "held-row-ends-early",
 ]
 
 
@@ -43,12 +46,11 @@ class Simulation(unittest.TestCase):
         return figures(output)
 
     def test_many_short_runs(self):
-        met = self.holds(1, 500, 400)
-        self.assertGreaterEqual(met["inputs"], 200000)
+        met = self.holds(1, 1000, 300)
+        self.assertGreaterEqual(met["inputs"], 300000)
         # A run in which nothing goes wrong shows nothing.
-        for (
-            trouble
-        ) in "crashes rebalances fenced unknown_commits late_rows retries parked undos alone virtual_hours".split():
+        troubles = "crashes rebalances fenced unknown_commits late_rows retries parked held undos alone virtual_hours"
+        for trouble in troubles.split():
             self.assertGreater(met[trouble], 0, trouble)
         self.assertGreater(met["deliveries"], met["inputs"])
 

@@ -39,6 +39,14 @@ static void kafka_describe(struct bus_consumer *consumer, uint32_t number, struc
     *ret_offset = (int64_t)position.high;
 }
 
+static void kafka_stream_name(struct bus_consumer *consumer, uint32_t number, char *buf, size_t size)
+{
+    pthread_mutex_lock(&consumer->streams.lock);
+    const struct kafka_stream *stream = &consumer->streams.list[number];
+    snprintf(buf, size, "%s/%d", stream->topic, stream->partition);
+    pthread_mutex_unlock(&consumer->streams.lock);
+}
+
 static void kafka_maintain(struct bus *bus)
 {
     (void)bus; /* the brokers trim their logs */
@@ -68,6 +76,7 @@ static const struct bus_kind kafka_kind = {
     .member = kafka_member,
     .halted = kafka_halted,
     .describe = kafka_describe,
+    .stream_name = kafka_stream_name,
     .publish = kafka_publish,
     .abort_publishes = kafka_abort_publishes,
     .scan = kafka_scan,

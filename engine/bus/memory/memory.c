@@ -9,6 +9,7 @@
 #include "bus/open.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static int64_t memory_lag(struct bus *head, const char *name)
@@ -39,6 +40,12 @@ static int64_t memory_member(struct bus_consumer *consumer)
 {
     (void)consumer;
     return 0;
+}
+
+static void memory_stream_name(struct bus_consumer *consumer, uint32_t stream, char *buf, size_t size)
+{
+    (void)consumer;
+    snprintf(buf, size, "%u", stream);
 }
 
 static void memory_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
@@ -85,6 +92,7 @@ static const struct bus_kind memory_kind = {
     .unsubscribe = memory_unsubscribe,
     .member = memory_member,
     .describe = memory_describe,
+    .stream_name = memory_stream_name,
     .publish = memory_publish,
     .scan = memory_scan,
     .lag = memory_lag,

@@ -16,6 +16,12 @@ static int64_t postgres_member(struct bus_consumer *consumer)
     return atomic_load(&consumer->member);
 }
 
+static void postgres_stream_name(struct bus_consumer *consumer, uint32_t stream, char *buf, size_t size)
+{
+    (void)consumer;
+    snprintf(buf, size, "%u", stream);
+}
+
 static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, struct position position, char *buf,
                               size_t size, int32_t *ret_partition, int64_t *ret_offset)
 {
@@ -72,6 +78,7 @@ static const struct bus_kind postgres_kind = {
     .member = postgres_member,
     .halted = postgres_halted,
     .describe = postgres_describe,
+    .stream_name = postgres_stream_name,
     .publish = postgres_publish,
     .append = postgres_append,
     .published = postgres_published,

@@ -7,7 +7,10 @@ static const struct statement statement_health = {
     "select coalesce((select extract(epoch from now() - min(created_at)) * 1000 from sluice.outbox), 0)::int8,"
     "       (select count(*) from sluice.parked), (select count(*) from sluice.chain where state = 3),"
     "       (select count(*) from sluice.outbox where refused is not null),"
-    "       (select count(*) from sluice.parked where state = 2)",
+    "       (select count(*) from sluice.parked where state = 2),"
+    "       h.keys, h.events, h.age "
+    "from (select count(*) as keys, coalesce(sum(events), 0)::int8 as events,"
+    "             coalesce(extract(epoch from now() - min(held_at)) * 1000, 0)::int8 as age from sluice.held_key) h",
     false,
 };
 
@@ -20,6 +23,9 @@ enum store_result ledger_health(struct connection *connection, struct ledger_hea
                                       .parked = rows_int64(rows, 0, 1),
                                       .chains_stuck = rows_int64(rows, 0, 2),
                                       .outbox_refused = rows_int64(rows, 0, 3),
-                                      .parked_unknown = rows_int64(rows, 0, 4)};
+                                      .parked_unknown = rows_int64(rows, 0, 4),
+                                      .held_keys = rows_int64(rows, 0, 5),
+                                      .held_events = rows_int64(rows, 0, 6),
+                                      .held_age_ms = rows_int64(rows, 0, 7)};
     return result;
 }

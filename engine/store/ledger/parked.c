@@ -10,14 +10,15 @@
 
 /* Twice in one call is once: the last one given counts. Again later is once, too, with the new time and reason. */
 static const struct statement statement_park = {
-    "insert into sluice.parked (consumer_group, state, event_id, due, record, reason) "
+    "insert into sluice.parked (consumer_group, state, event_id, due, tries, record, reason) "
     "select distinct on (u.consumer_group, u.event_id)"
-    "       u.consumer_group, u.state, u.event_id, clock_timestamp() + (u.due - $7), u.record, u.reason "
-    "from unnest($1, $2, $3, $4, $5, $6) with ordinality"
-    "     as u(consumer_group, state, event_id, due, record, reason, place) "
+    "       u.consumer_group, u.state, u.event_id, clock_timestamp() + (u.due - $8), u.tries, u.record, u.reason "
+    "from unnest($1, $2, $3, $4, $5, $6, $7) with ordinality"
+    "     as u(consumer_group, state, event_id, due, tries, record, reason, place) "
     "order by u.consumer_group, u.event_id, u.place desc "
     "on conflict on constraint parked_pkey do update"
-    " set state = excluded.state, due = excluded.due, record = excluded.record, reason = excluded.reason,"
+    " set state = excluded.state, due = excluded.due, tries = excluded.tries, record = excluded.record,"
+    " reason = excluded.reason,"
     " taken_by = null",
     false,
 };
@@ -33,11 +34,12 @@ enum store_result ledger_park(struct connection *connection, const struct parked
         STORE_COLUMN(PARAM_INT2, &parked[0].state, count, sizeof *parked),
         STORE_COLUMN(PARAM_UUID, &parked[0].id, count, sizeof *parked),
         STORE_COLUMN(PARAM_TIMESTAMP, &parked[0].due_ms, count, sizeof *parked),
+        STORE_COLUMN(PARAM_INT4, &parked[0].tries, count, sizeof *parked),
         STORE_COLUMN(PARAM_BYTEA, &parked[0].record, count, sizeof *parked),
         STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof *parked),
         STORE_VALUE(PARAM_TIMESTAMP, &now_ms),
     };
-    return connection_queue(connection, &statement_park, 7, params, error);
+    return connection_queue(connection, &statement_park, 8, params, error);
 }
 
 /* One index scan a group, so that rows of a group that no process runs any more do not slow the others down. */
@@ -48,7 +50,7 @@ static const struct statement statement_parked_take = {
     "    order by p.due limit $3 for update skip locked) d limit $3) "
     "update sluice.parked p set due = now() + $2 * interval '1 millisecond', taken_by = $4 from due d "
     "where p.consumer_group = d.consumer_group and p.event_id = d.event_id "
-    "returning p.consumer_group, p.event_id, p.record",
+    "returning p.consumer_group, p.event_id, p.record, p.tries",
     false,
 };
 static const struct statement statement_parked_next = {

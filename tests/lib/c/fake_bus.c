@@ -74,6 +74,12 @@ static void describe(struct bus_consumer *consumer, uint32_t stream, struct posi
     snprintf(buf, size, "partition %u at %llu", stream, (unsigned long long)position.high);
 }
 
+static void stream_name(struct bus_consumer *consumer, uint32_t stream, char *buf, size_t size)
+{
+    (void)consumer;
+    snprintf(buf, size, "%u", stream);
+}
+
 void fake_bus_init(struct fake_bus *bus, bool transactional)
 {
     *bus = (struct fake_bus){.kind = {.name = "fake",
@@ -82,7 +88,8 @@ void fake_bus_init(struct fake_bus *bus, bool transactional)
                                       .publish = transactional ? NULL : publish,
                                       .append = transactional ? append : NULL,
                                       .published = published,
-                                      .describe = describe},
+                                      .describe = describe,
+                                      .stream_name = stream_name},
                              .arena = arena_create(64 * 1024, 256u << 20)};
     bus->bus.kind = &bus->kind;
 }

@@ -5,7 +5,7 @@
 
 #include "check.h"
 
-static struct span kept(struct connection *connection, struct span text)
+struct span fake_kept(struct connection *connection, struct span text)
 {
     return text.at == NULL ? text : arena_span(connection->arena, text);
 }
@@ -115,7 +115,7 @@ enum store_result ledger_unclaim(struct connection *connection, const struct cla
 
 /* --------------------------------------------------------------------------------------------------------- attempts */
 
-static struct attempt *attempt_find(struct fake_tables *tables, const struct attempt *attempt)
+struct attempt *fake_attempt(struct fake_tables *tables, const struct attempt *attempt)
 {
     for (size_t i = 0; i < tables->attempt_count; i++)
         if (tables->attempts[i].handler == attempt->handler && same_id(tables->attempts[i].id, attempt->id))
@@ -130,8 +130,8 @@ enum store_result ledger_attempts_save(struct connection *connection, const stru
     (void)error;
     fake_queued(connection, "attempts_save", count);
     for (size_t i = 0; i < count; i++) {
-        struct attempt *row = attempt_find(tables, &attempts[i]), made = attempts[i];
-        made.reason = kept(connection, made.reason);
+        struct attempt *row = fake_attempt(tables, &attempts[i]), made = attempts[i];
+        made.reason = fake_kept(connection, made.reason);
         if (row != NULL)
             *row = made;
         else
@@ -147,7 +147,7 @@ enum store_result ledger_attempts_clear(struct connection *connection, const str
     (void)error;
     fake_queued(connection, "attempts_clear", count);
     for (size_t i = 0; i < count; i++) {
-        struct attempt *row = attempt_find(tables, &attempts[i]);
+        struct attempt *row = fake_attempt(tables, &attempts[i]);
         if (row != NULL)
             *row = tables->attempts[--tables->attempt_count];
     }
@@ -172,7 +172,7 @@ enum store_result ledger_outbox_add(struct connection *connection, int64_t owner
     fake_queued(connection, "outbox_add", 0);
     *ret_id = connection->next_row++; /* a sequence: a rollback gives none back */
     FAKE_ADD(tables->outbox, tables->outbox_count,
-             (struct fake_outbox){.id = *ret_id, .owner = owner, .batch = kept(connection, record_batch)});
+             (struct fake_outbox){.id = *ret_id, .owner = owner, .batch = fake_kept(connection, record_batch)});
     return STORE_OK;
 }
 
@@ -228,8 +228,10 @@ enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id
     fake_queued(connection, "outbox_refuse", 0);
     struct fake_outbox *row = outbox_find(&connection->tables, id);
     if (row != NULL)
-        *row = (struct fake_outbox){
-            .id = id, .batch = kept(connection, record_batch), .refused = true, .reason = kept(connection, reason)};
+        *row = (struct fake_outbox){.id = id,
+                                    .batch = fake_kept(connection, record_batch),
+                                    .refused = true,
+                                    .reason = fake_kept(connection, reason)};
     return STORE_OK;
 }
 
@@ -237,7 +239,7 @@ enum store_result fake_store_log(struct connection *connection, struct span batc
 {
     (void)error;
     fake_queued(connection, "append", 0);
-    FAKE_ADD(connection->tables.log, connection->tables.log_count, kept(connection, batch));
+    FAKE_ADD(connection->tables.log, connection->tables.log_count, fake_kept(connection, batch));
     return STORE_OK;
 }
 
@@ -259,9 +261,12 @@ enum store_result ledger_park(struct connection *connection, const struct parked
     fake_queued(connection, "park", count);
     for (size_t i = 0; i < count; i++) {
         struct parked made = parked[i];
-        made.record = kept(connection, made.record);
-        made.reason = kept(connection, made.reason);
-        if (parked_find(tables, made.group, made.id) == NULL)
+        made.record = fake_kept(connection, made.record);
+        made.reason = fake_kept(connection, made.reason);
+        struct parked *row = parked_find(tables, made.group, made.id);
+        if (row != NULL)
+            *row = made;
+        else
             FAKE_ADD(tables->parked, tables->parked_count, made);
     }
     return STORE_OK;
@@ -309,7 +314,7 @@ static struct fake_chain *chain_made(struct connection *connection, int16_t chai
         return row;
     FAKE_ADD(tables->chains, tables->chain_count,
              (struct fake_chain){.row = {.chain = chain, .correlation = correlation},
-                                 .correlation = kept(connection, text)});
+                                 .correlation = fake_kept(connection, text)});
     return &tables->chains[tables->chain_count - 1];
 }
 
@@ -323,7 +328,7 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
         struct fake_chain *row = chain_made(connection, done[i].chain, done[i].correlation, done[i].correlation_text);
         row->row.done |= 1 << done[i].step;
-        row->data[done[i].step] = kept(connection, done[i].data);
+        row->data[done[i].step] = fake_kept(connection, done[i].data);
     }
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
         const struct fake_chain *row = chain_find(&connection->tables, done[i].chain, done[i].correlation);
@@ -349,7 +354,7 @@ enum store_result ledger_chain_abort(struct connection *connection, int16_t chai
     *ret = row->row;
     if (row->row.state == CHAIN_RUNNING) {
         row->row.state = CHAIN_ABORTED;
-        row->reason = kept(connection, reason);
+        row->reason = fake_kept(connection, reason);
     }
     return STORE_OK;
 }
@@ -414,7 +419,7 @@ enum store_result ledger_replies_save(struct connection *connection, const struc
     fake_queued(connection, "replies_save", count);
     for (size_t i = 0; i < count; i++) {
         struct kept_reply made = replies[i];
-        made.body = kept(connection, made.body);
+        made.body = fake_kept(connection, made.body);
         FAKE_ADD(tables->replies, tables->reply_count, made);
     }
     return STORE_OK;

@@ -103,6 +103,17 @@ enum store_result fake_executed(struct connection *connection, const char *funct
     return failure != NULL ? fails(connection, failure->result, failure->text, error) : STORE_OK;
 }
 
+enum store_result fake_alone(struct connection *connection, const char *function, struct error *error)
+{
+    fake_note(connection, function, 0);
+    assert_false(connection->open);
+    const struct fake_failure *failure = scripted(connection, function);
+    if (failure == NULL)
+        return STORE_OK;
+    error_set(error, EIO, "%s", failure->text);
+    return failure->result;
+}
+
 void fake_queued(struct connection *connection, const char *function, size_t count)
 {
     fake_note(connection, function, count);
@@ -263,7 +274,13 @@ enum param_type rows_type(const struct rows *rows, size_t column)
     return rows->types[column];
 }
 
+struct rows *rows_detach(struct connection *connection, struct rows *rows)
+{
+    (void)connection;
+    return rows;
+}
+
 void rows_free(struct rows *rows)
 {
-    assert_null(rows); /* the fake's rows are the connection's; items of a bus have none */
+    (void)rows; /* the fake's rows are the connection's */
 }

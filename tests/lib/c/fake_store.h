@@ -34,6 +34,18 @@ struct fake_chain {
     struct span data[CHAIN_STEPS_MAX];
 };
 
+struct fake_held {
+    int16_t group;
+    int64_t id;
+    struct held_event row;
+};
+
+struct fake_held_key {
+    int16_t group;
+    int64_t due_ms; /* wall; 0: at once */
+    struct held_key key;
+};
+
 struct fake_tick {
     int16_t schedule;
     int64_t slot_ms;
@@ -43,12 +55,15 @@ struct fake_tables {
     struct claim claims[FAKE_TABLE_MAX];
     struct fake_outbox outbox[FAKE_TABLE_MAX];
     struct parked parked[FAKE_TABLE_MAX];
+    struct fake_held held[FAKE_TABLE_MAX]; /* by id */
+    struct fake_held_key held_keys[FAKE_TABLE_MAX];
     struct attempt attempts[FAKE_TABLE_MAX];
     struct fake_chain chains[FAKE_CHAINS_MAX];
     struct kept_reply replies[FAKE_TABLE_MAX];
     struct fake_tick ticks[FAKE_TABLE_MAX];
     struct span effects[FAKE_TABLE_MAX]; /* statements of plugins */
     struct span log[FAKE_TABLE_MAX];     /* record batches that a transactional bus appended */
+    size_t held_count, held_key_count;
     size_t claim_count, outbox_count, parked_count, attempt_count, chain_count, reply_count, tick_count, effect_count,
         log_count;
 };

@@ -75,13 +75,21 @@ static void describe(struct bus_consumer *consumer, uint32_t stream, struct posi
     *ret_offset = (int64_t)position.low;
 }
 
+static void stream_name(struct bus_consumer *consumer, uint32_t stream, char *buf, size_t size)
+{
+    (void)consumer;
+    snprintf(buf, size, "%u", stream);
+}
+
 void bus_open(struct world *world)
 {
-    static const struct bus_kind outside = {.name = "sim", .durable = true, .describe = describe, .publish = publish};
+    static const struct bus_kind outside = {
+        .name = "sim", .durable = true, .describe = describe, .stream_name = stream_name, .publish = publish};
     static const struct bus_kind inside = {.name = "sim",
                                            .durable = true,
                                            .transactional = true,
                                            .describe = describe,
+                                           .stream_name = stream_name,
                                            .publish = publish,
                                            .append = append,
                                            .published = published};

@@ -30,7 +30,7 @@ static struct transaction *transaction_begin(struct world *world)
         abort();
     transaction->next = NULL;
     transaction->number = ++world->next_transaction;
-    transaction->change_count = transaction->event_count = transaction->chain_count = 0;
+    transaction->change_count = transaction->event_count = transaction->chain_count = transaction->key_count = 0;
     transaction->member = 0;
     return transaction;
 }
@@ -40,6 +40,7 @@ void transaction_free(struct transaction *transaction)
     free(transaction->changes);
     free(transaction->events);
     free(transaction->chains);
+    free(transaction->keys);
     free(transaction);
 }
 
@@ -56,6 +57,8 @@ void transaction_end(struct world *world, struct transaction *transaction, bool 
         world->events[transaction->events[i]].locked_by = 0;
     for (size_t i = 0; i < transaction->chain_count; i++)
         world->chains[transaction->chains[i]].locked_by = 0;
+    for (size_t i = 0; i < transaction->key_count; i++)
+        world->held_keys[transaction->keys[i]].locked_by = 0;
     transaction->next = world->free_transactions;
     world->free_transactions = transaction;
     world->progress++;
@@ -196,6 +199,37 @@ enum store_result connection_lock_event(struct connection *connection, uint32_t 
                                    sizeof *transaction->events);
     transaction->events[transaction->event_count++] = number;
     return STORE_OK;
+}
+
+enum store_result connection_lock_key(struct connection *connection, uint32_t number, struct error *error)
+{
+    struct world *world = connection->world;
+    struct transaction *transaction = connection->transaction;
+    struct held_entry *key = &world->held_keys[number];
+    enum store_result result = STORE_OK;
+    for (int64_t since_ms = world->now_ms; result == STORE_OK && key->locked_by != 0;) {
+        if (key->locked_by == transaction->number)
+            return STORE_OK;
+        result = connection_wait(connection, since_ms, error);
+    }
+    if (result != STORE_OK)
+        return result;
+    key->locked_by = transaction->number;
+    transaction->keys = sim_grow(transaction->keys, &transaction->key_size, transaction->key_count,
+                                 sizeof *transaction->keys);
+    transaction->keys[transaction->key_count++] = number;
+    return STORE_OK;
+}
+
+enum store_result connection_alone(struct connection *connection, struct error *error)
+{
+    struct world *world = connection->world;
+    arena_reset(connection->scratch);
+    lane_pause(world);
+    if (database_up(world) && !sim_odds(world, world->settings.deadlock))
+        return STORE_OK;
+    error_set(error, ENOTCONN, "the database does not answer");
+    return STORE_DOWN;
 }
 
 enum store_result connection_lock_chain(struct connection *connection, uint32_t number, struct error *error)
@@ -406,6 +440,12 @@ enum param_type rows_type(const struct rows *rows, size_t column)
     (void)rows;
     (void)column;
     return PARAM_INT8;
+}
+
+struct rows *rows_detach(struct connection *connection, struct rows *rows)
+{
+    (void)connection; /* their bytes are the world's */
+    return rows;
 }
 
 void rows_free(struct rows *rows)

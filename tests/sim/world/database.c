@@ -187,7 +187,7 @@ static void appended(struct world *world, struct span bytes)
 
 static void change_apply(struct world *world, const struct change *change, uint32_t *row)
 {
-    struct event_state *event = &world->events[change->which];
+    struct event_state *event = &world->events[change->which]; /* of those kinds that are about one */
     switch (change->kind) {
     case CHANGE_CLAIM:
         event->claimed = true;
@@ -218,6 +218,11 @@ static void change_apply(struct world *world, const struct change *change, uint3
         break;
     case CHANGE_CHAIN:
         chain_written(world, change->which);
+        break;
+    case CHANGE_HOLD:
+    case CHANGE_HOLD_KEY:
+    case CHANGE_HELD_ENDED:
+        held_apply(world, change);
         break;
     case CHANGE_ROW:
         row_made(world, change->which);

@@ -4,6 +4,9 @@
  */
 #include "sim.h"
 
+#include "batch/held.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -38,6 +41,26 @@ static bool lane_sleep(void *context, int64_t ms)
     return true;
 }
 
+/* An item that was read from the table, in memory of its own. */
+static void lane_held_over(struct sim_lane *lane, struct item *item)
+{
+    for (size_t i = 0; i < lane->count; i++)
+        if (lane->taken[i] == &item->entry)
+            lane->taken[i] = NULL;
+    items_free(&item, 1);
+}
+
+static size_t lane_streams(void *context, struct arena *arena, struct span **ret)
+{
+    const struct sim_lane *lane = context;
+    size_t count = 0;
+    *ret = arena_array(arena, struct span, SIM_STREAMS);
+    for (uint32_t s = 0; s < lane->world->settings.streams; s++)
+        if (lane->process->trackers[s] != NULL)
+            (*ret)[count++] = span_of(arena_format(arena, "%u", s));
+    return count;
+}
+
 static void lane_finish(void *context, struct item **items, size_t count, bool complete)
 {
     struct sim_lane *lane = context;
@@ -45,6 +68,10 @@ static void lane_finish(void *context, struct item **items, size_t count, bool c
     const struct world *world = lane->world;
     for (size_t i = 0; i < count; i++) {
         struct sim_item *item = (struct sim_item *)items[i];
+        if (items[i]->source == ITEM_HELD) {
+            lane_held_over(lane, items[i]);
+            continue;
+        }
         struct tracker *tracker = items[i]->source == ITEM_BUS ? process->trackers[items[i]->stream] : NULL;
         if (complete && tracker != NULL && !item->completed_early)
             tracker_complete(tracker,
@@ -61,6 +88,53 @@ static void lane_parked(void *context, int64_t due_wall_ms)
 }
 
 /* ------------------------------------------------------------------------------------------------------- its thread */
+
+static void lane_load(struct sim_lane *lane)
+{
+    uint32_t assignment = lane->process->assignment;
+    if (lane->world->plant != PLANT_HELD_KEYS_NOT_LOADED && !held_load(&lane->env))
+        return;
+    arena_reset(lane->env.arena);
+    lane->held_assignment = assignment;
+    lane->held_unknown = false;
+}
+
+static bool is_stored(const struct lane_entry *entry, void *context)
+{
+    (void)context;
+    return ((const struct item *)entry)->source == ITEM_HELD;
+}
+
+/* It was in a batch when its stream was. */
+static bool is_lost(const struct lane_entry *entry, void *context)
+{
+    const struct item *item = (const struct item *)entry;
+    const struct process *process = ((const struct sim_lane *)context)->process;
+    return item->source == ITEM_BUS &&
+           (process->trackers[item->stream] == NULL || process->epochs[item->stream] != item->epoch);
+}
+
+static void drop_lost(struct lane_entry *entry, void *context)
+{
+    item_release(((struct sim_lane *)context)->process, (struct sim_item *)entry);
+}
+
+static void drop_stored(struct lane_entry *entry, void *context)
+{
+    lane_held_over(context, (struct item *)entry);
+}
+
+void lane_changed(struct sim_lane *lane)
+{
+    lane->changed = lane->task != TASK_NONE;
+    if (lane->changed)
+        return; /* at its end: a lane's thread does one thing after the other */
+    lane_drop(lane->env.lane, is_stored, drop_stored, lane);
+    lane_drop(lane->env.lane, is_lost, drop_lost, lane);
+    lane_forget_stored(lane->env.lane);
+    lane->held_assignment = lane->process->assignment;
+    lane->held_unknown = true;
+}
 
 static void lane_main(void *context)
 {
@@ -81,10 +155,19 @@ static void lane_main(void *context)
             lane->delete_ms = lane->world->now_ms + LANE_DELETE_AGAIN_MS;
             outbox_settle(&lane->env);
             break;
+        case TASK_HELD_LOAD:
+            lane_load(lane);
+            break;
+        case TASK_HELD_FETCH:
+            held_fetch(&lane->env);
+            arena_reset(lane->env.arena);
+            break;
         case TASK_NONE:
             break;
         }
         lane->task = TASK_NONE;
+        if (lane->changed)
+            lane_changed(lane);
         lane->world->progress++;
         coroutine_yield();
     }
@@ -107,11 +190,21 @@ static enum task lane_task(struct world *world, struct sim_lane *lane)
 {
     if (lane->release)
         return TASK_RELEASE;
+    if (lane->held_assignment != lane->process->assignment)
+        return TASK_HELD_LOAD;
+    if (lane->held_unknown)
+        return TASK_NONE;
+    lane->fetched = !lane->fetched && lane_stored_keys(lane->env.lane) > 0 &&
+                    lane_due(lane->env.lane, world->now_ms) == 0;
+    if (lane->fetched)
+        return TASK_HELD_FETCH;
     lane->count = lane_take(lane->env.lane, world->now_ms, world->settings.batch, lane->taken);
     if (lane->count == 0)
         return outbox_needs_settling(&lane->env.outbox) && world->now_ms >= lane->delete_ms ? TASK_DELETE : TASK_NONE;
     world->count.batches++;
     world->count.alone += lane->taken[0]->isolated;
+    for (size_t i = 0; world->plant == PLANT_FOLLOWER_OVERTAKES && i < lane->count; i++)
+        lane->taken[i]->append = false;
     if (world->plant == PLANT_WATERMARK_OVER_INCOMPLETE)
         complete_early(lane);
     return TASK_BATCH;
@@ -132,7 +225,8 @@ void lane_step(struct world *world, struct sim_lane *lane)
 
 bool lane_at_rest(const struct sim_lane *lane)
 {
-    return lane->task == TASK_NONE && !lane->release && !outbox_needs_settling(&lane->env.outbox);
+    return lane->task == TASK_NONE && lane_waiting(lane->env.lane) == 0 && !lane->release &&
+           !outbox_needs_settling(&lane->env.outbox);
 }
 
 /* ------------------------------------------------------------------------------------------------- its life and end */
@@ -165,7 +259,12 @@ void lane_start(struct world *world, struct process *process, uint32_t number)
                                    .context = lane,
                                    .sleep = lane_sleep,
                                    .finish = lane_finish,
-                                   .parked = lane_parked};
+                                   .parked = lane_parked,
+                                   .lane_index = number,
+                                   .lane_count = world->settings.lanes,
+                                   .topic_names = world->pipeline.topic_names,
+                                   .streams = lane_streams};
+    lane_use_store(lane->env.lane, world->settings.followers_max, world->settings.stored_max);
     static struct topic_run topics[SIM_TOPICS];
     for (size_t i = 0; i < SIM_TOPICS; i++)
         topics[i] = (struct topic_run){.emitted = lane_series(METRIC_EMITTED), .dead = lane_series(METRIC_DEAD)};
@@ -174,10 +273,28 @@ void lane_start(struct world *world, struct process *process, uint32_t number)
     buffer_init(&lane->env.packed, SIZE_MAX / 2);
 }
 
+/* What its batch has and what waits, each once: items of the table are in memory of their own. */
+static void lane_stop_held(struct sim_lane *lane)
+{
+    struct lane_entry *batch[SIM_BATCH];
+    size_t count = 0;
+    for (size_t i = 0; lane->task == TASK_BATCH && i < lane->count; i++)
+        if (lane->taken[i] != NULL && is_stored(lane->taken[i], NULL))
+            batch[count++] = lane->taken[i];
+    lane->count = count;
+    memcpy(lane->taken, batch, count * sizeof batch[0]);
+    lane_drop(lane->env.lane, is_stored, drop_stored, lane); /* takes them out of `taken` */
+    for (size_t i = 0; i < count; i++)
+        if (lane->taken[i] != NULL)
+            items_free((struct item **)&batch[i], 1);
+    lane->count = 0;
+}
+
 void lane_stop(struct sim_lane *lane)
 {
     if (lane->world == NULL)
         return;
+    lane_stop_held(lane);
     coroutine_abandon(lane->coroutine);
     connection_crash(&lane->connection);
     lane_destroy(lane->env.lane);
@@ -185,5 +302,6 @@ void lane_stop(struct sim_lane *lane)
     buffer_free(&lane->env.bytes);
     buffer_free(&lane->env.packed);
     outbox_free(&lane->env.outbox);
+    held_free(&lane->env);
     lane->world = NULL;
 }

@@ -198,6 +198,9 @@ void pipeline_draw(struct world *world)
     struct binding *undone = binding_add(world, KIND_UNDONE, 1, to);
     for (uint32_t n = 1 + sim_below(world, SIM_CHAINS); n > 0; n--)
         chain_add(world, done, aborted, undone);
+    p->topic_names = map_create(p->config.topic_count);
+    for (size_t i = 0; i < p->config.topic_count; i++)
+        map_set(p->topic_names, span_of(p->topics[i].name), &p->topics[i]);
 }
 
 int16_t pipeline_number(const struct binding *binding)
@@ -207,6 +210,8 @@ int16_t pipeline_number(const struct binding *binding)
 
 void pipeline_free(struct sim_pipeline *pipeline)
 {
+    map_destroy(pipeline->topic_names);
+    pipeline->topic_names = NULL;
     arena_destroy(pipeline->arena);
     pipeline->arena = NULL;
 }

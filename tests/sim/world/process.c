@@ -162,6 +162,8 @@ static void process_drop(struct world *world, struct process *process, uint32_t 
     struct dropping dropping = {process, stream};
     for (uint32_t l = 0; l < world->settings.lanes; l++)
         lane_drop(process->lanes[l].env.lane, drop_match, drop_each, &dropping);
+    for (uint32_t l = 0; l < world->settings.lanes; l++)
+        lane_changed(&process->lanes[l]);
 }
 
 /* Between two batches each lane writes down that its rows are not its own any more. */
@@ -200,6 +202,7 @@ static void process_forget(struct process *process, uint32_t stream)
     tracker_destroy(process->trackers[stream]);
     process->trackers[stream] = NULL;
     process->commit_pending[stream] = false;
+    process->assignment++;
 }
 
 /* What earlier owners left is taken over before the stream is read. False: not yet. */
@@ -221,6 +224,7 @@ static void process_assigned(struct world *world, struct process *process, uint3
     process->trackers[number] = tracker_create(stream->epoch, world->settings.in_flight);
     process->epochs[number] = stream->epoch;
     process->next_index[number] = stream->committed_index;
+    process->assignment++;
     world->progress++;
 }
 
@@ -287,7 +291,7 @@ static void process_offer(struct world *world, struct process *process, struct s
                    &world->pipeline.group);
     if (source == ITEM_PARKED && item_own_headers(&item->item) != 0)
         abort();
-    lane_offer(process->lanes[(hash >> 17) % world->settings.lanes].env.lane, &item->item.entry);
+    lane_offer(process->lanes[lane_of_key(hash, world->settings.lanes)].env.lane, &item->item.entry);
     world->count.deliveries++;
     world->progress++;
 }
@@ -353,6 +357,7 @@ void process_step(struct world *world, struct process *process)
     for (uint32_t s = 0; s < world->settings.streams; s++)
         process_poll(world, process, (uint32_t)((s + dice) % world->settings.streams));
     process_parked(world, process);
+    process->assignment += (dice >> 32 & 63) == 0; /* the keeper lets them look again */
     for (uint32_t l = 0; l < world->settings.lanes; l++) {
         if (sim_odds(world, world->settings.crash)) {
             process_crash(world, process);

@@ -11,6 +11,7 @@
  *   streams.c    partitions, assignments with epochs, committed positions
  *   bus.c        struct bus, as the engine publishes through it
  *   database.c   what survives: inbox, effects, attempts, parked, chains, outbox; the sweeper, the operator
+ *   held.c       what survives of held keys, and store/ledger.h about them
  *   connection.c store/store.h: transactions, their locks and their end, and rows
  *   ledger.c     store/ledger.h: statements about the inbox, attempts, parked events and the outbox
  *   chains.c     store/ledger.h: statements about chains
@@ -59,6 +60,9 @@ enum plant {
     PLANT_CLAIM_KEPT_ON_RETRY,
     PLANT_UNPARK_BEFORE_COMMIT,
     PLANT_PASSES_A_REQUEUED_EVENT,
+    PLANT_HELD_KEYS_NOT_LOADED,
+    PLANT_FOLLOWER_OVERTAKES,
+    PLANT_HELD_ROW_ENDS_EARLY,
     PLANT_COUNT,
 };
 
@@ -94,10 +98,10 @@ struct event_state {
     uint32_t locked_by;   /* transaction that has claimed it; 0: none */
     uint32_t chain;       /* index in world.chains, or SIM_NONE */
     uint32_t parent;
-    uint16_t effects, attempts, children, dead_letters;
+    uint16_t effects, attempts, children, dead_letters, held_rows;
     int16_t recorded; /* outcome of the claim while its transaction is applied */
     bool claimed;     /* likewise */
-    uint8_t topic, kind, fate, fate_count, resumed, climbed, step, outcome, parking, was_parked;
+    uint8_t topic, kind, fate, fate_count, resumed, climbed, step, outcome, parking, was_parked, was_held;
 };
 
 struct correlation {
@@ -116,6 +120,21 @@ struct outbox_row {
     uint64_t order;              /* world.order when it was committed */
     uint32_t first, count;       /* in world.outbox_events */
     bool live, pending;          /* pending: its transaction is not over */
+};
+
+struct held_row {
+    struct span stream, record; /* its name; a record batch */
+    uint64_t key_hash;
+    uint32_t event;
+    bool live;
+};
+
+struct held_entry { /* of a key */
+    struct span stream;
+    uint64_t key_hash;
+    int64_t due_ms; /* 0: at once */
+    uint32_t events, locked_by;
+    bool exists;
 };
 
 struct log_record {
@@ -149,6 +168,9 @@ enum change_kind {
     CHANGE_PARK,       /* event; value: due, or -1 for an operator */
     CHANGE_UNPARK,     /* event */
     CHANGE_CHAIN,      /* which */
+    CHANGE_HOLD,       /* row of a held event */
+    CHANGE_HOLD_KEY,   /* key; value: due, or 0 */
+    CHANGE_HELD_ENDED, /* row of a held event */
     CHANGE_ROW,        /* outbox row */
     CHANGE_ROW_DONE,   /* outbox row */
     CHANGE_ROW_FREE,   /* outbox row */
@@ -167,8 +189,8 @@ struct transaction {
     uint32_t number;
     struct change *changes;
     size_t change_count, change_size;
-    uint32_t *events, *chains; /* locked */
-    size_t event_count, event_size, chain_count, chain_size;
+    uint32_t *events, *chains, *keys; /* locked */
+    size_t event_count, event_size, chain_count, chain_size, key_count, key_size;
     int64_t member; /* the fence it holds, 0: none */
     /* of one whose COMMIT was sent and whose client is not there any more: */
     int64_t due_ms;
@@ -195,7 +217,7 @@ struct sim_item {     /* a delivery inside a process */
     bool completed_early; /* a planted mistake */
 };
 
-enum task { TASK_NONE, TASK_BATCH, TASK_RELEASE, TASK_DELETE };
+enum task { TASK_NONE, TASK_BATCH, TASK_RELEASE, TASK_DELETE, TASK_HELD_LOAD, TASK_HELD_FETCH };
 
 struct sim_lane {
     struct world *world;
@@ -208,6 +230,9 @@ struct sim_lane {
     bool release;     /* streams were dropped: its rows are not its own any more */
     int64_t until_ms; /* it sleeps until then */
     int64_t delete_ms;
+    uint32_t held_assignment; /* of the process, when it asked for held keys */
+    bool held_unknown;        /* it has forgotten them since */
+    bool changed, fetched;    /* it is to forget them; it fetched since the last batch */
     size_t count;
     struct lane_entry *taken[SIM_BATCH];
 };
@@ -224,6 +249,7 @@ struct process {
     uint64_t since[SIM_STREAMS];    /* world.order when the stream was taken over */
     size_t next_index[SIM_STREAMS]; /* to be delivered */
     size_t held[SIM_STREAMS];       /* its deliveries that have not ended, of any epoch */
+    uint32_t assignment;            /* counts its changes */
     struct position pending[SIM_STREAMS];
     bool commit_pending[SIM_STREAMS];
     struct sim_lane lanes[SIM_LANES];
@@ -255,6 +281,7 @@ struct sim_pipeline {
     struct topic *done[SIM_CHAINS][SIM_STEPS], *abort[SIM_CHAINS];
     struct group group;
     struct plugin_ref plugin;
+    struct map *topic_names;
     struct batch_numbers numbers;
     int16_t group_numbers[1], chain_numbers[SIM_CHAINS];
     struct arena *arena;
@@ -271,6 +298,7 @@ struct settings { /* of a run, drawn from its seed */
     struct retry_policy retry;
     struct ladder ladder;
     int64_t sweep_after_ms, hold_ms;
+    size_t followers_max, stored_max; /* of a lane's held keys */
 };
 
 struct world {
@@ -302,6 +330,9 @@ struct world {
     size_t parked_count;
     uint32_t *held; /* events that wait for an operator */
     size_t held_count, held_size;
+    struct held_row *held_rows;   /* in the order of their ids */
+    struct held_entry *held_keys; /* by key */
+    size_t held_row_count, held_row_size, held_oldest, held_live;
     uint32_t *attempted; /* events with tries that were counted; ended ones among them */
     size_t attempted_count, attempted_size;
     uint32_t *key_last, *key_effect; /* by key: after which first_index the last one ended, took effect */
@@ -316,6 +347,7 @@ struct world {
         size_t deliveries, batches, crashes, rebalances, unknown, retries, parked, undos;
         size_t alone;     /* batches of one event that was at fault, or may have been */
         size_t fenced;    /* batches that were refused because their process had been removed */
+        size_t held;      /* events that were written behind their key, or as its head */
         size_t late_rows; /* outbox rows that were found to be there after their COMMIT's reply was lost */
     } count;
 };
@@ -394,6 +426,9 @@ bool row_published(const struct world *world, const struct outbox_row *row);
 /* Publishes rows of others that are this old. False when some are left. */
 bool database_sweep(struct world *world, int64_t but_owner, int64_t age_ms);
 void database_apply(struct world *world, struct transaction *transaction);
+void held_open(struct world *world);        /* held.c */
+bool held_empty(const struct world *world); /* no key is held */
+void held_apply(struct world *world, const struct change *change);
 struct intmap *database_attempts(struct world *world); /* as env->attempts wants them; NULL: none */
 
 /* ---------------------------------------------------------------------------------------------------- connection.c */
@@ -409,6 +444,9 @@ enum store_result connection_trip(struct connection *connection, struct error *e
 struct change *connection_change(struct connection *connection, enum change_kind kind, uint32_t which, int64_t value);
 /* Waits for whoever has it, or gives up: STORE_TRANSIENT. */
 enum store_result connection_lock_event(struct connection *connection, uint32_t event, struct error *error);
+enum store_result connection_lock_key(struct connection *connection, uint32_t key, struct error *error);
+/* A statement outside a transaction. */
+enum store_result connection_alone(struct connection *connection, struct error *error);
 enum store_result connection_lock_chain(struct connection *connection, uint32_t chain, struct error *error);
 enum store_result connection_fail(struct connection *connection, enum store_result result, struct error *error,
                                   const char *why);
@@ -430,6 +468,7 @@ void lane_start(struct world *world, struct process *process, uint32_t number);
 void lane_step(struct world *world, struct sim_lane *lane); /* until it stops again */
 void lane_pause(struct world *world);                       /* of the lane that runs: here it stops */
 bool lane_at_rest(const struct sim_lane *lane);             /* nothing runs, and no row of its own is left */
+void lane_changed(struct sim_lane *lane);                   /* held keys are somebody else's, or will be found again */
 void lane_stop(struct sim_lane *lane);                      /* its process died */
 
 /* -------------------------------------------------------------------------------------------------------- process.c */

@@ -99,6 +99,14 @@ static void env_parked(void *context, int64_t due_wall_ms)
     ((struct lane_test *)context)->parked_ms = due_wall_ms;
 }
 
+static size_t env_streams(void *context, struct arena *arena, struct span **ret)
+{
+    const struct lane_test *test = context;
+    *ret = arena_array(arena, struct span, 1);
+    (*ret)[0] = span_of(arena_format(arena, "%d", LANE_TEST_STREAM));
+    return test->revoked ? 0 : 1;
+}
+
 /* -------------------------------------------------------------------------------------------------------- the lane */
 
 static struct pipeline *pipeline_read(struct arena *arena, const char *yaml)
@@ -168,6 +176,14 @@ static void build_runs(struct lane_test *test)
                                                                                     config->answers[i].old, NULL);
 }
 
+static struct map *topic_names(const struct pipeline *config)
+{
+    struct map *names = map_create(config->topic_count);
+    for (size_t i = 0; i < config->topic_count; i++)
+        map_set(names, span_of(config->topics[i]->name), config->topics[i]);
+    return names;
+}
+
 struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)
 {
     struct lane_test *test = calloc(1, sizeof *test);
@@ -208,7 +224,12 @@ struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)
                                    .context = test,
                                    .sleep = env_sleep,
                                    .finish = env_finish,
-                                   .parked = env_parked};
+                                   .parked = env_parked,
+                                   .lane_count = 1,
+                                   .topic_names = topic_names(test->config),
+                                   .streams = env_streams};
+    if (test->store != NULL)
+        lane_use_store(test->env.lane, LANE_TEST_FOLLOWERS_MAX, LANE_TEST_STORED_MAX);
     buffer_init(&test->env.bytes, 64u << 20);
     buffer_init(&test->env.packed, 64u << 20);
     build_runs(test);
@@ -246,10 +267,12 @@ void lane_test_destroy(struct lane_test *test)
 {
     lane_drop(test->env.lane, drop_all, drop_one, test);
     lane_destroy(test->env.lane);
+    map_destroy((struct map *)test->env.topic_names);
     arena_destroy(test->env.arena);
     buffer_free(&test->env.bytes);
     buffer_free(&test->env.packed);
     outbox_free(&test->env.outbox);
+    held_free(&test->env);
     fake_bus_free(&test->bus);
     fake_store_destroy(test->store);
     metrics_destroy(test->metrics);
@@ -259,9 +282,16 @@ void lane_test_destroy(struct lane_test *test)
     free(test);
 }
 
+void lane_test_hold_in_memory(struct lane_test *test)
+{
+    lane_use_store(test->env.lane, 0, 0);
+}
+
 size_t lane_test_run(struct lane_test *test)
 {
     struct lane_entry *taken[LANE_TEST_BATCH_MAX];
+    if (test->store != NULL && test->env.group != NULL)
+        held_fetch(&test->env);
     size_t count = lane_take(test->env.lane, clock_monotonic_ms(), LANE_TEST_BATCH_MAX, taken);
     if (count > 0)
         batch_run(&test->env, taken, count);

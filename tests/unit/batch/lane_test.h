@@ -18,6 +18,7 @@
 #include "check.h"
 
 #include "batch/batch.h"
+#include "batch/held.h"
 #include "batch/outbox.h"
 #include "batch/request.h"
 #include "fake_base.h"
@@ -25,7 +26,14 @@
 #include "fake_store.h"
 #include "plugin/plugin.h"
 
-enum { LANE_TEST_ENDS_MAX = 128, LANE_TEST_OWNER = 77, LANE_TEST_STREAM = 3, LANE_TEST_BATCH_MAX = 50 };
+enum {
+    LANE_TEST_ENDS_MAX = 128,
+    LANE_TEST_OWNER = 77,
+    LANE_TEST_STREAM = 3,
+    LANE_TEST_BATCH_MAX = 50,
+    LANE_TEST_FOLLOWERS_MAX = 20,
+    LANE_TEST_STORED_MAX = 8,
+};
 
 struct lane_test_input { /* of work.typed and work.ask */
     int64_t seat;
@@ -59,6 +67,7 @@ struct lane_test {
     size_t sleep_count;
     struct lane_test_end ends[LANE_TEST_ENDS_MAX]; /* what finish() was given */
     size_t end_count;
+    bool revoked;      /* no stream is assigned now */
     int64_t parked_ms; /* the last that parked() was given; 0: none */
 };
 
@@ -88,6 +97,8 @@ struct lane_test_request {
 };
 void lane_test_ask(struct lane_test *test, struct lane_test_request *request);
 
+/* Keys are held in memory, however long: for tests that look at an item while it waits. */
+void lane_test_hold_in_memory(struct lane_test *test);
 /* One batch of what may run now; how many items. */
 size_t lane_test_run(struct lane_test *test);
 /* Until nothing may run now; fails the test when that does not come. How many batches. */

@@ -137,6 +137,7 @@ static void past_its_deadline(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     (void)state;
+    lane_test_hold_in_memory(test);
     test->handle = fail_on_b;
     bad = STORE_TRANSIENT;
     takes_ms = 5000;
@@ -262,6 +263,7 @@ static void one_that_outages_meet(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     (void)state;
+    lane_test_hold_in_memory(test);
     test->handle = end_session;
     ending = STORE_DOWN;
     struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");
@@ -309,6 +311,7 @@ static void a_handler_stops_and_runs_again(void **state)
 {
     struct lane_test *test = three();
     (void)state;
+    lane_test_hold_in_memory(test);
     test->handle = refused;
     refuse = "abcd";
     lane_test_run_all(test);
@@ -340,6 +343,7 @@ static void one_that_is_refused(void **state)
 {
     struct lane_test *test = three();
     (void)state;
+    lane_test_hold_in_memory(test);
     test->handle = refused;
     refuse = "b";
     lane_test_run_all(test);
@@ -357,6 +361,7 @@ static void a_single_one_that_is_refused(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     (void)state;
+    lane_test_hold_in_memory(test);
     test->handle = refused;
     refuse = "b";
     struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");

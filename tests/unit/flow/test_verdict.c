@@ -19,6 +19,10 @@ static const struct verdict_row wanted[VERDICT_COUNT] = {
     [VERDICT_NO_HANDLER] = {"no handler", CLAIM_IF_WATCHED, YES, NO, NO, YES, NO, NO, NO, NO, WAY_DONE},
     [VERDICT_RETRY] = {"retry", NO, NO, NO, NO, NO, NO, YES, YES, NO, WAY_RETRY},
     [VERDICT_DELAY] = {"delay", NO, NO, NO, NO, NO, NO, YES, NO, NO, WAY_RETRY},
+    [VERDICT_HOLD_RETRY] = {"hold, retry", NO, NO, NO, NO, NO, NO, YES, YES, PARKING_HEAD, WAY_STORED},
+    [VERDICT_HOLD_DELAY] = {"hold, delay", NO, NO, NO, NO, NO, NO, YES, NO, PARKING_HEAD, WAY_STORED},
+    [VERDICT_BEHIND] = {"behind", NO, NO, NO, NO, NO, NO, YES, NO, PARKING_BEHIND, WAY_STORED},
+    [VERDICT_PARK_RETRY] = {"park, retry", NO, NO, NO, NO, NO, NO, NO, YES, PARKING_UNTIL_DUE, WAY_DONE},
     [VERDICT_PARK] = {"park", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_UNTIL_DUE, WAY_DONE},
     [VERDICT_UNKNOWN] = {"unknown name", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_UNKNOWN, WAY_DONE},
     [VERDICT_STUCK] = {"stuck", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_STUCK, WAY_DONE},
@@ -62,19 +66,21 @@ static void the_columns_agree(void **state)
     (void)state;
     for (int v = VERDICT_NONE + 1; v < VERDICT_COUNT; v++) {
         const struct verdict_row *row = &verdict_rows[v];
-        bool done = row->way == WAY_DONE;
+        bool done = row->way == WAY_DONE, stored = row->way == WAY_STORED;
         /* An event that comes again must find no claim of its own, or it would be its own duplicate. */
         assert_true(!row->keeps_claim || (done && row->parking == PARKING_NONE));
         assert_true(!row->keeps_reply || row->keeps_claim);
         /* What is emitted or told to chains is guarded by the claim: it happens once. */
         assert_true(row->output == OUTPUT_NOTHING || row->keeps_claim);
         assert_true(!row->chains || row->keeps_claim);
-        /* What does not leave the lane holds its key, and only that. */
+        /* What has not ended, and is not delayed without its key, holds its key; and only that. */
         assert_int_equal(row->holds_key, !done);
         /* Only a failed try is counted, and it is tried again. */
-        assert_true(!row->counts_try || row->way == WAY_RETRY);
+        assert_true(!row->counts_try || row->way == WAY_RETRY || row->parking != PARKING_NONE);
         /* What is parked is complete on its stream: it comes from the database. */
-        assert_true(row->parking == PARKING_NONE || done);
+        assert_true(row->parking == PARKING_NONE || done || stored);
+        /* Rows in the order of a key are those of what is stored, no others. */
+        assert_int_equal(row->parking == PARKING_HEAD || row->parking == PARKING_BEHIND, stored);
     }
 }
 

@@ -1,0 +1,81 @@
+/*
+ * lane_stored.c - keys whose events are rows of a table, as lane.h says.
+ *
+ * A stored key waits until its head is due, is fetched, and runs what was fetched; while that is under way it is in no
+ * heap. It stays stored, and is fetched again, until a fetch finds nothing: only then may what arrives for it run.
+ */
+#include "flow/lane_parts.h"
+
+bool lane_may_store(const struct lane *lane, uint64_t key_hash)
+{
+    const struct lane_key *key = lane_key(lane, key_hash);
+    return (key != NULL && key->stored) || lane->stored_keys < lane->stored_max;
+}
+
+void lane_store(struct lane *lane, uint64_t key_hash, int64_t due_ms)
+{
+    struct lane_key *key = lane_key(lane, key_hash);
+    if (key == NULL)
+        key = lane_hold(lane, key_hash);
+    key_store(lane, key, due_ms);
+    lane_settle(lane);
+}
+
+void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms)
+{
+    const struct lane_key *key = lane_key(lane, key_hash);
+    if (key == NULL || !key->stored || (!key->running && key->fetched == 0))
+        lane_store(lane, key_hash, due_ms);
+}
+
+size_t lane_fetch(struct lane *lane, int64_t now_ms, size_t max, struct lane_fetch *ret)
+{
+    size_t count = 0;
+    while (count < max && lane->stored.count > 0 && lane->stored.keys[0]->rank <= now_ms) {
+        struct lane_key *key = lane->stored.keys[0];
+        ret[count++] = (struct lane_fetch){.key_hash = key->key_hash, .waited = !key->running};
+        heap_leave(key);
+    }
+    return count;
+}
+
+void lane_offer_stored(struct lane *lane, struct lane_entry *entry)
+{
+    struct lane_key *key = lane_key(lane, entry->key_hash);
+    key->running = true;
+    key->fetched++;
+    lane_arrive(lane, entry, true);
+}
+
+void lane_free(struct lane *lane, uint64_t key_hash)
+{
+    struct lane_key *key = lane_key(lane, key_hash);
+    if (key == NULL || !key->stored)
+        return;
+    lane->stored_keys--;
+    key->stored = key->running = false;
+    key->fetched = 0;
+    lane_place(lane, key);
+    lane_settle(lane);
+}
+
+void lane_forget_stored(struct lane *lane)
+{
+    struct lane_key *keys = NULL, *key;
+    void *value;
+    if (lane->stored_keys == 0)
+        return;
+    for (size_t cursor = 0; intmap_next(lane->keys, &cursor, NULL, &value); keys = key) {
+        key = value;
+        key->next = keys;
+    }
+    while ((key = keys) != NULL) {
+        keys = key->next;
+        lane_free(lane, key->key_hash);
+    }
+}
+
+size_t lane_stored_keys(const struct lane *lane)
+{
+    return lane->stored_keys;
+}

@@ -1,0 +1,133 @@
+/*
+ * held.c - events of held keys: written behind those that are there, read in order, deleted once they have ended.
+ *
+ * Rows of sluice.held never change. Whatever changes with a key is in its one row of sluice.held_key, which is locked
+ * before its events are written: who appends to a key waits for a transaction that did so and is not known to be over.
+ */
+#include "store/ledger/inner.h"
+
+#include <errno.h>
+
+static const struct statement statement_hold_keys = {
+    "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, reason) "
+    "select $1, u.stream, u.key_hash, u.events, clock_timestamp() + nullif(u.wait, 0) * interval '1 millisecond', "
+    "u.reason "
+    "from unnest($2, $3, $4, $5, $6) as u(stream, key_hash, events, wait, reason) "
+    "on conflict on constraint held_key_pkey do update"
+    " set events = k.events + excluded.events, due = coalesce(excluded.due, k.due),"
+    " reason = case when excluded.due is null then k.reason else excluded.reason end",
+    false,
+};
+
+/* As in claim.c, "key share" and no "order by". A process that was removed inserts nothing. */
+static const struct statement statement_hold = {
+    "with fence as (select 1 from sluice.bus_member where id = $1 for key share) "
+    "insert into sluice.held (consumer_group, handler, partition, key_hash, log_offset, event_id, stream, record) "
+    "select $2, u.handler, u.partition, u.key_hash, u.log_offset, u.event_id, u.stream, u.record "
+    "from unnest($3, $4, $5, $6, $7, $8, $9)"
+    "     as u(handler, partition, key_hash, log_offset, event_id, stream, record) "
+    "where $1 = 0 or exists (select from fence)",
+    false,
+};
+
+enum store_result ledger_hold(struct connection *connection, int64_t member, int16_t group, const struct held_key *keys,
+                              size_t key_count, const struct held_event *rows, size_t count, struct error *error)
+{
+    const struct store_param of_keys[] = {
+        STORE_VALUE(PARAM_INT2, &group),
+        STORE_COLUMN(PARAM_TEXT, &keys[0].stream, key_count, sizeof *keys),
+        STORE_COLUMN(PARAM_INT8, &keys[0].key_hash, key_count, sizeof *keys),
+        STORE_COLUMN(PARAM_INT8, &keys[0].events, key_count, sizeof *keys),
+        STORE_COLUMN(PARAM_INT8, &keys[0].wait_ms, key_count, sizeof *keys),
+        STORE_COLUMN(PARAM_TEXT, &keys[0].reason, key_count, sizeof *keys),
+    };
+    enum store_result result = connection_queue(connection, &statement_hold_keys, 6, of_keys, error);
+    if (result != STORE_OK || count == 0)
+        return result;
+    const struct store_param of_rows[] = {
+        STORE_VALUE(PARAM_INT8, &member),
+        STORE_VALUE(PARAM_INT2, &group),
+        STORE_COLUMN(PARAM_INT2, &rows[0].handler, count, sizeof *rows),
+        STORE_COLUMN(PARAM_INT4, &rows[0].partition, count, sizeof *rows),
+        STORE_COLUMN(PARAM_INT8, &rows[0].key_hash, count, sizeof *rows),
+        STORE_COLUMN(PARAM_INT8, &rows[0].offset, count, sizeof *rows),
+        STORE_COLUMN(PARAM_UUID, &rows[0].id, count, sizeof *rows),
+        STORE_COLUMN(PARAM_TEXT, &rows[0].stream, count, sizeof *rows),
+        STORE_COLUMN(PARAM_BYTEA, &rows[0].record, count, sizeof *rows),
+    };
+    struct rows *inserted;
+    result = connection_exec(connection, &statement_hold, 9, of_rows, &inserted, error);
+    if (result != STORE_OK || rows_affected(inserted) == count)
+        return result;
+    error_set(error, ESTALE,
+              "this process is fenced: its membership expired and a peer removed it; the batch may not be committed");
+    return connection_fail(connection, STORE_FENCED);
+}
+
+static const struct statement statement_held_ended = {
+    "with ended as (delete from sluice.held h using unnest($2, $3) as u(key_hash, id)"
+    "  where h.consumer_group = $1 and h.key_hash = u.key_hash and h.id = u.id returning h.stream, h.key_hash),"
+    " of_key as (select e.stream, e.key_hash, count(*) as events from ended e group by e.stream, e.key_hash) "
+    "update sluice.held_key k set events = k.events - o.events, due = null, reason = null from of_key o "
+    "where k.consumer_group = $1 and k.stream = o.stream and k.key_hash = o.key_hash",
+    false,
+};
+
+enum store_result ledger_held_ended(struct connection *connection, int16_t group, const int64_t *key_hashes,
+                                    const int64_t *ids, size_t count, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_INT8, key_hashes, count),
+                                         STORE_ARRAY(PARAM_INT8, ids, count)};
+    return count == 0 ? STORE_OK : connection_queue(connection, &statement_held_ended, 3, params, error);
+}
+
+/* The latest time of a key's streams is that of its head. A head that was handled after all is due at once: it was
+ * written by a COMMIT whose reply was lost, or by an earlier owner after its successor had looked. */
+static const struct statement statement_held_keys = {
+    "select k.key_hash, case when i.event_id is null then extract(epoch from k.due - now())::float8 * 1000 end::int8 "
+    "from (select key_hash, max(due) as due from sluice.held_key"
+    "      where consumer_group = $1 and stream = any ($2) group by key_hash) k "
+    "left join lateral (select h.handler, h.event_id from sluice.held h"
+    "      where h.consumer_group = $1 and h.key_hash = k.key_hash and h.stream = any ($2) order by h.id limit 1) h"
+    "      on k.due > now() "
+    "left join sluice.inbox i on i.handler = h.handler and i.event_id = h.event_id",
+    false,
+};
+
+enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
+                                   size_t stream_count, struct rows **ret, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
+                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count)};
+    return connection_run(connection, &statement_held_keys, 2, params, ret, error);
+}
+
+/* "events = 0" is looked at again when somebody else has just added some. */
+static const struct statement statement_held_fetch = {
+    "with nothing as (delete from sluice.held_key"
+    "  where consumer_group = $1 and stream = any ($2) and key_hash = any ($3) and events = 0) "
+    "select k.key_hash, h.id, h.partition, h.log_offset, h.stream, h.record, coalesce(a.attempts, 0) "
+    "from unnest($3, $4) with ordinality as k(key_hash, most, place) "
+    "cross join lateral"
+    " (select l.*, sum(octet_length(l.record)) over (order by l.id) - octet_length(l.record) as bytes_before"
+    "  from (select f.* from sluice.held f"
+    "        where f.consumer_group = $1 and f.key_hash = k.key_hash and f.stream = any ($2)"
+    "        order by f.id limit k.most) l) h "
+    "left join sluice.attempt a on a.handler = h.handler and a.event_id = h.event_id "
+    "where h.bytes_before < $5 order by k.place, h.id",
+    false,
+};
+
+enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
+                                    int64_t bytes, struct rows **ret, struct error *error)
+{
+    const struct store_param params[] = {
+        STORE_VALUE(PARAM_INT2, &group),
+        STORE_ARRAY(PARAM_TEXT, streams, stream_count),
+        STORE_ARRAY(PARAM_INT8, key_hashes, count),
+        STORE_ARRAY(PARAM_INT4, limits, count),
+        STORE_VALUE(PARAM_INT8, &bytes),
+    };
+    return connection_run(connection, &statement_held_fetch, 5, params, ret, error);
+}

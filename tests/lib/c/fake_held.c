@@ -1,0 +1,147 @@
+/*
+ * fake_held.c - held keys and their events in memory.
+ */
+#include "fake_ledger.h"
+
+#include "base/clock.h"
+#include "check.h"
+
+static struct fake_held_key *held_key_find(struct fake_tables *tables, int16_t group, struct span stream,
+                                           int64_t key_hash)
+{
+    for (size_t i = 0; i < tables->held_key_count; i++) {
+        const struct held_key *key = &tables->held_keys[i].key;
+        if (tables->held_keys[i].group == group && key->key_hash == key_hash && span_equal(key->stream, stream))
+            return &tables->held_keys[i];
+    }
+    return NULL;
+}
+
+enum store_result ledger_hold(struct connection *connection, int64_t member, int16_t group, const struct held_key *keys,
+                              size_t key_count, const struct held_event *rows, size_t count, struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    enum store_result result = fake_executed(connection, "hold", count, error);
+    if (result == STORE_OK && connection->fenced && member != 0) {
+        connection->failed = true;
+        error_set(error, ESTALE, "member %lld is removed", (long long)member);
+        return STORE_FENCED;
+    }
+    for (size_t i = 0; result == STORE_OK && i < key_count; i++) {
+        struct fake_held_key *key = held_key_find(tables, group, keys[i].stream, keys[i].key_hash);
+        if (key == NULL) {
+            FAKE_ADD(tables->held_keys, tables->held_key_count, (struct fake_held_key){.group = group, .key = keys[i]});
+            key = &tables->held_keys[tables->held_key_count - 1];
+            key->key.stream = fake_kept(connection, keys[i].stream);
+        } else {
+            key->key.events += keys[i].events;
+        }
+        if (keys[i].wait_ms != 0)
+            key->due_ms = clock_wall_ms() + keys[i].wait_ms;
+        key->key.reason = fake_kept(connection, keys[i].reason);
+    }
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        struct fake_held made = {.group = group, .id = connection->next_row++, .row = rows[i]};
+        assert_non_null(held_key_find(tables, group, rows[i].stream, rows[i].key_hash));
+        made.row.stream = fake_kept(connection, made.row.stream);
+        made.row.record = fake_kept(connection, made.row.record);
+        FAKE_ADD(tables->held, tables->held_count, made);
+    }
+    return result;
+}
+
+enum store_result ledger_held_ended(struct connection *connection, int16_t group, const int64_t *key_hashes,
+                                    const int64_t *ids, size_t count, struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    (void)error;
+    if (count == 0)
+        return STORE_OK;
+    fake_queued(connection, "held_ended", count);
+    for (size_t i = 0; i < count; i++)
+        for (size_t r = 0; r < tables->held_count; r++) {
+            if (tables->held[r].id != ids[i] || tables->held[r].row.key_hash != key_hashes[i])
+                continue;
+            struct fake_held_key *key = held_key_find(tables, group, tables->held[r].row.stream, key_hashes[i]);
+            key->key.events--;
+            key->due_ms = 0;
+            tables->held_count--;
+            memmove(&tables->held[r], &tables->held[r + 1], (tables->held_count - r) * sizeof tables->held[r]);
+            break;
+        }
+    return STORE_OK;
+}
+
+static bool held_here(struct span stream, const struct span *streams, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (span_equal(stream, streams[i]))
+            return true;
+    return false;
+}
+
+enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
+                                   size_t stream_count, struct rows **ret, struct error *error)
+{
+    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8};
+    const struct fake_tables *tables = &connection->tables;
+    struct fake_cell cells[2 * FAKE_TABLE_MAX];
+    size_t found = 0;
+    enum store_result result = fake_alone(connection, "held_keys", error);
+    for (size_t i = 0; result == STORE_OK && i < tables->held_key_count; i++) {
+        const struct held_key *key = &tables->held_keys[i].key;
+        if (tables->held_keys[i].group != group || !held_here(key->stream, streams, stream_count))
+            continue;
+        int64_t due_ms = tables->held_keys[i].due_ms;
+        cells[2 * found] = (struct fake_cell){.number = key->key_hash};
+        cells[2 * found++ + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
+    }
+    *ret = fake_rows(connection, 2, types, found, cells);
+    return result;
+}
+
+/* Keys of which nothing is left go. */
+static void held_tidy(struct fake_tables *tables)
+{
+    for (size_t i = 0; i < tables->held_key_count;)
+        if (tables->held_keys[i].key.events == 0)
+            tables->held_keys[i] = tables->held_keys[--tables->held_key_count];
+        else
+            i++;
+}
+
+enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
+                                    int64_t bytes, struct rows **ret, struct error *error)
+{
+    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8,  PARAM_INT4, PARAM_INT8,
+                                            PARAM_TEXT, PARAM_BYTEA, PARAM_INT4};
+    struct fake_tables *tables = &connection->tables;
+    struct fake_cell cells[7 * FAKE_TABLE_MAX];
+    size_t found = 0;
+    (void)bytes;
+    enum store_result result = fake_alone(connection, "held_fetch", error);
+    for (size_t k = 0; result == STORE_OK && k < count; k++) {
+        int32_t left = limits[k];
+        for (size_t i = 0; i < tables->held_count && left > 0; i++) {
+            const struct held_event *row = &tables->held[i].row;
+            if (tables->held[i].group != group || row->key_hash != key_hashes[k] ||
+                !held_here(row->stream, streams, stream_count))
+                continue;
+            const struct attempt *attempt = fake_attempt(tables,
+                                                         &(struct attempt){.handler = row->handler, .id = row->id});
+            struct fake_cell *cell = &cells[7 * found++];
+            cell[0] = (struct fake_cell){.number = row->key_hash};
+            cell[1] = (struct fake_cell){.number = tables->held[i].id};
+            cell[2] = (struct fake_cell){.number = row->partition};
+            cell[3] = (struct fake_cell){.number = row->offset};
+            cell[4] = (struct fake_cell){.text = row->stream};
+            cell[5] = (struct fake_cell){.text = row->record};
+            cell[6] = (struct fake_cell){.number = attempt == NULL ? 0 : attempt->attempts};
+            left--;
+        }
+    }
+    held_tidy(tables);
+    *ret = fake_rows(connection, 7, types, found, cells);
+    return result;
+}
