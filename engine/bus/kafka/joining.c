@@ -39,6 +39,12 @@ bool kafka_joining_late(const struct kafka_joining *joining)
     return joining->since_ms != 0 && clock_monotonic_ms() > joining->since_ms + JOINING_LATE_MS;
 }
 
+void kafka_joining_note(struct kafka_joining *joining, const char *text)
+{
+    if (joining->since_ms != 0)
+        snprintf(joining->why, sizeof joining->why, "%.300s", text);
+}
+
 /* "roundrobin (sluice-a at /10.0.0.7, …)" */
 static void describe_members(const struct bus_consumer *consumer, char *buf, size_t size)
 {

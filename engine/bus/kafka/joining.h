@@ -23,6 +23,8 @@ struct kafka_joining {
 void kafka_joining_begin(struct kafka_joining *joining);
 void kafka_joining_restart(struct kafka_joining *joining); /* where it waits: from now on */
 void kafka_joining_done(struct kafka_joining *joining);
+/* Something failed that may be why it waits. */
+void kafka_joining_note(struct kafka_joining *joining, const char *text);
 /* The group refuses the member: health.fault tells an operator, once a minute. */
 void kafka_joining_refused(struct bus_consumer *consumer, rd_kafka_resp_err_t err, const char *text);
 /* True when it has waited for longer than a rebalance takes. */

@@ -74,6 +74,7 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
         error_set(&consumer->health.fault, EACCES, "group %s may not read %s: %s", consumer->group, topic, text);
+        kafka_joining_note(&consumer->joining, text);
         break;
     case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
     case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
@@ -82,6 +83,7 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
         kafka_joining_refused(consumer, message->err, text);
         break;
     default:
+        kafka_joining_note(&consumer->joining, text);
         log_rarely(10000, LOG_WARN, "kafka", "group %s: %s%s%s", consumer->group, topic, topic[0] != '\0' ? ": " : "",
                    text);
         break;
@@ -127,8 +129,8 @@ static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             bool moved = take_end(consumer, message);
             rd_kafka_message_destroy(message);
-            if (moved)
-                break;
+            if (moved || count == 0)
+                break; /* or many ends would make the poll longer than its time */
             continue;
         }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
