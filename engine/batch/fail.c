@@ -188,6 +188,18 @@ static void judge_fault(struct batch *batch, struct work *only, enum dead_reason
         work_condemn(batch, only, reason, "%s", batch->error.text);
 }
 
+/* Whether the batch's only item ran into a limit of time that is its handler's. When it is over before the server has
+ * answered at all, the server may be the one that hangs: the first such time is no event's fault, and after it a server
+ * that hangs takes no more connections. */
+static bool is_past_deadline(const struct batch *batch, const struct work *only, bool late)
+{
+    if (!batch->called) /* waiting for a claim */
+        return false;
+    bool answered = batch->connection == NULL || connection_socket(batch->connection) >= 0;
+    return batch->result == STORE_DEADLINE ||
+           (batch->result == STORE_TRANSIENT && late && (answered || only->item->outages > 0));
+}
+
 /* `late`: the batch's deadline is over. */
 static struct judgement judge_failure(struct batch *batch, bool late)
 {
@@ -198,9 +210,8 @@ static struct judgement judge_failure(struct batch *batch, bool late)
         judge_fault(batch, only, DEAD_DATABASE);
     } else if (only != NULL && batch->result == STORE_REFUSED) {
         judge_refused(batch, only, &judgement);
-    } else if (only != NULL && batch->called &&
-               (batch->result == STORE_DEADLINE || (batch->result == STORE_TRANSIENT && late))) {
-        judge_fault(batch, only, DEAD_DEADLINE); /* waiting for a claim is no event's fault */
+    } else if (only != NULL && is_past_deadline(batch, only, late)) {
+        judge_fault(batch, only, DEAD_DEADLINE);
     } else if (only != NULL && batch->called && batch->connection != NULL && batch->result != STORE_FENCED) {
         judge_outage(batch, only, &judgement);
     } else {

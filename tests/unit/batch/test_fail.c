@@ -158,6 +158,24 @@ static void past_its_deadline(void **state)
     lane_test_destroy(test);
 }
 
+/* Nothing was answered before the deadline: the first time, it may be the server that hangs. */
+static void no_answer_before_its_deadline(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = fail_on_b;
+    test->store->lost_socket = true;
+    bad = STORE_TRANSIENT;
+    takes_ms = 5000;
+    struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");
+    assert_int_equal(lane_test_run(test), 1);
+    assert_int_equal(item->failed, 0);
+    lane_test_wait(test);
+    assert_int_equal(lane_test_run(test), 1);
+    assert_int_equal(item->failed, DEAD_DEADLINE);
+    lane_test_destroy(test);
+}
+
 static void waiting_for_a_claim(void **state)
 {
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
@@ -449,23 +467,15 @@ static void a_tick(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_data_of_one),
-        cmocka_unit_test(a_try_that_cannot_be_counted),
-        cmocka_unit_test(bad_data_at_commit),
-        cmocka_unit_test(transient),
-        cmocka_unit_test(past_its_deadline),
-        cmocka_unit_test(waiting_for_a_claim),
-        cmocka_unit_test(of_many_nobody_is_past_it),
-        cmocka_unit_test(the_server_is_down),
-        cmocka_unit_test(one_that_ends_its_session),
-        cmocka_unit_test(one_that_outages_meet),
-        cmocka_unit_test(a_handler_stops_and_runs_again),
-        cmocka_unit_test(one_that_is_refused),
-        cmocka_unit_test(a_single_one_that_is_refused),
-        cmocka_unit_test(the_schema_is_another),
-        cmocka_unit_test(fenced),
-        cmocka_unit_test(stopped_meanwhile),
-        cmocka_unit_test(a_tick),
+        cmocka_unit_test(bad_data_of_one),       cmocka_unit_test(a_try_that_cannot_be_counted),
+        cmocka_unit_test(bad_data_at_commit),    cmocka_unit_test(transient),
+        cmocka_unit_test(past_its_deadline),     cmocka_unit_test(no_answer_before_its_deadline),
+        cmocka_unit_test(waiting_for_a_claim),   cmocka_unit_test(of_many_nobody_is_past_it),
+        cmocka_unit_test(the_server_is_down),    cmocka_unit_test(one_that_ends_its_session),
+        cmocka_unit_test(one_that_outages_meet), cmocka_unit_test(a_handler_stops_and_runs_again),
+        cmocka_unit_test(one_that_is_refused),   cmocka_unit_test(a_single_one_that_is_refused),
+        cmocka_unit_test(the_schema_is_another), cmocka_unit_test(fenced),
+        cmocka_unit_test(stopped_meanwhile),     cmocka_unit_test(a_tick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
