@@ -37,7 +37,8 @@ struct metric_row {
 
 static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_EVENTS] = {"sluice_events_total", KIND_COUNTER, "events", "handler", "outcome", NULL,
-                       "Events that ended, by handler and recorded outcome."},
+                       "Events that ended, by handler and recorded outcome. `dead`: a dead letter. A request or tick "
+                       "has none: `refused` is answered 4xx, `failed` 5xx, or is a line in the log."},
     [METRIC_DUPLICATES] = {"sluice_duplicates_total", KIND_COUNTER, "events", "handler", NULL, NULL,
                            "Events that came again after their outcome was recorded."},
     [METRIC_REPLAYED] = {"sluice_replayed_total", KIND_COUNTER, "events", "handler", NULL, NULL,

@@ -32,9 +32,11 @@ struct binding_run {        /* by binding.index */
     bool records;           /* its events are claimed in the inbox */
     atomic_int unavailable; /* consecutive calls that found something outside unavailable */
     struct handler_stop stop;
-    atomic_bool changes_session; /* it did once: named in the log */
-    struct series **by_outcome;  /* [outcome_count] */
-    struct series *dead, *duplicates, *again, *retries, *seconds;
+    atomic_bool changes_session;     /* it did once: named in the log */
+    struct series **by_outcome;      /* [outcome_count] */
+    struct series *dead;             /* dead letters, of events; others have none: NULL, like what follows for events */
+    struct series *refused, *failed; /* requests that were the client's fault; requests and ticks that were not */
+    struct series *duplicates, *again, *retries, *seconds;
 };
 
 struct topic_run { /* by topic.index */

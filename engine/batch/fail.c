@@ -23,23 +23,31 @@ enum {
     FAIL_PAUSE_MAX_MS = 1000,
 };
 
+static const char not_available[] = "what the request needs did not answer in time; nothing was done: ask again";
+
+static void end_item(struct batch *batch, struct item *item)
+{
+    lane_done(batch->env->lane, &item->entry);
+    batch->env->finish(batch->env->context, &item, 1, false);
+}
+
 /* Answers requests past http.timeout and ends ticks, whose schedule has another one soon. Fills entries[] with the
  * items that are left, and returns their number. */
 static size_t end_late(struct batch *batch, struct lane_entry **entries)
 {
-    struct batch_env *env = batch->env;
+    const char *why = batch->result == STORE_UNKNOWN
+                          ? "the database did not answer in time; it is not known whether the request was done"
+                          : "the database did not answer in time; nothing was done: ask again";
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = batch->works[i].item;
         if (item->source == ITEM_TICK)
             log_rarely(1000, LOG_WARN, "lane", "a tick of schedule %s failed: %s", item->schedule->name,
                        batch->error.text);
-        if (item->source == ITEM_TICK || (item->source == ITEM_REQUEST && request_answer_if_late(batch, item))) {
-            lane_done(env->lane, &item->entry);
-            env->finish(env->context, &item, 1, false);
-        } else {
+        if (item->source == ITEM_TICK || request_answer_if_late(batch, item, why))
+            end_item(batch, item);
+        else
             entries[count++] = &item->entry;
-        }
     }
     return count;
 }
@@ -79,6 +87,7 @@ static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
 static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
 {
     struct lane_entry *entry = &item->entry;
+    due_ms = request_due_ms(batch, item, due_ms);
     if (held_may_wait(batch, item, due_ms - batch->now_ms)) {
         item->wait_until_ms = due_ms;
         lane_requeue(batch->env->lane, &entry, 1);
@@ -94,14 +103,20 @@ static void requeue_unavailable(struct batch *batch, struct lane_entry **entries
 {
     struct lane *lane = batch->env->lane;
     bool all = true;
-    for (size_t i = 0; i < batch->count; i++) {
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++)
         all = all && batch->works[i].verdict == VERDICT_DELAY;
-        entries[i] = &batch->works[i].item->entry;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct item *item = batch->works[i].item;
+        if (request_answer_if_late(batch, item, not_available))
+            end_item(batch, item);
+        else if (all)
+            item_wait(batch, item, batch->works[i].due_ms);
+        else
+            entries[count++] = &item->entry;
     }
-    for (size_t i = 0; all && i < batch->count; i++)
-        item_wait(batch, batch->works[i].item, batch->works[i].due_ms);
-    if (!all)
-        lane_isolate(lane, entries, batch->count);
+    if (count > 0)
+        lane_isolate(lane, entries, count);
 }
 
 /* What a failure means for the batch's items. */

@@ -38,13 +38,21 @@ static void log_unknown(const struct work *work)
         (int)id.length, id.length == 0 ? "" : id.at, (int)topic.length, topic.at);
 }
 
+/* A request or a tick has no dead letter. */
+static struct series *series_of_dead(const struct binding_run *run, const struct work *work)
+{
+    if (work->item->topic != NULL)
+        return run->dead;
+    return work->item->source == ITEM_REQUEST && request_dead_status(work->reason) < 500 ? run->refused : run->failed;
+}
+
 static void count_end(struct batch *batch, const struct work *work)
 {
     struct binding_run *run = work->item->binding == NULL ? NULL : &batch->env->bindings[work->item->binding->index];
     if (run != NULL && work->verdict == VERDICT_OUTCOME)
         series_add(run->by_outcome[work->outcome], 1);
     else if (run != NULL && work->verdict == VERDICT_DEAD)
-        series_add(run->dead, 1);
+        series_add(series_of_dead(run, work), 1);
     if (work->verdict == VERDICT_UNKNOWN)
         log_unknown(work);
     if (work->verdict == VERDICT_DEAD && work->item->topic != NULL) {
@@ -83,11 +91,15 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
     struct item *item = work->item;
     switch (row->way) {
     case WAY_RETRY:
+        if (request_answer_if_late(batch, item, "what the request needs did not answer in time: ask again")) {
+            finish_done(batch, work, lists);
+            break;
+        }
         if (row->counts_try)
             item->tries++, item->failed = 0;
         else
             item->condemned = 0; /* its handler is called again: what an earlier batch judged is void */
-        lane_retry(batch->env->lane, &item->entry, work->due_ms);
+        lane_retry(batch->env->lane, &item->entry, request_due_ms(batch, item, work->due_ms));
         break;
     case WAY_STORED:
         if (row->parking == PARKING_HEAD)

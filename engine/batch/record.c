@@ -33,7 +33,7 @@ static void record_claim(struct batch *batch, const struct work *work, struct re
                               .reason = span_of(work->why == NULL ? "" : work->why)};
     if (row->counts_try)
         lists->failed[lists->failed_count++] = attempt;
-    if (!(request ? row->keeps_reply : row->keeps_claim)) {
+    if (!(request ? row->keeps_reply && !work->reply_pending : row->keeps_claim)) {
         lists->unclaim[lists->unclaim_count++] = *claim;
         return;
     }

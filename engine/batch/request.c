@@ -229,7 +229,7 @@ static void answer(struct gateway_request *request, int status, struct span json
     request->done(request, status, json);
 }
 
-static int dead_status(enum dead_reason reason)
+int request_dead_status(enum dead_reason reason)
 {
     switch (reason) {
     case DEAD_BAD_JSON:
@@ -265,7 +265,7 @@ bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_m
 {
     struct gateway_request *request = work->item->request;
     if (work->verdict == VERDICT_DEAD) {
-        answer_error(request, dead_status(work->reason), event_dead_word(work->reason), work->why);
+        answer_error(request, request_dead_status(work->reason), event_dead_word(work->reason), work->why);
         return true;
     }
     int64_t left = request->arrived_ms + request->wait_ms - clock_monotonic_ms();
@@ -279,14 +279,24 @@ bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_m
     return true;
 }
 
-bool request_answer_if_late(const struct batch *batch, const struct item *item)
+static int64_t until_ms(const struct batch *batch, const struct gateway_request *request)
 {
-    if (clock_monotonic_ms() - item->request->arrived_ms < batch->env->config->http.timeout_ms)
+    int64_t timeout_ms = batch->env->config->http.timeout_ms;
+    return request->arrived_ms + (request->wait_ms > timeout_ms ? request->wait_ms : timeout_ms);
+}
+
+int64_t request_due_ms(const struct batch *batch, const struct item *item, int64_t due_ms)
+{
+    if (item->source != ITEM_REQUEST || due_ms < until_ms(batch, item->request))
+        return due_ms;
+    return until_ms(batch, item->request);
+}
+
+bool request_answer_if_late(const struct batch *batch, const struct item *item, const char *why)
+{
+    if (item->source != ITEM_REQUEST || clock_monotonic_ms() < until_ms(batch, item->request))
         return false;
-    answer_error(item->request, 503, "unavailable",
-                 batch->result == STORE_UNKNOWN
-                     ? "the database did not answer in time; it is not known whether the request was done"
-                     : "the database did not answer in time; nothing was done: ask again");
+    answer_error(item->request, 503, "unavailable", why);
     return true;
 }
 

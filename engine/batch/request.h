@@ -45,8 +45,14 @@ void request_repeated(struct batch *batch, struct work *work, const struct claim
 /* After COMMIT: sends the answer; or, when it is pending and the client waits, false and when to ask again (monotonic
  * ms). */
 bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_ms);
-/* Answers 503 and returns true when the request has waited past http.timeout. */
-bool request_answer_if_late(const struct batch *batch, const struct item *item);
+/* When an item that is due then comes again (monotonic ms): a request not after its end, which is http.timeout after it
+ * arrived, or for as long as its client waits. */
+int64_t request_due_ms(const struct batch *batch, const struct item *item, int64_t due_ms);
+/* Answers a request 503 and returns true when that end is past; false for any other item. `why`: a sentence for the
+ * client. */
+bool request_answer_if_late(const struct batch *batch, const struct item *item, const char *why);
+/* The status of the answer to a request that was refused or failed: below 500 when the client is at fault. */
+int request_dead_status(enum dead_reason reason);
 /* The engine stops: 503. */
 void request_refuse(const struct item *item);
 

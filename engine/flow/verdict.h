@@ -68,7 +68,7 @@ struct verdict_row {
     const char *word; /* for logs and tests */
     enum verdict_claim claim;
     bool keeps_claim; /* at COMMIT its inbox row stays; else it is deleted, as if it had not been claimed */
-    bool keeps_reply; /* the same of a request with an Idempotency-Key: its claim stays, with its answer */
+    bool keeps_reply; /* the same of a request with an Idempotency-Key: its claim stays, with an answer that is final */
     enum verdict_output output;
     bool chains;    /* chains that watch its topic hear of it */
     bool replies;   /* a request must have been answered by its handler */

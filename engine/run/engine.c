@@ -51,7 +51,12 @@ static void build_bindings(struct engine *engine)
         run->by_outcome = calloc(binding->outcome_count + 1, sizeof *run->by_outcome);
         for (size_t o = 0; run->by_outcome != NULL && o < binding->outcome_count; o++)
             run->by_outcome[o] = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
-        run->dead = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "dead");
+        if (binding->handler->kind == SLUICE_EVENT)
+            run->dead = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "dead");
+        else
+            run->failed = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "failed");
+        if (binding->handler->kind == SLUICE_REQUEST)
+            run->refused = metrics_series(engine->metrics, METRIC_EVENTS, binding->id, "refused");
         run->duplicates = metrics_series(engine->metrics, METRIC_DUPLICATES, binding->id, NULL);
         run->again = metrics_series(engine->metrics, METRIC_REPLAYED, binding->id, NULL);
         run->retries = metrics_series(engine->metrics, METRIC_RETRIES, binding->id, NULL);

@@ -133,7 +133,8 @@ struct sluice_sql {
 enum sluice_log_level { SLUICE_LOG_DEBUG, SLUICE_LOG_INFO, SLUICE_LOG_WARN, SLUICE_LOG_ERROR };
 
 enum sluice_reply_flag {
-    /* the answer may still change: a client that asked to wait (?wait=10s) is asked again later */
+    /* the answer may still change: the handler is asked again, later for a client that waits (?wait=10s), or when the
+     * request comes again under its Idempotency-Key; an answer without this flag is final, and kept for such a key */
     SLUICE_REPLY_PENDING = 1,
 };
 

@@ -71,6 +71,8 @@ static void process_bindings(const struct world *world, struct process *process)
                                                     .records = true,
                                                     .by_outcome = list,
                                                     .dead = counter,
+                                                    .refused = counter,
+                                                    .failed = counter,
                                                     .duplicates = counter,
                                                     .again = counter,
                                                     .retries = counter,

@@ -35,8 +35,8 @@ static void test_series(void **state)
     series_set(up, 5);
     series_set(up, 1);
     assert_int_equal(series_value(paid), 5);
-    assert_page_has(metrics, "# HELP sluice_events_total Events that ended, by handler and recorded outcome.\n"
-                             "# TYPE sluice_events_total counter\n"
+    assert_page_has(metrics, "# HELP sluice_events_total Events that ended, by handler and recorded outcome.");
+    assert_page_has(metrics, "# TYPE sluice_events_total counter\n"
                              "sluice_events_total{handler=\"payment.charge\",outcome=\"done\"} 5\n"
                              "sluice_events_total{handler=\"payment.charge\",outcome=\"dead\"} 0\n");
     assert_page_has(metrics, "# TYPE sluice_store_up gauge\nsluice_store_up 1\n");

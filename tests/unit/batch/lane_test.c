@@ -45,6 +45,14 @@ static const struct sluice_handler handlers[] = {
      .handle = handle,
      .max_events = 100,
      .kind = SLUICE_REQUEST},
+    {.name = "ask_stored",
+     .outcomes = one_outcome,
+     .input = ask_fields,
+     .input_size = sizeof(struct lane_test_input),
+     .handle = handle,
+     .max_events = 100,
+     .kind = SLUICE_REQUEST,
+     .uses_store = 1},
     {.name = "tick", .outcomes = one_outcome, .handle = handle, .max_events = 1, .kind = SLUICE_SCHEDULE},
     {0},
 };
@@ -160,6 +168,8 @@ static void build_runs(struct lane_test *test)
         for (size_t o = 0; o < binding->outcome_count; o++)
             run->by_outcome[o] = metrics_series(metrics, METRIC_EVENTS, binding->id, binding->outcomes[o].name);
         run->dead = metrics_series(metrics, METRIC_EVENTS, binding->id, "dead");
+        run->refused = metrics_series(metrics, METRIC_EVENTS, binding->id, "refused");
+        run->failed = metrics_series(metrics, METRIC_EVENTS, binding->id, "failed");
         run->again = metrics_series(metrics, METRIC_REPLAYED, binding->id, NULL);
         run->duplicates = metrics_series(metrics, METRIC_DUPLICATES, binding->id, NULL);
         run->retries = metrics_series(metrics, METRIC_RETRIES, binding->id, NULL);

@@ -13,26 +13,33 @@ static const char yaml[] = "store: {url: 'postgres://x'}\n"
                            "  listen: '127.0.0.1:0'\n"
                            "  timeout: 2s\n"
                            "  requests:\n"
-                           "    'POST /seats/{seat}': {handler: work.ask, routes: {done: seat.asked}}\n";
+                           "    'POST /seats/{seat}': {handler: work.ask, routes: {done: seat.asked}}\n"
+                           "    'POST /stored': {handler: work.ask_stored, routes: {done: seat.asked}}\n";
 
 /* What the handler saw of the last call, and what it does. */
 static char seen[512];
 static const char *wanted;
+static const struct sluice_sql statement = {"select"};
 static void answer(struct lane_test *test, struct sluice_call *call)
 {
     (void)test;
     for (uint32_t i = 0; i < call->count; i++) {
         const struct sluice_text data = call->events[i].data;
         snprintf(seen, sizeof seen, "%.*s", (int)data.length, data.at);
+        if (strcmp(wanted, "unavailable after a statement") == 0)
+            call->host->query(call, &statement, 0, NULL);
         if (strcmp(wanted, "retry") == 0)
             call->host->retry(call, i, "locked");
         else if (strcmp(wanted, "reject") == 0)
             call->host->reject(call, i, "no \"such\" seat");
+        else if (strncmp(wanted, "unavailable", 11) == 0)
+            call->host->unavailable(call, "the target is down");
         else if (strcmp(wanted, "status 99") == 0)
             call->host->reply(call, i, 99, (struct sluice_text){"{}", 2}, 0);
         else if (strcmp(wanted, "nothing") != 0)
-            call->host->reply(call, i, 200, (struct sluice_text){"{\"ok\":1}", 8},
-                              strcmp(wanted, "pending") == 0 ? SLUICE_REPLY_PENDING : 0);
+            call->host->reply(call, i, strncmp(wanted, "pending", 7) == 0 ? 202 : 200,
+                              (struct sluice_text){"{\"ok\":1}", 8},
+                              strncmp(wanted, "pending", 7) == 0 ? SLUICE_REPLY_PENDING : 0);
         if (strcmp(wanted, "emit") == 0)
             call->host->outcome(call, i, 0);
     }
@@ -201,6 +208,39 @@ static void a_pending_answer(void **state)
     lane_test_destroy(test);
 }
 
+/* Under an Idempotency-Key, an answer that is pending is not the final one: it is not kept. */
+static void a_pending_answer_under_a_key(void **state)
+{
+    struct lane_test *test = gateway("pending");
+    struct lane_test_request requests[4] = {0};
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        requests[i].request.idempotency_key = SPAN("key 1");
+    requests[1].request.wait_ms = 1000;
+    lane_test_ask(test, &requests[0]); /* does not wait */
+    lane_test_run_all(test);
+    assert_int_equal(requests[0].status, 202);
+    assert_int_equal(test->store->tables.reply_count, 0);
+    lane_test_ask(test, &requests[1]); /* waits until it is final */
+    lane_test_run(test);
+    assert_int_equal(requests[1].answers, 0);
+    wanted = "answer";
+    lane_test_wait(test);
+    lane_test_run(test);
+    assert_int_equal(requests[1].status, 200);
+    wanted = "reject"; /* from here on nobody asks the handler */
+    lane_test_ask(test, &requests[2]);
+    lane_test_run_all(test);
+    assert_int_equal(requests[2].status, 200);
+    assert_int_equal(test->store->tables.claim_count, 1);
+    assert_int_equal(test->store->tables.reply_count, 1);
+    requests[3].request.body = SPAN("{\"name\":\"other\"}");
+    lane_test_ask(test, &requests[3]);
+    lane_test_run_all(test);
+    assert_int_equal(requests[3].status, 422);
+    lane_test_destroy(test);
+}
+
 static void a_wait_that_is_over(void **state)
 {
     struct lane_test *test = gateway("pending");
@@ -259,6 +299,82 @@ static void too_late(void **state)
     lane_test_destroy(test);
 }
 
+/* What never gets an answer is told so at http.timeout, or when its client has waited long enough: 503 (which goes out
+ * with Retry-After), tried once more right then. */
+static void never_available(void **state)
+{
+    static const struct {
+        const char *what;
+        int64_t wait_ms, until_ms;
+    } rows[] = {{"unavailable", 0, 2000},
+                {"unavailable after a statement", 0, 2000},
+                {"unavailable", 1000, 2000},
+                {"unavailable", 5000, 5000},
+                {"unavailable after a statement", 5000, 5000}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct lane_test *test = gateway(rows[i].what);
+        struct lane_test_request request = {.request.wait_ms = rows[i].wait_ms, .request.route = 1};
+        int64_t began_ms = clock_monotonic_ms();
+        lane_test_ask(test, &request);
+        for (int run = 0; request.answers == 0; run++) {
+            assert_true(run < 100);
+            lane_test_run(test);
+            if (request.answers == 0)
+                lane_test_wait(test);
+        }
+        if (clock_monotonic_ms() - began_ms != rows[i].until_ms)
+            fail_msg("row %zu: %lld ms, %d %s", i, (long long)(clock_monotonic_ms() - began_ms), request.status,
+                     request.json);
+        assert_int_equal(request.status, 503);
+        assert_non_null(strstr(request.json, "{\"error\":\"unavailable\",\"message\":\"what the request needs"));
+        assert_int_equal(request.answers, 1);
+        assert_int_equal(atomic_load(&test->waiting), 0);
+        assert_int_equal(lane_waiting(test->env.lane), 0);
+        lane_test_destroy(test);
+    }
+}
+
+/* A retry whose delay goes past http.timeout is not waited for. */
+static void a_retry_after_the_end(void **state)
+{
+    struct lane_test *test = gateway("retry");
+    struct lane_test_request request = {.request.arrived_ms = clock_monotonic_ms() - 1950};
+    (void)state;
+    lane_test_ask(test, &request);
+    lane_test_run(test);
+    assert_int_equal(lane_due(test->env.lane, clock_monotonic_ms()), clock_monotonic_ms() + 50);
+    lane_test_destroy(test);
+}
+
+/* How a request ended is counted by whose fault it was; it has no dead letter. */
+static void how_it_is_counted(void **state)
+{
+    static const struct {
+        const char *what, *body;
+        int status;
+        int64_t refused, failed;
+    } rows[] = {{"answer", "[1]", 400, 1, 0},
+                {"reject", "{}", 422, 1, 0},
+                {"nothing", "{}", 500, 0, 1},
+                {"answer", "{}", 200, 0, 0}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct lane_test *test = gateway(rows[i].what);
+        struct lane_test_request request = {.request.body = span_of(rows[i].body)};
+        const struct binding_run *run = &test->env.bindings[test->config->requests[0].binding->index];
+        int64_t refused = series_value(run->refused), failed = series_value(run->failed),
+                dead = series_value(run->dead);
+        lane_test_ask(test, &request);
+        lane_test_run_all(test);
+        assert_int_equal(request.status, rows[i].status);
+        assert_int_equal(series_value(run->refused) - refused, rows[i].refused);
+        assert_int_equal(series_value(run->failed) - failed, rows[i].failed);
+        assert_int_equal(series_value(run->dead), dead);
+        lane_test_destroy(test);
+    }
+}
+
 static void the_engine_stops(void **state)
 {
     struct lane_test *test = gateway("answer");
@@ -313,16 +429,13 @@ static void tried_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(body_path_and_query),
-        cmocka_unit_test(answered_after_commit),
-        cmocka_unit_test(an_idempotency_key),
-        cmocka_unit_test(a_refusal_under_a_key),
-        cmocka_unit_test(a_pending_answer),
-        cmocka_unit_test(a_wait_that_is_over),
-        cmocka_unit_test(too_late),
-        cmocka_unit_test(the_engine_stops),
-        cmocka_unit_test(what_a_handler_may_not_do),
-        cmocka_unit_test(tried_again),
+        cmocka_unit_test(body_path_and_query),       cmocka_unit_test(answered_after_commit),
+        cmocka_unit_test(an_idempotency_key),        cmocka_unit_test(a_refusal_under_a_key),
+        cmocka_unit_test(a_pending_answer),          cmocka_unit_test(a_pending_answer_under_a_key),
+        cmocka_unit_test(a_wait_that_is_over),       cmocka_unit_test(too_late),
+        cmocka_unit_test(never_available),           cmocka_unit_test(a_retry_after_the_end),
+        cmocka_unit_test(how_it_is_counted),         cmocka_unit_test(the_engine_stops),
+        cmocka_unit_test(what_a_handler_may_not_do), cmocka_unit_test(tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
