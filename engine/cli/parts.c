@@ -55,7 +55,7 @@ static int open_store(struct parts *parts, struct error *error)
         .allow_unsafe = pipeline->store.allow_unsafe,
         .metrics = parts->metrics,
     };
-    if (!pipeline->store.present)
+    if (!pipeline->store.present || pipeline->store.url == NULL)
         return 0;
     parts->migrations = migrations_dir(parts->arena, pipeline);
     parts->owners = arena_array(parts->arena, const char *, pipeline->plugin_count + 2);

@@ -40,6 +40,11 @@ static const char *data_field(const struct timeline *timeline, const struct even
                                              : member->value);
 }
 
+static int64_t header_number(const struct timeline *timeline, struct span text)
+{
+    return text.length > 0 && text.length < 20 ? strtoll(arena_string(timeline->arena, text), NULL, 10) : 0;
+}
+
 static bool add_record(const struct record *record, int32_t partition, struct position position, void *context)
 {
     struct timeline *timeline = context;
@@ -60,7 +65,7 @@ static bool add_record(const struct record *record, int32_t partition, struct po
     }
     struct timeline_event *event = &timeline->events[timeline->count];
     struct span parent = record_header(record, HEADER_PARENT), why = record_header(record, HEADER_DLT_REASON);
-    struct span due = record_header(record, HEADER_NOT_BEFORE);
+    struct span due = record_header(record, HEADER_NOT_BEFORE), tries = record_header(record, HEADER_ATTEMPTS);
     *event = (struct timeline_event){
         .topic = arena_string(timeline->arena, record->topic),
         .id = arena_string(timeline->arena, good ? parsed.id_text : SPAN("?")),
@@ -70,7 +75,8 @@ static bool add_record(const struct record *record, int32_t partition, struct po
         .copies = 1,
         .parent = parent.length > 0 ? arena_string(timeline->arena, parent) : NULL,
         .at_ms = record->timestamp_ms,
-        .due_ms = due.length > 0 && due.length < 20 ? strtoll(arena_string(timeline->arena, due), NULL, 10) : 0,
+        .due_ms = header_number(timeline, due),
+        .tries = why.length > 0 ? header_number(timeline, tries) : 0,
         .dead_letter = why.length > 0,
         .poison = !good,
         .reason = why.length > 0 ? arena_string(timeline->arena, why)
@@ -129,6 +135,19 @@ static bool came_elsewhere(const struct timeline *timeline, const struct timelin
     return from != NULL && to != NULL && !pipeline_emits(pipeline, from, to);
 }
 
+/* An event was tried as often as its dead letter says. */
+static void find_tries(struct timeline *timeline)
+{
+    for (size_t i = 0; i < timeline->count; i++) {
+        const struct timeline_event *dead = &timeline->events[i];
+        for (size_t e = 0; e < timeline->count && dead->dead_letter && !dead->poison; e++) {
+            struct timeline_event *event = &timeline->events[e];
+            if (!event->dead_letter && memcmp(&event->payload_id, &dead->payload_id, sizeof dead->payload_id) == 0)
+                event->tries = dead->tries;
+        }
+    }
+}
+
 static void find_elsewhere(struct timeline *timeline)
 {
     for (size_t i = 0; i < timeline->count; i++) {
@@ -155,6 +174,7 @@ int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *
     if (code < 0)
         return code;
     order_events(timeline);
+    find_tries(timeline);
     find_elsewhere(timeline);
     return 0;
 }

@@ -31,8 +31,8 @@ struct timeline_event {
     bool stuck;               /* waits for an operator */
     bool held;                /* waits for the first event of its key, or is it */
     int64_t held_before;      /* events of the key that come first; 0: it is the first */
-    int64_t tries;
-    const char **elsewhere; /* topics of events that another pipeline emitted for it */
+    int64_t tries;            /* that failed: so far, or until it became a dead letter; 0: none, or not kept */
+    const char **elsewhere;   /* topics of events that another pipeline emitted for it */
     size_t elsewhere_count;
 };
 
@@ -50,7 +50,7 @@ struct timeline {
 int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error);
 /* timeline_store.c: outcomes, tries and delays of those events, and the chain. */
 enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error);
-/* timeline_text.c and timeline_json.c: to standard output. */
+/* timeline_text.c and timeline_json.c: to standard output, both the same facts. */
 void timeline_print_text(const struct timeline *timeline);
 void timeline_print_json(const struct timeline *timeline);
 

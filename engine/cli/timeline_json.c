@@ -24,13 +24,15 @@ static void print_event(const struct timeline_event *event, bool first, struct b
         buffer_text(out, ",\"reason\":");
         buffer_json_string(out, span_of(event->reason));
     }
-    if (event->held && event->ended_count == 0)
+    if (event->held && !event->stuck)
         buffer_format(out, ",\"held\":{\"before\":%lld,\"until\":%lld}", (long long)event->held_before,
                       (long long)event->delayed_until_ms);
-    else if (event->delayed_until_ms != 0 && event->ended_count == 0)
+    else if (event->delayed_until_ms != 0 && !event->stuck)
         buffer_format(out, ",\"parkedUntil\":%lld", (long long)event->delayed_until_ms);
-    buffer_format(out, ",\"copies\":%zu,\"tries\":%lld,\"deadLetter\":%s,\"elsewhere\":[", event->copies,
-                  (long long)event->tries, event->dead_letter ? "true" : "false");
+    if (event->tries > 0)
+        buffer_format(out, ",\"tries\":%lld", (long long)event->tries);
+    buffer_format(out, ",\"copies\":%zu,\"stuck\":%s,\"deadLetter\":%s,\"elsewhere\":[", event->copies,
+                  event->stuck ? "true" : "false", event->dead_letter ? "true" : "false");
     for (size_t e = 0; e < event->elsewhere_count; e++) {
         buffer_text(out, e > 0 ? "," : "");
         buffer_json_string(out, span_of(event->elsewhere[e]));
@@ -57,6 +59,10 @@ void timeline_print_json(const struct timeline *timeline)
         buffer_json_string(&out, span_of(timeline->chain));
         buffer_text(&out, ",\"chainState\":");
         buffer_json_string(&out, span_of(timeline->chain_state));
+        if (timeline->chain_reason != NULL) {
+            buffer_text(&out, ",\"chainReason\":");
+            buffer_json_string(&out, span_of(timeline->chain_reason));
+        }
     }
     buffer_text(&out, ",\"events\":[");
     for (size_t i = 0; i < timeline->count; i++)

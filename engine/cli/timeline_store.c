@@ -47,8 +47,8 @@ static void read_waiting(struct timeline *timeline, const struct rows *rows)
                 continue;
             if (!rows_null(rows, r, 1))
                 event->delayed_until_ms = rows_int64(rows, r, 1);
-            event->stuck = rows_int64(rows, r, 2) == 1;
-            if (!rows_null(rows, r, 3))
+            event->stuck = event->stuck || rows_int64(rows, r, 2) == 1;
+            if (!rows_null(rows, r, 3) && rows_int64(rows, r, 3) > event->tries)
                 event->tries = rows_int64(rows, r, 3);
             event->held = event->held || !rows_null(rows, r, 4);
             if (!rows_null(rows, r, 4))

@@ -13,17 +13,19 @@ static void print_wait(const struct timeline_event *event, bool color)
 {
     int64_t left = event->delayed_until_ms - clock_wall_ms();
     if (event->stuck)
-        printf("%s  waits for an operator%s\n", color ? "\033[31m" : "", color ? "\033[0m" : "");
-    else if (event->held && event->held_before > 0 && event->ended_count == 0)
+        printf("%s                                  waits for an operator%s\n", color ? "\033[31m" : "",
+               color ? "\033[0m" : "");
+    else if (event->held && event->held_before > 0)
         printf("                                  held behind its key, %lld before it\n",
                (long long)event->held_before);
-    else if (event->held && event->ended_count == 0)
+    else if (event->held)
         printf("                                  holds its key, next try in %lld ms\n",
                (long long)(event->delayed_until_ms != 0 && left > 0 ? left : 0));
-    else if (event->delayed_until_ms != 0 && event->ended_count == 0)
+    else if (event->delayed_until_ms != 0)
         printf("                                  waits %lld ms more for its time\n", (long long)(left > 0 ? left : 0));
-    if (event->tries > 0 && event->ended_count == 0)
-        printf("                                  tried %lld times so far\n", (long long)event->tries);
+    if (event->tries > 0)
+        printf("                                  tried %lld time%s\n", (long long)event->tries,
+               event->tries == 1 ? "" : "s");
 }
 
 void timeline_print_text(const struct timeline *timeline)

@@ -97,20 +97,23 @@ static void connect_store(const struct parts *parts, struct problems *problems)
                     error.hint);
 }
 
-/* Opening connects to nothing: it finds properties that the bus's library does not take. */
+/* What the file says well is opened, whatever is wrong elsewhere in it. Opening connects to nothing: it finds
+ * properties that the bus's library does not take. */
 static void validate_opened(struct arena *arena, struct pipeline *pipeline, const struct buses *buses, bool connect,
                             struct problems *problems)
 {
     struct parts parts = {.arena = arena, .pipeline = pipeline, .buses = buses};
     struct found found = {pipeline, problems};
     struct error error = {0};
+    size_t before = problems->errors;
     int store = parts_attach(&parts, PARTS_STORE, &error), code = 0;
     if (store != 0 && connect)
         problem_add(problems, pipeline->store.place, "store", "store: %s%s%s", error.text,
                     error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (connect)
         connect_store(&parts, problems);
-    if (store == 0 && (pipeline->bus.kind != BUS_CHOICE_POSTGRES || problems->errors == 0))
+    bool in_store = pipeline->bus.kind == BUS_CHOICE_POSTGRES;
+    if (store == 0 && pipeline->bus.whole && (!in_store || (parts.store != NULL && problems->errors == before)))
         code = parts_attach(&parts, PARTS_BUS, &error);
     if (code == 0 && connect && parts.bus != NULL)
         code = bus_topics(parts.bus, false, found_one, &found, &error);
@@ -158,7 +161,7 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
     struct buffer text;
     problems_init(&problems, arena);
     pipeline_open(argv[optind], true, arena, &problems, &pipeline);
-    if (problems.errors == 0 && (connect || pipeline->bus.kind == BUS_CHOICE_KAFKA))
+    if (connect || pipeline->bus.kind == BUS_CHOICE_KAFKA)
         validate_opened(arena, pipeline, buses, connect, &problems);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(&problems, json, &text);

@@ -122,7 +122,7 @@ bool interpolate(struct node *node, struct arena *arena, struct problems *proble
     if (memmem(text.at, text.length, "${", 2) == NULL)
         return true;
     buffer_init(&out, 4 * INTERPOLATED_MAX);
-    for (size_t i = 0; i < text.length && good;) {
+    for (size_t i = 0; i < text.length;) {
         if (text.at[i] != '$' || i + 1 >= text.length || text.at[i + 1] != '{') {
             buffer_byte(&out, text.at[i++]);
             continue;
@@ -136,9 +136,9 @@ bool interpolate(struct node *node, struct arena *arena, struct problems *proble
             problem_add(problems, node->place, "bad_interpolation", "'${…}' inside '${…}': nothing nests here");
             good = false;
         } else if (inside.length > 5 && memcmp(inside.at, "file:", 5) == 0) {
-            good = put_file(node, (struct span){inside.at + 5, inside.length - 5}, arena, &out, problems);
+            good = put_file(node, (struct span){inside.at + 5, inside.length - 5}, arena, &out, problems) && good;
         } else {
-            good = put_variable(node, inside, arena, &out, problems);
+            good = put_variable(node, inside, arena, &out, problems) && good;
         }
         i = end == NULL ? text.length : (size_t)(end - text.at) + 1;
     }

@@ -15,6 +15,7 @@ static void load_bus(struct load *load, struct node *root)
     struct node *bus = NULL, *kind;
     options_default(bus_options_table, pipeline);
     pipeline->bus.kind = BUS_CHOICE_MEMORY;
+    size_t before = load->problems->errors;
     if (!load_section(load, root, "bus", &bus))
         return;
     pipeline->bus.place = bus->place;
@@ -23,6 +24,7 @@ static void load_bus(struct load *load, struct node *root)
         pipeline->bus.kind = (enum bus_choice)(BUS_CHOICE_MEMORY + choice);
     options_apply(bus_options_table, bus, bus->place, "bus", pipeline, load->arena, load->problems);
     load_properties(load, bus);
+    pipeline->bus.whole = load->problems->errors == before && !node_broken(bus);
 }
 
 /* "password=…" of either form, or "//user:password@". */

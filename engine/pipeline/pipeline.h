@@ -174,6 +174,7 @@ struct pipeline {
     bool whole;
     struct {
         struct place place;
+        bool whole; /* nothing in this section is a problem */
         enum bus_choice kind;
         int32_t partitions;
         int32_t replication; /* kafka; 0: the brokers' default */

@@ -323,6 +323,14 @@ struct node *tree_read(const char *path, struct arena *arena, struct problems *p
     return read_bytes((struct span){bytes, length}, path, arena, problems);
 }
 
+bool node_broken(const struct node *node)
+{
+    for (size_t i = 0; i < node->count; i++)
+        if (node_broken(node->items[i]))
+            return true;
+    return node->broken;
+}
+
 struct node *node_get(const struct node *mapping, const char *key)
 {
     for (size_t i = 0; mapping != NULL && mapping->kind == NODE_MAPPING && i < mapping->count; i++)

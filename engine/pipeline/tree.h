@@ -56,6 +56,7 @@ void problems_print(const struct problems *problems, bool json, struct buffer *o
 
 /* Reads and interpolates. NULL, with problems, when there is no tree at all. Everything lives in `arena`. */
 struct node *tree_read(const char *path, struct arena *arena, struct problems *problems);
+bool node_broken(const struct node *node); /* it, or something in it, holds a '${…}' that stands for nothing */
 struct node *node_get(const struct node *mapping, const char *key); /* NULL when absent; marks it used */
 /* Every key of the mapping that is not used is a problem with the nearest name of `known` (NULL-terminated). */
 void node_refuse_unknown(const struct node *mapping, const char *what, const char *const *known,

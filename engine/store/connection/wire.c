@@ -159,6 +159,42 @@ static const char *wire_field(const PGresult *result, int field)
     return text == NULL ? "" : text;
 }
 
+static void refused(enum store_result answer, const struct statement *statement, const char *state,
+                    const PGresult *result, struct error *error)
+{
+    char excerpt[96];
+    const char *constraint = wire_field(result, PG_DIAG_CONSTRAINT_NAME);
+    statement_excerpt(statement, excerpt, sizeof excerpt);
+    error_set(error, store_result_errno(answer), "the database refused \"%s\": %.400s (SQLSTATE %s%s%s)", excerpt,
+              wire_field(result, PG_DIAG_MESSAGE_PRIMARY), state, constraint[0] == '\0' ? "" : ", constraint ",
+              constraint);
+    if (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0)
+        error_hint(
+            error,
+            "is there a connection pooler in transaction mode in between? store.url must lead to the server itself");
+    else if (answer == STORE_DEPLOY)
+        error_hint(error,
+                   "has `sluice migrate CONFIG` of this version run here, and has this role the rights to its tables?");
+}
+
+/* A schema, table, column, function or type that is not there. */
+static bool names_nothing(const char *state)
+{
+    static const char *const states[] = {"3F000", "42P01", "42703", "42883", "42704"};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        if (strcmp(state, states[i]) == 0)
+            return true;
+    return false;
+}
+
+static void not_migrated(enum store_result answer, const char *state, const PGresult *result, struct error *error)
+{
+    error_set(error, store_result_errno(answer),
+              "the database lacks the engine's tables, or has those of another version: %.400s (SQLSTATE %s)",
+              wire_field(result, PG_DIAG_MESSAGE_PRIMARY), state);
+    error_hint(error, "run `sluice migrate CONFIG`");
+}
+
 enum store_result wire_failure(struct connection *connection, const struct pending *pending, const PGresult *result,
                                struct error *error)
 {
@@ -177,18 +213,10 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
     if (strcmp(state, "23505") == 0 && strcmp(wire_field(result, PG_DIAG_SCHEMA_NAME), "sluice") == 0)
         answer = STORE_TRANSIENT; /* another process wrote the same row of the engine's tables: claim again */
 
-    char excerpt[96];
-    const char *constraint = wire_field(result, PG_DIAG_CONSTRAINT_NAME);
-    statement_excerpt(pending->statement, excerpt, sizeof excerpt);
-    error_set(error, store_result_errno(answer), "the database refused \"%s\": %.400s (SQLSTATE %s%s%s)", excerpt,
-              wire_field(result, PG_DIAG_MESSAGE_PRIMARY), state, constraint[0] == '\0' ? "" : ", constraint ",
-              constraint);
-    if (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0)
-        error_hint(
-            error,
-            "is there a connection pooler in transaction mode in between? store.url must lead to the server itself");
-    if (answer == STORE_DEPLOY)
-        error_hint(error, "is the schema \"sluice\" there and of this version? sluice migrate");
+    if (answer == STORE_DEPLOY && origin == SQLSTATE_ENGINE && names_nothing(state))
+        not_migrated(answer, state, result, error);
+    else
+        refused(answer, pending->statement, state, result, error);
     memcpy(connection->sqlstate, state, sizeof connection->sqlstate - 1);
     connection->refused = strcmp(severity, "ERROR") == 0; /* FATAL may be anywhere, even behind the commit */
 

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""`sluice explain`: text and JSON say the same of every event, whatever became of it; and what each command says of a
+database that `sluice migrate` has not seen.
+
+Run alone: python3 tests/process/test_explain.py [-k NAME].
+"""
+import json
+import re
+import unittest
+
+import _path
+from lib.engine import sluice
+from lib.pipeline_case import PipelineCase
+
+YAML = """
+pipeline: explain
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {group: own, lanes: 2}
+plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
+defaults: {retry: {max_retries: 2, backoff: {initial_interval: 10ms, max_interval: 1h, multiplier: 2, jitter: 0}}}
+topics:
+  in: {key: "{k}", handler: effects.record, routes: {
+    done: out, again: {retry: climb, initial_interval: 1h, max_retries: 2, exhausted: out}}}
+  slow: {key: "{k}", handler: effects.record, retry: {max_retries: 3, backoff: {initial_interval: 1h}}, routes: {
+    done: out, again: drop}}
+  out: {key: "{k}", final: true}
+  stop: {key: "{k}", final: true}
+chains:
+  steps: {correlate: origin, steps: [{name: one, done: out, undo: none}], abort_on: [stop]}
+http:
+  listen: "${HTTP_LISTEN:-127.0.0.1:0}"
+  requests: {"POST /ask": {handler: chaos.ask, routes: {ok: drop, other: drop}}}
+"""
+TABLE = (
+    "create table effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint,"
+    " unity bigint)"
+)
+EVENT = re.compile(r"  \d\d:\d\d:\d\d\.\d{3} +[+-]\d+ ms  (\S+)(.*)")
+
+
+def facts_of_text(text):
+    """What the text says: of the chain, and of each event."""
+    lines = text.splitlines()
+    chain = re.match(r"\S+(?:   chain (\S+): (.*))?", lines[0])
+    state, _, reason = (chain.group(2) or "").partition(", because: ")
+    events = []
+    for line in lines[1:]:
+        event = EVENT.fullmatch(line)
+        if event:
+            topic, rest = event.groups()
+            reason_of = re.search(r"  \((?!on the topic)(.*?)\)(?=  \(|$)", rest)
+            copies = re.search(r"\(on the topic (\d+) times\)", rest)
+            events.append(
+                {
+                    "topic": topic,
+                    "handled": re.findall(r"(\S+ → (?:dead letter|[a-z_]+))", rest),
+                    "reason": reason_of and reason_of.group(1),
+                    "copies": int(copies.group(1)) if copies else 1,
+                    "stuck": False,
+                    "delayed": False,
+                    "held": None,
+                    "tries": None,
+                }
+            )
+        elif tried := re.fullmatch(r" +tried (\d+) times?", line):
+            events[-1]["tries"] = int(tried.group(1))
+        elif line.strip() == "waits for an operator":
+            events[-1]["stuck"] = True
+        elif held := re.fullmatch(r" +held behind its key, (\d+) before it", line):
+            events[-1]["held"] = int(held.group(1))
+        elif re.fullmatch(r" +holds its key, next try in \d+ ms", line):
+            events[-1]["held"] = 0
+        elif re.fullmatch(r" +waits \d+ ms more for its time", line):
+            events[-1]["delayed"] = True
+        else:
+            raise AssertionError(f"what is this line? {line!r}")
+    return {"chain": chain.group(1), "state": state or None, "because": reason or None, "events": events}
+
+
+def facts_of_json(text):
+    story = json.loads(text)
+    return {
+        "chain": story.get("chain"),
+        "state": story.get("chainState"),
+        "because": story.get("chainReason"),
+        "events": [
+            {
+                "topic": event["topic"],
+                "handled": [f"{one['handler']} → {one['outcome']}" for one in event["handled"]],
+                "reason": event.get("reason"),
+                "copies": event["copies"],
+                "stuck": event["stuck"],
+                "delayed": "parkedUntil" in event,
+                "held": event.get("held", {}).get("before"),
+                "tries": event.get("tries"),
+            }
+            for event in story["events"]
+        ],
+    }
+
+
+class Explain(PipelineCase):
+    yaml = YAML
+
+    def explain(self, correlation):
+        """What both views say; they say the same."""
+        text = sluice("explain", self.config, correlation, env=self.vars).stdout
+        facts = facts_of_json(sluice("explain", self.config, correlation, "--json", env=self.vars).stdout)
+        self.assertEqual(facts_of_text(text), facts, text)
+        return facts
+
+    def send(self, topic, origin, event_id=None, **data):
+        self.emit(topic, self.event({"k": origin, "origin": origin, "seq": 1, **data}, event_id))
+
+    def test_both_views(self):
+        self.rows(TABLE)
+        self.send("in", "good")
+        self.send("in", "dead", flaky=9)
+        self.send("in", "refused", refuse=1)
+        self.send("slow", "waits", flaky=9)
+        self.send("in", "climbs", climb=1)
+        self.send("in", "twice", event_id="twice")
+        self.send("in", "twice", event_id="twice")
+        self.send("in", "aborted")
+        self.send("stop", "aborted", reason="somebody said so")
+        self.send("in", "stuck", climb=1)
+        self.engine()
+        self.await_value("select count(*) from sluice.parked", 2)
+        self.await_value("select count(*) from sluice.attempt", 1)
+        self.await_topic("in-dlt", 2)
+        self.await_value("select count(*) from effects", 3)
+        self.await_value("select count(*) from sluice.chain where state > 0", 1)
+        self.await_topic("out", 3)
+        self.end_all()  # from here on nothing changes but by this test
+
+        def only(origin, topic):
+            (event,) = [event for event in self.explain(origin)["events"] if event["topic"] == topic]
+            return event
+
+        self.assertEqual(only("good", "in")["handled"], ["effects.record → done"])
+        self.assertEqual(only("good", "in")["tries"], None)
+        for topic in ("in", "in-dlt"):
+            self.assertEqual(only("dead", topic)["tries"], 3, topic)
+        self.assertIn("dead letter", only("dead", "in")["handled"][0])
+        self.assertEqual(only("refused", "in")["tries"], 1)
+        self.assertEqual(only("waits", "slow")["tries"], 1)
+        self.assertTrue(only("climbs", "climb")["delayed"])
+        self.assertEqual(only("twice", "in")["copies"], 2)
+        aborted = self.explain("aborted")
+        self.assertEqual((aborted["chain"], aborted["because"]), ("steps", "somebody said so"))
+
+        # an undo that is stuck, and the tries that were counted before
+        event_id = self.value("select event_id from sluice.parked order by due desc, event_id limit 1")
+        self.rows(f"update sluice.parked set state = 1 where event_id = '{event_id}'")
+        self.rows(
+            "insert into sluice.attempt (handler, event_id, attempts) select number, "
+            f"'{event_id}', 4 from sluice.name where name = 'effects.record' and kind = 'h'"
+        )
+        (stuck,) = [
+            event for origin in ("climbs", "stuck") for event in self.explain(origin)["events"] if event["stuck"]
+        ]
+        self.assertEqual((stuck["topic"], stuck["tries"], stuck["delayed"]), ("climb", 4, False))
+
+    def test_refused_requests(self):
+        """A request that is answered 400 is no dead letter in the metrics either."""
+        engine = self.engine()
+        self.assertEqual(engine.request("POST", "/ask", {"mode": 5})[0], 400)
+        self.assertEqual(engine.request("POST", "/ask", {"mode": "ok"})[0], 200)
+        label = 'sluice_events_total{handler="POST /ask",outcome='
+        self.assertEqual(engine.metric(label + '"refused"}'), 1)
+        self.assertEqual(engine.metric(label + '"dead"}'), 0)
+
+
+class NotMigrated(PipelineCase):
+    """Each command that needs the tables says what to run, in its own words and not the server's SQL."""
+
+    def said(self, yaml, *line):
+        self.use(yaml, migrate=False)
+        done = sluice(*(self.config if word == "CONFIG" else word for word in line), env=self.vars, check=False)
+        self.assertNotEqual(done.returncode, 0, line)
+        for word in ("select ", "insert ", "refused"):
+            self.assertNotIn(word, done.stderr, line)
+        self.assertIn("`sluice migrate CONFIG`", done.stderr, line)
+        return done.stderr
+
+    def test_commands(self):
+        lines = {
+            "run": ["CONFIG", "--log-format", "text"],
+            "emit": ["CONFIG", "in", "--data", '{"k":"a"}'],
+            "tap": ["CONFIG", "in", "--no-follow"],
+            "explain": ["CONFIG", "x"],
+            "validate": ["CONFIG", "--connect"],
+        }
+        for command, rest in lines.items():
+            with self.subTest(command):
+                self.said(YAML, command, *rest)
+        memory = YAML.replace("bus: {kind: postgres}", "bus: {kind: memory}")
+        for command in ("run", "validate"):
+            with self.subTest(command, bus="memory"):
+                self.said(memory, command, *lines[command])
+
+    def test_whatever_else_is_wrong(self):
+        """validate --connect looks at the database also when the file has problems of its own."""
+        said = self.said(
+            YAML.replace("lanes: 2", 'lanes: 0, group: "${NOT_SET}"').replace("group: own, ", ""),
+            "validate",
+            "CONFIG",
+            "--connect",
+        )
+        for problem in ("engine.lanes: expected", "${NOT_SET} is not set", "the database lacks the migration"):
+            self.assertIn(problem, said)
+        del self.vars["DATABASE_URL"]
+        done = sluice("validate", self.config, "--connect", env=self.vars, check=False)
+        self.assertIn("${DATABASE_URL} is not set", done.stderr)
+        self.assertIn(": 3 errors", done.stderr)
+
+    def test_part_of_the_tables(self):
+        """Tables of an older version, or a schema that somebody made by hand."""
+        self.rows("create schema sluice")
+        self.assertIn("the database lacks the engine's tables", self.said(YAML, "tap", "CONFIG", "in", "--no-follow"))
+
+
+if __name__ == "__main__":
+    unittest.main()
