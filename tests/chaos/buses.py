@@ -67,7 +67,7 @@ class PostgresBus:
 
 
 # Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed
-# an event.
+# or held an event.
 RECORDED = """
 CREATE TABLE recorded (id bigint, batch bytea);
 CREATE FUNCTION recorded() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -77,7 +77,12 @@ CREATE TABLE claimed (handler smallint, event_id uuid, xid xid8 DEFAULT pg_curre
 CREATE FUNCTION claimed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.claimed (handler, event_id) SELECT handler, event_id FROM claims; RETURN NULL; END $$;
 CREATE TRIGGER claimed AFTER INSERT ON sluice.inbox REFERENCING NEW TABLE AS claims
-    FOR EACH STATEMENT EXECUTE FUNCTION claimed()
+    FOR EACH STATEMENT EXECUTE FUNCTION claimed();
+CREATE TABLE was_held (event_id uuid, xid xid8 DEFAULT pg_current_xact_id());
+CREATE FUNCTION was_held() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.was_held (event_id) SELECT event_id FROM rows; RETURN NULL; END $$;
+CREATE TRIGGER was_held AFTER INSERT ON sluice.held REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION was_held()
 """
 
 

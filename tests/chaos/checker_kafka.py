@@ -32,6 +32,14 @@ def _claimed(facts):
     }
 
 
+def _held(facts):
+    """event id → the transactions that wrote it behind its key, or as its head: its position waits no more."""
+    held = collections.defaultdict(list)
+    for row in sql(facts.url, "SELECT event_id, xid::text::bigint AS xid FROM was_held"):
+        held[row["event_id"]].append(int(row["xid"]))
+    return held
+
+
 def _issue(facts):
     """record → what it became on the topics: its children and its dead letters, the first of each."""
     letters = collections.defaultdict(list)
@@ -50,7 +58,7 @@ def _issue(facts):
 
 def committed(facts):
     """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the
-    database."""
+    database, and so does the event of a held key."""
     handlers = {
         topic: handler
         for handler, topics in facts.model.handler_topics.items()
@@ -60,7 +68,7 @@ def committed(facts):
     places, done = collections.defaultdict(dict), collections.Counter()
     for record in facts.records + facts.repeats:
         places[record.topic, record.partition][record.offset] = record
-    issue, claimed = _issue(facts), _claimed(facts)
+    issue, claimed, held = _issue(facts), _claimed(facts), _held(facts)
     for entry in facts.log:
         if "ends" not in entry:
             continue
@@ -72,6 +80,8 @@ def committed(facts):
             for at in range(done[place], offset):
                 record = places[topic, int(partition)].get(at)
                 row = record and facts.row_of(handlers[topic], record)
+                if row is not None and any(seen(xid) for xid in held[row["event_id"]]):
+                    continue
                 if row is None or not seen(claimed[row["handler"], row["event_id"]]):
                     yield (
                         f"I12: {place} was committed up to {offset}, and {record and record.event_id} at {at} had no"

@@ -182,6 +182,23 @@ class Held(HeldCase):
             self.await_effects(k, [1, 2, 3], 60)
         self.await_value(KEYS, 0)
 
+    def test_a_name_that_left_the_file(self):
+        """Held events wait for a topic or a group as parked ones do: nobody loses them when the name changes."""
+        engine = self.engine()
+        self.send("a", [1], flaky=1)
+        self.send("a", [2])
+        self.await_held(2)
+        self.assertEqual(engine.stop(), 0)
+        text = self.config.read_text()
+        self.use(text.replace("  in: {", "  entry: {"))
+        self.assertEqual(self.engine(wait=False).process.wait(30), 78)
+        renamed = text.replace("  in: {", "  entry: {").replace("group: own", "group: ours")
+        self.use(renamed + "renamed: {in: entry, own: ours}\n")
+        self.engine()
+        self.release()
+        self.await_effects("a", [1, 2])
+        self.await_value(KEYS, 0)
+
     def test_explain_says_that_it_is_held(self):
         self.engine()
         self.send("a", [1], flaky=1)

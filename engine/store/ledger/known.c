@@ -110,6 +110,16 @@ static const struct statement statement_move_parked = {
     " and not exists (select from sluice.parked q where q.consumer_group = n.number and q.event_id = p.event_id)",
     false,
 };
+static const struct statement statement_move_held = {
+    "with names as (select o.number as old, n.number as new from sluice.name o, sluice.name n"
+    "   where o.kind = 'g' and o.name = $1 and n.kind = 'g' and n.name = $2),"
+    " moved as (update sluice.held h set consumer_group = n.new from names n where h.consumer_group = n.old),"
+    " gone as (delete from sluice.held_key k using names n where k.consumer_group = n.old"
+    "   returning n.new, k.stream, k.key_hash, k.events, k.due, k.held_at, k.reason) "
+    "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, held_at, reason)"
+    " select * from gone on conflict on constraint held_key_pkey do update set events = k.events + excluded.events",
+    false,
+};
 static const struct statement statement_move_chains = {
     "update sluice.chain c set chain = n.number from sluice.name o, sluice.name n"
     " where o.kind = 'c' and o.name = $1 and n.kind = 'c' and n.name = $2 and c.chain = o.number"
@@ -135,6 +145,8 @@ enum store_result ledger_rename(struct connection *connection, char kind, struct
                                    : kind == 'h' ? &statement_move_attempts
                                                  : NULL;
     enum store_result result = connection_queue(connection, &statement_rename, 3, params, error);
+    if (result == STORE_OK && kind == 'g')
+        result = connection_queue(connection, &statement_move_held, 2, names, error);
     return result == STORE_OK && move != NULL ? connection_queue(connection, move, 2, names, error) : result;
 }
 
@@ -156,7 +168,9 @@ enum store_result ledger_known_rename(struct connection *connection, struct span
 /* --------------------------------------------------------------------------------------------------------- counting */
 
 static const struct statement statement_parked_topics = {
-    "select n.name, sluice.record_topic(p.record), count(*) from sluice.parked p"
+    "select n.name, sluice.record_topic(p.record), count(*)"
+    " from (select consumer_group, record from sluice.parked"
+    "       union all select consumer_group, record from sluice.held) p"
     " join sluice.name n on n.kind = 'g' and n.number = p.consumer_group where n.name = any ($1) group by 1, 2",
     false,
 };

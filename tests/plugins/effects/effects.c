@@ -84,6 +84,23 @@ static void record(void *state, struct sluice_call *call)
     }
 }
 
+/* The body of a request becomes an event for `record`. */
+static const struct sluice_field post_input[] = {
+    SLUICE_TEXT(struct record, k, .min = 1, .max = 64, .help = "the key"),
+    SLUICE_TEXT(struct record, origin, .min = 1, .max = 64, .help = "the generator's name of the event"),
+    SLUICE_INT64(struct record, seq, .min = 1, .max = INT64_MAX, .help = "place among the events of the key"),
+    {0},
+};
+
+static void post(void *state, struct sluice_call *call)
+{
+    (void)state;
+    for (uint32_t n = 0; n < call->count; n++) {
+        call->host->reply(call, n, 200, (struct sluice_text){"{}", 2}, 0);
+        call->host->outcome(call, n, DONE);
+    }
+}
+
 static const struct sluice_handler handlers[] = {
     {.name = "record",
      .help = "one row for each event",
@@ -93,6 +110,14 @@ static const struct sluice_handler handlers[] = {
      .max_events = 200,
      .uses_store = 1,
      .handle = record},
+    {.name = "post",
+     .help = "an event of each request",
+     .kind = SLUICE_REQUEST,
+     .input = post_input,
+     .input_size = sizeof(struct record),
+     .outcomes = record_outcomes,
+     .max_events = 100,
+     .handle = post},
     {0},
 };
 
