@@ -80,7 +80,8 @@ def committed(facts):
             for at in range(done[place], offset):
                 record = places[topic, int(partition)].get(at)
                 row = record and facts.row_of(handlers[topic], record)
-                if row is not None and any(seen(xid) for xid in held[row["event_id"]]):
+                ids = {row["event_id"], record.event_id and id_of(record.event_id)} if row is not None else ()
+                if any(seen(xid) for one in ids for xid in held[one]):
                     continue
                 if row is None or not seen(claimed[row["handler"], row["event_id"]]):
                     yield (
