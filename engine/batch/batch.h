@@ -92,9 +92,15 @@ void batch_commit(struct batch *batch);
 /* outputs.c: what the works emit. An output that cannot be composed condemns its work. */
 void outputs_of_work(struct batch *batch, struct work *work);
 void outputs_dead_letter(struct batch *batch, struct work *work);
-/* An undo of a chain's step, composed from the step's own data. */
-void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
-                  struct span correlation, struct span reason);
+/* The undo of one doing of a chain's step, composed from the step's own data. */
+struct undo {
+    const char *chain;
+    const struct chain_step *step;
+    int32_t generation, doing;
+    uint32_t repeats; /* how often the step was done before, in this generation */
+    struct span data, correlation, reason;
+};
+void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo);
 struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
 
 /* session.c: a statement of this binding's handler runs; whether another handler may have left a changed session in

@@ -2,29 +2,27 @@
  * chains.c - the chains that watch a batch's topics.
  *
  * A step that is done, an abort, or an undo that was handled is written down in the transaction of its event.
- * flow/chain.h decides; this file reads and writes the rows and emits the undos. One statement marks all steps of a
+ * flow/chain.h decides; this file reads and writes the rows and emits the undos. One statement notes all steps of a
  * batch; aborts and undone steps, which are rare, go one by one. The chain's row is locked while it is decided on: of a
  * step and an abort in two transactions, the second sees what the first did.
  */
 #include "batch/batch.h"
 
 #include "base/log.h"
+#include "batch/definitions.h"
 #include "event/correlation.h"
 #include "flow/chain.h"
+#include "pipeline/chain_definition.h"
 
-/* What flow/chain.h has to know of a chain. */
-static struct chain_shape chain_shape_of(const struct chain *chain)
-{
-    struct chain_shape shape = {.step_count = (int32_t)chain->step_count};
-    for (size_t i = 0; i < chain->step_count; i++) {
-        if (chain->steps[i].undo == NULL)
-            continue;
-        shape.has_undo |= 1u << i;
-        if (chain->steps[i].undone != NULL)
-            shape.waits |= 1u << i;
-    }
-    return shape;
-}
+#include <stdlib.h>
+
+/* A chain of one correlation, its row locked. */
+struct instance {
+    const struct chain *chain; /* by the definition that it began with */
+    struct chain_shape shape;
+    struct chain_row row;
+    struct span correlation;
+};
 
 static bool chain_correlation(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
 {
@@ -76,7 +74,7 @@ static bool works_on_chains(const struct work *work)
     const struct item *item = work->item;
     if (item->topic == NULL || item->topic->watch_count == 0)
         return false;
-    if (item->condemned == DEAD_BAD_OUTPUT || item->minimal)
+    if (item->condemned == DEAD_BAD_OUTPUT || item->condemned == DEAD_BAD_CORRELATION || item->minimal)
         return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
     if (work->again && !span_is(record_header(&item->record, HEADER_DLT_CODE), event_dead_word(DEAD_BAD_OUTPUT)))
         return false; /* they were told when it became a dead letter */
@@ -88,35 +86,36 @@ static int16_t chain_number(const struct batch *batch, const struct chain *chain
     return batch->env->numbers->chains[chain->index];
 }
 
-/* Writes the decided row and emits the undos, newest step first. */
-static void chain_apply(struct batch *batch, struct work *work, const struct chain *chain, struct span correlation,
-                        struct event_id id, const struct chain_facts *facts, uint32_t undo)
+/* False: batch->result, or the work is condemned. */
+static bool instance_open(struct batch *batch, struct work *work, const struct chain *current,
+                          const struct chain_row *row, struct span correlation, struct instance *ret)
 {
-    struct chain_row row = {.chain = chain_number(batch, chain),
-                            .state = facts->state,
-                            .correlation = id,
-                            .done = (int32_t)facts->done,
-                            .undoing = (int32_t)facts->undoing,
-                            .undone = (int32_t)facts->undone};
-    for (int32_t step = (int32_t)chain->step_count - 1; step >= 0 && batch->result == STORE_OK; step--) {
-        if (!(undo & 1u << step))
-            continue;
-        struct span data = {0}, reason = {0};
-        batch->result = ledger_chain_data(batch->connection, row.chain, id, (int16_t)step, &data, &reason,
-                                          &batch->error);
-        if (batch->result == STORE_OK)
-            outputs_undo(batch, work, chain, step, data, correlation, reason);
-    }
-    if (batch->result == STORE_OK)
-        batch->result = ledger_chain_update(batch->connection, &row, &batch->error);
+    const struct chain *chain = definition_find(batch, work, current, row->definition);
+    if (chain == NULL)
+        return false;
+    *ret = (struct instance){chain, chain_shape_of(chain), *row, correlation};
+    return true;
 }
 
-static struct chain_facts facts_of(const struct chain_row *row)
+/* Writes the decided row and emits the undos, the newest doing first. */
+static void instance_apply(struct batch *batch, struct work *work, struct instance *instance, uint64_t undos)
 {
-    return (struct chain_facts){.state = row->state,
-                                .done = (uint32_t)row->done,
-                                .undoing = (uint32_t)row->undoing,
-                                .undone = (uint32_t)row->undone};
+    const struct chain_facts *facts = &instance->row.facts;
+    for (int32_t doing; batch->result == STORE_OK && (doing = chain_newest(facts, undos)) >= 0;) {
+        struct undo undo = {.chain = instance->chain->name,
+                            .step = &instance->chain->steps[facts->steps[doing]],
+                            .generation = facts->generation,
+                            .doing = doing,
+                            .repeats = chain_repeats(facts, doing),
+                            .correlation = instance->correlation};
+        undos &= ~((uint64_t)1 << doing);
+        batch->result = ledger_chain_data(batch->connection, instance->row.chain, instance->row.correlation, doing,
+                                          &undo.data, &undo.reason, &batch->error);
+        if (batch->result == STORE_OK)
+            outputs_undo(batch, work, &undo);
+    }
+    if (batch->result == STORE_OK)
+        batch->result = ledger_chain_update(batch->connection, &instance->row, &batch->error);
 }
 
 /* Why the chain is undone, for people: the event's own words, else the topic it came on. */
@@ -128,68 +127,157 @@ static struct span abort_reason(struct batch *batch, const struct work *work)
     return span_of(work->item->topic->name);
 }
 
+/* ------------------------------------------------------------------------------------------ aborts and undone steps */
+
+/* Which doing an undo event is of, by its header: false when it has none, as one of somebody else. */
+static bool undo_header(const struct work *work, int32_t *ret_generation, int32_t *ret_doing)
+{
+    struct span text = work->event.record == NULL ? (struct span){NULL, 0}
+                                                  : record_header(work->event.record, HEADER_UNDO);
+    char local[32], *end;
+    if (text.length == 0 || text.length >= sizeof local)
+        return false;
+    memcpy(local, text.at, text.length);
+    local[text.length] = '\0';
+    *ret_generation = (int32_t)strtol(local, &end, 10);
+    if (*end != '.')
+        return false;
+    *ret_doing = (int32_t)strtol(end + 1, &end, 10);
+    return *end == '\0';
+}
+
+/* The step that the event undid, by its topic; -1: the chain began with a definition that has no such step. */
+static int32_t step_undone_by(const struct instance *instance, const struct work *work, enum chain_role role)
+{
+    for (size_t i = 0; i < instance->chain->step_count; i++) {
+        const struct chain_step *step = &instance->chain->steps[i];
+        if (role == CHAIN_UNDO ? step->undo == work->item->topic && step->undone == NULL
+                               : step->undone == work->item->topic)
+            return (int32_t)i;
+    }
+    return -1;
+}
+
+/* An undo that was handled is undone, unless an `undone` topic is to say so. */
+static void step_undone(struct batch *batch, struct work *work, struct instance *instance, enum chain_role role)
+{
+    struct chain_facts *facts = &instance->row.facts;
+    int32_t step = step_undone_by(instance, work, role), generation, doing;
+    bool known = undo_header(work, &generation, &doing);
+    if (step < 0 || (known && generation != facts->generation))
+        return;
+    uint64_t undos = known ? chain_undone(&instance->shape, facts, doing)
+                           : chain_step_undone(&instance->shape, facts, step);
+    instance_apply(batch, work, instance, undos);
+}
+
 static void chain_event(struct batch *batch, struct work *work, const struct chain_watch *watch)
 {
     const struct chain *chain = watch->chain;
-    struct chain_shape shape = chain_shape_of(chain);
     struct span correlation;
     struct chain_row row = {0};
-    uint32_t undo = 0;
+    struct instance instance;
 
-    if (!chain_correlation(batch, work, chain, &correlation)) {
+    if (!chain_correlation(batch, work, chain, &correlation))
         return; /* a dead letter, or an event that belongs to no chain: a hold that ended without a payment, say */
-    }
     struct event_id id = event_id_of(correlation);
-    struct chain_facts facts;
     if (watch->role == CHAIN_ABORT) {
-        batch->result = ledger_chain_abort(batch->connection, chain_number(batch, chain), id, correlation,
+        batch->result = ledger_chain_abort(batch->connection, chain_number(batch, chain),
+                                           batch->env->numbers->definitions[chain->index], id, correlation,
                                            abort_reason(batch, work), &row, &batch->error);
-        if (batch->result != STORE_OK)
-            return;
-        facts = facts_of(&row);
-        undo = chain_abort(&shape, &facts);
-    } else {
-        /* An undo that was handled is undone, unless an `undone` topic is to say so. */
-        if (watch->role == CHAIN_UNDO && (chain->steps[watch->step].undone != NULL || work->verdict == VERDICT_DEAD))
-            return;
-        batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), id, &row, &batch->error);
-        if (batch->result != STORE_OK || row.chain < 0)
-            return;
-        facts = facts_of(&row);
-        undo = chain_step_undone(&shape, &facts, watch->step);
+        if (batch->result == STORE_OK && instance_open(batch, work, chain, &row, correlation, &instance))
+            instance_apply(batch, work, &instance, chain_abort(&instance.shape, &instance.row.facts));
+        return;
     }
-    chain_apply(batch, work, chain, correlation, id, &facts, undo);
+    if (watch->role == CHAIN_UNDO && work->verdict == VERDICT_DEAD)
+        return;
+    batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), id, &row, &batch->error);
+    if (batch->result == STORE_OK && row.chain >= 0 && instance_open(batch, work, chain, &row, correlation, &instance))
+        step_undone(batch, work, &instance, watch->role);
 }
 
-/* The rows of one statement all say what was before it: of several steps of a correlation, the second one goes on from
- * what the first has left, or it would emit the same undos again. */
-static void facts_of_earlier(const struct chain_done *done, const size_t *indexes, size_t row,
-                             const struct chain_facts *earlier, struct chain_facts *facts)
+/* ------------------------------------------------------------------------------------------------------------ steps */
+
+/* The steps that were done in a part of a batch. */
+struct steps {
+    struct chain_done *done;
+    struct work **works;
+    const struct chain_watch **watches;
+    size_t count;
+};
+
+/* A step of a chain that began with another definition: what it is there, its topic says. */
+static bool note_by_topic(struct batch *batch, struct instance *instance, const struct chain *current,
+                          const struct chain_done *done, const struct work *work)
 {
-    const struct chain_done *this = &done[indexes[row]];
-    for (size_t r = row; r > 0; r--) {
-        const struct chain_done *other = &done[indexes[r - 1]];
-        if (other->chain == this->chain &&
-            memcmp(&other->correlation, &this->correlation, sizeof this->correlation) == 0) {
-            *facts = earlier[r - 1];
+    struct chain_facts *facts = &instance->row.facts;
+    int32_t generation = facts->generation;
+    uint8_t step = UINT8_MAX;
+    for (size_t i = 0; i < instance->chain->step_count; i++)
+        if (instance->chain->steps[i].done == work->item->topic && instance->chain->steps[i].undo != NULL)
+            step = (uint8_t)i;
+    if (step == UINT8_MAX)
+        return false;
+    chain_note(facts, &step, 1);
+    if (facts->generation != generation) { /* it begins again: with the definition of now */
+        facts->steps[0] = (uint8_t)done->step;
+        instance->chain = current;
+        instance->shape = chain_shape_of(current);
+        instance->row.definition = done->definition;
+    }
+    batch->result = ledger_chain_note(batch->connection, &instance->row, done->data, &batch->error);
+    return batch->result == STORE_OK;
+}
+
+/* The rows of one statement all say what is known after it: of several steps of a correlation, the second one goes on
+ * from what the first has left, or it would emit the same undos again. */
+static const struct instance *instance_before(const struct chain_noted *noted, const struct instance *instances,
+                                              size_t row)
+{
+    for (size_t r = row; r > 0; r--)
+        if (noted[r - 1].row.chain == noted[row].row.chain &&
+            memcmp(&noted[r - 1].row.correlation, &noted[row].row.correlation, sizeof noted[row].row.correlation) == 0)
+            return &instances[r - 1];
+    return NULL;
+}
+
+static void steps_noted(struct batch *batch, const struct steps *steps, const struct chain_noted *noted, size_t count)
+{
+    struct instance *instances = arena_array(batch->arena, struct instance, count + 1);
+    for (size_t r = 0; r < count && batch->result == STORE_OK && !batch->condemned; r++) {
+        const struct chain_done *done = &steps->done[noted[r].input];
+        const struct chain *current = steps->watches[noted[r].input]->chain;
+        struct work *work = steps->works[noted[r].input];
+        const struct instance *before = instance_before(noted, instances, r);
+        bool full = noted[r].too_many || (!noted[r].noted && noted[r].row.facts.count == CHAIN_DOINGS_MAX);
+        if (full)
+            work_condemn(batch, work, DEAD_BAD_CORRELATION,
+                         "the steps of chain '%s' were done %d times under correlation '%.*s', and that is the most",
+                         current->name, CHAIN_DOINGS_MAX, (int)done->correlation_text.length,
+                         done->correlation_text.at);
+        else if (before != NULL)
+            instances[r] = *before;
+        else if (!instance_open(batch, work, current, &noted[r].row, done->correlation_text, &instances[r]))
             return;
-        }
+        if (!full && (noted[r].noted || note_by_topic(batch, &instances[r], current, done, work)))
+            instance_apply(batch, work, &instances[r], chain_settle(&instances[r].shape, &instances[r].row.facts));
     }
 }
 
-/* All steps that were done in this batch, in one statement; those whose chain was aborted before are undone at once. */
-static void chain_steps(struct batch *batch)
+/* All steps that were done in works [first, last), in one statement; those of a chain that was aborted before are
+ * undone at once. */
+static void chain_steps(struct batch *batch, size_t first, size_t last)
 {
     size_t most = 0, count = 0;
-    for (size_t i = 0; i < batch->count; i++)
+    for (size_t i = first; i < last; i++)
         if (works_on_chains(&batch->works[i]))
             most += batch->works[i].item->topic->watch_count;
     if (most == 0)
         return;
-    struct chain_done *done = arena_array(batch->arena, struct chain_done, most);
-    struct work **of = arena_array(batch->arena, struct work *, most);
-    const struct chain **chains = arena_array(batch->arena, const struct chain *, most);
-    for (size_t i = 0; i < batch->count; i++) {
+    struct steps steps = {.done = arena_array(batch->arena, struct chain_done, most),
+                          .works = arena_array(batch->arena, struct work *, most),
+                          .watches = arena_array(batch->arena, const struct chain_watch *, most)};
+    for (size_t i = first; i < last; i++) {
         struct work *work = &batch->works[i];
         for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count; w++) {
             const struct chain_watch *watch = &work->item->topic->watches[w];
@@ -197,37 +285,69 @@ static void chain_steps(struct batch *batch)
             if (watch->role != CHAIN_DONE || watch->chain->steps[watch->step].undo == NULL ||
                 !chain_correlation(batch, work, watch->chain, &correlation))
                 continue;
-            done[count] = (struct chain_done){.chain = chain_number(batch, watch->chain),
-                                              .step = (int16_t)watch->step,
-                                              .correlation = event_id_of(correlation),
-                                              .correlation_text = correlation,
-                                              .data = work->event.data.text};
-            of[count] = work;
-            chains[count++] = watch->chain;
+            steps.done[steps.count] = (struct chain_done){
+                .chain = chain_number(batch, watch->chain),
+                .step = (int16_t)watch->step,
+                .definition = batch->env->numbers->definitions[watch->chain->index],
+                .correlation = event_id_of(correlation),
+                .correlation_text = correlation,
+                .data = work->event.data.text};
+            steps.works[steps.count] = work;
+            steps.watches[steps.count++] = watch;
         }
     }
-    struct rows *rows = NULL;
-    if (count == 0)
+    if (steps.count == 0)
         return;
-    batch->result = ledger_chain_done(batch->connection, done, count, &rows, &batch->error);
-    size_t row_count = batch->result == STORE_OK ? rows_count(rows) : 0;
-    struct chain_facts *facts = arena_array(batch->arena, struct chain_facts, row_count + 1);
-    size_t *indexes = arena_array(batch->arena, size_t, row_count + 1);
-    for (size_t r = 0; batch->result == STORE_OK && r < row_count; r++) {
-        size_t index = (size_t)rows_int64(rows, r, 0);
-        if (index >= count)
-            return;
-        indexes[r] = index;
-        facts[r] = (struct chain_facts){.state = (int16_t)rows_int64(rows, r, 1),
-                                        .done = (uint32_t)rows_int64(rows, r, 2),
-                                        .undoing = (uint32_t)rows_int64(rows, r, 3),
-                                        .undone = (uint32_t)rows_int64(rows, r, 4)};
-        facts_of_earlier(done, indexes, r, facts, &facts[r]);
-        struct chain_shape shape = chain_shape_of(chains[index]);
-        uint32_t undo = chain_step_done(&shape, &facts[r], done[index].step);
-        chain_apply(batch, of[index], chains[index], done[index].correlation_text, done[index].correlation, &facts[r],
-                    undo);
+    struct chain_noted *noted = arena_array(batch->arena, struct chain_noted, steps.count);
+    batch->result = ledger_chain_done(batch->connection, steps.done, steps.count, noted, &count, &batch->error);
+    if (batch->result == STORE_OK)
+        steps_noted(batch, &steps, noted, count);
+}
+
+/* -------------------------------------------------------------------------------------------------------- the batch */
+
+/* The correlation of a work in the chain, if one of its watches has, or (not `done`) has not, the role of a step that
+ * was done. */
+static bool has_role(struct batch *batch, const struct work *work, const struct chain *chain, bool done,
+                     struct span *ret)
+{
+    for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count; w++) {
+        const struct chain_watch *watch = &work->item->topic->watches[w];
+        if (watch->chain == chain && (watch->role == CHAIN_DONE) == done)
+            return chain_correlation(batch, work, chain, ret);
     }
+    return false;
+}
+
+/* Whether the work does a step of a chain after another event of works [first, at) that concerns the same chain in
+ * another way: then it must not be noted before that one. */
+static bool comes_after(struct batch *batch, size_t first, size_t at)
+{
+    const struct work *work = &batch->works[at];
+    for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count; w++) {
+        const struct chain *chain = work->item->topic->watches[w].chain;
+        struct span mine, other;
+        if (!has_role(batch, work, chain, true, &mine))
+            continue;
+        for (size_t i = first; i < at; i++)
+            if (has_role(batch, &batch->works[i], chain, false, &other) && span_equal(mine, other))
+                return true;
+    }
+    return false;
+}
+
+/* The end of the works from `first` on whose steps may be noted before their aborts. */
+static size_t part_end(struct batch *batch, size_t first)
+{
+    bool others = false;
+    for (size_t i = first; i < batch->count; i++) {
+        const struct work *work = &batch->works[i];
+        if (others && comes_after(batch, first, i))
+            return i;
+        for (size_t w = 0; !others && works_on_chains(work) && w < work->item->topic->watch_count; w++)
+            others = work->item->topic->watches[w].role != CHAIN_DONE;
+    }
+    return batch->count;
 }
 
 void batch_chains(struct batch *batch)
@@ -235,14 +355,46 @@ void batch_chains(struct batch *batch)
     if (batch->connection == NULL || !batch->transaction || batch->env->group == NULL ||
         batch->env->group->tap != NULL || batch->env->group->retired != NULL)
         return;
-    chain_steps(batch);
-    for (size_t i = 0; i < batch->count; i++) {
-        struct work *work = &batch->works[i];
-        for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count && batch->result == STORE_OK;
-             w++)
-            if (work->item->topic->watches[w].role != CHAIN_DONE)
-                chain_event(batch, work, &work->item->topic->watches[w]);
+    for (size_t first = 0, last; first < batch->count && batch->result == STORE_OK && !batch->condemned; first = last) {
+        last = part_end(batch, first);
+        chain_steps(batch, first, last);
+        for (size_t i = first; i < last; i++) {
+            struct work *work = &batch->works[i];
+            for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count &&
+                               batch->result == STORE_OK && !batch->condemned;
+                 w++)
+                if (work->item->topic->watches[w].role != CHAIN_DONE)
+                    chain_event(batch, work, &work->item->topic->watches[w]);
+        }
     }
+}
+
+/* The undo of this chain failed for good: its row says so, unless the chain has begun again since. *ret_chain is the
+ * definition that it began with. False: batch->result, or the work is condemned. */
+static bool undo_stuck(struct batch *batch, struct work *work, const struct chain *current,
+                       const struct chain **ret_chain)
+{
+    struct span correlation;
+    struct chain_row row = {.chain = -1};
+    struct instance instance;
+    int32_t generation, doing;
+    *ret_chain = current;
+    if (!chain_correlation(batch, work, current, &correlation))
+        return true;
+    batch->result = ledger_chain_lock(batch->connection, chain_number(batch, current), event_id_of(correlation), &row,
+                                      &batch->error);
+    if (batch->result != STORE_OK)
+        return false;
+    if (row.chain < 0 || (undo_header(work, &generation, &doing) && generation != row.facts.generation))
+        return true;
+    if (!instance_open(batch, work, current, &row, correlation, &instance))
+        return false;
+    *ret_chain = instance.chain;
+    if (instance.chain->on_undo_failure != UNDO_PAUSE)
+        return true;
+    chain_stuck(&instance.row.facts);
+    batch->result = ledger_chain_update(batch->connection, &instance.row, &batch->error);
+    return batch->result == STORE_OK;
 }
 
 enum verdict chain_undo_failed(struct batch *batch, struct work *work)
@@ -252,24 +404,17 @@ enum verdict chain_undo_failed(struct batch *batch, struct work *work)
         const struct chain *chain = item->topic->watches[w].chain;
         if (item->topic->watches[w].role != CHAIN_UNDO)
             continue;
+        if (batch->transaction && !undo_stuck(batch, work, chain, &chain))
+            return VERDICT_DEAD;
         if (chain->on_undo_failure == UNDO_RETRY_FOREVER)
             return VERDICT_DELAY;
-        if (chain->on_undo_failure != UNDO_PAUSE || !batch->transaction)
-            return VERDICT_DEAD;
         struct span correlation;
-        struct chain_row row = {0};
-        if (!chain_correlation(batch, work, chain, &correlation))
+        if (chain->on_undo_failure != UNDO_PAUSE || !batch->transaction ||
+            !chain_correlation(batch, work, chain, &correlation))
             return VERDICT_DEAD;
-        batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
-                                          &batch->error);
-        if (batch->result == STORE_OK && row.chain >= 0) {
-            struct chain_facts facts = facts_of(&row);
-            chain_stuck(&facts);
-            row.state = facts.state;
-            batch->result = ledger_chain_update(batch->connection, &row, &batch->error);
-        }
         log_line(LOG_ERROR, "chain", "chain %s is stuck: undo '%s' failed for good (%s); it waits for an operator",
-                 chain->name, chain->steps[item->topic->watches[w].step].name, work->why == NULL ? "" : work->why);
+                 chain->name, item->topic->watches[w].chain->steps[item->topic->watches[w].step].name,
+                 work->why == NULL ? "" : work->why);
         return VERDICT_STUCK;
     }
     return VERDICT_DEAD;

@@ -46,6 +46,7 @@ struct topic_run { /* by topic.index */
 /* The numbers of names in sluice.name, filled when the database was opened, before any event comes. */
 struct batch_numbers {
     int16_t *groups, *chains, *schedules; /* by their index in the pipeline */
+    int32_t *definitions;                 /* of chains, likewise: sluice.chain_definition */
     /* by the answer's index in the pipeline: the handler under which events of a retired topic or tap are recorded, so
      * that one that it had handled is a duplicate; 0: chain_handler */
     int16_t *retired_topics, *retired_taps;
@@ -87,10 +88,11 @@ struct batch_env {
     struct buffer bytes;           /* composed outputs of the batch */
     struct buffer packed;          /* its outbox row */
     struct outbox_lane outbox;
-    struct intmap *held_pasts;        /* batch/held.c; NULL: none */
-    uint64_t random;                  /* state of random_unit() */
-    int32_t store_failures;           /* consecutive batches that the store refused */
-    _Atomic int64_t call_deadline_ms; /* of the handler call in progress, monotonic; 0: none. Read by any thread */
+    struct intmap *held_pasts;             /* batch/held.c; NULL: none */
+    struct chain_definitions *definitions; /* of before that chains in this database began with; see definitions.h */
+    uint64_t random;                       /* state of random_unit() */
+    int32_t store_failures;                /* consecutive batches that the store refused */
+    _Atomic int64_t call_deadline_ms;      /* of the handler call in progress, monotonic; 0: none. Read by any thread */
     _Atomic(const char *) call_handler;
 
     /* its group; all NULL for requests and ticks */

@@ -58,7 +58,7 @@ static struct span output_correlation(struct batch *batch, const struct work *wo
     return (struct span){NULL, 0};
 }
 
-enum { OUTPUT_HEADERS_MAX = 7 };
+enum { OUTPUT_HEADERS_MAX = 8 };
 
 /* The trace of what the work came from, with a span of the emitted event's own. Invalid: none is carried on. */
 static void output_trace(struct batch *batch, const struct work *work, struct output *output, struct span id)
@@ -240,14 +240,14 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     header_add(output, HEADER_ATTEMPTS, number_span(batch, item->tries + 1));
 }
 
-void outputs_undo(struct batch *batch, struct work *work, const struct chain *chain, int32_t step, struct span data,
-                  struct span correlation, struct span reason)
+void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo)
 {
     struct json_object object = {.text = {"{}", 2}};
     struct overlays overlays = {0};
     struct buffer json;
-    if (data.length > 0)
-        json_members(data, batch->arena, &object);
+    struct span reason = undo->reason;
+    if (undo->data.length > 0)
+        json_members(undo->data, batch->arena, &object);
     if (reason.length > UNDO_REASON_MAX)
         /* for people; not in the middle of a letter */
         reason.length = span_utf8((struct span){reason.at, UNDO_REASON_MAX});
@@ -256,18 +256,21 @@ void outputs_undo(struct batch *batch, struct work *work, const struct chain *ch
     overlay_set(batch->arena, &overlays, SPAN("reason"), arena_span(batch->arena, buffer_view(&json)));
     buffer_free(&json);
 
-    /* The id depends on the chain's correlation and step alone: whatever emits this undo again, it is the same
-     * event. */
+    /* The id depends on the chain's correlation, its generation, the step, and how often that was done before: whatever
+     * emits this undo again, it is the same event. */
     struct work of_chain = *work;
-    of_chain.event.id_text = correlation;
+    of_chain.event.id_text = undo->correlation;
     of_chain.event.hops = 0; /* what is done must be undone, however long its way was */
-    struct output *output = output_event(batch, &of_chain, chain->steps[step].undo, &object, &overlays,
-                                         arena_format(batch->arena, "chain/%s", chain->name), chain->steps[step].name,
-                                         0, correlation);
+    const char *handler = undo->generation == 0
+                              ? arena_format(batch->arena, "chain/%s", undo->chain)
+                              : arena_format(batch->arena, "chain/%s/%d", undo->chain, undo->generation);
+    struct output *output = output_event(batch, &of_chain, undo->step->undo, &object, &overlays, handler,
+                                         undo->step->name, undo->repeats, undo->correlation);
     if (output == NULL)
         return;
     output->work = work;
     output->record.headers[1].value = work->event.id_text;
+    header_add(output, HEADER_UNDO, span_of(arena_format(batch->arena, "%d.%d", undo->generation, undo->doing)));
 }
 
 struct record *outputs_finish(struct batch *batch)

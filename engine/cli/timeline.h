@@ -43,6 +43,8 @@ struct timeline {
     struct timeline_event *events; /* room for TIMELINE_EVENTS_MAX */
     size_t count;
     const char *chain, *chain_state, *chain_reason; /* NULL: none is known */
+    int64_t chain_begun, chain_doings, chain_undos; /* times; steps done since it begun last, and undone of them */
+    bool chain_older_definition;                    /* than the file's: it is undone by that one */
 };
 
 /* timeline.c: every event on the pipeline's topics that carries the correlation, in order. 0, or negative with a

@@ -63,6 +63,9 @@ void timeline_print_json(const struct timeline *timeline)
             buffer_text(&out, ",\"chainReason\":");
             buffer_json_string(&out, span_of(timeline->chain_reason));
         }
+        buffer_format(&out, ",\"chainBegun\":%lld,\"chainDoings\":%lld,\"chainUndos\":%lld,\"chainOlderDefinition\":%s",
+                      (long long)timeline->chain_begun, (long long)timeline->chain_doings,
+                      (long long)timeline->chain_undos, timeline->chain_older_definition ? "true" : "false");
     }
     buffer_text(&out, ",\"events\":[");
     for (size_t i = 0; i < timeline->count; i++)

@@ -93,9 +93,12 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         " union all select event_id, null, 0::smallint, attempts::bigint, null from sluice.attempt where event_id = "
         "any($1::uuid[])",
         false};
-    static const struct statement chain = {"select n.name, c.state, c.reason from sluice.chain c join sluice.name n on "
-                                           "n.number = c.chain where c.correlation = $1",
-                                           false};
+    static const struct statement chain = {
+        "select n.name, c.state, c.reason, c.generation::int8, octet_length(c.steps)::int8,"
+        "  length(replace(c.undoing::bit(64)::text, '0', ''))::int8, d.definition"
+        " from sluice.chain c join sluice.name n on n.number = c.chain"
+        " left join sluice.chain_definition d on d.number = c.definition where c.correlation = $1",
+        false};
     static const char *const states[] = {"running", "aborted", "undone",
                                          "stuck: an undo failed and waits for an operator"};
     struct connection *connection = connection_create(store, "explain");
@@ -118,11 +121,18 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         result = connection_once(connection, &chain, 1, &of_chain, TIMELINE_TIMEOUT_MS, &rows, error);
     }
     if (result == STORE_OK && rows_count(rows) > 0) {
+        timeline->chain_begun = rows_int64(rows, 0, 3) + 1;
+        timeline->chain_doings = rows_int64(rows, 0, 4);
+        timeline->chain_undos = rows_int64(rows, 0, 5);
         int64_t state = rows_int64(rows, 0, 1);
         timeline->chain = arena_string(timeline->arena, rows_span(rows, 0, 0));
         timeline->chain_state = state == 0 && all_steps_done(timeline) ? "complete"
                                 : state >= 0 && state < 4              ? states[state]
                                                                        : "?";
+        for (size_t c = 0; !rows_null(rows, 0, 6) && c < timeline->pipeline->chain_count; c++)
+            if (strcmp(timeline->pipeline->chains[c].name, timeline->chain) == 0)
+                timeline->chain_older_definition = !span_equal(rows_span(rows, 0, 6),
+                                                               timeline->pipeline->chains[c].definition);
         timeline->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(timeline->arena, rows_span(rows, 0, 2));
     }
     connection_destroy(connection);

@@ -28,6 +28,19 @@ static void print_wait(const struct timeline_event *event, bool color)
                event->tries == 1 ? "" : "s");
 }
 
+static void print_chain(const struct timeline *timeline)
+{
+    printf("   chain %s: %s%s%s", timeline->chain, timeline->chain_state,
+           timeline->chain_reason != NULL ? ", because: " : "",
+           timeline->chain_reason != NULL ? timeline->chain_reason : "");
+    if (timeline->chain_doings > 1 || timeline->chain_undos > 0)
+        printf("; %lld of %lld done steps undone", (long long)timeline->chain_undos, (long long)timeline->chain_doings);
+    if (timeline->chain_begun > 1)
+        printf("; begun %lld times", (long long)timeline->chain_begun);
+    if (timeline->chain_older_definition)
+        printf("; by the definition that it began with, not the file's");
+}
+
 void timeline_print_text(const struct timeline *timeline)
 {
     bool color = isatty(STDOUT_FILENO);
@@ -36,9 +49,7 @@ void timeline_print_text(const struct timeline *timeline)
 
     printf("%s%s%s", bold, timeline->correlation, off);
     if (timeline->chain != NULL)
-        printf("   chain %s: %s%s%s", timeline->chain, timeline->chain_state,
-               timeline->chain_reason != NULL ? ", because: " : "",
-               timeline->chain_reason != NULL ? timeline->chain_reason : "");
+        print_chain(timeline);
     putchar('\n');
     for (size_t i = 0; i < timeline->count; i++) {
         const struct timeline_event *event = &timeline->events[i];

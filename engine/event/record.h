@@ -28,6 +28,7 @@ struct span record_header(const struct record *record, const char *name);
 #define HEADER_TRACESTATE "tracestate"
 #define HEADER_CONTENT_TYPE "content-type"      /* tells the CloudEvents modes apart */
 #define HEADER_HOPS "sluice-hops"               /* decimal; each emission adds one */
+#define HEADER_UNDO "sluice-undo"               /* of an undo: the chain's generation and doing, "0.1" */
 #define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
 #define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
 #define HEADER_PARENT "sluice-parent"           /* id of the event it came from */

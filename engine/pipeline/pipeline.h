@@ -100,6 +100,7 @@ struct chain {
     struct topic **abort_on;
     size_t abort_count;
     enum undo_failure on_undo_failure;
+    struct span definition;   /* as the store keeps it; see chain_definition.h. Filled by pipeline_resolve() */
     bool ignore_uncorrelated; /* an abort without the field belongs to no chain; else it is a dead letter */
 };
 

@@ -1,7 +1,7 @@
 /*
  * resolve.c - joins what the file says with what the plugins declare, and finds which topics each group has work on.
  */
-#include "pipeline/pipeline.h"
+#include "pipeline/chain_definition.h"
 
 #include <math.h>
 
@@ -214,4 +214,6 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems)
     }
     resolve_groups(pipeline);
     pipeline->whole = pipeline->whole && problems->errors == before;
+    for (size_t i = 0; pipeline->whole && i < pipeline->chain_count; i++)
+        pipeline->chains[i].definition = chain_definition_write(&pipeline->chains[i], pipeline->arena);
 }

@@ -103,6 +103,7 @@ static bool build(struct engine *engine)
     engine->bindings = calloc(config->binding_count + 1, sizeof *engine->bindings);
     engine->numbers.groups = calloc(config->group_count + 1, sizeof *engine->numbers.groups);
     engine->numbers.chains = calloc(config->chain_count + 1, sizeof *engine->numbers.chains);
+    engine->numbers.definitions = calloc(config->chain_count + 1, sizeof *engine->numbers.definitions);
     engine->numbers.schedules = calloc(config->schedule_count + 1, sizeof *engine->numbers.schedules);
     engine->numbers.retired_topics = calloc(config->answer_count + 1, sizeof *engine->numbers.retired_topics);
     engine->numbers.retired_taps = calloc(config->answer_count + 1, sizeof *engine->numbers.retired_taps);
@@ -110,9 +111,10 @@ static bool build(struct engine *engine)
     engine->ticks_in_flight = calloc(config->schedule_count + 1, sizeof *engine->ticks_in_flight);
     engine->requests = calloc(ENGINE_REQUEST_WORKERS, sizeof *engine->requests);
     if (engine->topics == NULL || engine->topic_runs == NULL || engine->bindings == NULL ||
-        engine->numbers.groups == NULL || engine->numbers.chains == NULL || engine->numbers.schedules == NULL ||
-        engine->numbers.retired_topics == NULL || engine->numbers.retired_taps == NULL || engine->groups == NULL ||
-        engine->requests == NULL || engine->ticks_in_flight == NULL)
+        engine->numbers.groups == NULL || engine->numbers.chains == NULL || engine->numbers.definitions == NULL ||
+        engine->numbers.schedules == NULL || engine->numbers.retired_topics == NULL ||
+        engine->numbers.retired_taps == NULL || engine->groups == NULL || engine->requests == NULL ||
+        engine->ticks_in_flight == NULL)
         return false;
     build_bindings(engine);
     for (; engine->group_count < config->group_count; engine->group_count++)
@@ -247,6 +249,7 @@ void engine_stop(struct engine *engine)
     free(engine->bindings);
     free(engine->numbers.groups);
     free(engine->numbers.chains);
+    free(engine->numbers.definitions);
     free(engine->numbers.schedules);
     free(engine->numbers.retired_topics);
     free(engine->numbers.retired_taps);

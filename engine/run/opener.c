@@ -67,6 +67,9 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
         result = numbers_of(connection, 'g', config, config->group_count, group_name, numbers->groups, error);
     if (result == STORE_OK)
         result = numbers_of(connection, 'c', config, config->chain_count, chain_name, numbers->chains, error);
+    for (size_t i = 0; result == STORE_OK && i < config->chain_count; i++)
+        result = ledger_chain_define(connection, numbers->chains[i], config->chains[i].definition,
+                                     &numbers->definitions[i], error);
     if (result == STORE_OK)
         result = numbers_of(connection, 's', config, config->schedule_count, schedule_name, numbers->schedules, error);
     if (result == STORE_OK)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "batch/batch.h"
+#include "batch/definitions.h"
 #include "batch/held.h"
 #include "batch/outbox.h"
 #include "batch/request.h"
@@ -346,6 +347,7 @@ void worker_destroy(struct worker *worker)
     buffer_free(&env->packed);
     outbox_free(&env->outbox);
     held_free(env);
+    definitions_free(env->definitions);
     mailbox_destroy(&worker->mailbox);
     free(worker);
 }

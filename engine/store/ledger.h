@@ -179,39 +179,57 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
 /* ----------------------------------------------------------------------------------------------------------- chains */
 
 struct chain_row {
-    int16_t chain;
-    int16_t state; /* enum chain_state */
+    int16_t chain; /* -1: there is no row */
     struct event_id correlation;
-    int32_t done;    /* bit i: step i was done */
-    int32_t undoing; /* bit i: its undo was emitted */
-    int32_t undone;  /* bit i: its undo is known to have happened */
+    int32_t definition; /* number of the definition that it began with; 0: of none that is known */
+    struct chain_facts facts;
 };
 
-/* Executed: marks steps (0..30) done, one row a correlation (made when absent), and locks it. Several inputs of one
- * correlation in a call are allowed. Rows come back for inputs whose correlation is not CHAIN_RUNNING only: index of
- * the input int4, state int2, done int4, undoing int4, undone int4, reason text. */
+/* Executed: chain_note() of steps, one row a correlation (made when absent), and locks it. Several inputs of one
+ * correlation in a call are allowed, in their order. *ret has room for all inputs; it gets those whose correlation is
+ * not CHAIN_RUNNING, has another definition, or would have more than CHAIN_DOINGS_MAX doings; row.facts is what is
+ * known after all inputs. */
 struct chain_done {
     int16_t chain;
     int16_t step;
+    int32_t definition;
     struct event_id correlation;
     struct span correlation_text;
-    struct span data; /* of the done event, kept for the undo; at NULL: a step without an undo */
+    struct span data; /* of the done event, kept for the undo; at NULL: a step without an undo, which is no doing */
+};
+struct chain_noted {
+    size_t input;
+    /* false: the chain began with another definition, and nothing was noted: ledger_chain_note() does */
+    bool noted;
+    bool too_many; /* row.facts has not all doings: the transaction must not be committed */
+    struct chain_row row;
 };
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
-                                    struct rows **ret, struct error *error);
+                                    struct chain_noted *ret, size_t *ret_count, struct error *error);
 /* Executed: marks one correlation aborted (made when absent: the abort is remembered), locks it, and gives the row as
- * it was before, so CHAIN_RUNNING when this abort is the first. ledger_chain_data() gives the data of its steps. */
-enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
-                                     struct span correlation_text, struct span reason, struct chain_row *ret,
-                                     struct error *error);
-/* Executed: the data kept for a step, and the abort's reason; spans live as long as the rows of this transaction. */
+ * it was before, so CHAIN_RUNNING when this abort is the first. ledger_chain_data() gives the data of its doings. */
+enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, int32_t definition,
+                                     struct event_id correlation, struct span correlation_text, struct span reason,
+                                     struct chain_row *ret, struct error *error);
+/* Executed: the data kept for a doing, and the abort's reason; spans live as long as the rows of this transaction. */
 enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation,
-                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error);
+                                    int32_t doing, struct span *ret_data, struct span *ret_reason, struct error *error);
 /* Executed: locks and reads a row; ret->chain is -1 when there is none. */
 enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation,
                                     struct chain_row *ret, struct error *error);
+/* Queued: the last doing of row->facts, and its data, in a row locked before. When it is the first of its generation,
+ * the row's definition is written, too. */
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
+                                    struct error *error);
 /* Queued: writes state, undoing and undone of a row locked before. */
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
+
+/* The number of a chain's definition, made when it is new. In the caller's transaction or, without one, on its own. */
+enum store_result ledger_chain_define(struct connection *connection, int16_t chain, struct span definition,
+                                      int32_t *ret_number, struct error *error);
+/* Executed: the definition of that number; ret->at is NULL when there is none. */
+enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
+                                          struct error *error);
 
 /* -------------------------------------------------------------------------------------------------------- schedules */
 

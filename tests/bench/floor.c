@@ -45,6 +45,7 @@ struct purchase_batch { /* of at most `batch` purchases, by column */
     int64_t *user, *amount, *left, *climbed;
     struct claim *claims;
     struct chain_done *done;
+    struct chain_noted *noted;
     struct record *records;
 };
 
@@ -187,6 +188,7 @@ static enum store_result second_half(struct loop *loop, struct connection *conne
         STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->amount, count),
         STORE_ARRAY(PARAM_TEXT, b->tx, count)};
     struct rows *rows;
+    size_t noted = 0;
     for (size_t i = 0; i < count; i++) {
         b->claims[i].handler = loop->confirm;
         b->claims[i].hit = false;
@@ -198,7 +200,7 @@ static enum store_result second_half(struct loop *loop, struct connection *conne
     if (result == STORE_OK)
         result = connection_exec(connection, &confirm_sql, 5, params, &rows, error);
     if (result == STORE_OK)
-        result = ledger_chain_done(connection, b->done, count, &rows, error);
+        result = ledger_chain_done(connection, b->done, count, b->noted, &noted, error);
     return result == STORE_OK ? emit_and_commit(loop, connection, b->records, count, error) : result;
 }
 
@@ -223,6 +225,7 @@ static void *loop_main(void *context)
                                        .climbed = arena_array(arena, int64_t, count),
                                        .claims = arena_array(arena, struct claim, count),
                                        .done = arena_array(arena, struct chain_done, count),
+                                       .noted = arena_array(arena, struct chain_noted, count),
                                        .records = arena_array(arena, struct record, count)};
         fill(loop, &batch, arena, loop->first + at, count);
         enum store_result result = first_half(loop, connection, &batch, count, &error);

@@ -183,22 +183,24 @@ def lineage(facts):
 
 
 def undos(facts):
-    """Every event of an aborted chain's step that was done has its undo, once."""
+    """A step of an aborted chain is undone as often as it was done, by events of different ids."""
     for chain in facts.model.chains:
         field = chain["correlate"]
         aborted = {record.data.get(field) for topic in chain["abortOn"] for record in facts.by_topic[topic]} - {None}
         for step in chain["steps"]:
             if not step["undo"]:
                 continue
-            done = {record.data.get(field) for record in facts.by_topic[step["done"]]}
+            done = collections.Counter(
+                value for value, _ in {(r.data.get(field), r.event_id) for r in facts.by_topic[step["done"]]}
+            )
             emitted = collections.Counter(
                 record.data.get(field) for record in facts.by_topic[step["undo"]] if record.parent
             )
-            for correlation in aborted & done:
-                if emitted[correlation] != 1:
+            for correlation in aborted & set(done):
+                if emitted[correlation] != done[correlation]:
                     yield (
-                        f"I8: step {step['name']} of {correlation} was done and aborted, and undone"
-                        f" {emitted[correlation]} times"
+                        f"I8: step {step['name']} of {correlation} was done {done[correlation]} times and aborted, and"
+                        f" undone {emitted[correlation]} times"
                     )
             for correlation in set(emitted) - aborted:
                 yield f"I8: {correlation} was undone, and nothing aborted it"

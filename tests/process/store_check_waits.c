@@ -1,5 +1,5 @@
 /*
- * store_check_waits.c - outbox, parked events, pruning, chains, and values both ways, against a real database.
+ * store_check_waits.c - outbox, parked events, pruning, and values both ways, against a real database.
  */
 #include "store_harness.h"
 
@@ -119,152 +119,6 @@ static void pruning_goes_round(void **state)
     assert_int_equal(total, 10000);
     assert_true(most < 4000);
     assert_int_equal(number_of("select count(*) from sluice.inbox where handler = 999"), 10000);
-    connection_destroy(connection);
-}
-
-/* ----------------------------------------------------------------------------------------------------------- chains */
-
-static struct chain_done step(int16_t chain, int16_t number, uint32_t correlation, const char *data)
-{
-    return (struct chain_done){.chain = chain,
-                               .step = number,
-                               .correlation = id_of(correlation),
-                               .correlation_text = SPAN("order-1"),
-                               .data = span_of(data)};
-}
-
-static void a_chain_remembers_what_was_done(void **state)
-{
-    (void)state;
-    int16_t chain = next_number++;
-    struct connection *connection = open_connection();
-    const struct chain_done first[] = {step(chain, 2, 1, "reserved"), step(chain, 0, 2, "other"),
-                                       step(chain, 0, 1, "charged"), step(chain, 1, 1, NULL)};
-    const struct chain_done again[] = {step(chain, 0, 1, "charged twice"), step(chain, 3, 1, "sent")};
-    struct rows *rows;
-    struct chain_row row;
-    struct span data, reason;
-    begin(connection);
-    OK(ledger_chain_done(connection, first, 4, &rows, &error));
-    assert_int_equal(rows_count(rows), 0); /* all are running */
-    OK(ledger_chain_done(connection, again, 2, &rows, &error));
-    OK(connection_commit(connection, &error));
-
-    begin(connection);
-    int64_t before = round_trips();
-    OK(ledger_chain_abort(connection, chain, id_of(1), SPAN("order-1"), SPAN("no seat"), &row, &error));
-    assert_int_equal(round_trips() - before, 1);
-    assert_int_equal(row.state, CHAIN_RUNNING);
-    assert_int_equal(row.done, 0xf);
-    const char *const expected[] = {"charged", NULL, "reserved", "sent"};
-    for (int16_t i = 0; i < 4; i++) {
-        OK(ledger_chain_data(connection, chain, id_of(1), i, &data, &reason, &error));
-        assert_true(expected[i] == NULL ? data.at == NULL : span_is(data, expected[i]));
-        assert_true(span_is(reason, "no seat"));
-    }
-    row.state = CHAIN_ABORTED;
-    row.undoing = 0xd;
-    row.undone = 0x8;
-    OK(ledger_chain_update(connection, &row, &error));
-    OK(connection_commit(connection, &error));
-
-    begin(connection); /* a second abort finds the first; a step that comes late hears of it, with its place */
-    OK(ledger_chain_abort(connection, chain, id_of(1), SPAN("order-1"), SPAN("again"), &row, &error));
-    assert_int_equal(row.state, CHAIN_ABORTED);
-    assert_int_equal(row.undoing, 0xd);
-    const struct chain_done late[] = {step(chain, 4, 2, "a"), step(chain, 4, 1, "late"), step(chain, 5, 1, NULL)};
-    OK(ledger_chain_done(connection, late, 3, &rows, &error));
-    assert_int_equal(rows_count(rows), 2);
-    for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(rows_int64(rows, i, 0), 1 + (int)i);
-        assert_int_equal(rows_int64(rows, i, 1), CHAIN_ABORTED);
-        assert_int_equal(rows_int64(rows, i, 2), 0x3f);
-        assert_int_equal(rows_int64(rows, i, 3), 0xd);
-        assert_int_equal(rows_int64(rows, i, 4), 0x8);
-        assert_true(span_is(rows_span(rows, i, 5), "no seat"));
-    }
-    OK(ledger_chain_lock(connection, chain, id_of(1), &row, &error));
-    assert_int_equal(row.state, CHAIN_ABORTED);
-    OK(ledger_chain_lock(connection, chain, id_of(99), &row, &error));
-    assert_int_equal(row.chain, -1);
-    connection_destroy(connection);
-}
-
-static void an_abort_that_comes_first_is_remembered(void **state)
-{
-    (void)state;
-    int16_t chain = next_number++;
-    struct connection *connection = open_connection();
-    struct chain_row row;
-    struct rows *rows;
-    begin(connection);
-    OK(ledger_chain_abort(connection, chain, id_of(1), SPAN("order-1"), SPAN("cancelled"), &row, &error));
-    assert_int_equal(row.chain, chain);
-    assert_int_equal(row.state, CHAIN_RUNNING);
-    assert_int_equal(row.done, 0);
-    OK(connection_commit(connection, &error));
-    begin(connection);
-    const struct chain_done done = step(chain, 0, 1, "charged");
-    OK(ledger_chain_done(connection, &done, 1, &rows, &error));
-    assert_int_equal(rows_count(rows), 1);
-    assert_int_equal(rows_int64(rows, 0, 2), 1);
-    row.state = CHAIN_STUCK;
-    OK(ledger_chain_update(connection, &row, &error));
-    OK(connection_commit(connection, &error));
-    struct ledger_health health;
-    OK(ledger_health(connection, &health, &error));
-    assert_int_equal(health.chains_stuck, 1);
-    begin(connection);
-    const struct chain_done far = step(chain, 31, 1, NULL);
-    GIVES(STORE_DEPLOY, ledger_chain_done(connection, &far, 1, &rows, &error));
-    connection_destroy(connection);
-}
-
-struct aborter {
-    int16_t chain;
-    struct chain_row row;
-};
-
-static void *aborter_run(void *argument)
-{
-    struct aborter *aborter = argument;
-    struct connection *connection = open_connection();
-    begin(connection);
-    OK(ledger_chain_abort(connection, aborter->chain, id_of(1), SPAN("order-1"), SPAN("no"), &aborter->row, &error));
-    OK(connection_commit(connection, &error));
-    connection_destroy(connection);
-    return NULL;
-}
-
-/* The row is being made by another transaction, which the abort cannot see yet: it must wait, and then see the step. */
-static void an_abort_sees_the_step_it_waited_for(void **state)
-{
-    (void)state;
-    struct aborter aborter = {.chain = next_number++};
-    struct connection *connection = open_connection();
-    const struct chain_done done = step(aborter.chain, 2, 1, "charged");
-    struct rows *rows;
-    pthread_t thread;
-    begin(connection);
-    OK(ledger_chain_done(connection, &done, 1, &rows, &error));
-    assert_int_equal(pthread_create(&thread, NULL, aborter_run, &aborter), 0);
-    wait_for_lock();
-    OK(connection_commit(connection, &error));
-    pthread_join(thread, NULL);
-    assert_int_equal(aborter.row.done, 4);
-    assert_int_equal(aborter.row.state, CHAIN_RUNNING);
-
-    struct chain_row row; /* and the other way round: who looks at a chain holds it */
-    begin(connection);
-    OK(ledger_chain_lock(connection, aborter.chain, id_of(1), &row, &error));
-    row.undone = 4;
-    assert_int_equal(pthread_create(&thread, NULL, aborter_run, &aborter), 0);
-    wait_for_lock();
-    OK(ledger_chain_update(connection, &row, &error));
-    OK(connection_commit(connection, &error));
-    pthread_join(thread, NULL);
-    assert_int_equal(aborter.row.undone, 4);
-    assert_int_equal(aborter.row.state, CHAIN_ABORTED);
     connection_destroy(connection);
 }
 
@@ -446,9 +300,6 @@ int main(void)
         cmocka_unit_test(outbox_rows_stand_until_done),
         cmocka_unit_test(parked_events_come_when_due),
         cmocka_unit_test(pruning_goes_round),
-        cmocka_unit_test(a_chain_remembers_what_was_done),
-        cmocka_unit_test(an_abort_that_comes_first_is_remembered),
-        cmocka_unit_test(an_abort_sees_the_step_it_waited_for),
         cmocka_unit_test(values_travel_both_ways),
         cmocka_unit_test(arrays_travel_with_stride_and_nulls),
         cmocka_unit_test(a_statement_has_64_parameters_at_most),

@@ -7,6 +7,7 @@ import json
 import unittest
 
 import _path
+from lib.engine import sluice
 from lib.pipeline_case import PipelineCase, reason
 
 YAML = """
@@ -68,6 +69,126 @@ class Correlations(ChainCase):
         self.await_topic("refund", 1)
         self.await_value("select state from sluice.chain", 2)
         self.assertEqual(self.undone(), ["refund 1"])
+
+
+class Repeats(ChainCase):
+    def test_a_step_is_undone_as_often_as_it_was_done(self):
+        self.engine()
+        for n in (1, 2):
+            self.step("paid", n=n)
+        self.step("booked", n=3)
+        self.drain()
+        self.step("failed")
+        self.await_topic("refund", 2)
+        self.await_value("select state from sluice.chain", 2)
+        self.assertEqual(self.undone(), ["cancel 3", "refund 2", "refund 1"])
+        said = sluice("explain", self.config, "c1", env=self.vars).stdout
+        self.assertIn("chain order: undone, because: failed; 3 of 3 done steps undone", said)
+        self.assertEqual(len({json.loads(r["value"])["eventId"] for r in self.topic("refund")}), 2)
+
+    def test_a_chain_that_is_over_begins_again(self):
+        engine = self.engine()
+        for n in range(1, 4):
+            self.step("paid", n=n)
+            self.drain()
+            self.assertEqual(self.value("select state || ' ' || generation from sluice.chain"), f"0 {n - 1}")
+            self.step("failed")
+            self.await_topic("refund", n)
+            self.await_value("select state from sluice.chain", 2)
+            if n == 1:
+                engine.kill()
+                engine = self.engine()
+        self.drain()
+        self.assertEqual(self.undone(), ["refund 1", "refund 2", "refund 3"])
+        self.assertEqual(
+            self.value(
+                "select count(*) from sluice.inbox i join sluice.name n on n.number = i.handler"
+                " where n.name = 'chaos.act_sql'"
+            ),
+            "6",
+        )
+
+    def test_the_same_event_again_is_a_duplicate(self):
+        self.engine()
+        event = self.event({"id": "c1", "mode": "ok", "n": 1})
+        self.emit("paid", event, event, key="k")
+        self.emit("paid", event, key="k")
+        self.drain()
+        self.step("failed")
+        self.await_topic("refund", 1)
+        self.drain()
+        self.assertEqual(self.undone(), ["refund 1"])
+
+    def test_in_one_batch_as_one_by_one(self):
+        """Paid, failed, paid again: all read at once."""
+        self.step("paid", n=1)
+        self.step("failed")
+        self.step("paid", n=2)
+        self.step("paid", "c2", n=3)
+        self.engine()
+        self.await_topic("refund", 1)
+        self.drain()
+        self.assertEqual(self.undone(), ["refund 1"])
+        self.assertEqual(
+            self.value("select state || ' ' || generation from sluice.chain where correlation_text = 'c1'"), "0 1"
+        )
+
+    def test_more_often_than_a_chain_can_remember(self):
+        self.engine()
+        self.emit("booked", *[self.event({"id": "c1", "n": n}) for n in range(60)], key="k")
+        self.drain()
+        self.step("booked", n=99)
+        letters = self.await_topic("booked-dlt", 1)
+        self.assertEqual(reason(letters[0]), "bad_correlation")
+        self.step("failed")
+        self.await_topic("cancel", 60)
+
+
+class Definitions(ChainCase):
+    CHANGED = YAML.replace("undo: refund}", "undo: cancel}").replace(
+        "undo: cancel}\n    abort", "undo: none}\n    abort"
+    )
+
+    def test_a_chain_is_undone_by_the_definition_it_began_with(self):
+        self.engine()
+        self.step("paid", "old", n=1)
+        self.step("booked", "old", n=2)
+        self.drain()
+        self.engines[-1].kill()
+        self.use(self.CHANGED, migrate=False)
+        self.engine()
+        self.step("paid", "old", n=3)  # a step of that definition, done again
+        self.step("paid", "new", n=4)
+        self.step("booked", "new", n=5)
+        self.drain()
+        self.step("failed", "old")
+        self.step("failed", "new")
+        self.await_topic("cancel", 2)
+        self.await_topic("refund", 2)
+        told = json.loads(sluice("explain", self.config, "old", "--json", env=self.vars).stdout)
+        self.assertEqual((told["chainDoings"], told["chainUndos"], told["chainOlderDefinition"]), (3, 3, True))
+        self.drain()
+        self.assertEqual(sorted(self.undone()), ["cancel 2", "cancel 4", "refund 1", "refund 3"])
+        self.assertEqual(self.value("select count(*) from sluice.chain_definition"), "2")
+        self.step("paid", "old", n=6)  # it was over: with the definition of now
+        self.drain()
+        self.step("failed", "old")
+        self.await_topic("cancel", 3)
+        self.drain()
+        self.assertEqual(self.undone()[-1], "cancel 6")
+        self.assertEqual(self.value("select count(distinct definition) from sluice.chain"), "1")
+
+    def test_an_undo_whose_topic_left_the_file_is_told(self):
+        self.engine()
+        self.step("booked", n=2)
+        self.drain()
+        self.engines[-1].kill()
+        self.use(YAML.replace("  cancel:", "  cancelled:").replace("undo: cancel}", "undo: cancelled}"), migrate=False)
+        self.engine()
+        self.step("failed")
+        letters = self.await_topic("failed-dlt", 1)
+        self.assertIn("undoes a step on topic 'cancel'", letters[0]["headers"]["kafka_dlt-exception-message"])
+        self.assertEqual(self.value("select state from sluice.chain"), "0")
 
 
 if __name__ == "__main__":

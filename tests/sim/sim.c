@@ -157,7 +157,7 @@ static void sim_settings(struct world *world)
 /* Events from outside wait in a small pool and are published in a random order, so steps and aborts meet in all
  * ways. */
 struct pool {
-    struct event_state events[SIM_POOL + SIM_STEPS + 2];
+    struct event_state events[SIM_POOL + 2 * SIM_STEPS + 3];
     size_t count;
 };
 
@@ -170,6 +170,12 @@ static struct event_state event_from_outside(const struct world *world, const st
                                 .key = key};
 }
 
+static uint32_t times_of(struct world *world)
+{
+    uint32_t dice = sim_below(world, 8);
+    return dice == 0 ? 0 : dice <= 5 ? 1 : 2;
+}
+
 static void pool_chain(struct world *world, struct pool *pool)
 {
     const struct sim_pipeline *pipeline = &world->pipeline;
@@ -179,19 +185,19 @@ static void pool_chain(struct world *world, struct pool *pool)
     *chain = (struct correlation){.config = sim_below(world, (uint32_t)pipeline->config.chain_count)};
     uint32_t key = sim_below(world, world->settings.keys);
     bool one_key = sim_below(world, 2);
-    for (int32_t step = 0; step < SIM_STEPS; step++)
-        chain->undo[step] = SIM_NONE;
+    /* Of eight events of a chain one is missing and two come twice; half of the chains have no abort. */
     int32_t step_count = pipeline->shapes[chain->config].step_count;
     for (int32_t step = 0; step <= step_count; step++) {
-        if (sim_below(world, 8) == 0 || (step == step_count && sim_below(world, 2)))
-            continue;
         const struct topic *topic = step == step_count ? pipeline->abort[chain->config]
                                                        : pipeline->done[chain->config][step];
-        struct event_state event = event_from_outside(world, topic,
-                                                      one_key ? key : sim_below(world, world->settings.keys));
-        event.chain = number;
-        event.step = (uint8_t)step;
-        pool->events[pool->count++] = event;
+        uint32_t times = step == step_count && sim_below(world, 2) ? 0 : times_of(world);
+        for (; times > 0; times--) {
+            struct event_state event = event_from_outside(world, topic,
+                                                          one_key ? key : sim_below(world, world->settings.keys));
+            event.chain = number;
+            event.step = (uint8_t)step;
+            pool->events[pool->count++] = event;
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * chain.c - one row a correlation: steps done, steps undone, aborted or not.
+ * chain.c - one row a correlation: steps done, doings undone, aborted or not; and the definitions of chains.
  *
  * A row is locked by the transaction that marks a step or an abort, until it ends: of a step and an abort that happen
  * at the same time, one sees the other.
@@ -14,47 +14,66 @@ struct placed {
     struct chain_done done;
     int32_t place;
     int32_t bit;
+    char byte; /* the step */
+    struct span step;
 };
 
 /*
- * One row a correlation, in the order of the primary key, so that two batches cannot deadlock. Of a step
- * that was done twice the data of the first time stays: that is what happened. Rows come back for the correlations that
- * are no longer running, for each of their inputs.
+ * One row a correlation, in the order of the primary key, so that two batches cannot deadlock. This is chain_note()
+ * (flow/chain.h) for all of them: doings are appended; a chain that is over and whose step is done again begins its
+ * next generation. A chain with another definition is left as it is: its steps have other numbers.
  */
+#define SAME "coalesce(c.definition, excluded.definition) = excluded.definition"
+#define AGAIN SAME " and c.state = 2 and c.done & excluded.done <> 0"
+#define NOTED(column, appended)                                                                                        \
+    column " = case when " AGAIN " then excluded." column " when " SAME " then " appended " else c." column " end"
 #define CHAIN_UPSERT                                                                                                   \
-    "       on conflict on constraint chain_pkey do update set done = c.done | excluded.done, at = excluded.at,"       \
-    "         data_steps = case when c.data_steps && excluded.data_steps then c.data_steps || array("                  \
-    "             select s.step from unnest(excluded.data_steps) as s(step)"                                           \
-    "             where s.step <> all (c.data_steps) order by s.step)"                                                 \
-    "           else c.data_steps || excluded.data_steps end,"                                                         \
-    "         data = case when c.data_steps && excluded.data_steps then c.data || array("                              \
-    "             select s.data from unnest(excluded.data_steps, excluded.data) as s(step, data)"                      \
-    "             where s.step <> all (c.data_steps) order by s.step)"                                                 \
-    "           else c.data || excluded.data end"                                                                      \
-    "       returning c.chain, c.correlation, c.state, c.done, c.undoing, c.undone, c.reason) "                        \
-    "select i.place, w.state, w.done, w.undoing, w.undone, w.reason "                                                  \
-    "from written w join unnest($1, $3, $7) as i(chain, correlation, place)"                                           \
-    "  on i.chain = w.chain and i.correlation = w.correlation where w.state <> 0 order by i.place"
+    "       on conflict on constraint chain_pkey do update set at = excluded.at,"                                      \
+    "         definition = coalesce(c.definition, excluded.definition),"                                               \
+    "         state = case when " AGAIN " then 0 else c.state end,"                                                    \
+    "         generation = case when " AGAIN " then c.generation + 1 else c.generation end,"                           \
+    "         reason = case when " AGAIN " then null else c.reason end,"                                               \
+    "         undoing = case when " AGAIN " then 0 else c.undoing end,"                                                \
+    "         undone = case when " AGAIN                                                                               \
+    " then 0 else c.undone end," NOTED("done", "c.done | excluded.done") "," NOTED(                                    \
+        "steps",                                                                                                       \
+        "c.steps || excluded.steps") "," NOTED("data",                                                                 \
+                                               "c.data || excluded.data") "       returning c.chain, c.correlation, "  \
+                                                                          "c.definition, c.state, c.generation, "      \
+                                                                          "c.steps, c.undoing, c.undone) "             \
+                                                                          "select i.place, w.definition, w.state, "    \
+                                                                          "w.generation, w.steps, w.undoing, "         \
+                                                                          "w.undone,"                                  \
+                                                                          "  (w.definition = i.definition)::int4 "     \
+                                                                          "from written w join unnest($1, $3, $7, "    \
+                                                                          "$8) as i(chain, correlation, place, "       \
+                                                                          "definition)"                                \
+                                                                          "  on i.chain = w.chain and i.correlation "  \
+                                                                          "= w.correlation"                            \
+                                                                          "  where w.state <> 0 or w.definition <> "   \
+                                                                          "i.definition or octet_length(w.steps) > "   \
+                                                                          "$9 order by i.place"
 
 /* The common case: every correlation stands once in the call. Nothing is sorted or grouped again. */
 static const struct statement statement_chain_done = {
-    "with written as (insert into sluice.chain as c (chain, at, correlation, correlation_text, done, data_steps, data)"
-    "       select u.chain, " LEDGER_NOW ", u.correlation, u.text, u.bit,"
-    "         case when u.data is null then '{}' else array[u.step] end, case when u.data is null then '{}' else "
-    "array[u.data] end"
-    "       from unnest($1, $2, $3, $4, $5, $6) as u(chain, step, correlation, text, data, bit)" CHAIN_UPSERT,
+    "with written as (insert into sluice.chain as c"
+    "         (chain, at, correlation, correlation_text, done, steps, data, definition)"
+    "       select u.chain, " LEDGER_NOW
+    ", u.correlation, u.text, u.bit, case when u.data is null then ''::bytea else u.step "
+    "end, case when u.data is null then '{}' else array[u.data] end, u.definition"
+    "       from unnest($1, $2, $3, $4, $5, $6, $8) as u(chain, step, correlation, text, data, bit, "
+    "definition)" CHAIN_UPSERT,
     false,
 };
 static const struct statement statement_chain_done_grouped = {
-    "with once as (select distinct on (u.chain, u.correlation, u.step) u.chain, u.correlation, u.step, u.text, u.data, "
-    "u.bit"
-    "       from unnest($1, $2, $3, $4, $5, $6, $7) as u(chain, step, correlation, text, data, bit, place)"
-    "       order by u.chain, u.correlation, u.step, u.place),"
-    "  written as (insert into sluice.chain as c (chain, at, correlation, correlation_text, done, data_steps, data)"
-    "       select o.chain, " LEDGER_NOW ", o.correlation, min(o.text), bit_or(o.bit),"
-    "         coalesce(array_agg(o.step order by o.step) filter (where o.data is not null), '{}'),"
-    "         coalesce(array_agg(o.data order by o.step) filter (where o.data is not null), '{}')"
-    "       from once o group by o.chain, o.correlation order by o.chain, o.correlation" CHAIN_UPSERT,
+    "with written as (insert into sluice.chain as c"
+    "         (chain, at, correlation, correlation_text, done, steps, data, definition)"
+    "       select u.chain, " LEDGER_NOW ", u.correlation, min(u.text), bit_or(u.bit),"
+    "         coalesce(string_agg(u.step, ''::bytea order by u.place) filter (where u.data is not null), ''),"
+    "         coalesce(array_agg(u.data order by u.place) filter (where u.data is not null), '{}'), min(u.definition)"
+    "       from unnest($1, $2, $3, $4, $5, $6, $7, $8)"
+    "         as u(chain, step, correlation, text, data, bit, place, definition)"
+    "       group by u.chain, u.correlation order by u.chain, u.correlation" CHAIN_UPSERT,
     false,
 };
 
@@ -73,51 +92,93 @@ static bool same_chain(const struct placed *a, const struct placed *b)
            memcmp(&a->done.correlation, &b->done.correlation, sizeof a->done.correlation) == 0;
 }
 
-enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
-                                    struct rows **ret, struct error *error)
+/* Six columns from `first` on: definition, state, generation, steps, undoing, undone. False: more doings than there is
+ * room for. */
+static bool facts_read(const struct rows *rows, size_t row, size_t first, struct chain_row *ret)
+{
+    struct span steps = rows_span(rows, row, first + 3);
+    ret->definition = rows_null(rows, row, first) ? 0 : (int32_t)rows_int64(rows, row, first);
+    ret->facts = (struct chain_facts){.state = (int16_t)rows_int64(rows, row, first + 1),
+                                      .generation = (int32_t)rows_int64(rows, row, first + 2),
+                                      .undoing = (uint64_t)rows_int64(rows, row, first + 4),
+                                      .undone = (uint64_t)rows_int64(rows, row, first + 5)};
+    bool all = steps.length <= CHAIN_DOINGS_MAX;
+    ret->facts.count = all ? (int32_t)steps.length : CHAIN_DOINGS_MAX;
+    memcpy(ret->facts.steps, steps.at, (size_t)ret->facts.count);
+    return all;
+}
+
+/* Sorted as the statement locks; *ret_once: every correlation stands once. */
+static struct placed *place_all(const struct chain_done *done, size_t count, bool *ret_once)
 {
     struct placed *list = calloc(count + 1, sizeof *list);
-    bool once = true;
-    if (list == NULL) {
-        error_set(error, ENOMEM, "out of memory for %zu steps of chains", count);
-        return connection_fail(connection, STORE_DOWN);
+    *ret_once = true;
+    for (size_t i = 0; list != NULL && i < count; i++)
+        list[i] = (struct placed){.done = done[i],
+                                  .place = (int32_t)i,
+                                  .bit = done[i].data.at == NULL ? 0 : (int32_t)(1u << done[i].step),
+                                  .byte = (char)done[i].step};
+    if (list != NULL)
+        qsort(list, count, sizeof *list, placed_compare);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        list[i].step = (struct span){&list[i].byte, 1};
+        *ret_once = *ret_once && (i == 0 || !same_chain(&list[i - 1], &list[i]));
     }
-    for (size_t i = 0; i < count; i++) {
+    return list;
+}
+
+enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
+                                    struct chain_noted *ret, size_t *ret_count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++)
         if (done[i].step < 0 || done[i].step >= CHAIN_STEPS_MAX) {
-            free(list);
             error_set(error, EINVAL, "a chain may have %d steps; a step has the number %d", (int)CHAIN_STEPS_MAX,
                       done[i].step);
             return connection_fail(connection, STORE_DEPLOY);
         }
-        list[i] = (struct placed){done[i], (int32_t)i, 1 << done[i].step};
+    bool once;
+    struct placed *list = place_all(done, count, &once);
+    if (list == NULL) {
+        error_set(error, ENOMEM, "out of memory for %zu steps of chains", count);
+        return connection_fail(connection, STORE_DOWN);
     }
-    qsort(list, count, sizeof *list, placed_compare);
-    for (size_t i = 1; i < count && once; i++)
-        once = !same_chain(&list[i - 1], &list[i]);
+    const int32_t most = CHAIN_DOINGS_MAX;
     const struct store_param params[] = {
         STORE_COLUMN(PARAM_INT2, &list[0].done.chain, count, sizeof *list),
-        STORE_COLUMN(PARAM_INT2, &list[0].done.step, count, sizeof *list),
+        STORE_COLUMN(PARAM_BYTEA, &list[0].step, count, sizeof *list),
         STORE_COLUMN(PARAM_UUID, &list[0].done.correlation, count, sizeof *list),
         STORE_COLUMN(PARAM_TEXT, &list[0].done.correlation_text, count, sizeof *list),
         STORE_COLUMN(PARAM_BYTEA, &list[0].done.data, count, sizeof *list),
         STORE_COLUMN(PARAM_INT4, &list[0].bit, count, sizeof *list),
         STORE_COLUMN(PARAM_INT4, &list[0].place, count, sizeof *list),
+        STORE_COLUMN(PARAM_INT4, &list[0].done.definition, count, sizeof *list),
+        STORE_VALUE(PARAM_INT4, &most),
     };
+    struct rows *rows;
     enum store_result result = connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped,
-                                               7, params, ret, error);
+                                               9, params, &rows, error);
     free(list);
+    *ret_count = result == STORE_OK ? rows_count(rows) : 0;
+    for (size_t r = 0; r < *ret_count; r++) {
+        struct chain_noted *noted = &ret[r];
+        *noted = (struct chain_noted){.input = (size_t)rows_int64(rows, r, 0), .noted = rows_int64(rows, r, 7) != 0};
+        noted->row.chain = done[noted->input].chain;
+        noted->row.correlation = done[noted->input].correlation;
+        noted->too_many = !facts_read(rows, r, 1, &noted->row);
+    }
     return result;
 }
 
 /* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for
  * it. */
 static const struct statement statement_chain_make = {
-    "insert into sluice.chain (chain, at, correlation, correlation_text) values ($1, " LEDGER_NOW ", $2, $3) "
-    "on conflict on constraint chain_pkey do nothing",
+    "insert into sluice.chain (chain, at, correlation, correlation_text, definition) values ($1, " LEDGER_NOW
+    ", $2, $3, $4) on conflict on constraint chain_pkey do nothing",
     false,
 };
 static const struct statement statement_chain_lock = {
-    "select state, done, undoing, undone from sluice.chain where chain = $1 and correlation = $2 for no key update",
+    "select definition, state, generation, steps, undoing, undone from sluice.chain"
+    " where chain = $1 and correlation = $2 for no key update",
     false,
 };
 static const struct statement statement_chain_abort = {
@@ -125,43 +186,34 @@ static const struct statement statement_chain_abort = {
     false,
 };
 
-static struct chain_row chain_read(const struct rows *rows, int16_t chain, struct event_id correlation)
-{
-    return (struct chain_row){
-        .chain = chain,
-        .correlation = correlation,
-        .state = (int16_t)rows_int64(rows, 0, 0),
-        .done = (int32_t)rows_int64(rows, 0, 1),
-        .undoing = (int32_t)rows_int64(rows, 0, 2),
-        .undone = (int32_t)rows_int64(rows, 0, 3),
-    };
-}
-
 enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation,
                                     struct chain_row *ret, struct error *error)
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &correlation)};
     struct rows *rows;
     enum store_result result = connection_exec(connection, &statement_chain_lock, 2, params, &rows, error);
-    if (result == STORE_OK)
-        *ret = rows_count(rows) == 0 ? (struct chain_row){.chain = -1, .correlation = correlation}
-                                     : chain_read(rows, chain, correlation);
+    if (result != STORE_OK)
+        return result;
+    *ret = (struct chain_row){.chain = rows_count(rows) == 0 ? -1 : chain, .correlation = correlation};
+    if (rows_count(rows) != 0)
+        (void)facts_read(rows, 0, 0, ret);
     return result;
 }
 
-enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
-                                     struct span correlation_text, struct span reason, struct chain_row *ret,
-                                     struct error *error)
+enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, int32_t definition,
+                                     struct event_id correlation, struct span correlation_text, struct span reason,
+                                     struct chain_row *ret, struct error *error)
 {
     const struct store_param make[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &correlation),
-                                       STORE_VALUE(PARAM_TEXT, &correlation_text)};
+                                       STORE_VALUE(PARAM_TEXT, &correlation_text),
+                                       STORE_VALUE(PARAM_INT4, &definition)};
     const struct store_param abort[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &correlation),
                                         STORE_VALUE(PARAM_TEXT, &reason)};
     struct chain_row row;
-    enum store_result result = connection_queue(connection, &statement_chain_make, 3, make, error);
+    enum store_result result = connection_queue(connection, &statement_chain_make, 4, make, error);
     if (result == STORE_OK)
         result = ledger_chain_lock(connection, chain, correlation, &row, error);
-    if (result == STORE_OK && row.chain >= 0 && row.state == CHAIN_RUNNING)
+    if (result == STORE_OK && row.chain >= 0 && row.facts.state == CHAIN_RUNNING)
         result = connection_queue(connection, &statement_chain_abort, 3, abort, error);
     if (result == STORE_OK)
         *ret = row;
@@ -169,15 +221,16 @@ enum store_result ledger_chain_abort(struct connection *connection, int16_t chai
 }
 
 static const struct statement statement_chain_data = {
-    "select data[array_position(data_steps, $3)], reason from sluice.chain where chain = $1 and correlation = $2",
+    "select data[$3], reason from sluice.chain where chain = $1 and correlation = $2",
     false,
 };
 
 enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation,
-                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error)
+                                    int32_t doing, struct span *ret_data, struct span *ret_reason, struct error *error)
 {
+    const int32_t place = doing + 1;
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &correlation),
-                                         STORE_VALUE(PARAM_INT2, &step)};
+                                         STORE_VALUE(PARAM_INT4, &place)};
     struct rows *rows;
     enum store_result result = connection_exec(connection, &statement_chain_data, 3, params, &rows, error);
     if (result == STORE_OK) {
@@ -185,6 +238,32 @@ enum store_result ledger_chain_data(struct connection *connection, int16_t chain
         *ret_reason = rows_span(rows, 0, 1);
     }
     return result;
+}
+
+static const struct statement statement_chain_note = {
+    "update sluice.chain set done = case when $3 = 1 then $4 else done | $4 end,"
+    " steps = case when $3 = 1 then $5 else steps || $5 end,"
+    " data = case when $3 = 1 then array[$6] else data || array[$6] end,"
+    " reason = case when $3 = 1 and $7 > generation then null else reason end,"
+    " definition = case when $3 = 1 then $8 else definition end, generation = $7, at = " LEDGER_NOW
+    " where chain = $1 and correlation = $2",
+    false,
+};
+
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
+                                    struct error *error)
+{
+    const int32_t count = row->facts.count, generation = row->facts.generation;
+    const char byte = (char)row->facts.steps[count - 1];
+    const int32_t bit = (int32_t)(1u << (unsigned char)byte);
+    const struct span step = {&byte, 1};
+    const struct store_param params[] = {
+        STORE_VALUE(PARAM_INT2, &row->chain), STORE_VALUE(PARAM_UUID, &row->correlation),
+        STORE_VALUE(PARAM_INT4, &count),      STORE_VALUE(PARAM_INT4, &bit),
+        STORE_VALUE(PARAM_BYTEA, &step),      STORE_VALUE(PARAM_BYTEA, &data),
+        STORE_VALUE(PARAM_INT4, &generation), STORE_VALUE(PARAM_INT4, &row->definition),
+    };
+    return connection_queue(connection, &statement_chain_note, 8, params, error);
 }
 
 static const struct statement statement_chain_update = {
@@ -196,9 +275,49 @@ static const struct statement statement_chain_update = {
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error)
 {
     const struct store_param params[] = {
-        STORE_VALUE(PARAM_INT2, &row->chain),  STORE_VALUE(PARAM_UUID, &row->correlation),
-        STORE_VALUE(PARAM_INT2, &row->state),  STORE_VALUE(PARAM_INT4, &row->undoing),
-        STORE_VALUE(PARAM_INT4, &row->undone),
+        STORE_VALUE(PARAM_INT2, &row->chain),        STORE_VALUE(PARAM_UUID, &row->correlation),
+        STORE_VALUE(PARAM_INT2, &row->facts.state),  STORE_VALUE(PARAM_INT8, &row->facts.undoing),
+        STORE_VALUE(PARAM_INT8, &row->facts.undone),
     };
     return connection_queue(connection, &statement_chain_update, 5, params, error);
+}
+
+/* ------------------------------------------------------------------------------------------------------ definitions */
+
+static const struct statement statement_chain_define = {
+    "insert into sluice.chain_definition (chain, hash, definition) select $1, $2, $3"
+    " where not exists (select from sluice.chain_definition where chain = $1 and hash = $2)"
+    " on conflict on constraint chain_definition_hash do nothing",
+    false,
+};
+static const struct statement statement_chain_defined = {
+    "select number from sluice.chain_definition where chain = $1 and hash = $2", false};
+static const struct statement statement_chain_definition = {
+    "select definition from sluice.chain_definition where number = $1", false};
+
+enum store_result ledger_chain_define(struct connection *connection, int16_t chain, struct span definition,
+                                      int32_t *ret_number, struct error *error)
+{
+    struct event_id hash;
+    struct rows *rows;
+    span_hash128(definition, hash.bytes);
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_UUID, &hash),
+                                         STORE_VALUE(PARAM_TEXT, &definition)};
+    enum store_result result = connection_exec(connection, &statement_chain_define, 3, params, &rows, error);
+    if (result == STORE_OK)
+        result = connection_exec(connection, &statement_chain_defined, 2, params, &rows, error);
+    if (result == STORE_OK)
+        *ret_number = (int32_t)rows_int64(rows, 0, 0);
+    return result;
+}
+
+enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
+                                          struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT4, &number)};
+    struct rows *rows;
+    enum store_result result = connection_exec(connection, &statement_chain_definition, 1, params, &rows, error);
+    if (result == STORE_OK)
+        *ret = rows_count(rows) == 0 ? (struct span){NULL, 0} : rows_span(rows, 0, 0);
+    return result;
 }

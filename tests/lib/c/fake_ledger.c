@@ -305,67 +305,78 @@ const struct fake_chain *fake_store_chain(const struct connection *connection, c
     return NULL;
 }
 
-static struct fake_chain *chain_made(struct connection *connection, int16_t chain, struct event_id correlation,
-                                     struct span text)
+static struct fake_chain *chain_made(struct connection *connection, int16_t chain, int32_t definition,
+                                     struct event_id correlation, struct span text)
 {
     struct fake_tables *tables = &connection->tables;
     struct fake_chain *row = chain_find(tables, chain, correlation);
     if (row != NULL)
         return row;
     FAKE_ADD(tables->chains, tables->chain_count,
-             (struct fake_chain){.row = {.chain = chain, .correlation = correlation},
+             (struct fake_chain){.row = {.chain = chain, .correlation = correlation, .definition = definition},
                                  .correlation = fake_kept(connection, text)});
     return &tables->chains[tables->chain_count - 1];
 }
 
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
-                                    struct rows **ret, struct error *error)
+                                    struct chain_noted *ret, size_t *ret_count, struct error *error)
 {
-    static const enum param_type types[] = {PARAM_INT4, PARAM_INT2, PARAM_INT4, PARAM_INT4, PARAM_INT4, PARAM_TEXT};
-    struct fake_cell cells[6 * FAKE_TABLE_MAX];
-    size_t found = 0;
+    bool too_many[FAKE_TABLE_MAX] = {false};
     enum store_result result = fake_executed(connection, "chain_done", count, error);
+    *ret_count = 0;
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
-        struct fake_chain *row = chain_made(connection, done[i].chain, done[i].correlation, done[i].correlation_text);
-        row->row.done |= 1 << done[i].step;
-        row->data[done[i].step] = fake_kept(connection, done[i].data);
+        struct fake_chain *row = chain_made(connection, done[i].chain, done[i].definition, done[i].correlation,
+                                            done[i].correlation_text);
+        uint8_t steps[FAKE_TABLE_MAX];
+        size_t places[FAKE_TABLE_MAX];
+        int32_t notes = 0;
+        bool earlier = false;
+        for (size_t j = 0; j < count; j++) {
+            if (done[j].chain != done[i].chain || !same_id(done[j].correlation, done[i].correlation))
+                continue;
+            earlier = earlier || j < i;
+            places[notes] = j;
+            steps[notes++] = (uint8_t)done[j].step;
+        }
+        too_many[i] = row->row.facts.count + notes > CHAIN_DOINGS_MAX;
+        if (earlier || too_many[i] || row->row.definition != done[i].definition || done[i].data.at == NULL)
+            continue;
+        chain_note(&row->row.facts, steps, notes);
+        for (int32_t n = 0; n < notes; n++)
+            row->data[row->row.facts.count - notes + n] = fake_kept(connection, done[places[n]].data);
     }
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
         const struct fake_chain *row = chain_find(&connection->tables, done[i].chain, done[i].correlation);
-        if (row->row.state == CHAIN_RUNNING)
-            continue;
-        const struct fake_cell made[] = {{.number = (int64_t)i},      {.number = row->row.state},
-                                         {.number = row->row.done},   {.number = row->row.undoing},
-                                         {.number = row->row.undone}, {.text = row->reason}};
-        memcpy(&cells[6 * found++], made, sizeof made);
+        bool same = row->row.definition == done[i].definition;
+        if (row->row.facts.state != CHAIN_RUNNING || !same || too_many[i])
+            ret[(*ret_count)++] = (struct chain_noted){i, same, too_many[i], row->row};
     }
-    *ret = fake_rows(connection, 6, types, found, cells);
     return result;
 }
 
-enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, struct event_id correlation,
-                                     struct span correlation_text, struct span reason, struct chain_row *ret,
-                                     struct error *error)
+enum store_result ledger_chain_abort(struct connection *connection, int16_t chain, int32_t definition,
+                                     struct event_id correlation, struct span correlation_text, struct span reason,
+                                     struct chain_row *ret, struct error *error)
 {
     enum store_result result = fake_executed(connection, "chain_abort", 0, error);
     if (result != STORE_OK)
         return result;
-    struct fake_chain *row = chain_made(connection, chain, correlation, correlation_text);
+    struct fake_chain *row = chain_made(connection, chain, definition, correlation, correlation_text);
     *ret = row->row;
-    if (row->row.state == CHAIN_RUNNING) {
-        row->row.state = CHAIN_ABORTED;
+    if (row->row.facts.state == CHAIN_RUNNING) {
+        row->row.facts.state = CHAIN_ABORTED;
         row->reason = fake_kept(connection, reason);
     }
     return STORE_OK;
 }
 
 enum store_result ledger_chain_data(struct connection *connection, int16_t chain, struct event_id correlation,
-                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error)
+                                    int32_t doing, struct span *ret_data, struct span *ret_reason, struct error *error)
 {
     enum store_result result = fake_executed(connection, "chain_data", 0, error);
     const struct fake_chain *row = chain_find(&connection->tables, chain, correlation);
     if (result == STORE_OK && row != NULL) {
-        *ret_data = row->data[step];
+        *ret_data = row->data[doing];
         *ret_reason = row->reason;
     }
     return result;
@@ -380,16 +391,36 @@ enum store_result ledger_chain_lock(struct connection *connection, int16_t chain
     return result;
 }
 
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
+                                    struct error *error)
+{
+    (void)error;
+    fake_queued(connection, "chain_note", 0);
+    struct fake_chain *kept_row = chain_find(&connection->tables, row->chain, row->correlation);
+    assert_non_null(kept_row);
+    kept_row->row = *row;
+    kept_row->data[row->facts.count - 1] = fake_kept(connection, data);
+    return STORE_OK;
+}
+
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error)
 {
     (void)error;
     fake_queued(connection, "chain_update", 0);
     struct fake_chain *kept_row = chain_find(&connection->tables, row->chain, row->correlation);
     assert_non_null(kept_row);
-    kept_row->row.state = row->state;
-    kept_row->row.undoing = row->undoing;
-    kept_row->row.undone = row->undone;
+    kept_row->row.facts = row->facts;
     return STORE_OK;
+}
+
+enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
+                                          struct error *error)
+{
+    enum store_result result = fake_executed(connection, "chain_definition", 0, error);
+    *ret = number > 0 && (size_t)number <= connection->tables.definition_count
+               ? connection->tables.definitions[number - 1]
+               : (struct span){NULL, 0};
+    return result;
 }
 
 /* ------------------------------------------------------------------------------------------ schedules and replies */

@@ -31,7 +31,7 @@ struct fake_outbox {
 struct fake_chain {
     struct chain_row row;
     struct span correlation, reason;
-    struct span data[CHAIN_STEPS_MAX];
+    struct span data[CHAIN_DOINGS_MAX];
 };
 
 struct fake_held {
@@ -61,8 +61,10 @@ struct fake_tables {
     struct fake_chain chains[FAKE_CHAINS_MAX];
     struct kept_reply replies[FAKE_TABLE_MAX];
     struct fake_tick ticks[FAKE_TABLE_MAX];
-    struct span effects[FAKE_TABLE_MAX]; /* statements of plugins */
-    struct span log[FAKE_TABLE_MAX];     /* record batches that a transactional bus appended */
+    struct span effects[FAKE_TABLE_MAX];     /* statements of plugins */
+    struct span log[FAKE_TABLE_MAX];         /* record batches that a transactional bus appended */
+    struct span definitions[FAKE_TABLE_MAX]; /* of chains, by their numbers, from 1 on; the test's */
+    size_t definition_count;
     size_t held_count, held_key_count;
     size_t claim_count, outbox_count, parked_count, attempt_count, chain_count, reply_count, tick_count, effect_count,
         log_count;

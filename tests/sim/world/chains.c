@@ -23,12 +23,7 @@ static void chain_write(struct connection *connection, uint32_t number)
 
 static struct chain_row chain_row(int16_t config, struct event_id correlation, const struct chain_facts *facts)
 {
-    return (struct chain_row){.chain = config,
-                              .state = facts->state,
-                              .correlation = correlation,
-                              .done = (int32_t)facts->done,
-                              .undoing = (int32_t)facts->undoing,
-                              .undone = (int32_t)facts->undone};
+    return (struct chain_row){.chain = config, .correlation = correlation, .facts = *facts};
 }
 
 static int number_compare(const void *left, const void *right)
@@ -51,37 +46,37 @@ static enum store_result chains_lock(struct connection *connection, const struct
     return result;
 }
 
-static void chain_returned(struct rows *rows, size_t index, const struct chain_facts *facts)
-{
-    struct cell *cells = rows_add(rows);
-    cells[0].number = (int64_t)index;
-    cells[1].number = facts->state;
-    cells[2].number = facts->done;
-    cells[3].number = facts->undoing;
-    cells[4].number = facts->undone;
-    cells[5].span = SPAN("because");
-}
-
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
-                                    struct rows **ret, struct error *error)
+                                    struct chain_noted *ret, size_t *ret_count, struct error *error)
 {
     struct world *world = connection->world;
     enum store_result result = chains_lock(connection, done, count, error);
+    *ret_count = 0;
     if (result != STORE_OK)
         return result;
-    *ret = rows_make(connection, count, 6);
     for (size_t i = 0; i < count; i++) {
         uint32_t number = chain_of(world, done[i].chain, done[i].correlation);
         struct correlation *chain = &world->chains[number];
-        chain->working.done |= 1u << done[i].step;
-        if (chain->working_data[done[i].step].at == NULL)
-            chain->working_data[done[i].step] = arena_span(world->bytes, done[i].data);
+        uint8_t steps[CHAIN_DOINGS_MAX];
+        size_t places[CHAIN_DOINGS_MAX];
+        int32_t notes = 0;
+        for (size_t j = 0; j < count && notes < CHAIN_DOINGS_MAX; j++)
+            if (chain_of(world, done[j].chain, done[j].correlation) == number) {
+                places[notes] = j;
+                steps[notes++] = (uint8_t)done[j].step;
+            }
+        if (places[0] < i)
+            continue;
+        chain_note(&chain->working, steps, notes);
+        for (int32_t n = 0; n < notes; n++)
+            chain->working_data[chain->working.count - notes + n] = arena_span(world->bytes, done[places[n]].data);
         chain_write(connection, number);
     }
     for (size_t i = 0; i < count && world->plant != PLANT_LATE_STEP_NOT_UNDONE; i++) {
         const struct correlation *chain = &world->chains[chain_of(world, done[i].chain, done[i].correlation)];
         if (chain->working.state != CHAIN_RUNNING)
-            chain_returned(*ret, i, &chain->working);
+            ret[(*ret_count)++] = (struct chain_noted){
+                .input = i, .noted = true, .row = chain_row(done[i].chain, done[i].correlation, &chain->working)};
     }
     return STORE_OK;
 }
@@ -102,11 +97,12 @@ enum store_result ledger_chain_lock(struct connection *connection, int16_t confi
     return STORE_OK;
 }
 
-enum store_result ledger_chain_abort(struct connection *connection, int16_t config, struct event_id correlation,
-                                     struct span correlation_text, struct span reason, struct chain_row *ret,
-                                     struct error *error)
+enum store_result ledger_chain_abort(struct connection *connection, int16_t config, int32_t definition,
+                                     struct event_id correlation, struct span correlation_text, struct span reason,
+                                     struct chain_row *ret, struct error *error)
 {
     enum store_result result = ledger_chain_lock(connection, config, correlation, ret, error);
+    (void)definition;
     (void)correlation_text;
     (void)reason;
     if (result != STORE_OK)
@@ -121,12 +117,12 @@ enum store_result ledger_chain_abort(struct connection *connection, int16_t conf
 }
 
 enum store_result ledger_chain_data(struct connection *connection, int16_t config, struct event_id correlation,
-                                    int16_t step, struct span *ret_data, struct span *ret_reason, struct error *error)
+                                    int32_t doing, struct span *ret_data, struct span *ret_reason, struct error *error)
 {
     enum store_result result = connection_trip(connection, error);
     if (result != STORE_OK)
         return result;
-    *ret_data = connection->world->chains[chain_of(connection->world, config, correlation)].working_data[step];
+    *ret_data = connection->world->chains[chain_of(connection->world, config, correlation)].working_data[doing];
     *ret_reason = SPAN("because");
     return STORE_OK;
 }
@@ -142,11 +138,29 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
         return connection->failed;
     if (chain->locked_by != connection->transaction->number)
         sim_fail(world, "chain %u is written without its lock", number);
-    before.undone |= (uint32_t)row->undone;
-    check_undo(world, chain, &before, (uint32_t)row->undoing & ~before.undoing);
-    chain->working.state = row->state;
-    chain->working.undoing = (uint32_t)row->undoing;
-    chain->working.undone = (uint32_t)row->undone;
+    before.undone |= row->facts.undone;
+    check_undo(world, chain, &before, row->facts.undoing & ~before.undoing);
+    chain->working = row->facts;
     chain_write(connection, number);
     return STORE_OK;
+}
+
+/* Every chain here has the definition of the pipeline. */
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
+                                    struct error *error)
+{
+    (void)row;
+    (void)data;
+    (void)error;
+    sim_fail(connection->world, "a chain has another definition");
+    return STORE_DEPLOY;
+}
+
+enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
+                                          struct error *error)
+{
+    (void)ret;
+    (void)error;
+    sim_fail(connection->world, "definition %d is asked for", number);
+    return STORE_DEPLOY;
 }

@@ -40,22 +40,24 @@ void check_ended(struct world *world, uint32_t number)
 }
 
 /* `before`: what was known just before the undos in `emit` were decided on, the input itself included. */
-void check_undo(struct world *world, const struct correlation *chain, const struct chain_facts *before, uint32_t emit)
+void check_undo(struct world *world, const struct correlation *chain, const struct chain_facts *before, uint64_t emit)
 {
     const struct chain_shape *shape = &world->pipeline.shapes[chain->config];
-    uint32_t concerned = before->done & shape->has_undo;
-    for (int32_t step = 0; step < shape->step_count; step++) {
-        uint32_t newer = ~((2u << step) - 1) & concerned;
-        if (!(emit >> step & 1))
+    for (int32_t doing = 0; doing < CHAIN_DOINGS_MAX; doing++) {
+        if (!(emit >> doing & 1))
             continue;
         if (before->state == CHAIN_RUNNING)
-            sim_fail(world, "step %d is undone without an abort", step);
-        if (!(concerned >> step & 1) || (before->undoing >> step & 1))
-            sim_fail(world, "step %d is undone though it was not done, or again", step);
-        if (newer & ~(before->undoing | emit))
-            sim_fail(world, "step %d is undone before a newer one", step);
-        if (newer & shape->waits & ~before->undone)
-            sim_fail(world, "step %d is undone though a newer undo is still waited for", step);
+            sim_fail(world, "doing %d is undone without an abort", doing);
+        if (doing >= before->count || (before->undoing >> doing & 1))
+            sim_fail(world, "doing %d is undone though it was not done, or again", doing);
+        for (int32_t other = 0; other < before->count; other++) {
+            if (before->steps[other] <= before->steps[doing])
+                continue;
+            if (!((before->undoing | emit) >> other & 1))
+                sim_fail(world, "doing %d is undone before one of a newer step", doing);
+            if ((shape->waits >> before->steps[other] & 1) && !(before->undone >> other & 1))
+                sim_fail(world, "doing %d is undone though a newer undo is still waited for", doing);
+        }
     }
 }
 
@@ -116,7 +118,29 @@ static uint32_t children_expected(const struct event_state *event, uint32_t numb
     return expected != ENDED_GOOD || (work && number % 3 != 0);
 }
 
-static void check_event(struct world *world, uint32_t number, uint32_t *done_of_chain, bool *aborted_chain)
+/* What passed of a chain, by the events. */
+struct tally {
+    uint32_t done, undone; /* doings of steps that have an undo; those that have one */
+    bool aborted;
+};
+
+static void tally_event(struct world *world, const struct event_state *event, struct tally *tally)
+{
+    const struct chain_shape *shape = &world->pipeline.shapes[world->chains[event->chain].config];
+    if (event->kind == KIND_ABORT)
+        tally->aborted = true;
+    if (event->kind != KIND_DONE || !(shape->has_undo >> event->step & 1))
+        return; /* the others are not written down */
+    tally->done++;
+    if (event->undo == SIM_NONE)
+        return;
+    tally->undone++;
+    if (world->events[event->undo].effects != 1)
+        sim_fail(world, "the undo of step %u of chain %u took effect %u times", event->step, event->chain,
+                 world->events[event->undo].effects);
+}
+
+static void check_event(struct world *world, uint32_t number, struct tally *tallies)
 {
     const struct event_state *event = &world->events[number];
     if (event->first_index == SIM_NONE)
@@ -142,41 +166,36 @@ static void check_event(struct world *world, uint32_t number, uint32_t *done_of_
     if (event->kind == KIND_RETRY && event->climbed > world->settings.ladder.max_retries)
         sim_fail(world, "event %u climbed past the top of its ladder", number);
     /* What passes on the topic has happened, whatever its handler here makes of it. */
-    if (event->kind == KIND_DONE)
-        done_of_chain[event->chain] |= 1u << event->step;
-    if (event->kind == KIND_ABORT)
-        aborted_chain[event->chain] = true;
+    if (event->chain != SIM_NONE)
+        tally_event(world, event, &tallies[event->chain]);
 }
 
-static void check_chain(struct world *world, uint32_t number, uint32_t done, bool aborted)
+/* Everything that was done was undone, but for the doings of a generation that goes on. */
+static void check_chain(struct world *world, uint32_t number, const struct tally *tally)
 {
     const struct correlation *chain = &world->chains[number];
-    const struct chain_shape *shape = &world->pipeline.shapes[chain->config];
-    done &= shape->has_undo; /* the others are not written down */
-    if (chain->locked_by != 0 || chain->facts.done != done || chain->aborted != aborted)
+    const struct chain_facts *facts = &chain->facts;
+    uint32_t running = facts->state == CHAIN_RUNNING ? (uint32_t)facts->count : 0;
+    if (chain->locked_by != 0 || chain->aborted != tally->aborted)
         sim_fail(world, "chain %u does not know what was done", number);
-    if (chain->facts.state != (aborted ? CHAIN_UNDONE : CHAIN_RUNNING))
-        sim_fail(world, "chain %u ends in state %d", number, chain->facts.state);
-    for (int32_t step = 0; step < shape->step_count; step++) {
-        bool undone = aborted && done >> step & 1;
-        if (undone != (chain->undo[step] != SIM_NONE))
-            sim_fail(world, "step %d of chain %u is %s", step, number, undone ? "not undone" : "undone for no reason");
-        if (undone && world->events[chain->undo[step]].effects != 1)
-            sim_fail(world, "the undo of step %d of chain %u took effect %u times", step, number,
-                     world->events[chain->undo[step]].effects);
-    }
+    if (facts->state != CHAIN_UNDONE && facts->state != CHAIN_RUNNING)
+        sim_fail(world, "chain %u ends in state %d", number, facts->state);
+    if (facts->state == CHAIN_RUNNING ? tally->aborted && facts->generation == 0 : !tally->aborted)
+        sim_fail(world, "chain %u ends in state %d, generation %d, and was%s aborted", number, facts->state,
+                 facts->generation, tally->aborted ? "" : " not");
+    if (tally->done - tally->undone != running)
+        sim_fail(world, "of chain %u %u steps were done, %u were undone, and %u are of a generation that goes on",
+                 number, tally->done, tally->undone, running);
 }
 
 void check_end(struct world *world)
 {
-    uint32_t *done = calloc(world->chain_count + 1, sizeof *done);
-    bool *aborted = calloc(world->chain_count + 1, sizeof *aborted);
+    struct tally *tallies = calloc(world->chain_count + 1, sizeof *tallies);
     for (uint32_t i = 0; i < world->event_count; i++)
-        check_event(world, i, done, aborted);
+        check_event(world, i, tallies);
     for (uint32_t i = 0; i < world->chain_count; i++)
-        check_chain(world, i, done[i], aborted[i]);
-    free(done);
-    free(aborted);
+        check_chain(world, i, &tallies[i]);
+    free(tallies);
     if (world->outbox_live != 0 || world->parked_count != 0 || !held_empty(world))
         sim_fail(world, "%zu outbox rows, %zu parked and %zu held events are left", world->outbox_live,
                  world->parked_count, world->held_live);

@@ -101,7 +101,7 @@ void event_fate(struct world *world, struct event_state *event)
 static uint32_t event_new(struct world *world, struct event_state event)
 {
     world->events = sim_grow(world->events, &world->event_size, world->event_count, sizeof *world->events);
-    event.first_index = event.outbox = event.dead = SIM_NONE;
+    event.first_index = event.outbox = event.dead = event.undo = SIM_NONE;
     world->events[world->event_count] = event;
     return (uint32_t)world->event_count++;
 }
@@ -125,8 +125,8 @@ uint32_t event_input(struct world *world, struct event_state event)
     int length = snprintf(value, sizeof value, "{\"eventId\":\"%s\",\"data\":{\"key\":\"%s\"", id, key);
     if (event.chain != SIM_NONE)
         length += snprintf(value + length, sizeof value - (size_t)length,
-                           ",\"chain\":\"c4a10000-0000-4000-8000-%012" PRIx32 "\",\"step\":%u", event.chain,
-                           event.step);
+                           ",\"chain\":\"c4a10000-0000-4000-8000-%012" PRIx32 "\",\"step\":%u,\"doing\":\"%u\"",
+                           event.chain, event.step, number);
     length += snprintf(value + length, sizeof value - (size_t)length, "}}");
     *record = (struct record){.topic = span_of(world->pipeline.topics[event.topic].name),
                               .key = arena_span(world->bytes, (struct span){key, (size_t)key_length}),
@@ -220,11 +220,15 @@ static void emitted_of_chain(struct world *world, struct event_state *event)
 static void emitted_undo(struct world *world, uint32_t number)
 {
     const struct event_state *event = &world->events[number];
-    struct correlation *chain = &world->chains[event->chain];
-    if (chain->undo[event->step] != SIM_NONE)
-        sim_fail(world, "step %d of chain %u is undone twice: events %u and %u", event->step, event->chain,
-                 chain->undo[event->step], number);
-    chain->undo[event->step] = number;
+    struct span text = record_text(event->record, SPAN("\"doing\":\""));
+    uint32_t done = text.length == 0 ? SIM_NONE : (uint32_t)strtoul(text.at, NULL, 10);
+    if (done >= number || world->events[done].kind != KIND_DONE || world->events[done].chain != event->chain ||
+        world->events[done].step != event->step)
+        sim_fail(world, "event %u undoes what was not done: event %u", number, done);
+    if (world->events[done].undo != SIM_NONE)
+        sim_fail(world, "event %u, step %u of chain %u, is undone twice: by events %u and %u", done, event->step,
+                 event->chain, world->events[done].undo, number);
+    world->events[done].undo = number;
     world->count.undos++;
 }
 

@@ -162,8 +162,10 @@ static void pipeline_head(struct world *world)
     config->plugins = &p->plugin;
     config->plugin_count = 1;
     p->plugin.name = "sim";
-    p->numbers = (struct batch_numbers){
-        .groups = p->group_numbers, .chains = p->chain_numbers, .chain_handler = SIM_BINDINGS + 1};
+    p->numbers = (struct batch_numbers){.groups = p->group_numbers,
+                                        .chains = p->chain_numbers,
+                                        .definitions = p->definitions,
+                                        .chain_handler = SIM_BINDINGS + 1};
     p->group_numbers[0] = 1;
 }
 

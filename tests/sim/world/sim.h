@@ -94,7 +94,7 @@ struct event_state {
     uint32_t key;
     uint32_t first_index; /* where it was first published in its stream; SIM_NONE: not yet */
     uint32_t outbox;      /* row of the batch that ended it, or SIM_NONE */
-    uint32_t dead;        /* its dead letter, or SIM_NONE */
+    uint32_t dead, undo;  /* its dead letter; what undoes the step that it did; or SIM_NONE */
     uint32_t locked_by;   /* transaction that has claimed it; 0: none */
     uint32_t chain;       /* index in world.chains, or SIM_NONE */
     uint32_t parent;
@@ -109,9 +109,8 @@ struct correlation {
     bool exists, working_exists;
     uint32_t config; /* index in the pipeline's chains */
     uint32_t locked_by;
-    struct span data[SIM_STEPS], working_data[SIM_STEPS]; /* of the step's done event */
-    uint32_t undo[SIM_STEPS];                             /* the undo events, SIM_NONE while there is none */
-    bool aborted;                                         /* an abort has ended */
+    struct span data[CHAIN_DOINGS_MAX], working_data[CHAIN_DOINGS_MAX]; /* of the events that did its steps */
+    bool aborted;                                                       /* an abort has ended */
 };
 
 struct outbox_row {
@@ -284,6 +283,7 @@ struct sim_pipeline {
     struct map *topic_names;
     struct batch_numbers numbers;
     int16_t group_numbers[1], chain_numbers[SIM_CHAINS];
+    int32_t definitions[SIM_CHAINS];
     struct arena *arena;
 };
 
@@ -492,7 +492,7 @@ void faults_end(struct world *world); /* no more of them */
 
 void check_effect(struct world *world, uint32_t event);
 void check_ended(struct world *world, uint32_t event);
-void check_undo(struct world *world, const struct correlation *chain, const struct chain_facts *before, uint32_t emit);
+void check_undo(struct world *world, const struct correlation *chain, const struct chain_facts *before, uint64_t emit);
 void check_committed(struct world *world, uint32_t stream, const struct process *process);
 void check_row_done(struct world *world, uint32_t row);
 void check_end(struct world *world);

@@ -206,10 +206,12 @@ struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)
     test->handle = lane_test_obey;
     pthread_rwlock_init(&test->quarantine, NULL);
     fake_bus_init(&test->bus, kind == LANE_TEST_TRANSACTIONAL);
-    test->numbers = (struct batch_numbers){.groups = numbers_from(test->arena, test->config->group_count, 200),
-                                           .chains = numbers_from(test->arena, test->config->chain_count, 300),
-                                           .schedules = numbers_from(test->arena, test->config->schedule_count, 400),
-                                           .chain_handler = 100};
+    test->numbers = (struct batch_numbers){
+        .groups = numbers_from(test->arena, test->config->group_count, 200),
+        .chains = numbers_from(test->arena, test->config->chain_count, 300),
+        .definitions = arena_array(test->arena, int32_t, test->config->chain_count + 1),
+        .schedules = numbers_from(test->arena, test->config->schedule_count, 400),
+        .chain_handler = 100};
     struct plugin_state *plugins = arena_array(test->arena, struct plugin_state, 1);
     *plugins = (struct plugin_state){.plugin = &plugin, .state = test};
     test->env = (struct batch_env){.config = test->config,

@@ -1,0 +1,100 @@
+/*
+ * chain_definition.c - see chain_definition.h.
+ */
+#include "pipeline/chain_definition.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+static const char *topic_name(const struct topic *topic)
+{
+    return topic == NULL ? NULL : topic->name;
+}
+
+struct span chain_definition_write(const struct chain *chain, struct arena *arena)
+{
+    json_t *steps = json_array(), *abort_on = json_array();
+    for (size_t i = 0; i < chain->step_count; i++) {
+        const struct chain_step *step = &chain->steps[i];
+        json_array_append_new(steps, json_pack("{s:s, s:s, s:s?, s:s?}", "name", step->name, "done", step->done->name,
+                                               "undo", topic_name(step->undo), "undone", topic_name(step->undone)));
+    }
+    for (size_t i = 0; i < chain->abort_count; i++)
+        json_array_append_new(abort_on, json_string(chain->abort_on[i]->name));
+    json_t *json = json_pack("{s:s, s:o, s:o, s:i}", "correlate", chain->correlate, "steps", steps, "abortOn", abort_on,
+                             "onUndoFailure", (int)chain->on_undo_failure);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    struct span ret = arena_span(arena, span_of(text == NULL ? "{}" : text));
+    free(text);
+    json_decref(json);
+    return ret;
+}
+
+/* A topic of the pipeline; false with a sentence when it must be known and is not. */
+static bool find_topic(const struct pipeline *pipeline, const char *chain, const char *name, bool needed,
+                       struct topic **ret, struct error *error)
+{
+    *ret = name == NULL ? NULL : pipeline_topic(pipeline, name);
+    for (size_t i = 0; *ret == NULL && name != NULL && i < pipeline->answer_count; i++)
+        if (pipeline->answers[i].new_name != NULL && strcmp(pipeline->answers[i].old, name) == 0)
+            *ret = pipeline_topic(pipeline, pipeline->answers[i].new_name);
+    if (*ret != NULL || name == NULL || !needed)
+        return true;
+    error_set(error, ENOENT,
+              "chain '%s' began with a definition that undoes a step on topic '%s', and this file has no such topic; "
+              "declare it, or say renamed: {%s: NEW}",
+              chain, name, name);
+    return false;
+}
+
+static bool read_step(const struct pipeline *pipeline, const struct chain *current, json_t *json,
+                      struct chain_step *ret, struct arena *arena, struct error *error)
+{
+    const char *name = json_string_value(json_object_get(json, "name")),
+               *done = json_string_value(json_object_get(json, "done")),
+               *undo = json_string_value(json_object_get(json, "undo")),
+               *undone = json_string_value(json_object_get(json, "undone"));
+    if (name == NULL || done == NULL) {
+        error_set(error, EBADMSG, "a definition of chain '%s' in sluice.chain_definition is damaged", current->name);
+        return false;
+    }
+    ret->name = arena_string(arena, span_of(name));
+    return find_topic(pipeline, current->name, done, false, &ret->done, error) &&
+           find_topic(pipeline, current->name, undo, true, &ret->undo, error) &&
+           find_topic(pipeline, current->name, undone, true, &ret->undone, error);
+}
+
+struct chain *chain_definition_read(const struct pipeline *pipeline, const struct chain *current, struct span text,
+                                    struct arena *arena, struct error *error)
+{
+    json_t *json = json_loadb(text.at, text.length, 0, NULL), *steps = json_object_get(json, "steps");
+    size_t count = json_array_size(steps);
+    struct chain *chain = arena_new(arena, struct chain);
+    *chain = *current;
+    chain->steps = arena_array(arena, struct chain_step, count + 1);
+    chain->step_count = count;
+    int failure = (int)json_integer_value(json_object_get(json, "onUndoFailure"));
+    chain->on_undo_failure = failure >= UNDO_PAUSE && failure <= UNDO_DEAD_LETTER ? (enum undo_failure)failure
+                                                                                  : UNDO_PAUSE;
+    bool good = count > 0 && count <= CHAIN_STEPS_MAX;
+    if (!good)
+        error_set(error, EBADMSG, "a definition of chain '%s' in sluice.chain_definition is damaged", current->name);
+    for (size_t i = 0; good && i < count; i++)
+        good = read_step(pipeline, current, json_array_get(steps, i), &chain->steps[i], arena, error);
+    json_decref(json);
+    return good ? chain : NULL;
+}
+
+struct chain_shape chain_shape_of(const struct chain *chain)
+{
+    struct chain_shape shape = {.step_count = (int32_t)chain->step_count};
+    for (size_t i = 0; i < chain->step_count; i++) {
+        if (chain->steps[i].undo == NULL)
+            continue;
+        shape.has_undo |= 1u << i;
+        if (chain->steps[i].undone != NULL)
+            shape.waits |= 1u << i;
+    }
+    return shape;
+}
