@@ -195,7 +195,7 @@ const struct option http_options[] = {
     {"max_body", OPTION_SIZE, AT(http.max_body), .min = 1, .max = 16777216, .fallback = "64KiB",
      .help = "largest request body"},
     {"timeout", OPTION_DURATION, AT(http.timeout_ms), .min = 100, .max = 600000, .fallback = "10s",
-     .help = "longest a request waits for the database"},
+     .help = "longest a request waits for what it needs: the database, or what a handler calls unavailable; then 503"},
     {"requests", OPTION_MAP, .help = "\"METHOD /path/{param}\": what answers it", .section = request_options},
     {0},
 };
