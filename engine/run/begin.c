@@ -8,6 +8,7 @@
  */
 #include "run/begin.h"
 
+#include "run/renames.h"
 #include "run/waiting.h"
 
 /* The topics that the group has work on or watches, each by its name. */
@@ -135,7 +136,10 @@ int begin_groups(struct names *names)
 {
     const struct pipeline *config = names->config;
     struct bus_standing *topics = arena_array(names->arena, struct bus_standing, config->topic_count + 1);
+    struct span *pipelines = arena_array(names->arena, struct span, config->answer_count + 2);
     bool ran = names->remembered;
+    if (!names->change && !ran && renames_pipelines(names, pipelines) > 1)
+        return 0; /* its groups have the positions of the old name as soon as it starts */
     int code = ran ? 0
                    : has_position(names, config->engine.group, topics, topics_of(names, &config->groups[0], topics),
                                   &ran);

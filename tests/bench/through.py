@@ -12,7 +12,7 @@ from stage import BATCH, BUILD, LANES, Engine, sluice, until
 EVENTS = 200000
 CONFIG = """pipeline: pass
 bus: {kind: kafka, partitions: 6, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}
-engine: {group: GROUP, lanes: LANES, batch: {max_events: BATCH}}
+engine: {group: GROUP, from: earliest, lanes: LANES, batch: {max_events: BATCH}}
 plugins: {pass: {library: "PLUGIN"}}
 topics:
   pass-in: {key: "{number}", handler: pass.pass, routes: {passed: OUT}}
