@@ -3,10 +3,10 @@
  * that left the file, and where groups begin that have no position.
  *
  * A pipeline's names are written down at each start (sluice.pipeline_name). The next start compares them with its file,
- * which costs nothing while they are the same. Only for a name that left the file it looks for what waits: parked
- * events, events that its group has not read, counted tries, outputs that are not published, chains that are not over.
- * `renamed` in the file carries it over to another name and `retired` makes dead letters of it; without an answer
- * nothing starts. Where there are no names yet, all that is parked is looked at.
+ * which costs nothing while they are the same. Only for a name that left the file it looks for what waits: parked and
+ * held events, events that its group has not read, counted tries, outputs that are not published, chains that are not
+ * over. `renamed` in the file carries it over to another name and `retired` makes dead letters of it; without an answer
+ * nothing starts. Where there are no names yet, all that is parked or held is looked at.
  *
  * A group without a position would read again what another group of this database has read. It begins where `from` in
  * the file says; without that, only where nothing is repeated.
@@ -28,7 +28,7 @@ struct known {
     const struct name_answer *answer;
     bool left;         /* the file does not have it */
     bool carried_over; /* renamed, and nothing of it is left under the old name */
-    int64_t parked, unread, tries, outputs, chains;
+    int64_t parked, held, unread, tries, outputs, chains;
 };
 
 struct names {

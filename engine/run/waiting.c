@@ -159,8 +159,10 @@ static int count_parked(struct names *names)
                                                     names->error);
     for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++) {
         struct known *known = parked_known(names, rows_span(rows, r, 0), rows_span(rows, r, 1));
-        if (known != NULL)
+        if (known != NULL) {
             known->parked += rows_int64(rows, r, 2);
+            known->held += rows_int64(rows, r, 3);
+        }
     }
     return names_code(result);
 }
@@ -284,6 +286,7 @@ static void say(struct names *names, const struct known *known)
     buffer_init(&counts, 4096);
     buffer_init(&text, 4096);
     say_count(&counts, known->parked, "event is parked", "events are parked");
+    say_count(&counts, known->held, "event is held", "events are held");
     say_count(&counts, known->unread, "is unread", "are unread");
     say_count(&counts, known->outputs, "is not published", "are not published");
     say_count(&counts, known->tries, "event was being retried", "events were being retried");

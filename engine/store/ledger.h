@@ -284,7 +284,7 @@ enum store_result ledger_rename(struct connection *connection, char kind, struct
                                 struct error *error);
 enum store_result ledger_known_rename(struct connection *connection, struct span old, struct span new_name,
                                       struct error *error); /* queued: of a pipeline, its own group's name */
-/* Executed; reads all that is parked. Rows: group text, topic text, how many int8. */
+/* Executed; reads all that is parked or held. Rows: group text, topic text, parked int8, held int8. */
 enum store_result ledger_parked_topics(struct connection *connection, const struct span *groups, size_t count,
                                        struct rows **ret, struct error *error);
 /* Executed: whether there is a PARKED_UNKNOWN one of these groups. */

@@ -197,6 +197,34 @@ class Unread(Case):
         self.refused("topic 'work' has no handler any more, and something waits for it: 4 are unread")
 
 
+class Held(Case):
+    """A key is held: its first event waits for a retry in the database, and the others behind it."""
+
+    slow = HEAD.replace("initial_interval: 50ms, max_interval: 100ms", "initial_interval: 1h, max_interval: 1h")
+
+    def setUp(self):
+        super().setUp()
+        self.use(self.slow + topics())
+        self.work(1, flaky=1)
+        self.work(2, first=2)
+        self.once(lambda: self.await_value("SELECT count(*) FROM sluice.held", 3))
+        self.postgres.query("UPDATE sluice.held_key SET due = now()", self.url)
+
+    def test_renamed(self):
+        self.use(self.slow + topics(work="job"))
+        self.refused("topic 'work' left the file, and something waits for it: 3 events are held;")
+        self.use(self.slow + topics(work="job") + "renamed: {work: job}\n")
+        self.good()
+        self.once(lambda: self.await_value("SELECT count(*) FROM effects", 3))
+        self.assertEqual(self.origins(), ["o1", "o2", "o3"])
+
+    def test_retired(self):
+        self.use(self.slow + topics(work="job") + "retired: {work: dead_letter}\n")
+        self.good()
+        self.once(lambda: self.await_value("SELECT count(*) FROM sluice.held", 0))
+        self.assertEqual(self.letters("work-dlt", 3), ["o1", "o2", "o3"])
+
+
 class Handlers(Case):
     """A handler was trying an event again when it left the file."""
 

@@ -167,11 +167,15 @@ enum store_result ledger_known_rename(struct connection *connection, struct span
 
 /* --------------------------------------------------------------------------------------------------------- counting */
 
+#define OF_GROUPS "consumer_group in (select g.number from sluice.name g where g.kind = 'g' and g.name = any ($1))"
+
 static const struct statement statement_parked_topics = {
-    "select n.name, sluice.record_topic(p.record), count(*)"
-    " from (select consumer_group, record from sluice.parked"
-    "       union all select consumer_group, record from sluice.held) p"
-    " join sluice.name n on n.kind = 'g' and n.number = p.consumer_group where n.name = any ($1) group by 1, 2",
+    "select n.name, w.topic, sum(w.parked)::int8, sum(w.held)::int8 from ("
+    "  select p.consumer_group, sluice.record_topic(p.record) as topic, count(*) as parked, 0 as held"
+    "  from sluice.parked p where p." OF_GROUPS " group by 1, 2"
+    "  union all select h.consumer_group, sluice.record_topic(h.record), 0, count(*)"
+    "  from sluice.held h where h." OF_GROUPS " group by 1, 2) w"
+    " join sluice.name n on n.number = w.consumer_group group by 1, 2",
     false,
 };
 
