@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 
 #include "base/log.h"
+#include "base/number.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -271,8 +272,8 @@ static void metrics_print_histogram(struct buffer *out, struct series *series)
     const double *bounds = series->row->bounds->at;
     uint64_t below = 0, bits;
     for (size_t i = 0; bounds[i] != 0; i++) {
-        char le[32];
-        snprintf(le, sizeof le, "%g", bounds[i]);
+        char le[NUMBER_TEXT_MAX];
+        number_text(bounds[i], 6, le);
         below += atomic_load_explicit(&series->buckets[i], memory_order_relaxed);
         metrics_head(out, series, "_bucket", le);
         buffer_format(out, "%llu\n", (unsigned long long)below);
@@ -285,7 +286,8 @@ static void metrics_print_histogram(struct buffer *out, struct series *series)
     double sum;
     bits = atomic_load_explicit(&series->sum, memory_order_relaxed);
     memcpy(&sum, &bits, sizeof sum);
-    buffer_format(out, "%.9g\n", sum);
+    char text[NUMBER_TEXT_MAX];
+    buffer_format(out, "%s\n", number_text(sum, 9, text));
     metrics_head(out, series, "_count", NULL);
     buffer_format(out, "%llu\n", (unsigned long long)below);
 }

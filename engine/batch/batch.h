@@ -39,9 +39,11 @@ struct batch {
     int64_t outbox_row;     /* id of their row in sluice.outbox; 0: none */
     int64_t now_ms, wall_ms, deadline_ms;
     bool transaction; /* one is open */
-    bool called;      /* a handler was: only then is it the events' doing when time is over */
-    bool condemned;   /* a work was condemned: roll back, run again */
-    bool undo_call;   /* a call that found something unavailable had run statements: roll back, it waits */
+    uint32_t calls;   /* of handlers so far */
+    const struct binding *last_called;
+    bool called;    /* a handler was: only then is it the events' doing when time is over */
+    bool condemned; /* a work was condemned: roll back, run again */
+    bool undo_call; /* a call that found something unavailable had run statements: roll back, it waits */
     const struct binding *failed_binding; /* whose handler's statement failed; NULL: none did */
     struct queried *queried;              /* handlers whose statements ran in this transaction, the last one first */
     const char *failed_sql;               /* that statement, as the plugin knows it */
@@ -67,6 +69,10 @@ void batch_claim_dead(struct batch *batch);
 void batch_handle(struct batch *batch);
 /* call.c: one call of a handler for works that share a binding. */
 void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count);
+/* What the last handler changed of the process is the engine's again. After each of the first CALL_LOOKS calls of a
+ * batch, and once after the others, for it costs system calls. */
+void call_put_back(const struct batch *batch);
+enum { CALL_LOOKS = 4 };
 
 /* held.c: what goes behind rows of its key is not handled. Judged before the claim; after it, that whose last COMMIT is
  * not known: its claim tells whether it was done. */

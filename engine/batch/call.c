@@ -105,6 +105,15 @@ static void call_fill(struct call *call, struct work **works, size_t count)
                                         .inputs = inputs};
 }
 
+void call_put_back(const struct batch *batch)
+{
+    const char *changed = batch->env->surroundings == NULL ? NULL : surroundings_restore(batch->env->surroundings);
+    if (changed != NULL)
+        log_rarely(1000, LOG_ERROR, "lane",
+                   "handler %s changed the %s of the process, which is put back; a plugin leaves it alone",
+                   batch->last_called->handler_name, changed);
+}
+
 /* Runs the plugin's function; while it does, the watchdog sees its deadline and the master its events. */
 static void call_handler(struct call *call)
 {
@@ -113,6 +122,7 @@ static void call_handler(struct call *call)
     int64_t began = clock_monotonic_ns();
 
     call->batch->called = true;
+    call->batch->last_called = binding;
     (void)FAILPOINT("lane.handler.before");
     int64_t deadline_ms = clock_monotonic_ms() + binding->timeout_ms;
     atomic_store_explicit(&env->call_handler, binding->handler_name, memory_order_relaxed);
@@ -123,6 +133,8 @@ static void call_handler(struct call *call)
                   call->batch->count == 1 && call->works[0]->item->quarantined);
     binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
     watch_returned(env->suspects, env->lane_number);
+    if (++call->batch->calls <= CALL_LOOKS)
+        call_put_back(call->batch);
     atomic_store_explicit(&env->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
     series_observe(env->bindings[binding->index].seconds, (double)(clock_monotonic_ns() - began) / 1e9);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/map.h"
+#include "base/surroundings.h"
 #include "batch/item.h"
 #include "bus/bus.h"
 #include "guard/suspects.h"
@@ -104,7 +105,8 @@ struct batch_env {
 
     /* the process's */
     struct bus *bus;
-    struct suspects *suspects;    /* NULL: nobody watches for crashes */
+    const struct surroundings *surroundings; /* put back after each call of a handler; NULL: not */
+    struct suspects *suspects;               /* NULL: nobody watches for crashes */
     pthread_rwlock_t *quarantine; /* a batch reads; one that may crash writes: it runs while no other lane does */
     const atomic_bool *draining;
 

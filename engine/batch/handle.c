@@ -91,4 +91,6 @@ void batch_handle(struct batch *batch)
     size_t call_count = plan_calls(batch->count, keys, bindings, most, order, before, calls, batch->arena);
     for (size_t c = 0; c < call_count && batch->result == STORE_OK && !batch->condemned; c++)
         run_call(batch, &calls[c], order, before, works);
+    if (batch->calls > CALL_LOOKS)
+        call_put_back(batch);
 }

@@ -102,6 +102,43 @@ static struct overlays *call_overlays(struct call *call, size_t n, const char *w
     return NULL;
 }
 
+/* Whether a value of this kind is one of the field's type, as `validate` relies on; null is one of every type. */
+static bool field_takes(const struct sluice_field *field, const struct json_member *value)
+{
+    int64_t integer;
+    switch (value->kind) {
+    case JSON_KIND_NULL:
+        return true;
+    case JSON_KIND_STRING:
+        return field->type == SLUICE_TYPE_TEXT || field->type == SLUICE_TYPE_JSON;
+    case JSON_KIND_NUMBER:
+        return field->type == SLUICE_TYPE_DOUBLE || field->type == SLUICE_TYPE_JSON ||
+               (field->type == SLUICE_TYPE_INT64 && json_int64(value->value, &integer) == 0);
+    case JSON_KIND_TRUE:
+    case JSON_KIND_FALSE:
+        return field->type == SLUICE_TYPE_BOOL || field->type == SLUICE_TYPE_JSON;
+    default:
+        return field->type == SLUICE_TYPE_JSON;
+    }
+}
+
+/* False, with the fault noted: the handler's `sets` have no such field, or one of another type. */
+static bool field_declared(struct call *call, size_t n, const char *name, const struct json_member *value)
+{
+    const struct sluice_field *field = call->binding->handler->sets;
+    while (field != NULL && field->name != NULL && strcmp(field->name, name) != 0)
+        field++;
+    if (field == NULL || field->name == NULL)
+        call_fault(call, n, "set field '%.64s', which it does not declare in its `sets`", name);
+    else if (!field_takes(field, value))
+        call_fault(call, n, "set field '%.64s' to %.*s; its `sets` declare %s", name,
+                   value->value.length > 40 ? 40 : (int)value->value.length, value->value.at,
+                   field_type_word(field->type));
+    else
+        return true;
+    return false;
+}
+
 /* `json` must be a valid JSON value: checked by the same scanner that checks events. */
 static void set_output_field(struct call *call, size_t n, const char *what, const char *name, struct span json)
 {
@@ -129,7 +166,7 @@ static void set_output_field(struct call *call, size_t n, const char *what, cons
     struct error why = {0};
     if (probe.failed || json_scan(buffer_view(&probe), arena, &object, &why) != 0 || object.count != 1)
         call_fault(call, n, "set field '%.64s' to what is no valid JSON or UTF-8: %.200s", name, why.text);
-    else
+    else if (field_declared(call, n, name, &object.members[0]))
         overlay_set(arena, overlays, arena_span(arena, span_of(name)), arena_span(arena, json));
     buffer_free(&probe);
 }

@@ -14,6 +14,7 @@
 #include "cli/parts.h"
 #include "guard/master.h"
 #include "http/http.h"
+#include "plugin/copies.h"
 #include "run/engine.h"
 
 #include <errno.h>
@@ -148,7 +149,8 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
     struct series *lost = metrics_series(engine_metrics(engine), METRIC_LOG_LOST, NULL, NULL);
     bool ready = false;
     struct error fault = {0};
-    while (atomic_load(&signals->asked) == 0) {
+    /* The master's count, too: a handler may have made the process ignore signals. */
+    while (atomic_load(&signals->asked) == 0 && (signals->suspects == NULL || suspects_asked(signals->suspects) == 0)) {
         struct buffer why;
         buffer_init(&why, 4096);
         if (!ready && engine_ready(engine, &why)) {
@@ -300,5 +302,12 @@ int cli_run(int argc, char **argv, const struct buses *buses)
     sigemptyset(&hangup);
     sigaddset(&hangup, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &hangup, NULL); /* until the worker waits for it */
-    return single ? run_worker(NULL, &context) : master_run(run_worker, &context);
+    if (copies_open(&error) != 0) {
+        log_warn("run", "%s; they are loaded where they are, so replace a file by renaming a new one to it",
+                 error.text);
+        error = (struct error){0};
+    }
+    int code = single ? run_worker(NULL, &context) : master_run(run_worker, &context);
+    copies_close();
+    return code;
 }

@@ -20,7 +20,7 @@ enum { WATCH_STACK_SIZE = 64 * 1024 };
 /* Of this process; written before its threads run, and read where nothing can be passed: in signal handlers, in exit()
  * and at the end of a thread. */
 static struct suspects *watched;
-static pid_t watched_pid;
+static atomic_int watched_pid;
 static int watched_lifeline = -1;
 static pthread_key_t lane_key;
 static _Thread_local int32_t thread_lane = -1;
@@ -80,7 +80,7 @@ void watch_process(struct suspects *suspects, int lifeline)
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO};
     watched = suspects;
-    watched_pid = getpid();
+    atomic_store(&watched_pid, getpid());
     watched_lifeline = lifeline;
     pthread_key_create(&lane_key, on_thread_end);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
@@ -90,6 +90,7 @@ void watch_process(struct suspects *suspects, int lifeline)
 
 void watch_lane(struct suspects *suspects, uint32_t lane)
 {
+    atomic_store(&watched_pid, getpid()); /* without a master, the first to say so */
     if (suspects == NULL || lane >= SUSPECT_LANES_MAX)
         return;
     /* Pages of its own: the sanitizers give a thread's signal stack back to the kernel when it ends. */

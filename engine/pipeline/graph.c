@@ -5,6 +5,8 @@
  */
 #include "pipeline/graph.h"
 
+#include "base/number.h"
+
 #include <ctype.h>
 
 enum { GRAPH_BOXES_MAX = 8192, GRAPH_ARROWS_MAX = 16384 };
@@ -108,7 +110,7 @@ static void graph_build(const struct pipeline *pipeline, struct arena *arena, st
 
 static void text_routes(const struct binding *binding, struct buffer *out)
 {
-    char delay[32];
+    char delay[32], factor[NUMBER_TEXT_MAX];
     for (size_t r = 0; r < binding->route_count; r++) {
         const struct route *route = &binding->routes[r];
         const struct ladder *ladder = &route->ladder;
@@ -118,9 +120,9 @@ static void text_routes(const struct binding *binding, struct buffer *out)
         else if (route->kind == ROUTE_TOPIC)
             buffer_format(out, "→ %s\n", route->topic->name);
         else
-            buffer_format(out, "→ %s, again after %s (× %g), %d times, then → %s\n", ladder->topic->name,
-                          duration_text(ladder->initial_interval_ms, delay), ladder->multiplier, ladder->max_retries,
-                          ladder->exhausted->name);
+            buffer_format(out, "→ %s, again after %s (× %s), %d times, then → %s\n", ladder->topic->name,
+                          duration_text(ladder->initial_interval_ms, delay), number_text(ladder->multiplier, 6, factor),
+                          ladder->max_retries, ladder->exhausted->name);
     }
 }
 

@@ -7,6 +7,7 @@
  */
 #include "plugin/plugin.h"
 
+#include "plugin/copies.h"
 #include "plugin/descriptor.h"
 #include "plugin/library.h"
 
@@ -32,15 +33,16 @@ static struct {
     size_t count;
 } loaded = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static int library_open(const char *path, const struct sluice_plugin **ret, struct error *error)
+/* `path` is what people know it by, `copy` what is loaded. */
+static int library_open(const char *path, const char *copy, const struct sluice_plugin **ret, struct error *error)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         const char *why = dlerror();
         bool symbol = strstr(why, "undefined symbol") != NULL;
-        size_t length = strlen(path);
+        size_t length = strlen(copy);
         /* The linker's sentence begins with the path, mostly. */
-        why += strncmp(why, path, length) == 0 && why[length] == ':' ? length + 2 : 0;
+        why += strncmp(why, copy, length) == 0 && why[length] == ':' ? length + 2 : 0;
         error_set(error, ENOEXEC, "%s cannot be loaded: %s", path, why);
         if (!symbol)
             return error_hint(error, "ldd %s shows which libraries it needs", path);
@@ -85,21 +87,30 @@ static int library_register(const char *path, const struct sluice_plugin *theirs
     return 0;
 }
 
-int plugin_load(const char *path, const struct sluice_plugin **ret, struct error *error)
+/* What is to be loaded for a path: a copy that was made before, or one of a file that is found to be whole. */
+static int library_find(const char *path, char ret_original[PATH_MAX], char ret_copy[PATH_MAX], struct error *error)
 {
-    const struct sluice_plugin *theirs;
+    if (copies_find(path, ret_original, ret_copy))
+        return 0;
     int r = library_check(path, error);
     if (r != 0)
         return r;
     /* With a '/' in it, or dlopen() would look elsewhere. */
-    char *absolute = realpath(path, NULL);
-    if (absolute == NULL)
+    if (realpath(path, ret_original) == NULL)
         return error_set(error, errno, "%s cannot be read: %s", path, strerror(errno));
+    return copies_make(path, ret_original, ret_copy, error);
+}
+
+int plugin_load(const char *path, const struct sluice_plugin **ret, struct error *error)
+{
+    const struct sluice_plugin *theirs;
+    char original[PATH_MAX], copy[PATH_MAX];
     pthread_mutex_lock(&loaded.mutex);
-    r = library_open(absolute, &theirs, error);
+    int r = library_find(path, original, copy, error);
     if (r == 0)
-        r = library_register(absolute, theirs, ret, error);
+        r = library_open(original, copy, &theirs, error);
+    if (r == 0)
+        r = library_register(original, theirs, ret, error);
     pthread_mutex_unlock(&loaded.mutex);
-    free(absolute);
     return r;
 }

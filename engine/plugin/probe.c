@@ -8,12 +8,11 @@
 #include "plugin/plugin.h"
 
 #include "base/clock.h"
+#include "base/surroundings.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <locale.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,51 +25,6 @@
 enum { WAIT_SLICE_MS = 20 };
 
 /* -------------------------------------------------------------------------------------------------------- the child */
-
-struct surroundings {
-    char *folder;
-    char locale[256];
-    mode_t umask;
-    sigset_t mask;
-};
-
-static void surroundings_read(struct surroundings *ret)
-{
-    memset(ret, 0, sizeof *ret);
-    ret->folder = getcwd(NULL, 0);
-    snprintf(ret->locale, sizeof ret->locale, "%s", setlocale(LC_ALL, NULL));
-    ret->umask = umask(0);
-    umask(ret->umask);
-    pthread_sigmask(SIG_SETMASK, NULL, &ret->mask);
-}
-
-static bool mask_equal(const sigset_t *a, const sigset_t *b)
-{
-    for (int number = 1; number < NSIG; number++)
-        if (sigismember(a, number) != sigismember(b, number))
-            return false;
-    return true;
-}
-
-/* Memory is not freed: the process ends right after. */
-static int surroundings_compare(const char *path, const struct surroundings *before, struct error *error)
-{
-    struct surroundings after;
-    surroundings_read(&after);
-    const char *what = NULL;
-    if (before->folder != NULL && (after.folder == NULL || strcmp(before->folder, after.folder) != 0))
-        what = "working folder";
-    else if (strcmp(before->locale, after.locale) != 0)
-        what = "locale";
-    else if (before->umask != after.umask)
-        what = "umask";
-    else if (!mask_equal(&before->mask, &after.mask))
-        what = "signal mask";
-    if (what == NULL)
-        return 0;
-    error_set(error, EPERM, "%s changed the %s of the process while it was being loaded", path, what);
-    return error_hint(error, "a plugin leaves alone what belongs to the whole process");
-}
 
 static void child_prepare(void)
 {
@@ -95,8 +49,11 @@ static void child_run(const char *path, int out)
     child_prepare();
     surroundings_read(&before);
     int r = plugin_load(path, &plugin, &error);
-    if (r == 0)
-        surroundings_compare(path, &before, &error);
+    const char *changed = r == 0 ? surroundings_restore(&before) : NULL;
+    if (changed != NULL) {
+        error_set(&error, EPERM, "%s changed the %s of the process while it was being loaded", path, changed);
+        error_hint(&error, "a plugin leaves alone what belongs to the whole process");
+    }
     ssize_t written = write(out, &error, sizeof error); /* below PIPE_BUF: whole or not at all */
     _exit(written == (ssize_t)sizeof error ? 0 : 1);
 }

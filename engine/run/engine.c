@@ -153,6 +153,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
     if (getrandom(&engine->incarnation, sizeof engine->incarnation, 0) != sizeof engine->incarnation)
         engine->incarnation = clock_monotonic_ns() ^ (int64_t)getpid() << 32;
     engine->incarnation |= 1; /* never 0 */
+    surroundings_read(&engine->surroundings);
     life_init(&engine->life);
     timer_init(&engine->parked_timer); /* advanced once the database is open */
     pthread_rwlockattr_t writers_first;

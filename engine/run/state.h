@@ -46,6 +46,7 @@ struct engine {
     atomic_bool store_open; /* the database was looked at and is good, or there is none */
     atomic_bool open;       /* names are known, groups are subscribed: it can take work */
     struct life life;
+    struct surroundings surroundings;
     pthread_rwlock_t quarantine; /* see batch_env */
 };
 

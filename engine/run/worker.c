@@ -7,6 +7,7 @@
 #include "run/worker.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "batch/batch.h"
 #include "batch/definitions.h"
 #include "batch/held.h"
@@ -91,6 +92,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .outbox.owner = worker->group == NULL ? 0 : engine->incarnation,
         .random = (uint64_t)clock_monotonic_ns() * 2654435761u + number + 1,
         .bus = engine->bus,
+        .surroundings = &engine->surroundings,
         .suspects = engine->parts.suspects,
         .quarantine = &engine->quarantine,
         .draining = &engine->life.draining,
@@ -213,6 +215,10 @@ static bool worker_open_plugins(struct worker *worker)
             life_set_fault(&worker->engine->life, &error);
             return false;
         }
+        const char *changed = surroundings_restore(&worker->engine->surroundings);
+        if (changed != NULL)
+            log_line(LOG_ERROR, "lane", "open() of plugin '%s' changed the %s of the process, which is put back",
+                     plugin->name, changed);
     }
     return true;
 }

@@ -3,6 +3,7 @@
  */
 #include "fake_inside.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +114,31 @@ static size_t host_add(struct sluice_call *head, size_t outcome)
 
 /* ------------------------------------------------------------------------------------------------- fields, replies */
 
-static void set(struct sluice_call *head, size_t n, const char *name, uint32_t type, char *json)
+/* Whether a JSON value is one of the field's type; null is one of every type. */
+static bool field_takes(const struct sluice_field *field, const char *json)
+{
+    json += strspn(json, " \t\r\n");
+    char *end;
+    errno = 0;
+    (void)strtoll(json, &end, 10);
+    switch (*json) {
+    case 'n':
+        return true;
+    case '"':
+        return field->type == SLUICE_TYPE_TEXT || field->type == SLUICE_TYPE_JSON;
+    case 't':
+    case 'f':
+        return field->type == SLUICE_TYPE_BOOL || field->type == SLUICE_TYPE_JSON;
+    case '{':
+    case '[':
+        return field->type == SLUICE_TYPE_JSON;
+    default:
+        return field->type == SLUICE_TYPE_DOUBLE || field->type == SLUICE_TYPE_JSON ||
+               (field->type == SLUICE_TYPE_INT64 && errno == 0 && end[strspn(end, " \t\r\n")] == '\0');
+    }
+}
+
+static void set(struct sluice_call *head, size_t n, const char *name, char *json)
 {
     struct fake_call *call = fake_call_of(head);
     struct fake_result *result = result_of(call, n, true, "set");
@@ -122,7 +147,7 @@ static void set(struct sluice_call *head, size_t n, const char *name, uint32_t t
         return;
     while (field != NULL && field->name != NULL && (name == NULL || strcmp(field->name, name) != 0))
         field++;
-    if (field == NULL || field->name == NULL || (type != SLUICE_TYPE_JSON && field->type != type)) {
+    if (field == NULL || field->name == NULL || !field_takes(field, json)) {
         fake_note_fault(call->host,
                         fake_text(call->host,
                                   "set: handler '%s' does not declare a field '%s' of that type in its `sets`",
@@ -155,13 +180,13 @@ static void host_set_text(struct sluice_call *head, size_t n, const char *name, 
         return;
     }
     char *json = value.at == NULL ? strdup("null") : fake_json_escape(value);
-    set(head, n, name, SLUICE_TYPE_TEXT, fake_text(host, "%s", json));
+    set(head, n, name, fake_text(host, "%s", json));
     free(json);
 }
 
 static void host_set_int64(struct sluice_call *head, size_t n, const char *name, int64_t value)
 {
-    set(head, n, name, SLUICE_TYPE_INT64, fake_text(fake_call_of(head)->host, "%" PRId64, value));
+    set(head, n, name, fake_text(fake_call_of(head)->host, "%" PRId64, value));
 }
 
 static void host_set_json(struct sluice_call *head, size_t n, const char *name, struct sluice_text json)
@@ -170,7 +195,7 @@ static void host_set_json(struct sluice_call *head, size_t n, const char *name, 
     if (!fake_json_valid(json))
         fake_note_fault(host, fake_text(host, "set_json: the value of '%s' is no JSON", name));
     else
-        set(head, n, name, SLUICE_TYPE_JSON, fake_copy(host, json));
+        set(head, n, name, fake_copy(host, json));
 }
 
 static void host_reply(struct sluice_call *head, size_t n, uint32_t status, struct sluice_text json, uint32_t flags)

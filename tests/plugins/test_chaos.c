@@ -66,6 +66,13 @@ static void faults(void **state)
     faulty("act", "invalid_utf8", "'note' is not UTF-8");
     faulty("act", "invalid_json", "'blob' is no JSON");
     faulty("act", "undeclared_set", "does not declare a field 'surprise'");
+    faulty("act", "set_integer_as_note", "does not declare a field 'note' of that type");
+    faulty("act", "set_text_as_number", "does not declare a field 'number' of that type");
+    faulty("act", "set_fraction_as_number", "does not declare a field 'number' of that type");
+    faulty("act", "set_huge_as_number", "does not declare a field 'number' of that type");
+    faulty("act", "set_text_as_ratio", "does not declare a field 'ratio' of that type");
+    faulty("act", "set_integer_as_flag", "does not declare a field 'flag' of that type");
+    faulty("act", "set_object_as_note", "does not declare a field 'note' of that type");
     faulty("act", "reply", "is not of requests");
     faulty("act", "sql_ok", "does not declare uses_store");
     fake_answer(host, "'text'", "[[1, \"text\", null]]");

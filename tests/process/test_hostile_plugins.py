@@ -8,13 +8,16 @@ measured.
 import http.client
 import json
 import os
+import pathlib
+import re
 import signal
+import subprocess
 import threading
 import time
 import unittest
 
 import _path
-from lib.engine import BUILD, until
+from lib.engine import BUILD, ROOT, until
 from lib.pipeline_case import PipelineCase, new_id, reason
 
 HOSTILE = BUILD / "tests/plugins/hostile.so"
@@ -69,6 +72,7 @@ CHANGES = [
     ("fork_exit", 0, None),
     ("fork_segv", 0, None),
     ("leak", 0, None),
+    ("ignore_signals", 0, None),  # the last: the engine still stops when it is asked to
 ]
 PROGRAMS = {"exec": "/bin/true", "exec_stay": "/bin/sleep"}
 # Those that stand for the others where a topic's handler has shown them all.
@@ -155,6 +159,71 @@ topics:
     def test_every_way(self):
         self.engine()
         self.matrix("topic", ENDS + CHANGES, self.row)
+
+
+class Surroundings(Hostile):
+    """What belongs to the whole process is the engine's again after each call, and the plugin is named."""
+
+    yaml = Topics.yaml
+    rows_of = (
+        ("chdir", "working folder"),
+        ("umask", "umask"),
+        ("block_signals", "signal mask"),
+        ("locale", "locale"),
+    )
+
+    def setUp(self):
+        super().setUp()
+        made = subprocess.run(
+            ["localedef", "-i", "de_DE", "-f", "UTF-8", str(self.folder / "de_DE.UTF-8")], capture_output=True
+        )
+        if not (self.folder / "de_DE.UTF-8").exists():
+            self.skipTest(f"no locale that writes a comma: {made.stderr}")
+        self.vars.update(LOCPATH=str(self.folder), LC_ALL="de_DE.UTF-8")
+
+    def test_each_is_put_back(self):
+        engine = self.engine()
+        worker = pathlib.Path(f"/proc/{engine.worker()}")
+
+        def threads(line):
+            """That line of each thread's status, but for those that libraries started with all signals blocked."""
+            found = set()
+            for task in (worker / "task").iterdir():
+                if (task / "comm").read_text().startswith("sluice"):
+                    found.add(re.search(rf"^{line}:\t(.*)$", (task / "status").read_text(), re.M).group(1))
+            return found
+
+        before = {line: threads(line) for line in ("Umask", "SigBlk")}
+        for mode, words in self.rows_of:
+            with self.subTest(mode=mode):
+                said = f"handler hostile.act_sql changed the {words} of the process"
+
+                def named():
+                    self.emit("act", self.event({"mode": mode, "k": mode}))  # noqa: B023
+                    return any(said in line for line in list(engine.log))  # noqa: B023
+
+                until(named, f"the error, at most one a second; the engine said\n{engine.text()}", 20, 0.3)
+                self.emit("act", *self.innocents(4))
+                self.waited()
+                self.assertEqual(os.readlink(worker / "cwd"), str(ROOT))
+                self.assertEqual({line: threads(line) for line in ("Umask", "SigBlk")}, before)
+
+    def test_numbers_while_a_handler_has_another_locale(self):
+        engine = self.engine()
+        self.emit("act", *self.innocents(4))
+        self.waited()
+        self.emit("act", self.event({"mode": "locale_held", "n": 700, "k": "bad"}))
+        pages = []
+
+        def commas():
+            pages.append(engine.request("GET", "/metrics")[1])
+            return self.value("select count(*) from handled where k = 'bad'") == "1"
+
+        until(commas, "the event's end")
+        self.assertGreater(len(pages), 2)
+        for page in pages:
+            self.assertIn('le="0.', page)
+            self.assertNotRegex(page, r'[0-9],[0-9]+("| |$)')
 
 
 class Taps(Hostile):

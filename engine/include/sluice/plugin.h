@@ -232,7 +232,7 @@ struct sluice_handler {
     /* the most frequent first: it costs nothing to record. NULL: none (requests) */
     const struct sluice_outcome *outcomes;
     /* every field that it may lay over the data: `validate` relies on them to prove that the next handler finds its
-     * own. The engine emits a field that is set without being declared here, too. Offset unused. NULL: none */
+     * own. To set another one, or one to a value of another type, is a fault. Offset unused. NULL: none */
     const struct sluice_field *sets;
     size_t input_size; /* sizeof the input struct, 0 without input */
     void (*handle)(void *state, struct sluice_call *call);

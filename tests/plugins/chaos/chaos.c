@@ -8,7 +8,7 @@
  * Reads     mode      one of the tables; anything else is outcome ok
  *           n         a count, milliseconds or bytes, by mode
  *           path      a file that remembers what must happen once (modes *_once)
- * Sets      note, number, blob
+ * Sets      note, number, blob, ratio, flag
  * Settings  open      ok, fail, silent, crash, hang: what open() does
  *           tick      a mode
  */
@@ -62,6 +62,8 @@ static const struct sluice_field sets[] = {
     SLUICE_SETS_TEXT("note", .help = "a text"),
     SLUICE_SETS_INT64("number", .help = "the number of an added event"),
     {.name = "blob", .type = SLUICE_TYPE_JSON, .help = "any JSON"},
+    {.name = "ratio", .type = SLUICE_TYPE_DOUBLE, .help = "a number"},
+    {.name = "flag", .type = SLUICE_TYPE_BOOL, .help = "true or false"},
     {0},
 };
 
@@ -371,7 +373,8 @@ static void act_on(struct sluice_call *call, size_t n, const struct act *act)
             return;
         }
     }
-    if (!chaos_sql(call, n, act) && !chaos_read(call, n, act) && !chaos_contract(call, n, act))
+    if (!chaos_sql(call, n, act) && !chaos_read(call, n, act) && !chaos_types(call, n, act) &&
+        !chaos_contract(call, n, act))
         do_ok(call, n, act);
 }
 

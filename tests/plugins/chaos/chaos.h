@@ -21,6 +21,7 @@ struct mode {
 /* Each does it when the mode is one of its own; 0 when it is none. */
 __attribute__((visibility("hidden"))) int chaos_sql(struct sluice_call *call, size_t n, const struct act *act);
 __attribute__((visibility("hidden"))) int chaos_read(struct sluice_call *call, size_t n, const struct act *act);
+__attribute__((visibility("hidden"))) int chaos_types(struct sluice_call *call, size_t n, const struct act *act);
 __attribute__((visibility("hidden"))) int chaos_contract(struct sluice_call *call, size_t n, const struct act *act);
 
 #endif

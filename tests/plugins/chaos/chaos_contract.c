@@ -162,8 +162,37 @@ static const struct mode modes[] = {
     MODE(reply_status), MODE(seen),          MODE(times),
 };
 
+/* set_VALUE_as_FIELD: 1 when the mode is one. */
+static int set_value(struct sluice_call *call, size_t n, struct sluice_text mode)
+{
+    static const struct {
+        const char *name, *json;
+    } values[] = {{"text", "\"x\""}, {"integer", "7"}, {"fraction", "7.5"},     {"huge", "9223372036854775808"},
+                  {"true", "true"},  {"null", "null"}, {"object", "{\"a\":1}"}, {"array", "[1]"}};
+    char text[65], field[65], value[65];
+    snprintf(text, sizeof text, "%.*s", (int)mode.length, mode.at);
+    if (sscanf(text, "set_%64[a-z]_as_%64[a-z]", value, field) != 2)
+        return 0;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (strcmp(values[i].name, value) != 0)
+            continue;
+        if (strcmp(value, "text") == 0)
+            call->host->set_text(call, n, field, (struct sluice_text){"x", 1});
+        else if (strcmp(value, "null") == 0 && strcmp(field, "note") == 0)
+            call->host->set_text(call, n, field, (struct sluice_text){NULL, 0});
+        else if (strcmp(value, "integer") == 0)
+            call->host->set_int64(call, n, field, 7);
+        else
+            call->host->set_json(call, n, field, (struct sluice_text){values[i].json, strlen(values[i].json)});
+    }
+    call->host->outcome(call, n, OK);
+    return 1;
+}
+
 int chaos_contract(struct sluice_call *call, size_t n, const struct act *act)
 {
+    if (set_value(call, n, act->mode))
+        return 1;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         if (is(act->mode, modes[i].name)) {
             modes[i].act(call, n, act);

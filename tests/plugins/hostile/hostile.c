@@ -238,12 +238,25 @@ static void do_locale(const struct act *act)
     setlocale(LC_ALL, "");
 }
 
+static void do_locale_held(const struct act *act)
+{
+    do_locale(act);
+    sleep_ms(act->n);
+}
+
 static void do_block_signals(const struct act *act)
 {
     sigset_t all;
     (void)act;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+static void do_ignore_signals(const struct act *act)
+{
+    (void)act;
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_IGN);
 }
 
 static void do_chdir(const struct act *act)
@@ -278,11 +291,12 @@ static const struct {
     const char *name;
     void (*act)(const struct act *act);
 } modes[] = {
-    MODE(segv),          MODE(abort),       MODE(raise),       MODE(kill),        MODE(kill_twice),  MODE(kill_master),
-    MODE(exit),          MODE(exit_now),    MODE(exit_quick),  MODE(exit_thread), MODE(segv_thread), MODE(thread_exit),
-    MODE(exec),          MODE(alarm),       MODE(file_size),   MODE(hang),        MODE(spin),        MODE(deadlock),
-    MODE(close_all),     MODE(fork_return), MODE(fork_linger), MODE(fork_exit),   MODE(fork_segv),   MODE(locale),
-    MODE(block_signals), MODE(chdir),       MODE(umask),       MODE(leak),
+    MODE(segv),          MODE(abort),          MODE(raise),     MODE(kill),       MODE(kill_twice),
+    MODE(kill_master),   MODE(exit),           MODE(exit_now),  MODE(exit_quick), MODE(exit_thread),
+    MODE(segv_thread),   MODE(thread_exit),    MODE(exec),      MODE(alarm),      MODE(file_size),
+    MODE(hang),          MODE(spin),           MODE(deadlock),  MODE(close_all),  MODE(fork_return),
+    MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
+    MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
 };
 
 static void attack(const struct act *act)

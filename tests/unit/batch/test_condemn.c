@@ -75,6 +75,8 @@ BAD(no_such_event_field, call->host->set_int64(call, 5, "a", 1))
 BAD(bad_json, call->host->set_json(call, 0, "a", (struct sluice_text){"{\"b\":}", 6}))
 BAD(two_members, call->host->set_json(call, 0, "a", (struct sluice_text){"1,\"b\":2", 7}))
 BAD(no_utf8, call->host->set_text(call, 0, "a", (struct sluice_text){"\xff", 1}))
+BAD(undeclared, call->host->set_int64(call, 0, "a", 1))
+BAD(another_type, call->host->set_int64(call, 0, "user", 1))
 BAD(no_field_name, call->host->set_int64(call, 0, "", 1))
 BAD(reply_to_an_event, call->host->reply(call, 0, 200, (struct sluice_text){"{}", 2}, 0))
 BAD(no_such_added_outcome, call->host->add(call, 7))
@@ -141,6 +143,8 @@ static const struct {
     {bad_json, "set field 'a' to what is no valid JSON or UTF-8"},
     {two_members, "set field 'a' to what is no valid JSON or UTF-8"},
     {no_utf8, "set field 'a' to what is no valid JSON or UTF-8"},
+    {undeclared, "set field 'a', which it does not declare in its `sets`"},
+    {another_type, "set field 'user' to 1; its `sets` declare text"},
     {no_field_name, "called set_int64() without a field name of 1..128 bytes"},
     {text_too_long, "set field 'a' to 70002 bytes; the most is 65536"},
     {reply_to_an_event, "replied 200; a request's handler replies 200..599, others do not"},
