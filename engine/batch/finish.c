@@ -78,9 +78,10 @@ static void finish_done(struct batch *batch, struct work *work, struct finish_li
     if (work_row(work)->parking == PARKING_UNTIL_DUE && work->due_ms < lists->parked_due_ms)
         lists->parked_due_ms = work->due_ms;
     count_end(batch, work);
-    if (suspects_any(env->suspects))
-        (work_comes_again(work) && work->reason == DEAD_CRASHED ? suspects_suspend : suspects_acquit)(
-            env->suspects, work_suspect_id(work));
+    if (suspects_any(env->suspects) && work->reason == DEAD_CRASHED)
+        suspects_convicted(env->suspects, work_suspect_id(work), work_comes_again(work));
+    else if (suspects_any(env->suspects))
+        suspects_acquit(env->suspects, work_suspect_id(work));
     lane_done(env->lane, &item->entry);
     lists->ended[lists->ended_count++] = item;
 }

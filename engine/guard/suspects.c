@@ -177,12 +177,13 @@ void suspects_acquit(struct suspects *suspects, struct event_id id)
     pthread_mutex_unlock(&suspects->lock);
 }
 
-void suspects_suspend(struct suspects *suspects, struct event_id id)
+void suspects_convicted(struct suspects *suspects, struct event_id id, bool comes_again)
 {
     rows_lock(suspects);
     struct suspect_row *row = row_find(suspects, id);
-    if (row != NULL && row->suspended_until_ms == 0) {
+    if (row != NULL)
         row->touched_ms = clock_monotonic_ms();
+    if (row != NULL && comes_again && row->suspended_until_ms == 0) {
         row->suspended_until_ms = row->touched_ms + ((int64_t)SUSPECT_SUSPEND_MS << row->suspensions);
         row->suspensions += row->suspensions < SUSPECT_SUSPEND_DOUBLINGS;
     }

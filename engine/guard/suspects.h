@@ -54,9 +54,10 @@ enum suspicion {
 /* *ret_why (may be NULL): of a convicted one, what it did how often. */
 enum suspicion suspects_look(struct suspects *suspects, struct event_id id, char ret_why[ENDING_WORDS_MAX]);
 void suspects_acquit(struct suspects *suspects, struct event_id id);
-/* A convicted call that comes again by itself, a schedule's or a request's, is skipped for a time that doubles with
- * each conviction, and then tried again, alone. */
-void suspects_suspend(struct suspects *suspects, struct event_id id);
+/* A convicted event has ended: it is remembered, for its position may be lost with the next worker, and then it comes
+ * again. A call that comes again by itself, a schedule's or a request's, is skipped for a time that doubles with each
+ * conviction, and then tried again, alone. */
+void suspects_convicted(struct suspects *suspects, struct event_id id, bool comes_again);
 bool suspects_any(const struct suspects *suspects);
 
 /* ----------------------------------------------------------------------------------------------- the worker process */

@@ -252,6 +252,19 @@ taps:
         self.engine()
         self.matrix("tap", KINDS, self.row)
 
+    def test_several_at_once(self):
+        """A tap that records nothing has only its position, which each end of the process takes back."""
+        bad = [self.event({"mode": mode, "n": int(n)}) for mode, n, _ in KINDS]
+        self.emit("seen", *bad, self.event({"mode": "ok"}))
+        engine = self.engine()
+        self.emit("act", *self.innocents(8))
+        letters = self.await_topic("seen-dlt", len(bad), 30)
+        self.assertCountEqual([json.loads(letter["value"]) for letter in letters], bad)
+        self.waited()
+        self.drain()
+        self.assertEqual(len(self.topic("seen-dlt")), len(bad))
+        self.assertEqual(engine.stop(), 0, engine.text())
+
 
 class Requests(Hostile):
     """Whoever asks for it again and again is answered with 500 in the end, and nobody else notices."""
