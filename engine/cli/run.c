@@ -207,7 +207,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
     if (drained == -EBUSY) {
         log_warn("run", "a handler has not returned; the process ends without waiting for it");
-        suspects_decide(suspects, CLI_FAILED);
+        suspects_decide(suspects);
         log_flush();
         _exit(CLI_FAILED);
     }

@@ -82,7 +82,7 @@ static bool spawn(struct master *master, struct worker_process *ret, int (*work)
     sigprocmask(SIG_SETMASK, unblocked, NULL);
     watch_process(master->suspects, ends[1]);
     int code = work(master->suspects, context);
-    suspects_decide(master->suspects, code);
+    suspects_decide(master->suspects);
     exit(code);
 }
 
@@ -180,12 +180,9 @@ static int64_t next_pause_ms(const struct worker_process *worker, size_t named, 
 static bool judge(struct master *master, struct worker_process *worker, int status, size_t *ret_named, int *ret_status)
 {
     struct process_ending ending = worker->ending.kind != 0 ? worker->ending : ending_of_status(status);
-    bool decided = suspects_decided(master->suspects, ret_status);
     close(worker->lifeline);
     kill(-worker->pid, SIGKILL); /* children that handlers left: they hold the worker's connections open */
-    if (decided)
-        return true;
-    if (suspects_asked(master->suspects) > 0) {
+    if (suspects_decided(master->suspects) || suspects_asked(master->suspects) > 0) {
         *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         return true;
     }

@@ -214,21 +214,20 @@ void suspects_ask(struct suspects *suspects)
     atomic_fetch_add(&suspects->asked, 1);
 }
 
-void suspects_decide(struct suspects *suspects, int status)
+void suspects_decide(struct suspects *suspects)
 {
     if (suspects != NULL)
-        atomic_store(&suspects->decided, status + 1);
+        atomic_store(&suspects->decided, true);
 }
 
-bool suspects_decided(const struct suspects *suspects, int *ret_status)
+bool suspects_decided(const struct suspects *suspects)
 {
-    *ret_status = atomic_load(&suspects->decided) - 1;
-    return *ret_status >= 0;
+    return atomic_load(&suspects->decided);
 }
 
 void suspects_reset(struct suspects *suspects)
 {
-    atomic_store(&suspects->decided, 0);
+    atomic_store(&suspects->decided, false);
     atomic_store(&suspects->noted_lane, 0);
     for (size_t i = 0; i < SUSPECT_LANES_MAX; i++) {
         atomic_store(&suspects->calls[i].phase, CALL_OVER);

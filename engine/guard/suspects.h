@@ -66,13 +66,13 @@ bool suspects_any(const struct suspects *suspects);
 int suspects_asked(const struct suspects *suspects);
 /* The process ends because the engine is over: stopped as asked, or with an error that a restart would not help.
  * Nothing else ends the engine. */
-void suspects_decide(struct suspects *suspects, int status);
+void suspects_decide(struct suspects *suspects);
 
 /* ------------------------------------------------------------------------------------------------------- the master */
 
 void suspects_ask(struct suspects *suspects);
-void suspects_reset(struct suspects *suspects);                          /* before each fork */
-bool suspects_decided(const struct suspects *suspects, int *ret_status); /* the worker called suspects_decide() */
+void suspects_reset(struct suspects *suspects);         /* before each fork */
+bool suspects_decided(const struct suspects *suspects); /* the worker called suspects_decide() */
 /* Whether a call is open past its deadline and grace_ms more: then *ret is that ending. */
 bool suspects_overdue(const struct suspects *suspects, int64_t now_ms, int64_t grace_ms, struct process_ending *ret);
 bool suspects_one_alone(const struct suspects *suspects); /* a quarantined call is open */

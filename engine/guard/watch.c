@@ -57,7 +57,7 @@ static void on_exit_called(int status, void *context)
     (void)context;
     if (getpid() != watched_pid)
         _exit(status); /* a child that a handler forked */
-    if (atomic_load(&watched->decided) != 0)
+    if (atomic_load(&watched->decided))
         return;
     if (in_call(thread_lane))
         note(thread_lane, ENDING_STATUS, status);
