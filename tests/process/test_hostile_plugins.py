@@ -330,7 +330,7 @@ topics:
             f"the error; the engine said\n{engine.text()}",
             15,
         )
-        until(lambda: engine.metric('sluice_events_total{handler="schedule/often",outcome="dead"}') >= 2, "ticks")
+        until(lambda: engine.metric('sluice_events_total{handler="schedule/often",outcome="failed"}') >= 2, "ticks")
         return waited
 
     def test_every_kind(self):
