@@ -192,7 +192,9 @@ static int resume_offsets(struct bus_consumer *consumer, rd_kafka_topic_partitio
     int code = kafka_instance_check_peers(consumer, &error);
     if (code == 0)
         code = kafka_resume(consumer, list, &error);
-    consumer->assignment.late = code == 0 ? (struct error){0} : error;
+    if (code == 0)
+        error = (struct error){0};
+    consumer->assignment.late = error;
     if (code == -ESTALE)
         log_rarely(5000, LOG_ERROR, "kafka", "nothing is read: %s; %s", error.text, error.hint);
     else if (code != 0 && clock_monotonic_ms() > consumer->assignment.changed_ms + ASSIGN_LATE_MS)

@@ -179,15 +179,15 @@ int postgres_begin(struct bus *head, const char *group, const char *const *topic
     struct postgres_bus *bus = (struct postgres_bus *)head;
     int32_t partition_count = (int32_t)bus->partition_count,
             *partitions = calloc(bus->partition_count, sizeof(int32_t));
-    int64_t *highs = calloc(bus->partition_count, 2 * sizeof(int64_t)), *lows = highs + bus->partition_count;
+    int64_t *highs = calloc(bus->partition_count, sizeof *highs), *lows = calloc(bus->partition_count, sizeof *lows);
     int64_t at_ms = start->from == START_TIME ? start->at_ms : INT64_MIN;
     struct connection *connection = connection_create(bus->store, "names");
     struct arena *arena = arena_create(64 * 1024, (size_t)1 << 30);
     const struct store_param before[] = {STORE_VALUE(PARAM_INT4, &partition_count), STORE_VALUE(PARAM_INT8, &at_ms)};
     struct span name = span_of(group);
-    struct rows *rows;
+    struct rows *rows = NULL;
     enum store_result result = STORE_DOWN;
-    if (partitions == NULL || highs == NULL || connection == NULL || arena == NULL)
+    if (partitions == NULL || highs == NULL || lows == NULL || connection == NULL || arena == NULL)
         error_set(error, ENOMEM, "out of memory");
     else
         result = connection_once(connection, &statement_before, 2, before, STANDING_STATEMENT_MS, &rows, error);
@@ -206,6 +206,7 @@ int postgres_begin(struct bus *head, const char *group, const char *const *topic
     arena_destroy(arena);
     free(partitions);
     free(highs);
+    free(lows);
     return standing_code(result, error);
 }
 
