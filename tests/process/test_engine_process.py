@@ -111,9 +111,11 @@ class Process(PipelineCase):
             return pathlib.Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
 
         until(frozen, "the freezing")
+        first.process.send_signal(signal.SIGSTOP)  # as a whole, like a machine that stands still
         second = self.engine()
         self.owns(second, 16)  # the server ends the frozen sessions, peers bury the silent member
         self.await_all(30)
+        first.process.send_signal(signal.SIGCONT)
         os.kill(worker, signal.SIGCONT)
         self.send(60)
         self.await_all(30)
