@@ -38,6 +38,7 @@ enum metric {
     METRIC_REQUESTS,        /* sluice_requests_total{route,code} */
     METRIC_REQUEST_SECONDS, /* sluice_request_seconds{route}, histogram */
     METRIC_CHAINS_STUCK,    /* sluice_chains_stuck, gauge */
+    METRIC_CHAINS_OLDEST,   /* sluice_chains_oldest_seconds, gauge */
     METRIC_HANDLER_SECONDS, /* sluice_handler_seconds{handler}, histogram of calls */
     METRIC_LOG_LOST,        /* sluice_log_lost_total: lines that stderr did not take */
     METRIC_HANDLER_STOPPED, /* sluice_handler_stopped{handler}, gauge 0/1 */

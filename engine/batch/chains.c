@@ -24,6 +24,12 @@ struct instance {
     struct span correlation;
 };
 
+/* Whether a step that was done is written down: it can be undone, or its chain is followed to its end. */
+static bool watch_notes(const struct chain_watch *watch)
+{
+    return watch->role == CHAIN_DONE && (watch->chain->steps[watch->step].undo != NULL || chain_followed(watch->chain));
+}
+
 static bool chain_correlation(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
 {
     return correlation_read(&work->event.data, span_of(chain->correlate), batch->arena, ret, NULL) ==
@@ -36,7 +42,7 @@ static bool watch_ties(const struct chain_watch *watch, enum correlation_kind ki
 {
     switch (watch->role) {
     case CHAIN_DONE:
-        return watch->chain->steps[watch->step].undo != NULL;
+        return watch_notes(watch);
     case CHAIN_ABORT:
         return kind != CORRELATION_MISSING || !watch->chain->ignore_uncorrelated;
     case CHAIN_STEP_UNDONE:
@@ -50,7 +56,8 @@ static bool watch_ties(const struct chain_watch *watch, enum correlation_kind ki
 bool chain_refuses(struct batch *batch, struct work *work)
 {
     const struct topic *topic = work->item->topic;
-    if (topic == NULL || batch->connection == NULL || batch->env->group == NULL || batch->env->group->tap != NULL)
+    if (topic == NULL || work->item->timed_out != NULL || batch->connection == NULL || batch->env->group == NULL ||
+        batch->env->group->tap != NULL)
         return false;
     for (size_t w = 0; w < topic->watch_count; w++) {
         const struct chain_watch *watch = &topic->watches[w];
@@ -72,13 +79,21 @@ bool chain_refuses(struct batch *batch, struct work *work)
 static bool works_on_chains(const struct work *work)
 {
     const struct item *item = work->item;
-    if (item->topic == NULL || item->topic->watch_count == 0)
+    size_t count;
+    (void)item_watches(item, &count);
+    if (count == 0)
         return false;
     if (item->condemned == DEAD_BAD_OUTPUT || item->condemned == DEAD_BAD_CORRELATION || item->minimal)
         return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
     if (work->again && !span_is(record_header(&item->record, HEADER_DLT_CODE), event_dead_word(DEAD_BAD_OUTPUT)))
         return false; /* they were told when it became a dead letter */
     return work_row(work)->chains && work->claimed && work->event.data.text.length > 0;
+}
+
+/* The same, and an event passed: not when a timeout is over. */
+static bool notes_steps(const struct work *work)
+{
+    return work->item->timed_out == NULL && works_on_chains(work);
 }
 
 static int16_t chain_number(const struct batch *batch, const struct chain *chain)
@@ -171,6 +186,61 @@ static void step_undone(struct batch *batch, struct work *work, struct instance 
     instance_apply(batch, work, instance, undos);
 }
 
+/* Whether the chain of the correlation goes on: it runs, and a step of it is missing. generation: -1 is any. */
+static bool chain_goes_on(struct batch *batch, const struct chain *chain, struct span correlation, int64_t generation)
+{
+    struct chain_row row = {.chain = -1};
+    batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
+                                      &batch->error);
+    return batch->result == STORE_OK && row.chain >= 0 && row.facts.state == CHAIN_RUNNING && row.missing != 0 &&
+           (generation < 0 || generation == row.facts.generation);
+}
+
+static void instance_abort(struct batch *batch, struct work *work, const struct chain *chain, struct span correlation,
+                           struct span reason)
+{
+    struct chain_row row = {0};
+    struct instance instance;
+    batch->result = ledger_chain_abort(batch->connection, chain_number(batch, chain),
+                                       batch->env->numbers->definitions[chain->index], event_id_of(correlation),
+                                       correlation, reason, &row, &batch->error);
+    if (batch->result == STORE_OK && instance_open(batch, work, chain, &row, correlation, &instance))
+        instance_apply(batch, work, &instance, chain_abort(&instance.shape, &instance.row.facts));
+}
+
+/* The timeout of a chain is over: unless it is complete, or over, or has begun again since, that aborts it. */
+static void chain_timed_out(struct batch *batch, struct work *work)
+{
+    const struct chain *chain = work->item->timed_out->chain;
+    const struct json_member *generation = json_find(&work->event.data, SPAN("generation"));
+    struct span correlation;
+    int64_t number = -1;
+    if (generation == NULL || json_int64(generation->value, &number) != 0 ||
+        !chain_correlation(batch, work, chain, &correlation) || !chain_goes_on(batch, chain, correlation, number))
+        return;
+    log_rarely(1000, LOG_WARN, "chain", "chain %s of %.*s is aborted: not all of its steps were done in time",
+               chain->name, (int)correlation.length, correlation.at);
+    instance_abort(batch, work, chain, correlation, abort_reason(batch, work));
+}
+
+/* A dead letter aborts the chain of its correlation, if that goes on, where the chain says so. */
+static void chain_dead_letter(struct batch *batch, struct work *work)
+{
+    const struct pipeline *config = batch->env->config;
+    const struct item *item = work->item;
+    struct span correlation;
+    if (work->verdict != VERDICT_DEAD || !work->claimed || item->minimal || item->condemned == DEAD_BAD_OUTPUT ||
+        work->event.data.text.length == 0)
+        return;
+    for (size_t c = 0; c < config->chain_count && batch->result == STORE_OK && !batch->condemned; c++)
+        if (config->chains[c].abort_on_dead_letter &&
+            chain_correlation(batch, work, &config->chains[c], &correlation) &&
+            chain_goes_on(batch, &config->chains[c], correlation, -1))
+            instance_abort(batch, work, &config->chains[c], correlation,
+                           span_of(arena_format(batch->arena, "dead letter on %s: %s", item->topic->name,
+                                                work->why == NULL ? "" : work->why)));
+}
+
 static void chain_event(struct batch *batch, struct work *work, const struct chain_watch *watch)
 {
     const struct chain *chain = watch->chain;
@@ -182,11 +252,7 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
         return; /* a dead letter, or an event that belongs to no chain: a hold that ended without a payment, say */
     struct event_id id = event_id_of(correlation);
     if (watch->role == CHAIN_ABORT) {
-        batch->result = ledger_chain_abort(batch->connection, chain_number(batch, chain),
-                                           batch->env->numbers->definitions[chain->index], id, correlation,
-                                           abort_reason(batch, work), &row, &batch->error);
-        if (batch->result == STORE_OK && instance_open(batch, work, chain, &row, correlation, &instance))
-            instance_apply(batch, work, &instance, chain_abort(&instance.shape, &instance.row.facts));
+        instance_abort(batch, work, chain, correlation, abort_reason(batch, work));
         return;
     }
     if (watch->role == CHAIN_UNDO && work->verdict == VERDICT_DEAD)
@@ -270,7 +336,7 @@ static void chain_steps(struct batch *batch, size_t first, size_t last)
 {
     size_t most = 0, count = 0;
     for (size_t i = first; i < last; i++)
-        if (works_on_chains(&batch->works[i]))
+        if (notes_steps(&batch->works[i]))
             most += batch->works[i].item->topic->watch_count;
     if (most == 0)
         return;
@@ -279,19 +345,22 @@ static void chain_steps(struct batch *batch, size_t first, size_t last)
                           .watches = arena_array(batch->arena, const struct chain_watch *, most)};
     for (size_t i = first; i < last; i++) {
         struct work *work = &batch->works[i];
-        for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count; w++) {
+        for (size_t w = 0; notes_steps(work) && w < work->item->topic->watch_count; w++) {
             const struct chain_watch *watch = &work->item->topic->watches[w];
             struct span correlation;
-            if (watch->role != CHAIN_DONE || watch->chain->steps[watch->step].undo == NULL ||
-                !chain_correlation(batch, work, watch->chain, &correlation))
+            if (!watch_notes(watch) || !chain_correlation(batch, work, watch->chain, &correlation))
                 continue;
             steps.done[steps.count] = (struct chain_done){
                 .chain = chain_number(batch, watch->chain),
                 .step = (int16_t)watch->step,
                 .definition = batch->env->numbers->definitions[watch->chain->index],
+                .missing = chain_followed(watch->chain)
+                               ? (int32_t)(((1u << watch->chain->step_count) - 1) & ~(1u << watch->step))
+                               : 0,
+                .timeout_ms = watch->chain->timeout_ms,
                 .correlation = event_id_of(correlation),
                 .correlation_text = correlation,
-                .data = work->event.data.text};
+                .data = watch->chain->steps[watch->step].undo != NULL ? work->event.data.text : (struct span){NULL, 0}};
             steps.works[steps.count] = work;
             steps.watches[steps.count++] = watch;
         }
@@ -311,7 +380,7 @@ static void chain_steps(struct batch *batch, size_t first, size_t last)
 static bool has_role(struct batch *batch, const struct work *work, const struct chain *chain, bool done,
                      struct span *ret)
 {
-    for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count; w++) {
+    for (size_t w = 0; notes_steps(work) && w < work->item->topic->watch_count; w++) {
         const struct chain_watch *watch = &work->item->topic->watches[w];
         if (watch->chain == chain && (watch->role == CHAIN_DONE) == done)
             return chain_correlation(batch, work, chain, ret);
@@ -324,7 +393,7 @@ static bool has_role(struct batch *batch, const struct work *work, const struct 
 static bool comes_after(struct batch *batch, size_t first, size_t at)
 {
     const struct work *work = &batch->works[at];
-    for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count; w++) {
+    for (size_t w = 0; notes_steps(work) && w < work->item->topic->watch_count; w++) {
         const struct chain *chain = work->item->topic->watches[w].chain;
         struct span mine, other;
         if (!has_role(batch, work, chain, true, &mine))
@@ -344,27 +413,37 @@ static size_t part_end(struct batch *batch, size_t first)
         const struct work *work = &batch->works[i];
         if (others && comes_after(batch, first, i))
             return i;
-        for (size_t w = 0; !others && works_on_chains(work) && w < work->item->topic->watch_count; w++)
+        for (size_t w = 0; !others && notes_steps(work) && w < work->item->topic->watch_count; w++)
             others = work->item->topic->watches[w].role != CHAIN_DONE;
     }
     return batch->count;
 }
 
+static void chain_events(struct batch *batch, struct work *work)
+{
+    size_t count;
+    const struct chain_watch *watches = item_watches(work->item, &count);
+    if (work->item->timed_out != NULL) {
+        chain_timed_out(batch, work);
+        return;
+    }
+    for (size_t w = 0; w < count && batch->result == STORE_OK && !batch->condemned; w++)
+        if (watches[w].role != CHAIN_DONE)
+            chain_event(batch, work, &watches[w]);
+}
+
 void batch_chains(struct batch *batch)
 {
-    if (batch->connection == NULL || !batch->transaction || batch->env->group == NULL ||
-        batch->env->group->tap != NULL || batch->env->group->retired != NULL)
+    if (batch->connection == NULL || !batch->transaction || batch->env->group == NULL || batch->env->group->tap != NULL)
         return;
     for (size_t first = 0, last; first < batch->count && batch->result == STORE_OK && !batch->condemned; first = last) {
         last = part_end(batch, first);
         chain_steps(batch, first, last);
-        for (size_t i = first; i < last; i++) {
-            struct work *work = &batch->works[i];
-            for (size_t w = 0; works_on_chains(work) && w < work->item->topic->watch_count &&
-                               batch->result == STORE_OK && !batch->condemned;
-                 w++)
-                if (work->item->topic->watches[w].role != CHAIN_DONE)
-                    chain_event(batch, work, &work->item->topic->watches[w]);
+        for (size_t i = first; i < last && batch->result == STORE_OK && !batch->condemned; i++) {
+            if (works_on_chains(&batch->works[i]))
+                chain_events(batch, &batch->works[i]);
+            if (batch->result == STORE_OK && !batch->condemned)
+                chain_dead_letter(batch, &batch->works[i]);
         }
     }
 }

@@ -24,13 +24,14 @@ static bool wants_claim(const struct batch *batch, const struct work *work)
 {
     const struct item *item = work->item;
     enum verdict_claim claim = work_row(work)->claim;
+    size_t watches;
     if (work->claimed || item->source == ITEM_TICK)
         return false;
     switch (claim) {
     case CLAIM_IF_RECORDED:
         return is_recorded(batch, item);
     case CLAIM_IF_WATCHED:
-        return item->topic != NULL && item->topic->watch_count > 0;
+        return item_watches(item, &watches) != NULL && watches > 0;
     case CLAIM_ALWAYS:
         return item->source != ITEM_REQUEST; /* a request that failed is answered, and recorded nowhere */
     default:

@@ -45,6 +45,7 @@ struct item {
     struct record
         record; /* spans into chunk or rows; of requests and ticks only topic and value, their names and body */
     struct item_block *block;
+    const struct chain_watch *timed_out; /* of ITEM_PARKED: the timeout of a chain is over, and no event passed */
     /* ITEM_BUS */
     struct bus_chunk *chunk;
     struct position position;
@@ -60,6 +61,13 @@ struct item {
     const struct schedule *schedule;
     int64_t slot_ms;
 };
+
+/* What the item is to chains. */
+static inline const struct chain_watch *item_watches(const struct item *item, size_t *ret_count)
+{
+    *ret_count = item->timed_out != NULL ? 1 : item->topic == NULL ? 0 : item->topic->watch_count;
+    return item->timed_out != NULL ? item->timed_out : item->topic == NULL ? NULL : item->topic->watches;
+}
 
 /* `count` zeroed items in one allocation, which takes `rows` (may be NULL) with it when the last is released. NULL: no
  * memory. */

@@ -169,7 +169,8 @@ static const struct name_answer *retired_by(const struct batch *batch, const str
 static bool was_handled(const struct batch *batch, const struct item *item)
 {
     bool in_place = item->source == ITEM_BUS || item->source == ITEM_HELD;
-    return batch->connection != NULL && (item->source == ITEM_PARKED || (in_place && item->topic == NULL));
+    return batch->connection != NULL &&
+           ((item->source == ITEM_PARKED && item->timed_out == NULL) || (in_place && item->topic == NULL));
 }
 
 /* An earlier batch had run statements when it found that the event must wait. */

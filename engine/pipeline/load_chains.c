@@ -56,7 +56,12 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
         abort_on = NULL;
     }
     chain->abort_on = arena_array(load->arena, struct topic *, abort_on == NULL ? 1 : abort_on->count + 1);
+    chain->timed_out = (struct chain_watch){chain, CHAIN_ABORT, -1};
     for (size_t i = 0; abort_on != NULL && i < abort_on->count; i++) {
+        if (abort_on->items[i]->kind == NODE_SCALAR && span_is(abort_on->items[i]->text, "dead_letter")) {
+            chain->abort_on_dead_letter = true;
+            continue;
+        }
         struct topic *topic = load_topic_named(load, abort_on->items[i],
                                                arena_format(load->arena, "%s.abort_on", what));
         chain->abort_on[chain->abort_count++] = topic;

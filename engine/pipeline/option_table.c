@@ -150,7 +150,11 @@ const struct option chain_options[] = {
     {"correlate", OPTION_TEXT, offsetof(struct chain, correlate), .min = 1, .required = true,
      .help = "data field that all events of one chain share"},
     {"steps", OPTION_LIST, .required = true, .help = "oldest first", .section = chain_step_options},
-    {"abort_on", OPTION_LIST, .required = true, .help = "topics that undo what was done"},
+    {"abort_on", OPTION_LIST, .required = true,
+     .help =
+         "topics that undo what was done; `dead_letter`: an event of the chain became one before all steps were done"},
+    {"timeout", OPTION_DURATION, offsetof(struct chain, timeout_ms), .min = 1000, .max = 31536000000,
+     .help = "what was done is undone when not all steps are done so long after the first; default: never"},
     {"on_undo_failure", OPTION_TEXT, .own = true, .choices = "pause|retry_forever|dead_letter", .fallback = "pause",
      .help = "when an undo fails for good"},
     {"uncorrelated", OPTION_TEXT, .own = true, .choices = "dead_letter|ignore", .fallback = "dead_letter",

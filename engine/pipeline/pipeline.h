@@ -100,8 +100,11 @@ struct chain {
     struct topic **abort_on;
     size_t abort_count;
     enum undo_failure on_undo_failure;
-    struct span definition;   /* as the store keeps it; see chain_definition.h. Filled by pipeline_resolve() */
-    bool ignore_uncorrelated; /* an abort without the field belongs to no chain; else it is a dead letter */
+    struct span definition; /* as the store keeps it; see chain_definition.h. Filled by pipeline_resolve() */
+    int64_t timeout_ms;     /* since it began: then it is aborted, unless all steps were done; 0: never */
+    bool abort_on_dead_letter;
+    struct chain_watch timed_out; /* what an event of its timeout is to it: an abort */
+    bool ignore_uncorrelated;     /* an abort without the field belongs to no chain; else it is a dead letter */
 };
 
 struct tap {
@@ -250,6 +253,11 @@ int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);
 /* What it does is recorded in the store: all but a tap whose handler leaves nothing in the database and emits nothing,
  * whose position says what is done. */
 bool binding_is_recorded(const struct binding *binding);
+/* Whether each step of the chain is written down, those without an undo included, so that its end is known. */
+static inline bool chain_followed(const struct chain *chain)
+{
+    return chain->timeout_ms > 0 || chain->abort_on_dead_letter;
+}
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);
 

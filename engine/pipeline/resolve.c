@@ -144,7 +144,8 @@ static bool chain_has_work(const struct topic *topic)
     for (size_t i = 0; i < topic->watch_count; i++) {
         const struct chain_watch *watch = &topic->watches[i];
         if (watch->role == CHAIN_ABORT || watch->role == CHAIN_STEP_UNDONE ||
-            (watch->role == CHAIN_DONE && watch->chain->steps[watch->step].undo != NULL))
+            (watch->role == CHAIN_DONE &&
+             (watch->chain->steps[watch->step].undo != NULL || chain_followed(watch->chain))))
             return true;
     }
     return false;

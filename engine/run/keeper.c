@@ -12,6 +12,7 @@
 #include "run/schedules.h"
 #include "run/state.h"
 #include "run/sweep.h"
+#include "run/timeouts.h"
 #include "run/watchdog.h"
 #include "store/ledger.h"
 
@@ -26,7 +27,7 @@ enum {
     KEEPER_LAG_SHARE = 20, /* looking up the lag may take one part of so many of the time */
 };
 
-enum { CHORE_COUNT = 7 };
+enum { CHORE_COUNT = 8 };
 
 struct keeper {
     struct engine *engine;
@@ -35,7 +36,8 @@ struct keeper {
     struct arena *arena;
     struct schedule_run *schedules;
     int64_t due_ms[CHORE_COUNT]; /* monotonic */
-    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck, *held_keys, *held_events, *held_age;
+    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck, *chain_age, *held_keys, *held_events,
+        *held_age;
 };
 
 /* ---------------------------------------------------------------------------------------------------------- chores */
@@ -88,6 +90,13 @@ static int64_t chore_look(struct keeper *keeper)
     return 0;
 }
 
+static int64_t chore_timeouts(struct keeper *keeper)
+{
+    if (!atomic_load(&keeper->engine->life.draining)) /* another process aborts them */
+        timeouts_take(keeper->engine, keeper->connection);
+    return 0;
+}
+
 static int64_t chore_gauges(struct keeper *keeper)
 {
     struct ledger_health health;
@@ -98,6 +107,7 @@ static int64_t chore_gauges(struct keeper *keeper)
     series_set(keeper->parked, health.parked);
     series_set(keeper->parked_unknown, health.parked_unknown);
     series_set(keeper->stuck, health.chains_stuck);
+    series_set(keeper->chain_age, health.chain_age_ms / 1000);
     series_set(keeper->held_keys, health.held_keys);
     series_set(keeper->held_events, health.held_events);
     series_set(keeper->held_age, health.held_age_ms / 1000);
@@ -125,9 +135,9 @@ static const struct {
     int64_t first_ms, every_ms;
     bool needs_store;
 } chores[CHORE_COUNT] = {
-    {chore_maintain, 0, 1000, false},  {chore_watchdog, 0, 1000, false}, {chore_lag, 0, KEEPER_LAG_MS, false},
-    {chore_sweep, 0, 1000, true},      {chore_look, 0, 1000, true},      {chore_gauges, 0, 5000, true},
-    {chore_prune, 10000, 10000, true},
+    {chore_maintain, 0, 1000, false}, {chore_watchdog, 0, 1000, false},  {chore_lag, 0, KEEPER_LAG_MS, false},
+    {chore_sweep, 0, 1000, true},     {chore_look, 0, 1000, true},       {chore_timeouts, 0, 1000, true},
+    {chore_gauges, 0, 5000, true},    {chore_prune, 10000, 10000, true},
 };
 
 static void run_chores(struct keeper *keeper)
@@ -196,6 +206,7 @@ int keeper_start(struct engine *engine, struct error *error)
     keeper->parked = metrics_series(metrics, METRIC_PARKED, NULL, NULL);
     keeper->parked_unknown = metrics_series(metrics, METRIC_PARKED_UNKNOWN, NULL, NULL);
     keeper->stuck = metrics_series(metrics, METRIC_CHAINS_STUCK, NULL, NULL);
+    keeper->chain_age = metrics_series(metrics, METRIC_CHAINS_OLDEST, NULL, NULL);
     keeper->held_keys = metrics_series(metrics, METRIC_HELD_KEYS, NULL, NULL);
     keeper->held_events = metrics_series(metrics, METRIC_HELD_EVENTS, NULL, NULL);
     keeper->held_age = metrics_series(metrics, METRIC_HELD_AGE, NULL, NULL);

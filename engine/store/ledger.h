@@ -182,6 +182,7 @@ struct chain_row {
     int16_t chain; /* -1: there is no row */
     struct event_id correlation;
     int32_t definition; /* number of the definition that it began with; 0: of none that is known */
+    int32_t missing;    /* of a chain that is followed to its end: bit i, step i was not done yet */
     struct chain_facts facts;
 };
 
@@ -193,6 +194,8 @@ struct chain_done {
     int16_t chain;
     int16_t step;
     int32_t definition;
+    int32_t missing;    /* the other steps, when the chain is followed to its end; else 0 */
+    int64_t timeout_ms; /* 0: none */
     struct event_id correlation;
     struct span correlation_text;
     struct span data; /* of the done event, kept for the undo; at NULL: a step without an undo, which is no doing */
@@ -223,6 +226,12 @@ enum store_result ledger_chain_note(struct connection *connection, const struct 
                                     struct error *error);
 /* Queued: writes state, undoing and undone of a row locked before. */
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
+
+/* In a transaction of its own: instances of a chain whose timeout is over, at most `limit`; each comes again after
+ * hold_ms unless it was aborted by then. Rows: correlation text, value bytea: an event that says so, whose data has the
+ * correlation in the field `correlate` and the `generation`. */
+enum store_result ledger_chain_timeouts(struct connection *connection, int16_t chain, struct span correlate,
+                                        int64_t hold_ms, int32_t limit, struct rows **ret, struct error *error);
 
 /* The number of a chain's definition, made when it is new. In the caller's transaction or, without one, on its own. */
 enum store_result ledger_chain_define(struct connection *connection, int16_t chain, struct span definition,
@@ -305,10 +314,10 @@ enum store_result ledger_outbox_all(struct connection *connection, int32_t limit
 /* ----------------------------------------------------------------------------------------------------------- health */
 
 struct ledger_health {
-    int64_t outbox_age_ms; /* of the oldest row; 0: none */
-    int64_t parked, chains_stuck;
-    int64_t outbox_refused; /* rows that the bus refuses */
-    int64_t parked_unknown; /* PARKED_UNKNOWN */
+    int64_t outbox_age_ms;                      /* of the oldest row; 0: none */
+    int64_t parked, chains_stuck, chain_age_ms; /* the last: of the oldest chain that is not over */
+    int64_t outbox_refused;                     /* rows that the bus refuses */
+    int64_t parked_unknown;                     /* PARKED_UNKNOWN */
     int64_t held_keys, held_events, held_age_ms;
 };
 /* On its own. */

@@ -7,7 +7,7 @@ import json
 import unittest
 
 import _path
-from lib.engine import sluice
+from lib.engine import sluice, until
 from lib.pipeline_case import PipelineCase, reason
 
 YAML = """
@@ -189,6 +189,58 @@ class Definitions(ChainCase):
         letters = self.await_topic("failed-dlt", 1)
         self.assertIn("undoes a step on topic 'cancel'", letters[0]["headers"]["kafka_dlt-exception-message"])
         self.assertEqual(self.value("select state from sluice.chain"), "0")
+
+
+class Ends(ChainCase):
+    yaml = (
+        YAML.replace("abort_on: [failed]", "abort_on: [failed, dead_letter]\n    timeout: 2s").replace(
+            "done: booked, undo: cancel", "done: booked, undo: none"
+        )
+        + 'http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}\n'
+    )
+
+    def test_one_that_is_not_complete_in_time_is_aborted(self):
+        self.engine()
+        self.step("paid", n=1)
+        self.step("paid", "c2", n=2)
+        self.step("booked", "c2")  # has no undo, and is the last step: this one is complete
+        self.drain()
+        self.await_topic("refund", 1)
+        self.await_value("select state || ' ' || reason from sluice.chain where correlation_text = 'c1'", "2 timeout")
+        self.await_value("select count(*) from sluice.chain where due is not null", 0)
+        self.drain()
+        self.assertEqual(self.undone(), ["refund 1"])
+        self.assertEqual(self.value("select state from sluice.chain where correlation_text = 'c2'"), "0")
+
+    def test_a_generation_of_its_own_time(self):
+        self.engine()
+        self.step("paid", n=1)
+        self.await_topic("refund", 1)
+        self.await_value("select state from sluice.chain", 2)
+        self.step("paid", n=2)
+        self.await_topic("refund", 2)
+        self.assertEqual(self.undone(), ["refund 1", "refund 2"])
+
+    def test_a_dead_letter_aborts_what_goes_on(self):
+        self.use(self.yaml.replace("timeout: 2s", "timeout: 1h"), migrate=False)
+        engine = self.engine()
+        self.step("paid", "c0")
+        until(lambda: engine.metric("sluice_chains_oldest_seconds") >= 1, "the age of a chain that is not over", 15)
+        self.step("booked", "c0")
+        until(lambda: engine.metric("sluice_chains_oldest_seconds") == 0, "no chain that is not over", 15)
+        self.step("paid", n=1, mode="reject")  # its handler refuses it: written down as done, and dead
+        self.await_topic("refund", 1)
+        self.assertIn(
+            "dead letter on paid", self.value("select reason from sluice.chain where correlation_text = 'c1'")
+        )
+        self.step("paid", "c2", n=2)
+        self.step("booked", "c2")
+        self.drain()
+        self.emit("paid", self.event({"id": "c3", "mode": "reject", "n": 3}), key="k")
+        self.await_topic("refund", 2)
+        self.drain()
+        self.assertEqual(self.undone(), ["refund 1", "refund 3"])
+        self.assertEqual(self.value("select state from sluice.chain where correlation_text = 'c2'"), "0")
 
 
 if __name__ == "__main__":

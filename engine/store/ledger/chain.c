@@ -32,48 +32,159 @@ struct placed {
     "         definition = coalesce(c.definition, excluded.definition),"                                               \
     "         state = case when " AGAIN " then 0 else c.state end,"                                                    \
     "         generation = case when " AGAIN " then c.generation + 1 else c.generation end,"                           \
+    "         began = case when " AGAIN " then excluded.at else c.began end,"                                          \
+    "         due = case when " AGAIN " then excluded.due"                                                             \
+    "           when " SAME " and c.missing & excluded.missing = 0 then null else c.due end,"                          \
     "         reason = case when " AGAIN " then null else c.reason end,"                                               \
     "         undoing = case when " AGAIN " then 0 else c.undoing end,"                                                \
     "         undone = case when " AGAIN                                                                               \
-    " then 0 else c.undone end," NOTED("done", "c.done | excluded.done") "," NOTED(                                    \
-        "steps",                                                                                                       \
-        "c.steps || excluded.steps") "," NOTED("data",                                                                 \
-                                               "c.data || excluded.data") "       returning c.chain, c.correlation, "  \
-                                                                          "c.definition, c.state, c.generation, "      \
-                                                                          "c.steps, c.undoing, c.undone) "             \
-                                                                          "select i.place, w.definition, w.state, "    \
-                                                                          "w.generation, w.steps, w.undoing, "         \
-                                                                          "w.undone,"                                  \
-                                                                          "  (w.definition = i.definition)::int4 "     \
-                                                                          "from written w join unnest($1, $3, $7, "    \
-                                                                          "$8) as i(chain, correlation, place, "       \
-                                                                          "definition)"                                \
-                                                                          "  on i.chain = w.chain and i.correlation "  \
-                                                                          "= w.correlation"                            \
-                                                                          "  where w.state <> 0 or w.definition <> "   \
-                                                                          "i.definition or octet_length(w.steps) > "   \
-                                                                          "$9 order by i.place"
+    " then 0 else c.undone end," NOTED("missing", "c.missing & excluded.missing") "," NOTED(                           \
+        "done",                                                                                                        \
+        "c.done | excluded.done") "," NOTED("steps",                                                                   \
+                                            "c.steps || excluded.steps") "," NOTED("data",                             \
+                                                                                   "c.data || excluded.data") "      " \
+                                                                                                              " retur" \
+                                                                                                              "ning "  \
+                                                                                                              "c."     \
+                                                                                                              "chain," \
+                                                                                                              " c."    \
+                                                                                                              "correl" \
+                                                                                                              "ation," \
+                                                                                                              " c."    \
+                                                                                                              "defini" \
+                                                                                                              "tion, " \
+                                                                                                              "c."     \
+                                                                                                              "state," \
+                                                                                                              " c."    \
+                                                                                                              "genera" \
+                                                                                                              "tion, " \
+                                                                                                              "c."     \
+                                                                                                              "steps," \
+                                                                                                              " c."    \
+                                                                                                              "undoin" \
+                                                                                                              "g, "    \
+                                                                                                              "c."     \
+                                                                                                              "undone" \
+                                                                                                              ","      \
+                                                                                                              "      " \
+                                                                                                              "   "    \
+                                                                                                              "c."     \
+                                                                                                              "missin" \
+                                                                                                              "g) "    \
+                                                                                                              "select" \
+                                                                                                              " i."    \
+                                                                                                              "place," \
+                                                                                                              " w."    \
+                                                                                                              "defini" \
+                                                                                                              "tion, " \
+                                                                                                              "w."     \
+                                                                                                              "state," \
+                                                                                                              " w."    \
+                                                                                                              "genera" \
+                                                                                                              "tion, " \
+                                                                                                              "w."     \
+                                                                                                              "steps," \
+                                                                                                              " w."    \
+                                                                                                              "undoin" \
+                                                                                                              "g, "    \
+                                                                                                              "w."     \
+                                                                                                              "undone" \
+                                                                                                              ", "     \
+                                                                                                              "w."     \
+                                                                                                              "missin" \
+                                                                                                              "g,"     \
+                                                                                                              "  "     \
+                                                                                                              "(w."    \
+                                                                                                              "defini" \
+                                                                                                              "tion "  \
+                                                                                                              "= "     \
+                                                                                                              "i."     \
+                                                                                                              "defini" \
+                                                                                                              "tion):" \
+                                                                                                              ":int4 " \
+                                                                                                              "from "  \
+                                                                                                              "writte" \
+                                                                                                              "n w "   \
+                                                                                                              "join "  \
+                                                                                                              "unnest" \
+                                                                                                              "($1, "  \
+                                                                                                              "$3, "   \
+                                                                                                              "$7, "   \
+                                                                                                              "$8) "   \
+                                                                                                              "as "    \
+                                                                                                              "i("     \
+                                                                                                              "chain," \
+                                                                                                              " corre" \
+                                                                                                              "lation" \
+                                                                                                              ", "     \
+                                                                                                              "place," \
+                                                                                                              " defin" \
+                                                                                                              "ition)" \
+                                                                                                              "  on "  \
+                                                                                                              "i."     \
+                                                                                                              "chain " \
+                                                                                                              "= "     \
+                                                                                                              "w."     \
+                                                                                                              "chain " \
+                                                                                                              "and "   \
+                                                                                                              "i."     \
+                                                                                                              "correl" \
+                                                                                                              "ation " \
+                                                                                                              "= "     \
+                                                                                                              "w."     \
+                                                                                                              "correl" \
+                                                                                                              "ation"  \
+                                                                                                              "  "     \
+                                                                                                              "where " \
+                                                                                                              "w."     \
+                                                                                                              "state " \
+                                                                                                              "<> 0 "  \
+                                                                                                              "or "    \
+                                                                                                              "w."     \
+                                                                                                              "defini" \
+                                                                                                              "tion "  \
+                                                                                                              "<> "    \
+                                                                                                              "i."     \
+                                                                                                              "defini" \
+                                                                                                              "tion "  \
+                                                                                                              "or "    \
+                                                                                                              "octet_" \
+                                                                                                              "length" \
+                                                                                                              "(w."    \
+                                                                                                              "steps)" \
+                                                                                                              " > $9 " \
+                                                                                                              "order " \
+                                                                                                              "by "    \
+                                                                                                              "i."     \
+                                                                                                              "place"
+
+#define DUE(timeout, missing)                                                                                          \
+    "case when " timeout " > 0 and " missing " <> 0 then now() + " timeout " * interval '1 millisecond' end"
 
 /* The common case: every correlation stands once in the call. Nothing is sorted or grouped again. */
 static const struct statement statement_chain_done = {
     "with written as (insert into sluice.chain as c"
-    "         (chain, at, correlation, correlation_text, done, steps, data, definition)"
-    "       select u.chain, " LEDGER_NOW
-    ", u.correlation, u.text, u.bit, case when u.data is null then ''::bytea else u.step "
-    "end, case when u.data is null then '{}' else array[u.data] end, u.definition"
-    "       from unnest($1, $2, $3, $4, $5, $6, $8) as u(chain, step, correlation, text, data, bit, "
-    "definition)" CHAIN_UPSERT,
+    "         (chain, at, began, correlation, correlation_text, done, steps, data, definition, missing, due)"
+    "       select u.chain, " LEDGER_NOW ", " LEDGER_NOW ", u.correlation, u.text, u.bit,"
+    "         case when u.data is null then ''::bytea else u.step end,"
+    "         case when u.data is null then '{}' else array[u.data] end, u.definition, u.missing,"
+    "         " DUE("u.timeout", "u.missing") "       from unnest($1, $2, $3, $4, $5, $6, $8, $10, $11)"
+                                              "         as u(chain, step, correlation, text, data, bit, definition, "
+                                              "missing, timeout)" CHAIN_UPSERT,
     false,
 };
 static const struct statement statement_chain_done_grouped = {
     "with written as (insert into sluice.chain as c"
-    "         (chain, at, correlation, correlation_text, done, steps, data, definition)"
-    "       select u.chain, " LEDGER_NOW ", u.correlation, min(u.text), bit_or(u.bit),"
+    "         (chain, at, began, correlation, correlation_text, done, steps, data, definition, missing, due)"
+    "       select u.chain, " LEDGER_NOW ", " LEDGER_NOW ", u.correlation, min(u.text), bit_or(u.bit),"
     "         coalesce(string_agg(u.step, ''::bytea order by u.place) filter (where u.data is not null), ''),"
-    "         coalesce(array_agg(u.data order by u.place) filter (where u.data is not null), '{}'), min(u.definition)"
-    "       from unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-    "         as u(chain, step, correlation, text, data, bit, place, definition)"
-    "       group by u.chain, u.correlation order by u.chain, u.correlation" CHAIN_UPSERT,
+    "         coalesce(array_agg(u.data order by u.place) filter (where u.data is not null), '{}'), min(u.definition),"
+    "         bit_and(u.missing), " DUE(
+        "max(u.timeout)",
+        "bit_and(u.missing)") "       from unnest($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)"
+                              "         as u(chain, step, correlation, text, data, bit, place, definition, missing, "
+                              "timeout)"
+                              "       group by u.chain, u.correlation order by u.chain, u.correlation" CHAIN_UPSERT,
     false,
 };
 
@@ -92,12 +203,13 @@ static bool same_chain(const struct placed *a, const struct placed *b)
            memcmp(&a->done.correlation, &b->done.correlation, sizeof a->done.correlation) == 0;
 }
 
-/* Six columns from `first` on: definition, state, generation, steps, undoing, undone. False: more doings than there is
- * room for. */
+/* Seven columns from `first` on: definition, state, generation, steps, undoing, undone, missing. False: more doings
+ * than there is room for. */
 static bool facts_read(const struct rows *rows, size_t row, size_t first, struct chain_row *ret)
 {
     struct span steps = rows_span(rows, row, first + 3);
     ret->definition = rows_null(rows, row, first) ? 0 : (int32_t)rows_int64(rows, row, first);
+    ret->missing = (int32_t)rows_int64(rows, row, first + 6);
     ret->facts = (struct chain_facts){.state = (int16_t)rows_int64(rows, row, first + 1),
                                       .generation = (int32_t)rows_int64(rows, row, first + 2),
                                       .undoing = (uint64_t)rows_int64(rows, row, first + 4),
@@ -153,15 +265,17 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
         STORE_COLUMN(PARAM_INT4, &list[0].place, count, sizeof *list),
         STORE_COLUMN(PARAM_INT4, &list[0].done.definition, count, sizeof *list),
         STORE_VALUE(PARAM_INT4, &most),
+        STORE_COLUMN(PARAM_INT4, &list[0].done.missing, count, sizeof *list),
+        STORE_COLUMN(PARAM_INT8, &list[0].done.timeout_ms, count, sizeof *list),
     };
     struct rows *rows;
     enum store_result result = connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped,
-                                               9, params, &rows, error);
+                                               11, params, &rows, error);
     free(list);
     *ret_count = result == STORE_OK ? rows_count(rows) : 0;
     for (size_t r = 0; r < *ret_count; r++) {
         struct chain_noted *noted = &ret[r];
-        *noted = (struct chain_noted){.input = (size_t)rows_int64(rows, r, 0), .noted = rows_int64(rows, r, 7) != 0};
+        *noted = (struct chain_noted){.input = (size_t)rows_int64(rows, r, 0), .noted = rows_int64(rows, r, 8) != 0};
         noted->row.chain = done[noted->input].chain;
         noted->row.correlation = done[noted->input].correlation;
         noted->too_many = !facts_read(rows, r, 1, &noted->row);
@@ -172,17 +286,18 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
 /* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for
  * it. */
 static const struct statement statement_chain_make = {
-    "insert into sluice.chain (chain, at, correlation, correlation_text, definition) values ($1, " LEDGER_NOW
-    ", $2, $3, $4) on conflict on constraint chain_pkey do nothing",
+    "insert into sluice.chain (chain, at, began, correlation, correlation_text, definition)"
+    " values ($1, " LEDGER_NOW ", " LEDGER_NOW ", $2, $3, $4) on conflict on constraint chain_pkey do nothing",
     false,
 };
 static const struct statement statement_chain_lock = {
-    "select definition, state, generation, steps, undoing, undone from sluice.chain"
+    "select definition, state, generation, steps, undoing, undone, missing from sluice.chain"
     " where chain = $1 and correlation = $2 for no key update",
     false,
 };
 static const struct statement statement_chain_abort = {
-    "update sluice.chain set state = 1, reason = $3, at = " LEDGER_NOW " where chain = $1 and correlation = $2",
+    "update sluice.chain set state = 1, reason = $3, due = null, at = " LEDGER_NOW
+    " where chain = $1 and correlation = $2",
     false,
 };
 
@@ -280,6 +395,28 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
         STORE_VALUE(PARAM_INT8, &row->facts.undone),
     };
     return connection_queue(connection, &statement_chain_update, 5, params, error);
+}
+
+/* --------------------------------------------------------------------------------------------------------- timeouts */
+
+static const struct statement statement_chain_timeouts = {
+    "with over as (select chain, correlation from sluice.chain where due <= now() and state = 0 and chain = $1"
+    "   order by due limit $4 for update skip locked) "
+    "update sluice.chain c set due = now() + $3 * interval '1 millisecond' from over o"
+    " where c.chain = o.chain and c.correlation = o.correlation "
+    "returning c.correlation_text, convert_to(json_build_object("
+    "  'eventId', 'timeout-' || c.chain || '-' || c.generation || '-' || c.correlation, 'data', json_build_object("
+    "    $2::text, c.correlation_text, 'generation', c.generation, 'reason', 'timeout'))::text, 'UTF8')",
+    false,
+};
+
+enum store_result ledger_chain_timeouts(struct connection *connection, int16_t chain, struct span correlate,
+                                        int64_t hold_ms, int32_t limit, struct rows **ret, struct error *error)
+{
+    double hold = (double)hold_ms;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_TEXT, &correlate),
+                                         STORE_VALUE(PARAM_DOUBLE, &hold), STORE_VALUE(PARAM_INT4, &limit)};
+    return connection_run(connection, &statement_chain_timeouts, 4, params, ret, error);
 }
 
 /* ------------------------------------------------------------------------------------------------------ definitions */

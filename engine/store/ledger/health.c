@@ -8,7 +8,9 @@ static const struct statement statement_health = {
     "       (select count(*) from sluice.parked), (select count(*) from sluice.chain where state = 3),"
     "       (select count(*) from sluice.outbox where refused is not null),"
     "       (select count(*) from sluice.parked where state = 2),"
-    "       h.keys, h.events, h.age "
+    "       h.keys, h.events, h.age,"
+    "       coalesce((select " LEDGER_NOW " - min(began) from sluice.chain"
+    "                 where state in (1, 3) or missing <> 0 and state = 0), 0)::int8 "
     "from (select count(*) as keys, coalesce(sum(events), 0)::int8 as events,"
     "             coalesce(extract(epoch from now() - min(held_at)) * 1000, 0)::int8 as age from sluice.held_key) h",
     false,
@@ -25,6 +27,7 @@ enum store_result ledger_health(struct connection *connection, struct ledger_hea
                                       .outbox_refused = rows_int64(rows, 0, 3),
                                       .parked_unknown = rows_int64(rows, 0, 4),
                                       .held_keys = rows_int64(rows, 0, 5),
+                                      .chain_age_ms = 1000 * rows_int64(rows, 0, 8),
                                       .held_events = rows_int64(rows, 0, 6),
                                       .held_age_ms = rows_int64(rows, 0, 7)};
     return result;

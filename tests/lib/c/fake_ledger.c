@@ -327,12 +327,16 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
         struct fake_chain *row = chain_made(connection, done[i].chain, done[i].definition, done[i].correlation,
                                             done[i].correlation_text);
+        bool made = row->row.facts.count == 0 && row->row.missing == 0 && row->row.facts.state == CHAIN_RUNNING;
+        row->row.missing = made ? done[i].missing : row->row.missing & done[i].missing;
         uint8_t steps[FAKE_TABLE_MAX];
         size_t places[FAKE_TABLE_MAX];
         int32_t notes = 0;
         bool earlier = false;
         for (size_t j = 0; j < count; j++) {
             if (done[j].chain != done[i].chain || !same_id(done[j].correlation, done[i].correlation))
+                continue;
+            if (done[j].data.at == NULL)
                 continue;
             earlier = earlier || j < i;
             places[notes] = j;

@@ -1,0 +1,56 @@
+/*
+ * timeouts.c - see timeouts.h. A timeout is handed to a lane like a parked event: claimed under an id that is made of
+ * chain, correlation and generation, so that it takes effect once, whoever finds it.
+ */
+#include "run/timeouts.h"
+
+#include "base/log.h"
+#include "run/state.h"
+#include "store/ledger.h"
+
+enum {
+    TIMEOUTS_HOLD_MS = 30000, /* one taken by a process that died comes again after this */
+    TIMEOUTS_LIMIT = 200,
+    TIMEOUTS_IN_FLIGHT_MAX = 4000
+};
+
+static void timeout_push(struct engine *engine, struct chain *chain, struct rows *rows, size_t row, struct item *item)
+{
+    struct group_run *group = &engine->groups[0];
+    const struct record record = {
+        .topic = span_of(chain->steps[0].done->name), .key = rows_span(rows, row, 0), .value = rows_span(rows, row, 1)};
+    item_of_record(item, ITEM_PARKED, &record, span_hash(record.key), chain->steps[0].done, group->config);
+    item->binding = NULL;
+    item->timed_out = &chain->timed_out;
+    atomic_fetch_add(&engine->parked_in_flight, 1);
+    mailbox_push(&group->workers[lane_of_key(item->entry.key_hash, group->worker_count)]->mailbox, &item->entry,
+                 &item->entry.next);
+}
+
+static void take_of_chain(struct engine *engine, struct connection *connection, struct chain *chain)
+{
+    struct rows *rows = NULL;
+    struct error error = {0};
+    if (ledger_chain_timeouts(connection, engine->numbers.chains[chain->index], span_of(chain->correlate),
+                              TIMEOUTS_HOLD_MS, TIMEOUTS_LIMIT, &rows, &error) != STORE_OK) {
+        log_rarely(10000, LOG_WARN, "keeper", "chains whose timeout is over cannot be looked for: %s", error.text);
+        return;
+    }
+    size_t count = rows_count(rows);
+    if (count == 0)
+        return;
+    rows = rows_detach(connection, rows);
+    struct item_block *block = item_block_create(count, rows);
+    for (size_t i = 0; block != NULL && i < count; i++)
+        timeout_push(engine, chain, rows, i, &item_block_items(block)[i]);
+    if (block == NULL)
+        rows_free(rows);
+}
+
+void timeouts_take(struct engine *engine, struct connection *connection)
+{
+    const struct pipeline *config = engine->config;
+    for (size_t c = 0; c < config->chain_count && atomic_load(&engine->parked_in_flight) < TIMEOUTS_IN_FLIGHT_MAX; c++)
+        if (config->chains[c].timeout_ms > 0)
+            take_of_chain(engine, connection, &config->chains[c]);
+}

@@ -1,0 +1,15 @@
+/*
+ * timeouts.h - chains that are not complete in time: as items, which abort them, for the lanes of the pipeline's group.
+ */
+#ifndef SLUICE_RUN_TIMEOUTS_H
+#define SLUICE_RUN_TIMEOUTS_H
+
+#include "base/arena.h"
+#include "store/store.h"
+
+struct engine;
+
+/* Hands out those that are due. The keeper's thread. */
+void timeouts_take(struct engine *engine, struct connection *connection);
+
+#endif
