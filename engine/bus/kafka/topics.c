@@ -67,7 +67,7 @@ static int64_t broker_largest(const struct check *check)
     char name[16] = "";
     size_t count = 0;
     int64_t largest = -1;
-    if (check->metadata->broker_cnt == 0)
+    if (check->metadata == NULL || check->metadata->broker_cnt == 0)
         return -1;
     snprintf(name, sizeof name, "%d", (int)check->metadata->brokers[0].id);
     rd_kafka_ConfigResource_t *broker = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, name);
