@@ -159,7 +159,8 @@ struct bus_kind {
      * it does not read count as well. Negative errno when it cannot say. */
     int64_t (*lag)(struct bus *bus, const char *group);
     /* How far a group is, whether it has members or not: at start, before it is subscribed. Stops counting when every
-     * topic has `most` unread records (0: counts none). NULL: groups of this bus do not outlive the process. */
+     * topic has `most` unread records (0: counts none). -EAGAIN: cannot be reached now; -EACCES: it does not let us in,
+     * until an operator changes something. NULL: groups of this bus do not outlive the process. */
     int (*standing)(struct bus *bus, const char *group, struct bus_standing *topics, size_t count, int64_t most,
                     struct error *error);
     /* Gives a group positions in topics in which it has none. `recorded` as in bus_subscription. -EAGAIN, too, while

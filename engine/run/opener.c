@@ -160,6 +160,7 @@ void *opener_main(void *context)
 {
     struct engine *engine = context;
     int64_t pause = OPENER_RETRY_MS;
+    bool refused = false;
 
     while (!atomic_load(&engine->life.stop)) {
         struct error error = {0};
@@ -170,8 +171,12 @@ void *opener_main(void *context)
             life_set_fault(&engine->life, &error);
             return NULL;
         }
-        log_rarely(5000, LOG_WARN, "engine", "waiting for the %s: %s",
-                   atomic_load(&engine->store_open) ? "bus" : "database", error.text);
+        const char *what = atomic_load(&engine->store_open) ? "bus" : "database";
+        if (code == -EACCES && !refused)
+            log_line(LOG_ERROR, "engine", "waiting for the %s: %s", what, error.text);
+        else
+            log_rarely(5000, LOG_WARN, "engine", "waiting for the %s: %s", what, error.text);
+        refused = refused || code == -EACCES;
         if (!life_sleep(&engine->life, pause))
             return NULL;
         pause = pause * 2 > OPENER_RETRY_MAX_MS ? OPENER_RETRY_MAX_MS : pause * 2;

@@ -37,9 +37,9 @@ int kafka_error_of_reason(struct error *error, rd_kafka_resp_err_t err, const ch
 {
     if (reason->text[0] == '\0')
         return kafka_error(error, err, what);
-    return error_set(error, EAGAIN, "%s: %s%s", what,
-                     kafka_reason_is_auth(reason) ? "TLS or SASL authentication with the brokers failed: " : "",
-                     reason->text);
+    bool auth = kafka_reason_is_auth(reason);
+    return error_set(error, auth ? EACCES : EAGAIN, "%s: %s%s", what,
+                     auth ? "TLS or SASL authentication with the brokers failed: " : "", reason->text);
 }
 
 int kafka_error_permanent(rd_kafka_resp_err_t err)

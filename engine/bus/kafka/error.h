@@ -20,7 +20,8 @@ bool kafka_reason_is_auth(const struct kafka_reason *reason); /* TLS or SASL wit
 /* "WHAT: Local: Broker transport failure (_TRANSPORT)" and its like. Returns the negative code: -EAGAIN, or that of
  * kafka_error_permanent(). */
 int kafka_error(struct error *error, rd_kafka_resp_err_t err, const char *what);
-/* The same of a call that needed a broker: -EAGAIN with the reason in place of `err`, when one is known. */
+/* The same of a call that needed a broker: -EAGAIN with the reason in place of `err`, when one is known; -EACCES when
+ * that is TLS or SASL. */
 int kafka_error_of_reason(struct error *error, rd_kafka_resp_err_t err, const char *what,
                           const struct kafka_reason *reason);
 /* The negative errno of bus/bus.h when repeating can never help; else 0. */
