@@ -70,6 +70,13 @@ static enum store_result claim_hits(struct connection *connection, struct claim 
     return STORE_OK;
 }
 
+enum store_result ledger_fenced(struct connection *connection, struct error *error)
+{
+    error_set(error, ESTALE,
+              "this process is fenced: its membership expired and a peer removed it; the batch may not be committed");
+    return connection_fail(connection, STORE_FENCED);
+}
+
 /* "begin", the fence and the insert, in one round trip; *ret the number of new rows. */
 static enum store_result claim_insert(struct connection *connection, const struct statement *statement, int64_t member,
                                       const struct claim *claims, size_t count, size_t *ret, struct error *error)
@@ -90,12 +97,8 @@ static enum store_result claim_insert(struct connection *connection, const struc
     result = connection_exec(connection, statement, 4, params, &rows, error);
     if (result != STORE_OK)
         return result;
-    if (member != 0 && rows_count(connection->results[connection->result_count - 2]) == 0) {
-        error_set(
-            error, ESTALE,
-            "this process is fenced: its membership expired and a peer removed it; the batch may not be committed");
-        return connection_fail(connection, STORE_FENCED);
-    }
+    if (member != 0 && rows_count(connection->results[connection->result_count - 2]) == 0)
+        return ledger_fenced(connection, error);
     *ret = rows_affected(rows);
     return STORE_OK;
 }

@@ -59,9 +59,7 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
     result = connection_exec(connection, &statement_hold, 9, of_rows, &inserted, error);
     if (result != STORE_OK || rows_affected(inserted) == count)
         return result;
-    error_set(error, ESTALE,
-              "this process is fenced: its membership expired and a peer removed it; the batch may not be committed");
-    return connection_fail(connection, STORE_FENCED);
+    return ledger_fenced(connection, error);
 }
 
 static const struct statement statement_held_ended = {

@@ -18,4 +18,7 @@
 /* Seconds since 2020-01-01 UTC on the server's clock, computed once a statement. */
 #define LEDGER_NOW "(select extract(epoch from now())::int8 - 1577836800)::int4"
 
+/* A statement found that the member was removed: the transaction fails with STORE_FENCED, which it returns. */
+enum store_result ledger_fenced(struct connection *connection, struct error *error);
+
 #endif
