@@ -100,6 +100,20 @@ void lane_test_obey(struct lane_test *test, struct sluice_call *call)
     }
 }
 
+const char *lane_test_refuse = "";
+
+void lane_test_refused(struct lane_test *test, struct sluice_call *call)
+{
+    static const struct sluice_sql sql = {"insert into early"};
+    for (uint32_t i = 0; i < call->count; i++)
+        if (strchr(lane_test_refuse, call->events[i].id.at[0]) != NULL)
+            fake_store_fail(test->store, "exec", 0, 1, STORE_REFUSED, "no such table");
+    if (call->host->query(call, &sql, 0, NULL) == NULL)
+        return;
+    for (uint32_t i = 0; i < call->count; i++)
+        call->host->outcome(call, i, 0);
+}
+
 /* ----------------------------------------------------------------------------------- what batches ask of the engine */
 
 static bool env_sleep(void *context, int64_t ms)

@@ -106,6 +106,9 @@ size_t lane_test_run_all(struct lane_test *test);
 /* Time passes until the lane's next item is due. */
 void lane_test_wait(struct lane_test *test);
 void lane_test_obey(struct lane_test *test, struct sluice_call *call);
+/* One statement a call; the database refuses it for events whose id begins with a letter of lane_test_refuse. */
+void lane_test_refused(struct lane_test *test, struct sluice_call *call);
+extern const char *lane_test_refuse;
 /* What was handled since the last time: "[a b] [c]". */
 const char *lane_test_calls(struct lane_test *test);
 /* "0 2!": the items that ended since the last time, by number; ! behind those that are not complete. */

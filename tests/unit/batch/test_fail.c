@@ -306,19 +306,6 @@ static void one_that_outages_meet(void **state)
 
 /* --------------------------------------------------------------------------------------- handlers that are refused */
 
-static const char *refuse; /* events whose id begins with one of these letters are refused */
-static void refused(struct lane_test *test, struct sluice_call *call)
-{
-    static const struct sluice_sql sql = {"insert into early"};
-    for (uint32_t i = 0; i < call->count; i++)
-        if (strchr(refuse, call->events[i].id.at[0]) != NULL)
-            fake_store_fail(test->store, "exec", 0, 1, STORE_REFUSED, "no such table");
-    if (call->host->query(call, &sql, 0, NULL) == NULL)
-        return;
-    for (uint32_t i = 0; i < call->count; i++)
-        call->host->outcome(call, i, 0);
-}
-
 static int64_t stopped(const struct lane_test *test)
 {
     return series_value(test->env.bindings[pipeline_topic(test->config, "order.new")->binding->index].stop.series);
@@ -330,8 +317,8 @@ static void a_handler_stops_and_runs_again(void **state)
     struct lane_test *test = three();
     (void)state;
     lane_test_hold_in_memory(test);
-    test->handle = refused;
-    refuse = "abcd";
+    test->handle = lane_test_refused;
+    lane_test_refuse = "abcd";
     lane_test_run_all(test);
     assert_string_equal(lane_test_calls(test), "[a b] [a] [b]"); /* the second one stops the handler; c is behind a */
     assert_int_equal(stopped(test), 1);
@@ -346,7 +333,7 @@ static void a_handler_stops_and_runs_again(void **state)
         assert_true(strlen(lane_test_calls(test)) < 24); /* together, and one or two alone */
         assert_int_equal(lane_waiting(test->env.lane), 4);
     }
-    refuse = "";
+    lane_test_refuse = "";
     run_and_wait(test, 2);
     assert_string_equal(lane_test_ends(test), "1 3 0 2");
     assert_int_equal(stopped(test), 0);
@@ -362,8 +349,8 @@ static void one_that_is_refused(void **state)
     struct lane_test *test = three();
     (void)state;
     lane_test_hold_in_memory(test);
-    test->handle = refused;
-    refuse = "b";
+    test->handle = lane_test_refused;
+    lane_test_refuse = "b";
     lane_test_run_all(test);
     assert_string_equal(lane_test_ends(test), "0 2");
     assert_int_equal(stopped(test), 0); /* until it was refused, and c passed */
@@ -380,8 +367,8 @@ static void a_single_one_that_is_refused(void **state)
     struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
     (void)state;
     lane_test_hold_in_memory(test);
-    test->handle = refused;
-    refuse = "b";
+    test->handle = lane_test_refused;
+    lane_test_refuse = "b";
     struct item *item = lane_test_event(test, "order.new", "k", "b", "{}");
     run_and_wait(test, 10);
     assert_int_equal(stopped(test), 1);

@@ -236,19 +236,6 @@ static void unavailable_with_statements(void **state)
     lane_test_destroy(test);
 }
 
-static const char *refuse; /* events whose id begins with one of these letters are refused */
-static void refused(struct lane_test *test, struct sluice_call *call)
-{
-    static const struct sluice_sql sql = {"insert into early"};
-    for (uint32_t i = 0; i < call->count; i++)
-        if (strchr(refuse, call->events[i].id.at[0]) != NULL)
-            fake_store_fail(test->store, "exec", 0, 1, STORE_REFUSED, "no such table");
-    if (call->host->query(call, &sql, 0, NULL) == NULL)
-        return;
-    for (uint32_t i = 0; i < call->count; i++)
-        call->host->outcome(call, i, 0);
-}
-
 static const char refused_yaml[] =
     "store: {url: 'postgres://x'}\n"
     "defaults: {retry: {max_retries: 1, backoff: {initial_interval: 60s, max_interval: 60s, jitter: 0}}}\n"
@@ -260,8 +247,8 @@ static void a_handler_that_stopped(void **state)
 {
     struct lane_test *test = lane_test_create(refused_yaml, LANE_TEST_OUTBOX);
     (void)state;
-    test->handle = refused;
-    refuse = "abcd";
+    test->handle = lane_test_refused;
+    lane_test_refuse = "abcd";
     lane_test_event(test, "order.new", "k1", "a", "{}");
     lane_test_event(test, "order.new", "k2", "b", "{}");
     lane_test_event(test, "order.new", "k1", "c", "{}");
@@ -273,7 +260,7 @@ static void a_handler_that_stopped(void **state)
         assert_int_equal(lane_waiting(test->env.lane), 0);
         assert_int_equal(test->store->tables.held_count, 3);
     }
-    refuse = "";
+    lane_test_refuse = "";
     for (int i = 0; i < 3 && test->store->tables.held_count > 0; i++) {
         lane_test_wait(test);
         lane_test_run_all(test);
@@ -289,8 +276,8 @@ static void one_that_is_refused(void **state)
 {
     struct lane_test *test = lane_test_create(refused_yaml, LANE_TEST_OUTBOX);
     (void)state;
-    test->handle = refused;
-    refuse = "b";
+    test->handle = lane_test_refused;
+    lane_test_refuse = "b";
     for (int i = 0; i < 6 && fake_bus_record(&test->bus, "order.new-dlt", 0) == NULL; i++) {
         char id[] = {(char)('p' + i), '\0'};
         lane_test_event(test, "order.new", id, id, "{}");
