@@ -190,7 +190,7 @@ enum {
     UNDO_REASON_MAX = 1000
 };
 
-/* What an earlier dead letter of the same event said: the new one says it anew. */
+/* Headers of an earlier dead letter of the same event: the new one has its own in their place. */
 static bool is_of_dead_letter(struct span name)
 {
     static const char *const names[] = {HEADER_DLT_TOPIC,     HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,

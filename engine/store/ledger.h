@@ -170,7 +170,7 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, struct rows **ret, struct error *error);
 /* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
- * key of which nothing is left is deleted. Rows, by key and in order: key_hash int8, id int8, partition int4, offset
+ * key without events is deleted. Rows, by key and in order: key_hash int8, id int8, partition int4, offset
  * int8, stream text, record bytea, tries int4. */
 enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,

@@ -160,7 +160,7 @@ class LogCase(FaultCase):
 
 
 class Topics(LogCase):
-    def made_anew(self, count_of, missed):
+    def recreated(self, count_of, missed):
         """Deleted, and made again by `sluice migrate`; then it gets count_of(its old size) events at once."""
         with self.quiet():
             self.work.send(self.fresh(200))
@@ -183,18 +183,18 @@ class Topics(LogCase):
             self.migrate()
             self.work.send(self.fresh(count_of(size)))
 
-    def test_topic_made_anew_with_fewer_events(self):
-        with self.unseen(), self.fault("topic made anew at once, fewer events", 40):
-            self.made_anew(lambda size: 10, False)
+    def test_topic_recreated_with_fewer_events(self):
+        with self.unseen(), self.fault("topic recreated at once, fewer events", 40):
+            self.recreated(lambda size: 10, False)
         self.verdict()
 
-    def test_topic_made_anew_with_more_events(self):
-        with self.unseen(), self.fault("topic missed, made anew, more events than before", 40):
-            self.made_anew(lambda size: 2 * size, True)
+    def test_topic_recreated_with_more_events(self):
+        with self.unseen(), self.fault("topic missed, recreated, more events than before", 40):
+            self.recreated(lambda size: 2 * size, True)
         self.verdict()
 
-    def test_topic_made_anew_while_nobody_runs(self):
-        with self.unseen(), self.fault("topic made anew while the engine was down", 40):
+    def test_topic_recreated_while_nobody_runs(self):
+        with self.unseen(), self.fault("topic recreated while the engine was down", 40):
             with self.quiet():
                 # Each partition must end well behind what comes to the new topic, or it could not be told from the old.
                 self.work.send(self.fresh(120))

@@ -100,7 +100,7 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
     return result;
 }
 
-/* Keys of which nothing is left go. */
+/* Keys without events are deleted. */
 static void held_tidy(struct fake_tables *tables)
 {
     for (size_t i = 0; i < tables->held_key_count;)
