@@ -6,8 +6,6 @@
  */
 #include "store/ledger/inner.h"
 
-#include <errno.h>
-
 static const struct statement statement_hold_keys = {
     "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, reason) "
     "select $1, u.stream, u.key_hash, u.events, clock_timestamp() + nullif(u.wait, 0) * interval '1 millisecond', "
