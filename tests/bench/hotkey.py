@@ -3,8 +3,9 @@
     PARTS=hotkey HOTKEY_SECONDS=20 HOTKEY_FOLLOWERS=20000 make bench        a small one, as in CI
     PARTS=hotkey HOTKEY_SECONDS=600 HOTKEY_FOLLOWERS=1000000 make bench     the one of docs/performance.md
 
-Before and during run the same load: so many events of the hot key a second, in pieces of 500, and 50 a second of other
-keys through HTTP, whose time from the request to their row in the database is what counts. Then the key may go on.
+The others are 50 events a second of other keys through HTTP; what counts is the time from the request to their row in
+the database. They run alone, then beside so many events of the hot key a second in pieces of 500, and then beside the
+same load while the key is held. Then the key may go on. The first two phases are a minute long at most.
 """
 import http.client
 import json
@@ -65,7 +66,7 @@ class Load:
             stdout=subprocess.DEVNULL,
             text=True,
         )
-        pieces = max(1, followers // PIECE)
+        pieces = followers // PIECE
         for n in range(pieces):
             time.sleep(max(0.0, began + n * seconds / pieces - time.monotonic()))
             emit.stdin.write(self.hot(PIECE))
@@ -135,7 +136,9 @@ def hotkey(stage, _rounds, _purchases):
     with Engine(config, env) as engine:
         quiet()
         load = Load(stage, config, env, engine, topic)
-        before, before_memory = load.run("before", seconds, followers)
+        short = min(seconds, 60)
+        alone, alone_memory = load.run("alone", short, 0)
+        before, before_memory = load.run("before", short, int(followers * short / seconds))
         done = load.seq
         until(lambda: int(stage.sql("select count(*) from effects where k = 'hot'")) == done, "the hot key", 120)
         sluice("emit", config, topic, env=env, data=load.hot(1, flaky=1))
@@ -154,14 +157,19 @@ def hotkey(stage, _rounds, _purchases):
             " where k = 'hot') e where seq <> last + 1"
         )
         assert int(stage.sql("select count(*) from effects where k = 'hot'")) == load.seq and wrong == "0", wrong
-    ratio = _share(during, 0.99) / _share(before, 0.99)
-    for what, times, rss in (("before", before, before_memory), ("held", during, during_memory)):
+    phases = (
+        ("alone", 0, alone, alone_memory),
+        ("handled", 1, before, before_memory),
+        ("held", 1, during, during_memory),
+    )
+    for what, share, times, rss in phases:
         print(
-            f"hot key, {what:<6} {followers / seconds:.0f} events/s of it; ms, POST → row, of {RATE}/s others: "
+            f"hot key, {what:<7} {share * followers / seconds:.0f} events/s of it; ms, POST → row, of {RATE}/s others: "
             f"p50 {statistics.median(times):.1f}  p99 {_share(times, .99):.1f}  max {max(times):.1f}  RSS {rss:.0f} MiB"
         )
     print(
-        f"   p99 while held / before: {ratio:.2f}; {behind} events behind it for {seconds:.0f} s, lag 0,"
+        f"   p99 while held / alone: {_share(during, 0.99) / _share(alone, 0.99):.2f}, / while handled:"
+        f" {_share(during, 0.99) / _share(before, 0.99):.2f}; {behind} events behind it for {seconds:.0f} s, lag 0,"
         f" {in_flight:.0f} in flight; back in order after {came_back:.1f} s ({behind / came_back:.0f} events/s)",
         flush=True,
     )
