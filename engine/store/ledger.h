@@ -311,6 +311,15 @@ enum store_result ledger_chains_close(struct connection *connection, struct span
 enum store_result ledger_outbox_all(struct connection *connection, int32_t limit, struct rows **ret,
                                     struct error *error);
 
+/* ------------------------------------------------------------------------------------------------------------ audit */
+
+struct audit { /* an act of an operator (sluice.audit) */
+    struct span pipeline, actor, act, object;
+    struct span reason; /* empty: none was given */
+};
+enum store_result ledger_audit(struct connection *connection, const struct audit *audit,
+                               struct error *error); /* queued */
+
 /* ----------------------------------------------------------------------------------------------------------- health */
 
 struct ledger_health {

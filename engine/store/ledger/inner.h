@@ -7,7 +7,7 @@
  *   outbox.c     outputs to be published     reply.c      answers kept for an Idempotency-Key
  *   known.c      names that a pipeline had, and what waits for them
  *   prune.c      deletes old inbox rows      held.c       events of held keys
- *   health.c     the figures of the health page
+ *   health.c     the figures of the health page   audit.c      what operators changed
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H
