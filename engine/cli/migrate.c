@@ -29,19 +29,21 @@ static void print_applied(const struct migration_step *step, void *context)
     fflush(stdout);
 }
 
-static int migrate_store(const struct parts *parts, const char *config, bool check, int *applied)
+static int migrate_store(struct parts *parts, const char *config, bool check, int *applied)
 {
     struct error error = {0};
     if (parts->store == NULL)
         return CLI_OK;
-    if (parts->migrations == NULL) {
+    enum store_result result = parts_migrations(parts, &error) == 0 ? STORE_OK : STORE_DEPLOY;
+    if (result == STORE_OK && parts->migrations == NULL) {
         fprintf(stderr, "%s: no folder with migrations was found; say where it is in store.migrations\n", config);
         return CLI_FAILED;
     }
-    enum store_result result = store_check_session(parts->store, &error);
     if (result == STORE_OK)
-        result = check ? migrate_check(parts->store, parts->migrations, parts->owners, &error)
-                       : migrate_apply(parts->store, parts->migrations, parts->owners, print_applied, applied, &error);
+        result = store_check_session(parts->store, &error);
+    if (result == STORE_OK)
+        result = check ? migrate_check(parts->store, parts->migrations, &error)
+                       : migrate_apply(parts->store, parts->migrations, print_applied, applied, &error);
     if (result != STORE_OK)
         fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (*applied == 0)

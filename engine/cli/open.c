@@ -1,5 +1,5 @@
 /*
- * open.c - load, plugins, resolve, check.
+ * open.c - see open.h.
  */
 #include "cli/open.h"
 
@@ -7,11 +7,18 @@
 
 #include <errno.h>
 
-int pipeline_open(const char *path, bool probe, struct arena *arena, struct problems *problems, struct pipeline **ret)
+void reading_begin(const char *path, struct arena *arena, struct reading *ret)
 {
-    *ret = NULL;
-    if (pipeline_load(path, arena, problems, ret) == 0) {
-        struct pipeline *pipeline = *ret;
+    *ret = (struct reading){0};
+    problems_init(&ret->problems, arena);
+    ret->code = pipeline_load(path, arena, &ret->problems, &ret->pipeline);
+}
+
+int reading_finish(struct reading *reading, bool probe)
+{
+    struct pipeline *pipeline = reading->pipeline;
+    struct problems *problems = &reading->problems;
+    if (reading->code == 0) {
         plugin_load_all(pipeline, probe, problems);
         for (size_t i = 0; i < pipeline->plugin_count; i++)
             if (pipeline->plugins[i].plugin != NULL)

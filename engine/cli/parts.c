@@ -4,8 +4,8 @@
 #include "cli/parts.h"
 
 #include "bus/open.h"
-#include "cli/open.h"
 #include "pipeline/tree.h"
+#include "store/migrate.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -33,6 +33,17 @@ static const char *migrations_dir(struct arena *arena, const struct pipeline *pi
     return access(SLUICE_PREFIX "/share/sluice/sql/engine", R_OK) == 0 ? SLUICE_PREFIX "/share/sluice/sql" : NULL;
 }
 
+int parts_migrations(struct parts *parts, struct error *error)
+{
+    const struct pipeline *pipeline = parts->pipeline;
+    const char *dir = pipeline->store.present ? migrations_dir(parts->arena, pipeline) : NULL;
+    const char **owners = arena_array(parts->arena, const char *, pipeline->plugin_count + 2);
+    owners[0] = "engine";
+    for (size_t i = 0; i < pipeline->plugin_count; i++)
+        owners[i + 1] = pipeline->plugins[i].name;
+    return dir == NULL ? 0 : migrations_read(dir, owners, &parts->migrations, error);
+}
+
 /* Between two statements of a transaction there is one call of a handler at most. */
 static int64_t longest_call_ms(const struct pipeline *pipeline)
 {
@@ -57,11 +68,6 @@ static int open_store(struct parts *parts, struct error *error)
     };
     if (!pipeline->store.present || pipeline->store.url == NULL)
         return 0;
-    parts->migrations = migrations_dir(parts->arena, pipeline);
-    parts->owners = arena_array(parts->arena, const char *, pipeline->plugin_count + 2);
-    parts->owners[0] = "engine";
-    for (size_t i = 0; i < pipeline->plugin_count; i++)
-        parts->owners[i + 1] = pipeline->plugins[i].name;
     return store_open(&options, &parts->store, error);
 }
 
@@ -125,22 +131,32 @@ int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *erro
     return code;
 }
 
-int parts_open(const char *path, enum parts_wanted wanted, bool probe, const struct buses *buses, struct parts *ret)
+void parts_read(const char *path, const struct buses *buses, struct parts *ret)
 {
-    struct problems problems;
-    struct error error = {0};
-    struct buffer text;
-
     *ret = (struct parts){.arena = arena_create(PARTS_ARENA_BLOCK, PARTS_ARENA_MAX), .buses = buses};
-    problems_init(&problems, ret->arena);
-    int code = pipeline_open(path, probe, ret->arena, &problems, &ret->pipeline);
-    if (problems.count > 0) {
+    reading_begin(path, ret->arena, &ret->reading);
+    ret->pipeline = ret->reading.pipeline;
+}
+
+int parts_check(struct parts *parts, bool probe)
+{
+    struct buffer text;
+    int code = reading_finish(&parts->reading, probe);
+    if (parts->reading.problems.count > 0) {
         buffer_init(&text, PARTS_PRINT_MAX);
-        problems_print(&problems, false, &text);
+        problems_print(&parts->reading.problems, false, &text);
         fwrite(text.at, 1, text.length, stderr);
         buffer_free(&text);
     }
-    if (code != 0 || problems.errors > 0) {
+    return code == 0 ? CLI_OK : CLI_CONFIG;
+}
+
+int parts_open(const char *path, enum parts_wanted wanted, bool probe, const struct buses *buses, struct parts *ret)
+{
+    struct error error = {0};
+
+    parts_read(path, buses, ret);
+    if (parts_check(ret, probe) != CLI_OK) {
         parts_close(ret);
         return CLI_CONFIG;
     }
@@ -168,6 +184,7 @@ void parts_close(struct parts *parts)
         bus_close(parts->bus);
     store_close(parts->store);
     metrics_destroy(parts->metrics);
+    migrations_free(parts->migrations);
     arena_destroy(parts->arena);
     *parts = (struct parts){0};
 }

@@ -6,19 +6,19 @@
 
 #include "bus/bus.h"
 #include "cli/cli.h"
-#include "pipeline/pipeline.h"
+#include "cli/open.h"
 #include "store/store.h"
 
 struct parts {
     struct arena *arena;
+    struct reading reading;
     const char *engine; /* see bus_options; set it between parts_open() and parts_attach() */
     struct pipeline *pipeline;
     const struct buses *buses;
     struct metrics *metrics;
     struct store *store; /* NULL when the pipeline has none */
     struct bus *bus;
-    const char *migrations; /* folder; NULL when there is none to be found */
-    const char **owners;    /* "engine" and every plugin, NULL-terminated */
+    struct migrations *migrations; /* see parts_migrations() */
 };
 
 enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_BUS };
@@ -26,9 +26,15 @@ enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_BUS };
 /* Reads, checks and opens up to what is wanted; prints every problem to stderr. CLI_OK, CLI_CONFIG or CLI_FAILED.
  * Nothing is connected yet. `probe`: look at plugins in a child process first. */
 int parts_open(const char *path, enum parts_wanted wanted, bool probe, const struct buses *buses, struct parts *ret);
+/* The two halves of parts_open(..., PARTS_PIPELINE, ...): the first one only reads the files, and never fails. */
+void parts_read(const char *path, const struct buses *buses, struct parts *ret);
+int parts_check(struct parts *parts, bool probe);
 /* The same for parts that were opened before, but for more of them; ret->arena, ret->pipeline and ret->buses are set.
  * 0, or negative with a sentence. */
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error);
+/* Reads the migrations of the engine and of the pipeline's plugins. They stay NULL when there is no store, or no folder
+ * to be found. 0, or negative with a sentence. */
+int parts_migrations(struct parts *parts, struct error *error);
 /* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);
 void parts_close(struct parts *parts); /* zeroed or half-open is fine */

@@ -181,7 +181,6 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
                                         .store = parts->store,
                                         .metrics = parts->metrics,
                                         .migrations = parts->migrations,
-                                        .owners = parts->owners,
                                         .suspects = suspects};
     struct engine *engine = NULL;
     struct http *http = NULL;
@@ -228,32 +227,37 @@ static void warn_failpoints(const char *rules)
     }
 }
 
-struct run_context {
-    const char *config;
-    const struct buses *buses;
-    char engine[37]; /* id of this engine, the same for all its worker processes */
+/* What the files say when the engine starts. Whatever becomes of them, each worker process has what they said. */
+struct run_files {
+    struct parts parts;
+    struct error error; /* of the migrations */
 };
 
-/* The worker process. */
+static void read_files(const char *config, const struct buses *buses, struct run_files *ret)
+{
+    *ret = (struct run_files){0};
+    parts_read(config, buses, &ret->parts);
+    if (ret->parts.reading.problems.errors == 0)
+        (void)parts_migrations(&ret->parts, &ret->error);
+}
+
+/* The worker process. `context`: its copy of the files. */
 static int run_worker(struct suspects *suspects, void *context)
 {
-    const struct run_context *run_context = context;
+    struct run_files *files = context;
+    struct parts *parts = &files->parts;
     int64_t began_ms = clock_monotonic_ms();
     struct signals signals = {.suspects = suspects};
-    struct parts parts;
-    struct error error = {0};
+    struct error error = files->error;
     start_signals(&signals);
-    int code = parts_open(run_context->config, PARTS_PIPELINE, false, run_context->buses, &parts);
-    if (code != CLI_OK)
-        return code;
-    parts.engine = run_context->engine;
-    if (parts_attach(&parts, PARTS_BUS, &error) != 0) {
+    int code = parts_check(parts, false);
+    if (code == CLI_OK && (error.code != 0 || parts_attach(parts, PARTS_BUS, &error) != 0)) {
         log_error("run", &error);
-        parts_close(&parts);
-        return CLI_FAILED;
+        code = CLI_FAILED;
     }
-    code = run(&parts, &signals, suspects, began_ms);
-    parts_close(&parts);
+    if (code == CLI_OK)
+        code = run(parts, &signals, suspects, began_ms);
+    parts_close(parts);
     return code;
 }
 
@@ -296,8 +300,11 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     }
     warn_failpoints(rules);
-    struct run_context context = {.config = argv[optind], .buses = buses};
-    event_id_new(clock_wall_ms(), context.engine);
+    struct run_files files;
+    char engine[37]; /* id of this engine, the same for all its worker processes */
+    read_files(argv[optind], buses, &files);
+    event_id_new(clock_wall_ms(), engine);
+    files.parts.engine = engine;
     signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
     sigemptyset(&hangup);
     sigaddset(&hangup, SIGHUP);
@@ -307,7 +314,8 @@ int cli_run(int argc, char **argv, const struct buses *buses)
                  error.text);
         error = (struct error){0};
     }
-    int code = single ? run_worker(NULL, &context) : master_run(run_worker, &context);
+    int code = single ? run_worker(NULL, &files) : master_run(run_worker, &files);
+    parts_close(&files.parts);
     copies_close();
     return code;
 }

@@ -82,7 +82,7 @@ static void connect_names(const struct parts *parts, struct problems *problems)
     connection_destroy(connection);
 }
 
-static void connect_store(const struct parts *parts, struct problems *problems)
+static void connect_store(struct parts *parts, struct problems *problems)
 {
     struct error error = {0};
     struct place place = parts->pipeline->store.place;
@@ -91,8 +91,8 @@ static void connect_store(const struct parts *parts, struct problems *problems)
     if (store_check(parts->store, &error) != STORE_OK)
         problem_add(problems, place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
-    else if (parts->migrations != NULL &&
-             migrate_check(parts->store, parts->migrations, parts->owners, &error) != STORE_OK)
+    else if (parts_migrations(parts, &error) != 0 ||
+             (parts->migrations != NULL && migrate_check(parts->store, parts->migrations, &error) != STORE_OK))
         problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
 }
@@ -156,27 +156,28 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
     struct arena *arena = arena_create(64 * 1024, 64 * 1024 * 1024);
-    struct problems problems;
-    struct pipeline *pipeline = NULL;
+    struct reading reading;
     struct buffer text;
-    problems_init(&problems, arena);
-    pipeline_open(argv[optind], true, arena, &problems, &pipeline);
+    reading_begin(argv[optind], arena, &reading);
+    reading_finish(&reading, true);
+    const struct pipeline *pipeline = reading.pipeline;
+    struct problems *problems = &reading.problems;
     if (connect || pipeline->bus.kind == BUS_CHOICE_KAFKA)
-        validate_opened(arena, pipeline, buses, connect, &problems);
+        validate_opened(arena, reading.pipeline, buses, connect, problems);
     buffer_init(&text, 16 * 1024 * 1024);
-    problems_print(&problems, json, &text);
+    problems_print(problems, json, &text);
     if (text.length > 0)
         fwrite(text.at, 1, text.length, json ? stdout : stderr);
     buffer_free(&text);
-    bool good = problems.errors == 0 && (!deny || problems.count == 0);
+    bool good = problems->errors == 0 && (!deny || problems->count == 0);
     if (good && !json)
         printf("%s: good: %zu topics, %zu handlers at work, %zu chains, %zu taps, %zu schedules, %zu requests\n",
                argv[optind], pipeline->topic_count, pipeline->binding_count, pipeline->chain_count, pipeline->tap_count,
                pipeline->schedule_count, pipeline->request_count);
     else if (!json)
-        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems.errors,
-                problems.errors == 1 ? "" : "s", problems.count - problems.errors,
-                problems.count - problems.errors == 1 ? "" : "s");
+        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems->errors,
+                problems->errors == 1 ? "" : "s", problems->count - problems->errors,
+                problems->count - problems->errors == 1 ? "" : "s");
     arena_destroy(arena);
     return good ? CLI_OK : CLI_CONFIG;
 }

@@ -10,14 +10,14 @@
 #include "store/store.h"
 
 struct engine;
+struct migrations;
 
 struct engine_parts {                /* made by whoever starts the engine; they outlive it */
     const struct pipeline *pipeline; /* resolved and checked */
     struct bus *bus;
-    struct store *store;       /* NULL: at-least-once, and the log says so */
-    const char *migrations;    /* folder; with a store */
-    const char *const *owners; /* of migrations, NULL-terminated */
-    struct suspects *suspects; /* NULL: nobody watches for crashes */
+    struct store *store;                 /* NULL: at-least-once, and the log says so */
+    const struct migrations *migrations; /* that the database must have; NULL: any */
+    struct suspects *suspects;           /* NULL: nobody watches for crashes */
     struct metrics *metrics;
 };
 

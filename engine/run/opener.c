@@ -146,7 +146,7 @@ static int engine_open_store(struct engine *engine, struct error *error)
 {
     enum store_result result = engine->store == NULL ? STORE_OK : store_check(engine->store, error);
     if (result == STORE_OK && engine->store != NULL && engine->parts.migrations != NULL)
-        result = migrate_check(engine->store, engine->parts.migrations, engine->parts.owners, error);
+        result = migrate_check(engine->store, engine->parts.migrations, error);
     int code = result == STORE_OK ? 0 : result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     atomic_store(&engine->store_open, code == 0);
     if (code == 0)

@@ -27,18 +27,22 @@ struct migration_file {
     struct span bytes, owner_span, name_span;
 };
 
-struct migration_set {
+struct migrations {
+    const char *const *owners;
     struct migration_file *files;
     size_t count;
 };
 
-static void migration_set_free(struct migration_set *set)
+void migrations_free(struct migrations *set)
 {
+    if (set == NULL)
+        return;
     for (size_t i = 0; i < set->count; i++) {
         free(set->files[i].name);
         free(set->files[i].text);
     }
     free(set->files);
+    free(set);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ files */
@@ -87,7 +91,7 @@ static int migration_read(const char *path, char **ret, size_t *ret_length, stru
     return 0;
 }
 
-static int migration_add(struct migration_set *set, const char *dir, const char *owner, const char *name,
+static int migration_add(struct migrations *set, const char *dir, const char *owner, const char *name,
                          struct error *error)
 {
     char path[4096], *text = NULL;
@@ -116,7 +120,7 @@ static int migration_filter(const struct dirent *entry)
 }
 
 /* An owner's files, 1, 2, 3 … without a gap or a number twice. No folder: none. */
-static int migration_scan(struct migration_set *set, const char *dir, const char *owner, struct error *error)
+static int migration_scan(struct migrations *set, const char *dir, const char *owner, struct error *error)
 {
     char path[4096];
     struct dirent **entries;
@@ -142,16 +146,23 @@ static int migration_scan(struct migration_set *set, const char *dir, const char
     return code;
 }
 
-static int migration_set_load(const char *dir, const char *const *owners, struct migration_set *ret,
-                              struct error *error)
+int migrations_read(const char *dir, const char *const *owners, struct migrations **ret, struct error *error)
 {
-    *ret = (struct migration_set){.files = calloc(MIGRATION_MAX, sizeof(struct migration_file))};
-    int code = ret->files == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    struct migrations *set = calloc(1, sizeof *set);
+    if (set != NULL) {
+        set->owners = owners;
+        set->files = calloc(MIGRATION_MAX, sizeof *set->files);
+    }
+    int code = set == NULL || set->files == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
     struct stat status;
     if (code == 0 && stat(dir, &status) != 0)
         code = error_set(error, errno, "cannot read the folder of migrations %s: %s", dir, strerror(errno));
     for (size_t i = 0; code == 0 && owners[i] != NULL; i++)
-        code = migration_scan(ret, dir, owners[i], error);
+        code = migration_scan(set, dir, owners[i], error);
+    if (code == 0)
+        *ret = set;
+    else
+        migrations_free(set);
     return code;
 }
 
@@ -197,7 +208,7 @@ static const struct statement statement_record = {
 
 /* STORE_OK with *ret the first file that is not applied, or -1; STORE_DEPLOY when database and files contradict each
  * other. */
-static enum store_result migrate_judge(const struct rows *rows, const struct migration_set *set, int64_t *ret,
+static enum store_result migrate_judge(const struct rows *rows, const struct migrations *set, int64_t *ret,
                                        struct error *error)
 {
     *ret = -1;
@@ -230,13 +241,13 @@ static enum store_result migrate_judge(const struct rows *rows, const struct mig
     return STORE_OK;
 }
 
-static enum store_result migrate_compare(struct connection *connection, const struct migration_set *set,
-                                         const char *const *owners, bool transaction, int64_t *ret, struct error *error)
+static enum store_result migrate_compare(struct connection *connection, const struct migrations *set, bool transaction,
+                                         int64_t *ret, struct error *error)
 {
     struct span owner_spans[256];
     size_t owner_count = 0;
-    while (owner_count < sizeof owner_spans / sizeof owner_spans[0] && owners[owner_count] != NULL) {
-        owner_spans[owner_count] = span_of(owners[owner_count]);
+    while (owner_count < sizeof owner_spans / sizeof owner_spans[0] && set->owners[owner_count] != NULL) {
+        owner_spans[owner_count] = span_of(set->owners[owner_count]);
         owner_count++;
     }
     const struct migration_file *files = set->files;
@@ -277,8 +288,8 @@ static enum store_result migrate_file(struct connection *connection, const struc
 }
 
 /* One transaction: lock, compare, apply one. *ret -1: nothing was missing. */
-static enum store_result migrate_step(struct connection *connection, const struct migration_set *set,
-                                      const char *const *owners, int64_t *ret, struct error *error)
+static enum store_result migrate_step(struct connection *connection, const struct migrations *set, int64_t *ret,
+                                      struct error *error)
 {
     struct rows *rows;
     enum store_result result = connection_begin(connection, clock_monotonic_ms() + MIGRATE_MS, error);
@@ -289,63 +300,55 @@ static enum store_result migrate_step(struct connection *connection, const struc
     if (result == STORE_OK && rows_int64(rows, 0, 0) == 0)
         result = connection_script(connection, migrate_table, MIGRATE_MS, error);
     if (result == STORE_OK)
-        result = migrate_compare(connection, set, owners, true, ret, error);
+        result = migrate_compare(connection, set, true, ret, error);
     if (result == STORE_OK && *ret >= 0)
         result = migrate_file(connection, &set->files[*ret], error);
     connection_rollback(connection);
     return result;
 }
 
-enum store_result migrate_apply(struct store *store, const char *dir, const char *const *owners,
+static struct connection *migrate_connect(struct store *store, struct error *error)
+{
+    struct connection *connection = connection_create(store, "migrate");
+    if (connection == NULL)
+        error_set(error, ENOMEM, "out of memory while looking at the migrations");
+    return connection;
+}
+
+enum store_result migrate_apply(struct store *store, const struct migrations *set,
                                 void (*each)(const struct migration_step *step, void *context), void *context,
                                 struct error *error)
 {
-    struct migration_set set;
-    enum store_result result = STORE_OK;
-    if (migration_set_load(dir, owners, &set, error) != 0)
-        result = STORE_DEPLOY;
-    struct connection *connection = result == STORE_OK ? connection_create(store, "migrate") : NULL;
-    if (result == STORE_OK && connection == NULL) {
-        error_set(error, ENOMEM, "out of memory while migrating");
-        result = STORE_DOWN;
-    }
+    struct connection *connection = migrate_connect(store, error);
+    enum store_result result = connection == NULL ? STORE_DOWN : STORE_OK;
     for (int64_t place = 0; result == STORE_OK && place >= 0;) {
-        result = migrate_step(connection, &set, owners, &place, error);
+        result = migrate_step(connection, set, &place, error);
         if (result == STORE_OK && place >= 0 && each != NULL) {
-            const struct migration_file *file = &set.files[place];
+            const struct migration_file *file = &set->files[place];
             each(&(struct migration_step){file->owner, (int)file->number, file->name}, context);
         }
     }
     connection_destroy(connection);
-    migration_set_free(&set);
     return result;
 }
 
-enum store_result migrate_check(struct store *store, const char *dir, const char *const *owners, struct error *error)
+enum store_result migrate_check(struct store *store, const struct migrations *set, struct error *error)
 {
-    struct migration_set set;
-    enum store_result result = STORE_OK;
+    struct connection *connection = migrate_connect(store, error);
+    enum store_result result = connection == NULL ? STORE_DOWN : STORE_OK;
     int64_t missing = 0;
-    if (migration_set_load(dir, owners, &set, error) != 0)
-        result = STORE_DEPLOY;
-    struct connection *connection = result == STORE_OK ? connection_create(store, "migrate") : NULL;
-    if (result == STORE_OK && connection == NULL) {
-        error_set(error, ENOMEM, "out of memory while looking at the migrations");
-        result = STORE_DOWN;
-    }
     struct rows *rows;
     if (result == STORE_OK)
         result = connection_once(connection, &statement_exists, 0, NULL, store->statement_timeout_ms, &rows, error);
     bool exists = result == STORE_OK && rows_int64(rows, 0, 0) != 0;
     if (exists)
-        result = migrate_compare(connection, &set, owners, false, &missing, error);
-    if (result == STORE_OK && set.count > 0 && missing >= 0) {
-        error_set(error, ENOEXEC, "the database lacks the migration %s/%s", set.files[missing].owner,
-                  set.files[missing].name);
+        result = migrate_compare(connection, set, false, &missing, error);
+    if (result == STORE_OK && set->count > 0 && missing >= 0) {
+        error_set(error, ENOEXEC, "the database lacks the migration %s/%s", set->files[missing].owner,
+                  set->files[missing].name);
         error_hint(error, "`sluice migrate CONFIG` makes what is missing");
         result = STORE_DEPLOY;
     }
     connection_destroy(connection);
-    migration_set_free(&set);
     return result;
 }

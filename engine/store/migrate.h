@@ -16,13 +16,19 @@ struct migration_step {
     const char *name; /* file name */
 };
 
-/* Applies what is missing for the owners (NULL-terminated, "engine" first) from dir/OWNER/. `each` (may be NULL) is
- * called for every step after it is committed. An owner without a folder has no migrations. */
-enum store_result migrate_apply(struct store *store, const char *dir, const char *const *owners,
+/* What the files say when they are read. */
+struct migrations;
+/* Those of the owners (NULL-terminated, "engine" first; they must live as long) from dir/OWNER/. An owner without a
+ * folder has none. 0 or negative. */
+int migrations_read(const char *dir, const char *const *owners, struct migrations **ret, struct error *error);
+void migrations_free(struct migrations *migrations); /* NULL is fine */
+
+/* Applies what is missing. `each` (may be NULL) is called for every step after it is committed. */
+enum store_result migrate_apply(struct store *store, const struct migrations *migrations,
                                 void (*each)(const struct migration_step *step, void *context), void *context,
                                 struct error *error);
 /* STORE_OK when every file is applied and no other; STORE_DEPLOY with the sentence and the command to run when it is
  * behind, newer or changed. */
-enum store_result migrate_check(struct store *store, const char *dir, const char *const *owners, struct error *error);
+enum store_result migrate_check(struct store *store, const struct migrations *migrations, struct error *error);
 
 #endif

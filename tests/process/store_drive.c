@@ -98,11 +98,14 @@ static void drive_step(const struct migration_step *step, void *context)
 
 static enum store_result drive_migrate(struct drive *drive, char **fields, size_t count, struct error *error)
 {
+    struct migrations *migrations = NULL;
     fields[count] = NULL;
-    if (strcmp(fields[0], "migrated") == 0)
-        return migrate_check(drive->store, fields[1], (const char *const *)fields + 2, error);
-    enum store_result result = migrate_apply(drive->store, fields[1], (const char *const *)fields + 2, drive_step,
-                                             drive, error);
+    if (migrations_read(fields[1], (const char *const *)fields + 2, &migrations, error) != 0)
+        return STORE_DEPLOY;
+    bool check = strcmp(fields[0], "migrated") == 0;
+    enum store_result result = check ? migrate_check(drive->store, migrations, error)
+                                     : migrate_apply(drive->store, migrations, drive_step, drive, error);
+    migrations_free(migrations);
     if (drive->rows.length > 0)
         buffer_text(&drive->rows, "]");
     return result;

@@ -223,14 +223,16 @@ static void test_takes_nothing(void **state)
     }
 }
 
-/* The process may end while nothing reads: the flush has a bound. */
+/* The process may end while nothing reads: the flush has a bound. Its last line need not be lost: the thread may have
+ * made room for it since the others were. */
 static void test_ends_while_full(void **state)
 {
     (void)state;
     struct writer writer = writer_start(PIPE_FULL);
     long lost = told_lost(&writer);
+    assert_in_range(lost, 1, LINES);
     close(writer.end);
-    assert_true(told_lost(&writer) > lost);
+    assert_in_range(told_lost(&writer), lost, lost + 1);
     writer_end(&writer);
 }
 
