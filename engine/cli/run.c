@@ -190,7 +190,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     atomic_store(&signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
     if (engine_start(&engine_parts, &engine, &error) != 0 ||
-        (parts->pipeline->http.present && http_start(engine, &http, &port, &error) != 0)) {
+        (parts->pipeline->http.present && http_start(engine, parts->bus, parts->store, &http, &port, &error) != 0)) {
         log_error("run", &error);
         engine_stop(engine);
         return CLI_FAILED;

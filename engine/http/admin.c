@@ -1,5 +1,5 @@
 /*
- * admin.c - what an operator, a load balancer or Prometheus asks. Everything here only reads; nothing needs a token.
+ * admin.c - what a load balancer or Prometheus asks. Everything here only reads, and waits for nothing.
  *
  *   /healthz    200 while the engine's threads move; 503 with the reasons: restart it
  *   /readyz     200 while it takes work and reads all that is assigned to it; 503 with the reasons: send nothing now
@@ -14,6 +14,7 @@ enum { REASONS_MAX = 16 * 1024 };
 
 struct admin {
     const char *path;
+    bool health;
     enum MHD_Result (*answer)(struct exchange *exchange);
 };
 
@@ -73,10 +74,10 @@ static enum MHD_Result answer_pipeline(struct exchange *exchange)
 }
 
 static const struct admin admins[] = {
-    {"/healthz", answer_healthz},
-    {"/readyz", answer_readyz},
-    {"/metrics", answer_metrics},
-    {"/pipeline", answer_pipeline},
+    {"/healthz", true, answer_healthz},
+    {"/readyz", true, answer_readyz},
+    {"/metrics", false, answer_metrics},
+    {"/pipeline", false, answer_pipeline},
 };
 
 enum { ADMIN_COUNT = sizeof admins / sizeof admins[0] };
@@ -97,6 +98,11 @@ size_t admin_index(const struct admin *admin)
 const char *admin_path(size_t index)
 {
     return admins[index].path;
+}
+
+bool admin_is_health(const struct admin *admin)
+{
+    return admin != NULL && admin->health;
 }
 
 enum MHD_Result admin_answer(struct exchange *exchange)

@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "http/http.h"
 #include "http/layout.h"
+#include "http/management.h"
 #include "http/route.h"
 #include "http/watch.h"
 
@@ -54,7 +55,9 @@ struct http {
     struct MHD_Daemon *daemon;
     struct watch watch;
     struct http_limits limits;
-    int listen_fd;
+    struct management *management;
+    int listen_fd, port;
+    bool loopback;      /* no other machine reaches it: only what changes something needs the token */
     int64_t timeout_ms; /* a client's: http.timeout, at most HTTP_CLIENT_MS */
     size_t max_body;
     atomic_bool quiescing;
@@ -64,7 +67,7 @@ struct http {
     /* the listener's thread's */
     size_t body_bytes; /* held by all requests */
     struct arena *arena;
-    struct http_series **series; /* of the pipeline's requests, then admin's, then one for everything else */
+    struct http_series **series; /* of the pipeline's requests, admin's, everything else, the operators' */
     struct buffer graph;
 
     pthread_mutex_t lock; /* the listener's thread and http_stop(); never a lane */
@@ -98,8 +101,9 @@ struct exchange {
     struct head head;
     struct layout layout;
     struct refusal refusal;
-    const char *allow;         /* of a 405 */
-    const struct admin *admin; /* NULL: the pipeline's */
+    const char *allow;                    /* of a 405 */
+    const struct admin *admin;            /* NULL: the pipeline's or an operator's */
+    struct management_request management; /* gateway NULL: the pipeline's */
     struct http_series *series;
     struct buffer body;
     size_t received;
@@ -132,6 +136,7 @@ void http_series_create(struct http *http); /* makes http->series */
 const struct admin *admin_find(const struct target *target);
 size_t admin_index(const struct admin *admin); /* NULL: their number */
 const char *admin_path(size_t index);
+bool admin_is_health(const struct admin *admin); /* it answers without the token anywhere; NULL is not */
 enum MHD_Result admin_answer(struct exchange *exchange);
 
 #endif

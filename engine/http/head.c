@@ -118,6 +118,10 @@ static void add_known(struct head *head, struct span name, struct span value)
         head->expects_continue = head->expects_continue || text_is(trimmed, "100-continue");
     } else if (text_is(name, "Idempotency-Key")) {
         add_idempotency_key(head, trimmed);
+    } else if (text_is(name, "Authorization")) {
+        if (head->authorization.at != NULL)
+            refusal_set(&head->refusal, 400, "bad_header", "Authorization must be given once.");
+        head->authorization = trimmed;
     } else if (text_is(name, "traceparent")) {
         head->traceparent_count++; /* one that is not valid, or several, are as good as none */
         head->traceparent = head->traceparent_count == 1 && traceparent_valid(trimmed) ? trimmed : (struct span){0};
@@ -134,6 +138,20 @@ void head_add(struct head *head, struct span name, struct span value)
                       "A header field has a name or a value with characters that are not allowed.");
     else
         add_known(head, name, value);
+}
+
+bool head_shows_token(const struct head *head, const char *token)
+{
+    static const char scheme[] = "Bearer ";
+    size_t skip = sizeof scheme - 1, length = strlen(token);
+    struct span shown = head->authorization;
+    if (shown.length < skip || strncasecmp(shown.at, scheme, skip) != 0)
+        return false;
+    shown = text_trim((struct span){shown.at + skip, shown.length - skip});
+    volatile unsigned char different = shown.length != length;
+    for (size_t i = 0; i < shown.length; i++)
+        different |= (unsigned char)(shown.at[i] ^ token[length == 0 ? 0 : i % length]);
+    return !different && length > 0;
 }
 
 static bool json_type(struct span type)

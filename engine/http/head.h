@@ -27,8 +27,8 @@ struct refusal {
 struct head {
     size_t field_count;
     bool has_length, chunked, has_host, has_content_type, expects_continue;
-    uint64_t length;                                        /* of the body, with has_length */
-    struct span content_type, idempotency_key, traceparent; /* {NULL, 0}: none */
+    uint64_t length;                                                       /* of the body, with has_length */
+    struct span content_type, idempotency_key, traceparent, authorization; /* {NULL, 0}: none */
     size_t traceparent_count;
     struct refusal refusal; /* the first one counts */
 };
@@ -39,6 +39,8 @@ void head_add(struct head *head, struct span name, struct span value);
 /* After the last one: what only the whole can tell. `size` is that of the header in bytes; `in_order`: layout.h says
  * so. */
 void head_finish(struct head *head, bool http11, bool body_allowed, size_t size, bool in_order);
+/* Whether it shows this bearer token. Takes as long for any wrong one of the same length. */
+bool head_shows_token(const struct head *head, const char *token);
 static inline bool head_has_body(const struct head *head)
 {
     return head->chunked || (head->has_length && head->length > 0);

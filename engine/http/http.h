@@ -1,5 +1,6 @@
 /*
- * http.h - the listener: requests of the pipeline, /healthz, /readyz, /metrics, /pipeline.
+ * http.h - the listener: requests of the pipeline, /healthz, /readyz, /metrics, /pipeline, and what operators list and
+ * move.
  *
  * libmicrohttpd does HTTP on a thread of its own; this folder does limits, routing and decoding, and hands requests
  * to run/gateway.h. That thread takes no lock that a lane takes: an answer comes back through an atomic and a
@@ -23,19 +24,25 @@
  * A client that closes the connection, or ends its sending side, before its answer came is disconnected: it holds
  * nothing any more after 0.1 s, and is not waited for. Its request is handled all the same.
  *
- * Not here: TLS, HTTP/2, compression, authentication. It listens on loopback unless http.listen says otherwise.
+ * It listens on loopback unless http.listen says otherwise. Who shows http.token as a bearer token may change what
+ * waits or failed; where the address is not loopback, nothing but the health paths answers without it.
+ *
+ * Not here: TLS, HTTP/2, compression.
  */
 #ifndef SLUICE_HTTP_HTTP_H
 #define SLUICE_HTTP_HTTP_H
 
+#include "bus/bus.h"
 #include "pipeline/pipeline.h"
 #include "run/gateway.h"
+#include "store/store.h"
 
 struct http;
 
-/* Binds pipeline->http and serves. *ret_port is the port taken. -EADDRINUSE and the like with a sentence. `engine`
- * must live until http_stop(). */
-int http_start(struct engine *engine, struct http **ret, int *ret_port, struct error *error);
+/* Binds pipeline->http and serves. *ret_port is the port taken. -EADDRINUSE and the like with a sentence. `engine`,
+ * `bus` and `store` (NULL: there is none) must live until http_stop(). */
+int http_start(struct engine *engine, struct bus *bus, struct store *store, struct http **ret, int *ret_port,
+               struct error *error);
 
 /* To stop without losing an answer: http_quiesce(), engine_drain(), http_stop(), engine_stop(), in this order. */
 void http_quiesce(

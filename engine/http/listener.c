@@ -111,7 +111,8 @@ static int socket_open(const char *host, int port, struct error *error)
     return fd;
 }
 
-static int socket_port(int fd)
+/* The port that was taken, and whether other machines cannot reach it. */
+static int socket_port(int fd, bool *ret_loopback)
 {
     union {
         struct sockaddr any;
@@ -119,9 +120,13 @@ static int socket_port(int fd)
         struct sockaddr_in6 v6;
     } address = {.any.sa_family = AF_UNSPEC};
     socklen_t length = sizeof address;
+    *ret_loopback = false;
     if (getsockname(fd, &address.any, &length) != 0)
         return 0;
-    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+    bool v6 = address.any.sa_family == AF_INET6;
+    *ret_loopback = v6 ? IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr)
+                       : ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 static struct http_limits limits_choose(void)
@@ -175,12 +180,29 @@ static void http_free(struct http *http)
     if (http->listen_fd >= 0)
         close(http->listen_fd);
     buffer_free(&http->graph);
+    management_stop(http->management);
     arena_destroy(http->arena);
     pthread_mutex_destroy(&http->lock);
     free(http);
 }
 
-int http_start(struct engine *engine, struct http **ret, int *ret_port, struct error *error)
+/* Listens, and starts the threads. */
+static int http_open(struct http *http, struct error *error)
+{
+    const struct pipeline *pipeline = http->pipeline;
+    http->listen_fd = socket_open(pipeline->http.host, pipeline->http.port, error);
+    if (http->listen_fd < 0)
+        return http->listen_fd;
+    http->port = socket_port(http->listen_fd, &http->loopback);
+    if (!http->loopback && pipeline->http.token == NULL)
+        return error_set(error, EACCES,
+                         "http.listen: %s is an address that other machines reach: http.token is required",
+                         pipeline->http.host);
+    return threads_start(http, error);
+}
+
+int http_start(struct engine *engine, struct bus *bus, struct store *store, struct http **ret, int *ret_port,
+               struct error *error)
 {
     const struct pipeline *pipeline = engine_pipeline(engine);
     struct http *http = calloc(1, sizeof *http);
@@ -200,14 +222,17 @@ int http_start(struct engine *engine, struct http **ret, int *ret_port, struct e
     pthread_mutex_init(&http->lock, NULL);
     buffer_init(&http->graph, HTTP_PAGE_MAX);
     pipeline_graph(pipeline, GRAPH_JSON, &http->graph);
-    http_series_create(http);
-    http->listen_fd = socket_open(pipeline->http.host, pipeline->http.port, error);
-    int code = http->listen_fd < 0 ? http->listen_fd : threads_start(http, error);
+    http->listen_fd = -1;
+    int code = management_start(pipeline, bus, store, &http->management, error);
+    if (code == 0) {
+        http_series_create(http);
+        code = http_open(http, error);
+    }
     if (code != 0) {
         http_free(http);
         return code;
     }
-    *ret_port = socket_port(http->listen_fd);
+    *ret_port = http->port;
     *ret = http;
     return 0;
 }

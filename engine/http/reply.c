@@ -24,6 +24,11 @@ static bool reply_headers(struct exchange *exchange, int status, const char *typ
               MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
     if (status == 503)
         ok = ok && MHD_add_response_header(response, "Retry-After", "1") == MHD_YES;
+    if (status == 401)
+        ok = ok && MHD_add_response_header(response, "WWW-Authenticate",
+                                           exchange->head.authorization.at == NULL
+                                               ? "Bearer realm=\"sluice\""
+                                               : "Bearer realm=\"sluice\", error=\"invalid_token\"") == MHD_YES;
     if (status == 405 && exchange->allow != NULL)
         ok = ok && MHD_add_response_header(response, "Allow", exchange->allow) == MHD_YES;
     if (exchange->refusal.close || atomic_load(&exchange->http->quiescing))

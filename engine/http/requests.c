@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -76,13 +77,37 @@ static void exchange_find(struct exchange *exchange, struct span method)
         }
         return;
     }
-    if (!match_request(http->pipeline, method, &target, exchange->arena, &match, &exchange->allow, refusal))
+    size_t managed, own = http->pipeline->request_count;
+    const struct request *management = management_routes(http->management, &managed);
+    bool manages = management_finds(http->management, &target);
+    if (manages)
+        exchange->management.gateway = &exchange->gateway;
+    if (!match_request(manages ? management : http->pipeline->requests, manages ? managed : own, method, &target,
+                       exchange->arena, &match, &exchange->allow, refusal))
         return;
-    exchange->series = http->series[match.index];
+    exchange->series = http->series[manages ? own + admin_index(NULL) + 1 + match.index : match.index];
     exchange->gateway.route = match.index;
     exchange->gateway.params = match.params;
     exchange->gateway.param_count = match.param_count;
     exchange->gateway.wait_ms = target.wait_ms;
+}
+
+/* What changes something through the engine, and where other machines reach it everything but its health, is for who
+ * shows the token. A request of the pipeline is its handler's to judge. */
+static void exchange_authorize(struct exchange *exchange, struct span method)
+{
+    struct http *http = exchange->http;
+    const char *token = http->pipeline->http.token;
+    struct refusal *refusal = &exchange->refusal;
+    bool changes = exchange->management.gateway != NULL && !span_is(method, "GET") && !span_is(method, "HEAD");
+    if ((http->loopback && !changes) || admin_is_health(exchange->admin) ||
+        (token != NULL && head_shows_token(&exchange->head, token)))
+        return;
+    *refusal = (struct refusal){0}; /* who may not ask is not told what there is */
+    if (token == NULL)
+        refusal_set(refusal, 403, "no_token", "http.token is not set in the pipeline: nothing can be changed here.");
+    else
+        refusal_set(refusal, 401, "unauthorized", "This needs http.token, as a header: Authorization: Bearer TOKEN.");
 }
 
 enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const char *method, const char *version)
@@ -103,8 +128,10 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const
                 layout_finish(&exchange->layout, method, size));
     if (head->refusal.close)
         *refusal = head->refusal;
-    else
+    else {
         exchange_find(exchange, verb);
+        exchange_authorize(exchange, verb);
+    }
     if (refusal->status == 0)
         *refusal = head->refusal;
     if (head->has_length && head->length > http->max_body) {
@@ -239,7 +266,20 @@ static void limit(struct exchange *exchange)
         refusal_set(&exchange->refusal, 503, "busy", "Too many requests wait. Ask without `wait`, or try again.");
 }
 
-/* Suspends first: the answer may come before gateway_submit() returns. */
+static const char *client_address(const struct exchange *exchange)
+{
+    char text[INET6_ADDRSTRLEN] = "?";
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(exchange->connection,
+                                                                   MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info == NULL ? NULL : info->client_addr;
+    if (address != NULL && address->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, sizeof text);
+    else if (address != NULL && address->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, text, sizeof text);
+    return arena_string(exchange->arena, span_of(text));
+}
+
+/* Suspends first: the answer may come before what it is handed to returns. */
 static enum MHD_Result exchange_submit(struct exchange *exchange)
 {
     struct http *http = exchange->http;
@@ -247,6 +287,8 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
     request->body = buffer_view(&exchange->body);
     request->context = exchange;
     request->done = exchange_done;
+    if (exchange->management.gateway != NULL)
+        exchange->management.address = client_address(exchange);
 
     pthread_mutex_lock(&http->lock);
     if (http->stopping)
@@ -266,7 +308,8 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
     if (refused)
         return reply_refusal(exchange);
 
-    int code = gateway_submit(http->engine, request);
+    int code = exchange->management.gateway != NULL ? management_submit(http->management, &exchange->management)
+                                                    : gateway_submit(http->engine, request);
     if (code == 0)
         return MHD_YES;
     atomic_fetch_sub(&exchange->references, 1);

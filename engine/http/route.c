@@ -211,16 +211,15 @@ static bool path_is_closer(const struct request *a, const struct request *b)
     return false;
 }
 
-static const char *allow_list(const struct pipeline *pipeline, const struct target *target, struct arena *arena)
+static const char *allow_list(const struct request *list, size_t count, const struct target *target,
+                              struct arena *arena)
 {
-    const char *list = "";
-    for (size_t i = 0; i < pipeline->request_count; i++) {
-        const struct request *request = &pipeline->requests[i];
-        if (path_matches(request, target))
-            list = arena_format(arena, "%s%s%s%s", list, list[0] == '\0' ? "" : ", ", request->method,
-                                strcmp(request->method, "GET") == 0 ? ", HEAD" : "");
-    }
-    return list;
+    const char *allow = "";
+    for (size_t i = 0; i < count; i++)
+        if (path_matches(&list[i], target))
+            allow = arena_format(arena, "%s%s%s%s", allow, allow[0] == '\0' ? "" : ", ", list[i].method,
+                                 strcmp(list[i].method, "GET") == 0 ? ", HEAD" : "");
+    return allow;
 }
 
 static bool params_collect(const struct request *request, const struct target *target, struct arena *arena,
@@ -241,14 +240,14 @@ static bool params_collect(const struct request *request, const struct target *t
     return true;
 }
 
-bool match_request(const struct pipeline *pipeline, struct span method, const struct target *target,
+bool match_request(const struct request *list, size_t count, struct span method, const struct target *target,
                    struct arena *arena, struct match *ret, const char **ret_allow, struct refusal *ret_refusal)
 {
     const struct request *best = NULL;
     bool known = false;
     struct span wanted = span_is(method, "HEAD") ? SPAN("GET") : method;
-    for (size_t i = 0; i < pipeline->request_count; i++) {
-        const struct request *request = &pipeline->requests[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct request *request = &list[i];
         if (!path_matches(request, target))
             continue;
         known = true;
@@ -256,7 +255,7 @@ bool match_request(const struct pipeline *pipeline, struct span method, const st
             best = request;
     }
     if (best == NULL && known) {
-        *ret_allow = allow_list(pipeline, target, arena);
+        *ret_allow = allow_list(list, count, target, arena);
         refusal_set(ret_refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
         return false;
     }
@@ -264,7 +263,7 @@ bool match_request(const struct pipeline *pipeline, struct span method, const st
         refusal_set(ret_refusal, 404, "not_found", "Nothing is served at this path.");
         return false;
     }
-    struct match match = {.index = (uint32_t)(best - pipeline->requests)};
+    struct match match = {.index = (uint32_t)(best - list)};
     if (!params_collect(best, target, arena, &match)) {
         refusal_set(ret_refusal, 400, "bad_query", "The query names a parameter that the path already has.");
         return false;

@@ -1,5 +1,5 @@
 /*
- * route.h - a request's target: decoded, checked, and found among the paths of the pipeline. Pure.
+ * route.h - a request's target: decoded, checked, and found among paths: the pipeline's, or the operators'. Pure.
  *
  * Paths are split before they are decoded, so an escaped slash is part of a value and never makes a segment. Refused
  * with a sentence: an escape that is none, control characters and %00, bytes that are not UTF-8, "." and ".." in any
@@ -27,13 +27,13 @@ struct target {
 bool target_parse(struct span raw, struct arena *arena, struct target *ret, struct refusal *ret_refusal);
 
 struct match {
-    uint32_t index;               /* in pipeline->requests */
+    uint32_t index;               /* in the list */
     struct gateway_param *params; /* of the path, then of the query; in the arena */
     size_t param_count;
 };
 /* HEAD finds GET. False with a refusal: 404, 405 (then *ret_allow, in the arena, lists the methods), or 400 when the
  * query names a parameter of the path again. */
-bool match_request(const struct pipeline *pipeline, struct span method, const struct target *target,
+bool match_request(const struct request *list, size_t count, struct span method, const struct target *target,
                    struct arena *arena, struct match *ret, const char **ret_allow, struct refusal *ret_refusal);
 
 bool text_is_utf8(struct span text);

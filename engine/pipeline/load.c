@@ -6,6 +6,7 @@
  */
 #include "pipeline/load.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -95,18 +96,57 @@ static void load_defaults(struct load *load, struct node *root)
     load_retry(load, defaults, "defaults", &pipeline->defaults.retry);
 }
 
+/* "host" of HOST:PORT as getaddrinfo() takes it: without the brackets of IPv6. */
+static const char *load_host(struct load *load, struct span host)
+{
+    if (host.length > 2 && host.at[0] == '[' && host.at[host.length - 1] == ']')
+        host = (struct span){host.at + 1, host.length - 2};
+    return arena_string(load->arena, host);
+}
+
+/* What no other machine can reach, as far as the text alone says: a name may be anything. */
+static bool host_is_loopback(const char *host)
+{
+    struct in_addr v4;
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET);
+}
+
+/* False: it was refused. What a client sends as a bearer token (RFC 6750) has these characters only. */
+static bool load_token(struct load *load, struct node *token)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/";
+    struct pipeline *pipeline = load->pipeline;
+    if (token == NULL)
+        return true;
+    if (token->kind != NODE_SCALAR || node_broken(token))
+        return false;
+    if (!token->interpolated && token->text.length > 0)
+        problem_warn(load->problems, token->place, "literal_secret",
+                     "http.token is written out here; take it from the environment or a file");
+    if (token->text.length == 0)
+        pipeline->http.token = NULL; /* "${HTTP_TOKEN:-}": there is none */
+    size_t length = strspn(token->text.at, letters);
+    if (token->text.length > 0 &&
+        (length == 0 || length + strspn(token->text.at + length, "=") != token->text.length)) {
+        problem_add(load->problems, token->place, "bad_value",
+                    "http.token: expected letters, digits and - . _ ~ + /, with = only at the end, as bearer tokens "
+                    "have; it has something else");
+        return false;
+    }
+    return true;
+}
+
 static void load_http(struct load *load, struct node *root)
 {
     struct pipeline *pipeline = load->pipeline;
-    struct node *http = NULL, *listen, *token;
+    struct node *http = NULL, *listen;
     options_default(http_options, pipeline);
     if (!load_section(load, root, "http", &http))
         return;
     pipeline->http.present = true;
     options_apply(http_options, http, http->place, "http", pipeline, load->arena, load->problems);
-    if ((token = node_get(http, "token")) != NULL && token->kind == NODE_SCALAR && !token->interpolated)
-        problem_warn(load->problems, token->place, "literal_secret",
-                     "http.token is written out here; take it from the environment or a file");
+    bool token_fits = load_token(load, node_get(http, "token"));
     listen = node_get(http, "listen");
     if (listen != NULL && (listen->kind != NODE_SCALAR || listen->broken))
         return;
@@ -119,8 +159,12 @@ static void load_http(struct load *load, struct node *root)
                     "http.listen: expected HOST:PORT, like 127.0.0.1:8080, got %s", node_shown(listen, load->arena));
         return;
     }
-    pipeline->http.host = arena_string(load->arena, (struct span){text, (size_t)(colon - text)});
+    pipeline->http.host = load_host(load, (struct span){text, (size_t)(colon - text)});
     pipeline->http.port = (int32_t)port;
+    if (token_fits && pipeline->http.token == NULL && !host_is_loopback(pipeline->http.host))
+        problem_add(load->problems, listen->place, "token_missing",
+                    "http.listen: other machines reach an address that is not loopback, so http.token is required: "
+                    "set it, to \"${HTTP_TOKEN}\" for example, or listen on 127.0.0.1");
 }
 
 static void load_plugins(struct load *load, struct node *root)

@@ -194,8 +194,9 @@ const struct option request_options[] = {
 
 const struct option http_options[] = {
     {"listen", OPTION_TEXT, .own = true, .fallback = "127.0.0.1:8080", .help = "HOST:PORT; port 0 takes any free one"},
-    {"token", OPTION_TEXT, AT(http.token), .min = 1,
-     .help = "what a caller must show to change state over the admin endpoints"},
+    {"token", OPTION_TEXT, AT(http.token),
+     .help = "what an operator sends as a bearer token to change something; where listen is no loopback address, "
+             "whoever asks for anything but the health paths. Empty: none"},
     {"max_body", OPTION_SIZE, AT(http.max_body), .min = 1, .max = 16777216, .fallback = "64KiB",
      .help = "largest request body"},
     {"timeout", OPTION_DURATION, AT(http.timeout_ms), .min = 100, .max = 600000, .fallback = "10s",

@@ -216,7 +216,7 @@ struct pipeline {
         bool present;
         const char *host;
         int32_t port;      /* 0: any free one, which the log names */
-        const char *token; /* NULL: nothing that changes state is allowed */
+        const char *token; /* NULL: operators change nothing over HTTP */
         int64_t max_body;
         int64_t timeout_ms;
     } http;

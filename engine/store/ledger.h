@@ -240,6 +240,28 @@ enum store_result ledger_chain_define(struct connection *connection, int16_t cha
 enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
                                           struct error *error);
 
+/* What operators see. On their own; rows of both: name text, correlation text, state int2, generation int4, began and
+ * changed int8 (ms since 1970), due timestamptz (null: never aborted by time), reason text, steps bytea, undoing int8,
+ * undone int8, missing int4, definition int4, names of the definition's steps text (a line each; null: of none that is
+ * known), and where the next page goes on: began int4, chain int2, correlation uuid. */
+struct chain_query {
+    const struct span *chains; /* names */
+    size_t chain_count;
+    const int16_t *states; /* enum chain_state */
+    size_t state_count;
+    bool open;       /* only those that are known not to be over */
+    int32_t older_s; /* begun so long ago */
+    int32_t limit;
+    int32_t after_began; /* INT32_MIN: from the first */
+    int16_t after_chain;
+    struct event_id after_correlation;
+};
+enum store_result ledger_chain_list(struct connection *connection, const struct chain_query *query, int64_t timeout_ms,
+                                    struct rows **ret, struct error *error);
+enum store_result ledger_chain_find(struct connection *connection, const struct span *chains, size_t chain_count,
+                                    struct event_id correlation, int64_t timeout_ms, struct rows **ret,
+                                    struct error *error);
+
 /* -------------------------------------------------------------------------------------------------------- schedules */
 
 /* Executed: claims a tick of a schedule for this transaction. *slot_ms, a multiple of the period on this process's

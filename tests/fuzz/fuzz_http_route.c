@@ -44,7 +44,8 @@ static void try_target(struct span line, struct arena *arena)
     must(target.wait_ms >= 0 && target.wait_ms <= WAIT_MAX_MS);
     for (size_t i = 0; i < target.segment_count; i++)
         must(text_is_utf8(target.segments[i]) && printable(target.segments[i]) && !span_is(target.segments[i], ".."));
-    if (!match_request(&pipeline, SPAN("POST"), &target, arena, &match, &allow, &refusal)) {
+    if (!match_request(pipeline.requests, pipeline.request_count, SPAN("POST"), &target, arena, &match, &allow,
+                       &refusal)) {
         must(refusal.status == 404 || refusal.status == 405 || refusal.status == 400);
         return;
     }

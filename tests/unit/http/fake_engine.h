@@ -315,7 +315,7 @@ static inline void stage_start_with(struct stage *stage, int64_t timeout_ms, int
     struct error error = {0};
     stage->engine = fake_start(timeout_ms);
     stage->engine->pipeline.http.max_body = max_body;
-    if (http_start(stage->engine, &stage->http, &stage->port, &error) != 0)
+    if (http_start(stage->engine, NULL, NULL, &stage->http, &stage->port, &error) != 0)
         fail_msg("%s", error.text);
 }
 

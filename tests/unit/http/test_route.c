@@ -128,9 +128,11 @@ static void test_closest_path_wins(void **state)
         struct match match;
         const char *allow = NULL;
         assert_true(target_parse(span_of(cases[i].raw), arena, &target, &refusal));
-        assert_true(match_request(&pipeline, SPAN("HEAD"), &target, arena, &match, &allow, &refusal));
+        assert_true(match_request(pipeline.requests, pipeline.request_count, SPAN("HEAD"), &target, arena, &match,
+                                  &allow, &refusal));
         assert_int_equal(match.index, cases[i].index);
-        assert_false(match_request(&pipeline, SPAN("POST"), &target, arena, &match, &allow, &refusal));
+        assert_false(match_request(pipeline.requests, pipeline.request_count, SPAN("POST"), &target, arena, &match,
+                                   &allow, &refusal));
         assert_int_equal(refusal.status, 405);
     }
     arena_destroy(arena);

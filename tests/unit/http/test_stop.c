@@ -19,24 +19,24 @@ static void test_refused_to_start(void **state)
     struct engine *engine = fake_start(10000);
 
     engine->pipeline.http.port = stage.port;
-    assert_int_equal(http_start(engine, &second, &port, &error), -EADDRINUSE);
+    assert_int_equal(http_start(engine, NULL, NULL, &second, &port, &error), -EADDRINUSE);
     assert_has(error.text, "http.listen: 127.0.0.1:");
     assert_has(error.text, "cannot be listened on");
     assert_has(error.hint, "another process has this port");
 
     engine->pipeline.http.port = 0;
     engine->pipeline.http.host = "192.0.2.1"; /* an address for documentation: nobody's */
-    assert_int_equal(http_start(engine, &second, &port, &error), -EADDRNOTAVAIL);
+    assert_int_equal(http_start(engine, NULL, NULL, &second, &port, &error), -EADDRNOTAVAIL);
     assert_has(error.text, "192.0.2.1:0");
 
     engine->pipeline.http.host = "no such host";
-    assert_int_equal(http_start(engine, &second, &port, &error), -EADDRNOTAVAIL);
+    assert_int_equal(http_start(engine, NULL, NULL, &second, &port, &error), -EADDRNOTAVAIL);
     assert_has(error.text, "the host 'no such host' is not known");
     assert_null(second);
     assert_int_equal(port, 0);
 
     engine->pipeline.http.host = "::1"; /* where there is IPv6 */
-    if (http_start(engine, &second, &port, &error) == 0)
+    if (http_start(engine, NULL, NULL, &second, &port, &error) == 0)
         http_stop(second);
     http_stop(NULL);
     fake_stop(engine);

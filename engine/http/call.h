@@ -1,0 +1,35 @@
+/*
+ * call.h - one call of an operator over HTTP, and the functions that answer them. Private to http/.
+ *
+ * A function of the table in management.c reads the path, the query and the body of the call, does what the same
+ * command does, with the same functions of operate/, and writes the answer's JSON. On failure it returns a negative
+ * errno with a sentence, which call_status() makes the status of: -EINVAL is 400, -ENOENT 404, -EBUSY 409, -ENOTSUP
+ * 501, everything else 503.
+ */
+#ifndef SLUICE_HTTP_CALL_H
+#define SLUICE_HTTP_CALL_H
+
+#include "event/json.h"
+#include "operate/operation.h"
+#include "run/gateway.h"
+
+struct call {
+    struct operation operation;         /* its actor is the client's address, its reason the body's "why" */
+    const struct gateway_param *params; /* of the path, path_count of them, then of the query */
+    size_t param_count, path_count;
+    struct json_object body; /* count 0: there is none */
+    struct buffer *answer;   /* JSON */
+    struct error *error;
+};
+
+typedef int call_function(struct call *call);
+
+/* Fills operation.reason and body from the request's body. 0 or -EINVAL. */
+int call_read(struct call *call, struct span body);
+struct span call_param(const struct call *call, const char *name); /* of the path */
+int call_status(int code, const char **ret_word);
+
+/* chains.c */
+call_function chains_list, chains_show;
+
+#endif

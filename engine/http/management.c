@@ -1,0 +1,244 @@
+/*
+ * management.c - see management.h.
+ */
+#include "http/management.h"
+
+#include "base/clock.h"
+#include "base/condition.h"
+#include "base/log.h"
+#include "http/call.h"
+#include "http/exchange.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    MANAGEMENT_ARENA_MAX = 256 * 1024 * 1024,
+    MANAGEMENT_ANSWER_MAX = 32 * 1024 * 1024,
+    MANAGEMENT_STOP_MS = 1000, /* what runs at the end has so long before its connection is interrupted */
+};
+
+static const struct management_route {
+    const char *method, *path;
+    call_function *answer;
+} table[] = {
+    {"GET", "/chains", chains_list},
+    {"GET", "/chains/{chain}/{correlation}", chains_show},
+};
+enum { ROUTE_COUNT = sizeof table / sizeof table[0] };
+
+struct management {
+    const struct pipeline *pipeline;
+    struct bus *bus;
+    struct connection *connection; /* NULL without a store */
+    struct arena *arena;           /* of a call */
+    struct arena *routes_arena;
+    struct request *routes;
+    pthread_t thread;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* the thread's; and management_stop()'s, for what runs */
+    struct management_request *first, *last;
+    size_t count;
+    bool stop, running;
+};
+
+const struct request *management_routes(const struct management *management, size_t *ret_count)
+{
+    *ret_count = ROUTE_COUNT;
+    return management->routes;
+}
+
+bool management_finds(const struct management *management, const struct target *target)
+{
+    for (size_t i = 0; i < ROUTE_COUNT && target->segment_count > 0; i++)
+        if (span_is(target->segments[0], management->routes[i].segments[0]))
+            return true;
+    return false;
+}
+
+static void routes_make(struct management *management)
+{
+    struct arena *arena = management->routes_arena;
+    management->routes = arena_array(arena, struct request, ROUTE_COUNT);
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        struct request *route = &management->routes[i];
+        *route = (struct request){.method = table[i].method, .path = table[i].path};
+        for (const char *at = route->path + 1, *end; at != NULL; at = *end == '\0' ? NULL : end + 1) {
+            end = at + strcspn(at, "/");
+            route->segments = arena_grown(arena, route->segments, route->segment_count, sizeof *route->segments);
+            route->segments[route->segment_count++] = arena_string(arena, (struct span){at, (size_t)(end - at)});
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- the thread */
+
+static void answer_error(struct management_request *request, int status, const char *word, const struct error *error)
+{
+    struct buffer body;
+    char message[ERROR_TEXT_MAX + ERROR_HINT_MAX + 8];
+    snprintf(message, sizeof message, "%s%s%s", error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
+    buffer_init(&body, MANAGEMENT_ANSWER_MAX);
+    reply_error_body(&body, word, message, (struct span){0});
+    request->gateway->done(request->gateway, status, buffer_view(&body));
+    buffer_free(&body);
+}
+
+static size_t path_params(const struct request *route)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < route->segment_count; i++)
+        count += route->segments[i][0] == '{';
+    return count;
+}
+
+static void answer(struct management *management, struct management_request *request)
+{
+    struct gateway_request *gateway = request->gateway;
+    int64_t deadline_ms = request->arrived_ms + management->pipeline->http.timeout_ms;
+    struct error error = {0};
+    struct buffer json;
+    const char *word = NULL;
+    if (atomic_load(&gateway->left) || clock_monotonic_ms() >= deadline_ms) {
+        error_set(&error, ETIMEDOUT, "The calls before this one took too long. Nothing was done; try again.");
+        answer_error(request, 503, "busy", &error);
+        return;
+    }
+    buffer_init(&json, MANAGEMENT_ANSWER_MAX);
+    struct call call = {
+        .operation = {.pipeline = management->pipeline,
+                      .bus = management->bus,
+                      .connection = management->connection,
+                      .arena = management->arena,
+                      .actor = span_of(arena_format(management->arena, "http %s", request->address)),
+                      .deadline_ms = deadline_ms},
+        .params = gateway->params,
+        .param_count = gateway->param_count,
+        .path_count = path_params(&management->routes[gateway->route]),
+        .answer = &json,
+        .error = &error,
+    };
+    int code = call_read(&call, gateway->body);
+    if (code == 0)
+        code = table[gateway->route].answer(&call);
+    int status = code == 0 ? 200 : call_status(code, &word);
+    if (code != 0)
+        answer_error(request, status, word, &error);
+    else
+        gateway->done(gateway, status, buffer_view(&json));
+    buffer_free(&json);
+    arena_reset(management->arena);
+}
+
+static struct management_request *take(struct management *management) /* with the lock */
+{
+    struct management_request *request = management->first;
+    management->first = request->next;
+    if (management->first == NULL)
+        management->last = NULL;
+    management->count--;
+    return request;
+}
+
+static void *management_run(void *context)
+{
+    struct management *management = context;
+    pthread_mutex_lock(&management->lock);
+    while (!management->stop) {
+        if (management->first == NULL) {
+            pthread_cond_wait(&management->wake, &management->lock);
+            continue;
+        }
+        struct management_request *request = take(management);
+        management->running = true;
+        pthread_mutex_unlock(&management->lock);
+        answer(management, request);
+        pthread_mutex_lock(&management->lock);
+        management->running = false;
+        pthread_cond_broadcast(&management->wake);
+    }
+    pthread_mutex_unlock(&management->lock);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------------ start, stop */
+
+static void management_free(struct management *management)
+{
+    pthread_cond_destroy(&management->wake);
+    pthread_mutex_destroy(&management->lock);
+    connection_destroy(management->connection);
+    arena_destroy(management->routes_arena);
+    arena_destroy(management->arena);
+    free(management);
+}
+
+int management_start(const struct pipeline *pipeline, struct bus *bus, struct store *store, struct management **ret,
+                     struct error *error)
+{
+    struct management *management = calloc(1, sizeof *management);
+    if (management == NULL)
+        return error_set(error, ENOMEM, "http: there is no memory for what operators ask");
+    pthread_mutex_init(&management->lock, NULL);
+    cond_init_monotonic(&management->wake);
+    management->pipeline = pipeline;
+    management->bus = bus;
+    management->arena = arena_create(64 * 1024, MANAGEMENT_ARENA_MAX);
+    management->routes_arena = arena_create(4096, 1024 * 1024);
+    if (store != NULL)
+        management->connection = connection_create(store, "operator");
+    int code = ENOMEM;
+    if (management->arena != NULL && management->routes_arena != NULL &&
+        (store == NULL || management->connection != NULL)) {
+        routes_make(management);
+        code = pthread_create(&management->thread, NULL, management_run, management);
+    }
+    if (code != 0) {
+        management_free(management);
+        return error_set(error, code, "http: no thread for what operators ask: %s", strerror(code));
+    }
+    *ret = management;
+    return 0;
+}
+
+int management_submit(struct management *management, struct management_request *request)
+{
+    request->arrived_ms = clock_monotonic_ms();
+    request->next = NULL;
+    pthread_mutex_lock(&management->lock);
+    bool taken = !management->stop && management->count < MANAGEMENT_WAITING_MAX;
+    if (taken) {
+        if (management->last != NULL)
+            management->last->next = request;
+        else
+            management->first = request;
+        management->last = request;
+        management->count++;
+        pthread_cond_broadcast(&management->wake);
+    }
+    pthread_mutex_unlock(&management->lock);
+    return taken ? 0 : -EAGAIN;
+}
+
+void management_stop(struct management *management)
+{
+    struct error stopping = {.text = "The engine is stopping. Nothing was done."};
+    if (management == NULL)
+        return;
+    int64_t until_ms = clock_monotonic_ms() + MANAGEMENT_STOP_MS;
+    pthread_mutex_lock(&management->lock);
+    management->stop = true;
+    pthread_cond_broadcast(&management->wake);
+    while (management->running && clock_monotonic_ms() < until_ms)
+        cond_timedwait_ms(&management->wake, &management->lock, until_ms);
+    pthread_mutex_unlock(&management->lock);
+    if (management->connection != NULL)
+        connection_interrupt(management->connection);
+    pthread_join(management->thread, NULL);
+    while (management->first != NULL)
+        answer_error(take(management), 503, "stopping", &stopping);
+    management_free(management);
+}

@@ -1,0 +1,290 @@
+/*
+ * chain.c - see chain.h.
+ */
+#include "operate/chain.h"
+
+#include "base/clock.h"
+#include "flow/chain.h"
+#include "operate/json.h"
+#include "pipeline/tree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SECONDS_MAX = 1000000000 }; /* thirty years */
+
+const struct chain_filter chain_filter_none = {.state = -1, .limit = CHAIN_LIMIT};
+
+/* What is asked for by name; the last one is the default. */
+static const struct {
+    const char *name;
+    int state;
+} states[] = {{"running", CHAIN_RUNNING}, {"aborted", CHAIN_ABORTED}, {"stuck", CHAIN_STUCK}, {"over", CHAIN_UNDONE}};
+
+static int no_chain(const struct operation *operation, const char *name, struct error *error)
+{
+    const struct pipeline *pipeline = operation->pipeline;
+    const char **names = arena_array(operation->arena, const char *, pipeline->chain_count + 1);
+    for (size_t i = 0; i < pipeline->chain_count; i++)
+        names[i] = pipeline->chains[i].name;
+    const char *near = nearest_name(name, names);
+    return error_set(error, ENOENT, "the pipeline has no chain '%.100s'%s%s%s", name,
+                     near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+static const struct chain *chain_of(const struct pipeline *pipeline, const char *name)
+{
+    for (size_t i = 0; i < pipeline->chain_count; i++)
+        if (strcmp(pipeline->chains[i].name, name) == 0)
+            return &pipeline->chains[i];
+    return NULL;
+}
+
+int chain_filter_set(const struct operation *operation, struct chain_filter *filter, struct span name,
+                     struct span value, struct error *error)
+{
+    static const char *const names[] = {"chain", "state", "older", "limit", "after", NULL};
+    const char *text = arena_string(operation->arena, value);
+    char *end = NULL;
+    if (span_is(name, "chain")) {
+        filter->chain = text;
+        return chain_of(operation->pipeline, text) != NULL ? 0 : no_chain(operation, text, error);
+    }
+    if (span_is(name, "state")) {
+        for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+            if (strcmp(text, states[i].name) == 0) {
+                filter->state = states[i].state;
+                return 0;
+            }
+        return error_set(error, EINVAL, "state: expected running, aborted, stuck or over, got '%.100s'", text);
+    }
+    if (span_is(name, "older"))
+        return duration_parse(value, &filter->older_ms) == 0 && filter->older_ms >= 0
+                   ? 0
+                   : error_set(error, EINVAL, "older: expected a duration, as 15m, got '%.100s'", text);
+    if (span_is(name, "limit")) {
+        filter->limit = strtoll(text, &end, 10);
+        return *text >= '0' && *text <= '9' && *end == '\0' && filter->limit >= 1 && filter->limit <= CHAIN_LIMIT_MAX
+                   ? 0
+                   : error_set(error, EINVAL, "limit: expected a number from 1 to %d, got '%.100s'", CHAIN_LIMIT_MAX,
+                               text);
+    }
+    if (span_is(name, "after")) {
+        filter->after = value;
+        return 0;
+    }
+    const char *near = nearest_name(arena_string(operation->arena, name), names);
+    return error_set(error, EINVAL, "unknown '%.*s'%s%s%s; expected chain, state, older, limit or after",
+                     name.length < 100 ? (int)name.length : 100, name.at, near != NULL ? "; did you mean '" : "",
+                     near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+/* ------------------------------------------------------------------------------------------------------------- rows */
+
+static struct span *chain_names(const struct operation *operation, const char *chain, size_t *ret_count)
+{
+    const struct pipeline *pipeline = operation->pipeline;
+    struct span *names = arena_array(operation->arena, struct span, pipeline->chain_count + 1);
+    *ret_count = 0;
+    for (size_t i = 0; i < pipeline->chain_count; i++)
+        if (chain == NULL || strcmp(pipeline->chains[i].name, chain) == 0)
+            names[(*ret_count)++] = span_of(pipeline->chains[i].name);
+    return names;
+}
+
+/* Names of the steps, by their numbers in the definition that the chain began with. */
+static const char **step_names(const struct operation *operation, const struct rows *rows, size_t row,
+                               const struct chain *chain)
+{
+    const char **names = arena_array(operation->arena, const char *, CHAIN_STEPS_MAX + 1);
+    struct span lines = rows_span(rows, row, 13);
+    for (size_t i = 0; i < CHAIN_STEPS_MAX; i++)
+        names[i] = i < chain->step_count ? chain->steps[i].name : "?";
+    for (size_t i = 0; !rows_null(rows, row, 13) && i < CHAIN_STEPS_MAX && lines.length > 0; i++) {
+        const char *end = memchr(lines.at, '\n', lines.length);
+        size_t length = end == NULL ? lines.length : (size_t)(end - lines.at);
+        names[i] = arena_string(operation->arena, (struct span){lines.at, length});
+        lines = end == NULL ? (struct span){NULL, 0} : (struct span){end + 1, lines.length - length - 1};
+    }
+    return names;
+}
+
+static const char *state_word(const struct chain *chain, int64_t state, uint64_t all, uint64_t undone, int64_t missing)
+{
+    switch (state) {
+    case CHAIN_RUNNING:
+        return chain_followed(chain) && missing == 0 ? "complete" : "running";
+    case CHAIN_ABORTED:
+        return "aborted";
+    case CHAIN_STUCK:
+        return "stuck";
+    default:
+        return (all & ~undone) == 0 ? "undone" : "closed";
+    }
+}
+
+static void read_steps(const struct operation *operation, const struct rows *rows, size_t row,
+                       const struct chain *chain, struct chain_view *view)
+{
+    const char **names = step_names(operation, rows, row, chain);
+    struct span steps = rows_span(rows, row, 8);
+    uint64_t undoing = (uint64_t)rows_int64(rows, row, 9), undone = (uint64_t)rows_int64(rows, row, 10);
+    uint32_t missing = (uint32_t)rows_int64(rows, row, 11);
+    view->doing_count = steps.length < CHAIN_DOINGS_MAX ? steps.length : CHAIN_DOINGS_MAX;
+    view->doings = arena_array(operation->arena, struct chain_doing, view->doing_count + 1);
+    view->missing = arena_array(operation->arena, const char *, CHAIN_STEPS_MAX);
+    for (size_t i = 0; i < view->doing_count; i++) {
+        unsigned char step = (unsigned char)steps.at[i];
+        view->doings[i] = (struct chain_doing){step < CHAIN_STEPS_MAX ? names[step] : "?", undone >> i & 1 ? "undone"
+                                                                                           : undoing >> i & 1
+                                                                                               ? "undoing"
+                                                                                               : "done"};
+    }
+    for (size_t i = 0; i < CHAIN_STEPS_MAX; i++)
+        if (missing >> i & 1)
+            view->missing[view->missing_count++] = names[i];
+}
+
+static struct chain_view read_row(const struct operation *operation, const struct rows *rows, size_t row)
+{
+    struct arena *arena = operation->arena;
+    const char *name = arena_string(arena, rows_span(rows, row, 0));
+    const struct chain *chain = chain_of(operation->pipeline, name); /* only those of the file were asked for */
+    struct event_id id = rows_uuid(rows, row, 16);
+    char correlation[37];
+    event_id_format(&id, correlation);
+    uint64_t doings = rows_span(rows, row, 8).length;
+    uint64_t all = doings >= 64 ? UINT64_MAX : ((uint64_t)1 << doings) - 1;
+    struct chain_view view = {
+        .chain = name,
+        .correlation = arena_string(arena, rows_span(rows, row, 1)),
+        .state = state_word(chain, rows_int64(rows, row, 2), all,
+                            (uint64_t)rows_int64(rows, row, 9) | (uint64_t)rows_int64(rows, row, 10),
+                            rows_int64(rows, row, 11)),
+        .reason = rows_null(rows, row, 7) ? NULL : arena_string(arena, rows_span(rows, row, 7)),
+        .began_ms = rows_int64(rows, row, 4),
+        .changed_ms = rows_int64(rows, row, 5),
+        .due_ms = rows_null(rows, row, 6) ? 0 : rows_int64(rows, row, 6),
+        .generation = (int32_t)rows_int64(rows, row, 3),
+        .place = arena_format(arena, "%lld.%lld.%s", (long long)rows_int64(rows, row, 14),
+                              (long long)rows_int64(rows, row, 15), correlation),
+    };
+    read_steps(operation, rows, row, chain, &view);
+    return view;
+}
+
+static int read_place(struct span after, struct chain_query *query, struct error *error)
+{
+    char text[64], correlation[37] = "";
+    int began, chain, end = 0;
+    snprintf(text, sizeof text, "%.*s", (int)(after.length < sizeof text ? after.length : sizeof text - 1), after.at);
+    if (after.length >= sizeof text || sscanf(text, "%d.%d.%36[-0-9a-f]%n", &began, &chain, correlation, &end) != 3 ||
+        (size_t)end != after.length || strlen(correlation) != 36 || chain < 0 || chain > INT16_MAX)
+        return error_set(error, EINVAL, "after: expected the \"next\" of a page before");
+    query->after_began = began;
+    query->after_chain = (int16_t)chain;
+    query->after_correlation = event_id_of(span_of(correlation));
+    return 0;
+}
+
+int chain_list(const struct operation *operation, const struct chain_filter *filter, struct chain_page *ret,
+               struct error *error)
+{
+    static const int16_t all_open[] = {CHAIN_RUNNING, CHAIN_ABORTED, CHAIN_STUCK};
+    int16_t one = (int16_t)filter->state;
+    struct rows *rows = NULL;
+    struct chain_query query = {
+        .states = filter->state < 0 ? all_open : &one,
+        .state_count = filter->state < 0 ? 3 : 1,
+        .open = filter->state < 0 || filter->state == CHAIN_ABORTED || filter->state == CHAIN_STUCK,
+        .older_s = (int32_t)(filter->older_ms / 1000 < SECONDS_MAX ? filter->older_ms / 1000 : SECONDS_MAX),
+        .limit = (int32_t)filter->limit + 1, /* one more tells whether there is another page */
+        .after_began = INT32_MIN,
+    };
+    int code = operation_needs_store(operation, "chains are", error);
+    if (code == 0 && filter->after.length > 0)
+        code = read_place(filter->after, &query, error);
+    if (code != 0)
+        return code;
+    query.chains = chain_names(operation, filter->chain, &query.chain_count);
+    code = operation_result(
+        ledger_chain_list(operation->connection, &query, operation_timeout_ms(operation), &rows, error), error);
+    if (code != 0)
+        return code;
+    size_t count = rows_count(rows), most = (size_t)filter->limit;
+    *ret = (struct chain_page){.list = arena_array(operation->arena, struct chain_view, count + 1),
+                               .count = count > most ? most : count};
+    for (size_t i = 0; i < ret->count; i++)
+        ret->list[i] = read_row(operation, rows, i);
+    ret->next = count > most ? ret->list[most - 1].place : NULL;
+    return 0;
+}
+
+int chain_find(const struct operation *operation, const char *chain, struct span correlation, struct chain_view *ret,
+               struct error *error)
+{
+    struct rows *rows = NULL;
+    size_t count;
+    int code = operation_needs_store(operation, "chains are", error);
+    if (code == 0 && chain != NULL && chain_of(operation->pipeline, chain) == NULL)
+        code = no_chain(operation, chain, error);
+    if (code != 0)
+        return code;
+    struct span *names = chain_names(operation, chain, &count);
+    code = operation_result(ledger_chain_find(operation->connection, names, count, event_id_of(correlation),
+                                              operation_timeout_ms(operation), &rows, error),
+                            error);
+    if (code != 0)
+        return code;
+    int length = correlation.length < 200 ? (int)correlation.length : 200;
+    if (rows_count(rows) == 0)
+        return error_set(error, ENOENT, "no chain%s%s%s has begun under the correlation '%.*s'",
+                         chain != NULL ? " '" : "", chain != NULL ? chain : "", chain != NULL ? "'" : "", length,
+                         correlation.at);
+    if (rows_count(rows) > 1) {
+        error_set(error, EINVAL, "correlation '%.*s' is that of chain '%.*s' and of '%.*s'", length, correlation.at,
+                  (int)rows_span(rows, 0, 0).length, rows_span(rows, 0, 0).at, (int)rows_span(rows, 1, 0).length,
+                  rows_span(rows, 1, 0).at);
+        return error_hint(error, "say which one is meant: --chain NAME");
+    }
+    *ret = read_row(operation, rows, 0);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- JSON */
+
+void chain_json(const struct chain_view *view, struct buffer *out)
+{
+    json_text(out, "{", "chain", view->chain);
+    json_text(out, ",", "correlation", view->correlation);
+    json_text(out, ",", "state", view->state);
+    json_text(out, ",", "reason", view->reason);
+    json_time(out, ",", "began", view->began_ms);
+    json_time(out, ",", "changed", view->changed_ms);
+    json_time(out, ",", "abortsAt", view->due_ms);
+    buffer_format(out, ",\"begun\":%d,\"steps\":[", view->generation + 1);
+    for (size_t i = 0; i < view->doing_count; i++) {
+        json_text(out, i == 0 ? "{" : ",{", "step", view->doings[i].step);
+        json_text(out, ",", "state", view->doings[i].state);
+        buffer_byte(out, '}');
+    }
+    buffer_text(out, "],\"missing\":[");
+    for (size_t i = 0; i < view->missing_count; i++) {
+        buffer_text(out, i == 0 ? "" : ",");
+        buffer_json_string(out, span_of(view->missing[i]));
+    }
+    buffer_text(out, "]}");
+}
+
+void chain_page_json(const struct chain_page *page, struct buffer *out)
+{
+    buffer_text(out, "{\"chains\":[");
+    for (size_t i = 0; i < page->count; i++) {
+        buffer_text(out, i == 0 ? "" : ",");
+        chain_json(&page->list[i], out);
+    }
+    buffer_text(out, "]");
+    json_text(out, ",", "next", page->next);
+    buffer_text(out, "}\n");
+}

@@ -1,0 +1,58 @@
+/*
+ * chain.h - chains as operators list and move them.
+ *
+ * A chain is meant by its name and its correlation. What is listed is known not to be over, unless a state is asked
+ * for: whether a chain is complete is only known of those with a timeout, or that a dead letter aborts.
+ */
+#ifndef SLUICE_OPERATE_CHAIN_H
+#define SLUICE_OPERATE_CHAIN_H
+
+#include "operate/operation.h"
+
+enum { CHAIN_LIMIT = 100, CHAIN_LIMIT_MAX = 1000 };
+
+struct chain_filter { /* begins with chain_filter_none */
+    const char *chain;
+    int state; /* enum chain_state; -1: what is known not to be over */
+    int64_t older_ms, limit;
+    struct span after; /* of a page before */
+};
+extern const struct chain_filter chain_filter_none;
+/* One condition: "chain", "state", "older", "limit" or "after", as options and query parameters call them. 0, or
+ * -EINVAL with what was expected. */
+int chain_filter_set(const struct operation *operation, struct chain_filter *filter, struct span name,
+                     struct span value, struct error *error);
+
+struct chain_doing {
+    const char *step, *state; /* "done", "undoing", "undone" */
+};
+struct chain_view {
+    const char *chain, *correlation;
+    const char *state;  /* "running", "complete", "aborted", "stuck", "undone" or "closed" */
+    const char *reason; /* why it was aborted or closed; NULL: it was not */
+    int64_t began_ms, changed_ms;
+    int64_t due_ms; /* when it is aborted unless it is complete; 0: never */
+    int32_t generation;
+    bool older_definition; /* than the file's: it is undone by that one */
+    struct chain_doing *doings;
+    size_t doing_count;
+    const char **missing; /* steps that were not done yet, of a chain that is followed to its end */
+    size_t missing_count;
+    const char *place; /* where a page behind it begins */
+};
+struct chain_page {
+    struct chain_view *list;
+    size_t count;
+    const char *next; /* for "after"; NULL: this is the last page */
+};
+
+int chain_list(const struct operation *operation, const struct chain_filter *filter, struct chain_page *ret,
+               struct error *error);
+/* `chain` NULL: of whichever chain has that correlation; -EINVAL when several have. */
+int chain_find(const struct operation *operation, const char *chain, struct span correlation, struct chain_view *ret,
+               struct error *error);
+
+void chain_json(const struct chain_view *view, struct buffer *out);
+void chain_page_json(const struct chain_page *page, struct buffer *out);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * chain_view.c - chains as operators see them: lists, and what is known of one.
+ *
+ * Whatever is asked for comes in the order of its beginning, page by page: a page goes on behind the last row of the
+ * one before. Chains that are known not to be over have an index for it; the others are sorted.
+ */
+#include "store/ledger/inner.h"
+
+#define COLUMNS                                                                                                        \
+    "n.name, c.correlation_text, c.state, c.generation, (c.began + 1577836800::int8) * 1000,"                          \
+    " (c.at + 1577836800::int8) * 1000, c.due, c.reason, c.steps, c.undoing, c.undone, c.missing, c.definition,"       \
+    " (select string_agg(s ->> 'name', chr(10) order by place)"                                                        \
+    "  from json_array_elements(d.definition::json -> 'steps') with ordinality as e(s, place)),"                       \
+    " c.began, c.chain, c.correlation "
+#define FROM                                                                                                           \
+    "from sluice.chain c join sluice.name n on n.number = c.chain and n.kind = 'c'"                                    \
+    " left join sluice.chain_definition d on d.number = c.definition where n.name = any ($1)"
+#define PAGE                                                                                                           \
+    " and c.state = any ($2) and c.began <= " LEDGER_NOW " - $3"                                                       \
+    " and (c.began, c.chain, c.correlation) > ($4, $5, $6)"                                                            \
+    " order by c.began, c.chain, c.correlation limit $7"
+
+static const struct statement statement_open = {
+    "select " COLUMNS FROM " and (c.state in (1, 3) or c.missing <> 0 and c.state = 0)" PAGE, false};
+static const struct statement statement_list = {"select " COLUMNS FROM PAGE, false};
+static const struct statement statement_find = {"select " COLUMNS FROM " and c.correlation = $2 order by n.name",
+                                                false};
+
+enum store_result ledger_chain_list(struct connection *connection, const struct chain_query *query, int64_t timeout_ms,
+                                    struct rows **ret, struct error *error)
+{
+    const struct store_param params[] = {
+        STORE_ARRAY(PARAM_TEXT, query->chains, query->chain_count),
+        STORE_ARRAY(PARAM_INT2, query->states, query->state_count),
+        STORE_VALUE(PARAM_INT4, &query->older_s),
+        STORE_VALUE(PARAM_INT4, &query->after_began),
+        STORE_VALUE(PARAM_INT2, &query->after_chain),
+        STORE_VALUE(PARAM_UUID, &query->after_correlation),
+        STORE_VALUE(PARAM_INT4, &query->limit),
+    };
+    return connection_once(connection, query->open ? &statement_open : &statement_list, 7, params, timeout_ms, ret,
+                           error);
+}
+
+enum store_result ledger_chain_find(struct connection *connection, const struct span *chains, size_t chain_count,
+                                    struct event_id correlation, int64_t timeout_ms, struct rows **ret,
+                                    struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, chains, chain_count),
+                                         STORE_VALUE(PARAM_UUID, &correlation)};
+    return connection_once(connection, &statement_find, 2, params, timeout_ms, ret, error);
+}
