@@ -4,6 +4,7 @@
 #include "batch/held.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "event/record_batch.h"
 
@@ -360,10 +361,12 @@ static size_t offer_rows(struct batch_env *env, const struct rows *rows, const s
         if (good)
             lane_offer_stored(env->lane, &items[offered++].entry);
     }
-    if (*at == first)
+    if (*at == first) {
+        (void)FAILPOINT("lane.held.free");
         lane_free(env->lane, fetch->key_hash);
-    else if (offered == 0)
+    } else if (offered == 0) {
         lane_store(env->lane, fetch->key_hash, clock_monotonic_ms() + HELD_UNREADABLE_MS);
+    }
     return offered;
 }
 
@@ -410,4 +413,6 @@ void held_fetch(struct batch_env *env)
         offered += offer_rows(env, rows, &fetches[i], &at, block == NULL ? NULL : item_block_items(block) + offered);
     if (offered < row_count)
         item_block_release(block, row_count - offered);
+    if (offered > 0)
+        (void)FAILPOINT("lane.held.read");
 }

@@ -30,6 +30,11 @@ LATEST = {
     "reader.commit.before": 4,
     "reader.commit.after": 4,
     "keeper.sweep": 2,
+    "store.hold.before": 4,
+    "store.hold.after": 4,
+    "store.held.ended": 4,
+    "lane.held.read": 4,
+    "lane.held.free": 2,
 }
 
 

@@ -127,8 +127,7 @@ static enum store_result claim_try(struct connection *connection, int64_t member
     return result;
 }
 
-/* What a failpoint armed with "error" does: the connection is lost. */
-static enum store_result claim_failpoint(struct connection *connection, struct error *error)
+enum store_result ledger_failpoint(struct connection *connection, struct error *error)
 {
     connection_drop(connection);
     error_set(error, ENOTCONN, "the connection to the database was lost (failpoint)");
@@ -141,11 +140,11 @@ enum store_result ledger_claim(struct connection *connection, int64_t member, st
     for (size_t i = 0; i < count; i++)
         claims[i].hit = claims[i].conflict = false;
     if (FAILPOINT("store.claim.before") == FAILPOINT_ERROR)
-        return claim_failpoint(connection, error);
+        return ledger_failpoint(connection, error);
     size_t inserted = 0;
     enum store_result result = claim_try(connection, member, claims, count, &inserted, error);
     if (FAILPOINT("store.claim.after") == FAILPOINT_ERROR && result == STORE_OK)
-        return claim_failpoint(connection, error);
+        return ledger_failpoint(connection, error);
     if (result != STORE_OK || inserted == count)
         return result;
     return claim_hits(connection, claims, count, error);

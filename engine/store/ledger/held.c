@@ -6,6 +6,8 @@
  */
 #include "store/ledger/inner.h"
 
+#include "base/failpoint.h"
+
 static const struct statement statement_hold_keys = {
     "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, reason) "
     "select $1, u.stream, u.key_hash, u.events, clock_timestamp() + nullif(u.wait, 0) * interval '1 millisecond', "
@@ -39,6 +41,8 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
         STORE_COLUMN(PARAM_INT8, &keys[0].wait_ms, key_count, sizeof *keys),
         STORE_COLUMN(PARAM_TEXT, &keys[0].reason, key_count, sizeof *keys),
     };
+    if (FAILPOINT("store.hold.before") == FAILPOINT_ERROR)
+        return ledger_failpoint(connection, error);
     enum store_result result = connection_queue(connection, &statement_hold_keys, 6, of_keys, error);
     if (result != STORE_OK || count == 0)
         return result;
@@ -55,6 +59,8 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
     };
     struct rows *inserted;
     result = connection_exec(connection, &statement_hold, 9, of_rows, &inserted, error);
+    if (FAILPOINT("store.hold.after") == FAILPOINT_ERROR && result == STORE_OK)
+        return ledger_failpoint(connection, error);
     if (result != STORE_OK || rows_affected(inserted) == count)
         return result;
     return ledger_fenced(connection, error);
@@ -74,7 +80,11 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_INT8, key_hashes, count),
                                          STORE_ARRAY(PARAM_INT8, ids, count)};
-    return count == 0 ? STORE_OK : connection_queue(connection, &statement_held_ended, 3, params, error);
+    if (count == 0)
+        return STORE_OK;
+    if (FAILPOINT("store.held.ended") == FAILPOINT_ERROR)
+        return ledger_failpoint(connection, error);
+    return connection_queue(connection, &statement_held_ended, 3, params, error);
 }
 
 /* The latest time of a key's streams is that of its head. A head that was handled after all is due at once: it was

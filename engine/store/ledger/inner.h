@@ -20,5 +20,7 @@
 
 /* A statement found that the member was removed: the transaction fails with STORE_FENCED, which it returns. */
 enum store_result ledger_fenced(struct connection *connection, struct error *error);
+/* What a failpoint armed with "error" does: the connection is lost. */
+enum store_result ledger_failpoint(struct connection *connection, struct error *error);
 
 #endif
