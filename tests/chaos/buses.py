@@ -15,7 +15,8 @@ from lib.kafka import KafkaAdmin
 WAITING = (
     "(SELECT count(*) FROM sluice.parked) AS parked, (SELECT count(*) FROM sluice.held) AS held,"
     " (SELECT count(*) FROM sluice.held_key) AS held_keys, (SELECT count(*) FROM sluice.attempt) AS retried,"
-    " (SELECT count(*) FROM sluice.outbox) AS unpublished"
+    " (SELECT count(*) FROM sluice.outbox) AS unpublished,"
+    " (SELECT count(*) FROM sluice.chain WHERE due IS NOT NULL) AS chains_until_their_timeout"
 )
 
 
@@ -67,7 +68,7 @@ class PostgresBus:
 
 
 # Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed
-# or held an event.
+# an event, wrote it behind its key, or deleted it there.
 RECORDED = """
 CREATE TABLE recorded (id bigint, batch bytea);
 CREATE FUNCTION recorded() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -82,7 +83,12 @@ CREATE TABLE was_held (event_id uuid, xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION was_held() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.was_held (event_id) SELECT event_id FROM rows; RETURN NULL; END $$;
 CREATE TRIGGER was_held AFTER INSERT ON sluice.held REFERENCING NEW TABLE AS rows
-    FOR EACH STATEMENT EXECUTE FUNCTION was_held()
+    FOR EACH STATEMENT EXECUTE FUNCTION was_held();
+CREATE TABLE held_no_more (LIKE was_held INCLUDING DEFAULTS);
+CREATE FUNCTION held_no_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.held_no_more (event_id) SELECT event_id FROM rows; RETURN NULL; END $$;
+CREATE TRIGGER held_no_more AFTER DELETE ON sluice.held REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION held_no_more()
 """
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 
 import _path
-from chaos import checker_kafka
+from chaos import checker_chains, checker_kafka
 from chaos.buses import bus_of
 from chaos.facts import Facts, has_table, some, sql
 from chaos.wire import derive, signed
@@ -49,6 +49,8 @@ def no_invention(facts):
         row = facts.row_of(handler, record)
         if row is not None:
             known[handler].add(row["event_id"])
+    for handler, event_id in checker_chains.known(facts):
+        known[handler].add(event_id)
     for row in facts.inbox:
         if row["handler"] in facts.model.handler_topics and row["event_id"] not in known[row["handler"]]:
             yield (
@@ -91,25 +93,9 @@ def _counter(record):
     return count
 
 
-def _undo_ids(facts):
-    """{id: topic} of every undo that the chains may have emitted."""
-    ids = {}
-    for chain in facts.model.chains:
-        for correlation in {
-            str(record.data[chain["correlate"]])
-            for topic in chain["abortOn"]
-            for record in facts.by_topic[topic]
-            if chain["correlate"] in record.data
-        }:
-            for step in chain["steps"]:
-                if step["undo"]:
-                    ids[derive(correlation, f"chain/{chain['name']}", step["name"])] = step["undo"]
-    return ids
-
-
 def outputs(facts):
     """I3 and I11: for every outcome exactly the child that its route says, under the id that its lineage says."""
-    undos = _undo_ids(facts)
+    undos = checker_chains.undo_ids(facts)
     for handler, record in _first_of(facts):
         row = facts.row_of(handler, record)
         if row is None or row["outcome"] == DEAD:
@@ -173,37 +159,14 @@ def _first_of(facts):
 
 
 def lineage(facts):
+    timeouts = checker_chains.timeouts(facts)
     for record in facts.records:
         if record.topic in facts.model.dead:
             continue
-        if record.parent is not None and record.parent not in facts.by_id:
+        if record.parent is not None and record.parent not in facts.by_id and record.parent not in timeouts:
             yield f"I11: {record.event_id} on {record.topic} is an orphan: {record.parent} is nowhere"
         if int(record.headers.get("sluice-hops", 0)) > HOP_LIMIT:
             yield f"I11: {record.event_id} on {record.topic} has {record.headers['sluice-hops']} hops"
-
-
-def undos(facts):
-    """A step of an aborted chain is undone as often as it was done, by events of different ids."""
-    for chain in facts.model.chains:
-        field = chain["correlate"]
-        aborted = {record.data.get(field) for topic in chain["abortOn"] for record in facts.by_topic[topic]} - {None}
-        for step in chain["steps"]:
-            if not step["undo"]:
-                continue
-            done = collections.Counter(
-                value for value, _ in {(r.data.get(field), r.event_id) for r in facts.by_topic[step["done"]]}
-            )
-            emitted = collections.Counter(
-                record.data.get(field) for record in facts.by_topic[step["undo"]] if record.parent
-            )
-            for correlation in aborted & set(done):
-                if emitted[correlation] != done[correlation]:
-                    yield (
-                        f"I8: step {step['name']} of {correlation} was done {done[correlation]} times and aborted, and"
-                        f" undone {emitted[correlation]} times"
-                    )
-            for correlation in set(emitted) - aborted:
-                yield f"I8: {correlation} was undone, and nothing aborted it"
 
 
 # ------------------------------------------------------------------------------------------------------------ ladder
@@ -418,15 +381,15 @@ def sink(facts):
             yield f"I1: tap {tap['name']} did not hand on {len(missing)} events: {some(missing)}"
 
 
-ON_TOPICS = (no_loss, no_invention, outputs, output_order, lineage, undos, ladder, dead_letters, lag, positions, sink)
+ON_TOPICS = (no_loss, no_invention, outputs, output_order, lineage, ladder, dead_letters, lag, positions, sink)
 IN_DATABASE = (one_row, effects, purchases, drained, resources)
 
 
 def check(facts, dumped=True):
     """The violations, as sentences."""
     found = []
-    on_topics = ON_TOPICS + (() if facts.bus.transactional else checker_kafka.ON_TOPICS)
-    for invariant in (on_topics if dumped else ()) + IN_DATABASE:
+    on_topics = ON_TOPICS + checker_chains.ON_TOPICS + (() if facts.bus.transactional else checker_kafka.ON_TOPICS)
+    for invariant in (on_topics if dumped else ()) + IN_DATABASE + checker_chains.IN_DATABASE:
         found.extend(invariant(facts))
     return found
 

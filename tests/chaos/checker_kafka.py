@@ -6,7 +6,7 @@ topics ended.
 """
 import collections
 
-from chaos.facts import batch_records, some, sql
+from chaos.facts import CHAIN, batch_records, some, sql
 from chaos.wire import id_of
 
 DEAD = -1
@@ -33,10 +33,11 @@ def _claimed(facts):
 
 
 def _held(facts):
-    """event id → the transactions that wrote it behind its key, or as its head: its position waits no more."""
-    held = collections.defaultdict(list)
-    for row in sql(facts.url, "SELECT event_id, xid::text::bigint AS xid FROM was_held"):
-        held[row["event_id"]].append(int(row["xid"]))
+    """event id → the transactions that wrote it behind its key, or as its head, and those that deleted it there."""
+    held = collections.defaultdict(lambda: ([], []))
+    for way, table in enumerate(("was_held", "held_no_more")):
+        for row in sql(facts.url, f"SELECT event_id, xid::text::bigint AS xid FROM {table}"):
+            held[row["event_id"]][way].append(int(row["xid"]))
     return held
 
 
@@ -45,7 +46,7 @@ def _issue(facts):
     letters = collections.defaultdict(list)
     for topic, source in facts.model.dead.items():
         for letter in facts.by_topic[topic]:
-            if letter.headers.get("sluice-dlt-handler") in facts.model.handler_topics:
+            if letter.headers.get("sluice-dlt-handler", CHAIN) in facts.model.handler_topics:
                 letters[source, letter.value].append(letter)
 
     def issue(record, row):
@@ -58,7 +59,8 @@ def _issue(facts):
 
 def committed(facts):
     """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the
-    database, and so does the event of a held key."""
+    database. The event of a held key is there, or has its outcome; what it emits then is published after its position
+    was committed."""
     handlers = {
         topic: handler
         for handler, topics in facts.model.handler_topics.items()
@@ -81,14 +83,15 @@ def committed(facts):
                 record = places[topic, int(partition)].get(at)
                 row = record and facts.row_of(handlers[topic], record)
                 ids = {row["event_id"], record.event_id and id_of(record.event_id)} if row is not None else ()
-                if any(seen(xid) for one in ids for xid in held[one]):
+                written, deleted = (sum(seen(xid) for one in ids for xid in held[one][way]) for way in (0, 1))
+                if written > deleted:
                     continue
                 if row is None or not seen(claimed[row["handler"], row["event_id"]]):
                     yield (
                         f"I12: {place} was committed up to {offset}, and {record and record.event_id} at {at} had no"
                         " outcome yet"
                     )
-                for child in issue(record, row) if row else ():
+                for child in issue(record, row) if row and not written else ():
                     if child.offset >= entry["ends"][child.topic][str(child.partition)]:
                         yield (
                             f"I12: {place} was committed up to {offset}, and {child.event_id}, which"

@@ -9,6 +9,7 @@ import tempfile
 from chaos.wire import conflict_id, hash64, id_of, read_id, record_id, signed
 
 SHOWN = 5  # ids in a sentence
+CHAIN = "chain"  # the handler of what only chains watch
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -151,13 +152,22 @@ class Model:
                 for route in base["routes"].values():
                     if isinstance(route, dict):
                         self.ladders[topic["name"]] = route
+        self.watched = {
+            name
+            for chain in self.chains
+            for name in [*chain["abortOn"], *(step["done"] for step in chain["steps"] if step["undo"])]
+        }
+        for name in sorted(self.watched):
+            if "handler" not in self.topics[name]:
+                self.handler_topics[CHAIN].append(name)
+                self.routes[name] = {}
         self.sourceless = {
             target
             for schedule in graph["schedules"] + graph["requests"]
             for target in schedule["routes"].values()
             if isinstance(target, str)
         }
-        self.outcomes = {}
+        self.outcomes = {CHAIN: ["passed"]}
 
     def load_outcomes(self, libraries, env):
         """Names of each handler's outcomes, in their order."""
@@ -195,6 +205,12 @@ class Facts:
             self.url,
             "SELECT n.name AS handler, i.outcome, i.event_id, i.hash FROM sluice.inbox i"
             " JOIN sluice.name n ON n.number = i.handler",
+        )
+        self.chain_rows = sql(
+            self.url,
+            "SELECT n.name AS chain, c.chain AS number, c.correlation, c.correlation_text AS tied, c.state,"
+            " c.generation, c.missing, encode(c.steps, 'hex') AS steps"
+            " FROM sluice.chain c JOIN sluice.name n ON n.number = c.chain",
         )
         self.inbox_by = {(row["handler"], row["event_id"]): row for row in self.inbox}
         self.records = bus.records(config, env) if dump else []

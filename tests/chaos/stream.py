@@ -1,6 +1,6 @@
-"""The generator: a seeded stream of purchases and countable events with duplicates, declines, failing reservations,
-poison and id conflicts, sent through `sluice emit`; a log of what was acknowledged; a place for the tap to send to; and
-the wait for the end.
+"""The generator: a seeded stream of purchases, orders and countable events with duplicates, declines, failing
+reservations, poison and id conflicts, sent through `sluice emit`; a log of what was acknowledged; a place for the tap
+to send to; and the wait for the end.
 """
 import collections
 import http.server
@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 
+from chaos.orders import Orders
 from lib.engine import BUILD, ROOT, SLUICE, sluice
 
 CONFIG = ROOT / "tests/chaos/pipeline.yaml"
@@ -22,6 +23,7 @@ RICH, POOR, PURCHASES = range(1, 21), range(101, 106), 20000
 
 TABLES = f"""
 CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity bigint);
+CREATE TABLE undone (number bigserial, event_id text, origin text);
 INSERT INTO users SELECT id, 100000000 FROM generate_series({RICH[0]}, {RICH[-1]}) id;
 INSERT INTO users SELECT id, 0 FROM generate_series({POOR[0]}, {POOR[-1]}) id;
 INSERT INTO reservations (id, user_id, seat_id, purchase_price, status)
@@ -117,6 +119,7 @@ class Stream:
         }
         self.keys = [f"k{i}" for i in range(keys)]
         self.seq, self.purchase, self.old = dict.fromkeys(self.keys, 0), 0, []
+        self.orders = Orders(self.dice, self._entry)
         self.sent = self.duplicates = 0
         self.kinds = collections.Counter()
         self.sampling, self.writing, self.watcher = threading.Lock(), threading.Lock(), None
@@ -210,7 +213,6 @@ class Stream:
         )
 
     def one(self):
-        """(kind, entry)"""
         roll = self.dice.randrange(1000)
         for bound, kind, make in (
             (500, "effect", self.effect),
@@ -222,11 +224,15 @@ class Stream:
             (574, "id conflict", self.conflict),
             (580, "bad payment", self.bad_payment),
             (590, "paid twice", lambda: self.pay(self.dice.randint(1, self.purchase) if self.purchase else None)),
-            (850, "purchase", self.pay),
+            (740, "purchase", self.pay),
         ):
             if roll < bound:
                 self.kinds[kind] += 1
                 return make()
+        if roll < 850:
+            kind, entry = self.orders.one()
+            self.kinds[kind] += 1
+            return entry
         if not self.old:
             return self.effect()
         self.duplicates += 1

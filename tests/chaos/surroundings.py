@@ -75,11 +75,12 @@ class Surroundings(LongRun):
         self.clock.move(self.dice.choice((-3600, -90, -5, 0, 5, 90, 3600)))
 
     def fill_pipe(self):
+        """As long as it takes to log a few lines: dead letters are logged at most once a second."""
+        end = time.monotonic() + 3
         self.at_work.mute()
         try:
-            for _ in range(3):  # dead letters are logged, at most once a second
+            while time.monotonic() < end:
                 self.progress("events of every key with a full pipe")
-                time.sleep(1)
         finally:
             self.at_work.unmute()
 

@@ -1,6 +1,7 @@
 """The engine's ids and hashes, written a second time from their description, so that the checker can recompute them.
 
-Mirrors engine/base/span.c and engine/event/id.c; the constants are the first bits of square roots of small primes.
+Mirrors engine/base/span.c, engine/event/id.c and engine/event/correlation.c; the constants are the first bits of square
+roots of small primes.
 """
 import json
 
@@ -130,6 +131,18 @@ def record_id(topic, key, value, timestamp_ms):
 def conflict_id(event_uuid, value):
     """The id under which a second payload of a used id is recorded."""
     return id_of(f"conflict:{event_uuid}:{hash64(value):x}")
+
+
+def correlation(value):
+    """The text by which a field's value ties events, or None when it ties nothing."""
+    if isinstance(value, str):
+        good = 0 < len(value.encode("utf-8", "surrogatepass")) <= 128 and not any(c < " " or c == "\x7f" for c in value)
+        return value if good else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not value.is_integer():
+        return None
+    return str(int(value)) if -(2**63) <= value < 2**63 else None
 
 
 def read_id(value):

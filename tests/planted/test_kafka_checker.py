@@ -11,6 +11,7 @@ import unittest
 
 import _path
 from chaos import cases, checker, checker_kafka
+from chaos.stream import run_psql
 from lib import mistakes
 from lib.engine import until
 import planted_case
@@ -144,6 +145,20 @@ class Sentences(cases.ChaosCase):
             spoilt.records = facts.records + [other]
 
         says("I2: 1 outputs", checker_kafka.recorded, changed)
+
+        def without_outcome(spoilt):
+            """A snapshot that sees what the transaction 1 wrote, and no claim."""
+            spoilt.log = [{**sample, "snapshot": "3:3:", "positions": {place: sample["positions"][place]}}]
+
+        _, topic, partition = place.split("/")
+        there = [record for record in facts.by_topic[topic] if record.partition == int(partition)]
+        ids = ", ".join(f"('{one}', '1')" for record in there for one in record.ids())
+        run_psql(self.url, f"INSERT INTO was_held VALUES {ids}")
+        held = copy.copy(facts)
+        without_outcome(held)
+        self.green(list(checker_kafka.committed(held)))
+        run_psql(self.url, f"INSERT INTO held_no_more VALUES {ids}")
+        says(f"I12: {place} was committed up to {offset}", checker_kafka.committed, without_outcome)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
  *          flaky      transient failures before it works, in place
  *          divide     0 makes the statement of the whole call fail
  *          refuse     1: rejected
- * Writes   the table `effects`, which the test makes
+ * Writes   the tables `effects` and (`undo`) `undone`, which the test makes
  * Promises nothing of its own: what is done twice is seen twice
  */
 #include "sluice/plugin.h"
@@ -84,6 +84,49 @@ static void record(void *state, struct sluice_call *call)
     }
 }
 
+/* Undoes what `record` or nobody did: the fields are those of the event that did it. */
+static const struct sluice_field undo_input[] = {
+    SLUICE_TEXT(struct record, origin, .min = 1, .max = 64, .help = "the generator's name of what is undone"),
+    SLUICE_INT64(struct record, flaky, .min = 0, .max = 100, .flags = SLUICE_OPTIONAL, .fallback = "0",
+                 .help = "failures in place"),
+    SLUICE_META_TEXT(struct record, event_id, SLUICE_META_EVENT_ID),
+    SLUICE_META_INT64(struct record, attempt, SLUICE_META_ATTEMPT),
+    {0},
+};
+
+static const struct sluice_outcome undo_outcomes[] = {
+    {"undone", "a row was written"},
+    {0},
+};
+
+static const struct sluice_sql undo_sql = {"INSERT INTO undone (event_id, origin)"
+                                           " SELECT e.event_id, e.origin"
+                                           "   FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY"
+                                           "        AS e (event_id, origin, waits, place)"
+                                           "  WHERE e.waits <= 0 ORDER BY e.place"};
+
+static void undo(void *state, struct sluice_call *call)
+{
+    enum { CALL_MAX = 200 };
+    const struct record *inputs = call->inputs;
+    int64_t waits[CALL_MAX];
+    (void)state;
+
+    for (uint32_t n = 0; n < call->count; n++)
+        waits[n] = inputs[n].flaky + 1 - inputs[n].attempt;
+    const struct sluice_param columns[] = {SLUICE_EACH_TEXT(struct record, event_id),
+                                           SLUICE_EACH_TEXT(struct record, origin),
+                                           SLUICE_ARRAY_INT64(waits, call->count)};
+    if (call->host->query(call, &undo_sql, 3, columns) == NULL)
+        return;
+    for (uint32_t n = 0; n < call->count; n++) {
+        if (waits[n] > 0)
+            call->host->retry(call, n, "flaky on demand");
+        else
+            call->host->outcome(call, n, DONE);
+    }
+}
+
 /* The body of a request becomes an event for `record`. */
 static const struct sluice_field post_input[] = {
     SLUICE_TEXT(struct record, k, .min = 1, .max = 64, .help = "the key"),
@@ -110,6 +153,14 @@ static const struct sluice_handler handlers[] = {
      .max_events = 200,
      .uses_store = 1,
      .handle = record},
+    {.name = "undo",
+     .help = "one row for each event that undoes another",
+     .input = undo_input,
+     .input_size = sizeof(struct record),
+     .outcomes = undo_outcomes,
+     .max_events = 200,
+     .uses_store = 1,
+     .handle = undo},
     {.name = "post",
      .help = "an event of each request",
      .kind = SLUICE_REQUEST,
