@@ -10,6 +10,7 @@
 #include "batch/batch.h"
 
 #include "base/log.h"
+#include "batch/outbox.h"
 #include "batch/request.h"
 
 #include <stdlib.h>
@@ -191,6 +192,8 @@ void batch_claim(struct batch *batch)
     int64_t member = batch->env->member == NULL ? 0 : atomic_load(batch->env->member);
     if (batch->result == STORE_OK)
         batch->result = ledger_claim(batch->connection, member, batch->claims + first, kept, &batch->error);
+    if (batch->result == STORE_OK)
+        outbox_find_left(batch, batch->claims + first, kept);
     if (batch->result == STORE_OK) {
         claim_answers(batch, orders, first, kept);
         claim_again(batch, orders, kept);

@@ -54,7 +54,8 @@ struct batch_numbers {
     int16_t chain_handler; /* the handler under which events are recorded that only a chain watches */
 };
 
-/* An outbox row whose COMMIT lost its reply: there, and then to be published, or not. */
+/* An outbox row that is to be published before the lane goes on, if it is there: its COMMIT lost its reply, or it is of
+ * another process, whose events came again. */
 struct uncertain_row {
     int64_t id;
     bool over;    /* its transaction is: the row is there by now, or never will be */

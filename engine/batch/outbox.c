@@ -192,28 +192,59 @@ static void note_over(const struct batch *batch)
     }
 }
 
+/* One whose transaction is over. NULL: out of memory, as in id_add(). */
+static struct uncertain_row *uncertain_add(struct outbox_lane *outbox, int64_t id)
+{
+    for (size_t i = 0; i < outbox->uncertain_count; i++)
+        if (outbox->uncertain[i].id == id)
+            return &outbox->uncertain[i];
+    if (outbox->uncertain_count == outbox->uncertain_size) {
+        size_t size = outbox->uncertain_size == 0 ? 16 : outbox->uncertain_size * 2;
+        struct uncertain_row *grown = realloc(outbox->uncertain, size * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        outbox->uncertain = grown;
+        outbox->uncertain_size = size;
+    }
+    struct uncertain_row *row = &outbox->uncertain[outbox->uncertain_count++];
+    *row = (struct uncertain_row){.id = id, .over = true};
+    return row;
+}
+
 void outbox_mark_uncertain(struct batch *batch)
 {
     struct outbox_lane *outbox = &batch->env->outbox;
     if (batch->env->group == NULL)
         return; /* rows of requests and ticks are the sweeper's already */
     note_over(batch);
-    if (outbox->uncertain_count == outbox->uncertain_size) {
-        size_t size = outbox->uncertain_size == 0 ? 16 : outbox->uncertain_size * 2;
-        struct uncertain_row *grown = realloc(outbox->uncertain, size * sizeof *grown);
-        if (grown == NULL)
-            return; /* as in id_add() */
-        outbox->uncertain = grown;
-        outbox->uncertain_size = size;
-    }
-    struct uncertain_row *row = &outbox->uncertain[outbox->uncertain_count++];
-    *row = (struct uncertain_row){.id = batch->outbox_row, .over = true};
+    struct uncertain_row *row = uncertain_add(outbox, batch->outbox_row);
+    if (row == NULL)
+        return;
     for (size_t i = 0; i < batch->count; i++) {
         if (!batch->works[i].claimed)
             continue;
         batch->works[i].item->uncertain_row = row->id;
         row->over = false;
     }
+}
+
+void outbox_find_left(struct batch *batch, const struct claim *claims, size_t count)
+{
+    const struct batch_env *env = batch->env;
+    struct rows *rows = NULL;
+    size_t hits = 0;
+    if (env->group == NULL || env->bus->kind->transactional)
+        return;
+    struct claim *of_others = arena_array(batch->arena, struct claim, count);
+    for (size_t i = 0; i < count; i++)
+        if (claims[i].hit)
+            of_others[hits++] = claims[i];
+    if (hits == 0)
+        return;
+    batch->result = ledger_outbox_of_claims(batch->connection, env->outbox.owner, of_others, hits, &rows,
+                                            &batch->error);
+    for (size_t i = 0; batch->result == STORE_OK && i < rows_count(rows); i++)
+        (void)uncertain_add(&batch->env->outbox, rows_int64(rows, i, 0));
 }
 
 /* The ids of those that are over, or of those that were dropped. */
@@ -310,7 +341,7 @@ static bool resolve_once(struct batch *batch)
         result = STORE_DOWN;
     if (result != STORE_OK) {
         log_rarely(5000, LOG_WARN, "lane",
-                   "COMMIT was sent but its reply was lost; checking before these keys go on: %s", error.text);
+                   "what an earlier COMMIT emitted must be published before these keys go on: %s", error.text);
         return false;
     }
     uncertain_forget(outbox, false);

@@ -26,6 +26,10 @@ void outbox_reload(struct batch *batch);
  * them is claimed again that transaction is over, and its row is there or never will be. */
 void outbox_mark_uncertain(struct batch *batch);
 
+/* After the claim: what other processes did of the batch's events is over, and its outputs may still be in their rows,
+ * whatever they and the server did meanwhile. What is there is published as an uncertain row is. */
+void outbox_find_left(struct batch *batch, const struct claim *claims, size_t count);
+
 /* After such a batch: publishes the rows that are there, before anything behind them is; those with refused records
  * are left to the sweeper. Waits for bus and database until the engine stops. Ends the transaction whose rows
  * batch->records may point into: reload them afterwards. */

@@ -6,6 +6,9 @@
  * their order; tries that they counted, so that a retry goes on where it was, in whichever process; and parked
  * events that they had taken, which would wait for the end of their hold. All of it is mostly nothing, and a small
  * statement each.
+ *
+ * A process that was killed may leave a COMMIT behind that the server is still at. Where the bus does not fence it, it
+ * is awaited first, for a while: what the events brought that come again is seen whenever it ends (batch/outbox.h).
  */
 #include "run/takeover.h"
 
@@ -18,11 +21,17 @@
 
 #include <stdlib.h>
 
-enum { TAKEOVER_MS = 10000, TAKEOVER_AGAIN_MS = 100 };
+enum {
+    TAKEOVER_MS = 10000,
+    TAKEOVER_AGAIN_MS = 100,
+    TAKEOVER_CLAIMS_MS = 2000, /* the longest wait for transactions of earlier owners, */
+    TAKEOVER_LOOK_MS = 20,     /* and how often they are looked at */
+};
 
 struct takeover { /* the reader's own */
     struct connection *connection;
     struct arena *arena;
+    struct rows *claiming; /* what earlier owners may have begun; NULL: not asked yet */
     /* Every map of tries that group->attempts ever pointed to: a lane may still read an earlier one. They are few,
      * since one is made only when the database has counted tries. */
     struct intmap **maps;
@@ -79,23 +88,55 @@ static bool takeover_rows(struct group_run *group)
     return result == STORE_OK;
 }
 
+/* Whether the transactions are over in which lanes of this group, of any process, had claimed something when this was
+ * first asked. */
+static bool takeover_claims_over(struct group_run *group, bool late)
+{
+    struct takeover *left = group->takeover;
+    struct rows *rows = NULL;
+    size_t count = left->claiming == NULL ? 0 : rows_count(left->claiming);
+    struct span *among = left->claiming == NULL ? NULL : arena_array(left->arena, struct span, count + 1);
+    for (size_t i = 0; i < count; i++)
+        among[i] = rows_span(left->claiming, i, 0);
+    char *sessions = arena_format(left->arena, "%s lane ", group->config->name);
+    enum store_result result = ledger_claiming(left->connection, sessions, among, count, &rows, NULL);
+    count = result == STORE_OK ? rows_count(rows) : 0;
+    if (result == STORE_OK && left->claiming == NULL)
+        left->claiming = rows_detach(left->connection, rows);
+    arena_reset(left->arena);
+    if (late && count > 0)
+        log_warn("reader",
+                 "group %s reads on, though the database has not ended %zu transactions of its lanes for %d s; what "
+                 "they commit is seen when their events come again, else by the sweeper",
+                 group->config->name, count, TAKEOVER_CLAIMS_MS / 1000);
+    return result == STORE_OK && (late || count == 0);
+}
+
 void takeover_run(struct group_run *group)
 {
     struct engine *engine = group->engine;
     struct takeover *left = group->takeover;
-    bool outputs = left == NULL || engine->bus->kind->transactional, rows = left == NULL;
-    for (int64_t until = clock_monotonic_ms() + TAKEOVER_MS;
-         clock_monotonic_ms() < until && !atomic_load(&group->stop);) {
-        outputs = outputs || sweep_outbox(engine, left->connection, left->arena, 0);
-        rows = rows || takeover_rows(group);
-        if ((outputs && rows) || !life_sleep(&engine->life, TAKEOVER_AGAIN_MS))
-            return;
+    bool over = left == NULL || engine->bus->kind->transactional, outputs = over, rows = left == NULL;
+    int64_t began_ms = clock_monotonic_ms();
+    while (!(outputs && rows) && !atomic_load(&group->stop)) {
+        int64_t waited_ms = clock_monotonic_ms() - began_ms;
+        if (waited_ms > TAKEOVER_MS) {
+            log_warn("reader",
+                     "group %s reads on, though what earlier owners left could not all be taken over; the sweeper goes "
+                     "on trying",
+                     group->config->name);
+            break;
+        }
+        over = over || takeover_claims_over(group, waited_ms >= TAKEOVER_CLAIMS_MS);
+        outputs = outputs || (over && sweep_outbox(engine, left->connection, left->arena, 0));
+        rows = rows || (over && takeover_rows(group));
+        if (!(outputs && rows) && !life_sleep(&engine->life, over ? TAKEOVER_AGAIN_MS : TAKEOVER_LOOK_MS))
+            break;
     }
-    if (!atomic_load(&group->stop))
-        log_warn("reader",
-                 "group %s reads on, though what earlier owners left could not all be taken over; the sweeper goes on "
-                 "trying",
-                 group->config->name);
+    if (left != NULL) {
+        rows_free(left->claiming);
+        left->claiming = NULL;
+    }
 }
 
 void takeover_destroy(struct group_run *group)
@@ -103,6 +144,7 @@ void takeover_destroy(struct group_run *group)
     struct takeover *left = group->takeover;
     if (left == NULL)
         return;
+    rows_free(left->claiming);
     connection_destroy(left->connection);
     arena_destroy(left->arena);
     for (size_t i = 0; i < left->count; i++)

@@ -106,8 +106,9 @@ static bool worker_env(struct worker *worker, uint32_t number)
     if (worker->group != NULL)
         env_of_group(env, worker->group);
     if (engine->store != NULL) {
-        char name[64];
-        snprintf(name, sizeof name, "lane %u", number);
+        char name[300];
+        snprintf(name, sizeof name, "%s%slane %u", worker->group == NULL ? "" : worker->group->config->name,
+                 worker->group == NULL ? "" : " ", number);
         env->connection = connection_create(engine->store, name);
     }
     worker->holds = worker->group != NULL && group_is_recorded(engine, worker->group->config);

@@ -46,6 +46,10 @@ struct claim {
  * and nothing may be done; the row stays locked "for key share" until the transaction ends: deleting it waits. */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
+/* On its own: transactions that have claimed something and are not over, of connections whose name begins with
+ * `sessions`; of these `among`, or (NULL) all. Rows: a text that no later transaction has. Sees those of any role. */
+enum store_result ledger_claiming(struct connection *connection, const char *sessions, const struct span *among,
+                                  size_t count, struct rows **ret, struct error *error);
 /* Executed: claims again what ledger_claim() found recorded as OUTCOME_DEAD, sorted likewise. Waits for transactions
  * that do the same; STORE_TRANSIENT when one of the rows is not dead any more: somebody else handled it again. */
 enum store_result ledger_claim_dead(struct connection *connection, const struct claim *claims, size_t count,
@@ -93,6 +97,10 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
  * last try; locked with "skip locked", at most `limit`, in the order of ids. Rows: id int8, batch bytea. */
 enum store_result ledger_outbox_take(struct connection *connection, int64_t but_owner, int64_t age_ms, int32_t limit,
                                      struct rows **ret, struct error *error);
+/* Executed: rows of other owners that were written together with these claims, which are hits: what their transaction
+ * emitted is not all published yet. Rows: id int8. */
+enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t but_owner, const struct claim *claims,
+                                          size_t count, struct rows **ret, struct error *error);
 /* Executed: those of these rows that exist, in the order of ids: id int8, batch bytea. A row that does not exist was
  * not committed, or is published. */
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,

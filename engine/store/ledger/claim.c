@@ -150,6 +150,26 @@ enum store_result ledger_claim(struct connection *connection, int64_t member, st
     return claim_hits(connection, claims, count, error);
 }
 
+/* A transaction keeps the lock of a table that it wrote to until others see what it did. Sessions' names are cut to 63
+ * bytes. */
+static const struct statement statement_claiming = {
+    "select l.virtualtransaction from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid "
+    "where l.locktype = 'relation' and l.relation = 'sluice.inbox'::regclass and l.mode = 'RowExclusiveLock'"
+    "  and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())"
+    "  and starts_with(a.application_name, left($1 || ' ' || $2, 63)) and ($3 or l.virtualtransaction = any ($4))",
+    false,
+};
+
+enum store_result ledger_claiming(struct connection *connection, const char *sessions, const struct span *among,
+                                  size_t count, struct rows **ret, struct error *error)
+{
+    struct span application = span_of(connection->store->application), name = span_of(sessions);
+    int32_t all = among == NULL;
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &application), STORE_VALUE(PARAM_TEXT, &name),
+                                         STORE_VALUE(PARAM_BOOL, &all), STORE_ARRAY(PARAM_TEXT, among, count)};
+    return connection_run(connection, &statement_claiming, 4, params, ret, error);
+}
+
 static const struct statement statement_claim_dead = {
     "update sluice.inbox i set outcome = 0, at = " LEDGER_NOW " "
     "from unnest($1, $2) as u(handler, event_id) "

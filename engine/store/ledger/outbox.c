@@ -62,6 +62,27 @@ enum store_result ledger_outbox_take(struct connection *connection, int64_t but_
     return connection_exec(connection, &statement_outbox_take, 3, params, ret, error);
 }
 
+/* A batch's claims and its outbox row are written by one transaction. */
+static const struct statement statement_outbox_of_claims = {
+    "select o.id from sluice.outbox o "
+    "where o.owner <> $1 and o.xmin in"
+    "  (select i.xmin from unnest($2, $3) as u(handler, event_id)"
+    "   join sluice.inbox i on i.handler = u.handler and i.event_id = u.event_id) "
+    "order by o.id",
+    false,
+};
+
+enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t but_owner, const struct claim *claims,
+                                          size_t count, struct rows **ret, struct error *error)
+{
+    const struct store_param params[] = {
+        STORE_VALUE(PARAM_INT8, &but_owner),
+        STORE_COLUMN(PARAM_INT2, &claims[0].handler, count, sizeof *claims),
+        STORE_COLUMN(PARAM_UUID, &claims[0].id, count, sizeof *claims),
+    };
+    return connection_exec(connection, &statement_outbox_of_claims, 3, params, ret, error);
+}
+
 static const struct statement statement_outbox_find = {
     "select id, batch from sluice.outbox where id = any ($1) order by id", false};
 /* An update would not see the row of a transaction that is not over. This waits for it, and where there is no row it

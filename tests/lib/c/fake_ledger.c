@@ -190,6 +190,24 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
     return STORE_OK;
 }
 
+/* Whatever rows others have here are of the transaction that made the claims. */
+enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t but_owner, const struct claim *claims,
+                                          size_t count, struct rows **ret, struct error *error)
+{
+    static const enum param_type type = PARAM_INT8;
+    struct fake_cell cells[FAKE_TABLE_MAX];
+    const struct fake_tables *tables = &connection->tables;
+    size_t found = 0;
+    enum store_result result = fake_executed(connection, "outbox_of_claims", count, error);
+    for (size_t i = 0; i < count; i++)
+        assert_true(claims[i].hit);
+    for (size_t i = 0; i < tables->outbox_count; i++)
+        if (tables->outbox[i].owner != but_owner)
+            cells[found++] = (struct fake_cell){.number = tables->outbox[i].id};
+    *ret = fake_rows(connection, 1, &type, found, cells);
+    return result;
+}
+
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
 {

@@ -189,6 +189,23 @@ enum store_result ledger_outbox_release(struct connection *connection, const int
     return rows_queue(connection, CHANGE_ROW_FREE, ids, count);
 }
 
+enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t but_owner, const struct claim *claims,
+                                          size_t count, struct rows **ret, struct error *error)
+{
+    struct world *world = connection->world;
+    enum store_result result = connection_trip(connection, error);
+    if (result != STORE_OK)
+        return result;
+    *ret = rows_make(connection, count, 1);
+    for (size_t i = 0; i < count; i++) {
+        const struct event_state *event = &world->events[event_known(world, claims[i].id, "looked up")];
+        const struct outbox_row *row = event->outbox == SIM_NONE ? NULL : &world->outbox[event->outbox];
+        if (row != NULL && row->live && row->owner == row->maker && row->owner != but_owner)
+            rows_add(*ret)[0].number = (int64_t)event->outbox + 1;
+    }
+    return STORE_OK;
+}
+
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
 {

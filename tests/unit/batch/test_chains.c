@@ -264,7 +264,7 @@ static void only_what_was_claimed(void **state)
     lane_test_event(test, "trip.failed", "k", "f", "{\"trip\":\"t1\"}");
     lane_test_event(test, "done.train", "k", "t1-0", "{\"trip\":\"t1\",\"seat\":0}");
     lane_test_run_all(test);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_done:1 commit");
+    assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:2 outbox_done:1 commit");
     assert_int_equal(test->bus.count, 1);
     lane_test_destroy(test);
 }

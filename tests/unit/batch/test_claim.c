@@ -53,7 +53,8 @@ static void a_hit_is_a_duplicate(void **state)
     lane_test_event(test, "order.new", "k", "a", "{\"do\":\"later\"}");
     lane_test_event(test, "order.new", "k", "b", "{\"do\":\"later\"}");
     assert_int_equal(lane_test_run_all(test), 1);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:2 outcomes:1 commit"); /* a's stays as it was */
+    assert_string_equal(fake_store_calls(test->store),
+                        "begin claim:2 outbox_of_claims:1 outcomes:1 commit"); /* a's stays as it was */
     assert_string_equal(lane_test_calls(test), "[b]");
     assert_string_equal(lane_test_ends(test), "0 1 2");
     assert_int_equal(fake_store_claim(test->store, "a")->outcome, 1);
@@ -85,9 +86,10 @@ static void a_dead_letter_that_comes_again_is_handled(void **state)
         fake_store_calls(test->store);
         lane_test_offer(test, &copy);
         lane_test_run(test);
-        assert_string_equal(fake_store_calls(test->store),
-                            round == 1 ? "begin claim:1 claim_dead:1 outcomes:1 outbox_add commit"
-                                       : "begin claim:1 claim_dead:1 outcomes:1 outbox_add outbox_done:1 commit");
+        assert_string_equal(
+            fake_store_calls(test->store),
+            round == 1 ? "begin claim:1 outbox_of_claims:1 claim_dead:1 outcomes:1 outbox_add commit"
+                       : "begin claim:1 outbox_of_claims:1 claim_dead:1 outcomes:1 outbox_add outbox_done:1 commit");
         assert_string_equal(lane_test_calls(test), "[a]");
         dead = assert_dead(test, "order.new-dlt", round, "rejected");
         assert_int_equal(dead->header_count, header_count); /* the engine's own are replaced */
@@ -143,7 +145,7 @@ static void another_payload_is_a_conflict(void **state)
         lane_test_event(test, "order.new", "k", "a", "{\"price\":2}");
         lane_test_event(test, "order.new", "k2", again == 0 ? "b" : "c", "{}");
         assert_int_equal(lane_test_run(test), 2);
-        assert_string_equal(fake_store_calls(test->store), "begin claim:2 rollback");
+        assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 rollback");
         assert_string_equal(lane_test_calls(test), "");
         assert_int_equal(lane_test_run(test), 2);
         assert_string_equal(lane_test_calls(test), again == 0 ? "[b]" : "[c]");
@@ -213,8 +215,9 @@ static void a_tap_that_records_nothing(void **state)
         lane_test_event(test, "order.new", "k", "b", "{\"do\":\"reject\"}");
         lane_test_event(test, "order.new", "k2", "c", "{}");
         assert_int_equal(lane_test_run_all(test), 1);
-        assert_string_equal(fake_store_calls(test->store), again == 0 ? "begin claim:1 outcomes:1 outbox_add commit"
-                                                                      : "begin claim:1 outbox_done:1 commit");
+        assert_string_equal(fake_store_calls(test->store),
+                            again == 0 ? "begin claim:1 outcomes:1 outbox_add commit"
+                                       : "begin claim:1 outbox_of_claims:1 outbox_done:1 commit");
     }
     assert_string_equal(lane_test_ends(test), "0 1 2 3 4");
     assert_int_equal(test->store->tables.claim_count, 1);

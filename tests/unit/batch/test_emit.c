@@ -41,8 +41,8 @@ static void the_row_goes_with_the_next_transaction(void **state)
     lane_test_run(test);
     assert_int_equal(test->env.outbox.published_count, 1);
     lane_test_run(test);
-    assert_string_equal(fake_store_calls(test->store),
-                        "begin claim:1 outbox_done:1 commit rollback begin claim:1 outbox_done:1 commit");
+    assert_string_equal(fake_store_calls(test->store), "begin claim:1 outbox_of_claims:1 outbox_done:1 commit rollback "
+                                                       "begin claim:1 outbox_of_claims:1 outbox_done:1 commit");
     assert_int_equal(test->store->tables.outbox_count, 0);
     assert_int_equal(test->env.outbox.published_count, 0);
     lane_test_destroy(test);

@@ -35,7 +35,8 @@ static void it_was_committed(void **state)
     (void)state;
     lane_test_event(test, "order.new", "k", "b", "{\"n\":2}");
     assert_int_equal(lane_test_run(test), 2);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_add commit begin outbox_find:1 rollback");
+    assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 outbox_add commit "
+                                                       "begin outbox_find:1 rollback");
     assert_string_equal(lane_test_calls(test), "[a] [b]");
     assert_string_equal(lane_test_ends(test), "0 1");
     assert_holds(assert_published(test, "order.done", 0), "\"n\":1");
@@ -76,7 +77,8 @@ static void lost_twice(void **state)
     assert_int_equal(test->env.outbox.uncertain_count, 2);
     fake_store_calls(test->store);
     assert_int_equal(lane_test_run(test), 1);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 commit begin outbox_find:2 rollback");
+    assert_string_equal(fake_store_calls(test->store),
+                        "begin claim:1 outbox_of_claims:1 commit begin outbox_find:2 rollback");
     assert_int_equal(test->bus.count, 1);
     assert_string_equal(lane_test_ends(test), "0");
     lane_test_destroy(test);
@@ -116,14 +118,15 @@ static void waits_for_bus_and_database(void **state)
     test->bus.down = 2;
     fake_store_fail(test->store, "outbox_find", 0, 1, STORE_DOWN, "the server is gone");
     lane_test_run(test);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 commit begin outbox_find:1 rollback "
-                                                       "begin outbox_find:1 rollback begin outbox_find:1 rollback "
-                                                       "begin outbox_find:1 rollback");
+    assert_string_equal(fake_store_calls(test->store),
+                        "begin claim:1 outbox_of_claims:1 commit begin outbox_find:1 rollback "
+                        "begin outbox_find:1 rollback begin outbox_find:1 rollback "
+                        "begin outbox_find:1 rollback");
     assert_int_equal(test->sleep_count, 4);
     assert_int_equal(test->slept_ms[3], 200);
     assert_int_equal(test->bus.count, 1);
     assert_int_equal(test->env.outbox.uncertain_count, 0);
-    assert_true(fake_log_has("COMMIT was sent but its reply was lost; checking before these keys go on"));
+    assert_true(fake_log_has("what an earlier COMMIT emitted must be published before these keys go on"));
     lane_test_destroy(test);
 }
 
@@ -134,8 +137,9 @@ static void refused(void **state)
     (void)state;
     fake_bus_refuse(&test->bus, "order.done", -EMSGSIZE);
     lane_test_run(test);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 commit begin outbox_find:1 rollback "
-                                                       "begin outbox_release:1 commit");
+    assert_string_equal(fake_store_calls(test->store),
+                        "begin claim:1 outbox_of_claims:1 commit begin outbox_find:1 rollback "
+                        "begin outbox_release:1 commit");
     assert_int_equal(test->store->tables.outbox_count, 1);
     assert_int_equal(test->store->tables.outbox[0].owner, 0);
     assert_int_equal(test->env.outbox.uncertain_count, 0);
@@ -158,6 +162,42 @@ static void released(void **state)
     assert_int_equal(test->env.outbox.uncertain_count, 0);
     outbox_release_uncertain(&test->env);
     assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit"); /* nothing twice */
+    lane_test_destroy(test);
+}
+
+/* Another process did the event and ended before it published: that comes before what is behind the duplicate. */
+static void left_by_another_process(void **state)
+{
+    struct lane_test *test = after_a_lost_reply(FAKE_COMMIT_APPLIED);
+    (void)state;
+    test->env.outbox.uncertain_count = 0;
+    test->store->tables.outbox[0].owner = LANE_TEST_OWNER + 1;
+    lane_test_event(test, "order.new", "k", "b", "{\"n\":2}");
+    assert_int_equal(lane_test_run(test), 2);
+    assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 outbox_add commit "
+                                                       "begin outbox_find:1 rollback");
+    assert_string_equal(lane_test_calls(test), "[a] [b]");
+    assert_holds(assert_published(test, "order.done", 0), "\"n\":1");
+    assert_holds(assert_published(test, "order.done", 1), "\"n\":2");
+    assert_int_equal(test->env.outbox.published_count, 2);
+    assert_int_equal(test->env.outbox.uncertain_count, 0);
+    lane_test_destroy(test);
+}
+
+/* They cannot be looked up: the batch runs again. */
+static void lookup_fails(void **state)
+{
+    struct lane_test *test = after_a_lost_reply(FAKE_COMMIT_APPLIED);
+    (void)state;
+    test->env.outbox.uncertain_count = 0;
+    test->store->tables.outbox[0].owner = LANE_TEST_OWNER + 1;
+    fake_store_fail(test->store, "outbox_of_claims", 0, 1, STORE_DOWN, "the server is gone");
+    lane_test_run(test);
+    assert_string_equal(lane_test_ends(test), "");
+    assert_int_equal(test->bus.count, 0);
+    lane_test_run(test);
+    assert_string_equal(lane_test_ends(test), "0");
+    assert_int_equal(test->bus.count, 1);
     lane_test_destroy(test);
 }
 
@@ -207,6 +247,8 @@ int main(void)
         cmocka_unit_test(waits_for_bus_and_database),
         cmocka_unit_test(refused),
         cmocka_unit_test(released),
+        cmocka_unit_test(left_by_another_process),
+        cmocka_unit_test(lookup_fails),
         cmocka_unit_test(of_a_tick),
         cmocka_unit_test(on_a_transactional_bus),
     };
