@@ -220,7 +220,7 @@ static int start_reading(struct bus_consumer *consumer, rd_kafka_topic_partition
             continue;
         stream->epoch = atomic_fetch_add(&consumer->bus->last_epoch, 1) + 1;
         stream->state = KAFKA_STREAM_READING;
-        stream->halt_reported = stream->topic_deleted = stream->topic_recreated = false;
+        stream->halt_reported = stream->topic_deleted = stream->topic_recreated = stream->at_end = false;
         stream->deleted_from = stream->deleted_to = 0;
         stream->next = list->elems[i].offset;
         assignment->event_streams[count] = kafka_stream_number(&consumer->streams, stream);

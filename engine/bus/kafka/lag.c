@@ -5,6 +5,7 @@
 
 #include "bus/kafka/consumer.h"
 #include "bus/kafka/offsets.h"
+#include "bus/kafka/producer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -50,14 +51,16 @@ static rd_kafka_topic_partition_list_t *partitions_of(rd_kafka_t *rk, rd_kafka_t
     return list;
 }
 
-static int64_t lag_of(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list)
+/* What is behind an open transaction waits, too. */
+static int64_t lag_of(struct kafka_bus *bus, rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list)
 {
     struct error error;
     int64_t lag = 0;
     if (list->cnt == 0)
         return 0;
     struct kafka_offsets *offsets = calloc((size_t)list->cnt, sizeof *offsets);
-    if (offsets == NULL || kafka_offsets_ask(rk, list, LAG_WAIT_MS, offsets, &error) != 0)
+    if (offsets == NULL || kafka_offsets_ask(rk, list, LAG_WAIT_MS, offsets, &error) != 0 ||
+        kafka_producer_ends(bus, list, LAG_WAIT_MS, offsets, &error) != 0)
         lag = -EAGAIN;
     for (int i = 0; i < list->cnt && lag >= 0; i++) {
         int64_t next = offsets[i].committed > offsets[i].low ? offsets[i].committed : offsets[i].low;
@@ -74,7 +77,7 @@ int64_t kafka_lag(struct bus *head, const char *group)
     if (client == NULL)
         return -ENOENT;
     rd_kafka_topic_partition_list_t *list = partitions_of(client->rk, topics);
-    int64_t lag = list == NULL ? -EAGAIN : lag_of(client->rk, list);
+    int64_t lag = list == NULL ? -EAGAIN : lag_of((struct kafka_bus *)head, client->rk, list);
     if (list != NULL)
         rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_topic_partition_list_destroy(topics);

@@ -44,3 +44,9 @@ int kafka_offsets_ask(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *lis
     int code = list_offsets(rk, list, LIST_OFFSETS_EARLIEST, wait_ms, ret, error);
     return code == 0 ? list_offsets(rk, list, LIST_OFFSETS_LATEST, wait_ms, ret, error) : code;
 }
+
+int kafka_offsets_ends(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int wait_ms,
+                       struct kafka_offsets *ret, struct error *error)
+{
+    return list_offsets(rk, list, LIST_OFFSETS_LATEST, wait_ms, ret, error);
+}

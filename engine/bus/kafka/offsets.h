@@ -13,5 +13,9 @@
  * each of three answers. 0, or negative with a sentence. */
 int kafka_offsets_ask(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int wait_ms,
                       struct kafka_offsets *ret, struct error *error);
+/* Asks again for ret[i].high only. `rk` decides what an end is: to a reader of committed records a partition ends where
+ * the first open transaction begins. */
+int kafka_offsets_ends(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int wait_ms,
+                       struct kafka_offsets *ret, struct error *error);
 
 #endif

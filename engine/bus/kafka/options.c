@@ -56,6 +56,7 @@ static const struct client_property engine_properties[] = {
     {"check.crcs", "true", READERS},
     {"enable.partition.eof", "true", READERS}, /* an end behind the last record counts as consumed: poll.c */
     {"allow.auto.create.topics", "false", ANY},
+    {"isolation.level", "read_uncommitted", KAFKA_PRODUCER}, /* for kafka_producer_ends(); it reads no records */
     {"enable.idempotence", "true", KAFKA_PRODUCER},
     {"acks", "all", KAFKA_PRODUCER},
     /* no request overtakes one that has to be repeated */

@@ -95,7 +95,10 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
 static bool take_end(struct bus_consumer *consumer, const rd_kafka_message_t *message)
 {
     struct kafka_stream *stream = kafka_stream_of_message(&consumer->streams, message);
-    if (stream == NULL || stream->state != KAFKA_STREAM_READING || message->offset <= stream->next)
+    if (stream == NULL || stream->state != KAFKA_STREAM_READING || message->offset < stream->next)
+        return false;
+    stream->at_end = true;
+    if (message->offset == stream->next)
         return false;
     stream->next = message->offset;
     consumer->end = (struct kafka_end){.pending = true,
@@ -147,6 +150,7 @@ static size_t collect(struct bus_consumer *consumer, int timeout_ms, size_t *ret
         consumer->records[count].before = (struct position){
             message->offset > stream->next ? (uint64_t)message->offset - 1 : 0, 0};
         stream->next = message->offset + 1;
+        stream->at_end = false;
         consumer->records[count].stream = kafka_stream_number(&consumer->streams, stream);
         consumer->records[count].epoch = stream->epoch;
         consumer->messages[count++] = message;
@@ -224,6 +228,7 @@ int kafka_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event *
     }
     kafka_commit_stored(consumer);
     kafka_health_check(consumer);
+    kafka_open_check(consumer);
     if (kafka_pause_wait(consumer, timeout_ms))
         return -EAGAIN;
     size_t count = collect(consumer, kafka_pause_take_woken(consumer) ? 0 : timeout_ms, &headers);

@@ -190,6 +190,17 @@ int kafka_producer_start(struct kafka_bus *bus, struct error *error)
     return 0;
 }
 
+int kafka_producer_ends(struct kafka_bus *bus, const rd_kafka_topic_partition_list_t *list, int wait_ms,
+                        struct kafka_offsets *ret, struct error *error)
+{
+    struct kafka_producer *producer = producer_hold(bus, error);
+    if (producer == NULL)
+        return -EINVAL;
+    int code = kafka_offsets_ends(producer->rk, list, wait_ms, ret, error);
+    producer_release(producer, NULL);
+    return code;
+}
+
 void kafka_producer_close(struct kafka_bus *bus)
 {
     pthread_mutex_lock(&bus->lock);

@@ -13,6 +13,7 @@
 #define SLUICE_BUS_KAFKA_PRODUCER_H
 
 #include "bus/kafka/kafka.h"
+#include "bus/kafka/offsets.h"
 
 /* Of the contract: bus/bus.h. */
 int kafka_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
@@ -22,6 +23,9 @@ void kafka_abort_publishes(struct bus *bus);
 /* Makes the producer now, if there is none: it needs a moment to get its id from the brokers, which the first record
  * would wait for. -EINVAL with a sentence. */
 int kafka_producer_start(struct kafka_bus *bus, struct error *error);
+/* kafka_offsets_ends(), with what is behind open transactions: what readers do not see is there. */
+int kafka_producer_ends(struct kafka_bus *bus, const rd_kafka_topic_partition_list_t *list, int wait_ms,
+                        struct kafka_offsets *ret, struct error *error);
 /* Retires it, and waits for all that are being retired. Nobody publishes any more. */
 void kafka_producer_close(struct kafka_bus *bus);
 

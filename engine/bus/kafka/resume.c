@@ -9,6 +9,7 @@
 #include "bus/kafka/metadata.h"
 #include "bus/kafka/offsets.h"
 #include "bus/kafka/positions.h"
+#include "bus/kafka/producer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -198,6 +199,9 @@ static int start_with_leader(struct bus_consumer *consumer, rd_kafka_topic_parti
     if (offsets == NULL)
         return error_set(error, ENOMEM, "out of memory");
     int code = list->cnt == 0 ? 0 : kafka_offsets_ask(consumer->rk, list, KAFKA_REQUEST_MS, offsets, error);
+    /* A position may be behind where a transaction is open: an operator or another reader put it there. */
+    if (code == 0 && list->cnt > 0)
+        code = kafka_producer_ends(consumer->bus, list, KAFKA_REQUEST_MS, offsets, error);
     if (code == 0 && list->cnt > 0)
         code = kafka_positions_load(consumer, list, offsets, error);
     for (int i = 0; i < list->cnt && code == 0; i++)

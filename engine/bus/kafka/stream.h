@@ -19,6 +19,7 @@
  *   offset_out_of_range    READING, until the engine is told; in other states it is ignored and cleared
  *   topic_recreated        READING (with offset_out_of_range), then HALTED; until READING again
  *   deleted_from, _to      HALTED
+ *   at_end, open_…         READING; in other states they are ignored, and cleared where it begins
  *   topic_deleted          all; until READING again
  *   had_committed_offset   all
  */
@@ -46,12 +47,14 @@ struct kafka_stream {
     bool halt_reported;         /* the operator was told why it is halted */
     bool offset_out_of_range;   /* the broker has no such offset, or the topic was recreated */
     bool offset_commit_pending; /* Kafka has no offset of the group: commit `next` as soon as librdkafka reads it */
+    bool at_end;                /* read up to the last record that readers of committed ones see */
     bool topic_deleted;         /* what was read of it is not committed any more */
     bool topic_recreated;       /* as another partition of it shows: read it from its first record as well */
     bool had_committed_offset;  /* as long as the group has members, Kafka deletes that only with the topic */
     uint32_t epoch;
     int64_t next;                     /* offset to read next: the log is consumed below it */
     int64_t deleted_from, deleted_to; /* HALTED: records that were deleted unread; 0, 0: none */
+    int64_t open_at, open_since_ms;   /* READING: waits at this offset for a transaction since then; 0: does not */
 };
 
 struct kafka_streams {
