@@ -42,8 +42,8 @@ static size_t end_late(struct batch *batch, struct lane_entry **entries)
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = batch->works[i].item;
         if (item->source == ITEM_TICK)
-            log_rarely(1000, LOG_WARN, "lane", "a tick of schedule %s failed: %s", item->schedule->name,
-                       batch->error.text);
+            log_rarely(1000, connection_log_level(batch->connection), "lane", "a tick of schedule %s failed: %s",
+                       item->schedule->name, batch->error.text);
         if (item->source == ITEM_TICK || request_answer_if_late(batch, item, why))
             end_item(batch, item);
         else
@@ -150,8 +150,8 @@ static void judge_together(struct batch *batch, struct judgement *ret)
     default:
         ret->pause_ms = env->store_failures > 5 ? FAIL_PAUSE_MAX_MS : 30ll << env->store_failures;
         ret->isolate = repeated && batch->called && batch->connection != NULL;
-        log_rarely(5000, LOG_WARN, "lane", "%s: %s; the batch runs again", store_result_word(batch->result),
-                   batch->error.text);
+        log_rarely(5000, connection_log_level(batch->connection), "lane", "%s: %s; the batch runs again",
+                   store_result_word(batch->result), batch->error.text);
         break;
     }
 }
@@ -180,7 +180,7 @@ static void judge_outage(struct batch *batch, struct work *only, struct judgemen
     item->outages++;
     item->isolate = true;
     ret->hold_ms = (FAIL_HOLD_MS << doublings) + (int64_t)(FAIL_HOLD_MS * random_unit(&batch->env->random));
-    log_rarely(5000, LOG_WARN, "lane", "%s: %s; event %.*s on %.*s waits, and its key",
+    log_rarely(5000, connection_log_level(batch->connection), "lane", "%s: %s; event %.*s on %.*s waits, and its key",
                store_result_word(batch->result), batch->error.text, (int)only->event.id_text.length,
                only->event.id_text.at, (int)item->record.topic.length, item->record.topic.at);
 }

@@ -312,7 +312,8 @@ bool held_load(struct batch_env *env)
     enum store_result result = ledger_held_keys(env->connection, env->numbers->groups[env->group->index], streams,
                                                 stream_count, &rows, &error);
     if (result != STORE_OK) {
-        log_rarely(5000, LOG_WARN, "lane", "which keys are held is not known yet: %s", error.text);
+        log_rarely(5000, connection_log_level(env->connection), "lane", "which keys are held is not known yet: %s",
+                   error.text);
         return false;
     }
     int64_t now_ms = clock_monotonic_ms();
@@ -401,7 +402,7 @@ void held_fetch(struct batch_env *env)
         block = item_block_create(row_count, rows);
     }
     if (result != STORE_OK || (row_count > 0 && block == NULL)) {
-        log_rarely(5000, LOG_WARN, "lane", "%zu held keys are not read now: %s", count,
+        log_rarely(5000, connection_log_level(env->connection), "lane", "%zu held keys are not read now: %s", count,
                    result != STORE_OK ? error.text : "no memory");
         if (row_count > 0)
             rows_free(rows);

@@ -340,7 +340,7 @@ static bool resolve_once(struct batch *batch)
     if (result == STORE_OK && refused && !rows_write(env, ledger_outbox_release, ids, id_count))
         result = STORE_DOWN;
     if (result != STORE_OK) {
-        log_rarely(5000, LOG_WARN, "lane",
+        log_rarely(5000, connection_log_level(env->connection), "lane",
                    "what an earlier COMMIT emitted must be published before these keys go on: %s", error.text);
         return false;
     }

@@ -63,6 +63,7 @@ static int open_store(struct parts *parts, struct error *error)
         .connect_timeout_ms = pipeline->store.connect_timeout_ms,
         .statement_timeout_ms = pipeline->store.statement_timeout_ms,
         .idle_ms = longest_call_ms(pipeline),
+        .announce = parts->engine != NULL,
         .allow_unsafe = pipeline->store.allow_unsafe,
         .metrics = parts->metrics,
     };

@@ -174,7 +174,7 @@ void *opener_main(void *context)
         const char *what = atomic_load(&engine->store_open) ? "bus" : "database";
         if (code == -EACCES && !refused)
             log_line(LOG_ERROR, "engine", "waiting for the %s: %s", what, error.text);
-        else
+        else if (engine->store == NULL || !store_unreachable(engine->store))
             log_rarely(5000, LOG_WARN, "engine", "waiting for the %s: %s", what, error.text);
         refused = refused || code == -EACCES;
         if (!life_sleep(&engine->life, pause))

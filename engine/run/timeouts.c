@@ -33,7 +33,8 @@ static void take_of_chain(struct engine *engine, struct connection *connection, 
     struct error error = {0};
     if (ledger_chain_timeouts(connection, engine->numbers.chains[chain->index], span_of(chain->correlate),
                               TIMEOUTS_HOLD_MS, TIMEOUTS_LIMIT, &rows, &error) != STORE_OK) {
-        log_rarely(10000, LOG_WARN, "keeper", "chains whose timeout is over cannot be looked for: %s", error.text);
+        log_rarely(10000, connection_log_level(connection), "keeper",
+                   "chains whose timeout is over cannot be looked for: %s", error.text);
         return;
     }
     size_t count = rows_count(rows);

@@ -64,6 +64,7 @@ int store_open(const struct store_options *options, struct store **ret, struct e
         store->connect_timeout_ms = options->connect_timeout_ms > 0 ? options->connect_timeout_ms : 5000;
         store->statement_timeout_ms = options->statement_timeout_ms > 0 ? options->statement_timeout_ms : 10000;
         store->allow_unsafe = options->allow_unsafe;
+        store->announce = options->announce;
         store->url = strdup(options->url);
         store->application = strdup(options->application == NULL ? "sluice" : options->application);
         store->session = store_session(url_options, store->statement_timeout_ms, options->idle_ms);

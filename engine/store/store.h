@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "event/event.h"
 
@@ -51,6 +52,7 @@ struct store_options {
     /* The longest time between two statements of a transaction: idle_in_transaction_session_timeout is a bit more, and
      * at least statement_timeout_ms. 0: as short as that. */
     int64_t idle_ms;
+    bool announce;           /* log that the database does not answer, and when it answers again: once each */
     bool allow_unsafe;       /* start even though fsync, synchronous_commit or full_page_writes is off */
     struct metrics *metrics; /* METRIC_ROUND_TRIPS, METRIC_STORE_UP; NULL: none */
 };
@@ -77,6 +79,10 @@ int connection_socket(const struct connection *connection); /* -1 while not conn
 /* How many connections of this store were lost or could not be made so far. One that was lost in a transaction in which
  * a plugin's statement ran is not counted: the statement may have ended it. */
 uint64_t connection_outages(const struct connection *connection);
+/* Whether the store has announced that its database does not answer, and not yet that it does. */
+bool store_unreachable(const struct store *store);
+/* The level of a line that says a statement failed: LOG_WARN, but LOG_DEBUG while an outage is announced. */
+enum log_level connection_log_level(const struct connection *connection);
 
 /* ------------------------------------------------------------------------------------------------------- parameters */
 

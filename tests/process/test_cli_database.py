@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 import unittest
 
 import _path
@@ -86,6 +87,28 @@ class Start(Case):
             if stopped:
                 self.postgres.start()
             self.assertEqual(engine.stop(), 0)
+
+    def test_an_outage_is_told_once_and_its_end_once(self):
+        """Lanes, readers, chores and ticks of a schedule each second meet it, and say nothing more."""
+        engine = Engine(PIPELINE, self.env).start()
+        try:
+            before = len(engine.log)
+            self.postgres.stop()
+            try:
+                until(lambda: "waiting for the database" in "\n".join(engine.log[before:]), "the warning")
+                until(lambda: engine.metric("sluice_store_up") == 0, "the gauge")
+                end = time.monotonic() + 3
+                while time.monotonic() < end:  # what asks for the database meanwhile
+                    self.assertEqual(engine.request("GET", "/payments/none")[0], 503)
+                    time.sleep(0.2)
+            finally:
+                self.postgres.start()
+            until(lambda: "the database answers again, after" in "\n".join(engine.log[before:]), "its end", 60)
+            until(lambda: engine.request("GET", "/payments/none")[0] == 404, "an answer", 60)
+        finally:
+            self.assertEqual(engine.stop(), 0)
+        told = [line for line in engine.log[before:] if "cannot connect" in line or "answers again" in line]
+        self.assertEqual([line.split(" ")[1] for line in told], ["WARN", "INFO"], "\n".join(told))
 
     def test_a_signal_ends_the_wait(self):
         self.env["DATABASE_URL"] = "postgresql://postgres@127.0.0.1:1/nowhere"

@@ -101,8 +101,11 @@ int postgres_back_off(struct bus_consumer *consumer, enum store_result result, s
                          : consumer->retry_ms * 2 < RETRY_MAX_MS ? consumer->retry_ms * 2
                                                                  : RETRY_MAX_MS;
     consumer->heartbeat_due_ms = consumer->fetch_due_ms = now + consumer->retry_ms;
-    if (result != STORE_TRANSIENT && !consumer->unreachable && error != NULL) {
+    /* The second failure in a row: a connection that was lost and is made again is none. */
+    if (result != STORE_TRANSIENT && !consumer->unreachable && error != NULL && consumer->retry_ms > RETRY_MIN_MS) {
         consumer->unreachable = true;
+        if (store_unreachable(consumer->bus->store))
+            return 0;
         consumer->fault = *error;
         error_prefix(&consumer->fault, "group \"%s\" cannot reach the bus and keeps trying", consumer->group);
     }

@@ -145,7 +145,7 @@ struct bus_consumer { /* of the postgres bus */
     int64_t heartbeat_ms;                   /* when the last one was answered */
     int horizon_wait_ms;                    /* current wait for rows beyond the horizon */
     int retry_ms;                           /* current wait after a failed statement; 0: it succeeded */
-    bool unreachable;                       /* the database is, and a fault has told so */
+    bool unreachable;                       /* the database is, and the store or a fault has told so */
     struct error fault;                     /* for the next poll; code 0: none */
 
     size_t row_bytes;           /* average of the rows that came last */

@@ -131,6 +131,8 @@ static void connect_failed(struct connection *connection, int code, struct error
         error_set(error, EINTR, "connecting to the database was interrupted");
     else
         error_set(error, ENOTCONN, "cannot connect to the database: %s", text[0] == '\0' ? strerror(-code) : text);
+    if (code != -EINTR)
+        outage_begin(connection->store, error->text);
     if (strstr(text, "unsupported startup parameter") != NULL) /* PgBouncer's words; there is no code to go by */
         error_hint(error,
                    "a connection pooler in between refuses the settings of the engine's sessions: store.url must "
@@ -185,6 +187,7 @@ enum store_result connection_open(struct connection *connection, int64_t deadlin
     }
     connection->backoff_ms = 0;
     connection->next_try_ms = 0;
+    outage_end(connection->store);
     connection->on_conflict_countdown = ON_CONFLICT_CLAIMS; /* what was not committed is delivered again */
     if (connection->store->up != NULL)
         series_set(connection->store->up, 1);

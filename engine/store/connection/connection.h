@@ -31,9 +31,10 @@ enum {
 struct store {
     char *url, *application, *session; /* session: the "options" of a connection */
     int64_t connect_timeout_ms, statement_timeout_ms;
-    bool allow_unsafe;
-    struct series *round_trips, *up; /* NULL: not counted */
-    atomic_ullong outages;           /* see connection_outages() */
+    bool allow_unsafe, announce;
+    _Atomic int64_t unreachable_since_ms, announced_ms; /* monotonic; see outage.c */
+    struct series *round_trips, *up;                    /* NULL: not counted */
+    atomic_ullong outages;                              /* see connection_outages() */
 };
 
 /* A statement as the server of this connection knows it: one a text and list of parameter types. */
@@ -125,7 +126,10 @@ enum store_result connection_open(struct connection *connection, int64_t deadlin
 /* --- socket.c */
 /* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
 int connection_wait(struct connection *connection, short events, int64_t deadline_ms);
-void connection_drop(struct connection *connection);      /* closes the socket; the server rolls back */
+void connection_drop(struct connection *connection); /* closes the socket; the server rolls back */
+/* outage.c: a connection could not be made, or was */
+void outage_begin(struct store *store, const char *sentence);
+void outage_end(struct store *store);
 void connection_mark_down(struct connection *connection); /* counts, drops, and says so in METRIC_STORE_UP */
 void connection_count_outage(const struct connection *connection);
 /* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */

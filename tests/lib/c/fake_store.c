@@ -164,6 +164,12 @@ enum store_result connection_commit(struct connection *connection, struct error 
     return STORE_OK;
 }
 
+enum log_level connection_log_level(const struct connection *connection)
+{
+    (void)connection;
+    return LOG_WARN;
+}
+
 uint64_t connection_outages(const struct connection *connection)
 {
     return connection->outages;

@@ -366,6 +366,12 @@ void connection_rollback(struct connection *connection)
     connection->failed = STORE_OK;
 }
 
+enum log_level connection_log_level(const struct connection *connection)
+{
+    (void)connection;
+    return LOG_WARN;
+}
+
 uint64_t connection_outages(const struct connection *connection)
 {
     return ++connection->world->outages; /* here sessions end by themselves, never by what a handler did */

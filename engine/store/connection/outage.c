@@ -1,0 +1,46 @@
+/*
+ * outage.c - says in the log that the database does not answer, and that it answers again.
+ *
+ * Every lane, reader and chore meets the same outage. The store says it once, again each minute, and once when it is
+ * over; the others ask store_unreachable() and say nothing. A connection that was lost and made again at once is
+ * no outage here.
+ */
+#include "store/connection/connection.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { ANNOUNCE_AGAIN_MS = 60000 };
+
+void outage_begin(struct store *store, const char *sentence)
+{
+    if (!store->announce)
+        return;
+    int64_t now = clock_monotonic_ms(), since = 0, announced;
+    if (atomic_compare_exchange_strong(&store->unreachable_since_ms, &since, now)) {
+        atomic_store(&store->announced_ms, now);
+        log_warn("store", "waiting for the database, no try is counted: %s", sentence);
+        return;
+    }
+    announced = atomic_load(&store->announced_ms);
+    if (now - announced >= ANNOUNCE_AGAIN_MS && atomic_compare_exchange_strong(&store->announced_ms, &announced, now))
+        log_warn("store", "waiting for the database since %lld s: %s", (long long)((now - since) / 1000), sentence);
+}
+
+void outage_end(struct store *store)
+{
+    int64_t since = atomic_load(&store->unreachable_since_ms) == 0 ? 0
+                                                                   : atomic_exchange(&store->unreachable_since_ms, 0);
+    if (since != 0)
+        log_info("store", "the database answers again, after %.1f s", (double)(clock_monotonic_ms() - since) / 1000);
+}
+
+bool store_unreachable(const struct store *store)
+{
+    return atomic_load(&store->unreachable_since_ms) != 0;
+}
+
+enum log_level connection_log_level(const struct connection *connection)
+{
+    return connection != NULL && store_unreachable(connection->store) ? LOG_DEBUG : LOG_WARN;
+}
