@@ -94,7 +94,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                              "Chains whose undo failed for good and wait for a person."},
     [METRIC_CHAINS_OLDEST] = {"sluice_chains_oldest_seconds", KIND_GAUGE, "seconds", NULL, NULL, NULL,
                               "Age of the oldest chain that is not over: being undone, stuck, or running with a step "
-                              "missing (of chains with `timeout` or `abort_on: dead_letter`, whose end is known)."},
+                              "missing (of chains with `timeout`, `retain` or `abort_on: dead_letter`, whose end is "
+                              "known)."},
     [METRIC_HANDLER_SECONDS] = {"sluice_handler_seconds", KIND_HISTOGRAM, "seconds", "handler", NULL, &seconds_bounds,
                                 "Time that one call of a handler took."},
     [METRIC_LOG_LOST] =

@@ -2,39 +2,18 @@
  * chains.c - the chains that watch a batch's topics.
  *
  * A step that is done, an abort, or an undo that was handled is written down in the transaction of its event.
- * flow/chain.h decides; this file reads and writes the rows and emits the undos. One statement notes all steps of a
- * batch; aborts and undone steps, which are rare, go one by one. The chain's row is locked while it is decided on: of a
- * step and an abort in two transactions, the second sees what the first did.
+ * flow/chain.h decides; instance.c reads and writes the rows and emits the undos. One statement notes all steps of a
+ * batch (steps.c); aborts and undone steps, which are rare, go one by one. The chain's row is locked while it is
+ * decided on: of a step and an abort in two transactions, the second sees what the first did.
  */
 #include "batch/batch.h"
 
 #include "base/log.h"
-#include "batch/definitions.h"
+#include "batch/instance.h"
+#include "batch/steps.h"
 #include "event/correlation.h"
-#include "flow/chain.h"
-#include "pipeline/chain_definition.h"
 
 #include <stdlib.h>
-
-/* A chain of one correlation, its row locked. */
-struct instance {
-    const struct chain *chain; /* by the definition that it began with */
-    struct chain_shape shape;
-    struct chain_row row;
-    struct span correlation;
-};
-
-/* Whether a step that was done is written down: it can be undone, or its chain is followed to its end. */
-static bool watch_notes(const struct chain_watch *watch)
-{
-    return watch->role == CHAIN_DONE && (watch->chain->steps[watch->step].undo != NULL || chain_followed(watch->chain));
-}
-
-static bool chain_correlation(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
-{
-    return correlation_read(&work->event.data, span_of(chain->correlate), batch->arena, ret, NULL) ==
-           CORRELATION_USABLE;
-}
 
 /* Whether the event must be tied to the chain: else a step could not be undone, an abort would undo nothing, and an
  * undone step would be waited for. */
@@ -73,64 +52,6 @@ bool chain_refuses(struct batch *batch, struct work *work)
         return true;
     }
     return false;
-}
-
-/* Whether chains are told of the work: not when it is tried again, or is a duplicate. */
-static bool works_on_chains(const struct work *work)
-{
-    const struct item *item = work->item;
-    size_t count;
-    (void)item_watches(item, &count);
-    if (count == 0)
-        return false;
-    if (item->condemned == DEAD_BAD_OUTPUT || item->condemned == DEAD_BAD_CORRELATION || item->minimal)
-        return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
-    if (work->again && !span_is(record_header(&item->record, HEADER_DLT_CODE), event_dead_word(DEAD_BAD_OUTPUT)))
-        return false; /* they were told when it became a dead letter */
-    return work_row(work)->chains && work->claimed && work->event.data.text.length > 0;
-}
-
-/* The same, and an event passed: not when a timeout is over. */
-static bool notes_steps(const struct work *work)
-{
-    return work->item->timed_out == NULL && works_on_chains(work);
-}
-
-static int16_t chain_number(const struct batch *batch, const struct chain *chain)
-{
-    return batch->env->numbers->chains[chain->index];
-}
-
-/* False: batch->result, or the work is condemned. */
-static bool instance_open(struct batch *batch, struct work *work, const struct chain *current,
-                          const struct chain_row *row, struct span correlation, struct instance *ret)
-{
-    const struct chain *chain = definition_find(batch, work, current, row->definition);
-    if (chain == NULL)
-        return false;
-    *ret = (struct instance){chain, chain_shape_of(chain), *row, correlation};
-    return true;
-}
-
-/* Writes the decided row and emits the undos, the newest doing first. */
-static void instance_apply(struct batch *batch, struct work *work, struct instance *instance, uint64_t undos)
-{
-    const struct chain_facts *facts = &instance->row.facts;
-    for (int32_t doing; batch->result == STORE_OK && (doing = chain_newest(facts, undos)) >= 0;) {
-        struct undo undo = {.chain = instance->chain->name,
-                            .step = &instance->chain->steps[facts->steps[doing]],
-                            .generation = facts->generation,
-                            .doing = doing,
-                            .repeats = chain_repeats(facts, doing),
-                            .correlation = instance->correlation};
-        undos &= ~((uint64_t)1 << doing);
-        batch->result = ledger_chain_data(batch->connection, instance->row.chain, instance->row.correlation, doing,
-                                          &undo.data, &undo.reason, &batch->error);
-        if (batch->result == STORE_OK)
-            outputs_undo(batch, work, &undo);
-    }
-    if (batch->result == STORE_OK)
-        batch->result = ledger_chain_update(batch->connection, &instance->row, &batch->error);
 }
 
 /* Why the chain is undone, for people: the event's own words, else the topic it came on. */
@@ -260,117 +181,6 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
     batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), id, &row, &batch->error);
     if (batch->result == STORE_OK && row.chain >= 0 && instance_open(batch, work, chain, &row, correlation, &instance))
         step_undone(batch, work, &instance, watch->role);
-}
-
-/* ------------------------------------------------------------------------------------------------------------ steps */
-
-/* The steps that were done in a part of a batch. */
-struct steps {
-    struct chain_done *done;
-    struct work **works;
-    const struct chain_watch **watches;
-    size_t count;
-};
-
-/* A step of a chain that began with another definition: what it is there, its topic says. */
-static bool note_by_topic(struct batch *batch, struct instance *instance, const struct chain *current,
-                          const struct chain_done *done, const struct work *work)
-{
-    struct chain_facts *facts = &instance->row.facts;
-    int32_t generation = facts->generation;
-    uint8_t step = UINT8_MAX;
-    for (size_t i = 0; i < instance->chain->step_count; i++)
-        if (instance->chain->steps[i].done == work->item->topic && instance->chain->steps[i].undo != NULL)
-            step = (uint8_t)i;
-    if (step == UINT8_MAX)
-        return false;
-    chain_note(facts, &step, 1);
-    if (facts->generation != generation) { /* it begins again: with the definition of now */
-        facts->steps[0] = (uint8_t)done->step;
-        instance->chain = current;
-        instance->shape = chain_shape_of(current);
-        instance->row.definition = done->definition;
-    }
-    batch->result = ledger_chain_note(batch->connection, &instance->row, done->data, &batch->error);
-    return batch->result == STORE_OK;
-}
-
-/* The rows of one statement all say what is known after it: of several steps of a correlation, the second one goes on
- * from what the first has left, or it would emit the same undos again. */
-static const struct instance *instance_before(const struct chain_noted *noted, const struct instance *instances,
-                                              size_t row)
-{
-    for (size_t r = row; r > 0; r--)
-        if (noted[r - 1].row.chain == noted[row].row.chain &&
-            memcmp(&noted[r - 1].row.correlation, &noted[row].row.correlation, sizeof noted[row].row.correlation) == 0)
-            return &instances[r - 1];
-    return NULL;
-}
-
-static void steps_noted(struct batch *batch, const struct steps *steps, const struct chain_noted *noted, size_t count)
-{
-    struct instance *instances = arena_array(batch->arena, struct instance, count + 1);
-    for (size_t r = 0; r < count && batch->result == STORE_OK && !batch->condemned; r++) {
-        const struct chain_done *done = &steps->done[noted[r].input];
-        const struct chain *current = steps->watches[noted[r].input]->chain;
-        struct work *work = steps->works[noted[r].input];
-        const struct instance *before = instance_before(noted, instances, r);
-        bool full = noted[r].too_many || (!noted[r].noted && noted[r].row.facts.count == CHAIN_DOINGS_MAX);
-        if (full)
-            work_condemn(batch, work, DEAD_BAD_CORRELATION,
-                         "the steps of chain '%s' were done %d times under correlation '%.*s', and that is the most",
-                         current->name, CHAIN_DOINGS_MAX, (int)done->correlation_text.length,
-                         done->correlation_text.at);
-        else if (before != NULL)
-            instances[r] = *before;
-        else if (!instance_open(batch, work, current, &noted[r].row, done->correlation_text, &instances[r]))
-            return;
-        if (!full && (noted[r].noted || note_by_topic(batch, &instances[r], current, done, work)))
-            instance_apply(batch, work, &instances[r], chain_settle(&instances[r].shape, &instances[r].row.facts));
-    }
-}
-
-/* All steps that were done in works [first, last), in one statement; those of a chain that was aborted before are
- * undone at once. */
-static void chain_steps(struct batch *batch, size_t first, size_t last)
-{
-    size_t most = 0, count = 0;
-    for (size_t i = first; i < last; i++)
-        if (notes_steps(&batch->works[i]))
-            most += batch->works[i].item->topic->watch_count;
-    if (most == 0)
-        return;
-    struct steps steps = {.done = arena_array(batch->arena, struct chain_done, most),
-                          .works = arena_array(batch->arena, struct work *, most),
-                          .watches = arena_array(batch->arena, const struct chain_watch *, most)};
-    for (size_t i = first; i < last; i++) {
-        struct work *work = &batch->works[i];
-        for (size_t w = 0; notes_steps(work) && w < work->item->topic->watch_count; w++) {
-            const struct chain_watch *watch = &work->item->topic->watches[w];
-            struct span correlation;
-            if (!watch_notes(watch) || !chain_correlation(batch, work, watch->chain, &correlation))
-                continue;
-            steps.done[steps.count] = (struct chain_done){
-                .chain = chain_number(batch, watch->chain),
-                .step = (int16_t)watch->step,
-                .definition = batch->env->numbers->definitions[watch->chain->index],
-                .missing = chain_followed(watch->chain)
-                               ? (int32_t)(((1u << watch->chain->step_count) - 1) & ~(1u << watch->step))
-                               : 0,
-                .timeout_ms = watch->chain->timeout_ms,
-                .correlation = event_id_of(correlation),
-                .correlation_text = correlation,
-                .data = watch->chain->steps[watch->step].undo != NULL ? work->event.data.text : (struct span){NULL, 0}};
-            steps.works[steps.count] = work;
-            steps.watches[steps.count++] = watch;
-        }
-    }
-    if (steps.count == 0)
-        return;
-    struct chain_noted *noted = arena_array(batch->arena, struct chain_noted, steps.count);
-    batch->result = ledger_chain_done(batch->connection, steps.done, steps.count, noted, &count, &batch->error);
-    if (batch->result == STORE_OK)
-        steps_noted(batch, &steps, noted, count);
 }
 
 /* -------------------------------------------------------------------------------------------------------- the batch */

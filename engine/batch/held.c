@@ -20,6 +20,8 @@ enum {
     HELD_FETCH_BYTES = 1024 * 1024, /* and about so many bytes */
     HELD_FETCH_AGAIN_MS = 500,
     HELD_UNREADABLE_MS = 30000,
+    HELD_EARLY_MS = 100, /* a key this close to its time is handled now */
+    HELD_DUE_MAX = 1000,
     HELD_PASTS_MAX = 10000,
 };
 
@@ -326,6 +328,29 @@ bool held_load(struct batch_env *env)
     return true;
 }
 
+bool held_load_due(struct batch_env *env)
+{
+    struct span *streams = NULL;
+    struct rows *rows = NULL;
+    struct error error = {0};
+    size_t stream_count = env->streams(env->context, env->arena, &streams);
+    if (stream_count == 0)
+        return true;
+    enum store_result result = ledger_held_due(env->connection, env->numbers->groups[env->group->index], streams,
+                                               stream_count, HELD_DUE_MAX, &rows, &error);
+    if (result != STORE_OK) {
+        log_rarely(5000, LOG_WARN, "lane", "which held keys are due is not known: %s", error.text);
+        return false;
+    }
+    int64_t now_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < rows_count(rows); i++) {
+        uint64_t key_hash = (uint64_t)rows_int64(rows, i, 0);
+        if (lane_of_key(key_hash, env->lane_count) == env->lane_index)
+            lane_found(env->lane, key_hash, now_ms);
+    }
+    return true;
+}
+
 /* One row as an item. */
 static int item_of_row(const struct batch_env *env, const struct rows *rows, size_t row, struct item *item)
 {
@@ -350,13 +375,20 @@ static int item_of_row(const struct batch_env *env, const struct rows *rows, siz
     return item_own_headers(item); /* they were read into the lane's arena */
 }
 
+/* How long the key of a row waits: its time was moved in the database since the lane learnt it. 0: it is due. */
+static int64_t row_waits_ms(const struct rows *rows, size_t row)
+{
+    int64_t left_ms = rows_null(rows, row, 7) ? 0 : rows_int64(rows, row, 7);
+    return left_ms > HELD_EARLY_MS ? left_ms : 0;
+}
+
 /* The rows of one key, from *at on; how many of them became items. */
 static size_t offer_rows(struct batch_env *env, const struct rows *rows, const struct lane_fetch *fetch, size_t *at,
                          struct item *items)
 {
-    size_t offered = 0;
-    bool good = true;
-    size_t first = *at;
+    size_t offered = 0, first = *at;
+    int64_t wait_ms = first < rows_count(rows) ? row_waits_ms(rows, first) : 0;
+    bool good = wait_ms == 0;
     for (; *at < rows_count(rows) && (uint64_t)rows_int64(rows, *at, 0) == fetch->key_hash; (*at)++) {
         good = good && item_of_row(env, rows, *at, &items[offered]) == 0;
         if (good)
@@ -366,7 +398,7 @@ static size_t offer_rows(struct batch_env *env, const struct rows *rows, const s
         (void)FAILPOINT("lane.held.free");
         lane_free(env->lane, fetch->key_hash);
     } else if (offered == 0) {
-        lane_store(env->lane, fetch->key_hash, clock_monotonic_ms() + HELD_UNREADABLE_MS);
+        lane_store(env->lane, fetch->key_hash, clock_monotonic_ms() + (wait_ms > 0 ? wait_ms : HELD_UNREADABLE_MS));
     }
     return offered;
 }

@@ -19,6 +19,8 @@
 
 /* Tells the lane which keys are stored. False: the database did not say, and nothing may be handled. */
 bool held_load(struct batch_env *env);
+/* The same of those that are due now, which costs little where many are held: an operator may have moved their time. */
+bool held_load_due(struct batch_env *env);
 /* Reads what is due. When the database does not answer its keys are due again a little later. */
 void held_fetch(struct batch_env *env);
 

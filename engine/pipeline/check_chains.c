@@ -48,50 +48,6 @@ static void check_step(const struct check *check, const struct chain *chain, siz
         check_watched(check, chain, step->undone);
 }
 
-void check_chains(const struct check *check)
-{
-    const struct pipeline *pipeline = check->pipeline;
-    for (size_t c = 0; c < pipeline->chain_count; c++) {
-        const struct chain *chain = &pipeline->chains[c];
-        bool undoes = false;
-        for (size_t s = 0; s < chain->step_count; s++) {
-            check_step(check, chain, s);
-            undoes = undoes || chain->steps[s].undo != NULL;
-        }
-        for (size_t a = 0; a < chain->abort_count; a++) {
-            check_watched(check, chain, chain->abort_on[a]);
-            for (size_t other = 0; other < a; other++)
-                if (chain->abort_on[other] == chain->abort_on[a])
-                    problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice",
-                                chain->name, chain->abort_on[a]->name);
-        }
-        if (!undoes)
-            problem_warn(check->problems, chain->place, "no_effect",
-                         "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
-    }
-}
-
-/* ----------------------------------------------------------------------------------------------------------- holds */
-
-/* The plugin's duration setting called `hold`, as the file says it or by default; -1 when it has none. */
-static int64_t hold_setting(const struct plugin_ref *ref, struct place *ret_place)
-{
-    const struct sluice_field *field = ref == NULL || ref->plugin == NULL ? NULL : ref->plugin->settings;
-    int64_t hold = -1;
-    while (field != NULL && field->name != NULL &&
-           (strcmp(field->name, "hold") != 0 || field->type != SLUICE_TYPE_DURATION))
-        field++;
-    if (field == NULL || field->name == NULL)
-        return -1;
-    *ret_place = ref->place;
-    if (field->fallback != NULL)
-        duration_parse(span_of(field->fallback), &hold);
-    struct node *node = ref->settings == NULL ? NULL : node_get(ref->settings, "hold");
-    if (node != NULL && node->kind == NODE_SCALAR && duration_parse(node->text, &hold) == 0)
-        *ret_place = node->place;
-    return hold;
-}
-
 struct reach {
     bool *seen;
     const struct chain *chain;
@@ -117,6 +73,83 @@ static bool leads_to(const struct pipeline *pipeline, const struct binding *bind
     struct reach reach = {.seen = arena_array(pipeline->arena, bool, pipeline->topic_count + 1), .chain = chain};
     binding_targets(binding, reach_topic, &reach);
     return reach.found;
+}
+
+/* Until then an event of it may come again: again from the bus or a client, which the inbox knows for that long; an
+ * undo whose id is that of one before is a duplicate; and what climbs a ladder may still become a step. */
+static void check_retain(const struct check *check, const struct chain *chain)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    char retain_text[32], least_text[32];
+    int64_t least = pipeline->store.inbox_retention_ms;
+    const char *why = "store.inbox_retention, for which its events may come again";
+    if (chain->timeout_ms > least) {
+        least = chain->timeout_ms;
+        why = "its timeout";
+    }
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        const struct binding *binding = pipeline->bindings[i];
+        const struct ladder *ladder = binding->ladder;
+        if (ladder == NULL || !leads_to(pipeline, binding, chain))
+            continue;
+        int64_t total = backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
+                                         ladder->max_retries);
+        if (total <= least)
+            continue;
+        least = total;
+        why = arena_format(pipeline->arena, "what the retry ladder on '%s' takes, after which a step may still be done",
+                           ladder->topic->name);
+    }
+    if (chain->retain_ms == 0 || chain->retain_ms >= least)
+        return;
+    problem_add(check->problems, chain->place, "retain_too_short",
+                "chain '%s' is forgotten %s after it was over; expected at least %s: %s", chain->name,
+                duration_text(chain->retain_ms, retain_text), duration_text(least, least_text), why);
+}
+
+void check_chains(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    for (size_t c = 0; c < pipeline->chain_count; c++) {
+        const struct chain *chain = &pipeline->chains[c];
+        bool undoes = false;
+        for (size_t s = 0; s < chain->step_count; s++) {
+            check_step(check, chain, s);
+            undoes = undoes || chain->steps[s].undo != NULL;
+        }
+        for (size_t a = 0; a < chain->abort_count; a++) {
+            check_watched(check, chain, chain->abort_on[a]);
+            for (size_t other = 0; other < a; other++)
+                if (chain->abort_on[other] == chain->abort_on[a])
+                    problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice",
+                                chain->name, chain->abort_on[a]->name);
+        }
+        check_retain(check, chain);
+        if (!undoes)
+            problem_warn(check->problems, chain->place, "no_effect",
+                         "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------------- holds */
+
+/* The plugin's duration setting called `hold`, as the file says it or by default; -1 when it has none. */
+static int64_t hold_setting(const struct plugin_ref *ref, struct place *ret_place)
+{
+    const struct sluice_field *field = ref == NULL || ref->plugin == NULL ? NULL : ref->plugin->settings;
+    int64_t hold = -1;
+    while (field != NULL && field->name != NULL &&
+           (strcmp(field->name, "hold") != 0 || field->type != SLUICE_TYPE_DURATION))
+        field++;
+    if (field == NULL || field->name == NULL)
+        return -1;
+    *ret_place = ref->place;
+    if (field->fallback != NULL)
+        duration_parse(span_of(field->fallback), &hold);
+    struct node *node = ref->settings == NULL ? NULL : node_get(ref->settings, "hold");
+    if (node != NULL && node->kind == NODE_SCALAR && duration_parse(node->text, &hold) == 0)
+        *ret_place = node->place;
+    return hold;
 }
 
 static void check_hold(const struct check *check, const struct schedule *schedule, const struct chain *chain,

@@ -155,6 +155,9 @@ const struct option chain_options[] = {
          "topics that undo what was done; `dead_letter`: an event of the chain became one before all steps were done"},
     {"timeout", OPTION_DURATION, offsetof(struct chain, timeout_ms), .min = 1000, .max = 31536000000,
      .help = "what was done is undone when not all steps are done so long after the first; default: never"},
+    {"retain", OPTION_DURATION, offsetof(struct chain, retain_ms), .min = 60000, .max = 315360000000,
+     .help = "a chain of one correlation is forgotten so long after it was over: complete, or undone. Not before "
+             "`store.inbox_retention`, while its events may come again; default: never"},
     {"on_undo_failure", OPTION_TEXT, .own = true, .choices = "pause|retry_forever|dead_letter", .fallback = "pause",
      .help = "when an undo fails for good"},
     {"uncorrelated", OPTION_TEXT, .own = true, .choices = "dead_letter|ignore", .fallback = "dead_letter",

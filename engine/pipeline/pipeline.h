@@ -102,6 +102,7 @@ struct chain {
     enum undo_failure on_undo_failure;
     struct span definition; /* as the store keeps it; see chain_definition.h. Filled by pipeline_resolve() */
     int64_t timeout_ms;     /* since it began: then it is aborted, unless all steps were done; 0: never */
+    int64_t retain_ms;      /* after it was over: then it is forgotten; 0: never */
     bool abort_on_dead_letter;
     struct chain_watch timed_out; /* what an event of its timeout is to it: an abort */
     bool ignore_uncorrelated;     /* an abort without the field belongs to no chain; else it is a dead letter */
@@ -256,7 +257,7 @@ bool binding_is_recorded(const struct binding *binding);
 /* Whether each step of the chain is written down, those without an undo included, so that its end is known. */
 static inline bool chain_followed(const struct chain *chain)
 {
-    return chain->timeout_ms > 0 || chain->abort_on_dead_letter;
+    return chain->timeout_ms > 0 || chain->retain_ms > 0 || chain->abort_on_dead_letter;
 }
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);

@@ -10,9 +10,8 @@
 enum {
     HELD_STREAM_NAME_MAX = 300,
     HELD_AGAIN_MS = 200,
-    HELD_LOOK_MS = 1000,       /* their time may be changed in the database, */
-    HELD_LOOK_MANY_MS = 10000, /* and where they are many, looking is work */
-    HELD_MANY = 100,
+    HELD_LOOK_MS = 1000,     /* their time may be changed in the database: for those that are due now, */
+    HELD_LOOK_ALL_MS = 10000 /* and for all of them, which is work where they are many */
 };
 
 size_t held_streams(void *context, struct arena *arena, struct span **ret)
@@ -65,15 +64,17 @@ int64_t held_due(const struct worker *worker)
 static void held_look(struct worker *worker)
 {
     unsigned assignment = atomic_load(&worker->group->assignment);
-    bool loaded = held_load(&worker->env);
+    bool all = held_is_unknown(worker) || worker->held_look_all_ms <= clock_monotonic_ms(),
+         loaded = all ? held_load(&worker->env) : held_load_due(&worker->env);
     arena_reset(worker->env.arena);
     int64_t now_ms = clock_monotonic_ms();
-    if (loaded) {
+    if (loaded && all) {
         worker->held_assignment = assignment;
         worker->held_unknown = false;
+        worker->held_look_all_ms = now_ms + HELD_LOOK_ALL_MS;
     }
     worker->held_again_ms = loaded ? 0 : now_ms + HELD_AGAIN_MS;
-    worker->held_look_ms = now_ms + (lane_stored_keys(worker->env.lane) < HELD_MANY ? HELD_LOOK_MS : HELD_LOOK_MANY_MS);
+    worker->held_look_ms = now_ms + HELD_LOOK_MS;
 }
 
 bool held_update(struct worker *worker)

@@ -23,11 +23,13 @@ enum {
     KEEPER_PASS_MS = 1000, /* the longest sleep: a wall clock may jump */
     KEEPER_CLOSED_MS = 20, /* while the engine is not open */
     KEEPER_PRUNE_LIMIT = 10000,
+    KEEPER_PRUNE_CHAINS = 1000,   /* at a time, */
+    KEEPER_PRUNE_CHAINS_MS = 500, /* for so long */
     KEEPER_LAG_MS = 10000,
-    KEEPER_LAG_SHARE = 20, /* looking up the lag may take one part of so many of the time */
+    KEEPER_LAG_SHARE = 20, /* looking up the lag, or lost keys, may take one part of so many of the time */
 };
 
-enum { CHORE_COUNT = 8 };
+enum { CHORE_COUNT = 10 };
 
 struct keeper {
     struct engine *engine;
@@ -90,6 +92,24 @@ static int64_t chore_look(struct keeper *keeper)
     return 0;
 }
 
+/* Keys whose row an operator deleted have their events still. */
+static int64_t chore_held(struct keeper *keeper)
+{
+    struct engine *engine = keeper->engine;
+    size_t repaired = 0;
+    int64_t began = clock_monotonic_ms();
+    if (ledger_held_repair(keeper->connection, engine->numbers.groups, engine->config->group_count, &repaired, NULL) !=
+            STORE_OK ||
+        repaired == 0)
+        return KEEPER_LAG_SHARE * (clock_monotonic_ms() - began);
+    log_line(LOG_WARN, "keeper",
+             "%zu held keys had events in sluice.held and no row in sluice.held_key: they have one again, and are due",
+             repaired);
+    for (size_t i = 0; i < engine->group_count; i++)
+        group_changed(&engine->groups[i]);
+    return 0;
+}
+
 static int64_t chore_timeouts(struct keeper *keeper)
 {
     if (!atomic_load(&keeper->engine->life.draining)) /* another process aborts them */
@@ -130,14 +150,32 @@ static int64_t chore_prune(struct keeper *keeper)
     return 0;
 }
 
+/* In steps, so that no transaction is long; what is left waits for the next time. */
+static int64_t chore_prune_chains(struct keeper *keeper)
+{
+    const struct engine *engine = keeper->engine;
+    const int64_t until_ms = clock_monotonic_ms() + KEEPER_PRUNE_CHAINS_MS;
+    for (size_t c = 0; c < engine->config->chain_count; c++) {
+        const struct chain *chain = &engine->config->chains[c];
+        size_t pruned = chain->retain_ms > 0 ? KEEPER_PRUNE_CHAINS : 0;
+        while (pruned == KEEPER_PRUNE_CHAINS && clock_monotonic_ms() < until_ms && !atomic_load(&engine->life.stop))
+            if (ledger_chains_prune(keeper->connection, engine->numbers.chains[c], chain->retain_ms,
+                                    KEEPER_PRUNE_CHAINS, &pruned, NULL) != STORE_OK)
+                return 0;
+    }
+    return 0;
+}
+
 static const struct {
     int64_t (*run)(struct keeper *keeper);
     int64_t first_ms, every_ms;
     bool needs_store;
 } chores[CHORE_COUNT] = {
-    {chore_maintain, 0, 1000, false}, {chore_watchdog, 0, 1000, false},  {chore_lag, 0, KEEPER_LAG_MS, false},
-    {chore_sweep, 0, 1000, true},     {chore_look, 0, 1000, true},       {chore_timeouts, 0, 1000, true},
-    {chore_gauges, 0, 5000, true},    {chore_prune, 10000, 10000, true},
+    {chore_maintain, 0, 1000, false},     {chore_watchdog, 0, 1000, false},
+    {chore_lag, 0, KEEPER_LAG_MS, false}, {chore_sweep, 0, 1000, true},
+    {chore_look, 0, 1000, true},          {chore_timeouts, 0, 1000, true},
+    {chore_held, 0, 1000, true},          {chore_gauges, 0, 5000, true},
+    {chore_prune, 10000, 10000, true},    {chore_prune_chains, 1000, 2000, true},
 };
 
 static void run_chores(struct keeper *keeper)

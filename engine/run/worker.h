@@ -29,6 +29,7 @@ struct worker {
     bool held_unknown;           /* they were forgotten since, and nothing may be handled */
     int64_t held_again_ms;       /* the database did not answer: asked again then */
     int64_t held_look_ms;        /* while there are some, asked then: their time may have been changed */
+    int64_t held_look_all_ms;    /* the same, for those that are not due, too */
     int64_t batch_since_ms;      /* taps: since when this lane fills a batch; 0: it does not */
 };
 

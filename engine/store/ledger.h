@@ -177,9 +177,15 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
  * due int8 (null: at once). */
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, struct rows **ret, struct error *error);
+/* On its own: of those, at most about `limit` that are due, the latest first. Rows: key_hash int8. */
+enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
+                                  size_t stream_count, int32_t limit, struct rows **ret, struct error *error);
+/* On its own: makes the rows of keys that have events and none, because an operator deleted it; *ret is how many. */
+enum store_result ledger_held_repair(struct connection *connection, const int16_t *groups, size_t group_count,
+                                     size_t *ret, struct error *error);
 /* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
  * key without events is deleted. Rows, by key and in order: key_hash int8, id int8, partition int4, offset
- * int8, stream text, record bytea, tries int4. */
+ * int8, stream text, record bytea, tries int4, milliseconds until the key is due int8 (null: at once). */
 enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error);
@@ -202,7 +208,8 @@ struct chain_done {
     int16_t chain;
     int16_t step;
     int32_t definition;
-    int32_t missing;    /* the other steps, when the chain is followed to its end; else 0 */
+    int32_t missing; /* the other steps, when the chain is followed to its end; else 0 */
+    bool followed;
     int64_t timeout_ms; /* 0: none */
     struct event_id correlation;
     struct span correlation_text;
@@ -228,10 +235,11 @@ enum store_result ledger_chain_data(struct connection *connection, int16_t chain
 /* Executed: locks and reads a row; ret->chain is -1 when there is none. */
 enum store_result ledger_chain_lock(struct connection *connection, int16_t chain, struct event_id correlation,
                                     struct chain_row *ret, struct error *error);
-/* Queued: the last doing of row->facts, and its data, in a row locked before. When it is the first of its generation,
- * the row's definition is written, too. */
-enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
-                                    struct error *error);
+/* Queued: a step of a chain that began with another definition, in a row locked before: row->missing is without it, and
+ * it is the last doing of row->facts when it has data. begins: it is the first of a generation, which has row's
+ * definition. */
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row,
+                                    const struct chain_done *done, bool begins, struct error *error);
 /* Queued: writes state, undoing and undone of a row locked before. */
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
 
@@ -240,6 +248,11 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
  * correlation in the field `correlate` and the `generation`. */
 enum store_result ledger_chain_timeouts(struct connection *connection, int16_t chain, struct span correlate,
                                         int64_t hold_ms, int32_t limit, struct rows **ret, struct error *error);
+
+/* On its own: deletes instances of a chain that have been over for longer than retain_ms, at most `limit`; *ret is how
+ * many. */
+enum store_result ledger_chains_prune(struct connection *connection, int16_t chain, int64_t retain_ms, int32_t limit,
+                                      size_t *ret, struct error *error);
 
 /* The number of a chain's definition, made when it is new. In the caller's transaction or, without one, on its own. */
 enum store_result ledger_chain_define(struct connection *connection, int16_t chain, struct span definition,

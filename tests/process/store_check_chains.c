@@ -122,7 +122,8 @@ static void a_chain_begins_again(void **state)
     assert_int_equal(noted[0].row.definition, 7);
     chain_is(connection, chain, 1, CHAIN_RUNNING, 1, "0");
     chain_note(&noted[0].row.facts, (const uint8_t[]){3}, 1);
-    OK(ledger_chain_note(connection, &noted[0].row, SPAN("by hand"), &error));
+    other.data = SPAN("by hand");
+    OK(ledger_chain_note(connection, &noted[0].row, &other, false, &error));
     chain_is(connection, chain, 1, CHAIN_RUNNING, 1, "0 3");
     OK(ledger_chain_data(connection, chain, id_of(1), 1, &data, &reason, &error));
     assert_true(span_is(data, "by hand"));

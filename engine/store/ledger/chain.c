@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { CHAINS_OF_CALL_MAX = 1000 };
+
 /* An input with its place in the caller's list, which is what the rows that come back are numbered by. */
 struct placed {
     struct chain_done done;
@@ -23,170 +25,76 @@ struct placed {
  * (flow/chain.h) for all of them: doings are appended; a chain that is over and whose step is done again begins its
  * next generation. A chain with another definition is left as it is: its steps have other numbers.
  */
+// clang-format off
 #define SAME "coalesce(c.definition, excluded.definition) = excluded.definition"
 #define AGAIN SAME " and c.state = 2 and c.done & excluded.done <> 0"
-#define NOTED(column, appended)                                                                                        \
-    column " = case when " AGAIN " then excluded." column " when " SAME " then " appended " else c." column " end"
-#define CHAIN_UPSERT                                                                                                   \
-    "       on conflict on constraint chain_pkey do update set at = excluded.at,"                                      \
-    "         definition = coalesce(c.definition, excluded.definition),"                                               \
-    "         state = case when " AGAIN " then 0 else c.state end,"                                                    \
-    "         generation = case when " AGAIN " then c.generation + 1 else c.generation end,"                           \
-    "         began = case when " AGAIN " then excluded.at else c.began end,"                                          \
-    "         due = case when " AGAIN " then excluded.due"                                                             \
-    "           when " SAME " and c.missing & excluded.missing = 0 then null else c.due end,"                          \
-    "         reason = case when " AGAIN " then null else c.reason end,"                                               \
-    "         undoing = case when " AGAIN " then 0 else c.undoing end,"                                                \
-    "         undone = case when " AGAIN                                                                               \
-    " then 0 else c.undone end," NOTED("missing", "c.missing & excluded.missing") "," NOTED(                           \
-        "done",                                                                                                        \
-        "c.done | excluded.done") "," NOTED("steps",                                                                   \
-                                            "c.steps || excluded.steps") "," NOTED("data",                             \
-                                                                                   "c.data || excluded.data") "      " \
-                                                                                                              " retur" \
-                                                                                                              "ning "  \
-                                                                                                              "c."     \
-                                                                                                              "chain," \
-                                                                                                              " c."    \
-                                                                                                              "correl" \
-                                                                                                              "ation," \
-                                                                                                              " c."    \
-                                                                                                              "defini" \
-                                                                                                              "tion, " \
-                                                                                                              "c."     \
-                                                                                                              "state," \
-                                                                                                              " c."    \
-                                                                                                              "genera" \
-                                                                                                              "tion, " \
-                                                                                                              "c."     \
-                                                                                                              "steps," \
-                                                                                                              " c."    \
-                                                                                                              "undoin" \
-                                                                                                              "g, "    \
-                                                                                                              "c."     \
-                                                                                                              "undone" \
-                                                                                                              ","      \
-                                                                                                              "      " \
-                                                                                                              "   "    \
-                                                                                                              "c."     \
-                                                                                                              "missin" \
-                                                                                                              "g) "    \
-                                                                                                              "select" \
-                                                                                                              " i."    \
-                                                                                                              "place," \
-                                                                                                              " w."    \
-                                                                                                              "defini" \
-                                                                                                              "tion, " \
-                                                                                                              "w."     \
-                                                                                                              "state," \
-                                                                                                              " w."    \
-                                                                                                              "genera" \
-                                                                                                              "tion, " \
-                                                                                                              "w."     \
-                                                                                                              "steps," \
-                                                                                                              " w."    \
-                                                                                                              "undoin" \
-                                                                                                              "g, "    \
-                                                                                                              "w."     \
-                                                                                                              "undone" \
-                                                                                                              ", "     \
-                                                                                                              "w."     \
-                                                                                                              "missin" \
-                                                                                                              "g,"     \
-                                                                                                              "  "     \
-                                                                                                              "(w."    \
-                                                                                                              "defini" \
-                                                                                                              "tion "  \
-                                                                                                              "= "     \
-                                                                                                              "i."     \
-                                                                                                              "defini" \
-                                                                                                              "tion):" \
-                                                                                                              ":int4 " \
-                                                                                                              "from "  \
-                                                                                                              "writte" \
-                                                                                                              "n w "   \
-                                                                                                              "join "  \
-                                                                                                              "unnest" \
-                                                                                                              "($1, "  \
-                                                                                                              "$3, "   \
-                                                                                                              "$7, "   \
-                                                                                                              "$8) "   \
-                                                                                                              "as "    \
-                                                                                                              "i("     \
-                                                                                                              "chain," \
-                                                                                                              " corre" \
-                                                                                                              "lation" \
-                                                                                                              ", "     \
-                                                                                                              "place," \
-                                                                                                              " defin" \
-                                                                                                              "ition)" \
-                                                                                                              "  on "  \
-                                                                                                              "i."     \
-                                                                                                              "chain " \
-                                                                                                              "= "     \
-                                                                                                              "w."     \
-                                                                                                              "chain " \
-                                                                                                              "and "   \
-                                                                                                              "i."     \
-                                                                                                              "correl" \
-                                                                                                              "ation " \
-                                                                                                              "= "     \
-                                                                                                              "w."     \
-                                                                                                              "correl" \
-                                                                                                              "ation"  \
-                                                                                                              "  "     \
-                                                                                                              "where " \
-                                                                                                              "w."     \
-                                                                                                              "state " \
-                                                                                                              "<> 0 "  \
-                                                                                                              "or "    \
-                                                                                                              "w."     \
-                                                                                                              "defini" \
-                                                                                                              "tion "  \
-                                                                                                              "<> "    \
-                                                                                                              "i."     \
-                                                                                                              "defini" \
-                                                                                                              "tion "  \
-                                                                                                              "or "    \
-                                                                                                              "octet_" \
-                                                                                                              "length" \
-                                                                                                              "(w."    \
-                                                                                                              "steps)" \
-                                                                                                              " > $9 " \
-                                                                                                              "order " \
-                                                                                                              "by "    \
-                                                                                                              "i."     \
-                                                                                                              "place"
-
-#define DUE(timeout, missing)                                                                                          \
-    "case when " timeout " > 0 and " missing " <> 0 then now() + " timeout " * interval '1 millisecond' end"
+/* Of a new row: another one than any that was pruned had, or its undos would have the ids of earlier ones. */
+#define GENERATION(chain) \
+    "coalesce(case when (select true from sluice.chain_pruned limit 1)" \
+    " then (select p.generation + 1 from sluice.chain_pruned p where p.chain = " chain ") end, 0)"
+#define FOLLOWED(row) row ".chain = any ($12)"
+#define NOTED(column, again, appended) \
+    column " = case when " AGAIN " then " again " when " SAME " then " appended " else c." column " end,"
+#define BEGUN(column, again) column " = case when " AGAIN " then " again " else c." column " end,"
+#define CHAIN_UPSERT \
+    " on conflict on constraint chain_pkey do update set at = excluded.at," \
+    " definition = coalesce(c.definition, excluded.definition)," \
+    BEGUN("state", "0") \
+    BEGUN("generation", "c.generation + 1") \
+    BEGUN("began", "excluded.at") \
+    BEGUN("reason", "null") \
+    BEGUN("undoing", "0") \
+    BEGUN("undone", "0") \
+    NOTED("missing", "excluded.missing", \
+          "case when " FOLLOWED("c") " then c.missing & excluded.missing else c.missing end") \
+    NOTED("due", "excluded.due", "case when c.missing & excluded.missing <> 0 then c.due end") \
+    NOTED("over", "excluded.over", \
+          "case when c.state = 0 and " FOLLOWED("c") " and c.missing & excluded.missing = 0" \
+          "      and (c.missing <> 0 or c.over is not null) then excluded.at else c.over end") \
+    NOTED("done", "excluded.done", "c.done | excluded.done") \
+    NOTED("steps", "excluded.steps", "c.steps || excluded.steps") \
+    " data = case when " AGAIN " then excluded.data when " SAME " then c.data || excluded.data else c.data end" \
+    " returning c.chain, c.correlation, c.definition, c.state, c.generation, c.steps, c.undoing, c.undone," \
+    "   c.missing) " \
+    "select i.place, w.definition, w.state, w.generation, w.steps, w.undoing, w.undone, w.missing," \
+    "   (w.definition = i.definition)::int4" \
+    " from written w join unnest($1, $3, $7, $8) as i(chain, correlation, place, definition)" \
+    "   on i.chain = w.chain and i.correlation = w.correlation" \
+    " where w.state <> 0 or w.definition <> i.definition or octet_length(w.steps) > $9 order by i.place"
+#define CHAIN_INSERT \
+    "with written as (insert into sluice.chain as c" \
+    " (chain, at, began, correlation, correlation_text, generation, done, steps, data, definition, missing, due," \
+    "   over)" \
+    " select u.chain, " LEDGER_NOW ", " LEDGER_NOW ", u.correlation, u.text, " GENERATION("u.chain") "," \
+    "   u.done, u.steps, u.data, u.definition, u.missing," \
+    "   case when u.timeout > 0 and u.missing <> 0 then now() + u.timeout * interval '1 millisecond' end," \
+    "   case when " FOLLOWED("u") " and u.missing = 0 then " LEDGER_NOW " end from ("
+#define CHAIN_INPUT ") u"
 
 /* The common case: every correlation stands once in the call. Nothing is sorted or grouped again. */
 static const struct statement statement_chain_done = {
-    "with written as (insert into sluice.chain as c"
-    "         (chain, at, began, correlation, correlation_text, done, steps, data, definition, missing, due)"
-    "       select u.chain, " LEDGER_NOW ", " LEDGER_NOW ", u.correlation, u.text, u.bit,"
-    "         case when u.data is null then ''::bytea else u.step end,"
-    "         case when u.data is null then '{}' else array[u.data] end, u.definition, u.missing,"
-    "         " DUE("u.timeout", "u.missing") "       from unnest($1, $2, $3, $4, $5, $6, $8, $10, $11)"
-                                              "         as u(chain, step, correlation, text, data, bit, definition, "
-                                              "missing, timeout)" CHAIN_UPSERT,
+    CHAIN_INSERT
+    "select i.chain, i.correlation, i.text, i.bit as done,"
+    "   case when i.data is null then ''::bytea else i.step end as steps,"
+    "   case when i.data is null then '{}' else array[i.data] end as data, i.definition, i.missing, i.timeout"
+    " from unnest($1, $2, $3, $4, $5, $6, $8, $10, $11)"
+    "   as i(chain, step, correlation, text, data, bit, definition, missing, timeout)"
+    CHAIN_INPUT CHAIN_UPSERT,
     false,
 };
 static const struct statement statement_chain_done_grouped = {
-    "with written as (insert into sluice.chain as c"
-    "         (chain, at, began, correlation, correlation_text, done, steps, data, definition, missing, due)"
-    "       select u.chain, " LEDGER_NOW ", " LEDGER_NOW ", u.correlation, min(u.text), bit_or(u.bit),"
-    "         coalesce(string_agg(u.step, ''::bytea order by u.place) filter (where u.data is not null), ''),"
-    "         coalesce(array_agg(u.data order by u.place) filter (where u.data is not null), '{}'), min(u.definition),"
-    "         bit_and(u.missing), " DUE(
-        "max(u.timeout)",
-        "bit_and(u.missing)") "       from unnest($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)"
-                              "         as u(chain, step, correlation, text, data, bit, place, definition, missing, "
-                              "timeout)"
-                              "       group by u.chain, u.correlation order by u.chain, u.correlation" CHAIN_UPSERT,
+    CHAIN_INSERT
+    "select i.chain, i.correlation, min(i.text) as text, bit_or(i.bit) as done,"
+    "   coalesce(string_agg(i.step, ''::bytea order by i.place) filter (where i.data is not null), '') as steps,"
+    "   coalesce(array_agg(i.data order by i.place) filter (where i.data is not null), '{}') as data,"
+    "   min(i.definition) as definition, bit_and(i.missing) as missing, max(i.timeout) as timeout"
+    " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)"
+    "   as i(chain, step, correlation, text, data, bit, place, definition, missing, timeout)"
+    " group by i.chain, i.correlation order by i.chain, i.correlation"
+    CHAIN_INPUT CHAIN_UPSERT,
     false,
 };
+// clang-format on
 
 static int placed_compare(const void *left, const void *right)
 {
@@ -239,6 +147,16 @@ static struct placed *place_all(const struct chain_done *done, size_t count, boo
     return list;
 }
 
+/* The chains in a sorted list that are followed to their end. */
+static size_t list_followed(const struct placed *list, size_t count, int16_t *ret)
+{
+    size_t followed = 0;
+    for (size_t i = 0; i < count && followed < CHAINS_OF_CALL_MAX; i++)
+        if (list[i].done.followed && (followed == 0 || ret[followed - 1] != list[i].done.chain))
+            ret[followed++] = list[i].done.chain;
+    return followed;
+}
+
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
                                     struct chain_noted *ret, size_t *ret_count, struct error *error)
 {
@@ -255,6 +173,8 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
         return connection_fail(connection, STORE_DOWN);
     }
     const int32_t most = CHAIN_DOINGS_MAX;
+    int16_t followed[CHAINS_OF_CALL_MAX];
+    size_t followed_count = list_followed(list, count, followed);
     const struct store_param params[] = {
         STORE_COLUMN(PARAM_INT2, &list[0].done.chain, count, sizeof *list),
         STORE_COLUMN(PARAM_BYTEA, &list[0].step, count, sizeof *list),
@@ -267,10 +187,11 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
         STORE_VALUE(PARAM_INT4, &most),
         STORE_COLUMN(PARAM_INT4, &list[0].done.missing, count, sizeof *list),
         STORE_COLUMN(PARAM_INT8, &list[0].done.timeout_ms, count, sizeof *list),
+        STORE_ARRAY(PARAM_INT2, followed, followed_count),
     };
     struct rows *rows;
     enum store_result result = connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped,
-                                               11, params, &rows, error);
+                                               12, params, &rows, error);
     free(list);
     *ret_count = result == STORE_OK ? rows_count(rows) : 0;
     for (size_t r = 0; r < *ret_count; r++) {
@@ -286,8 +207,9 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
 /* Two statements, one round trip: the second sees a row that another transaction made while the first one waited for
  * it. */
 static const struct statement statement_chain_make = {
-    "insert into sluice.chain (chain, at, began, correlation, correlation_text, definition)"
-    " values ($1, " LEDGER_NOW ", " LEDGER_NOW ", $2, $3, $4) on conflict on constraint chain_pkey do nothing",
+    "insert into sluice.chain (chain, at, began, correlation, correlation_text, definition, generation)"
+    " values ($1, " LEDGER_NOW ", " LEDGER_NOW
+    ", $2, $3, $4, " GENERATION("$1") ") on conflict on constraint chain_pkey do nothing",
     false,
 };
 static const struct statement statement_chain_lock = {
@@ -296,7 +218,7 @@ static const struct statement statement_chain_lock = {
     false,
 };
 static const struct statement statement_chain_abort = {
-    "update sluice.chain set state = 1, reason = $3, due = null, at = " LEDGER_NOW
+    "update sluice.chain set state = 1, reason = $3, due = null, over = null, at = " LEDGER_NOW
     " where chain = $1 and correlation = $2",
     false,
 };
@@ -356,33 +278,39 @@ enum store_result ledger_chain_data(struct connection *connection, int16_t chain
 }
 
 static const struct statement statement_chain_note = {
-    "update sluice.chain set done = case when $3 = 1 then $4 else done | $4 end,"
-    " steps = case when $3 = 1 then $5 else steps || $5 end,"
-    " data = case when $3 = 1 then array[$6] else data || array[$6] end,"
-    " reason = case when $3 = 1 and $7 > generation then null else reason end,"
-    " definition = case when $3 = 1 then $8 else definition end, generation = $7, at = " LEDGER_NOW
-    " where chain = $1 and correlation = $2",
+    "update sluice.chain set done = case when $3 then $4 else done | $4 end,"
+    " steps = case when $3 then $5 else steps || $5 end,"
+    " data = case when $3 then $6 else data || $6 end,"
+    " reason = case when $3 then null else reason end, began = case when $3 then " LEDGER_NOW " else began end,"
+    " due = case when $9 = 0 then null when not $3 then due"
+    "   when $10 > 0 then now() + $10 * interval '1 millisecond' end,"
+    " over = case when $9 = 0 and ($3 and $11 or not $3 and state = 0 and (missing <> 0 or over is not null))"
+    "   then " LEDGER_NOW " when $3 then null else over end,"
+    " missing = $9, definition = $8, generation = $7, at = " LEDGER_NOW " where chain = $1 and correlation = $2",
     false,
 };
 
-enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
-                                    struct error *error)
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row,
+                                    const struct chain_done *done, bool begins, struct error *error)
 {
-    const int32_t count = row->facts.count, generation = row->facts.generation;
-    const char byte = (char)row->facts.steps[count - 1];
-    const int32_t bit = (int32_t)(1u << (unsigned char)byte);
-    const struct span step = {&byte, 1};
+    const int32_t generation = row->facts.generation;
+    const char byte = done->data.at == NULL ? 0 : (char)row->facts.steps[row->facts.count - 1];
+    const int32_t bit = done->data.at == NULL ? 0 : (int32_t)(1u << (unsigned char)byte);
+    const struct span step = {&byte, done->data.at == NULL ? 0 : 1};
     const struct store_param params[] = {
-        STORE_VALUE(PARAM_INT2, &row->chain), STORE_VALUE(PARAM_UUID, &row->correlation),
-        STORE_VALUE(PARAM_INT4, &count),      STORE_VALUE(PARAM_INT4, &bit),
-        STORE_VALUE(PARAM_BYTEA, &step),      STORE_VALUE(PARAM_BYTEA, &data),
-        STORE_VALUE(PARAM_INT4, &generation), STORE_VALUE(PARAM_INT4, &row->definition),
+        STORE_VALUE(PARAM_INT2, &row->chain),     STORE_VALUE(PARAM_UUID, &row->correlation),
+        STORE_VALUE(PARAM_BOOL, &begins),         STORE_VALUE(PARAM_INT4, &bit),
+        STORE_VALUE(PARAM_BYTEA, &step),          STORE_ARRAY(PARAM_BYTEA, &done->data, done->data.at == NULL ? 0 : 1),
+        STORE_VALUE(PARAM_INT4, &generation),     STORE_VALUE(PARAM_INT4, &row->definition),
+        STORE_VALUE(PARAM_INT4, &row->missing),   STORE_VALUE(PARAM_INT8, &done->timeout_ms),
+        STORE_VALUE(PARAM_BOOL, &done->followed),
     };
-    return connection_queue(connection, &statement_chain_note, 8, params, error);
+    return connection_queue(connection, &statement_chain_note, 11, params, error);
 }
 
 static const struct statement statement_chain_update = {
-    "update sluice.chain set state = $3, undoing = $4, undone = $5, at = " LEDGER_NOW
+    "update sluice.chain set state = $3, undoing = $4, undone = $5,"
+    " over = case $3 when 0 then over when 2 then " LEDGER_NOW " end, at = " LEDGER_NOW
     " where chain = $1 and correlation = $2",
     false,
 };
@@ -417,6 +345,33 @@ enum store_result ledger_chain_timeouts(struct connection *connection, int16_t c
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_TEXT, &correlate),
                                          STORE_VALUE(PARAM_DOUBLE, &hold), STORE_VALUE(PARAM_INT4, &limit)};
     return connection_run(connection, &statement_chain_timeouts, 4, params, ret, error);
+}
+
+/* --------------------------------------------------------------------------------------------------------- pruning */
+
+static const struct statement statement_chain_prune = {
+    "with old as (select chain, correlation from sluice.chain where chain = $1 and over < " LEDGER_NOW " - $2"
+    "   order by over limit $3 for update skip locked),"
+    " pruned as (delete from sluice.chain c using old o where c.chain = o.chain and c.correlation = o.correlation"
+    "   returning c.generation),"
+    " noted as (insert into sluice.chain_pruned as p (chain, generation)"
+    "   select $1, max(generation) from pruned having count(*) > 0"
+    "   on conflict (chain) do update set generation = greatest(p.generation, excluded.generation)) "
+    "select count(*) from pruned",
+    false,
+};
+
+enum store_result ledger_chains_prune(struct connection *connection, int16_t chain, int64_t retain_ms, int32_t limit,
+                                      size_t *ret, struct error *error)
+{
+    int64_t retain_s = retain_ms / 1000;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_INT8, &retain_s),
+                                         STORE_VALUE(PARAM_INT4, &limit)};
+    struct rows *rows;
+    enum store_result result = connection_run(connection, &statement_chain_prune, 3, params, &rows, error);
+    if (result == STORE_OK)
+        *ret = (size_t)rows_int64(rows, 0, 0);
+    return result;
 }
 
 /* ------------------------------------------------------------------------------------------------------ definitions */

@@ -70,7 +70,7 @@ static const struct statement statement_held_ended = {
     "with ended as (delete from sluice.held h using unnest($2, $3) as u(key_hash, id)"
     "  where h.consumer_group = $1 and h.key_hash = u.key_hash and h.id = u.id returning h.stream, h.key_hash),"
     " of_key as (select e.stream, e.key_hash, count(*) as events from ended e group by e.stream, e.key_hash) "
-    "update sluice.held_key k set events = k.events - o.events, due = null, reason = null from of_key o "
+    "update sluice.held_key k set events = greatest(k.events - o.events, 0), due = null, reason = null from of_key o "
     "where k.consumer_group = $1 and k.stream = o.stream and k.key_hash = o.key_hash",
     false,
 };
@@ -90,13 +90,15 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
 /* The latest time of a key's streams is that of its head. A head that was handled after all is due at once: it was
  * written by a COMMIT whose reply was lost, or by an earlier owner after its successor had looked. */
 static const struct statement statement_held_keys = {
-    "select k.key_hash, case when i.event_id is null then extract(epoch from k.due - now())::float8 * 1000 end::int8 "
-    "from (select key_hash, max(due) as due from sluice.held_key"
-    "      where consumer_group = $1 and stream = any ($2) group by key_hash) k "
-    "left join lateral (select h.handler, h.event_id from sluice.held h"
-    "      where h.consumer_group = $1 and h.key_hash = k.key_hash and h.stream = any ($2) order by h.id limit 1) h"
-    "      on k.due > now() "
-    "left join sluice.inbox i on i.handler = h.handler and i.event_id = h.event_id",
+    "select k.key_hash, case when i.event_id is null then " LEDGER_LEFT_MS(
+        "k.due") " end "
+                 "from (select key_hash, max(due) as due from sluice.held_key"
+                 "      where consumer_group = $1 and stream = any ($2) group by key_hash) k "
+                 "left join lateral (select h.handler, h.event_id from sluice.held h"
+                 "      where h.consumer_group = $1 and h.key_hash = k.key_hash and h.stream = any ($2) order by h.id "
+                 "limit 1) h"
+                 "      on k.due > now() "
+                 "left join sluice.inbox i on i.handler = h.handler and i.event_id = h.event_id",
     false,
 };
 
@@ -108,19 +110,79 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
     return connection_run(connection, &statement_held_keys, 2, params, ret, error);
 }
 
-/* "events = 0" is looked at again when somebody else has just added some. */
+static const struct statement statement_held_due = {
+    "select d.key_hash from ("
+    "  (select k.stream, k.key_hash from sluice.held_key k where k.consumer_group = $1 and k.due is null limit $3)"
+    "  union all (select k.stream, k.key_hash from sluice.held_key k where k.consumer_group = $1 and k.due <= now()"
+    "    order by k.due desc limit $3)) d where d.stream = any ($2)",
+    false,
+};
+
+enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
+                                  size_t stream_count, int32_t limit, struct rows **ret, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
+                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count),
+                                         STORE_VALUE(PARAM_INT4, &limit)};
+    return connection_run(connection, &statement_held_due, 3, params, ret, error);
+}
+
+/* The keys of a group one after the other, each found by the index. Of one whose first event has no key row, all are
+ * made. */
+static const struct statement statement_held_repair = {
+    "with recursive keys as ("
+    "  select g.number, (select min(h.key_hash) from sluice.held h where h.consumer_group = g.number) as key_hash"
+    "  from unnest($1) g(number)"
+    "  union all"
+    "  select k.number, (select min(h.key_hash) from sluice.held h"
+    "                    where h.consumer_group = k.number and h.key_hash > k.key_hash)"
+    "  from keys k where k.key_hash is not null),"
+    " lost as materialized (select k.number, k.key_hash from keys k cross join lateral ("
+    "    select h.stream from sluice.held h where h.consumer_group = k.number and h.key_hash = k.key_hash"
+    "    order by h.id limit 1) h"
+    "  where not exists (select from sluice.held_key q"
+    "    where q.consumer_group = k.number and q.stream = h.stream and q.key_hash = k.key_hash)) "
+    "insert into sluice.held_key (consumer_group, stream, key_hash, events) "
+    "select h.consumer_group, h.stream, h.key_hash, count(*) from lost l"
+    " join sluice.held h on h.consumer_group = l.number and h.key_hash = l.key_hash group by 1, 2, 3 "
+    "on conflict on constraint held_key_pkey do nothing returning key_hash",
+    false,
+};
+
+enum store_result ledger_held_repair(struct connection *connection, const int16_t *groups, size_t group_count,
+                                     size_t *ret, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT2, groups, group_count)};
+    struct rows *rows;
+    enum store_result result = connection_run(connection, &statement_held_repair, 1, params, &rows, error);
+    if (result == STORE_OK)
+        *ret = rows_count(rows);
+    return result;
+}
+
+/* A key ends where no event of it is left, whatever its row says: an operator may have changed that. "events = 0" is
+ * looked at again when somebody else has just added some. */
 static const struct statement statement_held_fetch = {
-    "with nothing as (delete from sluice.held_key"
-    "  where consumer_group = $1 and stream = any ($2) and key_hash = any ($3) and events = 0) "
-    "select k.key_hash, h.id, h.partition, h.log_offset, h.stream, h.record, coalesce(a.attempts, 0) "
-    "from unnest($3, $4) with ordinality as k(key_hash, most, place) "
-    "cross join lateral"
-    " (select l.*, sum(octet_length(l.record)) over (order by l.id) - octet_length(l.record) as bytes_before"
-    "  from (select f.* from sluice.held f"
-    "        where f.consumer_group = $1 and f.key_hash = k.key_hash and f.stream = any ($2)"
-    "        order by f.id limit k.most) l) h "
-    "left join sluice.attempt a on a.handler = h.handler and a.event_id = h.event_id "
-    "where h.bytes_before < $5 order by k.place, h.id",
+    "with nothing as (delete from sluice.held_key k"
+    "  where k.consumer_group = $1 and k.stream = any ($2) and k.key_hash = any ($3) and k.events = 0"
+    "    and not exists (select from sluice.held h where h.consumer_group = $1 and h.key_hash = k.key_hash"
+    "                    and h.stream = k.stream)),"
+    " wait as (select w.key_hash, " LEDGER_LEFT_MS(
+        "max(w.due)") " as ms from sluice.held_key w"
+                      "  where w.consumer_group = $1 and w.stream = any ($2) and w.key_hash = any ($3) group by "
+                      "w.key_hash) "
+                      "select k.key_hash, h.id, h.partition, h.log_offset, h.stream, h.record, coalesce(a.attempts, "
+                      "0), w.ms "
+                      "from unnest($3, $4) with ordinality as k(key_hash, most, place) "
+                      "cross join lateral"
+                      " (select l.*, sum(octet_length(l.record)) over (order by l.id) - octet_length(l.record) as "
+                      "bytes_before"
+                      "  from (select f.* from sluice.held f"
+                      "        where f.consumer_group = $1 and f.key_hash = k.key_hash and f.stream = any ($2)"
+                      "        order by f.id limit k.most) l) h "
+                      "left join sluice.attempt a on a.handler = h.handler and a.event_id = h.event_id "
+                      "left join wait w on w.key_hash = k.key_hash "
+                      "where h.bytes_before < $5 order by k.place, h.id",
     false,
 };
 

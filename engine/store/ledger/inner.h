@@ -18,6 +18,11 @@
 /* Seconds since 2020-01-01 UTC on the server's clock, computed once a statement. */
 #define LEDGER_NOW "(select extract(epoch from now())::int8 - 1577836800)::int4"
 
+/* How long it is until a time, which may be infinite; null of null. */
+#define LEDGER_LEFT_MS(time)                                                                                           \
+    "(case when " time " is not null then extract(epoch from least(greatest(" time ", now() - interval '1 year'),"     \
+    " now() + interval '1 year') - now()) * 1000 end)::int8"
+
 /* A statement found that the member was removed: the transaction fails with STORE_FENCED, which it returns. */
 enum store_result ledger_fenced(struct connection *connection, struct error *error);
 /* What a failpoint armed with "error" does: the connection is lost. */

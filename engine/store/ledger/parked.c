@@ -54,9 +54,10 @@ static const struct statement statement_parked_take = {
     false,
 };
 static const struct statement statement_parked_next = {
-    "select (extract(epoch from min(n.due) - now()) * 1000)::bigint from unnest($1) as g(consumer_group)"
-    "  cross join lateral (select p.due from sluice.parked p"
-    "    where p.consumer_group = g.consumer_group and p.state = 0 order by p.due limit 1) n",
+    "select " LEDGER_LEFT_MS(
+        "min(n.due)") " from unnest($1) as g(consumer_group)"
+                      "  cross join lateral (select p.due from sluice.parked p"
+                      "    where p.consumer_group = g.consumer_group and p.state = 0 order by p.due limit 1) n",
     false,
 };
 

@@ -100,6 +100,23 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
     return result;
 }
 
+/* Those whose time has come, as an operator may have set it. */
+enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
+                                  size_t stream_count, int32_t limit, struct rows **ret, struct error *error)
+{
+    static const enum param_type types[] = {PARAM_INT8};
+    const struct fake_tables *tables = &connection->tables;
+    struct fake_cell cells[FAKE_TABLE_MAX];
+    size_t found = 0;
+    enum store_result result = fake_alone(connection, "held_due", error);
+    for (size_t i = 0; result == STORE_OK && i < tables->held_key_count && found < (size_t)limit; i++)
+        if (tables->held_keys[i].group == group && tables->held_keys[i].due_ms <= clock_wall_ms() &&
+            held_here(tables->held_keys[i].key.stream, streams, stream_count))
+            cells[found++] = (struct fake_cell){.number = tables->held_keys[i].key.key_hash};
+    *ret = fake_rows(connection, 1, types, found, cells);
+    return result;
+}
+
 /* Keys without events are deleted. */
 static void held_tidy(struct fake_tables *tables)
 {
@@ -115,9 +132,9 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                                     int64_t bytes, struct rows **ret, struct error *error)
 {
     static const enum param_type types[] = {PARAM_INT8, PARAM_INT8,  PARAM_INT4, PARAM_INT8,
-                                            PARAM_TEXT, PARAM_BYTEA, PARAM_INT4};
+                                            PARAM_TEXT, PARAM_BYTEA, PARAM_INT4, PARAM_INT8};
     struct fake_tables *tables = &connection->tables;
-    struct fake_cell cells[7 * FAKE_TABLE_MAX];
+    struct fake_cell cells[8 * FAKE_TABLE_MAX];
     size_t found = 0;
     (void)bytes;
     enum store_result result = fake_alone(connection, "held_fetch", error);
@@ -130,7 +147,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                 continue;
             const struct attempt *attempt = fake_attempt(tables,
                                                          &(struct attempt){.handler = row->handler, .id = row->id});
-            struct fake_cell *cell = &cells[7 * found++];
+            struct fake_cell *cell = &cells[8 * found++];
             cell[0] = (struct fake_cell){.number = row->key_hash};
             cell[1] = (struct fake_cell){.number = tables->held[i].id};
             cell[2] = (struct fake_cell){.number = row->partition};
@@ -138,10 +155,11 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
             cell[4] = (struct fake_cell){.text = row->stream};
             cell[5] = (struct fake_cell){.text = row->record};
             cell[6] = (struct fake_cell){.number = attempt == NULL ? 0 : attempt->attempts};
+            cell[7] = (struct fake_cell){.null = true};
             left--;
         }
     }
     held_tidy(tables);
-    *ret = fake_rows(connection, 7, types, found, cells);
+    *ret = fake_rows(connection, 8, types, found, cells);
     return result;
 }

@@ -413,15 +413,17 @@ enum store_result ledger_chain_lock(struct connection *connection, int16_t chain
     return result;
 }
 
-enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
-                                    struct error *error)
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row,
+                                    const struct chain_done *done, bool begins, struct error *error)
 {
     (void)error;
+    (void)begins;
     fake_queued(connection, "chain_note", 0);
     struct fake_chain *kept_row = chain_find(&connection->tables, row->chain, row->correlation);
     assert_non_null(kept_row);
     kept_row->row = *row;
-    kept_row->data[row->facts.count - 1] = fake_kept(connection, data);
+    if (done->data.at != NULL)
+        kept_row->data[row->facts.count - 1] = fake_kept(connection, done->data);
     return STORE_OK;
 }
 

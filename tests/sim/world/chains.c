@@ -146,11 +146,12 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 }
 
 /* Every chain here has the definition of the pipeline. */
-enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row, struct span data,
-                                    struct error *error)
+enum store_result ledger_chain_note(struct connection *connection, const struct chain_row *row,
+                                    const struct chain_done *done, bool begins, struct error *error)
 {
     (void)row;
-    (void)data;
+    (void)done;
+    (void)begins;
     (void)error;
     sim_fail(connection->world, "a chain has another definition");
     return STORE_DEPLOY;

@@ -168,6 +168,20 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
     return STORE_OK;
 }
 
+/* No operator changes the times of keys here. */
+enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
+                                  size_t stream_count, int32_t limit, struct rows **ret, struct error *error)
+{
+    (void)group;
+    (void)streams;
+    (void)stream_count;
+    (void)limit;
+    (void)ret;
+    (void)error;
+    sim_fail(connection->world, "the keys that are due are asked for");
+    return STORE_DEPLOY;
+}
+
 enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error)
@@ -181,7 +195,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
     while (world->held_oldest < world->held_row_count && !world->held_rows[world->held_oldest].live &&
            world->orphans == NULL && world->held_live == 0)
         world->held_oldest++;
-    *ret = rows_make(connection, SIM_BATCH * count, 7);
+    *ret = rows_make(connection, SIM_BATCH * count, 8);
     for (size_t k = 0; k < count; k++) {
         struct held_entry *key = &world->held_keys[key_of(world, (uint64_t)key_hashes[k])];
         const struct held_row *row;
