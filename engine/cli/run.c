@@ -271,7 +271,6 @@ int cli_run(int argc, char **argv, const struct buses *buses)
     const char *level = NULL, *format = NULL;
     bool single = false;
     struct error error = {0};
-    sigset_t hangup;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'l':
@@ -302,13 +301,14 @@ int cli_run(int argc, char **argv, const struct buses *buses)
     warn_failpoints(rules);
     struct run_files files;
     char engine[37]; /* id of this engine, the same for all its worker processes */
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hangup, NULL); /* until the worker waits for it */
     read_files(argv[optind], buses, &files);
     event_id_new(clock_wall_ms(), engine);
     files.parts.engine = engine;
     signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &hangup, NULL); /* until the worker waits for it */
     if (copies_open(&error) != 0) {
         log_warn("run", "%s; they are loaded where they are, so replace a file by renaming a new one to it",
                  error.text);

@@ -30,6 +30,7 @@ enum {
     MASTER_STALL_MS = 500, /* a look that comes this late: the machine stood still, the worker too */
     MASTER_FORGET_MS = 60000,
     MASTER_LIFELINE_LOOKS = 2, /* an ending process closes its descriptors, too */
+    MASTER_EXIT_MS = 3000,     /* exit() may take, when the worker has done its work */
 };
 
 struct worker_process {
@@ -41,6 +42,7 @@ struct worker_process {
     int64_t looked_ms;
     int64_t stalled_ms; /* how long the machine stood still lately: calls may be late by this much more */
     int64_t stalled_until_ms;
+    int64_t decided_ms;           /* since when it does nothing but end; 0: it has not decided to */
     struct process_ending ending; /* kind 0: the master did not end it */
 };
 
@@ -119,6 +121,22 @@ static void look(struct master *master, struct worker_process *worker)
     }
 }
 
+/* Sees to it that a worker that was asked to end does. */
+static void end_look(struct master *master, struct worker_process *worker)
+{
+    int64_t now = clock_monotonic_ms();
+    if (worker->stopped)
+        kill(worker->pid, SIGCONT);
+    if (!suspects_decided(master->suspects))
+        return;
+    if (worker->decided_ms == 0)
+        worker->decided_ms = now;
+    if (now - worker->decided_ms < MASTER_EXIT_MS || worker->ending.kind != 0)
+        return;
+    log_warn("master", "the worker has stopped and does not exit: an exit handler of a plugin does not return; killed");
+    end_worker(worker, (struct process_ending){.kind = ENDING_STATUS, .number = EXIT_FAILURE, .lane = -1});
+}
+
 /* A signal is the operator's unless it comes from the worker's process group. */
 static bool is_operators(const struct worker_process *worker, const siginfo_t *info)
 {
@@ -146,8 +164,10 @@ static int attend(struct master *master, struct worker_process *worker)
                 return status;
             worker->stopped = WIFSTOPPED(status);
         }
-        if (suspects_asked(master->suspects) == 0)
+        if (suspects_asked(master->suspects) == 0 && !suspects_decided(master->suspects))
             look(master, worker);
+        else
+            end_look(master, worker);
     }
 }
 
@@ -183,7 +203,9 @@ static bool judge(struct master *master, struct worker_process *worker, int stat
     close(worker->lifeline);
     kill(-worker->pid, SIGKILL); /* children that handlers left: they hold the worker's connections open */
     if (suspects_decided(master->suspects) || suspects_asked(master->suspects) > 0) {
-        *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        *ret_status = worker->ending.kind != 0 ? EXIT_FAILURE
+                      : WIFEXITED(status)      ? WEXITSTATUS(status)
+                                               : 128 + WTERMSIG(status);
         return true;
     }
     *ret_named = suspects_judge(master->suspects, &ending);
@@ -221,7 +243,9 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
         pause_ms = next_pause_ms(&worker, named, pause_ms);
         struct timespec wait = {.tv_sec = pause_ms / 1000, .tv_nsec = pause_ms % 1000 * 1000000};
         int signal = pause_ms > 0 ? sigtimedwait(&master.signals, NULL, &wait) : 0;
-        if (signal == SIGTERM || signal == SIGINT)
-            return 128 + signal;
+        if (signal == SIGTERM || signal == SIGINT) {
+            log_info("master", "stopped, with no worker to stop");
+            return EXIT_SUCCESS;
+        }
     }
 }

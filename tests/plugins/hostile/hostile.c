@@ -115,6 +115,18 @@ static void do_exit_quick(const struct act *act)
     quick_exit((int)act->n);
 }
 
+static void stay(void)
+{
+    for (;;)
+        sleep_ms(1000);
+}
+
+static void do_end_never(const struct act *act)
+{
+    (void)act;
+    atexit(stay);
+}
+
 static void *exit_main(void *status)
 {
     exit((int)(intptr_t)status);
@@ -272,6 +284,11 @@ static void do_umask(const struct act *act)
     umask(0777);
 }
 
+static void do_slow(const struct act *act)
+{
+    sleep_ms(act->n);
+}
+
 static void do_leak(const struct act *act)
 {
     (void)act;
@@ -297,6 +314,7 @@ static const struct {
     MODE(hang),          MODE(spin),           MODE(deadlock),  MODE(close_all),  MODE(fork_return),
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
+    MODE(end_never),     MODE(slow),
 };
 
 static void attack(const struct act *act)
