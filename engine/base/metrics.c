@@ -82,7 +82,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                            "Partitions that this process reads."},
     [METRIC_HALTED] = {"sluice_partition_halted", KIND_GAUGE, "0 or 1", "group", "partition", NULL,
                        "1 while a partition is assigned to this process and not read: its next record was deleted, it "
-                       "has no leader, a row is damaged. `/readyz` says which and why."},
+                       "has no leader, a row is damaged; and while a topic, in place of the partition, is "
+                       "not there any more, or may not be read. `/readyz` says which and why."},
     [METRIC_LAG] = {"sluice_lag", KIND_GAUGE, "records", "group", NULL, NULL,
                     "Records on the group's topics that it has not completed, as its positions say, whoever reads "
                     "them; looked up every 10 s."},

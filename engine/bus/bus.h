@@ -123,10 +123,10 @@ struct bus_kind {
                   const struct position *positions, struct error *error);
     /* The engine has released the streams of BUS_REVOKED: others may have them. */
     int (*revoked)(struct bus_consumer *consumer, struct error *error);
-    /* What this process does not read now though it is its own, a partition ("payment.try/3"; NULL: everything)
-     * and why, one after the other; nothing while all that is assigned is read. NULL: never anything. */
-    void (*halted)(struct bus_consumer *consumer, void (*each)(const char *place, const char *why, void *context),
-                   void *context);
+    /* What this process does not read now though it is its own, a "partition" ("payment.try/3") or "topic" (NULL:
+     * everything) and why, one after the other; nothing while all that is assigned is read. NULL: never anything. */
+    void (*halted)(struct bus_consumer *consumer,
+                   void (*each)(const char *what, const char *place, const char *why, void *context), void *context);
     /* Leaves the group, so that a peer takes over at once, and frees the consumer. */
     void (*unsubscribe)(struct bus_consumer *consumer);
     /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0: this bus needs none. */
@@ -215,7 +215,8 @@ static inline int bus_revoked(struct bus *bus, struct bus_consumer *consumer, st
     return bus->kind->revoked(consumer, error);
 }
 static inline void bus_halted(struct bus *bus, struct bus_consumer *consumer,
-                              void (*each)(const char *place, const char *why, void *context), void *context)
+                              void (*each)(const char *what, const char *place, const char *why, void *context),
+                              void *context)
 {
     if (bus->kind->halted != NULL)
         bus->kind->halted(consumer, each, context);

@@ -243,9 +243,13 @@ static int event_read_cloudevent(struct reading *reading, const struct json_memb
 static int event_bad_json(struct reading *reading, enum json_fault fault)
 {
     char what[200];
+    struct span value = reading->record->value;
     switch (fault) {
     case JSON_FAULT_NOT_OBJECT:
         reading->reason = DEAD_NOT_OBJECT;
+        if (value.length == 0)
+            return error_set(reading->error, EINVAL, "%s",
+                             value.at == NULL ? "the record has no value (a tombstone)" : "the value is empty");
         break;
     case JSON_FAULT_TOO_DEEP:
         reading->reason = DEAD_TOO_DEEP;
@@ -255,7 +259,7 @@ static int event_bad_json(struct reading *reading, enum json_fault fault)
         break;
     default:
         reading->reason = DEAD_BAD_JSON;
-        if (foreign_describe(reading->record->value, what, sizeof what))
+        if (foreign_describe(value, what, sizeof what))
             return error_set(reading->error, EINVAL, "%s", what);
     }
     if (reading->error != NULL)

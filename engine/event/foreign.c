@@ -12,6 +12,9 @@ static const struct {
     const char *what;
 } heads[] = {
     {SPAN("\xef\xbb\xbf"), "the value begins with a UTF-8 byte order mark (BOM): write UTF-8 without one"},
+    {SPAN("\xff\xfe\0\0"), "the value is UTF-32 (little endian): write UTF-8"},
+    {SPAN("\0\0\xfe\xff"), "the value is UTF-32 (big endian): write UTF-8"},
+    {SPAN("{\0\0\0"), "the value is UTF-32 (little endian): write UTF-8"},
     {SPAN("\xff\xfe"), "the value is UTF-16 (little endian): write UTF-8"},
     {SPAN("\xfe\xff"), "the value is UTF-16 (big endian): write UTF-8"},
     {SPAN("{\0"), "the value is UTF-16 (little endian): write UTF-8"},

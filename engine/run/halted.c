@@ -42,7 +42,7 @@ static struct series *series_of(struct group_run *group, const char *place)
     return made->series;
 }
 
-static void take(const char *place, const char *why, void *context)
+static void take(const char *what, const char *place, const char *why, void *context)
 {
     struct look *look = context;
     const char *group = look->group->config->name;
@@ -52,7 +52,7 @@ static void take(const char *place, const char *why, void *context)
     if (place == NULL)
         buffer_format(&look->text, "group %s reads nothing: %s\n", group, why);
     else
-        buffer_format(&look->text, "group %s does not read partition %s: %s\n", group, place, why);
+        buffer_format(&look->text, "group %s does not read %s %s: %s\n", group, what, place, why);
 }
 
 void halted_look(struct group_run *group)

@@ -16,9 +16,11 @@ import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.*;
+import org.apache.kafka.common.acl.*;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.resource.*;
 import org.apache.kafka.common.serialization.*;
 
 public class KafkaAdmin {
@@ -116,6 +118,8 @@ public class KafkaAdmin {
         case "reset_offsets":
             return done(clock.get(admin.alterConsumerGroupOffsets(group, Map.of(new TopicPartition(topic, partition),
                 new OffsetAndMetadata(r.get("offset").asLong()))).all()));
+        case "deny":
+            return deny(r, topic, group, clock);
         case "groups":
             return clock.get(admin.listGroups().all()).stream().map(GroupListing::groupId).sorted().toList();
         case "members":
@@ -298,6 +302,15 @@ public class KafkaAdmin {
             places.add(List.of(place.partition(), place.offset()));
         }
         return places;
+    }
+
+    private Object deny(JsonNode r, String topic, String group, Clock clock) throws Exception {
+        ResourcePattern of = topic == null ? new ResourcePattern(ResourceType.GROUP, group, PatternType.LITERAL)
+                                           : new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
+        AclBinding acl = new AclBinding(of, new AccessControlEntry("User:" + r.get("user").asText(), "*",
+            AclOperation.ALL, AclPermissionType.DENY));
+        return r.get("denied").asBoolean() ? done(clock.get(admin.createAcls(List.of(acl)).all()))
+                                           : done(clock.get(admin.deleteAcls(List.of(acl.toFilter())).all()));
     }
 
     private Object transaction(JsonNode r, String topic, Clock clock) throws Exception {

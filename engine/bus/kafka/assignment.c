@@ -365,8 +365,8 @@ int kafka_revoked(struct bus_consumer *consumer, struct error *error)
     return 0;
 }
 
-void kafka_halted(struct bus_consumer *consumer, void (*each)(const char *place, const char *why, void *context),
-                  void *context)
+void kafka_halted(struct bus_consumer *consumer,
+                  void (*each)(const char *what, const char *place, const char *why, void *context), void *context)
 {
     const struct kafka_streams *streams = &consumer->streams;
     struct kafka_joining *joining = &consumer->joining;
@@ -379,8 +379,9 @@ void kafka_halted(struct bus_consumer *consumer, void (*each)(const char *place,
         snprintf(why, sizeof why, "no partitions assigned for %lld s%s%s",
                  (long long)(clock_monotonic_ms() - joining->since_ms) / 1000, joining->why[0] == '\0' ? "" : ": ",
                  joining->why);
-        each(NULL, why, context);
+        each(NULL, NULL, why, context);
     }
+    kafka_missing_each(consumer, each, context);
     for (size_t i = 0; i < streams->count; i++) {
         const struct kafka_stream *stream = &streams->list[i];
         if (stream->state != KAFKA_STREAM_HALTED)
@@ -395,7 +396,7 @@ void kafka_halted(struct bus_consumer *consumer, void (*each)(const char *place,
         else
             continue; /* where to start is being looked up */
         snprintf(place, sizeof place, "%s/%d", stream->topic, (int)stream->partition);
-        each(place, why, context);
+        each("partition", place, why, context);
     }
 }
 

@@ -35,8 +35,8 @@ struct kafka_assignment {
 
 /* Of the contract: bus/bus.h. */
 int kafka_revoked(struct bus_consumer *consumer, struct error *error);
-void kafka_halted(struct bus_consumer *consumer, void (*each)(const char *place, const char *why, void *context),
-                  void *context);
+void kafka_halted(struct bus_consumer *consumer,
+                  void (*each)(const char *what, const char *place, const char *why, void *context), void *context);
 
 /* The rebalance callback of a consumer's client; opaque is the consumer. */
 void kafka_assignment_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,

@@ -16,6 +16,7 @@
 #include "bus/kafka/instance.h"
 #include "bus/kafka/joining.h"
 #include "bus/kafka/kafka.h"
+#include "bus/kafka/missing.h"
 #include "bus/kafka/open.h"
 #include "bus/kafka/pause.h"
 #include "bus/kafka/stream.h"
@@ -47,6 +48,7 @@ struct bus_consumer {
     struct kafka_commits commits;
     struct kafka_pause pause;
     struct kafka_fetch fetch;
+    struct kafka_missing missing;
     struct kafka_open open;
     struct kafka_end end;
     bool unknown_group_reported; /* the operator was told that the store does not know the group */

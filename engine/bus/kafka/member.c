@@ -37,6 +37,7 @@ static void consumer_free(struct bus_consumer *consumer, bool reachable)
     kafka_assignment_destroy(&consumer->assignment);
     kafka_streams_destroy(&consumer->streams);
     kafka_pause_destroy(&consumer->pause);
+    free(consumer->missing.topics);
     free(consumer->messages);
     free(consumer->records);
     free(consumer->group);
@@ -97,11 +98,12 @@ static struct bus_consumer *consumer_make(struct kafka_bus *bus, const struct bu
     consumer->records = calloc(consumer->poll_records, sizeof *consumer->records);
     consumer->subscription = kafka_options_topics(&bus->options, subscription->topics, subscription->topic_count,
                                                   false);
+    consumer->missing.topics = calloc((size_t)consumer->subscription->cnt + 1, sizeof *consumer->missing.topics);
     bool store = bus->options.store != NULL && subscription->recorded;
     if (store)
         consumer->connection = connection_create(bus->options.store, "positions");
     if (consumer->group != NULL && consumer->messages != NULL && consumer->records != NULL &&
-        (!store || consumer->connection != NULL))
+        consumer->missing.topics != NULL && (!store || consumer->connection != NULL))
         return consumer;
     consumer_free(consumer, true);
     return NULL;

@@ -43,6 +43,7 @@ static void topic_deleted(struct bus_consumer *consumer, const char *topic)
         if (strcmp(consumer->streams.list[i].topic, topic) == 0)
             consumer->streams.list[i].topic_deleted = true;
     (void)kafka_positions_delete(consumer, topic, -1, &error);
+    kafka_missing_suspect(consumer, topic);
     error_set(&consumer->health.fault, ENOENT, "group %s: topic %s does not exist any more", consumer->group, topic);
     error_hint(&consumer->health.fault, "`sluice migrate CONFIG` makes it again; reading goes on by itself then");
 }
@@ -72,10 +73,11 @@ static void take_error(struct bus_consumer *consumer, const rd_kafka_message_t *
         topic_deleted(consumer, topic);
         break;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+        kafka_missing_suspect(consumer, topic);
         error_set(&consumer->health.fault, EACCES, "group %s may not read %s: %s", consumer->group, topic, text);
-        kafka_joining_note(&consumer->joining, text);
+        error_hint(&consumer->health.fault, "grant READ and DESCRIBE on it; reading goes on by itself then");
         break;
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
     case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
     case RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED:

@@ -41,14 +41,15 @@ static void postgres_describe(struct bus_consumer *consumer, uint32_t stream, st
 }
 
 static void postgres_halted(struct bus_consumer *consumer,
-                            void (*each)(const char *place, const char *why, void *context), void *context)
+                            void (*each)(const char *what, const char *place, const char *why, void *context),
+                            void *context)
 {
     char place[16];
     for (uint32_t p = 0; p < consumer->bus->partition_count; p++) {
         if (consumer->streams[p].damaged_look_ms == 0 || consumer->streams[p].state != STREAM_ASSIGNED)
             continue;
         snprintf(place, sizeof place, "%u", p);
-        each(place, "a row of sluice.bus_log cannot be read", context);
+        each("partition", place, "a row of sluice.bus_log cannot be read", context);
     }
 }
 

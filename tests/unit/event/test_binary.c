@@ -185,8 +185,8 @@ static const struct poison poisons[] = {
     /* the value */
     {{{VERSION, EVENT_ID, TYPE}, SPAN("[1]")}, DEAD_NOT_OBJECT, "an object was expected", true},
     {{{VERSION, EVENT_ID, TYPE}, SPAN("\"x\"")}, DEAD_NOT_OBJECT, "an object was expected", true},
-    {{{VERSION, EVENT_ID, TYPE}, SPAN("")}, DEAD_NOT_OBJECT, "nothing but white space", true},
-    {{{VERSION, EVENT_ID, TYPE}, {NULL, 0}}, DEAD_NOT_OBJECT, "nothing but white space", true}, /* a tombstone */
+    {{{VERSION, EVENT_ID, TYPE}, SPAN("")}, DEAD_NOT_OBJECT, "the value is empty", true},
+    {{{VERSION, EVENT_ID, TYPE}, {NULL, 0}}, DEAD_NOT_OBJECT, "no value (a tombstone)", true},
     {{{VERSION, EVENT_ID, TYPE}, SPAN("{\"a\":1,\"a\":2}")}, DEAD_BAD_JSON, "twice", true},
     {{{VERSION, EVENT_ID, TYPE}, SPAN("{\"a\":\"\xff\"}")}, DEAD_BAD_JSON, "UTF-8", true},
     {{{VERSION, EVENT_ID, TYPE}, SPAN("{}{}")}, DEAD_BAD_JSON, "bytes follow", true},

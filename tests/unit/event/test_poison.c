@@ -24,8 +24,8 @@ struct poison {
 
 static const struct poison poisons[] = {
     /* empty value / tombstone / white space / null / 42 / [] */
-    {{NULL, 0}, DEAD_NOT_OBJECT, "nothing but white space", false},
-    POISON("", DEAD_NOT_OBJECT, "nothing but white space"),
+    {{NULL, 0}, DEAD_NOT_OBJECT, "no value (a tombstone)", false},
+    POISON("", DEAD_NOT_OBJECT, "the value is empty"),
     POISON(" \r\n\t ", DEAD_NOT_OBJECT, "nothing but white space"),
     POISON("null", DEAD_NOT_OBJECT, "an object was expected"),
     POISON("42", DEAD_NOT_OBJECT, "an object was expected"),
@@ -45,6 +45,9 @@ static const struct poison poisons[] = {
     POISON("\0\0\0\0", DEAD_BAD_JSON, "at byte 0"),
     POISON("\xff\xfe{\0", DEAD_BAD_JSON, "is UTF-16 (little endian)"),
     POISON("\xfe\xff\0{", DEAD_BAD_JSON, "is UTF-16 (big endian)"),
+    POISON("\xff\xfe\0\0{\0\0\0", DEAD_BAD_JSON, "is UTF-32 (little endian)"),
+    POISON("\0\0\xfe\xff\0\0\0{", DEAD_BAD_JSON, "is UTF-32 (big endian)"),
+    POISON("{\0\0\0\"\0\0\0", DEAD_BAD_JSON, "is UTF-32 (little endian)"),
     POISON("{\0\"\0", DEAD_BAD_JSON, "is UTF-16 (little endian)"),
     POISON("\0{\0\"", DEAD_BAD_JSON, "is UTF-16 (big endian)"),
     POISON("\x1f\x8b\x08\0", DEAD_BAD_JSON, "is gzip"),
