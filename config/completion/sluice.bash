@@ -12,8 +12,9 @@ _sluice() {
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$word"); return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "text mermaid dot svg json" -- "$word"); return ;;
     --reference) mapfile -t COMPREPLY < <(compgen -W "configuration metrics schema" -- "$word"); return ;;
+    --state) mapfile -t COMPREPLY < <(compgen -W "open replayed dropped all" -- "$word"); return ;;
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    --data | --key | --id | --count | --contains | --timeout) return ;;
+    --data | --key | --id | --count | --contains | --timeout | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why) return ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$("$program" "$command" -h 2>/dev/null | grep -oE -- '--[a-z][a-z-]+' | sort -u)" -- "$word")
@@ -21,15 +22,16 @@ _sluice() {
     fi
     for (( i = 2; i < COMP_CWORD; i++ )); do
         [[ ${COMP_WORDS[i]} == -* ]] && continue
-        case ${COMP_WORDS[i-1]} in --log-level | --log-format | --format | --dir | --data | --key | --id | --count | --contains | --timeout) continue ;; esac
+        case ${COMP_WORDS[i-1]} in --log-level | --log-format | --format | --dir | --data | --key | --id | --count | --contains | --timeout | --state | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why) continue ;; esac
         (( operands++ )) || config=${COMP_WORDS[i]}
     done
     case $command:$operands in
     emit:1 | tap:[1-9]*)
         mapfile -t COMPREPLY < <(compgen -W "$("$program" graph "$config" --format json 2>/dev/null |
             sed -n '/^  "topics": \[/,/^  \]/s/^      "\(name\|deadLetter\)": "\([^"]*\)".*/\2/p')" -- "$word") ;;
+    dead-letter:0) mapfile -t COMPREPLY < <(compgen -W "list show replay edit drop" -- "$word") ;;
     inspect:0) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
-    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | migrate:0)
+    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | migrate:0 | dead-letter:1)
         mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     esac
 }

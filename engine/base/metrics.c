@@ -48,6 +48,9 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                         "Attempts repeated in place after a transient failure."},
     [METRIC_DEAD] = {"sluice_dead_letters_total", KIND_COUNTER, "events", "topic", NULL, NULL,
                      "Events sent to a dead letter topic, by the topic they came from."},
+    [METRIC_DEAD_OPEN] = {"sluice_dead_letters_open", KIND_GAUGE, "events", "topic", NULL, NULL,
+                          "Dead letters in the database that were neither replayed nor dropped, by the topic of their "
+                          "events; the topic is empty for topics that the file does not have."},
     [METRIC_EMITTED] = {"sluice_emitted_total", KIND_COUNTER, "events", "topic", NULL, NULL,
                         "Events published and acknowledged by the bus."},
     [METRIC_BATCHES] = {"sluice_batches_total", KIND_COUNTER, "batches", "group", NULL, NULL,

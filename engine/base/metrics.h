@@ -16,6 +16,7 @@ enum metric {
     METRIC_REPLAYED,      /* sluice_replayed_total{handler} */
     METRIC_RETRIES,       /* sluice_retries_total{handler}: transient retries in place */
     METRIC_DEAD,          /* sluice_dead_letters_total{topic} */
+    METRIC_DEAD_OPEN,     /* sluice_dead_letters_open{topic}, gauge: those that no operator has decided about */
     METRIC_EMITTED,       /* sluice_emitted_total{topic} */
     METRIC_BATCHES,       /* sluice_batches_total{group} */
     METRIC_BATCH_EVENTS,  /* sluice_batch_events{group}, histogram of counts */

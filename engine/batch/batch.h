@@ -84,6 +84,8 @@ void batch_held(struct batch *batch); /* the rows */
 /* chains.c. Before the handlers: an event without a usable correlation that a chain must be told of becomes a dead
  * letter. */
 bool chain_refuses(struct batch *batch, struct work *work);
+/* Of a dead letter: whether chains have noted its event, now or when it became one before. */
+bool chains_noted(const struct batch *batch, const struct work *work);
 /* The chains that watch the works' topics. May add outputs. */
 void batch_chains(struct batch *batch);
 /* The verdict of a dead work: when it is an undo of a chain, what on_undo_failure says (then its row is written, too);
@@ -97,7 +99,10 @@ void batch_commit(struct batch *batch);
 
 /* outputs.c: what the works emit. An output that cannot be composed condemns its work. */
 void outputs_of_work(struct batch *batch, struct work *work);
-void outputs_dead_letter(struct batch *batch, struct work *work);
+struct output *output_add(struct batch *batch, struct work *work, struct topic *topic);
+void output_header(struct output *output, const char *name, struct span value); /* there is room for it */
+/* The correlation of the chains, carried on or found in the data or what is laid over it; {NULL, 0}: none. */
+struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays);
 /* The undo of one doing of a chain's step, composed from the step's own data. */
 struct undo {
     const char *chain;
@@ -107,6 +112,9 @@ struct undo {
     struct span data, correlation, reason;
 };
 void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo);
+/* dead_letter.c: the record on the dead letter topic, if there is one; and with a store, the rows of dead letters. */
+void outputs_dead_letter(struct batch *batch, struct work *work);
+void dead_letters_record(struct batch *batch);
 struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
 
 /* session.c: a statement of this binding's handler runs; whether another handler may have left a changed session in

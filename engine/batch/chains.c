@@ -54,6 +54,12 @@ bool chain_refuses(struct batch *batch, struct work *work)
     return false;
 }
 
+bool chains_noted(const struct batch *batch, const struct work *work)
+{
+    return batch->env->group->tap == NULL && work->reason != DEAD_BAD_CORRELATION &&
+           (work_noted_before(work) || works_on_chains(work));
+}
+
 /* Why the chain is undone, for people: the event's own words, else the topic it came on. */
 static struct span abort_reason(struct batch *batch, const struct work *work)
 {
@@ -237,8 +243,10 @@ static void chain_events(struct batch *batch, struct work *work)
         chain_timed_out(batch, work);
         return;
     }
+    /* A dead letter of an undo was told to no chain. */
+    bool noted = work_noted_before(work);
     for (size_t w = 0; w < count && batch->result == STORE_OK && !batch->condemned; w++)
-        if (watches[w].role != CHAIN_DONE)
+        if (watches[w].role == CHAIN_UNDO || (watches[w].role != CHAIN_DONE && !noted))
             chain_event(batch, work, &watches[w]);
 }
 

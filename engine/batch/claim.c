@@ -144,8 +144,13 @@ static void claim_again(struct batch *batch, const struct claim_order *orders, s
                    (int)work->event.id_text.length, work->event.id_text.length == 0 ? "" : work->event.id_text.at,
                    (int)work->item->record.topic.length, work->item->record.topic.at);
     }
-    if (again_count > 0)
-        batch->result = ledger_claim_dead(batch->connection, again, again_count, &batch->error);
+    if (again_count == 0)
+        return;
+    batch->result = ledger_claim_dead(batch->connection, again, again_count, &batch->error);
+    if (batch->result == STORE_OK && batch->env->group != NULL)
+        batch->result = ledger_dead_letters_again(batch->connection,
+                                                  batch->env->numbers->groups[batch->env->group->index], again,
+                                                  again_count, &batch->error);
 }
 
 /* Sorted, with the twins of the batch sent back: the second of one id waits for the first one's end. Returns how many

@@ -32,14 +32,12 @@ bool works_on_chains(const struct work *work)
         return false;
     if (item->condemned == DEAD_BAD_OUTPUT || item->condemned == DEAD_BAD_CORRELATION || item->minimal)
         return false; /* an undo of it could not be composed: it is a dead letter that says so, once */
-    if (work->again && !span_is(record_header(&item->record, HEADER_DLT_CODE), event_dead_word(DEAD_BAD_OUTPUT)))
-        return false; /* they were told when it became a dead letter */
     return work_row(work)->chains && work->claimed && work->event.data.text.length > 0;
 }
 
 bool notes_steps(const struct work *work)
 {
-    return work->item->timed_out == NULL && works_on_chains(work);
+    return work->item->timed_out == NULL && works_on_chains(work) && !work_noted_before(work);
 }
 
 bool instance_open(struct batch *batch, struct work *work, const struct chain *current, const struct chain_row *row,

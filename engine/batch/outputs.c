@@ -10,7 +10,7 @@
 #include "event/correlation.h"
 #include "flow/retry.h"
 
-static struct output *output_add(struct batch *batch, struct work *work, struct topic *topic)
+struct output *output_add(struct batch *batch, struct work *work, struct topic *topic)
 {
     if (batch->output_count == batch->output_size) {
         size_t size = batch->output_size == 0 ? batch->count + 8 : batch->output_size * 2;
@@ -26,7 +26,7 @@ static struct output *output_add(struct batch *batch, struct work *work, struct 
     return output;
 }
 
-static void header_add(struct output *output, const char *name, struct span value)
+void output_header(struct output *output, const char *name, struct span value)
 {
     output->record.headers[output->record.header_count++] = (struct header){span_of(name), value};
 }
@@ -36,8 +36,7 @@ static struct span number_span(struct batch *batch, int64_t number)
     return span_of(arena_format(batch->arena, "%lld", (long long)number));
 }
 
-/* The correlation of the chains, carried on or found in the data. */
-static struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays)
+struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays)
 {
     if (work->event.record != NULL) {
         struct span carried = record_header(work->event.record, HEADER_CORRELATION);
@@ -74,9 +73,9 @@ static void output_trace(struct batch *batch, const struct work *work, struct ou
     char *text = parent.length > 0 ? arena_alloc_raw(batch->arena, TRACEPARENT_TEXT + 1) : NULL;
     if (text == NULL || !traceparent_derive(parent, id, text))
         return;
-    header_add(output, HEADER_TRACEPARENT, (struct span){text, TRACEPARENT_TEXT});
+    output_header(output, HEADER_TRACEPARENT, (struct span){text, TRACEPARENT_TEXT});
     if (tracestate_valid(state))
-        header_add(output, HEADER_TRACESTATE, state);
+        output_header(output, HEADER_TRACESTATE, state);
 }
 
 /* What an emitted event has. Its source's other headers speak of another value (ce_…, content-type): they stay
@@ -85,12 +84,12 @@ static void output_headers(struct batch *batch, const struct work *work, struct 
                            struct span correlation)
 {
     output->record.headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
-    header_add(output, HEADER_HOPS, number_span(batch, work->event.hops + 1));
-    header_add(output, HEADER_PARENT, work->event.id_text);
+    output_header(output, HEADER_HOPS, number_span(batch, work->event.hops + 1));
+    output_header(output, HEADER_PARENT, work->event.id_text);
     if (correlation.length > 0)
-        header_add(output, HEADER_CORRELATION, correlation);
+        output_header(output, HEADER_CORRELATION, correlation);
     if (batch->env->config->engine.cloudevents)
-        header_add(output, HEADER_CONTENT_TYPE, SPAN(EVENT_TYPE_CLOUDEVENT));
+        output_header(output, HEADER_CONTENT_TYPE, SPAN(EVENT_TYPE_CLOUDEVENT));
     output_trace(batch, work, output, id);
 }
 
@@ -155,7 +154,7 @@ static void output_ladder(struct batch *batch, struct work *work, const struct r
     struct output *output = output_event(batch, work, ladder->topic, &work->event.data, overlays, handler,
                                          route->outcome, 0, correlation);
     if (output != NULL)
-        header_add(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
+        output_header(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
 }
 
 static void output_route(struct batch *batch, struct work *work, size_t outcome, const struct json_object *data,
@@ -182,63 +181,7 @@ void outputs_of_work(struct batch *batch, struct work *work)
     }
 }
 
-enum {
-    DEAD_HEADERS = 9,
-    DEAD_KEY_MAX = 32768,
-    DEAD_SENTENCE_MAX = 500,
-    RECORD_HEADERS_MAX = 255,
-    UNDO_REASON_MAX = 1000
-};
-
-/* Headers of an earlier dead letter of the same event: the new one has its own in their place. */
-static bool is_of_dead_letter(struct span name)
-{
-    static const char *const names[] = {HEADER_DLT_TOPIC,     HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,
-                                        HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON,    HEADER_DLT_CODE,
-                                        HEADER_DLT_HANDLER,   HEADER_ATTEMPTS};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (span_is(name, names[i]))
-            return true;
-    return false;
-}
-
-void outputs_dead_letter(struct batch *batch, struct work *work)
-{
-    const struct item *item = work->item;
-    if (item->topic == NULL || item->topic->dead_letter == NULL)
-        return;
-    struct output *output = output_add(batch, work, item->topic->dead_letter);
-    const struct record *source = &item->record;
-    output->record.key = source->key;
-    if (source->key.length > DEAD_KEY_MAX)
-        output->record.key.length = DEAD_KEY_MAX; /* what is too large for it stays where the letter says that it was */
-    output->record.value = source->value;
-    size_t most = source->header_count < RECORD_HEADERS_MAX - DEAD_HEADERS ? source->header_count
-                                                                           : RECORD_HEADERS_MAX - DEAD_HEADERS;
-    output->record.headers = arena_array(batch->arena, struct header, most + DEAD_HEADERS);
-    for (size_t i = 0; i < source->header_count && !item->minimal && output->record.header_count < most; i++)
-        if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX &&
-            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX && !is_of_dead_letter(source->headers[i].name))
-            output->record.headers[output->record.header_count++] = source->headers[i];
-    header_add(output, HEADER_DLT_TOPIC, source->topic);
-    char place[96];
-    int32_t partition = -1;
-    int64_t offset = -1;
-    if (work_place(batch, work, place, sizeof place, &partition, &offset)) {
-        header_add(output, HEADER_DLT_PARTITION, number_span(batch, partition));
-        header_add(output, HEADER_DLT_OFFSET, number_span(batch, offset));
-    }
-    header_add(output, HEADER_DLT_TIMESTAMP, number_span(batch, source->timestamp_ms));
-    header_add(output, HEADER_DLT_CODE, span_of(event_dead_word(work->reason)));
-    struct span sentence = span_of(work->why == NULL ? "" : work->why);
-    if (sentence.length > DEAD_SENTENCE_MAX)
-        for (sentence.length = DEAD_SENTENCE_MAX; ((unsigned char)sentence.at[sentence.length] & 0xc0) == 0x80;)
-            sentence.length--; /* not in the middle of a character */
-    header_add(output, HEADER_DLT_REASON, sentence);
-    if (item->binding != NULL)
-        header_add(output, HEADER_DLT_HANDLER, span_of(item->binding->id));
-    header_add(output, HEADER_ATTEMPTS, number_span(batch, item->tries + 1));
-}
+enum { UNDO_REASON_MAX = 1000 };
 
 void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo)
 {
@@ -270,7 +213,7 @@ void outputs_undo(struct batch *batch, struct work *work, const struct undo *und
         return;
     output->work = work;
     output->record.headers[1].value = work->event.id_text;
-    header_add(output, HEADER_UNDO, span_of(arena_format(batch->arena, "%d.%d", undo->generation, undo->doing)));
+    output_header(output, HEADER_UNDO, span_of(arena_format(batch->arena, "%d.%d", undo->generation, undo->doing)));
 }
 
 struct record *outputs_finish(struct batch *batch)

@@ -173,6 +173,14 @@ static bool was_handled(const struct batch *batch, const struct item *item)
            ((item->source == ITEM_PARKED && item->timed_out == NULL) || (in_place && item->topic == NULL));
 }
 
+/* The replay of a dead letter is for the group whose it was. */
+static bool for_others(const struct batch *batch, const struct item *item)
+{
+    const struct group *group = batch->env->group;
+    struct span name = group == NULL ? (struct span){NULL, 0} : record_header(&item->record, HEADER_REPLAY_FOR);
+    return name.length > 0 && !group_is_called(batch->env->config, group, name);
+}
+
 /* An earlier batch had run statements when it found that the event must wait. */
 static bool prepare_wait(const struct batch *batch, struct work *work)
 {
@@ -189,6 +197,10 @@ static bool prepare_wait(const struct batch *batch, struct work *work)
 static void prepare(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
+    if (for_others(batch, item)) {
+        work->verdict = VERDICT_FOR_OTHERS;
+        return;
+    }
     prepare_event(batch, work);
     prepare_tries(batch, work);
     held_recall(batch->env, work);

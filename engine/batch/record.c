@@ -161,7 +161,9 @@ void batch_outputs(struct batch *batch)
         else if (output == OUTPUT_DEAD_LETTER)
             outputs_dead_letter(batch, work);
     }
-    if (batch->condemned || batch->output_count == 0)
+    if (!batch->condemned)
+        dead_letters_record(batch);
+    if (batch->result != STORE_OK || batch->condemned || batch->output_count == 0)
         return;
     batch->records = outputs_finish(batch);
     if (batch->transaction && bus->kind->transactional)

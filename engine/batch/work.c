@@ -40,6 +40,13 @@ struct event_id work_suspect_id(const struct work *work)
     return suspects_id(id, item->binding == NULL ? UINT32_MAX : item->binding->index);
 }
 
+bool work_noted_before(const struct work *work)
+{
+    const struct record *record = &work->item->record;
+    return (work->again && !span_is(record_header(record, HEADER_DLT_CODE), event_dead_word(DEAD_BAD_OUTPUT))) ||
+           record_header(record, HEADER_REPLAY_NOTED).length > 0;
+}
+
 /* Nothing says to which topic a dead letter of it would go: the file does not have its own. It can wait in the
  * database. */
 static bool waits_for_name(const struct batch *batch, const struct item *item)

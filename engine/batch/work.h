@@ -58,6 +58,8 @@ static inline bool work_comes_again(const struct work *work)
 {
     return work->item->source == ITEM_TICK || work->item->source == ITEM_REQUEST;
 }
+/* Whether chains noted the event when it became a dead letter, which is handled again now. */
+bool work_noted_before(const struct work *work);
 /* VERDICT_DEAD with its reason and a sentence for people. */
 void work_dead(struct batch *batch, struct work *work, enum dead_reason reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -22,6 +22,7 @@ static const struct command {
     {"emit", "put events on a topic", cli_emit},
     {"tap", "watch a topic", cli_tap},
     {"explain", "one purchase's timeline: what happened, what it waits for", cli_explain},
+    {"dead-letter", "list, replay, edit or drop events that no try can help", cli_dead_letter},
     {"migrate", "bring the database to this program's level", cli_migrate},
     {"new-plugin", "start a plugin that builds and passes its test", cli_new_plugin},
     {"version", "this program's version", cli_version},

@@ -65,6 +65,7 @@ static bool add_record(const struct record *record, int32_t partition, struct po
     }
     struct timeline_event *event = &timeline->events[timeline->count];
     struct span parent = record_header(record, HEADER_PARENT), why = record_header(record, HEADER_DLT_REASON);
+    struct span replay_of = record_header(record, HEADER_REPLAY_OF);
     struct span due = record_header(record, HEADER_NOT_BEFORE), tries = record_header(record, HEADER_ATTEMPTS);
     *event = (struct timeline_event){
         .topic = arena_string(timeline->arena, record->topic),
@@ -79,6 +80,9 @@ static bool add_record(const struct record *record, int32_t partition, struct po
         .tries = why.length > 0 ? header_number(timeline, tries) : 0,
         .dead_letter = why.length > 0,
         .poison = !good,
+        .replay_of = replay_of.length > 0 ? arena_string(timeline->arena, replay_of) : NULL,
+        .replayed_letter = header_number(timeline, record_header(record, HEADER_REPLAY_LETTER)),
+        .replays = header_number(timeline, record_header(record, HEADER_REPLAY_COUNT)),
         .reason = why.length > 0 ? arena_string(timeline->arena, why)
                   : good         ? data_field(timeline, &parsed, "reason")
                                  : NULL,

@@ -12,7 +12,7 @@
 #include "pipeline/pipeline.h"
 #include "store/store.h"
 
-enum { TIMELINE_EVENTS_MAX = 10000, TIMELINE_ENDED_MAX = 8 };
+enum { TIMELINE_EVENTS_MAX = 10000, TIMELINE_ENDED_MAX = 8, TIMELINE_LETTERS_MAX = 4 };
 
 struct timeline_event {
     const char *topic, *id, *parent, *reason;
@@ -27,12 +27,18 @@ struct timeline_event {
         const char *handler, *outcome;
     } ended[TIMELINE_ENDED_MAX];
     size_t ended_count;
-    int64_t delayed_until_ms; /* 0: it does not wait in the database */
-    bool stuck;               /* waits for an operator */
-    bool held;                /* waits for the first event of its key, or is it */
-    int64_t held_before;      /* events of the key that come first; 0: it is the first */
-    int64_t tries;            /* that failed: so far, or until it became a dead letter; 0: none, or not kept */
-    const char **elsewhere;   /* topics of events that another pipeline emitted for it */
+    int64_t delayed_until_ms;         /* 0: it does not wait in the database */
+    bool stuck;                       /* waits for an operator */
+    bool held;                        /* waits for the first event of its key, or is it */
+    int64_t held_before;              /* events of the key that come first; 0: it is the first */
+    int64_t tries;                    /* that failed: so far, or until it became a dead letter; 0: none, or not kept */
+    const char *replay_of;            /* of a replay: the id of the event whose dead letter it is; NULL: it is none */
+    int64_t replayed_letter, replays; /* that dead letter, and how often it was replayed by then */
+    struct {
+        int64_t id, state;
+    } letters[TIMELINE_LETTERS_MAX]; /* dead letters that it became, one a group */
+    size_t letter_count;
+    const char **elsewhere; /* topics of events that another pipeline emitted for it */
     size_t elsewhere_count;
 };
 

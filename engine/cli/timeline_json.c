@@ -3,6 +3,8 @@
  */
 #include "cli/timeline.h"
 
+#include "operate/dead_letter.h"
+
 #include <stdio.h>
 
 enum { TIMELINE_JSON_MAX = 64 * 1024 * 1024 };
@@ -24,6 +26,17 @@ static void print_event(const struct timeline_event *event, bool first, struct b
         buffer_text(out, ",\"reason\":");
         buffer_json_string(out, span_of(event->reason));
     }
+    if (event->replay_of != NULL) {
+        buffer_text(out, ",\"replayOf\":");
+        buffer_json_string(out, span_of(event->replay_of));
+        buffer_format(out, ",\"replayedLetter\":%lld,\"replays\":%lld", (long long)event->replayed_letter,
+                      (long long)event->replays);
+    }
+    buffer_text(out, ",\"deadLetters\":[");
+    for (size_t i = 0; i < event->letter_count; i++)
+        buffer_format(out, "%s{\"id\":%lld,\"state\":\"%s\"}", i > 0 ? "," : "", (long long)event->letters[i].id,
+                      dead_letter_state_word((enum dead_letter_state)event->letters[i].state));
+    buffer_text(out, "]");
     if (event->held && !event->stuck)
         buffer_format(out, ",\"held\":{\"before\":%lld,\"until\":%lld}", (long long)event->held_before,
                       (long long)event->delayed_until_ms);

@@ -57,6 +57,23 @@ static void read_waiting(struct timeline *timeline, const struct rows *rows)
     }
 }
 
+/* The event itself has them; its record on the dead letter topic only where the event is not there any more. */
+static void read_letters(struct timeline *timeline, const struct rows *rows)
+{
+    for (size_t r = 0; r < rows_count(rows); r++) {
+        struct event_id id = rows_uuid(rows, r, 0);
+        struct timeline_event *event = NULL;
+        for (size_t i = 0; i < timeline->count; i++)
+            if (memcmp(&timeline->events[i].id128, &id, sizeof id) == 0 &&
+                (event == NULL || (event->dead_letter && !timeline->events[i].dead_letter)))
+                event = &timeline->events[i];
+        if (event == NULL || event->letter_count == TIMELINE_LETTERS_MAX)
+            continue;
+        event->letters[event->letter_count].id = rows_int64(rows, r, 1);
+        event->letters[event->letter_count++].state = rows_int64(rows, r, 2);
+    }
+}
+
 /* Every step's event is among those that were found. */
 static bool all_steps_done(const struct timeline *timeline)
 {
@@ -93,6 +110,8 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         " union all select event_id, null, 0::smallint, attempts::bigint, null from sluice.attempt where event_id = "
         "any($1::uuid[])",
         false};
+    static const struct statement letters = {
+        "select event_id, id, state from sluice.dead_letter where event_id = any($1::uuid[]) order by id", false};
     static const struct statement chain = {
         "select n.name, c.state, c.reason, c.generation::int8, octet_length(c.steps)::int8,"
         "  length(replace(c.undoing::bit(64)::text, '0', ''))::int8, d.definition"
@@ -116,6 +135,10 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
     }
     if (result == STORE_OK) {
         read_waiting(timeline, rows);
+        result = connection_once(connection, &letters, 1, &param, TIMELINE_TIMEOUT_MS, &rows, error);
+    }
+    if (result == STORE_OK) {
+        read_letters(timeline, rows);
         struct event_id correlation = event_id_of(span_of(timeline->correlation));
         struct store_param of_chain = STORE_VALUE(PARAM_UUID, &correlation);
         result = connection_once(connection, &chain, 1, &of_chain, TIMELINE_TIMEOUT_MS, &rows, error);

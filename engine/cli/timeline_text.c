@@ -4,10 +4,21 @@
 #include "cli/timeline.h"
 
 #include "base/clock.h"
+#include "operate/dead_letter.h"
 
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+static void print_letters(const struct timeline_event *event)
+{
+    if (event->replay_of != NULL)
+        printf("                                  replay %lld of dead letter %lld\n", (long long)event->replays,
+               (long long)event->replayed_letter);
+    for (size_t i = 0; i < event->letter_count; i++)
+        printf("                                  dead letter %lld, %s\n", (long long)event->letters[i].id,
+               dead_letter_state_word((enum dead_letter_state)event->letters[i].state));
+}
 
 static void print_wait(const struct timeline_event *event, bool color)
 {
@@ -72,6 +83,8 @@ void timeline_print_text(const struct timeline *timeline)
             printf("  %s(on the topic %zu times)%s", dim, event->copies, off);
         putchar('\n');
         print_wait(event, color);
+        if (!event->dead_letter || event->letter_count > 0)
+            print_letters(event);
     }
     if (timeline->count == 0)
         printf("  nothing on this pipeline's topics carries it\n");

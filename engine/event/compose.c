@@ -82,3 +82,20 @@ void event_compose(struct buffer *out, struct span id, struct span name, int64_t
     compose_data(out, data, overlays, overlay_count);
     buffer_byte(out, '}');
 }
+
+void event_rewrite(struct buffer *out, const struct event *event, struct span id, const struct json_object *data,
+                   struct arena *arena)
+{
+    if (event->binary) {
+        buffer_span(out, data != NULL ? data->text : event->record->value);
+        return;
+    }
+    struct json_object envelope;
+    json_members(event->record->value, arena, &envelope);
+    char *quoted = arena_format(arena, "\"%.*s\"", (int)id.length, id.at); /* ids that are derived need no escapes */
+    const struct overlay overlays[] = {
+        {event->cloudevent ? SPAN("id") : SPAN("eventId"), span_of(quoted)},
+        {SPAN("data"), data != NULL ? data->text : (struct span){NULL, 0}},
+    };
+    compose_data(out, &envelope, overlays, data != NULL ? 2 : 1);
+}

@@ -112,6 +112,11 @@ struct overlay {
 void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, bool cloudevent,
                    const struct json_object *data, const struct overlay *overlays, size_t overlay_count);
 
+/* Appends the value of a parsed event with another id and, unless `data` is NULL, other data; the rest of its envelope
+ * stays as it was written. In binary mode the id is a header, ce_id, which is the caller's. */
+void event_rewrite(struct buffer *out, const struct event *event, struct span id, const struct json_object *data,
+                   struct arena *arena);
+
 /* A topic's `key:` template, "{userId}-{seatId}", compiled once. Pieces are literals and names of data fields. */
 struct key_template;
 struct key_template *key_template_create(struct span text, struct arena *arena, struct error *error);

@@ -32,6 +32,12 @@ struct span record_header(const struct record *record, const char *name);
 #define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
 #define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
 #define HEADER_PARENT "sluice-parent"           /* id of the event it came from */
+/* Of a dead letter that was replayed: */
+#define HEADER_REPLAY_OF "sluice-replay-of"         /* the id of its event */
+#define HEADER_REPLAY_LETTER "sluice-replay-letter" /* what `sluice dead-letter` calls it */
+#define HEADER_REPLAY_COUNT "sluice-replay-count"   /* how often it was replayed by now */
+#define HEADER_REPLAY_FOR "sluice-replay-for"       /* the group whose dead letter it was: others have no part in it */
+#define HEADER_REPLAY_NOTED "sluice-replay-noted"   /* "1": chains have noted the event before */
 /* Of a dead letter, the names that Spring's tools know: */
 #define HEADER_DLT_TOPIC "kafka_dlt-original-topic"
 #define HEADER_DLT_PARTITION "kafka_dlt-original-partition"

@@ -38,6 +38,7 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
                       .chains = true,
                       .way = WAY_DONE},
     [VERDICT_DUPLICATE] = {.word = "duplicate", .way = WAY_DONE},
+    [VERDICT_FOR_OTHERS] = {.word = "for others", .way = WAY_DONE},
     [VERDICT_REQUEUE] = {.word = "requeue", .holds_key = true, .way = WAY_REQUEUE},
     [VERDICT_ISOLATE] = {.word = "isolate", .holds_key = true, .way = WAY_ISOLATE},
 };

@@ -27,6 +27,7 @@ enum verdict {
     VERDICT_STUCK,      /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
     VERDICT_DEAD,       /* dead letter */
     VERDICT_DUPLICATE,  /* its claim was there before */
+    VERDICT_FOR_OTHERS, /* the replay of another group's dead letter: this one had the event when it first came */
     /* As if never taken: an earlier event of its key, or the same event a second time in the batch, must end first;
      * or it was condemned, and the whole batch is rolled back. */
     VERDICT_REQUEUE,

@@ -248,6 +248,8 @@ int pipeline_load(const char *path, struct arena *arena, struct problems *proble
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
+/* Whether this is the group's name, or one that it had before (`renamed`). */
+bool group_is_called(const struct pipeline *pipeline, const struct group *group, struct span name);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
 /* The longest delay of a retry, of a ladder or in place. */
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);

@@ -151,6 +151,29 @@ static bool chain_has_work(const struct topic *topic)
     return false;
 }
 
+/* `name`, or what `renamed` says that its new name is. */
+static bool is_called(const struct pipeline *pipeline, const char *now, struct span name)
+{
+    bool called = span_is(name, now);
+    for (size_t i = 0; i < pipeline->answer_count && !called; i++)
+        called = pipeline->answers[i].new_name != NULL && strcmp(pipeline->answers[i].new_name, now) == 0 &&
+                 span_is(name, pipeline->answers[i].old);
+    return called;
+}
+
+bool group_is_called(const struct pipeline *pipeline, const struct group *group, struct span name)
+{
+    if (span_is(name, group->name))
+        return true;
+    if (group->tap == NULL)
+        return group->retired == NULL && is_called(pipeline, group->name, name);
+    for (size_t i = 0; i < name.length; i++)
+        if (name.at[i] == '.' && is_called(pipeline, pipeline->engine.group, (struct span){name.at, i}) &&
+            is_called(pipeline, group->tap->name, (struct span){name.at + i + 1, name.length - i - 1}))
+            return true;
+    return false;
+}
+
 static void resolve_groups(struct pipeline *pipeline)
 {
     pipeline->group_count = pipeline->tap_count + 1;

@@ -14,6 +14,7 @@
  *   chain     one row a correlation: steps done, steps undone, aborted or not
  *   schedule  the last tick of each schedule
  *   reply     answers to requests with an Idempotency-Key
+ *   dead_letter  events that no try can help, until an operator has decided
  */
 #ifndef SLUICE_STORE_LEDGER_H
 #define SLUICE_STORE_LEDGER_H
@@ -101,6 +102,9 @@ enum store_result ledger_outbox_take(struct connection *connection, int64_t but_
  * emitted is not all published yet. Rows: id int8. */
 enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t but_owner, const struct claim *claims,
                                           size_t count, struct rows **ret, struct error *error);
+/* Executed: the rows of this owner, locked, in the order of ids. Rows as above. */
+enum store_result ledger_outbox_owned(struct connection *connection, int64_t owner, int32_t limit, struct rows **ret,
+                                      struct error *error);
 /* Executed: those of these rows that exist, in the order of ids: id int8, batch bytea. A row that does not exist was
  * not committed, or is published. */
 enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
@@ -353,6 +357,67 @@ enum store_result ledger_chains_close(struct connection *connection, struct span
 /* Executed. Rows: batch bytea, of the oldest `limit` rows of the outbox. */
 enum store_result ledger_outbox_all(struct connection *connection, int32_t limit, struct rows **ret,
                                     struct error *error);
+
+/* ----------------------------------------------------------------------------------------------------- dead letters */
+
+enum dead_letter_state { DEAD_LETTER_OPEN = 0, DEAD_LETTER_REPLAYED = 1, DEAD_LETTER_DROPPED = 2 };
+
+struct dead_letter_row {
+    int16_t group;
+    int32_t noted; /* 0 or 1: chains have noted the event */
+    int32_t attempts, round;
+    int32_t partition; /* -1: not known */
+    int64_t offset;    /* likewise */
+    int64_t before;    /* the dead letter whose replay it was; 0: none */
+    struct event_id id;
+    struct span topic, handler, reason, event, correlation, message, record;
+};
+enum store_result ledger_dead_letters_add(struct connection *connection, const struct dead_letter_row *rows,
+                                          size_t count, struct error *error); /* queued */
+/* Queued: the dead letters of these events of the group were sent to their topics again, under their own ids, and are
+ * handled in this transaction. */
+enum store_result ledger_dead_letters_again(struct connection *connection, int16_t group, const struct claim *claims,
+                                            size_t count, struct error *error);
+
+/* Which dead letters of a pipeline, its taps included. An empty span is any; a topic may end in '*'. */
+struct dead_letter_filter {
+    struct span group; /* the pipeline's own */
+    struct span topic, handler, reason, correlation;
+    int64_t since_ms;                       /* since 1970 UTC; 0: any */
+    const int64_t *ids;                     /* then nothing else is looked at but state and group */
+    size_t id_count;                        /* 0: any */
+    enum dead_letter_state state, state_to; /* from one to the other */
+};
+/* On its own, the newest first: those with an id below `below` (0: any), at most `limit`. `whole`: with their records.
+ * Rows: id int8, group text, state int2, noted bool, attempts int4, round int4, partition int4 or null, offset int8 or
+ * null, before int8 or null, at timestamp, topic, handler, reason, event, correlation, message text, ended_at timestamp
+ * or null, ended_by, replayed_as text or null, edited bool, record, edited record bytea (null unless whole). */
+enum store_result ledger_dead_letters(struct connection *connection, const struct dead_letter_filter *filter,
+                                      int64_t below, int64_t limit, bool whole, struct rows **ret, struct error *error);
+/* On its own. Rows: one; how many int8, how many of them were replayed `rounds` times or more int8, highest id int8. */
+enum store_result ledger_dead_letters_count(struct connection *connection, const struct dead_letter_filter *filter,
+                                            int32_t rounds, struct rows **ret, struct error *error);
+/* Executed: until the transaction ends, nobody else moves dead letters of this group. */
+enum store_result ledger_dead_letters_alone(struct connection *connection, struct span group, struct error *error);
+/* Executed: locks the open ones with an id above `above` and up to `last`, in order. Rows: id int8, group text, round
+ * int4, noted bool, topic text, event text, what is replayed bytea. About 8 MiB of
+ * them at most, but one in any case. */
+enum store_result ledger_dead_letters_lock(struct connection *connection, const struct dead_letter_filter *filter,
+                                           int64_t above, int64_t last, int64_t limit, struct rows **ret,
+                                           struct error *error);
+/* Queued: these rows, locked before, are replayed as the events of these ids, or (NULL) dropped. */
+enum store_result ledger_dead_letters_end(struct connection *connection, const int64_t *ids,
+                                          const struct span *replayed_as, size_t count, struct span actor,
+                                          struct error *error);
+/* Queued: what is replayed of a row, locked before, from now on, and its key to the rest. */
+enum store_result ledger_dead_letter_edit(struct connection *connection, int64_t id, struct span record,
+                                          struct span correlation, bool noted, struct error *error);
+/* On its own. Rows: topic text, how many are open int8, of these groups. */
+enum store_result ledger_dead_letters_open(struct connection *connection, const int16_t *groups, size_t count,
+                                           struct rows **ret, struct error *error);
+/* On its own: deletes those that were replayed or dropped longer ago than keep_ms, at most `limit`. */
+enum store_result ledger_dead_letters_prune(struct connection *connection, int64_t keep_ms, int64_t limit,
+                                            struct error *error);
 
 /* ------------------------------------------------------------------------------------------------------------ audit */
 

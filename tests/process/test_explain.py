@@ -61,8 +61,14 @@ def facts_of_text(text):
                     "delayed": False,
                     "held": None,
                     "tries": None,
+                    "letters": [],
+                    "replay": None,
                 }
             )
+        elif letter := re.fullmatch(r" +dead letter (\d+), (open|replayed|dropped)", line):
+            events[-1]["letters"].append((int(letter.group(1)), letter.group(2)))
+        elif replay := re.fullmatch(r" +replay (\d+) of dead letter (\d+)", line):
+            events[-1]["replay"] = (int(replay.group(1)), int(replay.group(2)))
         elif tried := re.fullmatch(r" +tried (\d+) times?", line):
             events[-1]["tries"] = int(tried.group(1))
         elif line.strip() == "waits for an operator":
@@ -94,6 +100,8 @@ def facts_of_json(text):
                 "delayed": "parkedUntil" in event,
                 "held": event.get("held", {}).get("before"),
                 "tries": event.get("tries"),
+                "letters": [(one["id"], one["state"]) for one in event["deadLetters"]],
+                "replay": (event["replays"], event["replayedLetter"]) if "replayOf" in event else None,
             }
             for event in story["events"]
         ],
@@ -144,6 +152,11 @@ class Explain(PipelineCase):
             self.assertEqual(only("dead", topic)["tries"], 3, topic)
         self.assertIn("dead letter", only("dead", "in")["handled"][0])
         self.assertEqual(only("refused", "in")["tries"], 1)
+        ((letter, state),) = only("refused", "in")["letters"]
+        self.assertEqual((state, only("refused", "in-dlt")["letters"]), ("open", []))
+        sluice("dead-letter", "replay", self.config, letter, env=self.vars)
+        first, replay = [event for event in self.explain("refused")["events"] if event["topic"] == "in"]
+        self.assertEqual((first["letters"], replay["replay"]), ([(letter, "replayed")], (1, letter)))
         self.assertEqual(only("waits", "slow")["tries"], 1)
         self.assertTrue(only("climbs", "climb")["delayed"])
         self.assertEqual(only("twice", "in")["copies"], 2)

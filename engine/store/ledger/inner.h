@@ -8,6 +8,7 @@
  *   known.c      names that a pipeline had, and what waits for them
  *   prune.c      deletes old inbox rows      held.c       events of held keys
  *   health.c     the figures of the health page   audit.c      what operators changed
+ *   dead_letter.c  dead letters, and what became of them
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H

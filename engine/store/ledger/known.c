@@ -120,6 +120,11 @@ static const struct statement statement_move_held = {
     " select * from gone on conflict on constraint held_key_pkey do update set events = k.events + excluded.events",
     false,
 };
+static const struct statement statement_move_dead_letters = {
+    "update sluice.dead_letter d set consumer_group = n.number from sluice.name o, sluice.name n"
+    " where o.kind = 'g' and o.name = $1 and n.kind = 'g' and n.name = $2 and d.consumer_group = o.number",
+    false,
+};
 static const struct statement statement_move_chains = {
     "update sluice.chain c set chain = n.number from sluice.name o, sluice.name n"
     " where o.kind = 'c' and o.name = $1 and n.kind = 'c' and n.name = $2 and c.chain = o.number"
@@ -147,6 +152,8 @@ enum store_result ledger_rename(struct connection *connection, char kind, struct
     enum store_result result = connection_queue(connection, &statement_rename, 3, params, error);
     if (result == STORE_OK && kind == 'g')
         result = connection_queue(connection, &statement_move_held, 2, names, error);
+    if (result == STORE_OK && kind == 'g')
+        result = connection_queue(connection, &statement_move_dead_letters, 2, names, error);
     return result == STORE_OK && move != NULL ? connection_queue(connection, move, 2, names, error) : result;
 }
 

@@ -83,6 +83,16 @@ enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t
     return connection_exec(connection, &statement_outbox_of_claims, 3, params, ret, error);
 }
 
+static const struct statement statement_outbox_owned = {
+    "select id, batch from sluice.outbox where owner = $1 order by id limit $2 for update", false};
+
+enum store_result ledger_outbox_owned(struct connection *connection, int64_t owner, int32_t limit, struct rows **ret,
+                                      struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT8, &owner), STORE_VALUE(PARAM_INT4, &limit)};
+    return connection_exec(connection, &statement_outbox_owned, 2, params, ret, error);
+}
+
 static const struct statement statement_outbox_find = {
     "select id, batch from sluice.outbox where id = any ($1) order by id", false};
 /* An update would not see the row of a transaction that is not over. This waits for it, and where there is no row it

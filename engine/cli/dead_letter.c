@@ -1,0 +1,326 @@
+/*
+ * dead_letter.c - `sluice dead-letter ACTION CONFIG [ID…]`: what no try could help is listed, replayed, edited or
+ * dropped.
+ *
+ * operate/ reads and moves the dead letters; here is what is printed of it.
+ */
+#include "base/clock.h"
+#include "cli/dead_letter_text.h"
+#include "cli/editor.h"
+#include "cli/letters.h"
+#include "event/timestamp.h"
+#include "operate/edit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LIST_LIMIT = 50, PROGRESS_MS = 200, JSON_MAX = 1 << 30 };
+
+static volatile sig_atomic_t letters_stop;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    letters_stop = 1;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- answers */
+
+static int fail(const struct error *error)
+{
+    fprintf(stderr, "sluice dead-letter: %s%s%s\n", error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
+    return CLI_FAILED;
+}
+
+static void print_json(struct buffer *out)
+{
+    buffer_byte(out, '\n');
+    fwrite(out->at, 1, out->length, stdout);
+    buffer_free(out);
+}
+
+static int run_list(struct letters *letters)
+{
+    struct dead_letter_page page;
+    struct error error = {0};
+    int64_t limit = letters->limit > 0 ? letters->limit : LIST_LIMIT;
+    if (dead_letters_read(&letters->operation, &letters->filter, letters->below, limit, letters->arena, &page,
+                          &error) != 0)
+        return fail(&error);
+    if (letters->json) {
+        struct buffer out;
+        buffer_init(&out, JSON_MAX);
+        dead_letters_json(&page, &out);
+        print_json(&out);
+        return CLI_OK;
+    }
+    dead_letters_print(&page);
+    if (page.next != 0)
+        printf("there are more: --below %lld\n", (long long)page.next);
+    return CLI_OK;
+}
+
+static int run_show(struct letters *letters)
+{
+    int code = CLI_OK;
+    for (size_t i = 0; i < letters->filter.id_count; i++) {
+        struct dead_letter letter;
+        struct error error = {0};
+        struct buffer out;
+        if (dead_letter_read(&letters->operation, letters->filter.ids[i], letters->arena, &letter, &error) != 0) {
+            code = fail(&error);
+            continue;
+        }
+        if (letters->json) {
+            buffer_init(&out, JSON_MAX);
+            dead_letter_json(&letter, true, &out);
+            print_json(&out);
+            continue;
+        }
+        if (i > 0)
+            putchar('\n');
+        dead_letter_print(&letter);
+    }
+    return code;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- moving */
+
+/* What chose them, in words. */
+static const char *chosen_words(const struct letters *letters)
+{
+    const struct dead_letter_filter *filter = &letters->filter;
+    const struct {
+        const char *name;
+        struct span text;
+    } words[] = {{"topic", filter->topic},
+                 {"handler", filter->handler},
+                 {"reason", filter->reason},
+                 {"correlation", filter->correlation}};
+    const char *text = letters->all ? "all" : filter->id_count > 0 ? "IDs" : "";
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (words[i].text.length > 0)
+            text = arena_format(letters->arena, "%s%s%s %s", text, text[0] != '\0' ? ", " : "", words[i].name,
+                                words[i].text.at);
+    if (filter->since_ms != 0) {
+        char since[TIMESTAMP_TEXT + 1];
+        timestamp_format(filter->since_ms, since);
+        text = arena_format(letters->arena, "%s%ssince %s", text, text[0] != '\0' ? ", " : "", since);
+    }
+    return text;
+}
+
+/* Those of the given numbers that are not open are named. CLI_OK when there are none but what was moved before, as when
+ * the command is run again. */
+static int name_others(const struct letters *letters, enum dead_letter_state wanted)
+{
+    const struct dead_letter_filter *filter = &letters->filter;
+    int code = CLI_OK;
+    for (size_t i = 0; i < filter->id_count; i++) {
+        const struct dead_letter_filter one = {.ids = &filter->ids[i], .id_count = 1, .state_to = DEAD_LETTER_DROPPED};
+        struct dead_letter_page page;
+        struct error error = {0};
+        if (dead_letters_read(&letters->operation, &one, 0, 1, letters->arena, &page, &error) != 0)
+            return fail(&error);
+        if (page.count == 0) {
+            fprintf(stderr, "sluice dead-letter: pipeline '%s' has no dead letter %lld\n",
+                    letters->operation.pipeline->name, (long long)filter->ids[i]);
+            code = CLI_FAILED;
+        } else if (page.letters[0].state != DEAD_LETTER_OPEN) {
+            fprintf(stderr, "sluice dead-letter: dead letter %lld is %s already\n", (long long)filter->ids[i],
+                    dead_letter_state_word(page.letters[0].state));
+            code = page.letters[0].state == wanted ? code : CLI_FAILED;
+        }
+    }
+    return code;
+}
+
+static void show_progress(const struct replay_progress *progress, void *context)
+{
+    struct letters *letters = context;
+    int64_t now_ms = clock_monotonic_ms();
+    if (!isatty(STDERR_FILENO) || now_ms - letters->shown_ms < PROGRESS_MS)
+        return;
+    letters->shown_ms = now_ms;
+    fprintf(stderr, "\r%lld of %lld", (long long)progress->moved, (long long)progress->found);
+}
+
+static int print_moved(const struct letters *letters, const struct replay_progress *progress, int64_t took_ms,
+                       const char *word)
+{
+    bool replay = strcmp(word, "replayed") == 0;
+    if (letters->json)
+        printf("{\"found\":%lld,\"%s\":%lld,\"exhausted\":%lld,\"unfit\":%lld,\"stopped\":%s}\n",
+               (long long)progress->found, word, (long long)progress->moved, (long long)progress->exhausted,
+               (long long)progress->unfit, progress->stopped ? "true" : "false");
+    else if (progress->moved >= 1000 && took_ms > 0)
+        printf("%lld %s, %lld a second\n", (long long)progress->moved, word,
+               (long long)(progress->moved * 1000 / took_ms));
+    else
+        printf("%lld %s\n", (long long)progress->moved, word);
+    if (progress->exhausted > 0)
+        fprintf(stderr,
+                "sluice dead-letter: %lld of them were replayed %d times before and are left; look at the reason, or "
+                "replay them with --force\n",
+                (long long)progress->exhausted, DEAD_LETTER_ROUNDS_MAX);
+    if (progress->unfit > 0)
+        fprintf(stderr, "sluice dead-letter: %lld of them cannot be replayed and are left; %s%s%s\n",
+                (long long)progress->unfit, progress->unfit_why.text, progress->unfit_why.hint[0] != '\0' ? "; " : "",
+                progress->unfit_why.hint);
+    if (progress->stopped)
+        fprintf(stderr, "sluice dead-letter: interrupted; run it again for the rest of the %lld that there were\n",
+                (long long)progress->found);
+    return progress->stopped || (replay && (progress->exhausted > 0 || progress->unfit > 0)) ? CLI_FAILED : CLI_OK;
+}
+
+static int print_dry_run(const struct letters *letters, const struct replay *replay, bool replays)
+{
+    struct replay_progress progress;
+    struct error error = {0};
+    if (dead_letters_count(&letters->operation, replay, &progress, &error) != 0)
+        return fail(&error);
+    if (!replays)
+        progress.exhausted = 0;
+    if (letters->json)
+        printf("{\"found\":%lld,\"exhausted\":%lld}\n", (long long)progress.found, (long long)progress.exhausted);
+    else if (progress.exhausted > 0)
+        printf("%lld found, of which %lld were replayed %d times before\n", (long long)progress.found,
+               (long long)progress.exhausted, DEAD_LETTER_ROUNDS_MAX);
+    else
+        printf("%lld found\n", (long long)progress.found);
+    return CLI_OK;
+}
+
+static int run_move(struct letters *letters, bool replays)
+{
+    const enum dead_letter_state wanted = replays ? DEAD_LETTER_REPLAYED : DEAD_LETTER_DROPPED;
+    const char *word = dead_letter_state_word(wanted);
+    struct replay replay = {.filter = letters->filter,
+                            .chosen = chosen_words(letters),
+                            .limit = letters->limit,
+                            .rate = letters->rate,
+                            .force = letters->force,
+                            .stop = &letters_stop,
+                            .progress = show_progress,
+                            .context = letters};
+    struct replay_progress progress = {0};
+    struct error error = {0};
+    if (letters->dry_run)
+        return print_dry_run(letters, &replay, replays);
+    int others = name_others(letters, wanted);
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int64_t began_ms = clock_monotonic_ms();
+    int failed = replays ? dead_letters_replay(&letters->operation, &replay, &progress, &error)
+                         : dead_letters_drop(&letters->operation, &replay, &progress, &error);
+    if (letters->shown_ms != 0)
+        fputs("\r", stderr);
+    int code = print_moved(letters, &progress, clock_monotonic_ms() - began_ms, word);
+    return failed != 0 ? fail(&error) : code != CLI_OK ? code : others;
+}
+
+static int run_replay(struct letters *letters)
+{
+    if (letters->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY && !letters->dry_run) {
+        fputs("sluice dead-letter: the memory bus lives inside the engine that runs it; nothing can be replayed into "
+              "it from here\n",
+              stderr);
+        return CLI_FAILED;
+    }
+    return run_move(letters, true);
+}
+
+static int run_drop(struct letters *letters)
+{
+    return run_move(letters, false);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- editing */
+
+/* The data as they are to be from now on; -1: there are none, which was reported. */
+static int new_data(struct letters *letters, int64_t id, struct span *ret)
+{
+    struct dead_letter letter;
+    struct error error = {0};
+    int code = 0;
+    if (letters->data != NULL && strcmp(letters->data, "-") != 0) {
+        *ret = span_of(letters->data);
+        return 0;
+    }
+    if (!letters->editor) {
+        code = editor_stdin(letters->arena, ret, &error);
+    } else {
+        code = dead_letter_read(&letters->operation, id, letters->arena, &letter, &error);
+        if (code == 0)
+            code = editor_run(dead_letter_data(&letter, letters->arena), letters->arena, ret, &error);
+    }
+    if (code == 0)
+        return 0;
+    (void)fail(&error);
+    return -1;
+}
+
+static int run_edit(struct letters *letters)
+{
+    int64_t id = letters->filter.ids[0];
+    struct span data;
+    struct error error = {0};
+    if (new_data(letters, id, &data) != 0)
+        return CLI_FAILED;
+    if (dead_letter_edit(&letters->operation, id, data, letters->arena, &error) != 0)
+        return fail(&error);
+    if (letters->json)
+        printf("{\"id\":%lld,\"edited\":true}\n", (long long)id);
+    else
+        printf("dead letter %lld is edited; `sluice dead-letter replay %s %lld` sends it\n", (long long)id,
+               letters->config, (long long)id);
+    return CLI_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ begin */
+
+static const struct action actions[] = {
+    {"list", LETTERS_FILTERS "zlbj", false, false, PARTS_STORE, run_list},
+    {"show", "j", true, false, PARTS_STORE, run_show},
+    {"replay", LETTERS_FILTERS "lafpnwj", false, true, PARTS_BUS, run_replay},
+    {"edit", "dewj", true, false, PARTS_STORE, run_edit},
+    {"drop", LETTERS_FILTERS "lanwj", false, true, PARTS_STORE, run_drop},
+    {0},
+};
+
+static int run(struct letters *letters, const struct buses *buses)
+{
+    int code = parts_open(letters->config, letters->action->wanted, false, buses, &letters->parts);
+    if (code != CLI_OK)
+        return code;
+    if (letters->parts.store == NULL) {
+        fprintf(stderr,
+                "sluice dead-letter: %s has no store, so its dead letters are on their topics only; `sluice tap %s "
+                "'*-dlt'` shows them\n",
+                letters->config, letters->config);
+        return CLI_FAILED;
+    }
+    letters->operation = (struct operation){.pipeline = letters->parts.pipeline,
+                                            .bus = letters->parts.bus,
+                                            .connection = connection_create(letters->parts.store, "dead-letter"),
+                                            .actor = operation_actor(letters->arena),
+                                            .reason = span_of(letters->reason)};
+    code = letters->action->run(letters);
+    connection_destroy(letters->operation.connection);
+    return code;
+}
+
+int cli_dead_letter(int argc, char **argv, const struct buses *buses)
+{
+    struct letters letters = {0};
+    int code = letters_line(argc, argv, actions, &letters);
+    if (code < 0)
+        code = run(&letters, buses);
+    arena_destroy(letters.arena);
+    parts_close(&letters.parts);
+    return code;
+}

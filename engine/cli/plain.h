@@ -1,0 +1,15 @@
+/*
+ * plain.h - bytes that somebody else chose, on a terminal: what could move its cursor or colour it is shown as \xNN.
+ */
+#ifndef SLUICE_CLI_PLAIN_H
+#define SLUICE_CLI_PLAIN_H
+
+#include "base/span.h"
+
+/* To standard output, at most `most` bytes of it, then "…"; 0: all. Valid UTF-8 stays, control characters (line ends
+ * and tabs, DEL and those of C1 included) and other bytes are escaped. */
+void plain_print(struct span bytes, size_t most);
+/* The same, and blanks up to `width` columns (a character is one). */
+void plain_column(struct span bytes, size_t width);
+
+#endif
