@@ -12,9 +12,14 @@ _sluice() {
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$word"); return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "text mermaid dot svg json" -- "$word"); return ;;
     --reference) mapfile -t COMPREPLY < <(compgen -W "configuration metrics schema" -- "$word"); return ;;
-    --state) mapfile -t COMPREPLY < <(compgen -W "open replayed dropped all" -- "$word"); return ;;
+    --state)
+        case $command in
+        chain) mapfile -t COMPREPLY < <(compgen -W "running aborted stuck undone closed" -- "$word") ;;
+        *) mapfile -t COMPREPLY < <(compgen -W "open replayed dropped all" -- "$word") ;;
+        esac
+        return ;;
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    --data | --key | --id | --count | --contains | --timeout | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why) return ;;
+    --data | --key | --id | --count | --contains | --timeout | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why | --chain | --older | --after) return ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$("$program" "$command" -h 2>/dev/null | grep -oE -- '--[a-z][a-z-]+' | sort -u)" -- "$word")
@@ -22,7 +27,7 @@ _sluice() {
     fi
     for (( i = 2; i < COMP_CWORD; i++ )); do
         [[ ${COMP_WORDS[i]} == -* ]] && continue
-        case ${COMP_WORDS[i-1]} in --log-level | --log-format | --format | --dir | --data | --key | --id | --count | --contains | --timeout | --state | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why) continue ;; esac
+        case ${COMP_WORDS[i-1]} in --log-level | --log-format | --format | --dir | --data | --key | --id | --count | --contains | --timeout | --state | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why | --chain | --older | --after) continue ;; esac
         (( operands++ )) || config=${COMP_WORDS[i]}
     done
     case $command:$operands in
@@ -31,7 +36,8 @@ _sluice() {
             sed -n '/^  "topics": \[/,/^  \]/s/^      "\(name\|deadLetter\)": "\([^"]*\)".*/\2/p')" -- "$word") ;;
     dead-letter:0) mapfile -t COMPREPLY < <(compgen -W "list show replay edit drop" -- "$word") ;;
     inspect:0) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
-    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | migrate:0 | dead-letter:1)
+    chain:0) mapfile -t COMPREPLY < <(compgen -W "list show resume abort close" -- "$word") ;;
+    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | migrate:0 | dead-letter:1 | chain:1)
         mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     esac
 }

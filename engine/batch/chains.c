@@ -113,14 +113,15 @@ static void step_undone(struct batch *batch, struct work *work, struct instance 
     instance_apply(batch, work, instance, undos);
 }
 
-/* Whether the chain of the correlation goes on: it runs, and a step of it is missing. generation: -1 is any. */
-static bool chain_goes_on(struct batch *batch, const struct chain *chain, struct span correlation, int64_t generation)
+/* Whether the chain of the correlation runs, and a step is missing unless `complete` will do. generation: -1 is any. */
+static bool chain_goes_on(struct batch *batch, const struct chain *chain, struct span correlation, int64_t generation,
+                          bool complete)
 {
     struct chain_row row = {.chain = -1};
     batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
                                       &batch->error);
-    return batch->result == STORE_OK && row.chain >= 0 && row.facts.state == CHAIN_RUNNING && row.missing != 0 &&
-           (generation < 0 || generation == row.facts.generation);
+    return batch->result == STORE_OK && row.chain >= 0 && row.facts.state == CHAIN_RUNNING &&
+           (row.missing != 0 || complete) && (generation < 0 || generation == row.facts.generation);
 }
 
 static void instance_abort(struct batch *batch, struct work *work, const struct chain *chain, struct span correlation,
@@ -135,18 +136,19 @@ static void instance_abort(struct batch *batch, struct work *work, const struct 
         instance_apply(batch, work, &instance, chain_abort(&instance.shape, &instance.row.facts));
 }
 
-/* The timeout of a chain is over: unless it is complete, or over, or has begun again since, that aborts it. */
+/* The timeout of a running chain is over: that aborts it unless it is complete. An operator aborts such, too. */
 static void chain_timed_out(struct batch *batch, struct work *work)
 {
     const struct chain *chain = work->item->timed_out->chain;
     const struct json_member *generation = json_find(&work->event.data, SPAN("generation"));
+    bool asked = json_find(&work->event.data, SPAN("asked")) != NULL;
     struct span correlation;
-    int64_t number = -1;
-    if (generation == NULL || json_int64(generation->value, &number) != 0 ||
-        !chain_correlation(batch, work, chain, &correlation) || !chain_goes_on(batch, chain, correlation, number))
+    int64_t nth = -1;
+    if (generation == NULL || json_int64(generation->value, &nth) != 0 ||
+        !chain_correlation(batch, work, chain, &correlation) || !chain_goes_on(batch, chain, correlation, nth, asked))
         return;
-    log_rarely(1000, LOG_WARN, "chain", "chain %s of %.*s is aborted: not all of its steps were done in time",
-               chain->name, (int)correlation.length, correlation.at);
+    log_rarely(1000, LOG_WARN, "chain", "chain %s of %.*s is aborted: %s", chain->name, (int)correlation.length,
+               correlation.at, asked ? "an operator asked for it" : "not all of its steps were done in time");
     instance_abort(batch, work, chain, correlation, abort_reason(batch, work));
 }
 
@@ -156,13 +158,13 @@ static void chain_dead_letter(struct batch *batch, struct work *work)
     const struct pipeline *config = batch->env->config;
     const struct item *item = work->item;
     struct span correlation;
-    if (work->verdict != VERDICT_DEAD || !work->claimed || item->minimal || item->condemned == DEAD_BAD_OUTPUT ||
-        work->event.data.text.length == 0)
+    bool condemned = item->minimal || item->condemned == DEAD_BAD_OUTPUT;
+    if (work->verdict != VERDICT_DEAD || !work->claimed || condemned || work->event.data.text.length == 0)
         return;
     for (size_t c = 0; c < config->chain_count && batch->result == STORE_OK && !batch->condemned; c++)
         if (config->chains[c].abort_on_dead_letter &&
             chain_correlation(batch, work, &config->chains[c], &correlation) &&
-            chain_goes_on(batch, &config->chains[c], correlation, -1))
+            chain_goes_on(batch, &config->chains[c], correlation, -1, false))
             instance_abort(batch, work, &config->chains[c], correlation,
                            span_of(arena_format(batch->arena, "dead letter on %s: %s", item->topic->name,
                                                 work->why == NULL ? "" : work->why)));
@@ -174,17 +176,16 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
     struct span correlation;
     struct chain_row row = {0};
     struct instance instance;
-
     if (!chain_correlation(batch, work, chain, &correlation))
         return; /* a dead letter, or an event that belongs to no chain: a hold that ended without a payment, say */
-    struct event_id id = event_id_of(correlation);
     if (watch->role == CHAIN_ABORT) {
         instance_abort(batch, work, chain, correlation, abort_reason(batch, work));
         return;
     }
     if (watch->role == CHAIN_UNDO && work->verdict == VERDICT_DEAD)
         return;
-    batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), id, &row, &batch->error);
+    batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
+                                      &batch->error);
     if (batch->result == STORE_OK && row.chain >= 0 && instance_open(batch, work, chain, &row, correlation, &instance))
         step_undone(batch, work, &instance, watch->role);
 }

@@ -30,7 +30,8 @@ static void tick_begin(struct batch *batch, struct work *work)
  * for good may have to come again, or wait for an operator. */
 static void judge_undo(struct batch *batch, struct work *work)
 {
-    if (work->verdict != VERDICT_DEAD || work->item->minimal || batch->result != STORE_OK || batch->condemned)
+    if (work->verdict != VERDICT_DEAD || work->reason == DEAD_CANCELLED || work->item->minimal ||
+        batch->result != STORE_OK || batch->condemned)
         return;
     work->verdict = chain_undo_failed(batch, work);
     if (work->verdict == VERDICT_DELAY)

@@ -372,6 +372,7 @@ static int item_of_row(const struct batch_env *env, const struct rows *rows, siz
     item->held_offset = rows_int64(rows, row, 3);
     item->held_stream = rows_span(rows, row, 4);
     item->tries = (uint32_t)rows_int64(rows, row, 6);
+    item_cancel(item, rows_span(rows, row, 8));
     return item_own_headers(item); /* they were read into the lane's arena */
 }
 

@@ -60,6 +60,14 @@ void item_rename(struct item *item)
     item->record.topic = span_of(item->topic->name);
 }
 
+void item_cancel(struct item *item, struct span why)
+{
+    if (why.length == 0)
+        return;
+    item->condemned = DEAD_CANCELLED;
+    item->sentence = strndup(why.at, why.length);
+}
+
 int item_own_headers(struct item *item)
 {
     item->headers = calloc(item->record.header_count + 1, sizeof *item->headers);

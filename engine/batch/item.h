@@ -81,6 +81,8 @@ void item_of_record(struct item *item, enum item_source source, const struct rec
                     struct topic *topic, const struct group *group);
 /* The topic of its record has another name now (`renamed`): from here on it is on the new one. */
 void item_rename(struct item *item);
+/* An operator cancelled it, unless `why` is empty: the next batch makes it a dead letter, and calls no handler. */
+void item_cancel(struct item *item, struct span why);
 /* Where a try count that was stored is found in env->attempts. */
 uint64_t attempt_key(int16_t handler, struct event_id id);
 /* The item gets a list of headers of its own, beside its bytes. 0 or -ENOMEM. */

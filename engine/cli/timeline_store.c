@@ -119,7 +119,7 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         " left join sluice.chain_definition d on d.number = c.definition where c.correlation = $1",
         false};
     static const char *const states[] = {"running", "aborted", "undone",
-                                         "stuck: an undo failed and waits for an operator"};
+                                         "stuck: an undo failed and waits for an operator", "closed"};
     struct connection *connection = connection_create(store, "explain");
     struct event_id *ids = arena_array(timeline->arena, struct event_id, 2 * timeline->count + 1);
     struct rows *rows = NULL;

@@ -35,6 +35,7 @@ const char *event_dead_word(enum dead_reason reason)
         [DEAD_BAD_OUTPUT] = "bad_output",
         [DEAD_BAD_CORRELATION] = "bad_correlation",
         [DEAD_RETIRED] = "retired",
+        [DEAD_CANCELLED] = "cancelled",
     };
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
 }

@@ -25,7 +25,7 @@ static uint64_t doings_of(const struct chain_facts *facts, uint32_t steps)
 
 uint64_t chain_settle(const struct chain_shape *shape, struct chain_facts *facts)
 {
-    if (facts->state == CHAIN_RUNNING)
+    if (facts->state == CHAIN_RUNNING || facts->state == CHAIN_CLOSED)
         return 0;
     uint64_t all = doings_of(facts, UINT32_MAX), waiting = doings_of(facts, shape->waits);
     uint64_t emit = 0;
@@ -50,7 +50,8 @@ void chain_note(struct chain_facts *facts, const uint8_t *steps, int32_t count)
     uint32_t done = 0;
     for (int32_t i = 0; i < count; i++)
         done |= 1u << steps[i];
-    if (facts->state == CHAIN_UNDONE && doings_of(facts, done) != 0)
+    bool over = facts->state == CHAIN_UNDONE || facts->state == CHAIN_CLOSED;
+    if (over && doings_of(facts, done) != 0)
         *facts = (struct chain_facts){.generation = facts->generation + 1};
     for (int32_t i = 0; i < count; i++) {
         assert(steps[i] < CHAIN_STEPS_MAX && facts->count < CHAIN_DOINGS_MAX);
@@ -81,7 +82,7 @@ uint64_t chain_step_undone(const struct chain_shape *shape, struct chain_facts *
 
 void chain_stuck(struct chain_facts *facts)
 {
-    if (facts->state != CHAIN_RUNNING)
+    if (facts->state != CHAIN_RUNNING && facts->state != CHAIN_CLOSED)
         facts->state = CHAIN_STUCK;
 }
 

@@ -9,7 +9,8 @@
  * undo is being waited for it still goes at once when the steps it must wait for are none of the newer ones).
  *
  * A chain is over when every undo is known to have happened. A step that was done in it and is done again begins the
- * next generation: running, with this doing alone. A step that it had not seen yet is late, and undone at once.
+ * next generation: running, with this doing alone. A step that it had not seen yet is late, and undone at once. A chain
+ * that an operator closed is over without undoing: nothing of it is undone any more, a late step neither.
  *
  * An abort or an undone doing may be repeated; repeating changes nothing. Exhaustively tested. The statements of
  * store/ledger/chain.c do chain_note() for many chains at once.
@@ -22,7 +23,7 @@
 
 enum { CHAIN_STEPS_MAX = 30, CHAIN_DOINGS_MAX = 60 };
 
-enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3 };
+enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3, CHAIN_CLOSED = 4 };
 
 struct chain_shape {
     int32_t step_count;

@@ -30,6 +30,6 @@ struct span call_param(const struct call *call, const char *name); /* of the pat
 int call_status(int code, const char **ret_word);
 
 /* chains.c */
-call_function chains_list, chains_show;
+call_function chains_list, chains_show, chains_resume, chains_abort, chains_close;
 
 #endif

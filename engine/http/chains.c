@@ -19,14 +19,48 @@ int chains_list(struct call *call)
     return code;
 }
 
+static int find(struct call *call, struct chain_view *ret)
+{
+    return chain_find(&call->operation, arena_string(call->operation.arena, call_param(call, "chain")),
+                      call_param(call, "correlation"), ret, call->error);
+}
+
 int chains_show(struct call *call)
 {
-    struct chain_view view = {0};
-    int code = chain_find(&call->operation, arena_string(call->operation.arena, call_param(call, "chain")),
-                          call_param(call, "correlation"), &view, call->error);
+    struct chain_view view;
+    int code = find(call, &view);
     if (code == 0) {
         chain_json(&view, call->answer);
         buffer_byte(call->answer, '\n');
     }
     return code;
+}
+
+static int act(struct call *call, enum chain_act what)
+{
+    struct chain_view view;
+    struct chain_did did;
+    int code = find(call, &view);
+    if (code == 0)
+        code = chain_act(&call->operation, what, &view, &did, call->error);
+    if (code == 0) {
+        chain_did_json(&view, &did, call->answer);
+        buffer_byte(call->answer, '\n');
+    }
+    return code;
+}
+
+int chains_resume(struct call *call)
+{
+    return act(call, CHAIN_RESUME);
+}
+
+int chains_abort(struct call *call)
+{
+    return act(call, CHAIN_ABORT_ASK);
+}
+
+int chains_close(struct call *call)
+{
+    return act(call, CHAIN_CLOSE);
 }

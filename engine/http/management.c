@@ -26,6 +26,9 @@ static const struct management_route {
 } table[] = {
     {"GET", "/chains", chains_list},
     {"GET", "/chains/{chain}/{correlation}", chains_show},
+    {"POST", "/chains/{chain}/{correlation}/resume", chains_resume},
+    {"POST", "/chains/{chain}/{correlation}/abort", chains_abort},
+    {"POST", "/chains/{chain}/{correlation}/close", chains_close},
 };
 enum { ROUTE_COUNT = sizeof table / sizeof table[0] };
 

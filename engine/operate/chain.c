@@ -16,11 +16,15 @@ enum { SECONDS_MAX = 1000000000 }; /* thirty years */
 
 const struct chain_filter chain_filter_none = {.state = -1, .limit = CHAIN_LIMIT};
 
-/* What is asked for by name; the last one is the default. */
+/* What is asked for by name. */
 static const struct {
     const char *name;
     int state;
-} states[] = {{"running", CHAIN_RUNNING}, {"aborted", CHAIN_ABORTED}, {"stuck", CHAIN_STUCK}, {"over", CHAIN_UNDONE}};
+} states[] = {{"running", CHAIN_RUNNING},
+              {"aborted", CHAIN_ABORTED},
+              {"stuck", CHAIN_STUCK},
+              {"undone", CHAIN_UNDONE},
+              {"closed", CHAIN_CLOSED}};
 
 static int no_chain(const struct operation *operation, const char *name, struct error *error)
 {
@@ -57,7 +61,8 @@ int chain_filter_set(const struct operation *operation, struct chain_filter *fil
                 filter->state = states[i].state;
                 return 0;
             }
-        return error_set(error, EINVAL, "state: expected running, aborted, stuck or over, got '%.100s'", text);
+        return error_set(error, EINVAL, "state: expected running, aborted, stuck, undone or closed, got '%.100s'",
+                         text);
     }
     if (span_is(name, "older"))
         return duration_parse(value, &filter->older_ms) == 0 && filter->older_ms >= 0
@@ -93,35 +98,37 @@ static struct span *chain_names(const struct operation *operation, const char *c
     return names;
 }
 
+/* Cuts the first line off. */
+static bool next_line(struct span *lines, struct span *ret)
+{
+    const char *end = lines->length == 0 ? NULL : memchr(lines->at, '\n', lines->length);
+    size_t length = end == NULL ? lines->length : (size_t)(end - lines->at);
+    *ret = (struct span){lines->at, length};
+    *lines = end == NULL ? (struct span){NULL, 0} : (struct span){end + 1, lines->length - length - 1};
+    return length > 0;
+}
+
 /* Names of the steps, by their numbers in the definition that the chain began with. */
 static const char **step_names(const struct operation *operation, const struct rows *rows, size_t row,
                                const struct chain *chain)
 {
     const char **names = arena_array(operation->arena, const char *, CHAIN_STEPS_MAX + 1);
-    struct span lines = rows_span(rows, row, 13);
+    struct span lines = rows_span(rows, row, 13), line;
     for (size_t i = 0; i < CHAIN_STEPS_MAX; i++)
         names[i] = i < chain->step_count ? chain->steps[i].name : "?";
-    for (size_t i = 0; !rows_null(rows, row, 13) && i < CHAIN_STEPS_MAX && lines.length > 0; i++) {
-        const char *end = memchr(lines.at, '\n', lines.length);
-        size_t length = end == NULL ? lines.length : (size_t)(end - lines.at);
-        names[i] = arena_string(operation->arena, (struct span){lines.at, length});
-        lines = end == NULL ? (struct span){NULL, 0} : (struct span){end + 1, lines.length - length - 1};
-    }
+    for (size_t i = 0; !rows_null(rows, row, 13) && i < CHAIN_STEPS_MAX && next_line(&lines, &line); i++)
+        names[i] = arena_string(operation->arena, line);
     return names;
 }
 
-static const char *state_word(const struct chain *chain, int64_t state, uint64_t all, uint64_t undone, int64_t missing)
+static const char *state_word(const struct chain *chain, int64_t state, int64_t missing)
 {
-    switch (state) {
-    case CHAIN_RUNNING:
-        return chain_followed(chain) && missing == 0 ? "complete" : "running";
-    case CHAIN_ABORTED:
-        return "aborted";
-    case CHAIN_STUCK:
-        return "stuck";
-    default:
-        return (all & ~undone) == 0 ? "undone" : "closed";
-    }
+    if (state == CHAIN_RUNNING && chain_followed(chain) && missing == 0)
+        return "complete";
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        if (states[i].state == state)
+            return states[i].name;
+    return "?";
 }
 
 static void read_steps(const struct operation *operation, const struct rows *rows, size_t row,
@@ -146,6 +153,25 @@ static void read_steps(const struct operation *operation, const struct rows *row
             view->missing[view->missing_count++] = names[i];
 }
 
+/* Topics to which its undos go, as the file calls them now. */
+static void read_undos(const struct operation *operation, const struct rows *rows, size_t row,
+                       const struct chain *chain, struct chain_view *view)
+{
+    const struct pipeline *pipeline = operation->pipeline;
+    view->undos = arena_array(operation->arena, const char *, 2 * CHAIN_STEPS_MAX);
+    for (size_t i = 0; i < chain->step_count; i++)
+        if (chain->steps[i].undo != NULL)
+            view->undos[view->undo_count++] = chain->steps[i].undo->name;
+    struct span lines = rows_null(rows, row, 17) ? (struct span){NULL, 0} : rows_span(rows, row, 17), line;
+    while (view->undo_count < 2 * CHAIN_STEPS_MAX && next_line(&lines, &line)) {
+        const char *name = arena_string(operation->arena, line);
+        for (size_t i = 0; i < pipeline->answer_count; i++)
+            if (pipeline->answers[i].new_name != NULL && strcmp(pipeline->answers[i].old, name) == 0)
+                name = pipeline->answers[i].new_name;
+        view->undos[view->undo_count++] = name;
+    }
+}
+
 static struct chain_view read_row(const struct operation *operation, const struct rows *rows, size_t row)
 {
     struct arena *arena = operation->arena;
@@ -154,23 +180,23 @@ static struct chain_view read_row(const struct operation *operation, const struc
     struct event_id id = rows_uuid(rows, row, 16);
     char correlation[37];
     event_id_format(&id, correlation);
-    uint64_t doings = rows_span(rows, row, 8).length;
-    uint64_t all = doings >= 64 ? UINT64_MAX : ((uint64_t)1 << doings) - 1;
     struct chain_view view = {
         .chain = name,
         .correlation = arena_string(arena, rows_span(rows, row, 1)),
-        .state = state_word(chain, rows_int64(rows, row, 2), all,
-                            (uint64_t)rows_int64(rows, row, 9) | (uint64_t)rows_int64(rows, row, 10),
-                            rows_int64(rows, row, 11)),
+        .state = state_word(chain, rows_int64(rows, row, 2), rows_int64(rows, row, 11)),
         .reason = rows_null(rows, row, 7) ? NULL : arena_string(arena, rows_span(rows, row, 7)),
         .began_ms = rows_int64(rows, row, 4),
         .changed_ms = rows_int64(rows, row, 5),
         .due_ms = rows_null(rows, row, 6) ? 0 : rows_int64(rows, row, 6),
         .generation = (int32_t)rows_int64(rows, row, 3),
+        .number = (int16_t)rows_int64(rows, row, 15),
+        .correlate = rows_null(rows, row, 18) ? chain->correlate : arena_string(arena, rows_span(rows, row, 18)),
+        .asked = rows_null(rows, row, 19) ? NULL : arena_string(arena, rows_span(rows, row, 19)),
         .place = arena_format(arena, "%lld.%lld.%s", (long long)rows_int64(rows, row, 14),
                               (long long)rows_int64(rows, row, 15), correlation),
     };
     read_steps(operation, rows, row, chain, &view);
+    read_undos(operation, rows, row, chain, &view);
     return view;
 }
 
@@ -260,6 +286,7 @@ void chain_json(const struct chain_view *view, struct buffer *out)
     json_text(out, ",", "correlation", view->correlation);
     json_text(out, ",", "state", view->state);
     json_text(out, ",", "reason", view->reason);
+    json_text(out, ",", "abortAsked", view->asked);
     json_time(out, ",", "began", view->began_ms);
     json_time(out, ",", "changed", view->changed_ms);
     json_time(out, ",", "abortsAt", view->due_ms);
@@ -275,6 +302,14 @@ void chain_json(const struct chain_view *view, struct buffer *out)
         buffer_json_string(out, span_of(view->missing[i]));
     }
     buffer_text(out, "]}");
+}
+
+void chain_did_json(const struct chain_view *view, const struct chain_did *did, struct buffer *out)
+{
+    json_text(out, "{", "chain", view->chain);
+    json_text(out, ",", "correlation", view->correlation);
+    json_text(out, ",", "did", did->did);
+    buffer_format(out, ",\"undos\":%zu}", did->undos);
 }
 
 void chain_page_json(const struct chain_page *page, struct buffer *out)

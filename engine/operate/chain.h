@@ -38,7 +38,12 @@ struct chain_view {
     size_t doing_count;
     const char **missing; /* steps that were not done yet, of a chain that is followed to its end */
     size_t missing_count;
-    const char *place; /* where a page behind it begins */
+    const char *asked;  /* why an operator wants it aborted, which no engine has done yet; NULL: nobody does */
+    const char *place;  /* where a page behind it begins */
+    int16_t number;     /* of the chain's name in the store */
+    const char **undos; /* topics of the undos of its definition */
+    size_t undo_count;
+    const char *correlate; /* the field */
 };
 struct chain_page {
     struct chain_view *list;
@@ -52,6 +57,20 @@ int chain_list(const struct operation *operation, const struct chain_filter *fil
 int chain_find(const struct operation *operation, const char *chain, struct span correlation, struct chain_view *ret,
                struct error *error);
 
+/* What is done to one that was found. -EBUSY: it is not in a state for that. */
+enum chain_act {
+    CHAIN_RESUME,    /* the undos that failed are tried again, from their first try */
+    CHAIN_ABORT_ASK, /* a running engine undoes what was done, as after an event of `abort_on` */
+    CHAIN_CLOSE,     /* it is over; undos that wait in the database become dead letters */
+};
+struct chain_did {
+    const char *did;
+    size_t undos; /* that were resumed, or cancelled */
+};
+int chain_act(const struct operation *operation, enum chain_act what, const struct chain_view *view,
+              struct chain_did *ret, struct error *error);
+
+void chain_did_json(const struct chain_view *view, const struct chain_did *did, struct buffer *out);
 void chain_json(const struct chain_view *view, struct buffer *out);
 void chain_page_json(const struct chain_page *page, struct buffer *out);
 

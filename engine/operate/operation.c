@@ -24,6 +24,16 @@ struct span operation_actor(struct arena *arena)
                        : arena_format(arena, "uid %u@%s", (unsigned)geteuid(), host));
 }
 
+struct span *operation_groups(const struct operation *operation, size_t *ret_count)
+{
+    const struct pipeline *pipeline = operation->pipeline;
+    struct span *names = arena_array(operation->arena, struct span, pipeline->group_count + 1);
+    for (size_t i = 0; i < pipeline->group_count; i++)
+        names[i] = span_of(pipeline->groups[i].name);
+    *ret_count = pipeline->group_count;
+    return names;
+}
+
 struct span operation_words(const struct operation *operation)
 {
     struct span actor = operation->actor, reason = operation->reason;

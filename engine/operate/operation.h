@@ -31,6 +31,9 @@ struct operation {
 /* user@host of this process, in `arena`: the name of its effective user, or "uid N" when that has no name. */
 struct span operation_actor(struct arena *arena);
 
+/* Names of the pipeline's groups, in the arena. */
+struct span *operation_groups(const struct operation *operation, size_t *ret_count);
+
 /* "BY: why", or "BY" when nothing was said; in the arena. */
 struct span operation_words(const struct operation *operation);
 

@@ -115,7 +115,7 @@ static int64_t chore_held(struct keeper *keeper)
 static int64_t chore_timeouts(struct keeper *keeper)
 {
     if (!atomic_load(&keeper->engine->life.draining)) /* another process aborts them */
-        timeouts_take(keeper->engine, keeper->connection);
+        timeouts_take(keeper->engine, keeper->connection, keeper->arena);
     return 0;
 }
 

@@ -44,6 +44,7 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
     if (item->topic != NULL)
         item_rename(item);
     item->tries = (uint32_t)rows_int64(rows, row, 3);
+    item_cancel(item, rows_span(rows, row, 4));
     if (item_own_headers(item) != 0) /* they were read into this thread's arena */
         return false;
     atomic_fetch_add(&engine->parked_in_flight, 1);

@@ -1,6 +1,6 @@
 /*
- * timeouts.c - see timeouts.h. A timeout is handed to a lane like a parked event: claimed under an id that is made of
- * chain, correlation and generation, so that it takes effect once, whoever finds it.
+ * timeouts.c - see timeouts.h. A timeout, or what an operator asked for, is handed to a lane like a parked event, and
+ * claimed under an id made of chain, correlation and generation, so that it takes effect once, whoever finds it.
  */
 #include "run/timeouts.h"
 
@@ -18,7 +18,7 @@ static void timeout_push(struct engine *engine, struct chain *chain, struct rows
 {
     struct group_run *group = &engine->groups[0];
     const struct record record = {
-        .topic = span_of(chain->steps[0].done->name), .key = rows_span(rows, row, 0), .value = rows_span(rows, row, 1)};
+        .topic = span_of(chain->steps[0].done->name), .key = rows_span(rows, row, 1), .value = rows_span(rows, row, 2)};
     item_of_record(item, ITEM_PARKED, &record, span_hash(record.key), chain->steps[0].done, group->config);
     item->binding = NULL;
     item->timed_out = &chain->timed_out;
@@ -27,12 +27,21 @@ static void timeout_push(struct engine *engine, struct chain *chain, struct rows
                  &item->entry.next);
 }
 
-static void take_of_chain(struct engine *engine, struct connection *connection, struct chain *chain)
+void timeouts_take(struct engine *engine, struct connection *connection, struct arena *arena)
 {
+    const struct pipeline *config = engine->config;
     struct rows *rows = NULL;
     struct error error = {0};
-    if (ledger_chain_timeouts(connection, engine->numbers.chains[chain->index], span_of(chain->correlate),
-                              TIMEOUTS_HOLD_MS, TIMEOUTS_LIMIT, &rows, &error) != STORE_OK) {
+    if (config->chain_count == 0 || atomic_load(&engine->parked_in_flight) >= TIMEOUTS_IN_FLIGHT_MAX)
+        return;
+    struct span *correlates = arena_array(arena, struct span, config->chain_count);
+    for (size_t c = 0; c < config->chain_count; c++)
+        correlates[c] = span_of(config->chains[c].correlate);
+    enum store_result result = ledger_chain_timeouts(connection, engine->numbers.chains, correlates,
+                                                     config->chain_count, TIMEOUTS_HOLD_MS, TIMEOUTS_LIMIT, &rows,
+                                                     &error);
+    arena_reset(arena);
+    if (result != STORE_OK) {
         log_rarely(10000, connection_log_level(connection), "keeper",
                    "chains whose timeout is over cannot be looked for: %s", error.text);
         return;
@@ -43,15 +52,7 @@ static void take_of_chain(struct engine *engine, struct connection *connection, 
     rows = rows_detach(connection, rows);
     struct item_block *block = item_block_create(count, rows);
     for (size_t i = 0; block != NULL && i < count; i++)
-        timeout_push(engine, chain, rows, i, &item_block_items(block)[i]);
+        timeout_push(engine, &config->chains[rows_int64(rows, i, 0)], rows, i, &item_block_items(block)[i]);
     if (block == NULL)
         rows_free(rows);
-}
-
-void timeouts_take(struct engine *engine, struct connection *connection)
-{
-    const struct pipeline *config = engine->config;
-    for (size_t c = 0; c < config->chain_count && atomic_load(&engine->parked_in_flight) < TIMEOUTS_IN_FLIGHT_MAX; c++)
-        if (config->chains[c].timeout_ms > 0)
-            take_of_chain(engine, connection, &config->chains[c]);
 }

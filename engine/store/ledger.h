@@ -138,8 +138,8 @@ struct parked {
 enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
                               struct error *error); /* queued */
 /* In a transaction of its own, one round trip: takes what is due, at most `limit`. Each row's due time moves hold_ms
- * ahead, so that it is due again if this process dies. Rows: group int2, id uuid, record bytea, tries int4.
- * *ret_next_ms: when the next one is due (INT64_MAX: none). */
+ * ahead, so that it is due again if this process dies. Rows: group int2, id uuid, record bytea, tries int4,
+ * who cancelled it text (empty: nobody). *ret_next_ms: when the next one is due (INT64_MAX: none). */
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error);
@@ -152,6 +152,22 @@ enum store_result ledger_parked_release(struct connection *connection, int16_t g
                                         struct error *error);
 enum store_result ledger_unpark(struct connection *connection, int16_t group, const struct event_id *ids, size_t count,
                                 struct error *error); /* queued: they were handled in this transaction */
+
+struct parked_id {
+    int16_t group;
+    struct event_id id;    /* of the row */
+    struct event_id event; /* under which it is claimed */
+};
+/* Executed: rows of these groups whose record holds the text, locked: those that are PARKED_STUCK, or those that wait,
+ * too. Rows: group int2, id uuid, record bytea. */
+enum store_result ledger_parked_search(struct connection *connection, const struct span *groups, size_t group_count,
+                                       struct span text, bool stuck, struct rows **ret, struct error *error);
+/* Executed: these rows are due now; what was PARKED_STUCK begins to count its tries again. *ret: how many there are. */
+enum store_result ledger_parked_due(struct connection *connection, const struct parked_id *ids, size_t count,
+                                    size_t *ret, struct error *error);
+/* Executed: likewise, and they become dead letters, unless they are handled at this moment. */
+enum store_result ledger_parked_cancel(struct connection *connection, const struct parked_id *ids, size_t count,
+                                       struct span why, size_t *ret, struct error *error);
 
 /* ------------------------------------------------------------------------------------------------------------- held */
 
@@ -189,7 +205,8 @@ enum store_result ledger_held_repair(struct connection *connection, const int16_
                                      size_t *ret, struct error *error);
 /* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
  * key without events is deleted. Rows, by key and in order: key_hash int8, id int8, partition int4, offset
- * int8, stream text, record bytea, tries int4, milliseconds until the key is due int8 (null: at once). */
+ * int8, stream text, record bytea, tries int4, milliseconds until the key is due int8 (null: at once), who cancelled it
+ * text (empty: nobody). */
 enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error);
@@ -247,11 +264,19 @@ enum store_result ledger_chain_note(struct connection *connection, const struct 
 /* Queued: writes state, undoing and undone of a row locked before. */
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
 
-/* In a transaction of its own: instances of a chain whose timeout is over, at most `limit`; each comes again after
- * hold_ms unless it was aborted by then. Rows: correlation text, value bytea: an event that says so, whose data has the
- * correlation in the field `correlate` and the `generation`. */
-enum store_result ledger_chain_timeouts(struct connection *connection, int16_t chain, struct span correlate,
-                                        int64_t hold_ms, int32_t limit, struct rows **ret, struct error *error);
+/* In a transaction of its own: instances of these chains whose timeout is over, or that an operator wants aborted, at
+ * most `limit`; each comes again after hold_ms unless it was aborted by then. Rows: the chain's place in the list int4,
+ * correlation text, value bytea: an event that says so, whose data has the correlation in the chain's field of
+ * `correlates`, the `generation`, and `timeout` or `asked`. */
+enum store_result ledger_chain_timeouts(struct connection *connection, const int16_t *chains,
+                                        const struct span *correlates, size_t count, int64_t hold_ms, int32_t limit,
+                                        struct rows **ret, struct error *error);
+/* Queued: a running engine aborts a chain whose row is locked. */
+enum store_result ledger_chain_ask(struct connection *connection, const struct chain_row *row, struct span why,
+                                   struct error *error);
+/* Queued: one whose row is locked is over, with a reason. */
+enum store_result ledger_chain_close(struct connection *connection, const struct chain_row *row, struct span why,
+                                     struct error *error);
 
 /* On its own: deletes instances of a chain that have been over for longer than retain_ms, at most `limit`; *ret is how
  * many. */
@@ -268,7 +293,8 @@ enum store_result ledger_chain_definition(struct connection *connection, int32_t
 /* What operators see. On their own; rows of both: name text, correlation text, state int2, generation int4, began and
  * changed int8 (ms since 1970), due timestamptz (null: never aborted by time), reason text, steps bytea, undoing int8,
  * undone int8, missing int4, definition int4, names of the definition's steps text (a line each; null: of none that is
- * known), and where the next page goes on: began int4, chain int2, correlation uuid. */
+ * known), where the next page goes on: began int4, chain int2, correlation uuid; topics of the definition's undos text
+ * (a line each) and the field it correlates by text (null: as before), why an operator wants it aborted text. */
 struct chain_query {
     const struct span *chains; /* names */
     size_t chain_count;

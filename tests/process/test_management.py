@@ -66,7 +66,11 @@ class Management(PipelineCase):
     def test_what_is_refused(self):
         engine = self.engine()
         table = {
-            "/chains?state=stuk": (400, "bad_request", "state: expected running, aborted, stuck or over, got 'stuk'"),
+            "/chains?state=stuk": (
+                400,
+                "bad_request",
+                "state: expected running, aborted, stuck, undone or closed, got 'stuk'",
+            ),
             "/chains?limit=0": (400, "bad_request", "limit: expected a number from 1 to 1000, got '0'"),
             "/chains?limit=1001": (400, "bad_request", "limit: expected a number from 1 to 1000, got '1001'"),
             "/chains?older=5": (400, "bad_request", "older: expected a duration, as 15m, got '5'"),

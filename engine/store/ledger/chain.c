@@ -27,7 +27,7 @@ struct placed {
  */
 // clang-format off
 #define SAME "coalesce(c.definition, excluded.definition) = excluded.definition"
-#define AGAIN SAME " and c.state = 2 and c.done & excluded.done <> 0"
+#define AGAIN SAME " and c.state in (2, 4) and c.done & excluded.done <> 0"
 /* Of a new row: another one than any that was pruned had, or its undos would have the ids of earlier ones. */
 #define GENERATION(chain) \
     "coalesce(case when (select true from sluice.chain_pruned limit 1)" \
@@ -47,7 +47,7 @@ struct placed {
     BEGUN("undone", "0") \
     NOTED("missing", "excluded.missing", \
           "case when " FOLLOWED("c") " then c.missing & excluded.missing else c.missing end") \
-    NOTED("due", "excluded.due", "case when c.missing & excluded.missing <> 0 then c.due end") \
+    NOTED("due", "excluded.due", "case when c.missing & excluded.missing <> 0 or c.asked is not null then c.due end") \
     NOTED("over", "excluded.over", \
           "case when c.state = 0 and " FOLLOWED("c") " and c.missing & excluded.missing = 0" \
           "      and (c.missing <> 0 or c.over is not null) then excluded.at else c.over end") \
@@ -218,7 +218,7 @@ static const struct statement statement_chain_lock = {
     false,
 };
 static const struct statement statement_chain_abort = {
-    "update sluice.chain set state = 1, reason = $3, due = null, over = null, at = " LEDGER_NOW
+    "update sluice.chain set state = 1, reason = $3, due = null, asked = null, over = null, at = " LEDGER_NOW
     " where chain = $1 and correlation = $2",
     false,
 };
@@ -282,7 +282,7 @@ static const struct statement statement_chain_note = {
     " steps = case when $3 then $5 else steps || $5 end,"
     " data = case when $3 then $6 else data || $6 end,"
     " reason = case when $3 then null else reason end, began = case when $3 then " LEDGER_NOW " else began end,"
-    " due = case when $9 = 0 then null when not $3 then due"
+    " due = case when $9 = 0 and asked is null then null when not $3 then due"
     "   when $10 > 0 then now() + $10 * interval '1 millisecond' end,"
     " over = case when $9 = 0 and ($3 and $11 or not $3 and state = 0 and (missing <> 0 or over is not null))"
     "   then " LEDGER_NOW " when $3 then null else over end,"
@@ -310,7 +310,7 @@ enum store_result ledger_chain_note(struct connection *connection, const struct 
 
 static const struct statement statement_chain_update = {
     "update sluice.chain set state = $3, undoing = $4, undone = $5,"
-    " over = case $3 when 0 then over when 2 then " LEDGER_NOW " end, at = " LEDGER_NOW
+    " over = case when $3 in (0, 4) then over when $3 = 2 then " LEDGER_NOW " end, at = " LEDGER_NOW
     " where chain = $1 and correlation = $2",
     false,
 };
@@ -328,22 +328,27 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 /* --------------------------------------------------------------------------------------------------------- timeouts */
 
 static const struct statement statement_chain_timeouts = {
-    "with over as (select chain, correlation from sluice.chain where due <= now() and state = 0 and chain = $1"
-    "   order by due limit $4 for update skip locked) "
+    "with over as (select c.chain, c.correlation, u.correlate, u.place from sluice.chain c"
+    "   join unnest($1, $2) with ordinality as u(chain, correlate, place) on u.chain = c.chain"
+    "   where c.due <= now() and c.state = 0 order by c.due limit $4 for update of c skip locked) "
     "update sluice.chain c set due = now() + $3 * interval '1 millisecond' from over o"
     " where c.chain = o.chain and c.correlation = o.correlation "
-    "returning c.correlation_text, convert_to(json_build_object("
-    "  'eventId', 'timeout-' || c.chain || '-' || c.generation || '-' || c.correlation, 'data', json_build_object("
-    "    $2::text, c.correlation_text, 'generation', c.generation, 'reason', 'timeout'))::text, 'UTF8')",
+    "returning (o.place - 1)::int4, c.correlation_text, convert_to(json_build_object("
+    "  'eventId', case when c.asked is null then 'timeout-' else 'abort-' end ||"
+    "    c.chain || '-' || c.generation || '-' || c.correlation, 'data', json_build_object("
+    "    o.correlate, c.correlation_text, 'generation', c.generation, 'reason', coalesce(c.asked, 'timeout'),"
+    "    case when c.asked is null then 'timeout' else 'asked' end, true))::text, 'UTF8')",
     false,
 };
 
-enum store_result ledger_chain_timeouts(struct connection *connection, int16_t chain, struct span correlate,
-                                        int64_t hold_ms, int32_t limit, struct rows **ret, struct error *error)
+enum store_result ledger_chain_timeouts(struct connection *connection, const int16_t *chains,
+                                        const struct span *correlates, size_t count, int64_t hold_ms, int32_t limit,
+                                        struct rows **ret, struct error *error)
 {
     double hold = (double)hold_ms;
-    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &chain), STORE_VALUE(PARAM_TEXT, &correlate),
-                                         STORE_VALUE(PARAM_DOUBLE, &hold), STORE_VALUE(PARAM_INT4, &limit)};
+    const struct store_param params[] = {STORE_ARRAY(PARAM_INT2, chains, count),
+                                         STORE_ARRAY(PARAM_TEXT, correlates, count), STORE_VALUE(PARAM_DOUBLE, &hold),
+                                         STORE_VALUE(PARAM_INT4, &limit)};
     return connection_run(connection, &statement_chain_timeouts, 4, params, ret, error);
 }
 

@@ -1,5 +1,5 @@
 /*
- * chain_view.c - chains as operators see them: lists, and what is known of one.
+ * chain_view.c - chains as operators see and move them: lists, what is known of one, and what was asked for it.
  *
  * Whatever is asked for comes in the order of its beginning, page by page: a page goes on behind the last row of the
  * one before. Chains that are known not to be over have an index for it; the others are sorted.
@@ -11,7 +11,10 @@
     " (c.at + 1577836800::int8) * 1000, c.due, c.reason, c.steps, c.undoing, c.undone, c.missing, c.definition,"       \
     " (select string_agg(s ->> 'name', chr(10) order by place)"                                                        \
     "  from json_array_elements(d.definition::json -> 'steps') with ordinality as e(s, place)),"                       \
-    " c.began, c.chain, c.correlation "
+    " c.began, c.chain, c.correlation,"                                                                                \
+    " (select string_agg(s ->> 'undo', chr(10))"                                                                       \
+    "  from json_array_elements(d.definition::json -> 'steps') as e(s)), d.definition::json ->> 'correlate',"          \
+    " c.asked "
 #define FROM                                                                                                           \
     "from sluice.chain c join sluice.name n on n.number = c.chain and n.kind = 'c'"                                    \
     " left join sluice.chain_definition d on d.number = c.definition where n.name = any ($1)"
@@ -49,4 +52,32 @@ enum store_result ledger_chain_find(struct connection *connection, const struct 
     const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, chains, chain_count),
                                          STORE_VALUE(PARAM_UUID, &correlation)};
     return connection_once(connection, &statement_find, 2, params, timeout_ms, ret, error);
+}
+
+static const struct statement statement_ask = {
+    "update sluice.chain set asked = $3, due = now() where chain = $1 and correlation = $2", false};
+static const struct statement statement_close = {
+    "update sluice.chain set state = 4, reason = $3, due = null, asked = null, over = " LEDGER_NOW ", at = " LEDGER_NOW
+    " where chain = $1 and correlation = $2",
+    false,
+};
+
+static enum store_result queue(struct connection *connection, const struct statement *statement,
+                               const struct chain_row *row, struct span why, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &row->chain),
+                                         STORE_VALUE(PARAM_UUID, &row->correlation), STORE_VALUE(PARAM_TEXT, &why)};
+    return connection_queue(connection, statement, 3, params, error);
+}
+
+enum store_result ledger_chain_ask(struct connection *connection, const struct chain_row *row, struct span why,
+                                   struct error *error)
+{
+    return queue(connection, &statement_ask, row, why, error);
+}
+
+enum store_result ledger_chain_close(struct connection *connection, const struct chain_row *row, struct span why,
+                                     struct error *error)
+{
+    return queue(connection, &statement_close, row, why, error);
 }

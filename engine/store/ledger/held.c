@@ -1,8 +1,9 @@
 /*
  * held.c - events of held keys: written behind those that are there, read in order, deleted once they have ended.
  *
- * Rows of sluice.held never change. Whatever changes with a key is in its one row of sluice.held_key, which is locked
- * before its events are written: who appends to a key waits for a transaction that did so and is not known to be over.
+ * Rows of sluice.held never change, but for one that an operator cancels. Whatever changes with a key is in its one row
+ * of sluice.held_key, which is locked before its events are written: who appends to a key waits for a transaction that
+ * did so and is not known to be over.
  */
 #include "store/ledger/inner.h"
 
@@ -172,7 +173,7 @@ static const struct statement statement_held_fetch = {
                       "  where w.consumer_group = $1 and w.stream = any ($2) and w.key_hash = any ($3) group by "
                       "w.key_hash) "
                       "select k.key_hash, h.id, h.partition, h.log_offset, h.stream, h.record, coalesce(a.attempts, "
-                      "0), w.ms "
+                      "0), w.ms, coalesce(h.cancelled, '') "
                       "from unnest($3, $4) with ordinality as k(key_hash, most, place) "
                       "cross join lateral"
                       " (select l.*, sum(octet_length(l.record)) over (order by l.id) - octet_length(l.record) as "

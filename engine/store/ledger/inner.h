@@ -6,6 +6,7 @@
  *   attempt.c    failed tries                schedule.c   ticks of schedules
  *   outbox.c     outputs to be published     reply.c      answers kept for an Idempotency-Key
  *   known.c      names that a pipeline had, and what waits for them
+ *   chain_view.c chains for operators        delayed.c    parked and held events for operators
  *   prune.c      deletes old inbox rows      held.c       events of held keys
  *   health.c     the figures of the health page   audit.c      what operators changed
  *   dead_letter.c  dead letters, and what became of them

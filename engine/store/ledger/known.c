@@ -243,7 +243,7 @@ enum store_result ledger_waiting(struct connection *connection, char kind, const
 }
 
 static const struct statement statement_chains_close = {
-    "update sluice.chain c set state = 2, at = " LEDGER_NOW ", over = " LEDGER_NOW
+    "update sluice.chain c set state = 4, asked = null, at = " LEDGER_NOW ", over = " LEDGER_NOW
     ", due = null, reason = $2 from sluice.name n"
     " where n.number = c.chain and n.kind = 'c' and n.name = $1 and c.state in (0, 1, 3)",
     false,

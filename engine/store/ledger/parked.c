@@ -17,7 +17,9 @@ static const struct statement statement_park = {
     "     as u(consumer_group, state, event_id, due, tries, record, reason, place) "
     "order by u.consumer_group, u.event_id, u.place desc "
     "on conflict on constraint parked_pkey do update"
-    " set state = excluded.state, due = excluded.due, tries = excluded.tries, record = excluded.record,"
+    " set state = case when parked.cancelled is null then excluded.state else 0 end,"
+    " due = case when parked.cancelled is null then excluded.due else now() end,"
+    " tries = excluded.tries, record = excluded.record,"
     " reason = excluded.reason,"
     " taken_by = null",
     false,
@@ -50,7 +52,7 @@ static const struct statement statement_parked_take = {
     "    order by p.due limit $3 for update skip locked) d limit $3) "
     "update sluice.parked p set due = now() + $2 * interval '1 millisecond', taken_by = $4 from due d "
     "where p.consumer_group = d.consumer_group and p.event_id = d.event_id "
-    "returning p.consumer_group, p.event_id, p.record, p.tries",
+    "returning p.consumer_group, p.event_id, p.record, p.tries, coalesce(p.cancelled, '')",
     false,
 };
 static const struct statement statement_parked_next = {

@@ -131,10 +131,10 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error)
 {
-    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8,  PARAM_INT4, PARAM_INT8,
-                                            PARAM_TEXT, PARAM_BYTEA, PARAM_INT4, PARAM_INT8};
+    static const enum param_type types[] = {PARAM_INT8,  PARAM_INT8, PARAM_INT4, PARAM_INT8, PARAM_TEXT,
+                                            PARAM_BYTEA, PARAM_INT4, PARAM_INT8, PARAM_TEXT};
     struct fake_tables *tables = &connection->tables;
-    struct fake_cell cells[8 * FAKE_TABLE_MAX];
+    struct fake_cell cells[9 * FAKE_TABLE_MAX];
     size_t found = 0;
     (void)bytes;
     enum store_result result = fake_alone(connection, "held_fetch", error);
@@ -147,7 +147,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                 continue;
             const struct attempt *attempt = fake_attempt(tables,
                                                          &(struct attempt){.handler = row->handler, .id = row->id});
-            struct fake_cell *cell = &cells[8 * found++];
+            struct fake_cell *cell = &cells[9 * found++];
             cell[0] = (struct fake_cell){.number = row->key_hash};
             cell[1] = (struct fake_cell){.number = tables->held[i].id};
             cell[2] = (struct fake_cell){.number = row->partition};
@@ -156,11 +156,12 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
             cell[5] = (struct fake_cell){.text = row->record};
             cell[6] = (struct fake_cell){.number = attempt == NULL ? 0 : attempt->attempts};
             cell[7] = (struct fake_cell){.null = true};
+            cell[8] = (struct fake_cell){.text = {"", 0}}; /* nobody cancelled it */
             left--;
         }
     }
     held_tidy(tables);
-    *ret = fake_rows(connection, 8, types, found, cells);
+    *ret = fake_rows(connection, 9, types, found, cells);
     return result;
 }
 

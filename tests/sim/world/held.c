@@ -195,7 +195,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
     while (world->held_oldest < world->held_row_count && !world->held_rows[world->held_oldest].live &&
            world->orphans == NULL && world->held_live == 0)
         world->held_oldest++;
-    *ret = rows_make(connection, SIM_BATCH * count, 8);
+    *ret = rows_make(connection, SIM_BATCH * count, 9);
     for (size_t k = 0; k < count; k++) {
         struct held_entry *key = &world->held_keys[key_of(world, (uint64_t)key_hashes[k])];
         const struct held_row *row;

@@ -309,13 +309,42 @@ static void steps_at_the_upper_end(void **state)
                 ((((uint64_t)1 << CHAIN_DOINGS_MAX) - 1) & ~last));
 }
 
+/* Nothing of a chain that an operator closed is undone any more, whatever comes; its steps may begin again. */
+static void closed_stays_closed(void **state)
+{
+    const struct chain_shape shape = {.step_count = 3, .has_undo = 7, .waits = 4};
+    const uint8_t late = 2, again = 0;
+    (void)state;
+    for (int before = 0; before < 3; before++) {
+        struct chain_facts facts = {0};
+        chain_step_done(&shape, &facts, 0);
+        chain_step_done(&shape, &facts, 1);
+        if (before > 0)
+            chain_abort(&shape, &facts);
+        if (before > 1)
+            chain_stuck(&facts);
+        facts.state = CHAIN_CLOSED;
+        assert_int_equal(chain_abort(&shape, &facts), 0);
+        assert_int_equal(chain_undone(&shape, &facts, 1), 0);
+        assert_int_equal(chain_step_undone(&shape, &facts, 0), 0);
+        chain_note(&facts, &late, 1);
+        assert_int_equal(chain_settle(&shape, &facts), 0);
+        chain_stuck(&facts);
+        assert_int_equal(facts.state, CHAIN_CLOSED);
+        assert_int_equal(facts.generation, 0);
+        chain_note(&facts, &again, 1);
+        assert_int_equal(facts.state, CHAIN_RUNNING);
+        assert_int_equal(facts.generation, 1);
+        assert_int_equal(facts.count, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_order_of_every_input),
-        cmocka_unit_test(the_purchase_undone),
-        cmocka_unit_test(undone_as_often_as_done),
-        cmocka_unit_test(steps_at_the_upper_end),
+        cmocka_unit_test(every_order_of_every_input), cmocka_unit_test(the_purchase_undone),
+        cmocka_unit_test(undone_as_often_as_done),    cmocka_unit_test(steps_at_the_upper_end),
+        cmocka_unit_test(closed_stays_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
