@@ -123,8 +123,9 @@ struct bus_kind {
                   const struct position *positions, struct error *error);
     /* The engine has released the streams of BUS_REVOKED: others may have them. */
     int (*revoked)(struct bus_consumer *consumer, struct error *error);
-    /* What this process does not read now though it is its own, a "partition" ("payment.try/3") or "topic" (NULL:
-     * everything) and why, one after the other; nothing while all that is assigned is read. NULL: never anything. */
+    /* What is not read now though it is this process's own, a "partition" ("payment.try/3") or a "topic", and why, one
+     * after the other; "everything", without a place, when the group as a whole lacks something; NULL, NULL: this
+     * process reads nothing. Nothing while all is read. NULL: never anything. */
     void (*halted)(struct bus_consumer *consumer,
                    void (*each)(const char *what, const char *place, const char *why, void *context), void *context);
     /* Leaves the group, so that a peer takes over at once, and frees the consumer. */

@@ -49,8 +49,10 @@ static void take(const char *what, const char *place, const char *why, void *con
     struct series *series = place == NULL ? NULL : series_of(look->group, place);
     if (series != NULL)
         series_set(series, 1);
-    if (place == NULL)
+    if (what == NULL)
         buffer_format(&look->text, "group %s reads nothing: %s\n", group, why);
+    else if (place == NULL)
+        buffer_format(&look->text, "group %s does not read %s: %s\n", group, what, why);
     else
         buffer_format(&look->text, "group %s does not read %s %s: %s\n", group, what, place, why);
 }

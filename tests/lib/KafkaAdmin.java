@@ -29,6 +29,7 @@ public class KafkaAdmin {
     private final Admin admin;
     private final Object sending = new Object();
     private Producer<byte[], byte[]> producer;
+    private Thread stranger = new Thread(); // see join()
 
     private KafkaAdmin(String servers) {
         this.servers = servers;
@@ -118,6 +119,8 @@ public class KafkaAdmin {
         case "reset_offsets":
             return done(clock.get(admin.alterConsumerGroupOffsets(group, Map.of(new TopicPartition(topic, partition),
                 new OffsetAndMetadata(r.get("offset").asLong()))).all()));
+        case "join":
+            return join(topic, group);
         case "deny":
             return deny(r, topic, group, clock);
         case "groups":
@@ -302,6 +305,31 @@ public class KafkaAdmin {
             places.add(List.of(place.partition(), place.offset()));
         }
         return places;
+    }
+
+    /** Reads as a member of the group until the next such request. */
+    private Object join(String topic, String group) throws Exception {
+        stranger.interrupt();
+        stranger.join();
+        if (topic == null)
+            return true;
+        Properties p = properties();
+        p.put("group.id", group);
+        p.put("client.id", "stranger");
+        p.put("partition.assignment.strategy", RangeAssignor.class.getName());
+        ByteArrayDeserializer plain = new ByteArrayDeserializer();
+        Consumer<byte[], byte[]> consumer = new KafkaConsumer<>(p, plain, plain);
+        consumer.subscribe(List.of(topic));
+        stranger = new Thread(() -> {
+            try (consumer) {
+                while (true)
+                    consumer.poll(Duration.ofMillis(100));
+            } catch (org.apache.kafka.common.errors.InterruptException e) {
+                Thread.interrupted(); // so that it can leave
+            }
+        });
+        stranger.start();
+        return true;
     }
 
     private Object deny(JsonNode r, String topic, String group, Clock clock) throws Exception {

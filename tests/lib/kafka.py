@@ -208,6 +208,10 @@ class KafkaAdmin:
         """Refused with a KafkaError while the group has members."""
         self.ask("reset_offsets", group=group, topic=topic, partition=partition, offset=offset, **limit)
 
+    def join(self, group, topic, **limit):
+        """Another program, with client.id stranger, reads the topic as a member of the group; None: it leaves."""
+        self.ask("join", group=group, topic=topic, **limit)
+
     def deny(self, user, denied=True, topic=None, group=None, **limit):
         """Of a secure cluster: this user may do nothing with the topic, or group, or (False) everything again."""
         self.ask("deny", user=user, denied=denied, topic=topic, group=group, **limit)

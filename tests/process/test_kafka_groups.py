@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A member that its group refuses, and a handler that holds a rebalance, are seen and named.
+"""A member that its group refuses, one that is another program, and a handler that holds a rebalance are named.
 
 Run alone: python3 tests/process/test_kafka_groups.py. Pipeline and base class are those of test_kafka_positions.py.
 """
@@ -53,6 +53,28 @@ class Refused(Case):
     def test_by_brokers_that_do_not_take_its_session(self):
         engine = self.pipeline(with_property("session.timeout.ms: 3600000, max.poll.interval.ms: 3600000"))
         self.refused(engine, ["INVALID_SESSION_TIMEOUT"])
+
+
+class Strangers(Case):
+    def test_another_program_in_the_group(self):
+        """What it is assigned nobody handles: said, until it has gone; then all is read from where the group stood."""
+        engine = self.pipeline()
+        until(lambda: engine.metric("sluice_partitions") == 2, f"both partitions\n{engine.text()}")
+        self.kafka.join(self.name, self.topic_name)
+        self.addCleanup(lambda: self.kafka.join(self.name, None))
+        until(lambda: engine.metric("sluice_partitions") == 1, f"a share\n{engine.text()}", 30)
+        self.transaction("ok", "ok")
+        until(lambda: self.committed() == {0: 3, 1: 3}, "positions past all of it", 20)
+        self.assertLess(self.handled(engine), 4)
+        status, answer = engine.request("GET", "/readyz")
+        self.assertEqual(status, 503)
+        words = f"group {self.name} does not read everything: stranger at /127.0.0.1 is in the group and no engine"
+        self.assertIn(words, json.dumps(answer))
+        until(lambda: any(f"WARN  reader: {words}" in line for line in list(engine.log)), f"a WARN\n{engine.text()}")
+        self.kafka.join(self.name, None)
+        until(lambda: engine.metric("sluice_partitions") == 2, f"both partitions\n{engine.text()}", 30)
+        until(lambda: self.handled(engine) == 4, f"all of it\n{engine.text()}")
+        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}", 10)
 
 
 class Rebalance(Case):

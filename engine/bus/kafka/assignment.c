@@ -382,6 +382,11 @@ void kafka_halted(struct bus_consumer *consumer,
         each(NULL, NULL, why, context);
     }
     kafka_missing_each(consumer, each, context);
+    if (consumer->instance.foreign[0] != '\0') {
+        snprintf(why, sizeof why, "%s is in the group and no engine: what is assigned to it, nobody handles",
+                 consumer->instance.foreign);
+        each("everything", NULL, why, context);
+    }
     for (size_t i = 0; i < streams->count; i++) {
         const struct kafka_stream *stream = &streams->list[i];
         if (stream->state != KAFKA_STREAM_HALTED)

@@ -115,6 +115,21 @@ static const char *mark_of(const char *instance)
     return mark != NULL && strlen(mark) == 9 && strspn(mark + 1, "0123456789abcdef") == 8 ? mark : NULL;
 }
 
+/* Engines are told by their client.id: "sluice-PIPELINE", or what bus.properties says. */
+static void note_foreign(struct bus_consumer *consumer, const rd_kafka_ConsumerGroupDescription_t *group)
+{
+    static const char ours[] = "sluice-";
+    const char *own = kafka_options_property(&consumer->bus->options, "client.id");
+    char found[sizeof consumer->instance.foreign] = "";
+    for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
+        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, i);
+        const char *client = rd_kafka_MemberDescription_client_id(member);
+        if (strncmp(client, ours, sizeof ours - 1) != 0 && (own == NULL || strcmp(client, own) != 0))
+            snprintf(found, sizeof found, "%.100s at %.60s", client, rd_kafka_MemberDescription_host(member));
+    }
+    memcpy(consumer->instance.foreign, found, sizeof found);
+}
+
 static int compare_members(const struct bus_consumer *consumer, const rd_kafka_ConsumerGroupDescription_t *group,
                            struct error *error)
 {
@@ -136,11 +151,13 @@ static int compare_members(const struct bus_consumer *consumer, const rd_kafka_C
 int kafka_instance_check_peers(struct bus_consumer *consumer, struct error *error)
 {
     const rd_kafka_ConsumerGroupDescription_t *group;
-    if (consumer->instance.database[0] == '\0' || consumer->instance.slot_lock < 0 ||
-        kafka_options_new_protocol(&consumer->bus->options))
+    bool marked = consumer->instance.database[0] != '\0' && consumer->instance.slot_lock >= 0;
+    if (kafka_options_new_protocol(&consumer->bus->options))
         return 0;
     rd_kafka_event_t *event = kafka_group_describe(consumer->rk, consumer->group, DESCRIBE_GROUP_MS, &group);
-    int code = group == NULL ? 0 : compare_members(consumer, group, error);
+    if (group != NULL)
+        note_foreign(consumer, group);
+    int code = group == NULL || !marked ? 0 : compare_members(consumer, group, error);
     if (event != NULL)
         rd_kafka_event_destroy(event);
     return code;

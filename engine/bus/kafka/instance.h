@@ -20,6 +20,7 @@ struct kafka_instance {
     int slot_lock;     /* descriptor that holds the slot; -1: the id is the user's */
     int slot;          /* 0 and up */
     char database[10]; /* ".89abcdef"; "": there is none, or it is not known */
+    char foreign[200]; /* a member of the group that is another program, as people write it; "": none was seen */
 };
 
 /* This machine in instance ids: its name, which may be a default that others have too, and a hash of its id, which an
@@ -31,7 +32,8 @@ int kafka_instance_database(struct bus_consumer *consumer, struct error *error);
 bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,
                        size_t size);
 void kafka_instance_release(struct kafka_instance *instance);
-/* -ESTALE with a sentence when a member of the group works with another database. Asked before joining and at each
+/* -ESTALE with a sentence when a member of the group works with another database. Notes one that is no engine: what is
+ * assigned to it, nobody handles. Asked before joining and at each
  * assignment: a member may have joined since, and two that join at once do not see each other. 0 when the brokers do
  * not answer within a second: librdkafka 2.0.2 goes on asking a broker that is not the coordinator any more. */
 int kafka_instance_check_peers(struct bus_consumer *consumer, struct error *error);
