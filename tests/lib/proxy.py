@@ -54,6 +54,7 @@ class Proxy:
         self.bytes_up = 0
         self.bytes_down = 0
         self.dropped = 0  # replies that drop_reply_after() kept back
+        self.given_up = 0  # connections that lost bytes in a black hole, and that the client has closed since
         self._open = []
         self._swallowed = ()
         self._delay_s = 0.0
@@ -216,8 +217,10 @@ class Proxy:
         except BlockingIOError:
             return
         except OSError:
+            self.given_up += connection.lost and flow.name == "up"
             self._drop(connection, RESET)
             return
+        self.given_up += connection.lost and flow.name == "up" and not data
         if flow.name in self._swallowed:
             connection.lost = True
             flow.ended = flow.ended or not data
