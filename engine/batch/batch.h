@@ -117,9 +117,11 @@ void outputs_dead_letter(struct batch *batch, struct work *work);
 void dead_letters_record(struct batch *batch);
 struct record *outputs_finish(struct batch *batch); /* as records, in order; output_count of them */
 
-/* session.c: a statement of this binding's handler runs; whether another handler may have left a changed session in
- * this transaction; after its end, names who changed the session. */
+/* session.c: a statement of this binding's handler runs; it failed because the handler before it left the session
+ * changed, who is named; whether another handler may have done so in this transaction; after its end, names who changed
+ * the session. */
 void session_queried(struct batch *batch, const struct binding *binding);
+bool session_left(const struct batch *batch);
 bool session_spoilt(const struct batch *batch, const struct binding *binding);
 void session_name(const struct batch *batch);
 

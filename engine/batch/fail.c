@@ -14,10 +14,13 @@
 #include "batch/request.h"
 #include "batch/stopped.h"
 
+#include <stdlib.h>
+
 enum {
     FAIL_MINIMAL_PAUSE_MS = 50,
     FAIL_ISOLATE_AFTER = 3, /* transient refusals of a whole batch before its events run alone */
-    FAIL_LOSSES_MAX = 5,    /* connections that an event alone may lose */
+    FAIL_LOSSES_MAX = 5,    /* connections that an event alone may lose, */
+    FAIL_CRASHES_MAX = 3,   /* and server processes, with which everybody loses theirs */
     FAIL_HOLD_MS = 50,      /* how long an event waits after an outage that it met alone; doubles each time */
     FAIL_DOUBLINGS_MAX = 8,
     FAIL_PAUSE_MAX_MS = 1000,
@@ -83,13 +86,18 @@ static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
         (void)env->sleep(env->context, pause_ms);
 }
 
-/* In memory, with its key; what waits for longer is written down by the next batch, which does not call its handler. */
+/* In memory, with its key; what waits for longer is written down by the next batch, which does not call its handler,
+ * with the reason. */
 static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
 {
     struct lane_entry *entry = &item->entry;
     due_ms = request_due_ms(batch, item, due_ms);
     if (held_may_wait(batch, item, due_ms - batch->now_ms)) {
         item->wait_until_ms = due_ms;
+        free(item->sentence);
+        item->sentence = strdup(batch->error.text);
+        if (item->sentence != NULL)
+            text_clean(item->sentence);
         lane_requeue(batch->env->lane, &entry, 1);
     } else {
         lane_retry(batch->env->lane, entry, due_ms);
@@ -126,6 +134,15 @@ struct judgement {
     int64_t pause_ms; /* nothing of the lane runs so long */
 };
 
+/* Once more in a batch of its own, also when its stream is lost with the connection and comes again. */
+static void isolate_each(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->works[i].item->isolate = true;
+        held_remember(batch->env, &batch->works[i]);
+    }
+}
+
 /* Nobody is blamed, or not yet. */
 static void judge_together(struct batch *batch, struct judgement *ret)
 {
@@ -150,26 +167,40 @@ static void judge_together(struct batch *batch, struct judgement *ret)
     default:
         ret->pause_ms = env->store_failures > 5 ? FAIL_PAUSE_MAX_MS : 30ll << env->store_failures;
         ret->isolate = repeated && batch->called && batch->connection != NULL;
+        if (ret->isolate)
+            isolate_each(batch);
         log_rarely(5000, connection_log_level(batch->connection), "lane", "%s: %s; the batch runs again",
                    store_result_word(batch->result), batch->error.text);
         break;
     }
 }
 
-/* The batch's only item, whose handler was called, ran into what looks like an outage. The lane goes on with others.
- * When only this event's batches lose their connection, its handler ends its own session. */
+/* Whether it was the item's batches alone that lost their connection, time after time: its handler ends its own
+ * session, or crashes its server process, with which all others lose their connections, and are told why. Then no other
+ * lane runs with it, for the word may not reach one that is in the middle of a statement. */
+static bool has_lost_enough(const struct batch *batch, struct item *item)
+{
+    uint64_t outages = connection_outages(batch->connection), crashes = connection_crashes(batch->connection);
+    bool lost = connection_socket(batch->connection) < 0 && batch->result != STORE_TRANSIENT;
+    bool crash = item->crashes_since != crashes;
+    if (!lost || connection_crash_elsewhere(batch->connection) || (item->losses_since != outages && !crash))
+        item->losses = 0;
+    item->losses_since = outages;
+    item->crashes_since = crashes;
+    item->losses += lost && !connection_crash_elsewhere(batch->connection);
+    item->quarantined = item->quarantined || (item->losses > 1 && crash);
+    return item->losses >= FAIL_LOSSES_MAX || (item->losses >= FAIL_CRASHES_MAX && crash);
+}
+
+/* The batch's only item, whose handler was called, ran into what looks like an outage. The lane goes on with others. */
 static void judge_outage(struct batch *batch, struct work *only, struct judgement *ret)
 {
     struct item *item = only->item;
-    uint64_t outages = connection_outages(batch->connection);
-    bool lost = connection_socket(batch->connection) < 0 && batch->result != STORE_TRANSIENT;
-    if (!lost || item->losses_since != outages)
-        item->losses = 0;
-    item->losses_since = outages;
-    if (lost && ++item->losses >= FAIL_LOSSES_MAX) {
-        work_condemn(batch, only, DEAD_DATABASE,
-                     "its handler ended the connection to the database, alone, %d times: %s", FAIL_LOSSES_MAX,
-                     batch->error.text);
+    if (has_lost_enough(batch, item)) {
+        work_condemn(batch, only, DEAD_DATABASE, "its handler %s, alone, %u times: %s",
+                     item->quarantined ? "crashed the server process of its database session"
+                                       : "ended the connection to the database",
+                     item->losses, batch->error.text);
         return;
     }
     if (batch->result == STORE_UNKNOWN) {
@@ -179,6 +210,7 @@ static void judge_outage(struct batch *batch, struct work *only, struct judgemen
     uint32_t doublings = item->outages > FAIL_DOUBLINGS_MAX ? FAIL_DOUBLINGS_MAX : item->outages;
     item->outages++;
     item->isolate = true;
+    held_remember(batch->env, only); /* its stream may be lost with the connections */
     ret->hold_ms = (FAIL_HOLD_MS << doublings) + (int64_t)(FAIL_HOLD_MS * random_unit(&batch->env->random));
     log_rarely(5000, connection_log_level(batch->connection), "lane", "%s: %s; event %.*s on %.*s waits, and its key",
                store_result_word(batch->result), batch->error.text, (int)only->event.id_text.length,

@@ -91,9 +91,9 @@ void held_uncertain(struct batch *batch)
 /* ---------------------------------------------------------------------------------------------------------- pasts */
 
 struct held_past {
-    bool isolate;
+    bool isolate, quarantined;
     uint32_t outages, losses;
-    uint64_t losses_since;
+    uint64_t losses_since, crashes_since;
     const char *refused_sql;
     unsigned refused_passed;
 };
@@ -106,7 +106,8 @@ static uint64_t past_key(const struct batch_env *env, const struct work *work)
 void held_remember(struct batch_env *env, const struct work *work)
 {
     const struct item *item = work->item;
-    if (item->binding == NULL || (!item->isolate && item->outages == 0 && item->refused_sql == NULL))
+    if (item->binding == NULL || env->group == NULL ||
+        (!item->isolate && item->outages == 0 && item->refused_sql == NULL))
         return;
     if (env->held_pasts == NULL)
         env->held_pasts = intmap_create(16);
@@ -116,9 +117,11 @@ void held_remember(struct batch_env *env, const struct work *work)
     if (past == NULL)
         return;
     *past = (struct held_past){.isolate = item->isolate,
+                               .quarantined = item->quarantined,
                                .outages = item->outages,
                                .losses = item->losses,
                                .losses_since = item->losses_since,
+                               .crashes_since = item->crashes_since,
                                .refused_sql = item->refused_sql,
                                .refused_passed = item->refused_passed};
     free(intmap_set(env->held_pasts, past_key(env, work), past));
@@ -127,15 +130,17 @@ void held_remember(struct batch_env *env, const struct work *work)
 void held_recall(struct batch_env *env, const struct work *work)
 {
     struct item *item = work->item;
-    if (env->held_pasts == NULL || item->source != ITEM_HELD || item->binding == NULL)
+    if (env->held_pasts == NULL || item->binding == NULL)
         return;
     struct held_past *past = intmap_remove(env->held_pasts, past_key(env, work));
     if (past == NULL)
         return;
     item->isolate = past->isolate;
+    item->quarantined = past->quarantined;
     item->outages = past->outages;
     item->losses = past->losses;
     item->losses_since = past->losses_since;
+    item->crashes_since = past->crashes_since;
     item->refused_sql = past->refused_sql;
     item->refused_passed = past->refused_passed;
     free(past);

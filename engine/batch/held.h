@@ -24,8 +24,9 @@ bool held_load_due(struct batch_env *env);
 /* Reads what is due. When the database does not answer its keys are due again a little later. */
 void held_fetch(struct batch_env *env);
 
-/* What the engine has learnt of an item, and its row does not say, survives in the lane while it is held: that it
- * breaks batches, or was refused. Of an item that is written down, and of one that is read back. */
+/* What the engine has learnt of an item, and its row does not say, survives in the lane while it is held, or its stream
+ * is lost and assigned again: that it breaks batches, or was refused. Of an item that is written down or may be lost,
+ * and of one that is to be handled. Of events only. */
 void held_remember(struct batch_env *env, const struct work *work);
 void held_recall(struct batch_env *env, const struct work *work);
 void held_free(struct batch_env *env); /* forgets it all */

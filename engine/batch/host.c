@@ -297,6 +297,8 @@ static const struct sluice_rows *host_query(struct sluice_call *shared, const st
     struct statement statement = {.text = sql->text, .plugin = true};
     struct rows *rows = NULL;
     batch->result = connection_exec(batch->connection, &statement, param_count, store_params, &rows, &batch->error);
+    if (batch->result != STORE_OK && session_left(batch))
+        return NULL;
     if (batch->result != STORE_OK) {
         error_prefix(&batch->error, "handler %s", call->binding->handler_name);
         batch->failed_binding = call->binding;

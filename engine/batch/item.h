@@ -28,9 +28,10 @@ struct item {
     bool quarantined; /* suspected of ending the process: in a batch of its own it runs while no other lane does */
     bool isolate;     /* it broke a batch of its own: whenever it comes again, it runs alone */
     /* Since it broke the last batch for its own sake, batches of its own ended by an outage after its handler was
-     * called; and how many in a row lost the connection while, by connection_outages(), nobody else's was lost. */
+     * called; and how many in a row lost the connection while nobody else's was lost, or only by the crash of the
+     * server process: connection_outages() and connection_crashes() as they were at the last one. */
     uint32_t outages, losses;
-    uint64_t losses_since;
+    uint64_t losses_since, crashes_since;
     const char *refused_sql; /* the statement that was refused for it, see batch/stopped.h; and what had passed then */
     unsigned refused_passed;
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
@@ -38,7 +39,7 @@ struct item {
     bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
     int64_t wait_until_ms;   /* an earlier batch, which was rolled back for it, found that it must wait; 0: not */
     int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */
-    char *sentence;          /* why it failed or is condemned; owned */
+    char *sentence;          /* why it failed, is condemned, or waits; owned */
     struct header *headers;  /* of a parked or held record; owned */
     struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */
     struct binding *binding; /* NULL: no handler here is bound to the topic */

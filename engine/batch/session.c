@@ -2,8 +2,9 @@
  * session.c - which handler changed its database session, named once. What it changed, store/connection/session.c puts
  * back.
  *
- * Within a transaction it cannot be put back: once a handler is known for it, no other handler's statement runs behind
- * its own in one transaction.
+ * Within a transaction only settings can be put back. What else a handler leaves there fails the batch at the next
+ * handler's first statement, and it runs again: once a handler is known for it, no other handler's statement runs
+ * behind its own in one transaction.
  */
 #include "batch/batch.h"
 
@@ -11,12 +12,35 @@
 
 void session_queried(struct batch *batch, const struct binding *binding)
 {
-    for (const struct queried *queried = batch->queried; queried != NULL; queried = queried->next)
-        if (queried->binding == binding)
-            return;
-    struct queried *queried = arena_new(batch->arena, struct queried);
+    struct queried **at = &batch->queried;
+    if (*at != NULL && (*at)->binding == binding)
+        return;
+    if (*at != NULL)
+        connection_separate(batch->connection);
+    while (*at != NULL && (*at)->binding != binding)
+        at = &(*at)->next;
+    struct queried *queried = *at;
+    if (queried == NULL)
+        queried = arena_new(batch->arena, struct queried);
+    else
+        *at = queried->next;
     *queried = (struct queried){binding, batch->queried};
     batch->queried = queried;
+}
+
+bool session_left(const struct batch *batch)
+{
+    const char *left = connection_left(batch->connection);
+    const struct queried *before = batch->queried == NULL ? NULL : batch->queried->next;
+    if (left == NULL || before == NULL)
+        return false;
+    if (!atomic_exchange(&batch->env->bindings[before->binding->index].changes_session, true))
+        log_warn(
+            "lane",
+            "handler %s of plugin %s changes its database session: %s; handlers behind it in one transaction would "
+            "meet that, so from now on they get transactions of their own",
+            before->binding->handler_name, before->binding->plugin->name, left);
+    return true;
 }
 
 bool session_spoilt(const struct batch *batch, const struct binding *binding)

@@ -83,6 +83,10 @@ uint64_t connection_outages(const struct connection *connection);
 bool store_unreachable(const struct store *store);
 /* The level of a line that says a statement failed: LOG_WARN, but LOG_DEBUG while an outage is announced. */
 enum log_level connection_log_level(const struct connection *connection);
+/* How many connections of this store the server closed because the server process of another one had crashed; and
+ * whether that happened to this one since its last begin. The crashed one's own connection just ends. */
+uint64_t connection_crashes(const struct connection *connection);
+bool connection_crash_elsewhere(const struct connection *connection);
 
 /* ------------------------------------------------------------------------------------------------------- parameters */
 
@@ -166,6 +170,11 @@ bool connection_tampered(const struct connection *connection);
 /* What plugins' statements of the last transaction changed in the session, for people; NULL: nothing. It has been put
  * back, or the connection is replaced. After commit or rollback, until the next begin. */
 const char *connection_changed(const struct connection *connection);
+/* The plugin's statement that comes next is another handler's than those before it: it finds the session's own
+ * settings, in the same round trip. What cannot be put back inside the transaction (a role, temporary tables) makes it
+ * fail with STORE_TRANSIENT, and connection_left() says what; NULL else. */
+void connection_separate(struct connection *connection);
+const char *connection_left(const struct connection *connection);
 
 /* A statement outside any transaction, autocommitted: one round trip. Its rows live until the next begin, once or
  * script. When the connection is lost (STORE_DOWN, or STORE_TRANSIENT at the deadline) it may have been done. */

@@ -6,6 +6,7 @@
  *
  *   begin MS                 a transaction with a deadline MS ahead
  *   exec SQL | queue SQL     the engine's; `plugin SQL` executes and `plugin_queue SQL` queues a plugin's
+ *   separate                 the next plugin's statement is another handler's
  *   commit | rollback
  *   once SQL | script SQL    outside a transaction
  *   claim HANDLER ID:HASH …  ledger_claim of small numbers; rows: hit, conflict, outcome
@@ -139,6 +140,10 @@ static enum store_result drive_run(struct drive *drive, char **fields, size_t co
         return connection_commit(drive->connection, error);
     if (strcmp(command, "rollback") == 0) {
         connection_rollback(drive->connection);
+        return STORE_OK;
+    }
+    if (strcmp(command, "separate") == 0) {
+        connection_separate(drive->connection);
         return STORE_OK;
     }
     if (strcmp(command, "claim") == 0)

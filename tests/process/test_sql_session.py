@@ -121,7 +121,7 @@ class Sessions(SqlCase):
         self.assertEqual(self.lines("changes its database session"), [])
 
     def test_a_right_that_the_handler_gives_up(self):
-        """The engine's own statements fail behind it: the event's key waits, and nobody else's."""
+        """The engine's own statements have theirs."""
         self.rows(
             "drop role if exists poor; create role poor;"
             "grant all on all tables in schema public to poor; grant usage on sequence effects_number_seq to poor"
@@ -130,10 +130,8 @@ class Sessions(SqlCase):
         innocents = [f"innocent {n}" for n in range(20)]
         self.emit("in", *[self.one(origin) for origin in ["poor", *innocents]])
         engine = self.engine()
-        until(lambda: self.handled() == set(innocents), f"the innocents;\n{engine.text()}", 20)
-        until(lambda: self.lines("on in waits, and its key"), "a line that says so", 20)
-        self.rows("delete from causes")
         self.drain()
+        self.assertIn("changes its database session: role", engine.text())
         self.assertEqual((self.handled(), self.topic("in-dlt")), ({*innocents, "poor"}, []))
         self.rows("drop owned by poor; drop role poor")
 

@@ -56,11 +56,16 @@ void connection_destroy(struct connection *connection)
 
 /* ---------------------------------------------------------------------------------------------------------- opening */
 
-/* Notices (a plugin's "raise notice", "already exists, skipping") are no errors and are dropped. */
+/* Notices (a plugin's "raise notice", "already exists, skipping") are no errors and are dropped, but for the one with
+ * which the server closes every connection but that of a server process that has crashed. */
 static void connect_notice(void *context, const PGresult *result)
 {
-    (void)context;
-    (void)result;
+    struct connection *connection = context;
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (state == NULL || strcmp(state, "57P02") != 0)
+        return;
+    connection->crash_elsewhere = true;
+    atomic_fetch_add(&connection->store->crashes, 1);
 }
 
 static int connect_start(struct connection *connection)
@@ -108,7 +113,7 @@ static int connect_try(struct connection *connection, int64_t deadline_ms)
         code = connect_poll(connection, deadline_ms);
     if (code != 0)
         return code;
-    PQsetNoticeReceiver(connection->pg, connect_notice, NULL);
+    PQsetNoticeReceiver(connection->pg, connect_notice, connection);
     if (PQsetnonblocking(connection->pg, 1) != 0 || PQenterPipelineMode(connection->pg) != 1)
         return -ENOTCONN;
     connection->prepared = intmap_create(64);

@@ -34,7 +34,7 @@ struct store {
     bool allow_unsafe, announce;
     _Atomic int64_t unreachable_since_ms, announced_ms; /* monotonic; see outage.c */
     struct series *round_trips, *up;                    /* NULL: not counted */
-    atomic_ullong outages;                              /* see connection_outages() */
+    atomic_ullong outages, crashes;                     /* see connection_outages(), connection_crashes() */
 };
 
 /* A statement as the server of this connection knows it: one a text and list of parameter types. */
@@ -50,6 +50,8 @@ enum pending_kind {
     PENDING_PREPARE,
     PENDING_STATEMENT,
     PENDING_SESSION,
+    PENDING_SEPARATE,
+    PENDING_OWN,
     PENDING_BEGIN,
     PENDING_COMMIT,
     PENDING_ROLLBACK
@@ -73,15 +75,19 @@ enum transaction {
     TRANSACTION_OPEN,  /* "begin" is sent */
 };
 
-enum { SESSION_COLUMNS = 9 };
+enum { SESSION_COLUMNS = 9, SESSION_OWN = 3 };
 
 struct session {                   /* see session.c */
     bool asked, known;             /* what was there before the first statement of a plugin; its answer has come */
     char *before[SESSION_COLUMNS]; /* NULL: empty */
+    char *own[SESSION_OWN];        /* settings that the engine's statements need as they were */
+    bool own_due;                  /* a plugin's statement was the last one */
     bool whole_due;                /* the next comparison is whole */
     int64_t whole_ms;              /* when the last one was */
     bool replace;                  /* the connection is closed when the transaction is over */
     char changed[200];             /* by plugins in the last transaction; "": nothing */
+    bool separate;                 /* before the next statement of a plugin */
+    char left[200];                /* by the plugin before it, in this transaction; "": nothing */
 };
 
 struct connection {
@@ -99,7 +105,8 @@ struct connection {
     bool tampered;
     bool plugin_ran; /* a statement of a plugin was sent in the present transaction, or the last one */
     struct session session;
-    char sqlstate[6]; /* of the last failure; "" when it was not the server's */
+    char sqlstate[6];     /* of the last failure; "" when it was not the server's */
+    bool crash_elsewhere; /* see connection_crash_elsewhere() */
 
     struct intmap *prepared; /* address of the text → struct prepared */
     size_t prepared_count;
@@ -160,11 +167,12 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
                                struct error *error);
 
 /* --- session.c */
-extern const struct statement session_compare, session_reset;
+extern const struct statement session_compare, session_reset, session_own;
 bool session_statement(const struct statement *statement);                /* one of these two */
 bool session_whole(struct connection *connection);                        /* whether the next comparison is whole */
 void session_take(struct connection *connection, const PGresult *result); /* the answer to one, or its error */
-void session_forget(struct connection *connection);                       /* the connection is closed */
+void session_take_left(struct connection *connection, const PGresult *result); /* the same, between two handlers */
+void session_forget(struct connection *connection);                            /* the connection is closed */
 
 /* --- param.c */
 Oid param_oid(enum param_type type, bool array);

@@ -6,6 +6,13 @@
  * up advisory locks; the other puts all settings back. What cannot be put back has the connection closed, and the next
  * transaction opens another one. Should they fail, the connection is closed, too; the transaction stands.
  *
+ * Before the engine's own statements, and COMMIT, the role and the settings that they depend on are put back for the
+ * rest of the transaction: a handler's time limit ends none of them, and COMMIT waits for the disk.
+ *
+ * Between two handlers in one transaction the same two statements travel before the second one's, settings first, so
+ * that it finds them as the session has them, also those that the first one changed with `set local`. What remains
+ * changed then (a role, temporary tables) makes the second one's statement fail.
+ *
  * The comparison costs microseconds, because it looks at little. Once a second, and when a statement of a plugin was
  * prepared, it is whole: it also looks at all settings, at advisory locks and at prepared statements. Those do no harm
  * (they are put back anyway, or found when the next statement fails), but who changed them is named in the log.
@@ -38,7 +45,13 @@ const struct statement session_compare = {
     "           and d.refobjid operator(pg_catalog.=) pg_catalog.pg_my_temp_schema()) then 'some' end,"
     " (select pg_catalog.string_agg(c, ', ') from pg_catalog.pg_listening_channels() c),"
     " (select pg_catalog.string_agg(c.name, ', ') from pg_catalog.pg_cursor() c where c.is_holdable),"
-    " pg_catalog.pg_advisory_unlock_all()",
+    " pg_catalog.pg_advisory_unlock_all(), pg_catalog.current_setting('statement_timeout'),"
+    " pg_catalog.current_setting('lock_timeout'), pg_catalog.current_setting('synchronous_commit')",
+    false,
+};
+const struct statement session_own = {
+    "select pg_catalog.set_config('role', $1, true), pg_catalog.set_config('statement_timeout', $2, true),"
+    " pg_catalog.set_config('lock_timeout', $3, true), pg_catalog.set_config('synchronous_commit', $4, true)",
     false,
 };
 const struct statement session_reset = {"reset all", false};
@@ -69,12 +82,27 @@ bool session_whole(struct connection *connection)
     return whole;
 }
 
-static void session_changed(struct session *session, const struct session_column *column, const char *now)
+static void words_add(char *words, size_t size, const struct session_column *column, const char *now)
 {
-    size_t length = strlen(session->changed);
-    session->replace = session->replace || !column->put_back;
-    snprintf(session->changed + length, sizeof session->changed - length, "%s%s%s%.60s%s", length == 0 ? "" : ", ",
-             column->word, column->whole ? " (" : "", column->whole ? now : "", column->whole ? ")" : "");
+    size_t length = strlen(words);
+    snprintf(words + length, size - length, "%s%s%s%.60s%s", length == 0 ? "" : ", ", column->word,
+             column->whole ? " (" : "", column->whole ? now : "", column->whole ? ")" : "");
+}
+
+static bool is_comparison(const PGresult *result)
+{
+    return PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+           PQnfields(result) == SESSION_COLUMNS + 1 + SESSION_OWN;
+}
+
+static const char *column_value(const PGresult *result, int column)
+{
+    return PQgetisnull(result, 0, column) ? "" : PQgetvalue(result, 0, column);
+}
+
+static bool column_differs(const struct session *session, int column, const char *now)
+{
+    return strcmp(now, session->before[column] == NULL ? "" : session->before[column]) != 0;
 }
 
 void session_take(struct connection *connection, const PGresult *result)
@@ -83,19 +111,39 @@ void session_take(struct connection *connection, const PGresult *result)
     bool first = !session->known;
     if (PQresultStatus(result) == PGRES_COMMAND_OK)
         return;
-    if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 || PQnfields(result) <= SESSION_COLUMNS) {
+    if (!is_comparison(result)) {
         session->replace = true; /* the statements were deallocated, or the role may not even do this */
         return;
     }
     for (int i = 0; i < SESSION_COLUMNS; i++) {
         const struct session_column *column = &session_columns[i];
-        const char *now = PQgetisnull(result, 0, i) ? "" : PQgetvalue(result, 0, i);
-        if (!first && strcmp(now, session->before[i] == NULL ? "" : session->before[i]) != 0)
-            session_changed(session, column, now);
-        else if (first && !column->whole && (session->before[i] = strdup(now)) == NULL)
+        const char *now = column_value(result, i);
+        if (!first && column_differs(session, i, now)) {
+            session->replace = session->replace || !column->put_back;
+            words_add(session->changed, sizeof session->changed, column, now);
+        } else if (first && !column->whole && (session->before[i] = strdup(now)) == NULL) {
             abort(); /* as in arena.h */
+        }
     }
+    for (int i = 0; first && i < SESSION_OWN; i++)
+        if ((session->own[i] = strdup(column_value(result, SESSION_COLUMNS + 1 + i))) == NULL)
+            abort();
     session->known = true;
+}
+
+void session_take_left(struct connection *connection, const PGresult *result)
+{
+    struct session *session = &connection->session;
+    if (PQresultStatus(result) == PGRES_COMMAND_OK)
+        return;
+    if (!is_comparison(result)) {
+        session->replace = true;
+        snprintf(session->left, sizeof session->left, "prepared statements or rights");
+        return;
+    }
+    for (int i = 0; session->known && i < SESSION_COLUMNS; i++)
+        if (!session_columns[i].whole && column_differs(session, i, column_value(result, i)))
+            words_add(session->left, sizeof session->left, &session_columns[i], "");
 }
 
 void session_forget(struct connection *connection)
@@ -105,10 +153,24 @@ void session_forget(struct connection *connection)
         free(session->before[i]);
         session->before[i] = NULL;
     }
+    for (int i = 0; i < SESSION_OWN; i++) {
+        free(session->own[i]);
+        session->own[i] = NULL;
+    }
     session->asked = session->known = session->replace = false;
 }
 
 const char *connection_changed(const struct connection *connection)
 {
     return connection->session.changed[0] == '\0' ? NULL : connection->session.changed;
+}
+
+void connection_separate(struct connection *connection)
+{
+    connection->session.separate = true;
+}
+
+const char *connection_left(const struct connection *connection)
+{
+    return connection->session.left[0] == '\0' ? NULL : connection->session.left;
 }

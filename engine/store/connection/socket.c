@@ -74,6 +74,16 @@ uint64_t connection_outages(const struct connection *connection)
     return atomic_load(&connection->store->outages);
 }
 
+uint64_t connection_crashes(const struct connection *connection)
+{
+    return atomic_load(&connection->store->crashes);
+}
+
+bool connection_crash_elsewhere(const struct connection *connection)
+{
+    return connection->crash_elsewhere;
+}
+
 void connection_mark_down(struct connection *connection)
 {
     connection_count_outage(connection);

@@ -24,7 +24,7 @@ static const struct sqlstate_row sqlstate_table[] = {
     {"57014", STORE_TRANSIENT, STORE_DEADLINE, STORE_TRANSIENT},  /* query_canceled: statement_timeout */
     {"25P03", STORE_DEADLINE, STORE_DEADLINE, STORE_UNKNOWN},     /* idle_in_transaction_session_timeout */
     {"25P04", STORE_DEADLINE, STORE_DEADLINE, STORE_UNKNOWN},     /* transaction_timeout */
-    {"25006", STORE_DOWN, STORE_DOWN, STORE_DOWN},                /* read_only_sql_transaction: a standby */
+    {"25006", STORE_DOWN, STORE_DATA, STORE_DOWN},                /* read_only_sql_transaction: a standby */
     {"53400", STORE_DOWN, STORE_DATA, STORE_DATA},                /* configuration_limit_exceeded: temp_file_limit */
     {"58P01", STORE_DOWN, STORE_REFUSED, STORE_DATA},             /* undefined_file: a library of a function */
     {"08", STORE_DOWN, STORE_DOWN, STORE_DOWN},                   /* connection */

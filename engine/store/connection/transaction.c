@@ -45,8 +45,9 @@ static void connection_reset(struct connection *connection)
     arena_reset(connection->scratch);
     connection->failed = STORE_OK;
     connection->tampered = false;
-    connection->plugin_ran = false;
-    connection->session.changed[0] = '\0';
+    connection->plugin_ran = connection->crash_elsewhere = false;
+    connection->session.changed[0] = connection->session.left[0] = '\0';
+    connection->session.separate = connection->session.own_due = false;
     connection->sqlstate[0] = '\0';
     connection->pending_count = 0;
     connection->result_count = 0;
@@ -68,6 +69,33 @@ static enum store_result remember_session(struct connection *connection, struct 
         return STORE_OK;
     connection->session.asked = true;
     return compare_session(connection, false, error);
+}
+
+/* Before a plugin's statement is pushed, when another handler's ran before it. */
+static enum store_result separate_session(struct connection *connection, struct error *error)
+{
+    const int32_t whole = false;
+    const struct store_param params[] = {STORE_VALUE(PARAM_BOOL, &whole)};
+    if (!connection->session.separate)
+        return STORE_OK;
+    connection->session.separate = false;
+    enum store_result result = wire_push(connection, PENDING_SEPARATE, &session_reset, 0, NULL, error);
+    return result == STORE_OK ? wire_push(connection, PENDING_SEPARATE, &session_compare, 1, params, error) : result;
+}
+
+/* Before a statement of the engine is pushed, or COMMIT, when the last one was a plugin's. */
+static enum store_result own_session(struct connection *connection, struct error *error)
+{
+    enum { ROLE = 4 }; /* in session_columns[] */
+    struct session *session = &connection->session;
+    if (!session->own_due || !session->known)
+        return STORE_OK;
+    session->own_due = false;
+    const struct span values[] = {span_of(session->before[ROLE]), span_of(session->own[0]), span_of(session->own[1]),
+                                  span_of(session->own[2])};
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &values[0]), STORE_VALUE(PARAM_TEXT, &values[1]),
+                                         STORE_VALUE(PARAM_TEXT, &values[2]), STORE_VALUE(PARAM_TEXT, &values[3])};
+    return wire_push(connection, PENDING_OWN, &session_own, 4, params, error);
 }
 
 /* Pushed behind the end of a transaction in which a plugin's statement ran. */
@@ -129,6 +157,11 @@ enum store_result connection_queue(struct connection *connection, const struct s
     if (result == STORE_OK && statement->plugin) {
         connection->plugin_ran = true;
         result = remember_session(connection, error);
+        if (result == STORE_OK)
+            result = separate_session(connection, error);
+        connection->session.own_due = true;
+    } else if (result == STORE_OK) {
+        result = own_session(connection, error);
     }
     if (result == STORE_OK)
         result = wire_push(connection, PENDING_STATEMENT, statement, param_count, params, error);
@@ -152,6 +185,10 @@ enum store_result connection_exec(struct connection *connection, const struct st
     enum store_result result = connection_queue(connection, statement, param_count, params, error);
     if (result == STORE_OK)
         result = wire_run(connection, connection->deadline_ms, error);
+    if (connection_left(connection) != NULL) {
+        error_set(error, EAGAIN, "another handler has left the session changed: %s", connection_left(connection));
+        result = STORE_TRANSIENT;
+    }
     if (result == STORE_OK)
         result = connection_check_open(connection, error);
     if (result == STORE_OK && ret != NULL)
@@ -198,7 +235,9 @@ static enum store_result commit_send(struct connection *connection, struct error
         error_set(error, ENOTCONN, "the connection was lost before COMMIT was sent (failpoint)");
         return STORE_DOWN;
     }
-    enum store_result result = wire_push(connection, PENDING_COMMIT, &statement_commit, 0, NULL, error);
+    enum store_result result = own_session(connection, error);
+    if (result == STORE_OK)
+        result = wire_push(connection, PENDING_COMMIT, &statement_commit, 0, NULL, error);
     if (result != STORE_OK && connection->pg != NULL)
         return result; /* too many are queued: COMMIT was not sent */
     if (result == STORE_OK && connection->plugin_ran)

@@ -210,6 +210,8 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
     bool plan_outdated = strcmp(state, "0A000") == 0 && pending->reused;
     if (plan_outdated) /* "cached plan must not change result type": a table was altered since it was prepared */
         answer = STORE_TRANSIENT;
+    if (strcmp(state, "25006") == 0 && connection->plugin_ran)
+        answer = STORE_DATA; /* the transaction had written before: a plugin's statement has made it read only */
     if (strcmp(state, "23505") == 0 && strcmp(wire_field(result, PG_DIAG_SCHEMA_NAME), "sluice") == 0)
         answer = STORE_TRANSIENT; /* another process wrote the same row of the engine's tables: claim again */
 
@@ -235,7 +237,9 @@ static enum store_result wire_take(struct connection *connection, const struct p
     ExecStatusType status = PQresultStatus(result);
     enum store_result answer = STORE_OK;
     if (session_statement(pending->statement) && status != PGRES_PIPELINE_ABORTED) {
-        if (pending->kind == PENDING_SESSION || status != PGRES_COMMAND_OK)
+        if (pending->kind == PENDING_SEPARATE)
+            session_take_left(connection, result);
+        else if (pending->kind == PENDING_SESSION || status != PGRES_COMMAND_OK)
             session_take(connection, result); /* whatever it is, the transaction stands */
     } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
         if (pending->kind == PENDING_COMMIT && strcmp(PQcmdStatus(result), "COMMIT") != 0) {

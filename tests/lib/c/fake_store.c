@@ -131,7 +131,8 @@ enum store_result connection_begin(struct connection *connection, int64_t deadli
 {
     assert_false(connection->open);
     connection->open = true;
-    connection->failed = connection->tampered = false;
+    connection->failed = connection->tampered = connection->separate = false;
+    connection->left = NULL;
     connection->queued = 0;
     connection->pending = STORE_OK;
     connection->deadline_ms = deadline_ms;
@@ -175,6 +176,16 @@ uint64_t connection_outages(const struct connection *connection)
     return connection->outages;
 }
 
+uint64_t connection_crashes(const struct connection *connection)
+{
+    return connection->crashes;
+}
+
+bool connection_crash_elsewhere(const struct connection *connection)
+{
+    return connection->crash_elsewhere;
+}
+
 int connection_socket(const struct connection *connection)
 {
     return connection->lost_socket ? -1 : 1;
@@ -183,6 +194,17 @@ int connection_socket(const struct connection *connection)
 const char *connection_changed(const struct connection *connection)
 {
     return connection->changed;
+}
+
+void connection_separate(struct connection *connection)
+{
+    fake_note(connection, "separate", 0);
+    connection->separate = true;
+}
+
+const char *connection_left(const struct connection *connection)
+{
+    return connection->left;
 }
 
 bool connection_tampered(const struct connection *connection)
@@ -200,6 +222,11 @@ enum store_result connection_exec(struct connection *connection, const struct st
         connection->params[i] = params[i];
     connection->param_count = param_count;
     enum store_result result = fake_executed(connection, "exec", 0, error);
+    if (result == STORE_OK && connection->separate && connection->leaves != NULL) {
+        connection->left = connection->leaves;
+        result = fails(connection, STORE_TRANSIENT, "another handler has left the session changed", error);
+    }
+    connection->separate = false;
     if (result != STORE_OK)
         return result;
     if (strcmp(statement->text, "commit") == 0)

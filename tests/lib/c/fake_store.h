@@ -86,10 +86,14 @@ struct connection {
     size_t queued;
     enum store_result pending; /* of a queued statement */
     const char *pending_text;
-    uint64_t outages;
+    uint64_t outages, crashes;
+    bool crash_elsewhere;
     const char *changed; /* what plugins changed in the session; NULL: nothing */
-    bool lost_socket;    /* a failure has also closed the connection */
-    bool fenced;         /* every claim of a member answers so */
+    const char *leaves;  /* what each handler of a plugin leaves to the next one; NULL: nothing */
+    const char *left;    /* what one has left before this statement */
+    bool separate;
+    bool lost_socket; /* a failure has also closed the connection */
+    bool fenced;      /* every claim of a member answers so */
     struct fake_failure failures[FAKE_FAILURES_MAX];
     size_t failure_count;
     enum fake_commit lost; /* the next COMMIT's reply is lost, with the transaction applied or dropped */

@@ -377,9 +377,32 @@ uint64_t connection_outages(const struct connection *connection)
     return ++connection->world->outages; /* here sessions end by themselves, never by what a handler did */
 }
 
+uint64_t connection_crashes(const struct connection *connection)
+{
+    (void)connection;
+    return 0;
+}
+
+bool connection_crash_elsewhere(const struct connection *connection)
+{
+    (void)connection;
+    return false;
+}
+
 int connection_socket(const struct connection *connection)
 {
     return connection->failed == STORE_DOWN || connection->failed == STORE_UNKNOWN ? -1 : 1;
+}
+
+void connection_separate(struct connection *connection)
+{
+    (void)connection;
+}
+
+const char *connection_left(const struct connection *connection)
+{
+    (void)connection;
+    return NULL;
 }
 
 const char *connection_changed(const struct connection *connection)

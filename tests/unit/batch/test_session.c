@@ -69,6 +69,28 @@ static void of_two_nobody_in_particular(void **state)
     lane_test_destroy(test);
 }
 
+/* What it leaves inside the transaction fails the next handler's first statement: nothing of that is committed. */
+static void left_to_the_next_one(void **state)
+{
+    struct lane_test *test = lane_test_create(yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    test->handle = query;
+    test->store->leaves = "role";
+    lane_test_event(test, "order.new", "k", "a", "{}");
+    lane_test_event(test, "order.typed", "l", "b", "{\"seat\":1}");
+    lane_test_event(test, "order.new", "m", "c", "{}");
+    assert_int_equal(lane_test_run(test), 3);
+    assert_string_equal(lane_test_calls(test), "[a c] [b]");
+    assert_string_equal(lane_test_ends(test), "");
+    assert_true(
+        fake_log_has("handler work.query of plugin work changes its database session: role; handlers behind it"));
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_calls(test), "[a c] [b]");
+    assert_string_equal(lane_test_ends(test), "0 2 1");
+    assert_int_equal(test->store->tables.attempt_count, 0);
+    lane_test_destroy(test);
+}
+
 /* Once it is known, other handlers of its batch get a transaction of their own, or go before it. */
 static void nobody_behind_it(void **state)
 {
@@ -99,6 +121,7 @@ int main(void)
         cmocka_unit_test(named_once),
         cmocka_unit_test(named_after_a_rollback),
         cmocka_unit_test(of_two_nobody_in_particular),
+        cmocka_unit_test(left_to_the_next_one),
         cmocka_unit_test(nobody_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
