@@ -64,6 +64,7 @@ static void call_unavailable(struct call *call)
     for (size_t i = 0; i < call->count; i++) {
         call->works[i]->verdict = VERDICT_DELAY;
         call->works[i]->due_ms = call->batch->now_ms + pause;
+        call->works[i]->why = call->unavailable;
     }
     log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->binding->handler_name,
                call->unavailable, (long long)pause);

@@ -20,12 +20,16 @@
 #include "plugin/plugin.h"
 #include "store/store.h"
 
+enum { STOP_SENTENCE_MAX = 600 };
+
 struct handler_stop {                /* see stopped.h */
     _Atomic(const char *) statement; /* refused, and not passed since; NULL: none */
     atomic_ullong event;             /* the last one that it was refused for, hashed */
     atomic_uint passed;              /* how often such a statement passed after all */
     atomic_llong until_ms;           /* the handler's events wait until then, monotonic; 0: they do not */
-    struct series *series;           /* METRIC_HANDLER_STOPPED */
+    pthread_mutex_t lock;            /* of the sentence: why it is stopped, or was last */
+    char sentence[STOP_SENTENCE_MAX];
+    struct series *series; /* METRIC_HANDLER_STOPPED */
 };
 
 struct binding_run {        /* by binding.index */

@@ -63,6 +63,7 @@ static bool prepare_handler(const struct batch *batch, struct work *work)
     if (until_ms > batch->now_ms) {
         work->verdict = VERDICT_DELAY;
         work->due_ms = until_ms;
+        work->why = stopped_why(&batch->env->bindings[item->binding->index].stop, batch->arena);
     } else if (item->isolate && batch->count > 1) {
         work->verdict = VERDICT_ISOLATE;
     }
@@ -191,6 +192,7 @@ static bool prepare_wait(const struct batch *batch, struct work *work)
         return false;
     work->verdict = VERDICT_DELAY;
     work->due_ms = until;
+    work->why = item->sentence == NULL ? NULL : arena_string(batch->arena, span_of(item->sentence));
     return true;
 }
 

@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
+
 void stopped_passed(const struct batch_env *env, const struct binding *binding, const char *statement)
 {
     struct handler_stop *stop = &env->bindings[binding->index].stop;
@@ -16,6 +18,16 @@ void stopped_passed(const struct batch_env *env, const struct binding *binding, 
         return; /* another lane was first */
     series_set(stop->series, 0);
     log_info("lane", "handler %s runs again", binding->handler_name);
+}
+
+/* Before anybody can find that it has stopped. */
+static void stopped_describe(const struct batch *batch, struct handler_stop *stop)
+{
+    const struct binding *binding = batch->failed_binding;
+    pthread_mutex_lock(&stop->lock);
+    snprintf(stop->sentence, sizeof stop->sentence, "handler %s of plugin %s has stopped: %.450s",
+             binding->handler_name, binding->plugin->name, batch->error.text);
+    pthread_mutex_unlock(&stop->lock);
 }
 
 static void stopped_alarm(const struct batch *batch, struct handler_stop *stop)
@@ -38,12 +50,31 @@ bool stopped_refused(struct batch *batch, struct work *work)
         return false;
     item->refused_sql = batch->failed_sql;
     item->refused_passed = passed;
+    stopped_describe(batch, stop);
     const char *before = atomic_exchange(&stop->statement, batch->failed_sql);
     uint64_t other = atomic_exchange(&stop->event, event);
     if (before == batch->failed_sql && other != event)
         atomic_store(&stop->until_ms, batch->now_ms + STOPPED_AGAIN_MS);
     if (before == NULL)
         stopped_alarm(batch, stop);
+    return true;
+}
+
+const char *stopped_why(struct handler_stop *stop, struct arena *arena)
+{
+    pthread_mutex_lock(&stop->lock);
+    const char *why = text_clean(arena_string(arena, span_of(stop->sentence)));
+    pthread_mutex_unlock(&stop->lock);
+    return why;
+}
+
+bool stopped_print(struct handler_stop *stop, struct buffer *out)
+{
+    if (atomic_load(&stop->statement) == NULL)
+        return false;
+    pthread_mutex_lock(&stop->lock);
+    buffer_format(out, "%s\n", stop->sentence);
+    pthread_mutex_unlock(&stop->lock);
     return true;
 }
 

@@ -23,5 +23,9 @@ void stopped_passed(const struct batch_env *env, const struct binding *binding, 
 bool stopped_refused(struct batch *batch, struct work *work);
 /* Until when events of this binding wait, monotonic; 0: they need not. */
 int64_t stopped_until_ms(const struct batch_env *env, const struct binding *binding);
+/* Why it is stopped, or was last. */
+const char *stopped_why(struct handler_stop *stop, struct arena *arena);
+/* Appends that as a line; false when it is not stopped. */
+bool stopped_print(struct handler_stop *stop, struct buffer *out);
 
 #endif

@@ -31,6 +31,7 @@ struct timeline_event {
     bool stuck;                       /* waits for an operator */
     bool held;                        /* waits for the first event of its key, or is it */
     int64_t held_before;              /* events of the key that come first; 0: it is the first */
+    const char *why;                  /* why it waits, or the first of its key does; NULL: not kept */
     int64_t tries;                    /* that failed: so far, or until it became a dead letter; 0: none, or not kept */
     const char *replay_of;            /* of a replay: the id of the event whose dead letter it is; NULL: it is none */
     int64_t replayed_letter, replays; /* that dead letter, and how often it was replayed by then */

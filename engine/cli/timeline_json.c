@@ -42,6 +42,10 @@ static void print_event(const struct timeline_event *event, bool first, struct b
                       (long long)event->delayed_until_ms);
     else if (event->delayed_until_ms != 0 && !event->stuck)
         buffer_format(out, ",\"parkedUntil\":%lld", (long long)event->delayed_until_ms);
+    if (event->why != NULL) {
+        buffer_text(out, ",\"why\":");
+        buffer_json_string(out, span_of(event->why));
+    }
     if (event->tries > 0)
         buffer_format(out, ",\"tries\":%lld", (long long)event->tries);
     buffer_format(out, ",\"copies\":%zu,\"stuck\":%s,\"deadLetter\":%s,\"elsewhere\":[", event->copies,

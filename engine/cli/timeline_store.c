@@ -53,6 +53,8 @@ static void read_waiting(struct timeline *timeline, const struct rows *rows)
             event->held = event->held || !rows_null(rows, r, 4);
             if (!rows_null(rows, r, 4))
                 event->held_before = rows_int64(rows, r, 4);
+            if (event->why == NULL && rows_span(rows, r, 5).length > 0)
+                event->why = arena_string(timeline->arena, rows_span(rows, r, 5));
         }
     }
 }
@@ -101,14 +103,15 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         "'h')",
         false};
     static const struct statement waiting = {
-        "select event_id, due, state, tries::bigint, null::bigint from sluice.parked where event_id = any($1::uuid[])"
-        " union all select h.event_id, case when b.before = 0 then k.due end, 0::smallint, null, b.before"
+        "select event_id, due, state, tries::bigint, null::bigint, reason from sluice.parked where event_id = "
+        "any($1::uuid[])"
+        " union all select h.event_id, case when b.before = 0 then k.due end, 0::smallint, null, b.before, k.reason"
         " from sluice.held h cross join lateral (select count(*) as before from sluice.held a where a.consumer_group = "
         "h.consumer_group and a.key_hash = h.key_hash and a.id < h.id) b left join sluice.held_key k on "
         "k.consumer_group = h.consumer_group and k.stream = h.stream and k.key_hash = h.key_hash"
         " where h.event_id = any($1::uuid[])"
-        " union all select event_id, null, 0::smallint, attempts::bigint, null from sluice.attempt where event_id = "
-        "any($1::uuid[])",
+        " union all select event_id, null, 0::smallint, attempts::bigint, null, reason from sluice.attempt where "
+        "event_id = any($1::uuid[])",
         false};
     static const struct statement letters = {
         "select event_id, id, state from sluice.dead_letter where event_id = any($1::uuid[]) order by id", false};

@@ -37,6 +37,8 @@ static void print_wait(const struct timeline_event *event, bool color)
     if (event->tries > 0)
         printf("                                  tried %lld time%s\n", (long long)event->tries,
                event->tries == 1 ? "" : "s");
+    if (event->why != NULL)
+        printf("                                  because: %s\n", event->why);
 }
 
 static void print_chain(const struct timeline *timeline)

@@ -2,7 +2,7 @@
  * admin.c - what a load balancer or Prometheus asks. Everything here only reads, and waits for nothing.
  *
  *   /healthz    200 while the engine's threads move; 503 with the reasons: restart it
- *   /readyz     200 while it takes work and reads all that is assigned to it; 503 with the reasons: send nothing now
+ *   /readyz     200 while it takes work, reads what is assigned to it and no handler is stopped; 503 with the reasons
  *   /metrics    Prometheus text format 0.0.4
  *   /pipeline   the graph of the pipeline, JSON
  */
@@ -46,7 +46,11 @@ static enum MHD_Result answer_readyz(struct exchange *exchange)
     bool quiescing = atomic_load(&exchange->http->quiescing);
     if (quiescing)
         buffer_text(&why, "the engine is stopping: it finishes what it has\n");
-    bool good = !quiescing && engine_ready(exchange->http->engine, &why) && engine_reads(exchange->http->engine, &why);
+    bool good = !quiescing && engine_ready(exchange->http->engine, &why);
+    if (good) {
+        bool reads = engine_reads(exchange->http->engine, &why);
+        good = engine_handles(exchange->http->engine, &why) && reads;
+    }
     return send_health(exchange, good, "not_ready", "The engine takes no work now.", &why);
 }
 

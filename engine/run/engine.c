@@ -60,6 +60,7 @@ static void build_bindings(struct engine *engine)
         run->duplicates = metrics_series(engine->metrics, METRIC_DUPLICATES, binding->id, NULL);
         run->again = metrics_series(engine->metrics, METRIC_REPLAYED, binding->id, NULL);
         run->retries = metrics_series(engine->metrics, METRIC_RETRIES, binding->id, NULL);
+        pthread_mutex_init(&run->stop.lock, NULL);
         run->stop.series = metrics_series(engine->metrics, METRIC_HANDLER_STOPPED, binding->id, NULL);
         run->seconds = metrics_series(engine->metrics, METRIC_HANDLER_SECONDS, binding->id, NULL);
     }

@@ -4,6 +4,7 @@
 #include "run/gateway.h"
 
 #include "base/clock.h"
+#include "batch/stopped.h"
 #include "run/state.h"
 
 #include <errno.h>
@@ -79,5 +80,13 @@ bool engine_reads(struct engine *engine, struct buffer *ret_why)
     bool all = true;
     for (size_t i = 0; i < engine->group_count; i++)
         all = !halted_print(&engine->groups[i], ret_why) && all;
+    return all;
+}
+
+bool engine_handles(struct engine *engine, struct buffer *ret_why)
+{
+    bool all = true;
+    for (size_t i = 0; i < engine->config->binding_count; i++)
+        all = !stopped_print(&engine->bindings[i].stop, ret_why) && all;
     return all;
 }

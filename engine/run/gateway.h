@@ -20,6 +20,7 @@ int gateway_submit(struct engine *engine, struct gateway_request *request);
 /* What the other endpoints ask. Any thread; each answers in bounded time. */
 bool engine_ready(struct engine *engine, struct buffer *ret_why);   /* takes work; else the first reason, a line */
 bool engine_reads(struct engine *engine, struct buffer *ret_why);   /* all that is assigned; else what not, lines */
+bool engine_handles(struct engine *engine, struct buffer *ret_why); /* no handler is stopped; else which, lines */
 bool engine_healthy(struct engine *engine, struct buffer *ret_why); /* it has no fault; else which, a line */
 struct metrics *engine_metrics(struct engine *engine);
 const struct pipeline *engine_pipeline(struct engine *engine);

@@ -63,6 +63,7 @@ def facts_of_text(text):
                     "tries": None,
                     "letters": [],
                     "replay": None,
+                    "why": None,
                 }
             )
         elif letter := re.fullmatch(r" +dead letter (\d+), (open|replayed|dropped)", line):
@@ -71,6 +72,8 @@ def facts_of_text(text):
             events[-1]["replay"] = (int(replay.group(1)), int(replay.group(2)))
         elif tried := re.fullmatch(r" +tried (\d+) times?", line):
             events[-1]["tries"] = int(tried.group(1))
+        elif because := re.fullmatch(r" +because: (.+)", line):
+            events[-1]["why"] = because.group(1)
         elif line.strip() == "waits for an operator":
             events[-1]["stuck"] = True
         elif held := re.fullmatch(r" +held behind its key, (\d+) before it", line):
@@ -102,6 +105,7 @@ def facts_of_json(text):
                 "tries": event.get("tries"),
                 "letters": [(one["id"], one["state"]) for one in event["deadLetters"]],
                 "replay": (event["replays"], event["replayedLetter"]) if "replayOf" in event else None,
+                "why": event.get("why"),
             }
             for event in story["events"]
         ],
@@ -158,6 +162,7 @@ class Explain(PipelineCase):
         first, replay = [event for event in self.explain("refused")["events"] if event["topic"] == "in"]
         self.assertEqual((first["letters"], replay["replay"]), ([(letter, "replayed")], (1, letter)))
         self.assertEqual(only("waits", "slow")["tries"], 1)
+        self.assertEqual(only("waits", "slow")["why"], "flaky on demand")
         self.assertTrue(only("climbs", "climb")["delayed"])
         self.assertEqual(only("twice", "in")["copies"], 2)
         aborted = self.explain("aborted")

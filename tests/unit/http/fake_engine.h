@@ -179,6 +179,13 @@ bool engine_reads(struct engine *engine, struct buffer *ret_why)
     return true;
 }
 
+bool engine_handles(struct engine *engine, struct buffer *ret_why)
+{
+    (void)engine;
+    (void)ret_why;
+    return true;
+}
+
 bool engine_ready(struct engine *engine, struct buffer *ret_why)
 {
     return fake_verdict(engine, ret_why);
