@@ -8,7 +8,7 @@ import unittest
 
 import _path
 import test_kafka_positions as positions
-from lib.engine import until
+from lib.engine import sluice, until
 
 
 class Open(positions.Case):
@@ -28,6 +28,12 @@ class Open(positions.Case):
         self.open_transaction()
         self.put(5)
         self.assertEqual(self.kafka.end_offsets(self.topic_name, committed=True)[0], 1)
+        done = sluice("tap", self.config, self.topic_name, "--no-follow", "--json", env=self.vars)
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        self.assertIn(
+            f"partition 0 of {self.topic_name}: 6 records are not shown, for a producer's transaction is open at 1",
+            done.stderr,
+        )
         until(lambda: engine.metric("sluice_lag") == 6, f"a lag of 6\n{engine.text()}", 30, 0.1)
         until(
             lambda: any(

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "bus/kafka/consumer.h"
 
-enum { OPEN_LOOK_MS = 1000, OPEN_LONG_MS = 10000, OPEN_REPORT_MS = 10 * 60 * 1000 };
+enum { OPEN_LOOK_MS = 1000, OPEN_LONG_MS = 10000, OPEN_WAIT_MS = 500, OPEN_REPORT_MS = 10 * 60 * 1000 };
 
 /* How long it is read up to its end, and the partition goes on behind that. *ret_behind: by so many offsets. */
 static int64_t open_ms(const struct bus_consumer *consumer, struct kafka_stream *stream, int64_t now_ms,
@@ -28,11 +28,21 @@ static int64_t open_ms(const struct bus_consumer *consumer, struct kafka_stream 
     return now_ms - stream->open_since_ms;
 }
 
+/* Whether it still ends there for readers of committed records: what is fetched and not taken, because the group is
+ * paused, is behind that, too. */
+static bool ends_here(const struct bus_consumer *consumer, const struct kafka_stream *stream)
+{
+    int64_t low, stable = 0;
+    return rd_kafka_query_watermark_offsets(consumer->rk, stream->topic, stream->partition, &low, &stable,
+                                            OPEN_WAIT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+           stable <= stream->next;
+}
+
 void kafka_open_check(struct bus_consumer *consumer)
 {
     struct kafka_open *open = &consumer->open;
     int64_t now_ms = clock_monotonic_ms(), longest_ms = 0, behind = 0;
-    const struct kafka_stream *longest = NULL;
+    struct kafka_stream *longest = NULL;
     if (now_ms < open->look_ms)
         return;
     open->look_ms = now_ms + OPEN_LOOK_MS;
@@ -46,6 +56,10 @@ void kafka_open_check(struct bus_consumer *consumer)
     }
     if (longest_ms < OPEN_LONG_MS || now_ms < open->report_ms)
         return;
+    if (!ends_here(consumer, longest)) {
+        longest->open_since_ms = 0;
+        return;
+    }
     open->report_ms = now_ms + OPEN_REPORT_MS;
     log_warn(
         "kafka",

@@ -102,11 +102,29 @@ static int scan_index(struct scan *scan, const rd_kafka_message_t *message)
     return -1;
 }
 
+/* What is behind a transaction that is open is there, and no reader sees it: it ends for them before its end, also when
+ * they ask again. */
+static void report_open(const struct scan *scan, const rd_kafka_message_t *message)
+{
+    const char *topic = rd_kafka_topic_name(message->rkt);
+    int64_t low, high = 0, stable = 0;
+    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+        rd_kafka_get_watermark_offsets(scan->rk, topic, message->partition, &low, &high) != 0 ||
+        high <= message->offset ||
+        rd_kafka_query_watermark_offsets(scan->rk, topic, message->partition, &low, &stable, KAFKA_REQUEST_MS) != 0 ||
+        stable >= high)
+        return;
+    log_warn("kafka", "partition %d of %s: %lld records are not shown, for a producer's transaction is open at %lld",
+             (int)message->partition, topic, (long long)(high - stable), (long long)stable);
+}
+
 static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
 {
     int index = scan_index(scan, message);
     if (index < 0)
         return;
+    if (!scan->ended[index])
+        report_open(scan, message);
     scan->ended_count += !scan->ended[index];
     scan->ended[index] = true;
 }
