@@ -309,6 +309,18 @@ const struct sluice_plugin *sluice_plugin(void);
     {                                                                                                                  \
         .name = field, .type = SLUICE_TYPE_INT64, ##__VA_ARGS__                                                        \
     }
+#define SLUICE_SETS_DOUBLE(field, ...)                                                                                 \
+    {                                                                                                                  \
+        .name = field, .type = SLUICE_TYPE_DOUBLE, ##__VA_ARGS__                                                       \
+    }
+#define SLUICE_SETS_BOOL(field, ...)                                                                                   \
+    {                                                                                                                  \
+        .name = field, .type = SLUICE_TYPE_BOOL, ##__VA_ARGS__                                                         \
+    }
+#define SLUICE_SETS_JSON(field, ...)                                                                                   \
+    {                                                                                                                  \
+        .name = field, .type = SLUICE_TYPE_JSON, ##__VA_ARGS__                                                         \
+    }
 
 /* Parameters of a statement: a column of the inputs as one array … */
 #define SLUICE_EACH_TEXT(owner, member)                                                                                \
@@ -319,6 +331,10 @@ const struct sluice_plugin *sluice_plugin(void);
 #define SLUICE_EACH_INT64(owner, member)                                                                               \
     {                                                                                                                  \
         .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_INT64, .offset = SLUICE_OFFSET(owner, member, int64_t)          \
+    }
+#define SLUICE_EACH_DOUBLE(owner, member)                                                                              \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_DOUBLE, .offset = SLUICE_OFFSET(owner, member, double)          \
     }
 #define SLUICE_EACH_BOOL(owner, member)                                                                                \
     {                                                                                                                  \
