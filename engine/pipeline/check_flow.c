@@ -12,7 +12,7 @@ struct walk {
     size_t depth;
 };
 
-enum { PATH_SHOWN_MAX = 12 };
+enum { PATH_SHOWN_MAX = 12, CHECK_INPUTS_MAX = 256 };
 
 static void report_cycle(const struct walk *walk, const struct route *route, const struct topic *target)
 {
@@ -79,6 +79,39 @@ static void require_key(const struct route *route, struct topic *target, void *c
                     target->name, target->name);
 }
 
+static bool reads(const char *const *inputs, const char *name)
+{
+    for (; *inputs != NULL; inputs++)
+        if (strcmp(*inputs, name) == 0)
+            return true;
+    return false;
+}
+
+/* A key that is most likely not what was meant: one text for all events, or a field with a mistyped name. */
+static void check_key_words(const struct check *check, const struct topic *topic)
+{
+    const struct span *names;
+    const char *inputs[CHECK_INPUTS_MAX + 1] = {NULL};
+    size_t count = topic->key == NULL || topic->ladder_of != NULL ? SIZE_MAX : key_template_fields(topic->key, &names);
+    const struct sluice_field *input = topic->binding == NULL ? NULL : topic->binding->input;
+    for (size_t i = 0; input != NULL && input->name != NULL && i < CHECK_INPUTS_MAX; input++)
+        inputs[i++] = input->name;
+    if (count == 0)
+        problem_warn(
+            check->problems, topic->place, "constant_key",
+            "the key of topic '%s', '%s', is the same for all events, so they are handled one after the other; "
+            "a field is written \"{field}\"",
+            topic->name, topic->key_text);
+    for (size_t i = 0; count != SIZE_MAX && i < count; i++) {
+        const char *name = arena_string(check->pipeline->arena, names[i]);
+        const char *near = nearest_name(name, inputs);
+        if (near != NULL && strcmp(near, name) != 0 && !reads(inputs, name))
+            problem_warn(check->problems, topic->place, "key_field",
+                         "the key of topic '%s' is made of the field '%s', which %s does not read; did you mean '%s'?",
+                         topic->name, name, topic->binding->id, near);
+    }
+}
+
 /* Whose `key:` the events of a topic carry: by topic, the topic that declares it. */
 struct key_origin {
     const struct topic **by_topic;
@@ -118,6 +151,8 @@ void check_keys(const struct check *check)
         binding_targets(pipeline->requests[i].binding, require_key, (void *)check);
     for (size_t i = 0; i < pipeline->schedule_count; i++)
         binding_targets(pipeline->schedules[i].binding, require_key, (void *)check);
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        check_key_words(check, pipeline->topics[i]);
     for (size_t i = 0; i < pipeline->topic_count; i++)
         if (pipeline->topics[i]->key_text != NULL)
             origin.by_topic[i] = pipeline->topics[i];
