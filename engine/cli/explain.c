@@ -16,13 +16,15 @@ enum { EXPLAIN_ARENA_MAX = 512 * 1024 * 1024 };
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice explain CONFIG CORRELATION [--json]\n"
-          "Tells the story of one correlation (a paymentTxId, say): its events, tries, delays, outcomes, compensation, "
-          "and what it\n"
-          "is waiting for.\n\n"
-          "  --json        for programs\n"
-          "  -h, --help    this text\n",
-          out);
+    fputs(
+        "usage: sluice explain CONFIG CORRELATION [--json]\n"
+        "Tells the story of one correlation: its events, tries, delays, outcomes, compensation, and what it is waiting "
+        "for.\n"
+        "CORRELATION is a value that the events carry in their data (a paymentTxId, say), or the id of an event: then\n"
+        "that event and what came of it.\n\n"
+        "  --json        for programs\n"
+        "  -h, --help    this text\n",
+        out);
 }
 
 static int explain(const struct parts *parts, const char *correlation, bool json)

@@ -6,6 +6,7 @@
 #include "cli/parts.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,10 +16,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TAP_KEY_WIDTH = 16 };
+enum { TAP_KEY_WIDTH = 16, TAP_TOPIC_MAX = 249 /* Kafka's */ };
 
 struct tap_output {
     bool json;
+    const char *const *patterns; /* of topics; NULL: the bus matches them */
+    size_t pattern_count;
     int64_t left; /* how many records more; negative: all */
     int broken;   /* errno of standard output; 0: it takes what we write */
 };
@@ -56,7 +59,7 @@ static void start_watch(void)
 static void usage(FILE *out)
 {
     fputs("usage: sluice tap CONFIG TOPIC… [--no-follow] [--count N] [--contains TEXT] [--json]\n"
-          "Prints what is on the topics (a trailing * matches the rest) and follows until interrupted.\n\n"
+          "Prints what is on the topics (any * matches whatever is there) and follows until interrupted.\n\n"
           "  --no-follow       print what is there and stop\n"
           "  --count N         stop after N events\n"
           "  --contains TEXT   only events whose bytes hold TEXT\n"
@@ -111,12 +114,26 @@ static void print_reason(const struct record *record)
     }
 }
 
+static bool matches(const struct tap_output *output, struct span topic)
+{
+    char name[TAP_TOPIC_MAX + 1];
+    if (output->patterns == NULL)
+        return true;
+    snprintf(name, sizeof name, "%.*s", (int)topic.length, topic.at);
+    for (size_t i = 0; i < output->pattern_count; i++)
+        if (fnmatch(output->patterns[i], name, FNM_NOESCAPE) == 0)
+            return true;
+    return false;
+}
+
 static bool print_record(const struct record *record, int32_t partition, struct position position, void *context)
 {
     struct tap_output *output = context;
     (void)position;
     if (output->left == 0)
         return false;
+    if (!matches(output, record->topic))
+        return true;
     if (output->left > 0)
         output->left--;
     if (output->json) {
@@ -138,12 +155,17 @@ static bool print_record(const struct record *record, int32_t partition, struct 
     return output->left != 0 && output->broken == 0;
 }
 
-/* A name of the pipeline, or what its pattern matches; old topics that the file no longer names are found with a
- * pattern. */
+/* A name of the pipeline, or a pattern; old topics that the file no longer names are found with a pattern. */
 static bool known_topic(const struct pipeline *pipeline, const char *name)
 {
-    size_t length = strlen(name);
-    return (length > 0 && name[length - 1] == '*') || pipeline_topic(pipeline, name) != NULL;
+    return strchr(name, '*') != NULL || pipeline_topic(pipeline, name) != NULL;
+}
+
+/* Whether the bus knows such a pattern: a '*' at the end only. */
+static bool simple_pattern(const char *name)
+{
+    const char *star = strchr(name, '*');
+    return star == NULL || star[1] == '\0';
 }
 
 int cli_tap(int argc, char **argv, const struct buses *buses)
@@ -199,6 +221,16 @@ int cli_tap(int argc, char **argv, const struct buses *buses)
             parts_close(&parts);
             return CLI_USAGE;
         }
+    static const char *const everything[] = {"*"};
+    bool simple = true;
+    for (size_t i = 0; i < topic_count; i++)
+        simple = simple && simple_pattern(topics[i]);
+    if (!simple) {
+        output.patterns = topics;
+        output.pattern_count = topic_count;
+        topics = everything;
+        topic_count = 1;
+    }
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -1,6 +1,9 @@
 /*
  * timeline.c - finds the events of a correlation on the bus, and which of them another pipeline emitted.
  *
+ * What no event carries may be an event's id: then the timeline is that event and whatever came of it, found by the
+ * parent that each names. The log is read again until nothing more is found, since a child may stand before its parent.
+ *
  * Where a pipeline is split into services, they share the topics and each has its own store. What another service did
  * with an event shows in what it emitted, "elsewhere → TOPIC": events name the one that they came from.
  */
@@ -45,14 +48,47 @@ static int64_t header_number(const struct timeline *timeline, struct span text)
     return text.length > 0 && text.length < 20 ? strtoll(arena_string(timeline->arena, text), NULL, 10) : 0;
 }
 
+/* Of an event that the timeline has. */
+static bool is_child(const struct timeline *timeline, const struct record *record)
+{
+    struct span parent = record_header(record, HEADER_PARENT);
+    for (size_t i = 0; i < timeline->count && parent.length > 0; i++)
+        if (span_is(parent, timeline->events[i].id))
+            return true;
+    return false;
+}
+
+static bool is_listed(const struct timeline *timeline, const struct record *record, const struct event *event)
+{
+    for (size_t i = 0; i < timeline->count; i++)
+        if (span_is(event->id_text, timeline->events[i].id) && span_is(record->topic, timeline->events[i].topic))
+            return true;
+    return false;
+}
+
+/* Whether the record belongs to the timeline; `event` is NULL when it is poison. */
+static bool belongs(const struct timeline *timeline, const struct record *record, const struct event *event)
+{
+    switch (timeline->search) {
+    case TIMELINE_BY_ID:
+        return event != NULL && span_is(event->id_text, timeline->correlation);
+    case TIMELINE_BY_PARENT:
+        return event != NULL && is_child(timeline, record) && !is_listed(timeline, record, event);
+    default:
+        return carries(timeline, record, event);
+    }
+}
+
 static bool add_record(const struct record *record, int32_t partition, struct position position, void *context)
 {
     struct timeline *timeline = context;
     struct event parsed = {0};
     enum dead_reason reason = 0;
     (void)partition, (void)position;
+    if (timeline->search == TIMELINE_BY_PARENT && !is_child(timeline, record))
+        return true; /* most records: not to be parsed */
     bool good = event_parse(record, SIZE_MAX / 2, timeline->arena, &parsed, &reason, NULL) == 0;
-    if (!carries(timeline, record, good ? &parsed : NULL))
+    if (!belongs(timeline, record, good ? &parsed : NULL))
         return true;
     struct event_id payload_id = event_id_with_payload(parsed.id, parsed.payload_hash);
     for (size_t i = 0; i < timeline->count && good; i++) {
@@ -165,16 +201,27 @@ static void find_elsewhere(struct timeline *timeline)
     }
 }
 
-int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
+static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_search search, struct error *error)
 {
     static const char *const everything[] = {"*"};
+    struct bus_scan scan = {.topics = everything, .topic_count = 1, .each = add_record, .context = timeline};
+    timeline->search = search;
+    if (search != TIMELINE_BY_PARENT)
+        scan.contains = span_of(timeline->correlation);
+    return bus_scan(bus, &scan, error);
+}
+
+int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
+{
     timeline->events = arena_array(timeline->arena, struct timeline_event, TIMELINE_EVENTS_MAX);
-    struct bus_scan scan = {.topics = everything,
-                            .topic_count = 1,
-                            .contains = span_of(timeline->correlation),
-                            .each = add_record,
-                            .context = timeline};
-    int code = bus_scan(bus, &scan, error);
+    int code = read_log(timeline, bus, TIMELINE_BY_CORRELATION, error);
+    if (code >= 0 && timeline->count == 0) {
+        code = read_log(timeline, bus, TIMELINE_BY_ID, error);
+        for (size_t before = 0; code >= 0 && timeline->count > before && timeline->count < TIMELINE_EVENTS_MAX;) {
+            before = timeline->count;
+            code = read_log(timeline, bus, TIMELINE_BY_PARENT, error);
+        }
+    }
     if (code < 0)
         return code;
     order_events(timeline);

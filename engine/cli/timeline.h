@@ -43,10 +43,18 @@ struct timeline_event {
     size_t elsewhere_count;
 };
 
+/* What makes a record an event of the timeline. */
+enum timeline_search {
+    TIMELINE_BY_CORRELATION, /* it carries it */
+    TIMELINE_BY_ID,          /* it is its id */
+    TIMELINE_BY_PARENT,      /* it came of one of its events */
+};
+
 struct timeline {
     struct arena *arena;
     const struct pipeline *pipeline;
-    const char *correlation;
+    const char *correlation; /* or an event's id */
+    enum timeline_search search;
     struct timeline_event *events; /* room for TIMELINE_EVENTS_MAX */
     size_t count;
     const char *chain, *chain_state, *chain_reason; /* NULL: none is known */
@@ -54,8 +62,8 @@ struct timeline {
     bool chain_older_definition;                    /* than the file's: it is undone by that one */
 };
 
-/* timeline.c: every event on the pipeline's topics that carries the correlation, in order. 0, or negative with a
- * sentence. */
+/* timeline.c: every event on the pipeline's topics that carries the correlation, in order; when there is none, the
+ * event with that id and what came of it. 0, or negative with a sentence. */
 int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error);
 /* timeline_store.c: outcomes, tries and delays of those events, and the chain. */
 enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error);

@@ -89,5 +89,6 @@ void timeline_print_text(const struct timeline *timeline)
             print_letters(event);
     }
     if (timeline->count == 0)
-        printf("  nothing on this pipeline's topics carries it\n");
+        printf(
+            "  nothing on this pipeline's topics carries it: it is no value of an event's data, and no event's id\n");
 }
