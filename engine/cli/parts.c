@@ -7,6 +7,7 @@
 #include "pipeline/tree.h"
 #include "store/migrate.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +15,10 @@
 
 enum { PARTS_ARENA_BLOCK = 64 * 1024, PARTS_ARENA_MAX = 64 * 1024 * 1024, PARTS_PRINT_MAX = 4 * 1024 * 1024 };
 
-/* The folder of migrations: the configured one, the one beside the program's source tree, the installed one. */
-static const char *migrations_dir(struct arena *arena, const struct pipeline *pipeline)
+/* The folder "sql" that came with the program: beside its source tree, or installed. */
+static const char *shipped_sql(struct arena *arena)
 {
     char self[PATH_MAX], folder[PATH_MAX];
-    if (pipeline->store.migrations != NULL)
-        return pipeline->store.migrations;
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     while (length > 0 && self[length - 1] != '/')
         length--;
@@ -30,18 +29,44 @@ static const char *migrations_dir(struct arena *arena, const struct pipeline *pi
         if (access(folder, R_OK) == 0)
             return arena_format(arena, "%.*s%s", (int)length, self, beside[i]);
     }
-    return access(SLUICE_PREFIX "/share/sluice/sql/engine", R_OK) == 0 ? SLUICE_PREFIX "/share/sluice/sql" : NULL;
+    return SLUICE_PREFIX "/share/sluice/sql";
+}
+
+/* An owner's migrations: in store.migrations, in "sql" beside the plugin's library, or in what came with the program.
+ * NULL when it has none. */
+static const char *migrations_folder(struct arena *arena, const struct pipeline *pipeline, const char *owner,
+                                     const char *library)
+{
+    const char *slash = library == NULL ? NULL : strrchr(library, '/');
+    const char *const folders[] = {
+        pipeline->store.migrations,
+        slash == NULL ? NULL : arena_format(arena, "%.*s/sql", (int)(slash - library), library),
+        shipped_sql(arena),
+    };
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        const char *folder = folders[i] == NULL ? NULL : arena_format(arena, "%s/%s", folders[i], owner);
+        if (folder != NULL && access(folder, F_OK) == 0)
+            return folder;
+    }
+    return NULL;
 }
 
 int parts_migrations(struct parts *parts, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
-    const char *dir = pipeline->store.present ? migrations_dir(parts->arena, pipeline) : NULL;
-    const char **owners = arena_array(parts->arena, const char *, pipeline->plugin_count + 2);
-    owners[0] = "engine";
-    for (size_t i = 0; i < pipeline->plugin_count; i++)
-        owners[i + 1] = pipeline->plugins[i].name;
-    return dir == NULL ? 0 : migrations_read(dir, owners, &parts->migrations, error);
+    struct migrations_of *owners = arena_array(parts->arena, struct migrations_of, pipeline->plugin_count + 1);
+    owners[0] = (struct migrations_of){"engine", migrations_folder(parts->arena, pipeline, "engine", NULL)};
+    for (size_t i = 0; i < pipeline->plugin_count; i++) {
+        const struct plugin_ref *ref = &pipeline->plugins[i];
+        owners[i + 1] = (struct migrations_of){ref->name,
+                                               migrations_folder(parts->arena, pipeline, ref->name, ref->path)};
+    }
+    const char *given = pipeline->store.migrations;
+    if (given != NULL && access(given, R_OK | X_OK) != 0)
+        return error_set(error, errno, "cannot read the folder of store.migrations, %s: %s", given, strerror(errno));
+    if (!pipeline->store.present || owners[0].folder == NULL)
+        return 0;
+    return migrations_read(owners, pipeline->plugin_count + 1, &parts->migrations, error);
 }
 
 /* Between two statements of a transaction there is one call of a handler at most. */

@@ -49,6 +49,8 @@ static void load_store(struct load *load, struct node *root)
     if (load_section(load, root, "store", &store)) {
         pipeline->store.place = store->place;
         options_apply(store_options_table, store, store->place, "store", pipeline, load->arena, load->problems);
+        if (pipeline->store.migrations != NULL)
+            pipeline->store.migrations = load_beside(load, pipeline->store.migrations);
         struct node *url = node_get(store, "url");
         if (url != NULL && url->kind == NODE_SCALAR && !url->interpolated && holds_password(url->text.at))
             problem_warn(load->problems, url->place, "literal_secret",

@@ -40,6 +40,8 @@ struct binding *load_binding(struct load *load, struct node *mapping, struct pla
 
 /* load_path.c: where a plugin's file is; NULL, with a problem, when a plain name is found nowhere. */
 const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
+/* A path that is relative to the configuration's folder. */
+const char *load_beside(struct load *load, const char *path);
 /* load_properties.c: librdkafka's properties. */
 void load_properties(struct load *load, struct node *bus);
 /* load_entries.c */

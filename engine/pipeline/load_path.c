@@ -17,20 +17,21 @@ static struct span folder_of(const char *path)
     return slash == NULL ? SPAN(".") : (struct span){path, slash == path ? 1 : (size_t)(slash - path)};
 }
 
+const char *load_beside(struct load *load, const char *path)
+{
+    struct span here = folder_of(load->pipeline->file);
+    return path[0] == '/' ? path : arena_format(load->arena, "%.*s/%s", (int)here.length, here.at, path);
+}
+
 const char *load_plugin_path(struct load *load, const struct plugin_ref *ref)
 {
     const char *library = ref->library, *beside = NULL, *installed;
     char self[PATH_MAX];
-    struct span here = folder_of(load->pipeline->file);
-    if (library[0] == '/')
-        return library;
-    if (strchr(library, '/') != NULL)
-        return arena_format(load->arena, "%.*s/%s", (int)here.length, here.at, library);
     const char *dir = load->pipeline->engine.plugin_dir;
-    if (dir != NULL && dir[0] == '/')
-        return arena_format(load->arena, "%s/%s", dir, library);
+    if (strchr(library, '/') != NULL)
+        return load_beside(load, library);
     if (dir != NULL)
-        return arena_format(load->arena, "%.*s/%s/%s", (int)here.length, here.at, dir, library);
+        return arena_format(load->arena, "%s/%s", load_beside(load, dir), library);
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length > 0) {
         self[length] = '\0';

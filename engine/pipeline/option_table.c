@@ -34,7 +34,9 @@ const struct option store_options_table[] = {
      .help = "start on a server with fsync, synchronous_commit or full_page_writes off, which may lose what it "
              "acknowledged"},
     {"migrations", OPTION_TEXT, AT(store.migrations), .min = 1,
-     .help = "folder with the SQL of engine and plugins; default: the one that came with the program"},
+     .help =
+         "folder whose folders, named as the plugins (or `engine`), hold numbered SQL files; relative to this file. A "
+         "plugin that it lacks has those in `sql/PLUGIN` beside its library, or that came with the program"},
     {0},
 };
 

@@ -28,7 +28,8 @@ struct migration_file {
 };
 
 struct migrations {
-    const char *const *owners;
+    const struct migrations_of *owners;
+    size_t owner_count;
     struct migration_file *files;
     size_t count;
 };
@@ -91,27 +92,27 @@ static int migration_read(const char *path, char **ret, size_t *ret_length, stru
     return 0;
 }
 
-static int migration_add(struct migrations *set, const char *dir, const char *owner, const char *name,
-                         struct error *error)
+static int migration_add(struct migrations *set, const struct migrations_of *of, const char *name, struct error *error)
 {
     char path[4096], *text = NULL;
     size_t length = 0;
     if (set->count == MIGRATION_MAX)
-        return error_set(error, E2BIG, "there are more than %d migrations in %s", (int)MIGRATION_MAX, dir);
-    if ((size_t)snprintf(path, sizeof path, "%s/%s/%s", dir, owner, name) >= sizeof path)
+        return error_set(error, E2BIG, "there are more than %d migrations; the last is in %s", (int)MIGRATION_MAX,
+                         of->folder);
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", of->folder, name) >= sizeof path)
         return error_set(error, ENAMETOOLONG, "the path of the migration %s is too long", name);
     int code = migration_read(path, &text, &length, error);
     if (code != 0)
         return code;
     struct migration_file *file = &set->files[set->count++];
     *file = (struct migration_file){
-        .owner = owner, .number = migration_number(name), .name = strdup(name), .text = text};
+        .owner = of->owner, .number = migration_number(name), .name = strdup(name), .text = text};
     if (file->name == NULL)
-        return error_set(error, ENOMEM, "out of memory while reading the migrations in %s", dir);
+        return error_set(error, ENOMEM, "out of memory while reading the migrations in %s", of->folder);
     file->bytes = (struct span){text, length};
-    file->owner_span = span_of(owner);
+    file->owner_span = span_of(of->owner);
     file->name_span = span_of(file->name);
-    return file->name == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    return 0;
 }
 
 static int migration_filter(const struct dirent *entry)
@@ -120,45 +121,43 @@ static int migration_filter(const struct dirent *entry)
 }
 
 /* An owner's files, 1, 2, 3 … without a gap or a number twice. No folder: none. */
-static int migration_scan(struct migrations *set, const char *dir, const char *owner, struct error *error)
+static int migration_scan(struct migrations *set, const struct migrations_of *of, struct error *error)
 {
-    char path[4096];
     struct dirent **entries;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, owner) >= sizeof path)
-        return error_set(error, ENAMETOOLONG, "the path of %s's migrations is too long", owner);
-    int count = scandir(path, &entries, migration_filter, alphasort);
+    int count = of->folder == NULL ? 0 : scandir(of->folder, &entries, migration_filter, alphasort);
     if (count < 0)
-        return errno == ENOENT ? 0
-                               : error_set(error, errno, "cannot read the migrations in %s: %s", path, strerror(errno));
+        return errno == ENOENT
+                   ? 0
+                   : error_set(error, errno, "cannot read the migrations in %s: %s", of->folder, strerror(errno));
+    if (of->folder == NULL)
+        return 0;
     int code = 0;
     for (int i = 0; i < count; i++) {
         int number = migration_number(entries[i]->d_name);
         if (code == 0 && number != i + 1) {
             code = error_set(error, EINVAL,
-                             "%s/%s: expected the migration %04d here: they count from 0001 without a gap", path,
+                             "%s/%s: expected the migration %04d here: they count from 0001 without a gap", of->folder,
                              entries[i]->d_name, i + 1);
         }
         if (code == 0)
-            code = migration_add(set, dir, owner, entries[i]->d_name, error);
+            code = migration_add(set, of, entries[i]->d_name, error);
         free(entries[i]);
     }
     free(entries);
     return code;
 }
 
-int migrations_read(const char *dir, const char *const *owners, struct migrations **ret, struct error *error)
+int migrations_read(const struct migrations_of *owners, size_t count, struct migrations **ret, struct error *error)
 {
     struct migrations *set = calloc(1, sizeof *set);
     if (set != NULL) {
         set->owners = owners;
+        set->owner_count = count;
         set->files = calloc(MIGRATION_MAX, sizeof *set->files);
     }
     int code = set == NULL || set->files == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
-    struct stat status;
-    if (code == 0 && stat(dir, &status) != 0)
-        code = error_set(error, errno, "cannot read the folder of migrations %s: %s", dir, strerror(errno));
-    for (size_t i = 0; code == 0 && owners[i] != NULL; i++)
-        code = migration_scan(set, dir, owners[i], error);
+    for (size_t i = 0; code == 0 && i < count; i++)
+        code = migration_scan(set, &owners[i], error);
     if (code == 0)
         *ret = set;
     else
@@ -246,8 +245,8 @@ static enum store_result migrate_compare(struct connection *connection, const st
 {
     struct span owner_spans[256];
     size_t owner_count = 0;
-    while (owner_count < sizeof owner_spans / sizeof owner_spans[0] && set->owners[owner_count] != NULL) {
-        owner_spans[owner_count] = span_of(set->owners[owner_count]);
+    while (owner_count < sizeof owner_spans / sizeof owner_spans[0] && owner_count < set->owner_count) {
+        owner_spans[owner_count] = span_of(set->owners[owner_count].owner);
         owner_count++;
     }
     const struct migration_file *files = set->files;

@@ -1,9 +1,10 @@
 /*
  * migrate.h - forward-only numbered SQL files, the engine's and each plugin's own.
  *
- * DIR/NAME/NNNN_words.sql, applied in order, each in its own transaction together with its row in sluice.migration
- * (owner, number, name, checksum, applied_at). An applied file that changed, a gap, or a database with a number that
- * has no file (newer than this program) is refused. Two migrators wait for each other (advisory lock).
+ * FOLDER/NNNN_words.sql, a folder each for the engine and every plugin, applied in order, each in its own transaction
+ * together with its row in sluice.migration (owner, number, name, checksum, applied_at). An applied file that has
+ * changed, a gap, or a database with a number that has no file (newer than this program) is refused. Two migrators wait
+ * for each other (advisory lock).
  */
 #ifndef SLUICE_STORE_MIGRATE_H
 #define SLUICE_STORE_MIGRATE_H
@@ -16,11 +17,15 @@ struct migration_step {
     const char *name; /* file name */
 };
 
+struct migrations_of {
+    const char *owner;  /* "engine" or the plugin's name */
+    const char *folder; /* NULL: it has none */
+};
+
 /* What the files say when they are read. */
 struct migrations;
-/* Those of the owners (NULL-terminated, "engine" first; they must live as long) from dir/OWNER/. An owner without a
- * folder has none. 0 or negative. */
-int migrations_read(const char *dir, const char *const *owners, struct migrations **ret, struct error *error);
+/* `owners` must live as long. A folder that is not there has no migrations. 0 or negative. */
+int migrations_read(const struct migrations_of *owners, size_t count, struct migrations **ret, struct error *error);
 void migrations_free(struct migrations *migrations); /* NULL is fine */
 
 /* Applies what is missing. `each` (may be NULL) is called for every step after it is committed. */

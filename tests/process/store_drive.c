@@ -100,8 +100,13 @@ static void drive_step(const struct migration_step *step, void *context)
 static enum store_result drive_migrate(struct drive *drive, char **fields, size_t count, struct error *error)
 {
     struct migrations *migrations = NULL;
-    fields[count] = NULL;
-    if (migrations_read(fields[1], (const char *const *)fields + 2, &migrations, error) != 0)
+    struct migrations_of owners[FIELDS_MAX];
+    for (size_t i = 2; i < count; i++) {
+        static char folders[FIELDS_MAX][4096];
+        snprintf(folders[i], sizeof folders[i], "%s/%s", fields[1], fields[i]);
+        owners[i - 2] = (struct migrations_of){fields[i], folders[i]};
+    }
+    if (migrations_read(owners, count - 2, &migrations, error) != 0)
         return STORE_DEPLOY;
     bool check = strcmp(fields[0], "migrated") == 0;
     enum store_result result = check ? migrate_check(drive->store, migrations, error)
@@ -170,7 +175,7 @@ static const char *drive_sqlstate(const struct error *error)
 
 static void drive_line(struct drive *drive, char *line)
 {
-    char *fields[FIELDS_MAX + 1], *rest = line;
+    char *fields[FIELDS_MAX + 1] = {NULL}, *rest = line;
     size_t count = 0;
     for (char *field = strsep(&rest, "\t"); field != NULL && count < FIELDS_MAX; field = strsep(&rest, "\t"))
         fields[count++] = field;

@@ -94,11 +94,6 @@ class Migrations(PostgresCase):
         answer = self.drive("migrated", self.folder, "engine")
         self.assertEqual(answer["result"], "ok", answer)
 
-    def test_no_folder(self):
-        shutil.rmtree(self.folder)
-        self.refused("No such file")
-        os.mkdir(self.folder)
-
     def test_all_or_nothing(self):
         self.write("engine", "0002_second.sql", "CREATE TABLE second (); SELECT 1/0; CREATE TABLE never ()")
         answer = self.apply()
