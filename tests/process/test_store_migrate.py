@@ -2,7 +2,6 @@
 """Migrations: in order, once, all or nothing; and a database that is not ours to touch is left alone."""
 import hashlib
 import os
-import shutil
 import unittest
 
 import _path
