@@ -127,6 +127,27 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, cons
     problems_sort(problems);
 }
 
+static void print_good(const char *file, const struct pipeline *pipeline)
+{
+    size_t dead_letter_topics = 0;
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        dead_letter_topics += pipeline->topics[i]->is_dead_letter;
+    const struct {
+        size_t count;
+        const char *what;
+    } counts[] = {{pipeline->topic_count - dead_letter_topics, "topic"},
+                  {dead_letter_topics, "dead letter topic"},
+                  {pipeline->binding_count, "bound handler"},
+                  {pipeline->chain_count, "chain"},
+                  {pipeline->tap_count, "tap"},
+                  {pipeline->schedule_count, "schedule"},
+                  {pipeline->request_count, "request"}};
+    printf("%s: good", file);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        printf("%s%zu %s%s", i == 0 ? ": " : ", ", counts[i].count, counts[i].what, counts[i].count == 1 ? "" : "s");
+    putchar('\n');
+}
+
 int cli_validate(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"connect", no_argument, NULL, 'c'},
@@ -171,9 +192,7 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
     buffer_free(&text);
     bool good = problems->errors == 0 && (!deny || problems->count == 0);
     if (good && !json)
-        printf("%s: good: %zu topics, %zu handlers at work, %zu chains, %zu taps, %zu schedules, %zu requests\n",
-               argv[optind], pipeline->topic_count, pipeline->binding_count, pipeline->chain_count, pipeline->tap_count,
-               pipeline->schedule_count, pipeline->request_count);
+        print_good(argv[optind], pipeline);
     else if (!json)
         fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems->errors,
                 problems->errors == 1 ? "" : "s", problems->count - problems->errors,

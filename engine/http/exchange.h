@@ -101,7 +101,8 @@ struct exchange {
     struct head head;
     struct layout layout;
     struct refusal refusal;
-    const char *allow;                    /* of a 405 */
+    const char *allow;                    /* the methods of the target, when that of the request is none of them */
+    bool options;                         /* the request was OPTIONS, which asks for them */
     const struct admin *admin;            /* NULL: the pipeline's or an operator's */
     struct management_request management; /* gateway NULL: the pipeline's */
     struct http_series *series;

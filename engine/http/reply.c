@@ -29,7 +29,7 @@ static bool reply_headers(struct exchange *exchange, int status, const char *typ
                                            exchange->head.authorization.at == NULL
                                                ? "Bearer realm=\"sluice\""
                                                : "Bearer realm=\"sluice\", error=\"invalid_token\"") == MHD_YES;
-    if (status == 405 && exchange->allow != NULL)
+    if (exchange->allow != NULL && (status == 405 || status == 204))
         ok = ok && MHD_add_response_header(response, "Allow", exchange->allow) == MHD_YES;
     if (exchange->refusal.close || atomic_load(&exchange->http->quiescing))
         ok = ok && MHD_add_response_header(response, "Connection", "close") == MHD_YES;
@@ -86,6 +86,8 @@ enum MHD_Result reply_refusal(struct exchange *exchange)
     const struct refusal *refusal = &exchange->refusal;
     struct buffer body;
     buffer_init(&body, HTTP_PAGE_MAX);
+    if (exchange->options && refusal->status == 405)
+        return reply_send(exchange, 204, "application/json", &body);
     reply_error_body(&body, refusal->word, refusal->message, (struct span){0});
     return reply_send(exchange, refusal->status, "application/json", &body);
 }

@@ -72,7 +72,7 @@ static void exchange_find(struct exchange *exchange, struct span method)
     if (exchange->admin != NULL) {
         exchange->series = http->series[http->pipeline->request_count + admin_index(exchange->admin)];
         if (!span_is(method, "GET") && !span_is(method, "HEAD")) {
-            exchange->allow = "GET, HEAD";
+            exchange->allow = "GET, HEAD, OPTIONS";
             refusal_set(refusal, 405, "method_not_allowed", "This path is served, but not with this method.");
         }
         return;
@@ -121,6 +121,7 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const
     size_t size = info == NULL ? 0 : info->header_size;
 
     exchange->begun = true;
+    exchange->options = span_is(verb, "OPTIONS");
     exchange->series = http->series[http->pipeline->request_count + admin_index(NULL)];
     layout_begin(&exchange->layout, url, exchange->raw, version);
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, add_field, exchange);

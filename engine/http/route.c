@@ -219,7 +219,7 @@ static const char *allow_list(const struct request *list, size_t count, const st
         if (path_matches(&list[i], target))
             allow = arena_format(arena, "%s%s%s%s", allow, allow[0] == '\0' ? "" : ", ", list[i].method,
                                  strcmp(list[i].method, "GET") == 0 ? ", HEAD" : "");
-    return allow;
+    return arena_format(arena, "%s, OPTIONS", allow);
 }
 
 static bool params_collect(const struct request *request, const struct target *target, struct arena *arena,

@@ -12,7 +12,7 @@ struct walk {
     size_t depth;
 };
 
-enum { PATH_SHOWN_MAX = 12, CHECK_INPUTS_MAX = 256 };
+enum { PATH_SHOWN_MAX = 12, CHECK_INPUTS_MAX = 256, CHECK_WORD_MIN = 4 };
 
 static void report_cycle(const struct walk *walk, const struct route *route, const struct topic *target)
 {
@@ -105,7 +105,7 @@ static void check_key_words(const struct check *check, const struct topic *topic
     for (size_t i = 0; count != SIZE_MAX && i < count; i++) {
         const char *name = arena_string(check->pipeline->arena, names[i]);
         const char *near = nearest_name(name, inputs);
-        if (near != NULL && strcmp(near, name) != 0 && !reads(inputs, name))
+        if (near != NULL && names[i].length >= CHECK_WORD_MIN && !reads(inputs, name))
             problem_warn(check->problems, topic->place, "key_field",
                          "the key of topic '%s' is made of the field '%s', which %s does not read; did you mean '%s'?",
                          topic->name, name, topic->binding->id, near);

@@ -42,11 +42,19 @@ static void test_head_and_methods(void **state)
 
     answer = ask(stage->port, "DELETE /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_int_equal(answer.status, 405);
-    assert_has(answer.head, "Allow: GET, HEAD\r\n");
+    assert_has(answer.head, "Allow: GET, HEAD, OPTIONS\r\n");
     answer = ask(stage->port, "PATCH /hold HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_int_equal(answer.status, 405);
-    assert_has(answer.head, "Allow: POST, GET, HEAD\r\n");
+    assert_has(answer.head, "Allow: POST, GET, HEAD, OPTIONS\r\n");
     assert_has(answer.body, "{\"error\":\"method_not_allowed\",\"message\":");
+    answer = ask(stage->port, "OPTIONS /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_int_equal(answer.status, 204);
+    assert_has(answer.head, "Allow: POST, GET, HEAD, OPTIONS\r\n");
+    assert_string_equal(answer.body, "");
+    answer = ask(stage->port, "OPTIONS /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_int_equal(answer.status, 204);
+    assert_has(answer.head, "Allow: GET, HEAD, OPTIONS\r\n");
+    assert_int_equal(ask(stage->port, "OPTIONS /nothing HTTP/1.1\r\nHost: t\r\n\r\n").status, 404);
     assert_int_equal(ask(stage->port, "get /hold HTTP/1.1\r\nHost: t\r\n\r\n").status, 405);
     assert_int_equal(ask(stage->port, "OPTIONS * HTTP/1.1\r\nHost: t\r\n\r\n").status, 400);
 }
