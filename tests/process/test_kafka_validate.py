@@ -44,7 +44,7 @@ class Validate(Case):
             rf"\A{self.config}:2:6: warning: 4 topics have one replica: when its broker is lost, so are "
             r"events that were acknowledged; use three for what matters\n",
         )
-        self.assertRegex(done.stdout, r"yaml: good: 4 topics, 1 handlers at work")
+        self.assertRegex(done.stdout, r"yaml: good: 3 topics, 1 dead letter topic, 1 bound handler,")
         self.assertEqual(self.command("validate", "--connect", "--deny-warnings").returncode, 78)
         self.write(YAML, *((f"@.{word}: {{", f"@.{word}: {{replication: 1, ") for word in ("in", "out", "side")))
         self.assertEqual(self.findings(), [])
