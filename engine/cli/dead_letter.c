@@ -8,7 +8,6 @@
 #include "cli/dead_letter_text.h"
 #include "cli/editor.h"
 #include "cli/letters.h"
-#include "event/timestamp.h"
 #include "operate/edit.h"
 
 #include <errno.h>
@@ -89,30 +88,6 @@ static int run_show(struct letters *letters)
 
 /* ----------------------------------------------------------------------------------------------------------- moving */
 
-/* What chose them, in words. */
-static const char *chosen_words(const struct letters *letters)
-{
-    const struct dead_letter_filter *filter = &letters->filter;
-    const struct {
-        const char *name;
-        struct span text;
-    } words[] = {{"topic", filter->topic},
-                 {"handler", filter->handler},
-                 {"reason", filter->reason},
-                 {"correlation", filter->correlation}};
-    const char *text = letters->all ? "all" : filter->id_count > 0 ? "IDs" : "";
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (words[i].text.length > 0)
-            text = arena_format(letters->arena, "%s%s%s %s", text, text[0] != '\0' ? ", " : "", words[i].name,
-                                words[i].text.at);
-    if (filter->since_ms != 0) {
-        char since[TIMESTAMP_TEXT + 1];
-        timestamp_format(filter->since_ms, since);
-        text = arena_format(letters->arena, "%s%ssince %s", text, text[0] != '\0' ? ", " : "", since);
-    }
-    return text;
-}
-
 /* Those of the given numbers that are not open are named. CLI_OK when there are none but what was moved before, as when
  * the command is run again. */
 static int name_others(const struct letters *letters, enum dead_letter_state wanted)
@@ -152,15 +127,18 @@ static int print_moved(const struct letters *letters, const struct replay_progre
                        const char *word)
 {
     bool replay = strcmp(word, "replayed") == 0;
-    if (letters->json)
-        printf("{\"found\":%lld,\"%s\":%lld,\"exhausted\":%lld,\"unfit\":%lld,\"stopped\":%s}\n",
-               (long long)progress->found, word, (long long)progress->moved, (long long)progress->exhausted,
-               (long long)progress->unfit, progress->stopped ? "true" : "false");
-    else if (progress->moved >= 1000 && took_ms > 0)
+    struct buffer json;
+    buffer_init(&json, JSON_MAX);
+    if (letters->json) {
+        replay_progress_json(progress, word, &json);
+        fwrite(json.at, 1, json.length, stdout);
+    } else if (progress->moved >= 1000 && took_ms > 0) {
         printf("%lld %s, %lld a second\n", (long long)progress->moved, word,
                (long long)(progress->moved * 1000 / took_ms));
-    else
+    } else {
         printf("%lld %s\n", (long long)progress->moved, word);
+    }
+    buffer_free(&json);
     if (progress->exhausted > 0)
         fprintf(stderr,
                 "sluice dead-letter: %lld of them were replayed %d times before and are left; look at the reason, or "
@@ -199,7 +177,7 @@ static int run_move(struct letters *letters, bool replays)
     const enum dead_letter_state wanted = replays ? DEAD_LETTER_REPLAYED : DEAD_LETTER_DROPPED;
     const char *word = dead_letter_state_word(wanted);
     struct replay replay = {.filter = letters->filter,
-                            .chosen = chosen_words(letters),
+                            .chosen = dead_letter_filter_words(&letters->filter, letters->arena),
                             .limit = letters->limit,
                             .rate = letters->rate,
                             .force = letters->force,
@@ -307,6 +285,7 @@ static int run(struct letters *letters, const struct buses *buses)
     letters->operation = (struct operation){.pipeline = letters->parts.pipeline,
                                             .bus = letters->parts.bus,
                                             .connection = connection_create(letters->parts.store, "dead-letter"),
+                                            .arena = letters->arena,
                                             .actor = operation_actor(letters->arena),
                                             .reason = span_of(letters->reason)};
     code = letters->action->run(letters);

@@ -3,8 +3,6 @@
  */
 #include "cli/letters.h"
 
-#include "base/clock.h"
-#include "event/timestamp.h"
 #include "pipeline/tree.h"
 
 #include <getopt.h>
@@ -54,48 +52,21 @@ static const struct option options[] = {
     {"why", required_argument, NULL, 'w'},    {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},         {0}};
 
-static bool since_of(const char *text, int64_t *ret_ms)
-{
-    int64_t ms;
-    if (duration_parse(span_of(text), &ms) == 0 && ms > 0)
-        *ret_ms = clock_wall_ms() - ms;
-    else if (timestamp_parse(span_of(text), &ms) == 0)
-        *ret_ms = ms;
-    else
-        return false;
-    return true;
-}
-
 /* One that was given: false when its value is wrong, which was reported then. */
 static bool take_option(struct letters *letters, int option, const char *value)
 {
-    struct dead_letter_filter *filter = &letters->filter;
-    struct span *texts[] = {
-        ['t'] = &filter->topic, ['m'] = &filter->handler, ['r'] = &filter->reason, ['c'] = &filter->correlation};
+    static const char *const conditions[] = {
+        ['t'] = "topic", ['m'] = "handler", ['r'] = "reason", ['c'] = "correlation", ['s'] = "since", ['z'] = "state"};
+    struct error error = {0};
     letters->given |= 1u << (option - 'a');
-    if (strchr("tmrc", option) != NULL) {
-        *texts[option] = span_of(value);
-        if (value[0] != '\0')
+    if (strchr("tmrcsz", option) != NULL) {
+        if (dead_letter_filter_set(&letters->filter, span_of(conditions[option]), span_of(value), letters->arena,
+                                   &error) == 0)
             return true;
-        cli_misuse("dead-letter", "a filter is empty; leave the option out to have any");
+        cli_misuse("dead-letter", "--%s", error.text);
         return false;
     }
     switch (option) {
-    case 's':
-        if (since_of(value, &filter->since_ms))
-            return true;
-        cli_misuse("dead-letter", "--since %s: expected a duration (15m) or a time (2026-01-02T03:04:05Z)", value);
-        return false;
-    case 'z':
-        filter->state_to = DEAD_LETTER_DROPPED;
-        if (strcmp(value, "all") == 0)
-            return true;
-        if (dead_letter_state_of(value, &filter->state)) {
-            filter->state_to = filter->state;
-            return true;
-        }
-        cli_misuse("dead-letter", "--state %s: expected open, replayed, dropped or all", value);
-        return false;
     case 'l':
         return cli_count("dead-letter", "--limit", value, &letters->limit);
     case 'b':

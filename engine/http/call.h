@@ -31,5 +31,7 @@ int call_status(int code, const char **ret_word);
 
 /* chains.c */
 call_function chains_list, chains_show, chains_resume, chains_abort, chains_close;
+/* letters.c */
+call_function letters_list, letters_show, letters_edit, letters_replay, letters_drop, letter_replay, letter_drop;
 
 #endif

@@ -29,6 +29,13 @@ static const struct management_route {
     {"POST", "/chains/{chain}/{correlation}/resume", chains_resume},
     {"POST", "/chains/{chain}/{correlation}/abort", chains_abort},
     {"POST", "/chains/{chain}/{correlation}/close", chains_close},
+    {"GET", "/dead-letters", letters_list},
+    {"POST", "/dead-letters/replay", letters_replay},
+    {"POST", "/dead-letters/drop", letters_drop},
+    {"GET", "/dead-letters/{id}", letters_show},
+    {"POST", "/dead-letters/{id}/replay", letter_replay},
+    {"POST", "/dead-letters/{id}/drop", letter_drop},
+    {"POST", "/dead-letters/{id}/edit", letters_edit},
 };
 enum { ROUTE_COUNT = sizeof table / sizeof table[0] };
 

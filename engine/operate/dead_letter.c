@@ -3,6 +3,7 @@
  */
 #include "operate/dead_letter.h"
 
+#include "base/clock.h"
 #include "event/record_batch.h"
 #include "event/timestamp.h"
 
@@ -38,12 +39,72 @@ bool dead_letter_id_of(struct span text, int64_t *ret)
     return true;
 }
 
-int dead_letter_code(enum store_result result)
+static bool since_of(struct span text, int64_t *ret_ms)
 {
-    return result == STORE_OK                                  ? 0
-           : result == STORE_DEPLOY || result == STORE_DATA    ? -EPROTO
-           : result == STORE_REFUSED || result == STORE_FENCED ? -EPROTO
-                                                               : -EAGAIN;
+    int64_t ms;
+    if (duration_parse(text, &ms) == 0 && ms > 0)
+        *ret_ms = clock_wall_ms() - ms;
+    else if (timestamp_parse(text, &ms) == 0)
+        *ret_ms = ms;
+    else
+        return false;
+    return true;
+}
+
+int dead_letter_filter_set(struct dead_letter_filter *filter, struct span name, struct span value, struct arena *arena,
+                           struct error *error)
+{
+    struct span *text = span_is(name, "topic")         ? &filter->topic
+                        : span_is(name, "handler")     ? &filter->handler
+                        : span_is(name, "reason")      ? &filter->reason
+                        : span_is(name, "correlation") ? &filter->correlation
+                                                       : NULL;
+    int shown = value.length > 100 ? 100 : (int)value.length;
+    if (text != NULL) {
+        *text = value;
+        bool good = value.length > 0 && memchr(value.at, '\0', value.length) == NULL;
+        return good ? 0
+                    : error_set(error, EINVAL, "%.*s: expected a text; without it any will do", (int)name.length,
+                                name.at);
+    }
+    if (span_is(name, "since"))
+        return since_of(value, &filter->since_ms)
+                   ? 0
+                   : error_set(error, EINVAL, "since %.*s: expected a duration (15m) or a time (2026-01-02T03:04:05Z)",
+                               shown, value.at);
+    if (!span_is(name, "state"))
+        return error_set(error, EINVAL, "'%.*s': expected topic, handler, reason, correlation, since or state",
+                         name.length > 40 ? 40 : (int)name.length, name.at);
+    filter->state = DEAD_LETTER_OPEN;
+    filter->state_to = DEAD_LETTER_DROPPED;
+    if (span_is(value, "all"))
+        return 0;
+    if (!dead_letter_state_of(arena_string(arena, value), &filter->state))
+        return error_set(error, EINVAL, "state %.*s: expected open, replayed, dropped or all", shown, value.at);
+    filter->state_to = filter->state;
+    return 0;
+}
+
+const char *dead_letter_filter_words(const struct dead_letter_filter *filter, struct arena *arena)
+{
+    const struct {
+        const char *name;
+        struct span text;
+    } words[] = {{"topic", filter->topic},
+                 {"handler", filter->handler},
+                 {"reason", filter->reason},
+                 {"correlation", filter->correlation}};
+    const char *text = filter->id_count > 0 ? "ids" : "";
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (words[i].text.length > 0)
+            text = arena_format(arena, "%s%s%s %.*s", text, text[0] != '\0' ? ", " : "", words[i].name,
+                                (int)words[i].text.length, words[i].text.at);
+    if (filter->since_ms != 0) {
+        char since[TIMESTAMP_TEXT + 1];
+        timestamp_format(filter->since_ms, since);
+        text = arena_format(arena, "%s%ssince %s", text, text[0] != '\0' ? ", " : "", since);
+    }
+    return text[0] != '\0' ? text : "all";
 }
 
 struct dead_letter_filter dead_letter_filter_of(const struct operation *operation,
@@ -117,7 +178,7 @@ int dead_letters_read(const struct operation *operation, const struct dead_lette
     enum store_result result = ledger_dead_letters(operation->connection, &of_group, below, limit + 1, false, &rows,
                                                    error);
     if (result != STORE_OK)
-        return dead_letter_code(result);
+        return operation_result(result, error);
     size_t found = rows_count(rows), count = found > (size_t)limit ? (size_t)limit : found;
     *ret = (struct dead_letter_page){.letters = arena_array(arena, struct dead_letter, count + 1), .count = count};
     for (size_t i = 0; i < count; i++)
@@ -137,7 +198,7 @@ int dead_letter_read(const struct operation *operation, int64_t id, struct arena
     struct rows *rows;
     enum store_result result = ledger_dead_letters(operation->connection, &filter, 0, 1, true, &rows, error);
     if (result != STORE_OK)
-        return dead_letter_code(result);
+        return operation_result(result, error);
     if (rows_count(rows) == 0)
         return error_set(error, ENOENT, "pipeline '%s' has no dead letter %lld", operation->pipeline->name,
                          (long long)id);

@@ -42,6 +42,13 @@ bool dead_letter_state_of(const char *word, enum dead_letter_state *ret);
 /* Whether it is 1 to 19 digits and nothing else, and a number that a dead letter may have. */
 bool dead_letter_id_of(struct span text, int64_t *ret);
 
+/* One condition: "topic", "handler", "reason", "correlation", "since" (a duration or a time) or "state", as options and
+ * query parameters call them. 0, or -EINVAL with what was expected. */
+int dead_letter_filter_set(struct dead_letter_filter *filter, struct span name, struct span value, struct arena *arena,
+                           struct error *error);
+/* The filter in words, for the audit. */
+const char *dead_letter_filter_words(const struct dead_letter_filter *filter, struct arena *arena);
+
 /* What an operation's pipeline has; the caller's filter, whose group is filled in. Reads on its own, at most `limit`,
  * and no more than DEAD_LETTER_PAGE_MAX; below: 0, or `next` of the page before. 0, or negative with a sentence. */
 int dead_letters_read(const struct operation *operation, const struct dead_letter_filter *filter, int64_t below,
@@ -49,8 +56,7 @@ int dead_letters_read(const struct operation *operation, const struct dead_lette
 /* One, with its record. -ENOENT when the pipeline has none of that number. */
 int dead_letter_read(const struct operation *operation, int64_t id, struct arena *arena, struct dead_letter *ret,
                      struct error *error);
-/* The same in another shape: the code of a result, and the filter with its group. For replay.c and edit.c. */
-int dead_letter_code(enum store_result result);
+/* The filter with the pipeline's group; for replay.c. */
 struct dead_letter_filter dead_letter_filter_of(const struct operation *operation,
                                                 const struct dead_letter_filter *filter);
 

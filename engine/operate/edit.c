@@ -146,7 +146,7 @@ static int write_edit(const struct operation *operation, const struct dead_lette
                                  span_of(arena_format(arena, "%lld", (long long)letter->id)), error);
     if (result == STORE_OK)
         result = connection_commit(operation->connection, error);
-    return dead_letter_code(result);
+    return operation_result(result, error);
 }
 
 int dead_letter_edit(const struct operation *operation, int64_t id, struct span data, struct arena *arena,
@@ -160,7 +160,8 @@ int dead_letter_edit(const struct operation *operation, int64_t id, struct span 
                                                 error);
     if (result == STORE_OK)
         result = ledger_dead_letters_alone(operation->connection, span_of(pipeline->engine.group), error);
-    int code = result == STORE_OK ? dead_letter_read(operation, id, arena, &letter, error) : dead_letter_code(result);
+    int code = result == STORE_OK ? dead_letter_read(operation, id, arena, &letter, error)
+                                  : operation_result(result, error);
     if (code == 0 && letter.state != DEAD_LETTER_OPEN)
         code = error_set(error, EBUSY, "dead letter %lld is %s already", (long long)id,
                          dead_letter_state_word(letter.state));

@@ -14,6 +14,7 @@
 enum {
     REPLAY_BATCH = 500,
     DROP_BATCH = 5000,
+    REPLAY_TIMES = 4,
     REPLAY_TRANSACTION_MS = 60000,
     REPLAY_PUBLISH_MS = 30000,
     REPLAY_ARENA = 1024 * 1024,
@@ -67,7 +68,7 @@ static int publish_left(struct moving *moving, bool *ret_over)
             if (result == STORE_OK)
                 error_set(moving->error, EPROTO, "the brokers refuse %zu replays: %s; they stay in sluice.outbox",
                           refused, reason.text);
-            return result == STORE_OK ? -EPROTO : dead_letter_code(result);
+            return result == STORE_OK ? -EPROTO : operation_result(result, moving->error);
         }
         if (code != 0) {
             error_hint(moving->error, "run it again: what was committed is published first");
@@ -75,7 +76,7 @@ static int publish_left(struct moving *moving, bool *ret_over)
         }
         result = ledger_outbox_done(operation->connection, &id, 1, moving->error);
     }
-    return dead_letter_code(result);
+    return operation_result(result, moving->error);
 }
 
 static enum store_result outbox_row(struct moving *moving)
@@ -194,7 +195,7 @@ static int move_batch(struct moving *moving, int64_t most, size_t *ret_seen)
                                                 moving->error);
     if (result == STORE_OK)
         result = ledger_dead_letters_alone(connection, span_of(operation->pipeline->engine.group), moving->error);
-    int code = dead_letter_code(result);
+    int code = operation_result(result, moving->error);
     if (code == 0 && publishes(moving))
         code = publish_left(moving, &over);
     if (code == 0 && most > 0) {
@@ -207,10 +208,10 @@ static int move_batch(struct moving *moving, int64_t most, size_t *ret_seen)
             if (moving->count > 0)
                 result = write_batch(moving);
         }
-        code = dead_letter_code(result);
+        code = operation_result(result, moving->error);
     }
     if (code == 0 && !over)
-        code = dead_letter_code(connection_commit(connection, moving->error));
+        code = operation_result(connection_commit(connection, moving->error), moving->error);
     if (code != 0) {
         connection_rollback(connection);
         *moving->progress = before;
@@ -227,7 +228,8 @@ static int move_batch(struct moving *moving, int64_t most, size_t *ret_seen)
 
 static bool stopped(const struct replay *replay)
 {
-    return replay->stop != NULL && *replay->stop;
+    return (replay->stop != NULL && *replay->stop) ||
+           (replay->until_ms > 0 && clock_monotonic_ms() >= replay->until_ms);
 }
 
 /* Sleeps until the rate allows what was moved so far. */
@@ -266,7 +268,9 @@ static int move(struct moving *moving)
             break;
         }
         size_t ignored;
-        code = move_batch(moving, batch_size(moving), &seen);
+        code = -EAGAIN;
+        for (int times = 0; code == -EAGAIN && times < REPLAY_TIMES; times++) /* another transaction was in the way */
+            code = move_batch(moving, batch_size(moving), &seen);
         if (code == 0 && seen > 0 && publishes(moving))
             code = move_batch(moving, 0, &ignored);
         if (replay->progress != NULL)
@@ -286,7 +290,7 @@ static int count_found(const struct operation *operation, const struct dead_lett
     enum store_result result = ledger_dead_letters_count(operation->connection, filter, DEAD_LETTER_ROUNDS_MAX, &rows,
                                                          error);
     if (result != STORE_OK)
-        return dead_letter_code(result);
+        return operation_result(result, error);
     *ret = (struct replay_progress){.found = rows_int64(rows, 0, 0), .exhausted = rows_int64(rows, 0, 1)};
     *ret_last = rows_int64(rows, 0, 2);
     return 0;
@@ -337,4 +341,16 @@ int dead_letters_count(const struct operation *operation, const struct replay *r
     if (code == 0 && replay->force)
         ret->exhausted = 0;
     return code;
+}
+
+void replay_progress_json(const struct replay_progress *progress, const char *word, struct buffer *out)
+{
+    buffer_format(
+        out, "{\"found\":%lld,\"%s\":%lld,\"exhausted\":%lld,\"unfit\":%lld,\"unfitWhy\":", (long long)progress->found,
+        word, (long long)progress->moved, (long long)progress->exhausted, (long long)progress->unfit);
+    if (progress->unfit > 0)
+        buffer_json_string(out, span_of(progress->unfit_why.text));
+    else
+        buffer_text(out, "null");
+    buffer_format(out, ",\"stopped\":%s}\n", progress->stopped ? "true" : "false");
 }

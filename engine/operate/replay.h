@@ -33,6 +33,7 @@ struct replay {
     const char *chosen;                /* the same in words, for the audit */
     int64_t limit;                     /* at most so many; 0: all */
     int64_t rate;                      /* at most so many a second; 0: as fast as it goes */
+    int64_t until_ms;                  /* monotonic: no batch begins later; 0: none */
     bool force;                        /* also those that were replayed DEAD_LETTER_ROUNDS_MAX times */
     const volatile sig_atomic_t *stop; /* set by a signal: the batch in progress is the last one; or NULL */
     void (*progress)(const struct replay_progress *progress, void *context); /* after each batch; or NULL */
@@ -48,5 +49,7 @@ int dead_letters_drop(const struct operation *operation, const struct replay *re
 /* What it would do: found, exhausted. */
 int dead_letters_count(const struct operation *operation, const struct replay *replay, struct replay_progress *ret,
                        struct error *error);
+/* {"found":…,"WORD":moved,"exhausted":…,"unfit":…,"unfitWhy":…,"stopped":…} and a line end. */
+void replay_progress_json(const struct replay_progress *progress, const char *word, struct buffer *out);
 
 #endif

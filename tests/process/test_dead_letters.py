@@ -7,7 +7,7 @@ import json
 import unittest
 
 import _path
-from dead_letter_case import DeadLetterCase
+from dead_letter_case import YAML, DeadLetterCase
 from lib.engine import sluice, until
 
 
@@ -274,7 +274,7 @@ class Replay(DeadLetterCase):
             (["replay", "C", "1", "--topic", "in"], "either IDs or a filter"),
             (["replay", "C", "--all", "--topic", "in"], "either --all or a filter"),
             (["replay", "C", "--all", "--rate", "0"], "--rate 0"),
-            (["replay", "C", "--topic", ""], "a filter is empty"),
+            (["replay", "C", "--topic", ""], "--topic: expected a text"),
             (["edit", "C", "1"], "expected --data JSON or --editor"),
             (["edit", "C", "1", "2", "--data", "{}"], "expected one ID, got 2"),
             (["edit", "C", "1", "--data", "{}", "--editor"], "either --data or --editor"),
@@ -299,6 +299,34 @@ class Replay(DeadLetterCase):
         self.assertIn("1 found", dry.stdout)
         self.assertEqual([letter["id"] for letter in self.listed()], ids)
         self.assertEqual(self.value("select count(*) from sluice.audit"), "0")
+
+
+class Chains(DeadLetterCase):
+    """A chain notes a step once, when its event first comes: not again when its dead letter is replayed."""
+
+    yaml = YAML.replace(
+        "taps:",
+        """  stop: {key: "{k}", final: true}
+  undo: {key: "{k}", handler: gate.pass, routes: {done: drop}}
+chains:
+  order: {correlate: k, steps: [{name: one, done: in, undo: undo}], abort_on: [stop]}
+taps:""",
+    )
+
+    def test_noted_once(self):
+        self.running = self.engine()
+        self.close()
+        self.emit("in", self.event({"k": "c1", "seq": 1}))
+        self.await_value("select count(*) from sluice.dead_letter", 1)
+        (letter,) = self.listed("--correlation", "c1")
+        self.open_gate()
+        self.letters("replay", letter["id"])
+        self.await_effects(1)
+        self.close()
+        self.emit("stop", self.event({"k": "c1"}))
+        self.await_value("select count(*) from sluice.parked where state = 1", 1)  # the undo: an operator decides
+        self.assertEqual(len(self.await_topic("undo", 1)), 1)
+        self.assertEqual(self.value("select octet_length(steps) from sluice.chain"), "1")
 
 
 if __name__ == "__main__":

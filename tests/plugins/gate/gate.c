@@ -70,6 +70,22 @@ static void watch(void *state, struct sluice_call *call)
     go(call, &sql_watch);
 }
 
+/* The body of a request becomes an event for `pass`. */
+static void post(void *state, struct sluice_call *call)
+{
+    (void)state;
+    for (uint32_t n = 0; n < call->count; n++) {
+        call->host->reply(call, n, 202, (struct sluice_text){"{}", 2}, 0);
+        call->host->outcome(call, n, 0);
+    }
+}
+
+static const struct sluice_field post_input[] = {
+    SLUICE_TEXT(struct pass, k, .min = 1, .max = 64, .help = "the key"),
+    SLUICE_INT64(struct pass, seq, .min = 1, .max = INT64_MAX, .help = "place among the events of the key"),
+    {0},
+};
+
 static const struct sluice_handler handlers[] = {
     {.name = "pass",
      .help = "one row for each event, in `effects`",
@@ -87,6 +103,14 @@ static const struct sluice_handler handlers[] = {
      .max_events = 500,
      .uses_store = 1,
      .handle = watch},
+    {.name = "post",
+     .help = "an event of each request",
+     .kind = SLUICE_REQUEST,
+     .input = post_input,
+     .input_size = sizeof(struct pass),
+     .outcomes = outcomes,
+     .max_events = 100,
+     .handle = post},
     {0},
 };
 
