@@ -86,7 +86,7 @@ int letters_edit(struct call *call)
     return code == 0 ? answer_letter(call, id) : code;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- moving */
+/* ----------------------------------------------------------------------------------------------------------- moving */
 
 static int take_ids(struct call *call, const struct json_member *member, struct dead_letter_filter *filter)
 {

@@ -17,7 +17,8 @@ const char *dead_letter_state_word(enum dead_letter_state state)
     return (size_t)state < STATE_COUNT ? state_words[state] : "?";
 }
 
-bool dead_letter_state_of(const char *word, enum dead_letter_state *ret)
+/* False when there is no such word. */
+static bool dead_letter_state_of(const char *word, enum dead_letter_state *ret)
 {
     for (size_t i = 0; i < STATE_COUNT; i++)
         if (strcmp(word, state_words[i]) == 0) {

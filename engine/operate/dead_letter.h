@@ -37,8 +37,6 @@ struct dead_letter_page {
 };
 
 const char *dead_letter_state_word(enum dead_letter_state state);
-/* False when there is no such word. */
-bool dead_letter_state_of(const char *word, enum dead_letter_state *ret);
 /* Whether it is 1 to 19 digits and nothing else, and a number that a dead letter may have. */
 bool dead_letter_id_of(struct span text, int64_t *ret);
 

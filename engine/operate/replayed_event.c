@@ -95,8 +95,8 @@ int replayed_event(const struct pipeline *pipeline, const struct replayed *from,
         return error_hint(error, "`sluice dead-letter edit` gives it data that can");
     }
     char *id = arena_alloc_raw(arena, 37);
-    event_id_derive(event.id_text, SPAN("dead-letter"), span_of(arena_format(arena, "%lld", (long long)from->letter)),
-                    (uint32_t)from->round, id);
+    event_id_derive(event.id_text, SPAN("dead-letter"),
+                    span_of(arena_format(arena, "%019lld", (long long)from->letter)), (uint32_t)from->round, id);
     *ret_id = (struct span){id, 36};
     buffer_init(&value, REPLAYED_VALUE_MAX);
     event_rewrite(&value, &event, *ret_id, NULL, arena);
