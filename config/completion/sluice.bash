@@ -19,7 +19,7 @@ _sluice() {
         esac
         return ;;
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    --data | --key | --id | --count | --contains | --timeout | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why | --chain | --older | --after) return ;;
+    --data | --key | --id | --count | --contains | --timeout | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why | --for | --chain | --older | --after) return ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$("$program" "$command" -h 2>/dev/null | grep -oE -- '--[a-z][a-z-]+' | sort -u)" -- "$word")
@@ -27,7 +27,7 @@ _sluice() {
     fi
     for (( i = 2; i < COMP_CWORD; i++ )); do
         [[ ${COMP_WORDS[i]} == -* ]] && continue
-        case ${COMP_WORDS[i-1]} in --log-level | --log-format | --format | --dir | --data | --key | --id | --count | --contains | --timeout | --state | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why | --chain | --older | --after) continue ;; esac
+        case ${COMP_WORDS[i-1]} in --log-level | --log-format | --format | --dir | --data | --key | --id | --count | --contains | --timeout | --state | --topic | --handler | --reason | --correlation | --since | --limit | --below | --rate | --why | --for | --chain | --older | --after) continue ;; esac
         (( operands++ )) || config=${COMP_WORDS[i]}
     done
     case $command:$operands in
@@ -37,7 +37,7 @@ _sluice() {
     dead-letter:0) mapfile -t COMPREPLY < <(compgen -W "list show replay edit drop" -- "$word") ;;
     inspect:0) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
     chain:0) mapfile -t COMPREPLY < <(compgen -W "list show resume abort close" -- "$word") ;;
-    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | migrate:0 | dead-letter:1 | chain:1)
+    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | pause:0 | resume:0 | migrate:0 | dead-letter:1 | chain:1)
         mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     esac
 }

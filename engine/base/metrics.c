@@ -108,6 +108,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_HANDLER_STOPPED] = {"sluice_handler_stopped", KIND_GAUGE, "0 or 1", "handler", NULL, NULL,
                                 "1 while the database refuses a statement of the handler as no event could pass it "
                                 "(no such table, no right): its events wait; the log says what is missing."},
+    [METRIC_PAUSED] = {"sluice_paused", KIND_GAUGE, "0 or 1", "kind", "name", NULL,
+                       "1 while an operator has paused this topic, handler, tap or schedule."},
     [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
                            "The version that runs; always 1."},
 };

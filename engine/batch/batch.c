@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "batch/outbox.h"
+#include "batch/pause.h"
 
 static void batch_begin(struct batch *batch, struct lane_entry **entries)
 {
@@ -46,6 +47,7 @@ static void batch_claim_first(struct batch *batch)
     batch_claim(batch);
     (void)FAILPOINT("lane.claim.after");
     batch_behind(batch, true);
+    batch_pause(batch);
 }
 
 /* The steps of the transaction; each runs while nothing failed and no work was condemned. */

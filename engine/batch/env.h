@@ -37,6 +37,7 @@ struct binding_run {        /* by binding.index */
     bool records;           /* its events are claimed in the inbox */
     atomic_int unavailable; /* consecutive calls that found something outside unavailable */
     struct handler_stop stop;
+    atomic_bool paused;              /* by operators: of a tap, schedule or request; a topic's is in topic_run */
     atomic_bool changes_session;     /* it did once: named in the log */
     struct series **by_outcome;      /* [outcome_count] */
     struct series *dead;             /* dead letters, of events; others have none: NULL, like what follows for events */
@@ -44,7 +45,8 @@ struct binding_run {        /* by binding.index */
     struct series *duplicates, *again, *retries, *seconds;
 };
 
-struct topic_run { /* by topic.index */
+struct topic_run {      /* by topic.index */
+    atomic_bool paused; /* by operators: its events, or its handler */
     struct series *emitted, *dead;
 };
 
@@ -109,6 +111,7 @@ struct batch_env {
     struct series *batches, *batch_events, *batch_seconds;
 
     /* the process's */
+    const atomic_uint *pauses; /* how many are in effect: mostly none, and nothing else is looked at; NULL: none ever */
     struct bus *bus;
     const struct surroundings *surroundings; /* put back after each call of a handler; NULL: not */
     struct suspects *suspects;               /* NULL: nobody watches for crashes */

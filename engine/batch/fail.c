@@ -92,7 +92,7 @@ static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
 {
     struct lane_entry *entry = &item->entry;
     due_ms = request_due_ms(batch, item, due_ms);
-    if (held_may_wait(batch, item, due_ms - batch->now_ms)) {
+    if (held_may_wait(batch, item, due_ms - batch->now_ms, false)) {
         item->wait_until_ms = due_ms;
         free(item->sentence);
         item->sentence = strdup(batch->error.text);

@@ -100,10 +100,15 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
             item->tries++, item->failed = 0;
         else
             item->condemned = 0; /* its handler is called again: what an earlier batch judged is void */
-        lane_retry(batch->env->lane, &item->entry, request_due_ms(batch, item, work->due_ms));
+        if (work->pause != 0)
+            lane_retry_after(batch->env->lane, &item->entry, work->pause);
+        else
+            lane_retry(batch->env->lane, &item->entry, request_due_ms(batch, item, work->due_ms));
         break;
     case WAY_STORED:
-        if (row->parking == PARKING_HEAD)
+        if (row->parking == PARKING_HEAD && work->pause != 0)
+            lane_store_after(batch->env->lane, item->entry.key_hash, work->pause);
+        else if (row->parking == PARKING_HEAD)
             lane_store(batch->env->lane, item->entry.key_hash, work->due_ms);
         held_remember(batch->env, work);
         finish_done(batch, work, lists);

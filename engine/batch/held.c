@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "batch/pause.h"
 #include "event/record_batch.h"
 
 #include <errno.h>
@@ -16,8 +17,9 @@ enum {
     HELD_STREAM_NAME_MAX = 300,
     HELD_ROWS_MAX = 512 * 1024 * 1024, /* bytes of one batch; what is in flight is bounded far below */
     HELD_FETCH_KEYS = 16,
-    HELD_FETCH_EVENTS = 256,        /* of a key at a time, */
-    HELD_FETCH_BYTES = 1024 * 1024, /* and about so many bytes */
+    HELD_FETCH_EVENTS = 256,        /* of so many keys in all, */
+    HELD_FETCH_LEAST = 16,          /* but of each so many; */
+    HELD_FETCH_BYTES = 1024 * 1024, /* and of a key about so many bytes */
     HELD_FETCH_AGAIN_MS = 500,
     HELD_UNREADABLE_MS = 30000,
     HELD_EARLY_MS = 100, /* a key this close to its time is handled now */
@@ -37,14 +39,15 @@ void batch_behind(struct batch *batch, bool claimed)
     }
 }
 
-bool held_may_wait(const struct batch *batch, const struct item *item, int64_t wait_ms)
+bool held_may_wait(const struct batch *batch, const struct item *item, int64_t wait_ms, bool paused)
 {
     if (batch->connection == NULL || batch->env->group == NULL || item->binding == NULL || wait_ms < HELD_AFTER_MS)
         return false;
     if (item->source == ITEM_PARKED)
         return true;
     return (item->source == ITEM_BUS || item->source == ITEM_HELD) &&
-           batch->env->bindings[item->binding->index].records && lane_may_store(batch->env->lane, item->entry.key_hash);
+           batch->env->bindings[item->binding->index].records &&
+           lane_may_store(batch->env->lane, item->entry.key_hash, paused);
 }
 
 /* What was parked has left its place in the order: it is parked again, and its key goes on. */
@@ -70,7 +73,7 @@ void batch_hold(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct work *work = &batch->works[i];
         if ((work->verdict != VERDICT_RETRY && work->verdict != VERDICT_DELAY) ||
-            !held_may_wait(batch, work->item, work->due_ms - batch->now_ms))
+            !held_may_wait(batch, work->item, work->due_ms - batch->now_ms, work->pause != 0))
             continue;
         if (work->item->source == ITEM_PARKED) {
             park_again(batch, work);
@@ -212,12 +215,13 @@ static void add_work(struct batch *batch, const struct work *work, struct held_l
     struct span stream = stream_name(batch, item, lists);
     if (new)
         add_row(batch, work, stream, lists);
-    lists->keys[lists->key_count++] = (struct held_key){.stream = stream,
-                                                        .key_hash = (int64_t)item->entry.key_hash,
-                                                        .events = new,
-                                                        .wait_ms = head ? work->due_ms - batch->now_ms : 0,
-                                                        .reason = head && work->why != NULL ? span_of(work->why)
-                                                                                            : (struct span){0}};
+    lists->keys[lists->key_count++] = (struct held_key){
+        .stream = stream,
+        .key_hash = (int64_t)item->entry.key_hash,
+        .events = new,
+        .wait_ms = head && work->pause == 0 ? work->due_ms - batch->now_ms : 0,
+        .paused = head && work->pause != 0 ? span_of(item->topic->name) : (struct span){0},
+        .reason = head && work->why != NULL ? span_of(work->why) : (struct span){0}};
 }
 
 static int key_compare(const void *left, const void *right)
@@ -242,8 +246,9 @@ static size_t merge_keys(struct held_key *keys, size_t count)
         }
         struct held_key *key = &keys[kept - 1];
         key->events += keys[i].events;
-        if (keys[i].wait_ms != 0) {
+        if (keys[i].wait_ms != 0 || keys[i].paused.at != NULL) {
             key->wait_ms = keys[i].wait_ms;
+            key->paused = keys[i].paused;
             key->reason = keys[i].reason;
         }
     }
@@ -308,16 +313,29 @@ void batch_held(struct batch *batch)
 
 /* ----------------------------------------------------------------------------------------------------- read back */
 
-bool held_load(struct batch_env *env)
+/* The names of the topics that are paused in the lane's group. */
+static size_t paused_topics(const struct batch_env *env, struct span **ret)
 {
-    struct span *streams = NULL;
+    const struct pipeline *config = env->config;
+    size_t count = 0;
+    *ret = arena_array(env->arena, struct span, config->topic_count + 1);
+    for (size_t i = 0; i < config->topic_count; i++)
+        if (pause_of(env, config->topics[i]) != 0)
+            (*ret)[count++] = span_of(config->topics[i]->name);
+    return count;
+}
+
+bool held_load(struct batch_env *env, bool all)
+{
+    struct span *streams = NULL, *paused = NULL;
+    size_t paused_count = all ? 0 : paused_topics(env, &paused);
     struct rows *rows = NULL;
     struct error error = {0};
     size_t stream_count = env->streams(env->context, env->arena, &streams);
     if (stream_count == 0)
         return true;
     enum store_result result = ledger_held_keys(env->connection, env->numbers->groups[env->group->index], streams,
-                                                stream_count, &rows, &error);
+                                                stream_count, paused, paused_count, &rows, &error);
     if (result != STORE_OK) {
         log_rarely(5000, connection_log_level(env->connection), "lane", "which keys are held is not known yet: %s",
                    error.text);
@@ -326,9 +344,11 @@ bool held_load(struct batch_env *env)
     int64_t now_ms = clock_monotonic_ms();
     for (size_t i = 0; i < rows_count(rows); i++) {
         uint64_t key_hash = (uint64_t)rows_int64(rows, i, 0);
-        int64_t due_ms = rows_null(rows, i, 1) ? now_ms : now_ms + rows_int64(rows, i, 1);
+        bool at_once = rows_null(rows, i, 1) || !rows_null(rows, i, 2);
+        int64_t due_ms = at_once ? now_ms : now_ms + rows_int64(rows, i, 1);
+        const struct topic *topic = rows_null(rows, i, 2) ? NULL : map_get(env->topic_names, rows_span(rows, i, 2));
         if (lane_of_key(key_hash, env->lane_count) == env->lane_index)
-            lane_found(env->lane, key_hash, due_ms);
+            lane_found(env->lane, key_hash, due_ms, topic == NULL ? 0 : pause_of(env, topic));
     }
     return true;
 }
@@ -351,7 +371,7 @@ bool held_load_due(struct batch_env *env)
     for (size_t i = 0; i < rows_count(rows); i++) {
         uint64_t key_hash = (uint64_t)rows_int64(rows, i, 0);
         if (lane_of_key(key_hash, env->lane_count) == env->lane_index)
-            lane_found(env->lane, key_hash, now_ms);
+            lane_found(env->lane, key_hash, now_ms, 0);
     }
     return true;
 }
@@ -413,12 +433,12 @@ static enum store_result fetch_rows(struct batch_env *env, const struct lane_fet
                                     struct rows **ret, struct error *error)
 {
     int64_t keys[HELD_FETCH_KEYS];
-    int32_t limits[HELD_FETCH_KEYS];
+    int32_t limits[HELD_FETCH_KEYS], limit = HELD_FETCH_EVENTS / (int32_t)count;
     struct span *streams = NULL;
     size_t stream_count = env->streams(env->context, env->arena, &streams);
     for (size_t i = 0; i < count; i++) {
         keys[i] = (int64_t)fetches[i].key_hash;
-        limits[i] = fetches[i].waited ? 1 : HELD_FETCH_EVENTS;
+        limits[i] = fetches[i].waited ? 1 : limit < HELD_FETCH_LEAST ? HELD_FETCH_LEAST : limit;
     }
     return ledger_held_fetch(env->connection, env->numbers->groups[env->group->index], streams, stream_count, keys,
                              limits, count, HELD_FETCH_BYTES, ret, error);

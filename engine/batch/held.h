@@ -17,8 +17,9 @@
 
 /* Between batches, on the lane's thread; both use env->arena, and neither resets it. */
 
-/* Tells the lane which keys are stored. False: the database did not say, and nothing may be handled. */
-bool held_load(struct batch_env *env);
+/* Tells the lane which keys are stored; without `all`, only those that do not wait for what is paused now, which it
+ * knows. False: the database did not say. */
+bool held_load(struct batch_env *env, bool all);
 /* The same of those that are due now, which costs little where many are held: an operator may have moved their time. */
 bool held_load_due(struct batch_env *env);
 /* Reads what is due. When the database does not answer its keys are due again a little later. */
@@ -32,7 +33,7 @@ void held_recall(struct batch_env *env, const struct work *work);
 void held_free(struct batch_env *env); /* forgets it all */
 
 /* Whether an event that waits for so long is to wait in the database. */
-bool held_may_wait(const struct batch *batch, const struct item *item, int64_t wait_ms);
+bool held_may_wait(const struct batch *batch, const struct item *item, int64_t wait_ms, bool paused);
 
 /* The batch's COMMIT may or may not have written its rows: its heads are in the table now, or follow them there. */
 void held_uncertain(struct batch *batch);

@@ -4,12 +4,13 @@
  * An event that cannot be read, lacks the correlation of a chain that must be told of it, was condemned by an earlier
  * batch or convicted of crashes is a dead letter; one on a retry topic whose step is not due waits; one that nobody
  * here handles has no more to do than its chains, unless a handler that left the file was to have it: then it waits
- * until the file says what becomes of it.
+ * until the file says what becomes of it; one that would be handled waits while an operator has paused that.
  */
 #include "batch/batch.h"
 
 #include "base/log.h"
 #include "batch/held.h"
+#include "batch/pause.h"
 #include "batch/request.h"
 #include "batch/stopped.h"
 #include "flow/retry.h"
@@ -221,6 +222,8 @@ static void prepare(struct batch *batch, struct work *work)
         work->verdict = was_handled(batch, item) ? VERDICT_UNKNOWN : VERDICT_NO_HANDLER;
     else if (prepare_handler(batch, work) && !prepare_wait(batch, work))
         prepare_ladder(batch, work);
+    if (work->verdict == VERDICT_NONE)
+        pause_prepare(batch, work);
 }
 
 void batch_prepare(struct batch *batch)

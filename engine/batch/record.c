@@ -72,8 +72,10 @@ static void record_claims(struct batch *batch)
 
 static struct parked park_one(struct batch *batch, const struct work *work)
 {
-    static const int16_t states[] = {
-        [PARKING_UNTIL_DUE] = PARKED_WAITING, [PARKING_STUCK] = PARKED_STUCK, [PARKING_UNKNOWN] = PARKED_UNKNOWN};
+    static const int16_t states[] = {[PARKING_UNTIL_DUE] = PARKED_WAITING,
+                                     [PARKING_STUCK] = PARKED_STUCK,
+                                     [PARKING_UNKNOWN] = PARKED_UNKNOWN,
+                                     [PARKING_PAUSED] = PARKED_PAUSED};
     enum verdict_parking parking = work_row(work)->parking;
     struct span topic = work->item->record.topic;
     struct buffer packed;
@@ -92,6 +94,8 @@ static struct parked park_one(struct batch *batch, const struct work *work)
                             .tries = (int32_t)work->item->tries + work_row(work)->counts_try,
                             .record = arena_span(batch->arena, buffer_view(&packed)),
                             .reason = span_of(work->why == NULL ? "" : work->why)};
+    if (parking == PARKING_PAUSED)
+        parked.paused = span_of(work->item->topic->name);
     buffer_free(&packed);
     return parked;
 }

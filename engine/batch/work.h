@@ -36,6 +36,8 @@ struct work {
     const char *why;
     /* monotonic for RETRY, DELAY, HOLD_* and a request whose answer is pending, wall for PARK and PARK_RETRY */
     int64_t due_ms;
+    uint32_t
+        pause; /* DELAY and HOLD_DELAY: it waits until this is over (batch/pause.h), not until due_ms; 0: it does not */
     int64_t retry_count, retries_left;
     struct overlays overlays;
     struct addition *additions;

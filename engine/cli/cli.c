@@ -24,6 +24,8 @@ static const struct command {
     {"explain", "one correlation's timeline: what happened, what it waits for", cli_explain},
     {"dead-letter", "list, replay, edit or drop events that no try can help", cli_dead_letter},
     {"chain", "chains that are not over: list, resume, abort, close", cli_chain},
+    {"pause", "stop what happens to a topic, handler, tap or schedule for a while; list pauses", cli_pause},
+    {"resume", "end a pause", cli_resume},
     {"migrate", "bring the database to this program's level", cli_migrate},
     {"new-plugin", "start a plugin that builds and passes its test", cli_new_plugin},
     {"version", "this program's version", cli_version},

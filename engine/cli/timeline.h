@@ -9,6 +9,7 @@
 #define SLUICE_CLI_TIMELINE_H
 
 #include "bus/bus.h"
+#include "flow/pause.h"
 #include "pipeline/pipeline.h"
 #include "store/store.h"
 
@@ -41,6 +42,8 @@ struct timeline_event {
     size_t letter_count;
     const char **elsewhere; /* topics of events that another pipeline emitted for it */
     size_t elsewhere_count;
+    const struct pause **paused; /* what it waits for, of all that is paused */
+    size_t paused_count;
 };
 
 /* What makes a record an event of the timeline. */
@@ -65,8 +68,10 @@ struct timeline {
 /* timeline.c: every event on the pipeline's topics that carries the correlation, in order; when there is none, the
  * event with that id and what came of it. 0, or negative with a sentence. */
 int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error);
-/* timeline_store.c: outcomes, tries and delays of those events, and the chain. */
+/* timeline_store.c: outcomes, tries, delays and pauses of those events, and the chain. */
 enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error);
+/* timeline_paused.c: which of `pauses`, which live as long as the timeline, each event waits for. */
+void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count);
 /* timeline_text.c and timeline_json.c: to standard output, both the same facts. */
 void timeline_print_text(const struct timeline *timeline);
 void timeline_print_json(const struct timeline *timeline);

@@ -54,6 +54,11 @@ static void print_event(const struct timeline_event *event, bool first, struct b
         buffer_text(out, e > 0 ? "," : "");
         buffer_json_string(out, span_of(event->elsewhere[e]));
     }
+    buffer_text(out, "],\"paused\":[");
+    for (size_t p = 0; p < event->paused_count; p++) {
+        buffer_text(out, p > 0 ? "," : "");
+        pause_print_json(event->paused[p], out);
+    }
     buffer_text(out, "],\"handled\":[");
     for (size_t e = 0; e < event->ended_count; e++) {
         buffer_text(out, e > 0 ? ",{\"handler\":" : "{\"handler\":");

@@ -1,8 +1,10 @@
 /*
  * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes; parked, held and
- * attempt what they wait for; chain the state of their chain.
+ * attempt what they wait for; chain the state of their chain; pause what is paused.
  */
 #include "cli/timeline.h"
+
+#include "store/ledger.h"
 
 enum { TIMELINE_TIMEOUT_MS = 10000 };
 
@@ -105,7 +107,8 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
     static const struct statement waiting = {
         "select event_id, due, state, tries::bigint, null::bigint, reason from sluice.parked where event_id = "
         "any($1::uuid[])"
-        " union all select h.event_id, case when b.before = 0 then k.due end, 0::smallint, null, b.before, k.reason"
+        " union all select h.event_id, case when b.before = 0 and k.paused is null then k.due end, 0::smallint, null, "
+        "b.before, k.reason"
         " from sluice.held h cross join lateral (select count(*) as before from sluice.held a where a.consumer_group = "
         "h.consumer_group and a.key_hash = h.key_hash and a.id < h.id) b left join sluice.held_key k on "
         "k.consumer_group = h.consumer_group and k.stream = h.stream and k.key_hash = h.key_hash"
@@ -161,6 +164,13 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
                                                                timeline->pipeline->chains[c].definition);
         timeline->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(timeline->arena, rows_span(rows, 0, 2));
     }
+    struct pause *pauses = NULL;
+    size_t pause_count = 0;
+    if (result == STORE_OK)
+        result = ledger_pauses(connection, span_of(timeline->pipeline->name), timeline->arena, &pauses, &pause_count,
+                               error);
+    if (result == STORE_OK)
+        timeline_find_paused(timeline, pauses, pause_count);
     connection_destroy(connection);
     return result;
 }

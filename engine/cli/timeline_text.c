@@ -19,6 +19,7 @@ static void print_letters(const struct timeline_event *event)
         printf("                                  dead letter %lld, %s\n", (long long)event->letters[i].id,
                dead_letter_state_word((enum dead_letter_state)event->letters[i].state));
 }
+enum { TIMELINE_PAUSE_MAX = 4096 };
 
 static void print_wait(const struct timeline_event *event, bool color)
 {
@@ -29,11 +30,19 @@ static void print_wait(const struct timeline_event *event, bool color)
     else if (event->held && event->held_before > 0)
         printf("                                  held behind its key, %lld before it\n",
                (long long)event->held_before);
-    else if (event->held)
+    else if (event->held && event->paused_count == 0)
         printf("                                  holds its key, next try in %lld ms\n",
                (long long)(event->delayed_until_ms != 0 && left > 0 ? left : 0));
     else if (event->delayed_until_ms != 0)
         printf("                                  waits %lld ms more for its time\n", (long long)(left > 0 ? left : 0));
+    for (size_t p = 0; p < event->paused_count; p++) {
+        struct buffer text;
+        buffer_init(&text, TIMELINE_PAUSE_MAX);
+        pause_print_text(event->paused[p], &text);
+        printf("                                  %s %s is %.*s\n", pause_kind_word(event->paused[p]->kind),
+               event->paused[p]->name, (int)text.length, text.at);
+        buffer_free(&text);
+    }
     if (event->tries > 0)
         printf("                                  tried %lld time%s\n", (long long)event->tries,
                event->tries == 1 ? "" : "s");

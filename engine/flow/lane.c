@@ -66,23 +66,38 @@ static struct lane_key *lane_behind(const struct lane *lane, const struct lane_e
     return waits ? key : NULL;
 }
 
-void key_store(struct lane *lane, struct lane_key *key, int64_t due_ms)
+void key_wait_for(struct lane *lane, struct lane_key *key, uint32_t pause)
+{
+    lane->paused_keys += (size_t)(pause != 0) - (size_t)(key->pause != 0);
+    key->pause = pause;
+}
+
+void key_store(struct lane *lane, struct lane_key *key, int64_t due_ms, uint32_t pause)
 {
     lane->stored_keys += !key->stored;
     key->stored = true;
     key->running = false;
     key->due_ms = due_ms;
+    key_wait_for(lane, key, pause);
     for (struct lane_entry *entry = key->queue.head; entry != NULL; entry = entry->next)
         entry->held = entry->held && entry->unordered; /* what is to be appended waits for nothing */
     lane_place(lane, key);
+}
+
+bool lane_may_store(const struct lane *lane, uint64_t key_hash, bool paused)
+{
+    const struct lane_key *key = lane_key(lane, key_hash);
+    bool room = paused ? lane->paused_keys < lane->paused_max
+                       : lane->stored_keys - lane->paused_keys < lane->stored_max;
+    return (key != NULL && key->stored) || room;
 }
 
 /* Too many wait behind a retry: the table can take them, and their head. */
 static bool lane_too_many(const struct lane *lane, const struct lane_key *key)
 {
     const struct lane_entry *head = key->queue.head;
-    return key->length > lane->followers_max && lane->stored_keys < lane->stored_max && !key->stored && head->held &&
-           !head->unordered;
+    return key->length > lane->followers_max && !key->stored && head->held && !head->unordered &&
+           lane_may_store(lane, key->key_hash, head->pause != 0);
 }
 
 static void key_insert(struct lane *lane, struct lane_key *key, struct lane_entry *entry)
@@ -91,7 +106,7 @@ static void key_insert(struct lane *lane, struct lane_key *key, struct lane_entr
     queue_insert(&key->queue, entry);
     key->length++;
     if (lane_too_many(lane, key))
-        key_store(lane, key, key->queue.head->due_ms);
+        key_store(lane, key, key->queue.head->due_ms, key->queue.head->pause);
     else if (key->queue.head != head)
         lane_place(lane, key);
 }
@@ -139,8 +154,9 @@ void lane_destroy(struct lane *lane)
     free(lane);
 }
 
-void lane_use_store(struct lane *lane, size_t followers_max, size_t keys_max)
+void lane_use_store(struct lane *lane, size_t followers_max, size_t keys_max, size_t paused_max)
 {
+    lane->paused_max = paused_max;
     lane->followers_max = followers_max;
     lane->stored_max = keys_max;
 }
@@ -151,6 +167,7 @@ void lane_arrive(struct lane *lane, struct lane_entry *entry, bool stored)
     entry->isolated = entry->held = entry->append = false;
     entry->stored = stored;
     entry->due_ms = 0;
+    entry->pause = 0;
     queue_insert(&lane->ready, entry);
     lane->waiting++;
     if (lane->ready.head == entry)
@@ -212,6 +229,7 @@ size_t lane_take(struct lane *lane, int64_t now_ms, size_t max, struct lane_entr
             lane_settle(lane);
         }
         entry->due_ms = 0;
+        entry->pause = 0;
         ret[count++] = entry;
         if (entry->isolated)
             break;
@@ -255,12 +273,13 @@ void lane_done(struct lane *lane, struct lane_entry *entry)
     lane_ended(lane, entry);
 }
 
-void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
+static void retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms, uint32_t pause)
 {
     lane_returned(lane, 1);
     entry->isolated = false;
     entry->held = true;
     entry->due_ms = due_ms;
+    entry->pause = pause;
     struct lane_key *key = lane_key(lane, entry->key_hash);
     if (key == NULL)
         key = lane_hold(lane, entry->key_hash);
@@ -268,9 +287,38 @@ void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
     key->length++;
     lane->waiting++;
     if (lane_too_many(lane, key))
-        key_store(lane, key, key->queue.head->due_ms);
+        key_store(lane, key, key->queue.head->due_ms, key->queue.head->pause);
     else
         lane_place(lane, key);
+    lane_settle(lane);
+}
+
+void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms)
+{
+    retry(lane, entry, due_ms, 0);
+}
+
+void lane_retry_after(struct lane *lane, struct lane_entry *entry, uint32_t pause)
+{
+    retry(lane, entry, INT64_MAX, pause);
+}
+
+void lane_resume(struct lane *lane, bool (*over)(uint32_t pause, const void *context), const void *context)
+{
+    void *value;
+    for (size_t cursor = 0; intmap_next(lane->keys, &cursor, NULL, &value);) {
+        struct lane_key *key = value;
+        for (struct lane_entry *entry = key->queue.head; entry != NULL; entry = entry->next)
+            if (entry->held && entry->pause != 0 && over(entry->pause, context)) {
+                entry->pause = 0;
+                entry->held = false;
+            }
+        if (key->pause != 0 && over(key->pause, context)) {
+            key_wait_for(lane, key, 0);
+            key->due_ms = 0;
+        }
+        lane_place(lane, key); /* it has entries or is stored: it stays in the map */
+    }
     lane_settle(lane);
 }
 

@@ -22,9 +22,10 @@ struct lane_key {
     struct lane_queue queue; /* empty between calls only when the key is stored */
     size_t length;           /* of it */
     bool stored;
-    bool running;   /* what was fetched of it may run; else its head waits until due_ms */
-    size_t fetched; /* entries that were, and have not ended */
-    int64_t due_ms;
+    bool running;           /* what was fetched of it may run; else its head waits until due_ms */
+    size_t fetched;         /* entries that were, and have not ended */
+    int64_t due_ms;         /* of its head; 0: a pause was over */
+    uint32_t pause;         /* what its head waits for instead; 0: nothing */
     struct lane_heap *heap; /* the one it is in */
     size_t at;              /* its index there */
     int64_t rank;           /* what that heap is ordered by */
@@ -44,6 +45,7 @@ struct lane {
     struct arena *arena; /* of the keys and the heaps' arrays */
     size_t waiting, out;
     size_t stored_keys, stored_max, followers_max; /* stored_max 0: keys are not stored */
+    size_t paused_keys, paused_max;                /* of stored_keys those that wait for the end of a pause */
     uint64_t arrivals;
 };
 
@@ -68,6 +70,8 @@ struct lane_key *lane_hold(struct lane *lane, uint64_t key_hash);      /* a new 
 void lane_place(struct lane *lane, struct lane_key *key); /* puts the key where its head belongs, or ends it */
 void lane_settle(struct lane *lane);                      /* makes the front of `ready` one that may run */
 void lane_arrive(struct lane *lane, struct lane_entry *entry, bool stored);
-void key_store(struct lane *lane, struct lane_key *key, int64_t due_ms); /* lane_store() without settling */
+/* lane_store(), lane_store_after(), without settling */
+void key_wait_for(struct lane *lane, struct lane_key *key, uint32_t pause); /* 0: for none */
+void key_store(struct lane *lane, struct lane_key *key, int64_t due_ms, uint32_t pause);
 
 #endif

@@ -6,26 +6,30 @@
  */
 #include "flow/lane_parts.h"
 
-bool lane_may_store(const struct lane *lane, uint64_t key_hash)
-{
-    const struct lane_key *key = lane_key(lane, key_hash);
-    return (key != NULL && key->stored) || lane->stored_keys < lane->stored_max;
-}
-
-void lane_store(struct lane *lane, uint64_t key_hash, int64_t due_ms)
+static void store(struct lane *lane, uint64_t key_hash, int64_t due_ms, uint32_t pause)
 {
     struct lane_key *key = lane_key(lane, key_hash);
     if (key == NULL)
         key = lane_hold(lane, key_hash);
-    key_store(lane, key, due_ms);
+    key_store(lane, key, due_ms, pause);
     lane_settle(lane);
 }
 
-void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms)
+void lane_store(struct lane *lane, uint64_t key_hash, int64_t due_ms)
+{
+    store(lane, key_hash, due_ms, 0);
+}
+
+void lane_store_after(struct lane *lane, uint64_t key_hash, uint32_t pause)
+{
+    store(lane, key_hash, INT64_MAX, pause);
+}
+
+void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms, uint32_t pause)
 {
     const struct lane_key *key = lane_key(lane, key_hash);
     if (key == NULL || !key->stored || (!key->running && key->fetched == 0))
-        lane_store(lane, key_hash, due_ms);
+        store(lane, key_hash, pause != 0 ? INT64_MAX : due_ms, pause);
 }
 
 size_t lane_fetch(struct lane *lane, int64_t now_ms, size_t max, struct lane_fetch *ret)
@@ -33,7 +37,7 @@ size_t lane_fetch(struct lane *lane, int64_t now_ms, size_t max, struct lane_fet
     size_t count = 0;
     while (count < max && lane->stored.count > 0 && lane->stored.keys[0]->rank <= now_ms) {
         struct lane_key *key = lane->stored.keys[0];
-        ret[count++] = (struct lane_fetch){.key_hash = key->key_hash, .waited = !key->running};
+        ret[count++] = (struct lane_fetch){.key_hash = key->key_hash, .waited = !key->running && key->due_ms != 0};
         heap_leave(key);
     }
     return count;
@@ -55,6 +59,7 @@ void lane_free(struct lane *lane, uint64_t key_hash)
     lane->stored_keys--;
     key->stored = key->running = false;
     key->fetched = 0;
+    key_wait_for(lane, key, 0);
     lane_place(lane, key);
     lane_settle(lane);
 }

@@ -30,6 +30,7 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
     [VERDICT_PARK] = {.word = "park", .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
     [VERDICT_UNKNOWN] = {.word = "unknown name", .parking = PARKING_UNKNOWN, .way = WAY_DONE},
     [VERDICT_PARK_RETRY] = {.word = "park, retry", .counts_try = true, .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
+    [VERDICT_PARK_PAUSED] = {.word = "park, paused", .parking = PARKING_PAUSED, .way = WAY_DONE},
     [VERDICT_STUCK] = {.word = "stuck", .parking = PARKING_STUCK, .way = WAY_DONE},
     [VERDICT_DEAD] = {.word = "dead",
                       .claim = CLAIM_ALWAYS,
@@ -39,6 +40,7 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
                       .way = WAY_DONE},
     [VERDICT_DUPLICATE] = {.word = "duplicate", .way = WAY_DONE},
     [VERDICT_FOR_OTHERS] = {.word = "for others", .way = WAY_DONE},
+    [VERDICT_REFUSED] = {.word = "refused", .way = WAY_DONE},
     [VERDICT_REQUEUE] = {.word = "requeue", .holds_key = true, .way = WAY_REQUEUE},
     [VERDICT_ISOLATE] = {.word = "isolate", .holds_key = true, .way = WAY_ISOLATE},
 };

@@ -16,18 +16,20 @@ enum verdict {
     VERDICT_NO_OUTCOME, /* a request or tick that was handled and needs none */
     VERDICT_NO_HANDLER, /* nothing here is bound to its topic; a chain may watch it */
     VERDICT_RETRY,      /* transient failure: tried again in place when it is due, and the try counts */
-    VERDICT_DELAY,      /* not now (unavailable, not due): again in place when it is due, and no try is counted */
+    VERDICT_DELAY,      /* not now (unavailable, not due, paused): again in place when it is due; no try is counted */
     VERDICT_HOLD_RETRY, /* the same as RETRY, for longer than a moment: in the database, with its key behind it */
     VERDICT_HOLD_DELAY, /* the same as DELAY */
     VERDICT_BEHIND,     /* behind one of those, or what is behind them already: written there, not handled */
     VERDICT_PARK,       /* waits in the database until it is due; its key goes on */
     /* nothing here is bound to its topic, and something was: parked until the file says what becomes of it */
     VERDICT_UNKNOWN,
-    VERDICT_PARK_RETRY, /* the same after a failed try, of one that was parked before */
-    VERDICT_STUCK,      /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
-    VERDICT_DEAD,       /* dead letter */
-    VERDICT_DUPLICATE,  /* its claim was there before */
-    VERDICT_FOR_OTHERS, /* the replay of another group's dead letter: this one had the event when it first came */
+    VERDICT_PARK_RETRY,  /* the same after a failed try, of one that was parked before */
+    VERDICT_PARK_PAUSED, /* of one that was parked before: waits in the database until a pause is over */
+    VERDICT_STUCK,       /* an undo that failed for good under `on_undo_failure: pause`: parked for an operator */
+    VERDICT_DEAD,        /* dead letter */
+    VERDICT_DUPLICATE,   /* its claim was there before */
+    VERDICT_FOR_OTHERS,  /* the replay of another group's dead letter: this one had the event when it first came */
+    VERDICT_REFUSED,     /* a request that is answered without its handler, and recorded nowhere */
     /* As if never taken: an earlier event of its key, or the same event a second time in the batch, must end first;
      * or it was condemned, and the whole batch is rolled back. */
     VERDICT_REQUEUE,
@@ -52,6 +54,7 @@ enum verdict_parking {
     PARKING_UNTIL_DUE,
     PARKING_STUCK,
     PARKING_UNKNOWN,
+    PARKING_PAUSED,
     PARKING_HEAD,
     PARKING_BEHIND
 };

@@ -4,7 +4,7 @@
  *   /healthz    200 while the engine's threads move; 503 with the reasons: restart it
  *   /readyz     200 while it takes work, reads what is assigned to it and no handler is stopped; 503 with the reasons
  *   /metrics    Prometheus text format 0.0.4
- *   /pipeline   the graph of the pipeline, JSON
+ *   /pipeline   the graph of the pipeline, JSON, and what of it is paused
  */
 #include "http/exchange.h"
 
@@ -72,8 +72,16 @@ static enum MHD_Result answer_metrics(struct exchange *exchange)
 static enum MHD_Result answer_pipeline(struct exchange *exchange)
 {
     struct buffer page;
+    struct span graph = buffer_view(&exchange->http->graph);
     buffer_init(&page, HTTP_PAGE_MAX);
-    buffer_span(&page, buffer_view(&exchange->http->graph));
+    while (graph.length > 0 && graph.at[graph.length - 1] != '}')
+        graph.length--;
+    if (graph.length > 0)
+        graph.length--; /* one more member, behind those that never change */
+    buffer_span(&page, graph);
+    buffer_text(&page, ",\"paused\":");
+    engine_paused(exchange->http->engine, &page);
+    buffer_text(&page, "}\n");
     return reply_send(exchange, 200, "application/json", &page);
 }
 

@@ -157,6 +157,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
     surroundings_read(&engine->surroundings);
     life_init(&engine->life);
     timer_init(&engine->parked_timer); /* advanced once the database is open */
+    pauses_init(&engine->pauses);
     pthread_rwlockattr_t writers_first;
     pthread_rwlockattr_init(&writers_first);
     pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -259,6 +260,7 @@ void engine_stop(struct engine *engine)
     free(engine->requests);
     free(engine->ticks_in_flight);
     timer_destroy(&engine->parked_timer);
+    pauses_destroy(&engine->pauses);
     life_destroy(&engine->life);
     pthread_rwlock_destroy(&engine->quarantine);
     free(engine);

@@ -36,6 +36,11 @@ int gateway_submit(struct engine *engine, struct gateway_request *request)
     return 0;
 }
 
+void engine_paused(struct engine *engine, struct buffer *out)
+{
+    pauses_print(engine, out);
+}
+
 struct metrics *engine_metrics(struct engine *engine)
 {
     return engine->metrics;

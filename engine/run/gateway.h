@@ -22,6 +22,7 @@ bool engine_ready(struct engine *engine, struct buffer *ret_why);   /* takes wor
 bool engine_reads(struct engine *engine, struct buffer *ret_why);   /* all that is assigned; else what not, lines */
 bool engine_handles(struct engine *engine, struct buffer *ret_why); /* no handler is stopped; else which, lines */
 bool engine_healthy(struct engine *engine, struct buffer *ret_why); /* it has no fault; else which, a line */
+void engine_paused(struct engine *engine, struct buffer *out);      /* what operators have paused: a JSON array */
 struct metrics *engine_metrics(struct engine *engine);
 const struct pipeline *engine_pipeline(struct engine *engine);
 

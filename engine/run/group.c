@@ -15,11 +15,16 @@ bool group_is_recorded(const struct engine *engine, const struct group *config)
     return recorded && engine->store != NULL;
 }
 
+void group_wake(struct group_run *group)
+{
+    for (size_t i = 0; i < group->worker_count; i++)
+        mailbox_wake(&group->workers[i]->mailbox);
+}
+
 void group_changed(struct group_run *group)
 {
     atomic_fetch_add(&group->assignment, 1);
-    for (size_t i = 0; i < group->worker_count; i++)
-        mailbox_wake(&group->workers[i]->mailbox);
+    group_wake(group);
 }
 
 /* Completes the positions of items that came from the bus. */

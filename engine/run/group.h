@@ -46,9 +46,11 @@ struct group_run {
 
 /* Whether what some handler of the group does is recorded in the store. */
 bool group_is_recorded(const struct engine *engine, const struct group *config);
-/* Streams were assigned, or revoked and released, or held keys may have changed in the database: lanes ask for them
- * before they handle anything more. Any thread. */
+/* Streams were assigned, or revoked and released: lanes ask for the keys that are held there before they handle
+ * anything more. Any thread. */
 void group_changed(struct group_run *group);
+/* Its lanes look again at what others may have changed. Any thread. */
+void group_wake(struct group_run *group);
 /* Items of the group ended, for good or (not complete) because their streams were lost: completes their positions and
  * frees them. Items of one batch are finished together, so that the group's lock is taken once. Any thread. */
 void group_finish(struct group_run *group, struct item **items, size_t count, bool complete);

@@ -10,8 +10,9 @@
 enum {
     HELD_STREAM_NAME_MAX = 300,
     HELD_AGAIN_MS = 200,
-    HELD_LOOK_MS = 1000,     /* their time may be changed in the database: for those that are due now, */
-    HELD_LOOK_ALL_MS = 10000 /* and for all of them, which is work where they are many */
+    HELD_LOOK_MS = 1000,      /* their time may be changed in the database: for those that are due now, */
+    HELD_LOOK_ALL_MS = 10000, /* and for all of them, which is work where they are many: */
+    HELD_LOOK_SHARE = 100,    /* it may take one part of so many of the time */
 };
 
 size_t held_streams(void *context, struct arena *arena, struct span **ret)
@@ -58,20 +59,22 @@ int64_t held_due(const struct worker *worker)
 {
     if (held_is_stale(worker))
         return worker->held_again_ms;
-    return !worker->held_unknown && lane_stored_keys(worker->env.lane) > 0 ? worker->held_look_ms : INT64_MAX;
+    bool some = lane_stored_keys(worker->env.lane) > 0 || atomic_load(&worker->engine->keys_held);
+    return worker->holds && !worker->held_unknown && some ? worker->held_look_ms : INT64_MAX;
 }
 
 static void held_look(struct worker *worker)
 {
     unsigned assignment = atomic_load(&worker->group->assignment);
-    bool all = held_is_unknown(worker) || worker->held_look_all_ms <= clock_monotonic_ms(),
-         loaded = all ? held_load(&worker->env) : held_load_due(&worker->env);
+    int64_t began_ms = clock_monotonic_ms();
+    bool unknown = held_is_unknown(worker), all = unknown || worker->held_look_all_ms <= began_ms,
+         loaded = all ? held_load(&worker->env, unknown) : held_load_due(&worker->env);
     arena_reset(worker->env.arena);
-    int64_t now_ms = clock_monotonic_ms();
+    int64_t now_ms = clock_monotonic_ms(), share_ms = HELD_LOOK_SHARE * (now_ms - began_ms);
     if (loaded && all) {
         worker->held_assignment = assignment;
         worker->held_unknown = false;
-        worker->held_look_all_ms = now_ms + HELD_LOOK_ALL_MS;
+        worker->held_look_all_ms = now_ms + (share_ms > HELD_LOOK_ALL_MS ? share_ms : HELD_LOOK_ALL_MS);
     }
     worker->held_again_ms = loaded ? 0 : now_ms + HELD_AGAIN_MS;
     worker->held_look_ms = now_ms + HELD_LOOK_MS;

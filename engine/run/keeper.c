@@ -30,7 +30,7 @@ enum {
     KEEPER_LETTERS_SHARE = 100, /* and counting dead letters one of so many */
 };
 
-enum { CHORE_COUNT = 11 };
+enum { CHORE_COUNT = 12 };
 
 struct keeper {
     struct engine *engine;
@@ -112,6 +112,14 @@ static int64_t chore_held(struct keeper *keeper)
     return 0;
 }
 
+static int64_t chore_pauses(struct keeper *keeper)
+{
+    struct error error = {0};
+    if (pauses_look(keeper->engine, keeper->connection, &error) != 0)
+        log_rarely(10000, LOG_WARN, "keeper", "what is paused cannot be read now: %s", error.text);
+    return 0;
+}
+
 static int64_t chore_timeouts(struct keeper *keeper)
 {
     if (!atomic_load(&keeper->engine->life.draining)) /* another process aborts them */
@@ -133,10 +141,13 @@ static int64_t chore_gauges(struct keeper *keeper)
     series_set(keeper->held_keys, health.held_keys);
     series_set(keeper->held_events, health.held_events);
     series_set(keeper->held_age, health.held_age_ms / 1000);
+    if (health.parked_paused > 0)
+        pauses_release(keeper->engine, keeper->connection);
     /* One may have been written by a COMMIT that nobody knows of, or by an earlier owner of its stream after its lane
      * had looked. */
+    atomic_store(&keeper->engine->keys_held, health.held_keys > 0);
     for (size_t i = 0; health.held_keys > 0 && i < keeper->engine->group_count; i++)
-        group_changed(&keeper->engine->groups[i]);
+        group_wake(&keeper->engine->groups[i]);
     return 0;
 }
 
@@ -206,6 +217,7 @@ static const struct {
     {chore_letters, 0, 5000, true},
     {chore_prune, 10000, 10000, true},
     {chore_prune_chains, 1000, 2000, true},
+    {chore_pauses, 0, 500, true},
 };
 
 static void run_chores(struct keeper *keeper)

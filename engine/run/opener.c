@@ -140,6 +140,15 @@ static int engine_names(struct engine *engine, struct error *error)
     return code;
 }
 
+/* Nothing that is paused may begin. */
+static int engine_pauses(struct engine *engine, struct error *error)
+{
+    struct connection *connection = connection_create(engine->store, "pauses");
+    int code = connection == NULL ? error_set(error, EAGAIN, "no memory") : pauses_look(engine, connection, error);
+    connection_destroy(connection);
+    return code;
+}
+
 /* The database is good, nothing waits that the file says nothing of, and names have numbers. 0, -EAGAIN, or what
  * waiting does not help. */
 static int engine_open_store(struct engine *engine, struct error *error)
@@ -153,6 +162,8 @@ static int engine_open_store(struct engine *engine, struct error *error)
         code = engine_names(engine, error);
     if (code == 0 && engine->store != NULL && (result = engine_numbers(engine, error)) != STORE_OK)
         code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
+    if (code == 0 && engine->store != NULL)
+        code = engine_pauses(engine, error);
     return code;
 }
 

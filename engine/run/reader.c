@@ -33,15 +33,23 @@ static size_t in_flight_max(const struct group_run *group)
     return most < 2000 ? 2000 : most;
 }
 
+/* A paused tap stops reading: its group has nothing else to do. Of the pipeline's own group only a topic is paused, and
+ * lanes write its events down. */
+static bool reader_is_paused(const struct group_run *group)
+{
+    const struct tap *tap = group->config->tap;
+    return tap != NULL && atomic_load(&group->engine->bindings[tap->binding->index].paused);
+}
+
 static void reader_pace(struct group_run *group)
 {
     size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes),
            most = in_flight_max(group);
-    bool paused = atomic_load(&group->paused);
-    if (!paused && (events >= most || bytes >= GROUP_IN_FLIGHT_BYTES_MAX)) {
+    bool paused = atomic_load(&group->paused), by_operator = reader_is_paused(group);
+    if (!paused && (events >= most || bytes >= GROUP_IN_FLIGHT_BYTES_MAX || by_operator)) {
         atomic_store(&group->paused, true);
         bus_pause(group->engine->bus, group->consumer, true);
-    } else if (paused && events <= most / 2 && bytes <= GROUP_IN_FLIGHT_BYTES_MAX / 2) {
+    } else if (paused && !by_operator && events <= most / 2 && bytes <= GROUP_IN_FLIGHT_BYTES_MAX / 2) {
         atomic_store(&group->paused, false);
         bus_pause(group->engine->bus, group->consumer, false);
     }

@@ -36,6 +36,8 @@ int64_t schedules_tick(struct engine *engine, struct schedule_run *runs)
     int64_t now = clock_wall_ms(), next = INT64_MAX;
     for (size_t i = 0; i < engine->config->schedule_count; i++) {
         int64_t every = engine->config->schedules[i].every_ms;
+        if (atomic_load(&engine->bindings[engine->config->schedules[i].binding->index].paused))
+            continue; /* the slot that it misses, it ticks once it is resumed */
         if (now >= runs[i].next_ms || now < runs[i].next_ms - every) { /* the latter: the clock was set back */
             int64_t slot = now / every * every;
             runs[i].next_ms = slot + every;

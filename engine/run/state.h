@@ -8,6 +8,7 @@
 #include "run/engine.h"
 #include "run/group.h"
 #include "run/life.h"
+#include "run/pauses.h"
 #include "run/timer.h"
 
 enum {
@@ -40,6 +41,8 @@ struct engine {
     atomic_size_t parked_in_flight; /* taken from the database and not ended */
     atomic_ullong request_count;
     struct timer parked_timer; /* the keeper's */
+    struct pauses pauses;
+    atomic_bool keys_held; /* some are held in the database, of whatever group: lanes look for theirs */
     struct keeper *keeper;
     pthread_t opener;
     bool opener_started;

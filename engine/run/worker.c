@@ -12,6 +12,7 @@
 #include "batch/definitions.h"
 #include "batch/held.h"
 #include "batch/outbox.h"
+#include "batch/pause.h"
 #include "batch/request.h"
 #include "guard/watch.h"
 #include "run/held.h"
@@ -28,6 +29,7 @@ enum {
     WORKER_DELETE_AGAIN_MS = 1000,    /* when the database did not take it */
     WORKER_FOLLOWERS_MAX = 64,        /* entries behind a retry of a moment before its key is written down */
     WORKER_STORED_KEYS_MAX = 10000,   /* beyond that, keys are held in memory, and so the group pauses in the end */
+    WORKER_PAUSED_KEYS_MAX = 250000,  /* likewise of those that wait for the end of a pause: about 100 bytes each */
 };
 
 /* ------------------------------------------------------------------------------- what batches ask of the engine */
@@ -96,6 +98,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .suspects = engine->parts.suspects,
         .quarantine = &engine->quarantine,
         .draining = &engine->life.draining,
+        .pauses = &engine->pauses.count,
         .context = worker,
         .sleep = worker_sleep,
         .finish = worker_finish,
@@ -113,7 +116,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
     }
     worker->holds = worker->group != NULL && group_is_recorded(engine, worker->group->config);
     if (worker->holds && env->lane != NULL)
-        lane_use_store(env->lane, WORKER_FOLLOWERS_MAX, WORKER_STORED_KEYS_MAX);
+        lane_use_store(env->lane, WORKER_FOLLOWERS_MAX, WORKER_STORED_KEYS_MAX, WORKER_PAUSED_KEYS_MAX);
     return env->lane != NULL && env->arena != NULL && env->plugins != NULL &&
            (engine->store == NULL || env->connection != NULL);
 }
@@ -224,6 +227,17 @@ static bool worker_open_plugins(struct worker *worker)
     return true;
 }
 
+static bool pauses_changed(const struct worker *worker)
+{
+    return atomic_load(&worker->engine->pauses.changes) != worker->pause_changes;
+}
+
+static void worker_resume(struct worker *worker)
+{
+    worker->pause_changes = atomic_load(&worker->engine->pauses.changes); /* before the flags are read */
+    pause_resume(&worker->env);
+}
+
 /* Sleeps until there is something to do, and takes what is in the mailbox. False: the lane is to stop. */
 static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **ret_entries,
                         const struct release_request **ret_release)
@@ -238,7 +252,7 @@ static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **
         int64_t held = opened ? held_due(worker) : INT64_MAX;
         int64_t published = outbox_needs_settling(&worker->env.outbox) ? worker->delete_published_ms : INT64_MAX;
         if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || (opened && due <= now && fill == 0) ||
-            published <= now || held <= now)
+            published <= now || held <= now || pauses_changed(worker))
             break;
         mailbox->idle = lane_waiting(lane) == 0;
         int64_t until = !opened ? INT64_MAX : fill > 0 ? now + fill : due;
@@ -294,6 +308,8 @@ static void *worker_main(void *context)
             worker_release(worker, release);
         if (!go_on)
             break;
+        if (pauses_changed(worker))
+            worker_resume(worker);
         bool may_take = opened && held_update(worker);
         int64_t now = clock_monotonic_ms();
         size_t count = !may_take || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);

@@ -30,6 +30,7 @@ struct worker {
     int64_t held_again_ms;       /* the database did not answer: asked again then */
     int64_t held_look_ms;        /* while there are some, asked then: their time may have been changed */
     int64_t held_look_all_ms;    /* the same, for those that are not due, too */
+    unsigned pause_changes;      /* the engine's, when the lane last looked */
     int64_t batch_since_ms;      /* taps: since when this lane fills a batch; 0: it does not */
 };
 

@@ -15,11 +15,13 @@
  *   schedule  the last tick of each schedule
  *   reply     answers to requests with an Idempotency-Key
  *   dead_letter  events that no try can help, until an operator has decided
+ *   pause     what operators have paused
  */
 #ifndef SLUICE_STORE_LEDGER_H
 #define SLUICE_STORE_LEDGER_H
 
 #include "flow/chain.h"
+#include "flow/pause.h"
 #include "store/store.h"
 
 /* Numbers of names, made when missing. kind: 'h' handler, 'c' chain, 'g' group, 's' schedule. In the caller's
@@ -122,8 +124,9 @@ enum store_result ledger_outbox_refuse(struct connection *connection, int64_t id
 
 enum parked_state {
     PARKED_WAITING = 0,
-    PARKED_STUCK = 1,  /* an undo that failed: an operator decides */
-    PARKED_UNKNOWN = 2 /* of a topic that the file does not have: waits again once a file that does is started */
+    PARKED_STUCK = 1,   /* an undo that failed: an operator decides */
+    PARKED_UNKNOWN = 2, /* of a topic that the file does not have: waits again once a file that does is started */
+    PARKED_PAUSED = 3   /* was due: waits again once what is paused is resumed */
 };
 
 struct parked {
@@ -134,6 +137,7 @@ struct parked {
     int32_t tries;      /* failed ones so far */
     struct span record; /* a record batch of one */
     struct span reason;
+    struct span paused; /* PARKED_PAUSED: its topic */
 };
 enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
                               struct error *error); /* queued */
@@ -177,6 +181,7 @@ struct held_key {       /* a key that is held, or whose rows become more */
     int64_t events;  /* rows of it that are written with it */
     int64_t wait_ms; /* so long its first event waits from now on; 0: that is not changed */
     struct span reason;
+    struct span paused; /* it waits until this topic is resumed, instead; at NULL: it does not */
 };
 struct held_event { /* an event of such a key */
     int64_t key_hash;
@@ -193,10 +198,12 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
 /* Queued: these rows, of these keys, ended in this transaction. What is behind them is due at once. */
 enum store_result ledger_held_ended(struct connection *connection, int16_t group, const int64_t *key_hashes,
                                     const int64_t *ids, size_t count, struct error *error);
-/* On its own: the keys that are held in these streams. Rows: key_hash int8, milliseconds until it is
- * due int8 (null: at once). */
+/* On its own: the keys that are held in these streams, but not those that wait until one of the topics in `paused` is
+ * resumed. Rows: key_hash int8, milliseconds until it is due int8 (null: at once), the topic whose resumption it waits
+ * for text (null: none). */
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
-                                   size_t stream_count, struct rows **ret, struct error *error);
+                                   size_t stream_count, const struct span *paused, size_t paused_count,
+                                   struct rows **ret, struct error *error);
 /* On its own: of those, at most about `limit` that are due, the latest first. Rows: key_hash int8. */
 enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
                                   size_t stream_count, int32_t limit, struct rows **ret, struct error *error);
@@ -444,6 +451,20 @@ enum store_result ledger_dead_letters_open(struct connection *connection, const 
 /* On its own: deletes those that were replayed or dropped longer ago than keep_ms, at most `limit`. */
 enum store_result ledger_dead_letters_prune(struct connection *connection, int64_t keep_ms, int64_t limit,
                                             struct error *error);
+/* ----------------------------------------------------------------------------------------------------------- pauses */
+
+/* Queued: made, or given another end, actor and reason. for_ms 0: until it is resumed. */
+enum store_result ledger_pause(struct connection *connection, struct span pipeline, struct span kind, struct span name,
+                               int64_t for_ms, struct span actor, struct span reason, struct error *error);
+/* Executed: *ret_found is false when there was none, not even one that is over. */
+enum store_result ledger_resume(struct connection *connection, struct span pipeline, struct span kind, struct span name,
+                                bool *ret_found, struct error *error);
+/* On its own: those of a pipeline that are in effect, the oldest first, in `arena`. */
+enum store_result ledger_pauses(struct connection *connection, struct span pipeline, struct arena *arena,
+                                struct pause **ret, size_t *ret_count, struct error *error);
+/* On its own: PARKED_PAUSED ones of a group are due, but for those of topics that are still paused. */
+enum store_result ledger_parked_resume(struct connection *connection, int16_t group, const struct span *paused,
+                                       size_t count, struct error *error);
 
 /* ------------------------------------------------------------------------------------------------------------ audit */
 
@@ -461,6 +482,7 @@ struct ledger_health {
     int64_t parked, chains_stuck, chain_age_ms; /* the last: of the oldest chain that is not over */
     int64_t outbox_refused;                     /* rows that the bus refuses */
     int64_t parked_unknown;                     /* PARKED_UNKNOWN */
+    int64_t parked_paused;                      /* PARKED_PAUSED */
     int64_t held_keys, held_events, held_age_ms;
 };
 /* On its own. */

@@ -10,7 +10,8 @@ static const struct statement statement_health = {
     "       (select count(*) from sluice.parked where state = 2),"
     "       h.keys, h.events, h.age,"
     "       coalesce((select " LEDGER_NOW " - min(began) from sluice.chain"
-    "                 where state in (1, 3) or missing <> 0 and state = 0), 0)::int8 "
+    "                 where state in (1, 3) or missing <> 0 and state = 0), 0)::int8,"
+    "       (select count(*) from sluice.parked where state = 3) "
     "from (select count(*) as keys, coalesce(sum(events), 0)::int8 as events,"
     "             coalesce(extract(epoch from now() - min(held_at)) * 1000, 0)::int8 as age from sluice.held_key) h",
     false,
@@ -29,6 +30,7 @@ enum store_result ledger_health(struct connection *connection, struct ledger_hea
                                       .held_keys = rows_int64(rows, 0, 5),
                                       .chain_age_ms = 1000 * rows_int64(rows, 0, 8),
                                       .held_events = rows_int64(rows, 0, 6),
-                                      .held_age_ms = rows_int64(rows, 0, 7)};
+                                      .held_age_ms = rows_int64(rows, 0, 7),
+                                      .parked_paused = rows_int64(rows, 0, 9)};
     return result;
 }

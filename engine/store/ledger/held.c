@@ -10,12 +10,14 @@
 #include "base/failpoint.h"
 
 static const struct statement statement_hold_keys = {
-    "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, reason) "
-    "select $1, u.stream, u.key_hash, u.events, clock_timestamp() + nullif(u.wait, 0) * interval '1 millisecond', "
-    "u.reason "
-    "from unnest($2, $3, $4, $5, $6) as u(stream, key_hash, events, wait, reason) "
+    "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, reason, paused) "
+    "select $1, u.stream, u.key_hash, u.events, case when u.paused is not null then 'infinity'"
+    "       else clock_timestamp() + nullif(u.wait, 0) * interval '1 millisecond' end, u.reason, u.paused "
+    "from unnest($2, $3, $4, $5, $6, $7) as u(stream, key_hash, events, wait, reason, paused) "
     "on conflict on constraint held_key_pkey do update"
-    " set events = k.events + excluded.events, due = coalesce(excluded.due, k.due),"
+    " set events = k.events + excluded.events,"
+    " due = coalesce(excluded.due, k.due),"
+    " paused = case when excluded.due is null then k.paused else excluded.paused end,"
     " reason = case when excluded.due is null then k.reason else excluded.reason end",
     false,
 };
@@ -41,10 +43,11 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
         STORE_COLUMN(PARAM_INT8, &keys[0].events, key_count, sizeof *keys),
         STORE_COLUMN(PARAM_INT8, &keys[0].wait_ms, key_count, sizeof *keys),
         STORE_COLUMN(PARAM_TEXT, &keys[0].reason, key_count, sizeof *keys),
+        STORE_COLUMN(PARAM_TEXT, &keys[0].paused, key_count, sizeof *keys),
     };
     if (FAILPOINT("store.hold.before") == FAILPOINT_ERROR)
         return ledger_failpoint(connection, error);
-    enum store_result result = connection_queue(connection, &statement_hold_keys, 6, of_keys, error);
+    enum store_result result = connection_queue(connection, &statement_hold_keys, 7, of_keys, error);
     if (result != STORE_OK || count == 0)
         return result;
     const struct store_param of_rows[] = {
@@ -71,7 +74,8 @@ static const struct statement statement_held_ended = {
     "with ended as (delete from sluice.held h using unnest($2, $3) as u(key_hash, id)"
     "  where h.consumer_group = $1 and h.key_hash = u.key_hash and h.id = u.id returning h.stream, h.key_hash),"
     " of_key as (select e.stream, e.key_hash, count(*) as events from ended e group by e.stream, e.key_hash) "
-    "update sluice.held_key k set events = greatest(k.events - o.events, 0), due = null, reason = null from of_key o "
+    "update sluice.held_key k set events = greatest(k.events - o.events, 0), due = null, reason = null, paused = null "
+    "from of_key o "
     "where k.consumer_group = $1 and k.stream = o.stream and k.key_hash = o.key_hash",
     false,
 };
@@ -88,27 +92,31 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
     return connection_queue(connection, &statement_held_ended, 3, params, error);
 }
 
-/* The latest time of a key's streams is that of its head. A head that was handled after all is due at once: it was
- * written by a COMMIT whose reply was lost, or by an earlier owner after its successor had looked. */
+/* One that waits for the end of a pause has no time: its lane knows when that is over. The latest time of a key's
+ * streams is that of its head. A head that was handled after all is due at once: it was written by a COMMIT whose
+ * reply was lost, or by an earlier owner after its successor had looked. */
 static const struct statement statement_held_keys = {
     "select k.key_hash, case when i.event_id is null then " LEDGER_LEFT_MS(
-        "k.due") " end "
-                 "from (select key_hash, max(due) as due from sluice.held_key"
-                 "      where consumer_group = $1 and stream = any ($2) group by key_hash) k "
+        "k.due") " end, k.paused "
+                 "from (select key_hash, max(due) as due, max(paused) as paused from sluice.held_key"
+                 "      where consumer_group = $1 and stream = any ($2) and (paused is null or paused <> all ($3))"
+                 "      group by key_hash) k "
                  "left join lateral (select h.handler, h.event_id from sluice.held h"
                  "      where h.consumer_group = $1 and h.key_hash = k.key_hash and h.stream = any ($2) order by h.id "
                  "limit 1) h"
-                 "      on k.due > now() "
+                 "      on k.due > now() and k.paused is null "
                  "left join sluice.inbox i on i.handler = h.handler and i.event_id = h.event_id",
     false,
 };
 
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
-                                   size_t stream_count, struct rows **ret, struct error *error)
+                                   size_t stream_count, const struct span *paused, size_t paused_count,
+                                   struct rows **ret, struct error *error)
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
-                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count)};
-    return connection_run(connection, &statement_held_keys, 2, params, ret, error);
+                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count),
+                                         STORE_ARRAY(PARAM_TEXT, paused, paused_count)};
+    return connection_run(connection, &statement_held_keys, 3, params, ret, error);
 }
 
 static const struct statement statement_held_due = {
@@ -170,7 +178,8 @@ static const struct statement statement_held_fetch = {
     "                    and h.stream = k.stream)),"
     " wait as (select w.key_hash, " LEDGER_LEFT_MS(
         "max(w.due)") " as ms from sluice.held_key w"
-                      "  where w.consumer_group = $1 and w.stream = any ($2) and w.key_hash = any ($3) group by "
+                      "  where w.consumer_group = $1 and w.stream = any ($2) and w.key_hash = any ($3) "
+                      "  and w.paused is null group by "
                       "w.key_hash) "
                       "select k.key_hash, h.id, h.partition, h.log_offset, h.stream, h.record, coalesce(a.attempts, "
                       "0), w.ms, coalesce(h.cancelled, '') "

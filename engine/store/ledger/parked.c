@@ -10,17 +10,18 @@
 
 /* Twice in one call is once: the last one given counts. Again later is once, too, with the new time and reason. */
 static const struct statement statement_park = {
-    "insert into sluice.parked (consumer_group, state, event_id, due, tries, record, reason) "
+    "insert into sluice.parked (consumer_group, state, event_id, due, tries, record, reason, paused) "
     "select distinct on (u.consumer_group, u.event_id)"
-    "       u.consumer_group, u.state, u.event_id, clock_timestamp() + (u.due - $8), u.tries, u.record, u.reason "
-    "from unnest($1, $2, $3, $4, $5, $6, $7) with ordinality"
-    "     as u(consumer_group, state, event_id, due, tries, record, reason, place) "
+    "       u.consumer_group, u.state, u.event_id, clock_timestamp() + (u.due - $9), u.tries, u.record, u.reason,"
+    "       u.paused "
+    "from unnest($1, $2, $3, $4, $5, $6, $7, $8) with ordinality"
+    "     as u(consumer_group, state, event_id, due, tries, record, reason, paused, place) "
     "order by u.consumer_group, u.event_id, u.place desc "
     "on conflict on constraint parked_pkey do update"
     " set state = case when parked.cancelled is null then excluded.state else 0 end,"
     " due = case when parked.cancelled is null then excluded.due else now() end,"
     " tries = excluded.tries, record = excluded.record,"
-    " reason = excluded.reason,"
+    " reason = excluded.reason, paused = excluded.paused,"
     " taken_by = null",
     false,
 };
@@ -39,9 +40,10 @@ enum store_result ledger_park(struct connection *connection, const struct parked
         STORE_COLUMN(PARAM_INT4, &parked[0].tries, count, sizeof *parked),
         STORE_COLUMN(PARAM_BYTEA, &parked[0].record, count, sizeof *parked),
         STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof *parked),
+        STORE_COLUMN(PARAM_TEXT, &parked[0].paused, count, sizeof *parked),
         STORE_VALUE(PARAM_TIMESTAMP, &now_ms),
     };
-    return connection_queue(connection, &statement_park, 8, params, error);
+    return connection_queue(connection, &statement_park, 9, params, error);
 }
 
 /* One index scan a group, so that rows of a group that no process runs any more do not slow the others down. */

@@ -38,6 +38,10 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
         }
         if (keys[i].wait_ms != 0)
             key->due_ms = clock_wall_ms() + keys[i].wait_ms;
+        if (keys[i].paused.at != NULL)
+            key->due_ms = 0;
+        if (keys[i].wait_ms != 0 || keys[i].paused.at != NULL)
+            key->key.paused = keys[i].paused.at == NULL ? keys[i].paused : fake_kept(connection, keys[i].paused);
         key->key.reason = fake_kept(connection, keys[i].reason);
     }
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
@@ -65,6 +69,7 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
             struct fake_held_key *key = held_key_find(tables, group, tables->held[r].row.stream, key_hashes[i]);
             key->key.events--;
             key->due_ms = 0;
+            key->key.paused = (struct span){0};
             tables->held_count--;
             memmove(&tables->held[r], &tables->held[r + 1], (tables->held_count - r) * sizeof tables->held[r]);
             break;
@@ -81,22 +86,26 @@ static bool held_here(struct span stream, const struct span *streams, size_t cou
 }
 
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
-                                   size_t stream_count, struct rows **ret, struct error *error)
+                                   size_t stream_count, const struct span *paused, size_t paused_count,
+                                   struct rows **ret, struct error *error)
 {
-    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8};
+    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8, PARAM_TEXT};
     const struct fake_tables *tables = &connection->tables;
-    struct fake_cell cells[2 * FAKE_TABLE_MAX];
+    struct fake_cell cells[3 * FAKE_TABLE_MAX];
     size_t found = 0;
     enum store_result result = fake_alone(connection, "held_keys", error);
     for (size_t i = 0; result == STORE_OK && i < tables->held_key_count; i++) {
         const struct held_key *key = &tables->held_keys[i].key;
-        if (tables->held_keys[i].group != group || !held_here(key->stream, streams, stream_count))
+        bool waits = key->paused.at != NULL;
+        if (tables->held_keys[i].group != group || !held_here(key->stream, streams, stream_count) ||
+            (waits && held_here(key->paused, paused, paused_count)))
             continue;
         int64_t due_ms = tables->held_keys[i].due_ms;
-        cells[2 * found] = (struct fake_cell){.number = key->key_hash};
-        cells[2 * found++ + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
+        cells[3 * found] = (struct fake_cell){.number = key->key_hash};
+        cells[3 * found + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
+        cells[3 * found++ + 2] = (struct fake_cell){.null = !waits, .text = key->paused};
     }
-    *ret = fake_rows(connection, 2, types, found, cells);
+    *ret = fake_rows(connection, 3, types, found, cells);
     return result;
 }
 
@@ -111,6 +120,7 @@ enum store_result ledger_held_due(struct connection *connection, int16_t group, 
     enum store_result result = fake_alone(connection, "held_due", error);
     for (size_t i = 0; result == STORE_OK && i < tables->held_key_count && found < (size_t)limit; i++)
         if (tables->held_keys[i].group == group && tables->held_keys[i].due_ms <= clock_wall_ms() &&
+            tables->held_keys[i].key.paused.at == NULL &&
             held_here(tables->held_keys[i].key.stream, streams, stream_count))
             cells[found++] = (struct fake_cell){.number = tables->held_keys[i].key.key_hash};
     *ret = fake_rows(connection, 1, types, found, cells);

@@ -281,6 +281,7 @@ enum store_result ledger_park(struct connection *connection, const struct parked
         struct parked made = parked[i];
         made.record = fake_kept(connection, made.record);
         made.reason = fake_kept(connection, made.reason);
+        made.paused = fake_kept(connection, made.paused);
         struct parked *row = parked_find(tables, made.group, made.id);
         if (row != NULL)
             *row = made;

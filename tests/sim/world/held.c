@@ -146,14 +146,16 @@ static const struct held_row *row_next(const struct world *world, uint64_t key_h
 }
 
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
-                                   size_t stream_count, struct rows **ret, struct error *error)
+                                   size_t stream_count, const struct span *paused, size_t paused_count,
+                                   struct rows **ret, struct error *error)
 {
     struct world *world = connection->world;
     (void)group;
+    (void)paused, (void)paused_count; /* nobody pauses anything */
     enum store_result result = connection_alone(connection, error);
     if (result != STORE_OK)
         return result;
-    *ret = rows_make(connection, world->settings.keys, 2);
+    *ret = rows_make(connection, world->settings.keys, 3);
     for (uint32_t number = 0; number < world->settings.keys; number++) {
         const struct held_entry *key = &world->held_keys[number];
         if (!key->exists || !is_among(key->stream, streams, stream_count))

@@ -92,7 +92,7 @@ static void lane_parked(void *context, int64_t due_wall_ms)
 static void lane_load(struct sim_lane *lane)
 {
     uint32_t assignment = lane->process->assignment;
-    if (lane->world->plant != PLANT_HELD_KEYS_NOT_LOADED && !held_load(&lane->env))
+    if (lane->world->plant != PLANT_HELD_KEYS_NOT_LOADED && !held_load(&lane->env, true))
         return;
     arena_reset(lane->env.arena);
     lane->held_assignment = assignment;
@@ -264,7 +264,8 @@ void lane_start(struct world *world, struct process *process, uint32_t number)
                                    .lane_count = world->settings.lanes,
                                    .topic_names = world->pipeline.topic_names,
                                    .streams = lane_streams};
-    lane_use_store(lane->env.lane, world->settings.followers_max, world->settings.stored_max);
+    lane_use_store(lane->env.lane, world->settings.followers_max, world->settings.stored_max,
+                   world->settings.stored_max);
     static struct topic_run topics[SIM_TOPICS];
     for (size_t i = 0; i < SIM_TOPICS; i++)
         topics[i] = (struct topic_run){.emitted = lane_series(METRIC_EMITTED), .dead = lane_series(METRIC_DEAD)};

@@ -274,7 +274,7 @@ struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)
                                    .topic_names = topic_names(test->config),
                                    .streams = env_streams};
     if (test->store != NULL)
-        lane_use_store(test->env.lane, LANE_TEST_FOLLOWERS_MAX, LANE_TEST_STORED_MAX);
+        lane_use_store(test->env.lane, LANE_TEST_FOLLOWERS_MAX, LANE_TEST_STORED_MAX, LANE_TEST_STORED_MAX);
     buffer_init(&test->env.bytes, 64u << 20);
     buffer_init(&test->env.packed, 64u << 20);
     build_runs(test);
@@ -329,7 +329,7 @@ void lane_test_destroy(struct lane_test *test)
 
 void lane_test_hold_in_memory(struct lane_test *test)
 {
-    lane_use_store(test->env.lane, 0, 0);
+    lane_use_store(test->env.lane, 0, 0, 0);
 }
 
 size_t lane_test_run(struct lane_test *test)

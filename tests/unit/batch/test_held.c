@@ -103,12 +103,12 @@ static void another_process(void **state)
     assert_int_equal(lane_test_run(test), 2);
     lane_forget_stored(test->env.lane); /* it died */
     test->revoked = true;
-    assert_true(held_load(&test->env));
+    assert_true(held_load(&test->env, true));
     assert_int_equal(lane_held_keys(test->env.lane), 0);
     test->revoked = false;
     fake_store_fail(test->store, "held_keys", 0, 1, STORE_DOWN, "no database");
-    assert_false(held_load(&test->env));
-    assert_true(held_load(&test->env));
+    assert_false(held_load(&test->env, true));
+    assert_true(held_load(&test->env, true));
     assert_int_equal(lane_stored_keys(test->env.lane), 1);
     assert_int_equal(lane_due(test->env.lane, clock_monotonic_ms()), clock_monotonic_ms() + 60000);
     lane_test_event(test, "order.new", "k", "b", "{}");

@@ -31,9 +31,9 @@ static void a_stored_key(void **state)
     struct lane_entry a1 = {.key_hash = 1}, a2 = {.key_hash = 1}, a3 = {.key_hash = 1}, b1 = {.key_hash = 2},
                       row1 = {.key_hash = 1}, row2 = {.key_hash = 1}, *got[BATCH_MAX];
     struct lane_fetch fetch[2];
-    assert_false(lane_may_store(lane, 1)); /* not before it is allowed */
-    lane_use_store(lane, 100, 1);
-    assert_true(lane_may_store(lane, 1));
+    assert_false(lane_may_store(lane, 1, false)); /* not before it is allowed */
+    lane_use_store(lane, 100, 1, 1);
+    assert_true(lane_may_store(lane, 1, false));
     lane_offer(lane, &a1);
     lane_offer(lane, &a2);
     assert_int_equal(lane_take(lane, 0, 1, got), 1);
@@ -41,8 +41,8 @@ static void a_stored_key(void **state)
     lane_done(lane, &a1);
     assert_int_equal(lane_stored_keys(lane), 1);
     assert_int_equal(lane_held_keys(lane), 1);
-    assert_true(lane_may_store(lane, 1));
-    assert_false(lane_may_store(lane, 2)); /* there is no room for another */
+    assert_true(lane_may_store(lane, 1, false));
+    assert_false(lane_may_store(lane, 2, false)); /* there is no room for another */
 
     /* What is here already and what comes goes behind it; other keys run. */
     lane_offer(lane, &b1);
@@ -90,8 +90,8 @@ static void the_head_waits_again(void **state)
     struct lane *lane = lane_create();
     struct lane_entry rows[3] = {{.key_hash = 1}, {.key_hash = 1}, {.key_hash = 1}}, *got[BATCH_MAX];
     struct lane_fetch fetch[2];
-    lane_use_store(lane, 100, 10);
-    lane_found(lane, 1, 0);
+    lane_use_store(lane, 100, 10, 10);
+    lane_found(lane, 1, 0, 0);
     assert_int_equal(lane_fetch(lane, 0, 2, fetch), 1);
     for (size_t i = 0; i < 3; i++)
         lane_offer_stored(lane, &rows[i]);
@@ -102,14 +102,14 @@ static void the_head_waits_again(void **state)
     assert_int_equal(lane_take(lane, 10, 1, got), 1);
     lane_store(lane, 1, 500);
     lane_done(lane, &rows[0]);
-    lane_found(lane, 1, 400); /* somebody changed it in the table; but not all of it has come out yet */
+    lane_found(lane, 1, 400, 0); /* somebody changed it in the table; but not all of it has come out yet */
     assert_int_equal(take(lane, 10, got), 2);
     for (size_t i = 0; i < 2; i++) {
         assert_true(got[i] == &rows[i + 1] && got[i]->append && got[i]->stored);
         lane_done(lane, got[i]);
     }
     assert_int_equal(lane_due(lane, 10), 500);
-    lane_found(lane, 1, 400);
+    lane_found(lane, 1, 400, 0);
     assert_int_equal(lane_due(lane, 10), 400);
     lane_forget_stored(lane);
     assert_int_equal(lane_due(lane, 10), INT64_MAX);
@@ -124,7 +124,7 @@ static void too_many_followers(void **state)
     enum { FOLLOWERS = 5 };
     struct lane *lane = lane_create();
     struct lane_entry entries[2 * FOLLOWERS], *got[BATCH_MAX];
-    lane_use_store(lane, FOLLOWERS, 10);
+    lane_use_store(lane, FOLLOWERS, 10, 10);
     for (size_t i = 0; i < 2 * FOLLOWERS; i++)
         entries[i] = (struct lane_entry){.key_hash = 1};
     lane_offer(lane, &entries[0]);
@@ -153,7 +153,7 @@ static void unordered_entries(void **state)
     struct lane *lane = lane_create();
     struct lane_entry parked = {.key_hash = 1, .unordered = true}, row = {.key_hash = 1}, *got[BATCH_MAX];
     struct lane_fetch fetch[2];
-    lane_use_store(lane, 100, 10);
+    lane_use_store(lane, 100, 10, 10);
     lane_store(lane, 1, 50);
     lane_offer(lane, &parked);
     assert_int_equal(take(lane, 0, got), 1);
@@ -167,6 +167,65 @@ static void unordered_entries(void **state)
     lane_offer_stored(lane, &row);
     assert_int_equal(take(lane, 50, got), 1);
     lane_done(lane, &row);
+    lane_destroy(lane);
+}
+
+static bool is_over(uint32_t pause, const void *context)
+{
+    return pause == *(const uint32_t *)context;
+}
+
+/* Keys that wait for the end of a pause, stored or in memory: not for those of others, and not for a time. */
+static void pauses(void **state)
+{
+    (void)state;
+    static const uint32_t first = 1, second = 2;
+    struct lane *lane = lane_create();
+    struct lane_entry a1 = {.key_hash = 1}, a2 = {.key_hash = 1}, b1 = {.key_hash = 2}, c1 = {.key_hash = 3},
+                      rows[3] = {{.key_hash = 1}, {.key_hash = 1}, {.key_hash = 4}}, *got[BATCH_MAX];
+    struct lane_fetch fetch[2];
+    lane_use_store(lane, 100, 10, 10);
+    lane_offer(lane, &a1);
+    lane_offer(lane, &b1);
+    lane_offer(lane, &c1);
+    assert_int_equal(take(lane, 0, got), 3);
+    lane_store_after(lane, 1, first);
+    lane_done(lane, &a1);
+    lane_retry_after(lane, &b1, first);
+    lane_retry_after(lane, &c1, second);
+    lane_found(lane, 4, 0, second);
+    assert_int_equal(lane_due(lane, 1000), INT64_MAX);
+    lane_offer(lane, &a2);
+    assert_int_equal(take(lane, 1000, got), 1);
+    assert_true(got[0] == &a2 && got[0]->append);
+    lane_done(lane, &a2);
+    assert_int_equal(lane_fetch(lane, 1000, 2, fetch), 0);
+
+    lane_resume(lane, is_over, &first);
+    assert_int_equal(take(lane, 0, got), 1);
+    assert_true(got[0] == &b1);
+    lane_done(lane, &b1);
+    assert_int_equal(lane_fetch(lane, 0, 2, fetch), 1);
+    assert_true(fetch[0].key_hash == 1 && !fetch[0].waited); /* nothing failed: its later events come with it */
+    lane_offer_stored(lane, &rows[0]);
+    lane_offer_stored(lane, &rows[1]);
+    assert_int_equal(take(lane, 0, got), 2);
+    lane_store_after(lane, 1, second); /* paused again before anything was handled */
+    lane_done(lane, &rows[0]);
+    lane_done(lane, &rows[1]);
+    lane_resume(lane, is_over, &first);
+    assert_int_equal(lane_fetch(lane, 0, 2, fetch), 0);
+
+    lane_resume(lane, is_over, &second);
+    assert_int_equal(lane_fetch(lane, 0, 2, fetch), 2);
+    lane_free(lane, 1);
+    lane_offer_stored(lane, &rows[2]);
+    assert_int_equal(take(lane, 0, got), 2);
+    lane_done(lane, got[0]);
+    lane_done(lane, got[1]);
+    assert_int_equal(lane_fetch(lane, 0, 2, fetch), 1);
+    lane_free(lane, 4);
+    assert_int_equal(lane_held_keys(lane), 0);
     lane_destroy(lane);
 }
 
@@ -245,9 +304,18 @@ static void run_batch(struct run *run, bool calm)
         } else if (dice < 8) {
             after[key] = REQUEUED;
             lane_retry(run->lane, got[i], run->now_ms + 1 + random() % 20);
-        } else if (dice < 20 && lane_may_store(run->lane, key)) {
+        } else if (dice < 20 && lane_may_store(run->lane, key, false)) {
             after[key] = STORED;
             lane_store(run->lane, key, run->now_ms + 1 + random() % 200);
+            if (!event->row)
+                append(&run->table, key, event->number);
+            event_end(run, event);
+        } else if (dice < 22) {
+            after[key] = REQUEUED;
+            lane_retry_after(run->lane, got[i], 1 + (uint32_t)random() % 2);
+        } else if (dice < 26 && lane_may_store(run->lane, key, true)) {
+            after[key] = STORED;
+            lane_store_after(run->lane, key, 1 + (uint32_t)random() % 2);
             if (!event->row)
                 append(&run->table, key, event->number);
             event_end(run, event);
@@ -271,7 +339,7 @@ static void one_run(unsigned seed)
     struct run *run = calloc(1, sizeof *run);
     run->lane = lane_create();
     srandom(seed);
-    lane_use_store(run->lane, 1 + (size_t)random() % 10, 1 + (size_t)random() % KEYS);
+    lane_use_store(run->lane, 1 + (size_t)random() % 10, 1 + (size_t)random() % KEYS, KEYS);
     for (int step = 0; step < 4000; step++) {
         bool calm = step > 1500;
         for (uint64_t key = 0; key < KEYS && !calm; key++)
@@ -279,6 +347,9 @@ static void one_run(unsigned seed)
                 lane_offer(run->lane, &event_new(run, key, ++run->arrived[key], false)->entry);
         fetch_some(run);
         run_batch(run, calm);
+        uint32_t pause = 1 + (uint32_t)random() % 2;
+        if (random() % 10 == 0)
+            lane_resume(run->lane, is_over, &pause);
         int64_t due_ms = lane_due(run->lane, run->now_ms);
         run->now_ms += calm && due_ms > run->now_ms && due_ms != INT64_MAX ? due_ms - run->now_ms : random() % 4;
     }
@@ -304,8 +375,11 @@ static void random_runs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_stored_key),       cmocka_unit_test(the_head_waits_again),
-        cmocka_unit_test(too_many_followers), cmocka_unit_test(unordered_entries),
+        cmocka_unit_test(a_stored_key),
+        cmocka_unit_test(the_head_waits_again),
+        cmocka_unit_test(too_many_followers),
+        cmocka_unit_test(unordered_entries),
+        cmocka_unit_test(pauses),
         cmocka_unit_test(random_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

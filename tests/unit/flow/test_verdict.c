@@ -25,10 +25,12 @@ static const struct verdict_row wanted[VERDICT_COUNT] = {
     [VERDICT_PARK_RETRY] = {"park, retry", NO, NO, NO, NO, NO, NO, NO, YES, PARKING_UNTIL_DUE, WAY_DONE},
     [VERDICT_PARK] = {"park", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_UNTIL_DUE, WAY_DONE},
     [VERDICT_UNKNOWN] = {"unknown name", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_UNKNOWN, WAY_DONE},
+    [VERDICT_PARK_PAUSED] = {"park, paused", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_PAUSED, WAY_DONE},
     [VERDICT_STUCK] = {"stuck", NO, NO, NO, NO, NO, NO, NO, NO, PARKING_STUCK, WAY_DONE},
     [VERDICT_DEAD] = {"dead", CLAIM_ALWAYS, YES, NO, OUTPUT_DEAD_LETTER, YES, NO, NO, NO, NO, WAY_DONE},
     [VERDICT_DUPLICATE] = {"duplicate", NO, NO, NO, NO, NO, NO, NO, NO, NO, WAY_DONE},
     [VERDICT_FOR_OTHERS] = {"for others", NO, NO, NO, NO, NO, NO, NO, NO, NO, WAY_DONE},
+    [VERDICT_REFUSED] = {"refused", NO, NO, NO, NO, NO, NO, NO, NO, NO, WAY_DONE},
     [VERDICT_REQUEUE] = {"requeue", NO, NO, NO, NO, NO, NO, YES, NO, NO, WAY_REQUEUE},
     [VERDICT_ISOLATE] = {"isolate", NO, NO, NO, NO, NO, NO, YES, NO, NO, WAY_ISOLATE},
 };

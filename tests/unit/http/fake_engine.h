@@ -196,6 +196,12 @@ bool engine_healthy(struct engine *engine, struct buffer *ret_why)
     return fake_verdict(engine, ret_why);
 }
 
+void engine_paused(struct engine *engine, struct buffer *out)
+{
+    (void)engine;
+    buffer_text(out, "[]");
+}
+
 struct metrics *engine_metrics(struct engine *engine)
 {
     return engine->metrics;
