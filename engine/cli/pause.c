@@ -4,16 +4,14 @@
  */
 #include "cli/cli.h"
 
-#include "cli/parts.h"
+#include "cli/operator.h"
 #include "operate/pause.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PAUSE_ARENA_MAX = 64 * 1024 * 1024, PAUSE_TEXT_MAX = 16 * 1024 * 1024 };
-
-#define PAUSE_FOR_MAX_MS (3650 * 86400000ll)
+enum { PAUSE_TEXT_MAX = 16 * 1024 * 1024 };
 
 static void usage_pause(FILE *out)
 {
@@ -98,25 +96,6 @@ static int run_resume(const struct act *act, const struct operation *operation, 
     return code;
 }
 
-static int act_on(const struct act *act, const struct parts *parts,
-                  int (*run)(const struct act *act, const struct operation *operation, struct error *error))
-{
-    struct error error = {0};
-    struct arena *arena = arena_create(64 * 1024, PAUSE_ARENA_MAX);
-    struct operation operation = {.pipeline = parts->pipeline,
-                                  .connection = parts->store == NULL ? NULL
-                                                                     : connection_create(parts->store, act->command),
-                                  .arena = arena,
-                                  .actor = operation_actor(arena),
-                                  .reason = span_of(act->reason)};
-    int code = run(act, &operation, &error);
-    if (code != 0)
-        fprintf(stderr, "sluice %s: %s%s%s\n", act->command, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-    connection_destroy(operation.connection);
-    arena_destroy(arena);
-    return code == 0 ? CLI_OK : CLI_FAILED;
-}
-
 static bool good_reason(const char *command, const char *reason)
 {
     bool good = pause_reason_fits(span_of(reason));
@@ -127,21 +106,25 @@ static bool good_reason(const char *command, const char *reason)
 
 static bool good_duration(const char *text, int64_t *ret_ms)
 {
-    if (duration_parse(span_of(text), ret_ms) == 0 && *ret_ms >= 1 && *ret_ms <= PAUSE_FOR_MAX_MS)
+    struct error error = {0};
+    if (pause_duration(span_of(text), ret_ms, &error) == 0)
         return true;
-    cli_misuse("pause", "--for %.100s: expected a duration as 30s, 10m or 2h, up to 3650d", text);
+    cli_misuse("pause", "--for %s", error.text);
     return false;
 }
 
-static int open_and_act(const struct act *act, const struct buses *buses,
-                        int (*run)(const struct act *act, const struct operation *operation, struct error *error))
+static int act_on(const struct act *act, const struct buses *buses,
+                  int (*run)(const struct act *act, const struct operation *operation, struct error *error))
 {
-    struct parts parts;
-    int code = parts_open(act->config, PARTS_STORE, false, buses, &parts);
+    struct operator operator;
+    struct error error = {0};
+    int code = operator_open(act->config, buses, &operator);
     if (code != CLI_OK)
         return code;
-    code = act_on(act, &parts, run);
-    parts_close(&parts);
+    operator.operation.reason = span_of(act->reason);
+    if (run(act, &operator.operation, &error) != 0)
+        code = operator_failed(act->command, &error);
+    operator_close(&operator);
     return code;
 }
 
@@ -170,7 +153,7 @@ int cli_pause(int argc, char **argv, const struct buses *buses)
     act.name = optind + 1 < argc ? argv[optind + 1] : NULL;
     if (act.name == NULL && (act.for_ms != 0 || act.reason != NULL))
         return cli_misuse("pause", "expected the NAME of what is to be paused");
-    return open_and_act(&act, buses, run_pause);
+    return act_on(&act, buses, run_pause);
 }
 
 int cli_resume(int argc, char **argv, const struct buses *buses)
@@ -200,5 +183,5 @@ int cli_resume(int argc, char **argv, const struct buses *buses)
     if ((act.name == NULL) != all)
         return cli_misuse("resume", all ? "--all ends every pause: no NAME goes with it"
                                         : "expected the NAME of what is paused, or --all");
-    return open_and_act(&act, buses, run_resume);
+    return act_on(&act, buses, run_resume);
 }

@@ -19,7 +19,7 @@ struct pause {
     enum pause_kind kind;
     const char *name;
     const char *actor, *reason; /* NULL: no reason was given */
-    int64_t since_ms, until_ms; /* wall time on this process's clock; INT64_MAX: until it is resumed */
+    int64_t since_ms, until_ms; /* since 1970 UTC; INT64_MAX: until it is resumed */
 };
 
 const char *pause_kind_word(enum pause_kind kind);          /* "topic" */

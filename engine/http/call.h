@@ -29,6 +29,8 @@ int call_read(struct call *call, struct span body);
 struct span call_param(const struct call *call, const char *name); /* of the path */
 int call_status(int code, const char **ret_word);
 
+/* pauses.c */
+call_function pauses_list, pauses_make, pauses_end, pauses_end_all;
 /* chains.c */
 call_function chains_list, chains_show, chains_resume, chains_abort, chains_close;
 /* letters.c */

@@ -36,6 +36,10 @@ static const struct management_route {
     {"POST", "/dead-letters/{id}/replay", letter_replay},
     {"POST", "/dead-letters/{id}/drop", letter_drop},
     {"POST", "/dead-letters/{id}/edit", letters_edit},
+    {"GET", "/pauses", pauses_list},
+    {"POST", "/pauses", pauses_make},
+    {"DELETE", "/pauses", pauses_end_all},
+    {"DELETE", "/pauses/{name}", pauses_end},
 };
 enum { ROUTE_COUNT = sizeof table / sizeof table[0] };
 

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#define PAUSE_FOR_MAX_MS (3650 * 86400000ll)
+
 /* ------------------------------------------------------------------------------------------------------------ names */
 
 /* "topic:orders" → PAUSE_TOPIC and "orders"; without a kind before it *ret_any is true. */
@@ -86,6 +88,14 @@ static int find_in_list(const struct pauses_listed *listed, struct arena *arena,
 }
 
 /* ------------------------------------------------------------------------------------------------------------- acts */
+
+int pause_duration(struct span text, int64_t *ret_ms, struct error *error)
+{
+    if (duration_parse(text, ret_ms) == 0 && *ret_ms >= 1 && *ret_ms <= PAUSE_FOR_MAX_MS)
+        return 0;
+    return error_set(error, EINVAL, "'%.*s': expected a duration as 30s, 10m or 2h, up to 3650d",
+                     text.length > 100 ? 100 : (int)text.length, text.at);
+}
 
 bool pause_reason_fits(struct span reason)
 {

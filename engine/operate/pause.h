@@ -17,6 +17,8 @@ struct pauses_listed { /* those in effect, the oldest first */
     size_t count;
 };
 
+/* "10m", up to ten years. 0, or -EINVAL with a sentence. */
+int pause_duration(struct span text, int64_t *ret_ms, struct error *error);
 /* A reason goes into a row, a log line and a page: a line of text. */
 bool pause_reason_fits(struct span reason);
 int pause_list(const struct operation *operation, struct pauses_listed *ret, struct error *error);

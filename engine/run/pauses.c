@@ -55,13 +55,10 @@ static bool same(const struct pause *a, const struct pause *b)
     return a->kind == b->kind && strcmp(a->name, b->name) == 0;
 }
 
-/* Time goes to and fro between two clocks: what is meant is the same end. */
 static bool unchanged(const struct pause *a, const struct pause *b)
 {
-    bool ends = a->until_ms != INT64_MAX;
-    return same(a, b) && strcmp(a->actor, b->actor) == 0 && ends == (b->until_ms != INT64_MAX) &&
-           strcmp(a->reason == NULL ? "" : a->reason, b->reason == NULL ? "" : b->reason) == 0 &&
-           (!ends || llabs(a->until_ms - b->until_ms) < 1000);
+    return same(a, b) && strcmp(a->actor, b->actor) == 0 && a->since_ms == b->since_ms && a->until_ms == b->until_ms &&
+           strcmp(a->reason == NULL ? "" : a->reason, b->reason == NULL ? "" : b->reason) == 0;
 }
 
 static const struct pause *find(const struct pause *list, size_t count, const struct pause *wanted)

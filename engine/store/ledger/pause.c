@@ -1,11 +1,9 @@
 /*
  * pause.c - what operators have paused.
  *
- * A pause's time is the server's, as a parked event's is: how long is left is what crosses to a process.
+ * Its times are the server's, which alone says whether it is in effect.
  */
 #include "store/ledger/inner.h"
-
-#include "base/clock.h"
 
 /* One that is in effect keeps its beginning. */
 static const struct statement statement_pause = {
@@ -44,9 +42,8 @@ enum store_result ledger_resume(struct connection *connection, struct span pipel
 }
 
 static const struct statement statement_pauses = {
-    "select kind, name, actor, reason, (extract(epoch from now() - at) * 1000)::int8,"
-    "       (extract(epoch from until - now()) * 1000)::int8 "
-    "from sluice.pause where pipeline = $1 and (until is null or until > now()) order by at, kind, name",
+    "select kind, name, actor, reason, at, until from sluice.pause where pipeline = $1 and (until is null or until > "
+    "now()) order by at, kind, name",
     false,
 };
 
@@ -59,7 +56,6 @@ enum store_result ledger_pauses(struct connection *connection, struct span pipel
     enum store_result result = connection_run(connection, &statement_pauses, 1, params, &rows, error);
     if (result != STORE_OK)
         return result;
-    int64_t now_ms = clock_wall_ms();
     struct pause *pauses = arena_array(arena, struct pause, rows_count(rows) + 1);
     for (size_t i = 0; i < rows_count(rows); i++) {
         struct pause *pause = &pauses[count];
@@ -68,8 +64,8 @@ enum store_result ledger_pauses(struct connection *connection, struct span pipel
         pause->name = arena_string(arena, rows_span(rows, i, 1));
         pause->actor = arena_string(arena, rows_span(rows, i, 2));
         pause->reason = rows_null(rows, i, 3) ? NULL : arena_string(arena, rows_span(rows, i, 3));
-        pause->since_ms = now_ms - rows_int64(rows, i, 4);
-        pause->until_ms = rows_null(rows, i, 5) ? INT64_MAX : now_ms + rows_int64(rows, i, 5);
+        pause->since_ms = rows_int64(rows, i, 4);
+        pause->until_ms = rows_null(rows, i, 5) ? INT64_MAX : rows_int64(rows, i, 5);
         count++;
     }
     *ret = pauses;
