@@ -5,8 +5,9 @@
  * only when all are acknowledged: so a key's outputs are published in the order of its events, and an outage of the bus
  * holds the lanes, not memory. The row is deleted by the lane's next transaction, or soon by itself when there is none.
  *
- * Rows that other processes left are published by whoever is assigned partitions, before it reads them on, and by
- * the sweeper (run/sweep.h). Rows of requests and ticks are published after the answer, and left to the sweeper when
+ * Rows that other processes left are published by whoever is assigned partitions, before it reads them on; those of a
+ * COMMIT that was later than that by the batch that meets its events again; and all of them by the sweeper
+ * (run/sweep.h). Rows of requests and ticks are published after the answer, and left to the sweeper when
  * the bus is down. An output that the bus refuses for good stays in its row (refused.h).
  */
 #ifndef SLUICE_BATCH_OUTBOX_H

@@ -15,7 +15,7 @@ from lib.engine import sluice, until
 PROPERTIES = '{bootstrap.servers: "${KAFKA_BROKERS}"}'
 SECURE = """{bootstrap.servers: "${KAFKA_BROKERS}", security.protocol: SASL_SSL, sasl.mechanism: PLAIN,
   sasl.username: "${KAFKA_USER}", sasl.password: "${KAFKA_PASSWORD}", ssl.ca.location: "${KAFKA_CA}",
-  session.timeout.ms: 2000}"""
+  session.timeout.ms: 2000, topic.metadata.refresh.interval.ms: 1000}"""
 
 
 class Refusals(positions.Case):
