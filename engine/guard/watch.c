@@ -9,10 +9,10 @@
 
 #include "guard/table.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { WATCH_STACK_SIZE = 64 * 1024 };
@@ -22,6 +22,7 @@ enum { WATCH_STACK_SIZE = 64 * 1024 };
 static struct suspects *watched;
 static atomic_int watched_pid;
 static int watched_lifeline = -1;
+static ino_t watched_inode; /* of the lifeline's pipe */
 static pthread_key_t lane_key;
 static _Thread_local int32_t thread_lane = -1;
 
@@ -75,6 +76,13 @@ static void on_thread_end(void *context)
     _exit(EXIT_FAILURE);
 }
 
+/* 0 when the descriptor is closed; another number when it is another file's, so that the pipe has no end here. */
+static ino_t lifeline_inode(void)
+{
+    struct stat file;
+    return fstat(watched_lifeline, &file) == 0 ? file.st_ino : 0;
+}
+
 void watch_process(struct suspects *suspects, int lifeline)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
@@ -82,6 +90,7 @@ void watch_process(struct suspects *suspects, int lifeline)
     watched = suspects;
     atomic_store(&watched_pid, getpid());
     watched_lifeline = lifeline;
+    watched_inode = lifeline_inode();
     pthread_key_create(&lane_key, on_thread_end);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         sigaction(faults[i], &action, NULL);
@@ -113,7 +122,7 @@ void watch_returned(struct suspects *suspects, uint32_t lane)
     watch_child();
     if (suspects == NULL || lane >= SUSPECT_LANES_MAX)
         return;
-    if (watched_lifeline < 0 || fcntl(watched_lifeline, F_GETFD) >= 0) {
+    if (watched_lifeline < 0 || lifeline_inode() == watched_inode) {
         suspects_returned(suspects, lane);
         return;
     }

@@ -56,6 +56,7 @@ ENDS = [
     ("exec", 0, "exit status 0"),
     ("exec_stay", 0, "closed the engine's file descriptors or replaced the process"),
     ("close_all", 0, "closed the engine's file descriptors or replaced the process"),
+    ("dup_all", 0, "closed the engine's file descriptors or replaced the process"),
     ("raise", signal.SIGSTOP, "it stopped the process"),
     ("hang", 0, "did not return within its timeout"),
     ("spin", 0, "did not return within its timeout"),

@@ -218,6 +218,16 @@ static void do_close_all(const struct act *act)
         close(file);
 }
 
+/* Nothing is closed: every descriptor is another file's. */
+static void do_dup_all(const struct act *act)
+{
+    int null = open("/dev/null", O_RDWR);
+    (void)act;
+    for (int file = 3; file < 1024; file++)
+        if (file != null && fcntl(file, F_GETFD) >= 0)
+            dup2(null, file);
+}
+
 static void do_fork_return(const struct act *act)
 {
     (void)act;
@@ -314,7 +324,7 @@ static const struct {
     MODE(hang),          MODE(spin),           MODE(deadlock),  MODE(close_all),  MODE(fork_return),
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
-    MODE(end_never),     MODE(slow),
+    MODE(dup_all),       MODE(end_never),      MODE(slow),
 };
 
 static void attack(const struct act *act)
