@@ -167,8 +167,8 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
     struct pause *pauses = NULL;
     size_t pause_count = 0;
     if (result == STORE_OK)
-        result = ledger_pauses(connection, span_of(timeline->pipeline->name), timeline->arena, &pauses, &pause_count,
-                               error);
+        result = ledger_pauses(connection, span_of(timeline->pipeline->engine.group), timeline->arena, &pauses,
+                               &pause_count, error);
     if (result == STORE_OK)
         timeline_find_paused(timeline, pauses, pause_count);
     connection_destroy(connection);

@@ -117,7 +117,7 @@ int pause_list(const struct operation *operation, struct pauses_listed *ret, str
 {
     int code = operation_needs_store(operation, "pauses are", error);
     return code != 0 ? code
-                     : operation_result(ledger_pauses(operation->connection, span_of(operation->pipeline->name),
+                     : operation_result(ledger_pauses(operation->connection, span_of(operation->pipeline->engine.group),
                                                       operation->arena, &ret->list, &ret->count, error),
                                         error);
 }
@@ -140,7 +140,7 @@ static int make(const struct operation *operation, void *context, struct error *
     const char *act = making->for_ms == 0
                           ? "pause"
                           : arena_format(operation->arena, "pause --for %s", duration_text(making->for_ms, duration));
-    enum store_result result = ledger_pause(operation->connection, span_of(operation->pipeline->name),
+    enum store_result result = ledger_pause(operation->connection, span_of(operation->pipeline->engine.group),
                                             span_of(pause_kind_word(pause->kind)), span_of(pause->name), making->for_ms,
                                             operation->actor, operation->reason, error);
     if (result == STORE_OK)
@@ -177,7 +177,7 @@ static int end(const struct operation *operation, void *context, struct error *e
     for (size_t i = 0; i < listed->count && result == STORE_OK; i++) {
         const struct pause *pause = &listed->list[i];
         bool found = false;
-        result = ledger_resume(operation->connection, span_of(operation->pipeline->name),
+        result = ledger_resume(operation->connection, span_of(operation->pipeline->engine.group),
                                span_of(pause_kind_word(pause->kind)), span_of(pause->name), &found, error);
         if (result == STORE_OK && found)
             result = operation_audit(operation, "resume", object_of(operation, pause), error);

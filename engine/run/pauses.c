@@ -177,7 +177,8 @@ int pauses_look(struct engine *engine, struct connection *connection, struct err
     struct arena *arena = arena_create(4096, 16 * 1024 * 1024);
     if (arena == NULL)
         return error_set(error, EAGAIN, "no memory for what is paused");
-    enum store_result result = ledger_pauses(connection, span_of(engine->config->name), arena, &list, &count, error);
+    enum store_result result = ledger_pauses(connection, span_of(engine->config->engine.group), arena, &list, &count,
+                                             error);
     if (result != STORE_OK)
         copy_current(&engine->pauses, arena, &list, &count);
     bool changed = compare(engine, list, count);

@@ -101,10 +101,21 @@ static int rename_tap(struct names *names, const struct name_answer *answer, con
     return code == 0 ? rename_row(names, 'h', handler, tap->binding->id) : code;
 }
 
+/* What was paused under the old name is paused under the new one. */
+static int rename_pause(struct names *names, const struct name_answer *answer)
+{
+    if (!names->change || names->connection == NULL)
+        return 0;
+    return names_code(ledger_pause_rename(names->connection, span_of(names->config->engine.group), span_of(answer->old),
+                                          span_of(answer->new_name), names->error));
+}
+
 static int rename_one(struct names *names, const struct name_answer *answer)
 {
     const struct pipeline *config = names->config;
     int code = rename_handlers(names, answer);
+    if (code == 0)
+        code = rename_pause(names, answer);
     for (size_t i = 0; i < config->tap_count && code == 0; i++)
         if (strcmp(config->taps[i].name, answer->new_name) == 0)
             code = rename_tap(names, answer, &config->taps[i]);

@@ -462,6 +462,11 @@ enum store_result ledger_resume(struct connection *connection, struct span pipel
 /* On its own: those of a pipeline that are in effect, the oldest first, in `arena`. */
 enum store_result ledger_pauses(struct connection *connection, struct span pipeline, struct arena *arena,
                                 struct pause **ret, size_t *ret_count, struct error *error);
+/* Queued: those of a pipeline are another's, or those of a name another name's, unless that has its own. */
+enum store_result ledger_pauses_rename(struct connection *connection, struct span old, struct span new_name,
+                                       struct error *error);
+enum store_result ledger_pause_rename(struct connection *connection, struct span pipeline, struct span old,
+                                      struct span new_name, struct error *error);
 /* On its own: PARKED_PAUSED ones of a group are due, but for those of topics that are still paused. */
 enum store_result ledger_parked_resume(struct connection *connection, int16_t group, const struct span *paused,
                                        size_t count, struct error *error);

@@ -196,7 +196,7 @@ class Handlers(PauseCase):
         until(lambda: engine.metric("sluice_paused") == 1, "the pause after a restart")
         self.resume("effects.record")
         self.await_all()
-        self.drain()
+        self.await_value("SELECT count(*) FROM sluice.parked", 0)
 
     def test_a_request_of_it_is_refused_until_it_is_resumed(self):
         engine = self.engine()
@@ -301,6 +301,24 @@ class Names(PauseCase):
         self.assertIn("(the file does not have it)", self.pause().stdout)
         self.assertEqual(self.resume("often").stdout, "schedule often: resumed\n")
         self.assertEqual(self.resume("--all").stdout, "nothing is paused\n")
+
+    def test_a_renamed_topic_and_a_renamed_pipeline_stay_paused(self):
+        engine = self.engine()
+        self.pause("in")
+        self.await_paused(1)
+        self.send("in", ["a"], 3)
+        self.await_value(HELD, 3)
+        engine.stop()
+        renamed = (HEAD.replace("BUS", self.bus) + TOPICS).replace("group: own", "group: other")
+        renamed = renamed.replace("done: in,", "done: inbox,").replace("  in: {", "  inbox: {")
+        self.use(renamed + "renamed: {own: other, in: inbox}\n", migrate=False)
+        engine.start()
+        self.assertIn("topic inbox is paused by", engine.text())
+        self.send("inbox", ["a"], 2)
+        self.await_value(HELD, 5)
+        self.assertEqual(self.effects("a"), [])
+        self.resume("inbox")
+        self.await_all()
 
     def test_wrong_lines(self):
         for command, args, code, sentence in (

@@ -115,8 +115,8 @@ static const struct statement statement_move_held = {
     "   where o.kind = 'g' and o.name = $1 and n.kind = 'g' and n.name = $2),"
     " moved as (update sluice.held h set consumer_group = n.new from names n where h.consumer_group = n.old),"
     " gone as (delete from sluice.held_key k using names n where k.consumer_group = n.old"
-    "   returning n.new, k.stream, k.key_hash, k.events, k.due, k.held_at, k.reason) "
-    "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, held_at, reason)"
+    "   returning n.new, k.stream, k.key_hash, k.events, k.due, k.held_at, k.reason, k.paused) "
+    "insert into sluice.held_key as k (consumer_group, stream, key_hash, events, due, held_at, reason, paused)"
     " select * from gone on conflict on constraint held_key_pkey do update set events = k.events + excluded.events",
     false,
 };
@@ -169,7 +169,8 @@ enum store_result ledger_known_rename(struct connection *connection, struct span
                                       struct error *error)
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &old), STORE_VALUE(PARAM_TEXT, &new_name)};
-    return connection_queue(connection, &statement_rename_pipeline, 2, params, error);
+    enum store_result result = connection_queue(connection, &statement_rename_pipeline, 2, params, error);
+    return result == STORE_OK ? ledger_pauses_rename(connection, old, new_name, error) : result;
 }
 
 /* --------------------------------------------------------------------------------------------------------- counting */

@@ -73,6 +73,33 @@ enum store_result ledger_pauses(struct connection *connection, struct span pipel
     return STORE_OK;
 }
 
+static const struct statement statement_pauses_rename = {
+    "update sluice.pause p set pipeline = $2 where p.pipeline = $1 and not exists"
+    " (select from sluice.pause q where q.pipeline = $2 and q.kind = p.kind and q.name = p.name)",
+    false,
+};
+
+enum store_result ledger_pauses_rename(struct connection *connection, struct span old, struct span new_name,
+                                       struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &old), STORE_VALUE(PARAM_TEXT, &new_name)};
+    return connection_queue(connection, &statement_pauses_rename, 2, params, error);
+}
+
+static const struct statement statement_pause_rename = {
+    "update sluice.pause p set name = $3 where p.pipeline = $1 and p.name = $2 and not exists"
+    " (select from sluice.pause q where q.pipeline = $1 and q.kind = p.kind and q.name = $3)",
+    false,
+};
+
+enum store_result ledger_pause_rename(struct connection *connection, struct span pipeline, struct span old,
+                                      struct span new_name, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &pipeline), STORE_VALUE(PARAM_TEXT, &old),
+                                         STORE_VALUE(PARAM_TEXT, &new_name)};
+    return connection_queue(connection, &statement_pause_rename, 3, params, error);
+}
+
 static const struct statement statement_parked_resume = {
     "update sluice.parked set state = 0, due = now(), taken_by = null, paused = null "
     "where consumer_group = $1 and state = 3 and paused <> all ($2)",
