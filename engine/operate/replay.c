@@ -199,7 +199,7 @@ static int move_batch(struct moving *moving, int64_t most, size_t *ret_seen)
     if (code == 0 && publishes(moving))
         code = publish_left(moving, &over);
     if (code == 0 && most > 0) {
-        result = ledger_dead_letters_lock(connection, &moving->replay->filter, moving->above, moving->last, most, &rows,
+        result = ledger_dead_letters_next(connection, &moving->replay->filter, moving->above, moving->last, most, &rows,
                                           moving->error);
         if (result == STORE_OK && rows_count(rows) > 0) {
             *ret_seen = rows_count(rows);

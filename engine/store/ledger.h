@@ -432,17 +432,18 @@ enum store_result ledger_dead_letters_count(struct connection *connection, const
                                             int32_t rounds, struct rows **ret, struct error *error);
 /* Executed: until the transaction ends, nobody else moves dead letters of this group. */
 enum store_result ledger_dead_letters_alone(struct connection *connection, struct span group, struct error *error);
-/* Executed: locks the open ones with an id above `above` and up to `last`, in order. Rows: id int8, group text, round
- * int4, noted bool, topic text, event text, what is replayed bytea. About 8 MiB of
- * them at most, but one in any case. */
-enum store_result ledger_dead_letters_lock(struct connection *connection, const struct dead_letter_filter *filter,
+/* Executed: the next open ones, with an id above `above` and up to `last`, in order. Rows: id int8, group text, round
+ * int4, noted bool, topic text, event text, what is replayed bytea. About 8 MiB of them at most, but one in any
+ * case. */
+enum store_result ledger_dead_letters_next(struct connection *connection, const struct dead_letter_filter *filter,
                                            int64_t above, int64_t last, int64_t limit, struct rows **ret,
                                            struct error *error);
-/* Queued: these rows, locked before, are replayed as the events of these ids, or (NULL) dropped. */
+/* Executed: these are replayed as the events of these ids, or (NULL) dropped. STORE_TRANSIENT: one of them is not open
+ * any more, because its event was handled again after all. */
 enum store_result ledger_dead_letters_end(struct connection *connection, const int64_t *ids,
                                           const struct span *replayed_as, size_t count, struct span actor,
                                           struct error *error);
-/* Queued: what is replayed of a row, locked before, from now on, and its key to the rest. */
+/* Queued: what is replayed of an open one from now on, and its key to the rest. */
 enum store_result ledger_dead_letter_edit(struct connection *connection, int64_t id, struct span record,
                                           struct span correlation, bool noted, struct error *error);
 /* On its own. Rows: topic text, how many are open int8, of these groups. */

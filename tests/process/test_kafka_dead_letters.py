@@ -106,6 +106,9 @@ class DeadLetters(PipelineCase, KafkaCase):
         self.assertEqual(self.running.metric("sluice_replayed_total"), 3)
         rows = self.rows("SELECT outcome FROM sluice.inbox WHERE outcome <> 0")
         self.assertEqual(rows, [], "what is recorded is what became of it in the end")
+        # Nobody replays them as well: that would be their effects twice.
+        self.await_value("select count(*) from sluice.dead_letter where state = 0", 0)
+        self.assertEqual(self.value("select count(*) from sluice.dead_letter where state = 1"), "3")
 
     def test_what_comes_in_goes_out(self):
         """Too large for a handler, or nearly so: the dead letter has all bytes of the one, the other is handled."""

@@ -7,6 +7,8 @@
  */
 #include "store/ledger/inner.h"
 
+#include <errno.h>
+
 static const struct statement statement_add = {
     "insert into sluice.dead_letter (consumer_group, noted, attempts, round, partition, log_offset, before, event_id,"
     " topic, handler, reason, event, correlation, message, record) "
@@ -184,14 +186,14 @@ enum store_result ledger_dead_letters_open(struct connection *connection, const 
 
 /* ----------------------------------------------------------------------------------------------------------- moving */
 
-/* Of all that is locked, what fits into memory: about 8 MiB. */
-static const struct statement locks[WAY_COUNT] = WAYS(
+/* As many as fit into memory: about 8 MiB. Not locked: who moves them is alone, and finds out when they end. */
+static const struct statement nexts[WAY_COUNT] = WAYS(
     "select d.id, d.name, d.round, d.noted, d.topic, d.event, d.sent from"
     " (select d.id, g.name, d.round, d.noted, d.topic, d.event, coalesce(d.edited, d.record) as sent,"
     "   sum(octet_length(coalesce(d.edited, d.record))) over (order by d.id)"
     "   - octet_length(coalesce(d.edited, d.record)) as bytes_before from " GROUPS
     "  cross join lateral (select d.* from sluice.dead_letter d where ",
-    "   order by d.id limit $11 for update) d where " OF_GROUPS " order by d.id limit $11) d"
+    "   order by d.id limit $11) d where " OF_GROUPS " order by d.id limit $11) d"
     " where d.bytes_before < 8388608 order by d.id");
 
 static const struct statement statement_alone = {
@@ -204,22 +206,22 @@ enum store_result ledger_dead_letters_alone(struct connection *connection, struc
     return connection_exec(connection, &statement_alone, 1, params, &rows, error);
 }
 
-enum store_result ledger_dead_letters_lock(struct connection *connection, const struct dead_letter_filter *filter,
+enum store_result ledger_dead_letters_next(struct connection *connection, const struct dead_letter_filter *filter,
                                            int64_t above, int64_t last, int64_t limit, struct rows **ret,
                                            struct error *error)
 {
     struct dead_letter_filter open = *filter;
     open.state = open.state_to = DEAD_LETTER_OPEN;
-    return run(connection, locks, &open, above, last, limit, ret, error);
+    return run(connection, nexts, &open, above, last, limit, ret, error);
 }
 
 static const struct statement statement_replayed = {
     "update sluice.dead_letter d set state = 1, ended_at = now(), ended_by = $3, replayed_as = u.event"
-    " from unnest($1, $2) as u(id, event) where d.id = u.id",
+    " from unnest($1, $2) as u(id, event) where d.id = u.id and d.state = 0",
     false,
 };
 static const struct statement statement_dropped = {
-    "update sluice.dead_letter set state = 2, ended_at = now(), ended_by = $2 where id = any ($1)",
+    "update sluice.dead_letter set state = 2, ended_at = now(), ended_by = $2 where id = any ($1) and state = 0",
     false,
 };
 
@@ -231,10 +233,16 @@ enum store_result ledger_dead_letters_end(struct connection *connection, const i
                                            STORE_ARRAY(PARAM_TEXT, replayed_as, count),
                                            STORE_VALUE(PARAM_TEXT, &actor)};
     const struct store_param dropped[] = {STORE_ARRAY(PARAM_INT8, ids, count), STORE_VALUE(PARAM_TEXT, &actor)};
+    struct rows *rows;
     if (count == 0)
         return STORE_OK;
-    return replayed_as != NULL ? connection_queue(connection, &statement_replayed, 3, replayed, error)
-                               : connection_queue(connection, &statement_dropped, 2, dropped, error);
+    enum store_result result = replayed_as != NULL
+                                   ? connection_exec(connection, &statement_replayed, 3, replayed, &rows, error)
+                                   : connection_exec(connection, &statement_dropped, 2, dropped, &rows, error);
+    if (result != STORE_OK || rows_affected(rows) == count)
+        return result;
+    error_set(error, EAGAIN, "one of %zu dead letters is not open any more", count);
+    return connection_fail(connection, STORE_TRANSIENT);
 }
 
 static const struct statement statement_edit = {
