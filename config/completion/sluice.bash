@@ -15,6 +15,7 @@ _sluice() {
     --state)
         case $command in
         chain) mapfile -t COMPREPLY < <(compgen -W "running aborted stuck undone closed" -- "$word") ;;
+        delayed) mapfile -t COMPREPLY < <(compgen -W "delayed stuck unknown key" -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -W "open replayed dropped all" -- "$word") ;;
         esac
         return ;;
@@ -36,8 +37,9 @@ _sluice() {
             sed -n '/^  "topics": \[/,/^  \]/s/^      "\(name\|deadLetter\)": "\([^"]*\)".*/\2/p')" -- "$word") ;;
     dead-letter:0) mapfile -t COMPREPLY < <(compgen -W "list show replay edit drop" -- "$word") ;;
     inspect:0) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
+    delayed:0) mapfile -t COMPREPLY < <(compgen -W "list release cancel" -- "$word") ;;
     chain:0) mapfile -t COMPREPLY < <(compgen -W "list show resume abort close" -- "$word") ;;
-    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | pause:0 | resume:0 | migrate:0 | dead-letter:1 | chain:1)
+    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | pause:0 | resume:0 | migrate:0 | dead-letter:1 | chain:1 | delayed:1)
         mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     esac
 }

@@ -33,6 +33,7 @@ int cli_tap(int argc, char **argv, const struct buses *buses);
 int cli_explain(int argc, char **argv, const struct buses *buses);
 int cli_dead_letter(int argc, char **argv, const struct buses *buses);
 int cli_chain(int argc, char **argv, const struct buses *buses);
+int cli_delayed(int argc, char **argv, const struct buses *buses);
 int cli_pause(int argc, char **argv, const struct buses *buses);
 int cli_resume(int argc, char **argv, const struct buses *buses);
 int cli_migrate(int argc, char **argv, const struct buses *buses);

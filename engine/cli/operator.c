@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { OPERATOR_ARENA_MAX = 512 * 1024 * 1024 };
 
@@ -58,5 +59,7 @@ const char *age_text(int64_t then_ms, char buf[32])
 
 void print_count(size_t count, const char *noun)
 {
-    printf("%zu %s%s\n", count, noun, count == 1 ? "" : "s");
+    size_t length = strlen(noun);
+    bool y = length > 0 && noun[length - 1] == 'y';
+    printf("%zu %.*s%s\n", count, (int)(length - (y && count != 1)), noun, count == 1 ? "" : y ? "ies" : "s");
 }

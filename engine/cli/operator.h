@@ -21,7 +21,7 @@ int operator_failed(const char *command, const struct error *error);
 
 /* "12s", "3m", "5h" or "8d" ago; in buf. */
 const char *age_text(int64_t then_ms, char buf[32]);
-/* "1 chain", "2 chains". */
+/* "1 chain", "2 chains", "2 entries": a line. */
 void print_count(size_t count, const char *noun);
 
 #endif

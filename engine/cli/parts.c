@@ -22,7 +22,7 @@ static const char *shipped_sql(struct arena *arena)
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     while (length > 0 && self[length - 1] != '/')
         length--;
-    /* build/sluice and, for the sanitizers' flavours, build/NAME/sluice */
+    /* The program is build/sluice; of a sanitizer's flavour build/NAME/sluice. */
     static const char *const beside[] = {"../sql", "../../sql", "../share/sluice/sql"};
     for (size_t i = 0; length > 0 && i < sizeof beside / sizeof beside[0]; i++) {
         snprintf(folder, sizeof folder, "%.*s%s/engine", (int)length, self, beside[i]);

@@ -35,5 +35,7 @@ call_function pauses_list, pauses_make, pauses_end, pauses_end_all;
 call_function chains_list, chains_show, chains_resume, chains_abort, chains_close;
 /* letters.c */
 call_function letters_list, letters_show, letters_edit, letters_replay, letters_drop, letter_replay, letter_drop;
+/* delayed.c */
+call_function waiting_list, waiting_show, waiting_release, waiting_cancel;
 
 #endif

@@ -23,6 +23,26 @@ void json_text(struct buffer *out, const char *separator, const char *name, cons
         buffer_json_string(out, span_of(text));
 }
 
+void json_bytes(struct buffer *out, const char *separator, const char *name, struct span bytes)
+{
+    struct buffer clean;
+    if (bytes.at == NULL) {
+        json_text(out, separator, name, NULL);
+        return;
+    }
+    buffer_init(&clean, 3 * bytes.length + 1);
+    while (bytes.length > 0) {
+        size_t good = span_utf8(bytes), step = good < bytes.length ? good + 1 : good;
+        buffer_append(&clean, bytes.at, good);
+        if (step > good)
+            buffer_text(&clean, "\xef\xbf\xbd");
+        bytes = (struct span){bytes.at + step, bytes.length - step};
+    }
+    json_name(out, separator, name);
+    buffer_json_string(out, buffer_view(&clean));
+    buffer_free(&clean);
+}
+
 void json_time(struct buffer *out, const char *separator, const char *name, int64_t ms)
 {
     char text[TIMESTAMP_TEXT + 1];

@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 void json_text(struct buffer *out, const char *separator, const char *name, const char *text); /* NULL: null */
+/* What somebody else chose: bytes that are no UTF-8 become U+FFFD. At NULL: null. */
+void json_bytes(struct buffer *out, const char *separator, const char *name, struct span bytes);
 /* As RFC 3339 in UTC; 0: null. */
 void json_time(struct buffer *out, const char *separator, const char *name, int64_t ms);
 

@@ -166,6 +166,17 @@ class Checks(unittest.TestCase):
             "words", "docs/testing.md", lambda text: text + "\nsee /ro" + "ot/notes\n", "the folder of one machine"
         )
 
+    def test_commands(self):
+        page, source = "docs/recipes.md", "engine/cli/emit.c"
+        self.red(
+            "commands", page, lambda text: text + "\nThen `sluice repair CONFIG`.\n", "there is no `sluice repair`"
+        )
+        self.red("commands", page, lambda text: text + "\n```sh\nbuild/sluice doctor x\n```\n", "no `sluice doctor`")
+        self.red("commands", page, lambda text: text + "\n`sluice chain release`\n", "`sluice chain` has no release")
+        self.red(
+            "commands", source, lambda text: text.replace("usage: sluice emit", "usage: sluice omit"), "sluice omit"
+        )
+
     def test_plugin_guide(self):
         self.red(
             "plugin_guide",

@@ -1,0 +1,240 @@
+/*
+ * delayed.c - `sluice delayed list|release|cancel CONFIG [ID…]`: events that wait in the database, and what an operator
+ * does with them. What is done and its JSON are in operate/delayed.h.
+ */
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "cli/operator.h"
+#include "cli/plain.h"
+#include "operate/delayed.h"
+#include "pipeline/tree.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static void usage(FILE *out)
+{
+    fputs(
+        "usage: sluice delayed list CONFIG [--topic TOPIC] [--state STATE] [--older AGE]\n"
+        "       sluice delayed release|cancel CONFIG ID… | --topic TOPIC | --state STATE | --older AGE\n"
+        "Events that wait in the database: delayed ones, undos that are stuck, those of a name that the file does not\n"
+        "have, and keys that are held, each shown by its first event.\n\n"
+        "  list          the oldest first, with their ids\n"
+        "  release       due now; of a stuck undo its chain is resumed\n"
+        "  cancel        it becomes a dead letter, of a key its first event does; by a running engine, within a "
+        "second\n\n"
+        "  --topic TOPIC events of this topic\n"
+        "  --state STATE delayed, stuck, unknown or key\n"
+        "  --older AGE   that wait for so long, as 15m\n"
+        "  --limit N     at most so many (100; 1000 at most)\n"
+        "  --after PLACE list: where the page before ended\n"
+        "  --why TEXT    the reason, for the audit row and the dead letter\n"
+        "  --json        for programs\n"
+        "  -h, --help    this text\n",
+        out);
+}
+
+enum verb { VERB_LIST, VERB_RELEASE, VERB_CANCEL, VERB_COUNT };
+static const char *const verbs[VERB_COUNT + 1] = {"list", "release", "cancel", NULL};
+static const char *const conditions[] = {"topic", "state", "older", "limit", "after"};
+
+struct line {
+    enum verb verb;
+    const char *config;
+    char **ids; /* id_count of them; 0: what the filter finds */
+    int id_count;
+    const char *filter[5]; /* values of `conditions` */
+    const char *why;
+    bool json;
+};
+
+/* ------------------------------------------------------------------------------------------------------------- text */
+
+static void print_one(const struct delayed_view *view)
+{
+    char age[32];
+    int64_t left_ms = view->due_ms - clock_wall_ms();
+    printf("%s %-8s %6s  %-22s ", view->id, view->state, age_text(view->since_ms, age), view->topic);
+    plain_column(span_of(view->event == NULL ? "?" : view->event), 36);
+    if (view->key.length > 0)
+        printf("  key "), plain_print(view->key, 40);
+    if (view->behind > 0)
+        printf("; %lld behind it", (long long)view->behind);
+    if (view->kind == PARKED_STUCK)
+        printf("; waits for an operator");
+    else if (view->kind != PARKED_UNKNOWN && left_ms > 0)
+        printf("; due in %llds", (long long)((left_ms + 999) / 1000));
+    if (view->tries > 0)
+        printf("; tried %lld time%s", (long long)view->tries, view->tries == 1 ? "" : "s");
+    if (view->reason != NULL)
+        printf("; "), plain_print(span_of(view->reason), 200);
+    if (view->cancelled != NULL)
+        printf("; "), plain_print(span_of(view->cancelled), 200);
+    putchar('\n');
+}
+
+static void print_page(const struct delayed_page *page)
+{
+    if (page->count > 0)
+        printf("%-36s %-8s %6s  %-22s %-36s  %s\n", "ID", "STATE", "SINCE", "TOPIC", "EVENT", "WHY");
+    for (size_t i = 0; i < page->count; i++)
+        print_one(&page->list[i]);
+    print_count(page->count, "entry");
+    if (page->next != NULL)
+        printf("there are more: --after %s\n", page->next);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ verbs */
+
+static int run_list(const struct operation *operation, const struct delayed_filter *filter, bool as_json,
+                    struct buffer *json, struct error *error)
+{
+    struct delayed_page page;
+    int code = delayed_list(operation, filter, &page, error);
+    if (code == 0 && as_json)
+        delayed_page_json(&page, json);
+    else if (code == 0)
+        print_page(&page);
+    return code;
+}
+
+static int act_on(const struct operation *operation, const struct line *line, const struct delayed_view *view,
+                  struct buffer *json, struct error *error)
+{
+    int code = line->verb == VERB_RELEASE ? delayed_release(operation, view, error)
+                                          : delayed_cancel(operation, view, error);
+    if (code != 0)
+        return code;
+    if (line->json) {
+        delayed_json(view, json);
+        buffer_byte(json, '\n');
+    } else {
+        printf("%s %s: %s on %s\n", line->verb == VERB_RELEASE ? "released" : "cancelled", view->id,
+               view->event == NULL ? "?" : view->event, view->topic);
+    }
+    return 0;
+}
+
+/* Those that are named, or what the filter finds. One that ended meanwhile, or cannot be, is told of, and the others go
+ * on. *ret_failed: whether there was one. */
+static int run_act(const struct operation *operation, const struct line *line, const struct delayed_filter *filter,
+                   struct buffer *json, bool *ret_failed, struct error *error)
+{
+    struct delayed_page page = {0};
+    size_t done = 0;
+    int code = line->id_count == 0 ? delayed_list(operation, filter, &page, error) : 0;
+    size_t count = line->id_count == 0 ? page.count : (size_t)line->id_count;
+    for (size_t i = 0; i < count && code == 0; i++) {
+        struct delayed_view view;
+        if (line->id_count == 0)
+            view = page.list[i];
+        else
+            code = delayed_find(operation, span_of(line->ids[i]), &view, error);
+        if (code == 0)
+            code = act_on(operation, line, &view, json, error);
+        done += code == 0;
+        if (code == -EBUSY || code == -ENOENT) {
+            operator_failed("delayed", error);
+            *ret_failed = true;
+            code = 0;
+        }
+    }
+    if (code == 0 && !line->json)
+        print_count(done, "entry");
+    if (code == 0 && page.next != NULL)
+        fprintf(stderr, "sluice delayed: there are more than %zu: say it again, or --limit\n", page.count);
+    return code;
+}
+
+static int run(const struct line *line, const struct buses *buses)
+{
+    struct operator operator;
+    struct delayed_filter filter = delayed_filter_none;
+    struct error error = {0};
+    struct buffer json;
+    bool failed = false;
+    int code = operator_open(line->config, buses, &operator);
+    if (code != CLI_OK)
+        return code;
+    const struct operation *operation = &operator.operation;
+    operator.operation.reason = line->why == NULL ? (struct span){0} : span_of(line->why);
+    buffer_init(&json, 256 * 1024 * 1024);
+    for (size_t i = 0; code == 0 && i < sizeof conditions / sizeof conditions[0]; i++)
+        if (line->filter[i] != NULL)
+            code = delayed_filter_set(operation, &filter, span_of(conditions[i]), span_of(line->filter[i]), &error);
+    if (code == 0)
+        code = line->verb == VERB_LIST ? run_list(operation, &filter, line->json, &json, &error)
+                                       : run_act(operation, line, &filter, &json, &failed, &error);
+    fwrite(json.at, 1, json.length, stdout);
+    buffer_free(&json);
+    code = code != 0 ? operator_failed("delayed", &error) : failed ? CLI_FAILED : CLI_OK;
+    operator_close(&operator);
+    return code;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- line */
+
+/* The words behind the options. */
+static int read_words(int argc, char **argv, struct line *line)
+{
+    const char *verb = argc > optind ? argv[optind] : NULL;
+    line->verb = VERB_COUNT;
+    for (int i = 0; i < VERB_COUNT && verb != NULL; i++)
+        if (strcmp(verb, verbs[i]) == 0)
+            line->verb = (enum verb)i;
+    if (verb == NULL)
+        return cli_misuse("delayed", "expected list, release or cancel, got nothing");
+    if (line->verb == VERB_COUNT) {
+        const char *near = nearest_name(verb, verbs);
+        return cli_misuse("delayed", "expected list, release or cancel, got '%.100s'%s%s%s", verb,
+                          near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+    }
+    optind++;
+    bool filter = line->filter[0] != NULL || line->filter[1] != NULL || line->filter[2] != NULL;
+    bool list = line->verb == VERB_LIST;
+    if (!cli_operands(argc, argv, list || filter ? 1 : 2, list ? 1 : argc,
+                      list ? "a CONFIG" : "a CONFIG and an ID, or --topic, --state or --older"))
+        return CLI_USAGE;
+    line->config = argv[optind];
+    line->ids = argv + optind + 1;
+    line->id_count = argc - optind - 1;
+    if (line->id_count > 0 && filter)
+        return cli_misuse("delayed", "expected an ID, or --topic, --state or --older; got both");
+    return CLI_OK;
+}
+
+int cli_delayed(int argc, char **argv, const struct buses *buses)
+{
+    static const struct option options[] = {{"topic", required_argument, NULL, 0},
+                                            {"state", required_argument, NULL, 1},
+                                            {"older", required_argument, NULL, 2},
+                                            {"limit", required_argument, NULL, 3},
+                                            {"after", required_argument, NULL, 4},
+                                            {"why", required_argument, NULL, 'w'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct line line = {0};
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
+        switch (option) {
+        case 'w':
+            line.why = optarg;
+            break;
+        case 'j':
+            line.json = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return CLI_OK;
+        case '?':
+            return CLI_USAGE;
+        default:
+            line.filter[option] = optarg;
+        }
+    }
+    int code = read_words(argc, argv, &line);
+    return code == CLI_OK ? run(&line, buses) : code;
+}
