@@ -1,5 +1,5 @@
 /*
- * surroundings.c - see surroundings.h. Three system calls when nothing was changed, since it runs after calls.
+ * surroundings.c - see surroundings.h. Nine system calls when nothing was changed, since it runs after calls.
  */
 #include "base/surroundings.h"
 
@@ -10,6 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Those with which a plugin can stop what others of the process do. */
+static const int limits[SURROUNDINGS_LIMITS] = {
+    RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC, RLIMIT_CPU,
+};
 
 void surroundings_read(struct surroundings *ret)
 {
@@ -24,6 +29,8 @@ void surroundings_read(struct surroundings *ret)
     umask(ret->umask);
     pthread_sigmask(SIG_SETMASK, NULL, &ret->mask);
     snprintf(ret->locale, sizeof ret->locale, "%s", setlocale(LC_ALL, NULL));
+    for (size_t i = 0; i < SURROUNDINGS_LIMITS; i++)
+        getrlimit(limits[i], &ret->limits[i]);
 }
 
 static bool folder_restore(const struct surroundings *surroundings)
@@ -57,6 +64,24 @@ static bool mask_restore(const struct surroundings *surroundings)
     return true;
 }
 
+/* A hard limit that was lowered without the right to raise it stays; the soft one is put back as far as it goes. */
+static bool limits_restore(const struct surroundings *surroundings)
+{
+    bool same = true;
+    for (size_t i = 0; i < SURROUNDINGS_LIMITS; i++) {
+        const struct rlimit *before = &surroundings->limits[i];
+        struct rlimit now;
+        if (getrlimit(limits[i], &now) != 0 || (now.rlim_cur == before->rlim_cur && now.rlim_max == before->rlim_max))
+            continue;
+        same = false;
+        if (setrlimit(limits[i], before) != 0) {
+            now.rlim_cur = before->rlim_cur < now.rlim_max ? before->rlim_cur : now.rlim_max;
+            setrlimit(limits[i], &now);
+        }
+    }
+    return same;
+}
+
 const char *surroundings_restore(const struct surroundings *surroundings)
 {
     const char *changed = NULL;
@@ -68,5 +93,7 @@ const char *surroundings_restore(const struct surroundings *surroundings)
         changed = "locale";
     if (!folder_restore(surroundings))
         changed = "working folder";
+    if (!limits_restore(surroundings))
+        changed = "resource limits";
     return changed;
 }

@@ -1,12 +1,15 @@
 /*
  * surroundings.h - what belongs to the whole process, or to the engine's threads, and what plugins leave alone: working
- * folder, umask, signal mask, locale.
+ * folder, umask, signal mask, locale, resource limits.
  */
 #ifndef SLUICE_BASE_SURROUNDINGS_H
 #define SLUICE_BASE_SURROUNDINGS_H
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+
+enum { SURROUNDINGS_LIMITS = 6 }; /* files, file size, memory twice, processes, CPU time */
 
 struct surroundings {
     int folder; /* a descriptor; -1: it cannot be opened */
@@ -15,6 +18,7 @@ struct surroundings {
     mode_t umask;
     sigset_t mask; /* of the thread that asked; threads that it starts have the same */
     char locale[128];
+    struct rlimit limits[SURROUNDINGS_LIMITS];
 };
 
 /* While no other thread runs: the umask is set for a moment to be read. */

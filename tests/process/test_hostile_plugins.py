@@ -171,6 +171,7 @@ class Surroundings(Hostile):
         ("umask", "umask"),
         ("block_signals", "signal mask"),
         ("locale", "locale"),
+        ("few_files", "resource limits"),
     )
 
     def setUp(self):
@@ -195,6 +196,7 @@ class Surroundings(Hostile):
             return found
 
         before = {line: threads(line) for line in ("Umask", "SigBlk")}
+        limits = (worker / "limits").read_text()
         for mode, words in self.rows_of:
             with self.subTest(mode=mode):
                 said = f"handler hostile.act_sql changed the {words} of the process"
@@ -208,6 +210,8 @@ class Surroundings(Hostile):
                 self.waited()
                 self.assertEqual(os.readlink(worker / "cwd"), str(ROOT))
                 self.assertEqual({line: threads(line) for line in ("Umask", "SigBlk")}, before)
+                self.assertEqual((worker / "limits").read_text(), limits)
+                self.assertEqual(engine.request("GET", "/healthz")[0], 200)
 
     def test_numbers_while_a_handler_has_another_locale(self):
         engine = self.engine()

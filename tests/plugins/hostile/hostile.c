@@ -294,6 +294,17 @@ static void do_umask(const struct act *act)
     umask(0777);
 }
 
+static void do_few_files(const struct act *act)
+{
+    struct rlimit limit;
+    (void)act;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        abort();
+    limit.rlim_cur = 3;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        abort();
+}
+
 static void do_slow(const struct act *act)
 {
     sleep_ms(act->n);
@@ -324,7 +335,7 @@ static const struct {
     MODE(hang),          MODE(spin),           MODE(deadlock),  MODE(close_all),  MODE(fork_return),
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
-    MODE(dup_all),       MODE(end_never),      MODE(slow),
+    MODE(dup_all),       MODE(end_never),      MODE(slow),      MODE(few_files),
 };
 
 static void attack(const struct act *act)

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+static struct rlimit before_limits;
+
 static void change_folder(void)
 {
     assert_int_equal(chdir("/"), 0);
@@ -36,6 +38,12 @@ static void change_locale(void)
     assert_non_null(setlocale(LC_NUMERIC, "C.UTF-8"));
 }
 
+static void change_limits(void)
+{
+    const struct rlimit few = {.rlim_cur = 3, .rlim_max = before_limits.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
 static void change_nothing(void)
 {
 }
@@ -45,15 +53,14 @@ static void each_is_named_and_put_back(void **state)
     static const struct {
         void (*change)(void);
         const char *words;
-    } rows[] = {{change_folder, "working folder"},
-                {change_umask, "umask"},
-                {change_mask, "signal mask"},
-                {change_locale, "locale"},
-                {change_nothing, NULL}};
+    } rows[] = {{change_folder, "working folder"},  {change_umask, "umask"},
+                {change_mask, "signal mask"},       {change_locale, "locale"},
+                {change_limits, "resource limits"}, {change_nothing, NULL}};
     struct surroundings before, after;
     char *folder = getcwd(NULL, 0);
     (void)state;
     umask(027);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before_limits), 0);
     surroundings_read(&before);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         rows[i].change();
@@ -69,6 +76,7 @@ static void each_is_named_and_put_back(void **state)
         char *now = getcwd(NULL, 0);
         assert_string_equal(now, folder);
         free(now);
+        assert_int_equal(after.limits[0].rlim_cur, before_limits.rlim_cur);
         assert_int_equal(sigismember(&after.mask, SIGUSR1), 0);
         close(after.folder);
     }
