@@ -31,6 +31,13 @@ static void log_dead_tick(const struct work *work)
 static void log_unknown(const struct work *work)
 {
     const struct span id = work->event.id_text, topic = work->item->record.topic;
+    if (work->item->other_file) {
+        log_rarely(10000, LOG_WARN, "lane",
+                   "event %.*s on %.*s is for a process of the group with another file, which handles that topic: it "
+                   "waits in sluice.parked until that process takes it",
+                   (int)id.length, id.length == 0 ? "" : id.at, (int)topic.length, topic.at);
+        return;
+    }
     log_rarely(
         10000, LOG_ERROR, "lane",
         "event %.*s on %.*s: the file says nothing of that topic that could handle it; it waits in sluice.parked "

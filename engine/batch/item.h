@@ -48,6 +48,7 @@ struct item {
     struct item_block *block;
     const struct chain_watch *timed_out; /* of ITEM_PARKED: the timeout of a chain is over, and no event passed */
     /* ITEM_BUS */
+    bool other_file; /* as in struct bus_record: other processes of the group have another file, which handles it */
     struct bus_chunk *chunk;
     struct position position;
     uint64_t ticket;

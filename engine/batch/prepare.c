@@ -18,6 +18,7 @@
 enum {
     PREPARE_EARLY_MS = 2,      /* an event this close to its time is handled now */
     PREPARE_POSTPONE_MS = 200, /* what others of the lane get before an event that hung */
+    PREPARE_OTHER_FILE_MS = 1000,
 };
 
 static void prepare_event(struct batch *batch, struct work *work)
@@ -183,6 +184,14 @@ static bool for_others(const struct batch *batch, const struct item *item)
     return name.length > 0 && !group_is_called(batch->env->config, group, name);
 }
 
+/* It waits until a process that has its topic takes it: in the database, or else in place, as long as it is read here.
+ */
+static void prepare_other_file(const struct batch *batch, struct work *work)
+{
+    work->verdict = batch->connection != NULL ? VERDICT_UNKNOWN : VERDICT_DELAY;
+    work->due_ms = batch->now_ms + PREPARE_OTHER_FILE_MS;
+}
+
 /* An earlier batch had run statements when it found that the event must wait. */
 static bool prepare_wait(const struct batch *batch, struct work *work)
 {
@@ -213,6 +222,8 @@ static void prepare(struct batch *batch, struct work *work)
         work_dead(batch, work, item->condemned, "%s", item->sentence == NULL ? "" : item->sentence);
     else if (work->verdict != VERDICT_NONE || !prepare_suspect(batch, work))
         return;
+    else if (item->other_file)
+        prepare_other_file(batch, work);
     else if (retired_by(batch, item) != NULL)
         work_dead(batch, work, DEAD_RETIRED, "'%s' left the pipeline, which says that it is retired",
                   retired_by(batch, item)->old);

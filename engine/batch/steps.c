@@ -54,7 +54,8 @@ static bool note_by_topic(struct batch *batch, struct instance *instance, const 
 {
     struct chain_facts *facts = &instance->row.facts;
     int step = step_done_on(instance->chain, work->item->topic);
-    bool over = facts->state == CHAIN_UNDONE, undoable = step >= 0 && instance->chain->steps[step].undo != NULL;
+    bool over = facts->state == CHAIN_UNDONE || facts->state == CHAIN_CLOSED,
+         undoable = step >= 0 && instance->chain->steps[step].undo != NULL;
     if (over && (!undoable || was_done(facts, step))) {
         begin_again(batch, instance, current, done);
         return batch->result == STORE_OK;

@@ -42,6 +42,7 @@ struct bus_record {
     uint32_t stream;   /* number of the stream in this consumer: stable while assigned */
     uint32_t epoch;    /* of the assignment under which it was delivered */
     uint64_t key_hash; /* span_hash(key); of the position when there is no key */
+    bool other_file;   /* not of a topic that was subscribed to: only other members of the group read it */
     struct bus_chunk *chunk;
 };
 /* Gives `records` references back, from any thread. Nothing happens for NULL or 0. */
@@ -65,6 +66,9 @@ struct bus_subscription {
     const char *group;
     const char *const *topics; /* exact names or with a trailing '*' (taps) */
     size_t topic_count;
+    /* Exact names that processes of the group with another file read: a bus whose streams are shared by all topics
+     * gives their records, too (bus_record.other_file). NULL-terminated; NULL: none. */
+    const char *const *others;
     uint32_t poll_records; /* most records of a poll; 0: the bus chooses */
     size_t poll_bytes;     /* and about how many bytes; 0: the bus chooses */
     bool recorded;         /* what the group handles is recorded in the store: then so are its positions (kafka) */

@@ -22,17 +22,18 @@ void bus_chunk_release(struct bus_chunk *chunk, size_t records)
         chunk->destroy(chunk);
 }
 
+bool topic_matches(struct span pattern, struct span topic)
+{
+    bool begins = pattern.length > 0 && pattern.at[pattern.length - 1] == '*';
+    size_t length = begins ? pattern.length - 1 : pattern.length;
+    return (begins ? topic.length >= length : topic.length == length) && memcmp(topic.at, pattern.at, length) == 0;
+}
+
 bool topics_match(const char *const *topics, size_t count, struct span topic)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t length = strlen(topics[i]);
-        if (length > 0 && topics[i][length - 1] == '*') {
-            if (topic.length >= length - 1 && memcmp(topic.at, topics[i], length - 1) == 0)
-                return true;
-        } else if (topic.length == length && memcmp(topic.at, topics[i], length) == 0) {
+    for (size_t i = 0; i < count; i++)
+        if (topic_matches(span_of(topics[i]), topic))
             return true;
-        }
-    }
     return false;
 }
 

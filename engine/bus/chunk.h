@@ -21,7 +21,8 @@ static inline void bus_chunk_hold(struct bus_chunk *chunk, size_t references)
     atomic_fetch_add_explicit(&chunk->references, references, memory_order_relaxed);
 }
 
-/* True when one of the patterns (exact, or with a trailing '*') is this topic. */
+/* True when the pattern (exact, or with a trailing '*') is this topic; or one of the patterns is. */
+bool topic_matches(struct span pattern, struct span topic);
 bool topics_match(const char *const *topics, size_t count, struct span topic);
 
 /* 0, or -EMSGSIZE / -EINVAL with a sentence when no bus of ours could carry the record. */

@@ -28,7 +28,7 @@ static struct place place_of(const struct pipeline *pipeline, enum name_kind kin
     for (size_t i = 0; kind == NAME_SCHEDULE && i < pipeline->schedule_count; i++)
         if (strcmp(pipeline->schedules[i].name, name) == 0)
             return pipeline->schedules[i].place;
-    if (kind == NAME_GROUP && strcmp(pipeline->engine.group, name) == 0)
+    if (kind == NAME_GROUP && (strcmp(pipeline->engine.group, name) == 0 || strcmp(pipeline->name, name) == 0))
         return (struct place){.file = pipeline->file, .line = 1, .column = 1};
     return (struct place){0};
 }

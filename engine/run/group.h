@@ -16,6 +16,7 @@ struct group_run {
     struct engine *engine;
     const struct group *config;
     struct bus_consumer *consumer; /* NULL: not subscribed */
+    const char **elsewhere;        /* topics that other files of the group have (names.h); likewise */
     const char **others;           /* topics that left the file and are read, too (names.h); NULL-terminated, or NULL */
     pthread_t reader;
     bool reader_started;

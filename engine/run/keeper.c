@@ -91,6 +91,8 @@ static int64_t chore_look(struct keeper *keeper)
     if (ledger_parked_next(keeper->connection, engine->numbers.groups, engine->config->group_count, &next_ms, NULL) ==
         STORE_OK)
         timer_advance(&engine->parked_timer, next_ms);
+    if (!atomic_load(&engine->life.draining))
+        parked_adopt(engine, keeper->connection, keeper->arena);
     return 0;
 }
 

@@ -14,6 +14,33 @@ enum { NAMES_MS = 600000 /* counting a million parked events takes seconds; a ti
 
 /* --------------------------------------------------------------------------------------------------- what was known */
 
+/* Whether the names of a file are this one's: it has its name, or had it. */
+static bool is_own_file(const struct names *names, struct span file)
+{
+    const struct pipeline *config = names->config;
+    bool own = span_is(file, config->name);
+    for (size_t i = 0; i < config->answer_count && !own; i++)
+        own = names_renames_file(config, &config->answers[i]) && span_is(file, config->answers[i].old);
+    return own;
+}
+
+static void load_row(struct names *names, const struct rows *rows, size_t row)
+{
+    struct span kind = rows_span(rows, row, 0), file = rows_span(rows, row, 4);
+    if (is_own_file(names, file)) {
+        struct known *known = names_known_add(names, kind.at[0], rows_span(rows, row, 1), rows_span(rows, row, 2),
+                                              rows_span(rows, row, 3));
+        known->stored.file = span_of(names->config->name); /* save() has it under this name */
+        return;
+    }
+    names->elsewhere = arena_grown(names->arena, names->elsewhere, names->elsewhere_count, sizeof *names->elsewhere);
+    names->elsewhere[names->elsewhere_count++] = (struct known_name){
+        .kind = arena_span(names->arena, kind),
+        .group = arena_span(names->arena, rows_span(rows, row, 1)),
+        .name = arena_span(names->arena, rows_span(rows, row, 2)),
+        .file = arena_span(names->arena, file)};
+}
+
 static int load(struct names *names)
 {
     const struct pipeline *config = names->config;
@@ -22,9 +49,8 @@ static int load(struct names *names)
     struct rows *rows = NULL;
     enum store_result result = ledger_known(names->connection, pipelines, count, names->change, &rows, names->error);
     for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++) {
-        struct span kind = rows_span(rows, r, 0);
-        names_known_add(names, kind.at[0], rows_span(rows, r, 1), rows_span(rows, r, 2), rows_span(rows, r, 3));
         names->remembered = true;
+        load_row(names, rows, r);
     }
     return names_code(result);
 }
@@ -84,7 +110,15 @@ static int save(struct names *names)
         if (known->carried_over || (known->left && known->answer == NULL))
             over[over_count++] = known->stored;
     }
-    enum store_result result = ledger_known_forget(names->connection, pipeline, over, over_count, names->error);
+    enum store_result result = STORE_OK;
+    for (size_t i = 0; i < count; i++)
+        list[i].file = span_of(names->config->name);
+    for (size_t i = 0; i < names->config->answer_count && result == STORE_OK; i++)
+        if (names_renames_file(names->config, &names->config->answers[i]))
+            result = ledger_known_file(names->connection, pipeline, span_of(names->config->answers[i].old),
+                                       span_of(names->config->name), names->error);
+    if (result == STORE_OK)
+        result = ledger_known_forget(names->connection, pipeline, over, over_count, names->error);
     if (result == STORE_OK)
         result = ledger_known_save(names->connection, pipeline, list, count, names->error);
     return names_code(result);
@@ -186,6 +220,17 @@ static int keep_existing(struct names *names)
             list[kept] = NULL;
     }
     return code;
+}
+
+const char **names_elsewhere(const struct names *names, size_t group)
+{
+    const char **list = arena_array(names->arena, const char *, names->elsewhere_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < names->elsewhere_count; i++)
+        if (names->elsewhere[i].kind.at[0] == 't' &&
+            span_is(names->elsewhere[i].group, names->config->groups[group].name))
+            list[count++] = arena_string(names->arena, names->elsewhere[i].name);
+    return list;
 }
 
 /* --------------------------------------------------------------------------------------------------------- the walk */

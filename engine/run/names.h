@@ -11,6 +11,9 @@
  * A group without a position would read again what another group of this database has read. It begins where `from` in
  * the file says; without that, only where nothing is repeated.
  *
+ * Names are those of a file, by its `pipeline:`. Files that share a group each have their own, and what another one has
+ * did not leave.
+ *
  * Files: waiting.c counts, begin.c is about positions, renames.c carries over; names.c goes through them.
  */
 #ifndef SLUICE_RUN_NAMES_H
@@ -44,6 +47,8 @@ struct names {
     size_t findings;
     struct known *known;
     size_t known_count;
+    struct known_name *elsewhere; /* names of other files that share the group */
+    size_t elsewhere_count;
     bool remembered; /* the pipeline's names are known: it was started before */
     /* what is read beside the file's topics, by group index: names of topics that left; NULL-terminated */
     const char ***others;
@@ -51,6 +56,8 @@ struct names {
     const char **retired_topics, **retired_taps;
 };
 
+/* The topics that other files of a group have, by its index; NULL-terminated. */
+const char **names_elsewhere(const struct names *names, size_t group);
 /* Fills the last three members; the rest is given. 0: nothing is missing (and, with `change`, all is done and
  * committed). -ENOKEY: each() was told what the file must say. -EAGAIN: the database or the bus did not answer. */
 int names_check(struct names *names);

@@ -125,8 +125,10 @@ static int engine_names(struct engine *engine, struct error *error)
             result = retired_numbers(engine, connection, names.retired_taps, engine->numbers.retired_taps, error);
         code = result == STORE_OK ? 0 : -EAGAIN;
     }
-    for (size_t i = 0; i < engine->group_count && code == 0; i++)
+    for (size_t i = 0; i < engine->group_count && code == 0; i++) {
         engine->groups[i].others = names.others[i];
+        engine->groups[i].elsewhere = names_elsewhere(&names, i);
+    }
     if (code == -ENOKEY) {
         error_set(error, ENOKEY, "nothing is started: the file does not say what becomes of %s",
                   names.findings == 1 ? "this" : "these");

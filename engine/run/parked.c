@@ -52,6 +52,56 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
     return true;
 }
 
+static void push_all(struct engine *engine, struct connection *connection, struct rows *rows, struct arena *arena)
+{
+    size_t count = rows_count(rows), kept = 0;
+    if (count == 0)
+        return;
+    rows = rows_detach(connection, rows);
+    struct item_block *block = item_block_create(count, rows);
+    for (size_t i = 0; block != NULL && i < count; i++)
+        kept += parked_push(engine, rows, i, &item_block_items(block)[i], arena);
+    if (block == NULL)
+        rows_free(rows);
+    else if (kept < count)
+        item_block_release(block, count - kept);
+    arena_reset(arena);
+}
+
+/* The topics that a group here handles, by the names that events may have. */
+static size_t handled_topics(const struct engine *engine, const struct group *group, struct arena *arena,
+                             struct span **ret)
+{
+    const struct pipeline *config = engine->config;
+    size_t count = 0;
+    *ret = arena_array(arena, struct span, config->topic_count + config->answer_count + 1);
+    for (size_t i = 0; i < config->topic_count; i++)
+        if (group->tap != NULL ? tap_sees(group->tap, config->topics[i]) : config->topics[i]->binding != NULL)
+            (*ret)[count++] = span_of(config->topics[i]->name);
+    for (size_t i = 0; i < config->answer_count; i++) {
+        const struct topic *topic = config->answers[i].new_name == NULL
+                                        ? NULL
+                                        : pipeline_topic(config, config->answers[i].new_name);
+        if (topic != NULL && (group->tap != NULL ? tap_sees(group->tap, topic) : topic->binding != NULL))
+            (*ret)[count++] = span_of(config->answers[i].old);
+    }
+    return count;
+}
+
+void parked_adopt(struct engine *engine, struct connection *connection, struct arena *arena)
+{
+    for (size_t i = 0; i < engine->group_count && atomic_load(&engine->parked_in_flight) < PARKED_IN_FLIGHT_MAX; i++) {
+        const struct group *group = engine->groups[i].config;
+        struct span *topics = NULL;
+        struct rows *rows = NULL;
+        size_t count = group->retired != NULL ? 0 : handled_topics(engine, group, arena, &topics);
+        if (count > 0 && ledger_parked_adopt(connection, engine->incarnation, engine->numbers.groups[group->index],
+                                             topics, count, PARKED_HOLD_MS, PARKED_LIMIT, &rows, NULL) == STORE_OK)
+            push_all(engine, connection, rows, arena);
+        arena_reset(arena);
+    }
+}
+
 void parked_take(struct engine *engine, struct connection *connection, struct arena *arena)
 {
     int64_t next = INT64_MAX;
@@ -71,18 +121,7 @@ void parked_take(struct engine *engine, struct connection *connection, struct ar
         timer_advance(&engine->parked_timer, clock_wall_ms() + PARKED_AGAIN_MS);
         return;
     }
-    size_t count = rows_count(rows), kept = 0;
-    if (count > 0) {
-        rows = rows_detach(connection, rows);
-        struct item_block *block = item_block_create(count, rows);
-        for (size_t i = 0; block != NULL && i < count; i++)
-            kept += parked_push(engine, rows, i, &item_block_items(block)[i], arena);
-        if (block == NULL)
-            rows_free(rows);
-        else if (kept < count)
-            item_block_release(block, count - kept);
-    }
-    arena_reset(arena);
+    push_all(engine, connection, rows, arena);
     if (next != INT64_MAX)
         timer_advance(&engine->parked_timer, next);
 }

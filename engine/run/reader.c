@@ -134,6 +134,7 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
         item_of_record(item, ITEM_BUS, &record->record, record->key_hash, last_topic, group->config);
         if (last_renamed)
             item_rename(item);
+        item->other_file = record->other_file;
         item->chunk = record->chunk;
         item->position = record->position;
         item->stream = record->stream;
@@ -359,6 +360,7 @@ int reader_start(struct group_run *group, struct error *error)
     struct bus_subscription subscription = {.group = group->config->name,
                                             .topics = topics,
                                             .topic_count = topic_count,
+                                            .others = group->elsewhere,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
                                             .poll_bytes = GROUP_IN_FLIGHT_BYTES_MAX / 4,
                                             .recorded = group_is_recorded(engine, group->config)};

@@ -96,9 +96,22 @@ static const struct name_answer *answer_of(const struct names *names, const stru
     return NULL;
 }
 
+/* Whether another file that shares the group has the name. */
+static bool is_elsewhere(const struct names *names, char kind, struct span group, struct span name)
+{
+    for (size_t i = 0; i < names->elsewhere_count; i++) {
+        const struct known_name *other = &names->elsewhere[i];
+        if (other->kind.at[0] == kind && span_equal(other->group, group) && span_equal(other->name, name))
+            return true;
+    }
+    return false;
+}
+
 static void mark(struct names *names, struct known *known)
 {
-    known->left = !known->carried_over && !in_file(names, names_kind(known), known->row.group, known->row.name.at);
+    char kind = names_kind(known);
+    known->left = !known->carried_over && !in_file(names, kind, known->row.group, known->row.name.at) &&
+                  !is_elsewhere(names, kind, known->row.group, known->row.name);
     known->answer = known->left ? answer_of(names, known) : NULL;
 }
 
@@ -128,7 +141,8 @@ static struct known *parked_known(struct names *names, struct span group, struct
     const struct group *reader = group_named(names, group);
     if (reader == NULL)
         return known;
-    if (reader->tap != NULL || in_file(names, 't', group, arena_string(names->arena, topic)))
+    if (reader->tap != NULL || in_file(names, 't', group, arena_string(names->arena, topic)) ||
+        is_elsewhere(names, 't', group, topic))
         return NULL;
     known = known_find(names, 't', group, topic);
     if (known == NULL) { /* an earlier version of the engine parked it */

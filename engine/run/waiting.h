@@ -21,5 +21,11 @@ static inline bool waiting_any(const struct known *known)
 int names_code(enum store_result result);
 struct known *names_known_add(struct names *names, char kind, struct span group, struct span name, struct span handler);
 char names_kind(const struct known *known);
+/* Whether an answer says that the file, or its group, had another name. */
+static inline bool names_renames_file(const struct pipeline *config, const struct name_answer *answer)
+{
+    return answer->new_name != NULL &&
+           (strcmp(answer->new_name, config->name) == 0 || strcmp(answer->new_name, config->engine.group) == 0);
+}
 
 #endif

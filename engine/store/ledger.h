@@ -147,6 +147,10 @@ enum store_result ledger_park(struct connection *connection, const struct parked
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error);
+/* On its own: takes PARKED_UNKNOWN ones of these topics, as ledger_parked_take() does. */
+enum store_result ledger_parked_adopt(struct connection *connection, int64_t owner, int16_t group,
+                                      const struct span *topics, size_t topic_count, int64_t hold_ms, int32_t limit,
+                                      struct rows **ret, struct error *error);
 /* On its own: when the next one is due (INT64_MAX: none). */
 enum store_result ledger_parked_next(struct connection *connection, const int16_t *groups, size_t group_count,
                                      int64_t *ret_next_ms, struct error *error);
@@ -207,7 +211,7 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
 /* On its own: of those, at most about `limit` that are due, the latest first. Rows: key_hash int8. */
 enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
                                   size_t stream_count, int32_t limit, struct rows **ret, struct error *error);
-/* On its own: makes the rows of keys that have events and none, because an operator deleted it; *ret is how many. */
+/* On its own: makes the rows of keys that have events and none; *ret is how many. */
 enum store_result ledger_held_repair(struct connection *connection, const int16_t *groups, size_t group_count,
                                      size_t *ret, struct error *error);
 /* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
@@ -285,8 +289,7 @@ enum store_result ledger_chain_ask(struct connection *connection, const struct c
 enum store_result ledger_chain_close(struct connection *connection, const struct chain_row *row, struct span why,
                                      struct error *error);
 
-/* On its own: deletes instances of a chain that have been over for longer than retain_ms, at most `limit`; *ret is how
- * many. */
+/* On its own: deletes at most `limit` instances that have been over for longer than retain_ms; *ret is how many. */
 enum store_result ledger_chains_prune(struct connection *connection, int16_t chain, int64_t retain_ms, int32_t limit,
                                       size_t *ret, struct error *error);
 
@@ -353,12 +356,12 @@ struct known_name {
     struct span group;   /* of a topic: who reads it; else empty */
     struct span name;    /* of a group its whole name */
     struct span handler; /* of a topic and of a tap's group: under which name it is recorded; else empty */
+    struct span file;    /* the `pipeline:` of the file that had it */
 };
 /* Executed: begins a transaction whose statements, and the pauses between them, may take this long: what counts. */
 enum store_result ledger_begin_long(struct connection *connection, int64_t deadline_ms, int64_t timeout_ms,
                                     struct error *error);
-/* Executed. Rows: kind text, group text, name text, handler text, pipeline text. `lock`: until the transaction ends no
- * other start reads them so. */
+/* Executed. Rows: kind, group, name, handler, file text. `lock`: until the transaction ends no other start does so. */
 enum store_result ledger_known(struct connection *connection, const struct span *pipelines, size_t count, bool lock,
                                struct rows **ret, struct error *error);
 enum store_result ledger_known_save(struct connection *connection, struct span pipeline, const struct known_name *names,
@@ -373,6 +376,9 @@ enum store_result ledger_rename(struct connection *connection, char kind, struct
                                 struct error *error);
 enum store_result ledger_known_rename(struct connection *connection, struct span old, struct span new_name,
                                       struct error *error); /* queued: of a pipeline, its own group's name */
+/* Queued: what the file called `old` had is the new one's; of a pipeline. */
+enum store_result ledger_known_file(struct connection *connection, struct span pipeline, struct span old,
+                                    struct span new_name, struct error *error);
 /* Executed; reads all that is parked or held. Rows: group text, topic text, parked int8, held int8. */
 enum store_result ledger_parked_topics(struct connection *connection, const struct span *groups, size_t count,
                                        struct rows **ret, struct error *error);

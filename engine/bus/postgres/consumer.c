@@ -27,6 +27,10 @@ static void consumer_free(struct bus_consumer *consumer)
     for (size_t i = 0; consumer->topics != NULL && i < consumer->topic_count; i++)
         free(consumer->topics[i]);
     free(consumer->topics);
+    for (size_t i = 0; consumer->elsewhere != NULL && consumer->elsewhere[i] != NULL; i++)
+        free(consumer->elsewhere[i]);
+    free(consumer->elsewhere);
+    rows_free(consumer->others);
     free(consumer->group);
     free(consumer->streams);
     free(consumer->pending);
@@ -39,6 +43,23 @@ static void consumer_free(struct bus_consumer *consumer)
     free(consumer->param_old_highs);
     free(consumer->param_old_lows);
     free(consumer);
+}
+
+/* A copy of a NULL-terminated list; NULL when out of memory. */
+static char **copy_names(const char *const *names)
+{
+    size_t count = 0;
+    while (names != NULL && names[count] != NULL)
+        count++;
+    char **copy = calloc(count + 1, sizeof *copy);
+    for (size_t i = 0; copy != NULL && i < count; i++)
+        if ((copy[i] = strdup(names[i])) == NULL) {
+            while (i > 0)
+                free(copy[--i]);
+            free(copy);
+            return NULL;
+        }
+    return copy;
 }
 
 int postgres_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret,
@@ -68,11 +89,12 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
     consumer->param_old_highs = calloc(partitions, sizeof *consumer->param_old_highs);
     consumer->param_old_lows = calloc(partitions, sizeof *consumer->param_old_lows);
     consumer->topics = calloc(subscription->topic_count + 1, sizeof *consumer->topics);
+    consumer->elsewhere = copy_names(subscription->others);
     bool enough = consumer->event_fd >= 0 && consumer->connection != NULL && consumer->group != NULL &&
                   consumer->streams != NULL && consumer->event_streams != NULL && consumer->event_epochs != NULL &&
                   consumer->param_partitions != NULL && consumer->param_epochs != NULL &&
                   consumer->param_highs != NULL && consumer->param_lows != NULL && consumer->param_old_highs != NULL &&
-                  consumer->param_old_lows != NULL && consumer->topics != NULL;
+                  consumer->param_old_lows != NULL && consumer->topics != NULL && consumer->elsewhere != NULL;
     for (size_t i = 0; enough && i < subscription->topic_count; i++) {
         consumer->topics[i] = strdup(subscription->topics[i]);
         enough = consumer->topics[i] != NULL;
@@ -83,12 +105,18 @@ int postgres_subscribe(struct bus *head, const struct bus_subscription *subscrip
         return error_set(error, ENOMEM, "out of memory or file descriptors while subscribing group \"%s\"",
                          subscription->group);
     }
+    /* At once, and not with the first poll: before anything is emitted here, peers must know what this one reads. */
+    enum store_result result = postgres_join(consumer, error);
+    if (result != STORE_OK) {
+        consumer_free(consumer);
+        return result == STORE_DEPLOY || result == STORE_DATA ? -EPROTO : -EAGAIN;
+    }
     pthread_mutex_lock(&bus->consumers_lock);
     consumer->next = bus->consumers;
     bus->consumers = consumer;
     pthread_mutex_unlock(&bus->consumers_lock);
     atomic_fetch_add(&bus->consumer_count, 1);
-    *ret = consumer; /* its first poll joins the group, and waits for a database that cannot be reached */
+    *ret = consumer;
     return 0;
 }
 

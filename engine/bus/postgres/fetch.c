@@ -18,11 +18,14 @@
  * $1..$3 the cursors (partition, xid, id), $4 the lowest of the xids (it excludes old segments), $5 rows and $6
  * bytes for each partition. At least one row comes for each cursor, so that the horizon is known; a row beyond the
  * horizon comes without its payload. same_session: the cursors were made in this session. In another one they may be
- * wrong (see bus_heartbeat() in SQL).
+ * wrong (see bus_heartbeat() in SQL). newest_member: of the group, $7, who joined last; what it reads must be known.
  */
 static const struct statement statement_fetch = {
-    .text = "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session"
+    .text = "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session,"
+            "  h.newest_member"
             " from (select pg_snapshot_xmin(pg_current_snapshot()) as xid,"
+            "  (select m.id from sluice.bus_member m where m.consumer_group = $7 order by m.id desc limit 1)"
+            "   as newest_member,"
             "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session) h"
             " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
             " left join lateral ("
@@ -34,7 +37,7 @@ static const struct statement statement_fetch = {
             "   order by b.xid, b.id limit $5::int8) f"
             "  where f.running - f.size <= $6::int8) r on true"};
 
-enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON, FETCH_SAME_SESSION };
+enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON, FETCH_SAME_SESSION, FETCH_NEWEST_MEMBER };
 enum { FETCH_ROWS_MIN = 8, FETCH_BYTES_MIN = 2 * ROW_BYTES };
 
 struct delivery {           /* one fetch */
@@ -65,6 +68,18 @@ static void fetch_damaged(struct bus_consumer *consumer, uint32_t p, struct posi
     error_hint(&consumer->fault, "delete that row to go on without its events");
 }
 
+/* Whether processes with another file, running or not, read the topic. */
+static bool others_read(const struct bus_consumer *consumer, struct span topic)
+{
+    for (size_t i = 0; consumer->others != NULL && i < rows_count(consumer->others); i++)
+        if (topic_matches(rows_span(consumer->others, i, 0), topic))
+            return true;
+    for (size_t i = 0; consumer->elsewhere[i] != NULL; i++)
+        if (span_is(topic, consumer->elsewhere[i]))
+            return true;
+    return false;
+}
+
 /* Puts a row's records into `pending`. False when the row cannot be read: its stream stops, and a fault tells of it.
  * False also when out of memory: the cursor stays at the last record taken. */
 static bool fetch_decode(struct bus_consumer *consumer, struct delivery *delivery, uint32_t p, size_t row)
@@ -84,7 +99,8 @@ static bool fetch_decode(struct bus_consumer *consumer, struct delivery *deliver
         struct position position = {xid, id << INDEX_BITS | i};
         if (position_compare(position, stream->cursor) <= 0)
             continue; /* completed before: the committed position was in the middle of the row */
-        if (!topics_match((const char *const *)consumer->topics, consumer->topic_count, records[i].topic)) {
+        bool own = topics_match((const char *const *)consumer->topics, consumer->topic_count, records[i].topic);
+        if (!own && !others_read(consumer, records[i].topic)) {
             stream->other_topics = true;
             continue;
         }
@@ -94,6 +110,7 @@ static bool fetch_decode(struct bus_consumer *consumer, struct delivery *deliver
             .stream = p,
             .epoch = stream->epoch,
             .key_hash = record_key_hash(&records[i], position),
+            .other_file = !own,
             .chunk = &delivery->chunk,
         };
         bus_chunk_hold(&delivery->chunk, 1);
@@ -221,6 +238,7 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
     if (FAILPOINT("bus.poll.before") == FAILPOINT_ERROR)
         return postgres_back_off(consumer, STORE_TRANSIENT, error);
     fetch_limits(consumer, count, &row_limit, &byte_limit);
+    struct span group = span_of(consumer->group);
     struct store_param params[] = {
         STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count),
         STORE_ARRAY(PARAM_XID8, consumer->param_highs, count),
@@ -228,14 +246,17 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         STORE_VALUE(PARAM_XID8, &lowest),
         STORE_VALUE(PARAM_INT8, &row_limit),
         STORE_VALUE(PARAM_INT8, &byte_limit),
+        STORE_VALUE(PARAM_TEXT, &group),
     };
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, &statement_fetch, 6, params, STATEMENT_MS, &rows,
+    enum store_result result = connection_once(consumer->connection, &statement_fetch, 7, params, STATEMENT_MS, &rows,
                                                error);
     if (result != STORE_OK)
         return postgres_back_off(consumer, result, error);
-    if (rows_count(rows) > 0 && rows_int64(rows, 0, FETCH_SAME_SESSION) == 0) {
-        consumer->heartbeat_due_ms = 0; /* it makes the session the member's, with new epochs */
+    if (rows_count(rows) > 0 && (rows_int64(rows, 0, FETCH_SAME_SESSION) == 0 ||
+                                 rows_int64(rows, 0, FETCH_NEWEST_MEMBER) > consumer->newest_member)) {
+        /* It makes the session the member's, with new epochs, or learns what the new member reads. */
+        consumer->heartbeat_due_ms = 0;
         consumer->fetch_due_ms = 0;
         return 0;
     }

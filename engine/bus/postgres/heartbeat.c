@@ -1,6 +1,5 @@
 /*
- * heartbeat.c - a member of the postgres bus: joining a group, heartbeats, and the assignments that they bring. See
- * postgres.h.
+ * heartbeat.c - a member of the postgres bus: heartbeats, and the assignments that they bring. See postgres.h.
  *
  * The database decides who reads what. A heartbeat returns every partition of this member; apply_assignment() compares
  * them with the states of the consumer's streams and changes these, and poll() tells the engine.
@@ -14,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static const struct statement statement_join = {.text = "select sluice.bus_join($1, $2, $3)"};
 static const struct statement statement_heartbeat = {
     .text = "select kind, item, epoch, high, low from sluice.bus_heartbeat($1, $2, $3, $4)"};
 /* A new assignment of streams to the same member: what completes under the epoch before it is ignored. */
@@ -24,25 +22,11 @@ static const struct statement statement_renew = {
 static const struct statement statement_release = {.text = "select sluice.bus_release($1, $2, $3)"};
 
 /* Kinds of rows that bus_heartbeat() returns. Of ROW_GROUP, which is about the group, `item` is its number of members,
- * `epoch` this member's share of the partitions, and `high` not 0 when other processes read the log; of the others they
+ * `epoch` this member's share of the partitions, `high` not 0 when other processes read the log, and `low` the member
+ * that joined last; of the others they
  * are a partition, its epoch and its committed position. ROW_EXPIRED: the row of this member was deleted. ROW_MADE: the
  * lease of the partition was. */
 enum { ROW_GROUP = 0, ROW_OWNED = 1, ROW_EXCESS = 2, ROW_EXPIRED = 3, ROW_MADE = 4 };
-
-static enum store_result member_join(struct bus_consumer *consumer, struct error *error)
-{
-    struct span group = span_of(consumer->group), process = span_of(consumer->bus->process);
-    struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_TEXT, &process),
-                                   STORE_VALUE(PARAM_TEXT, &process)};
-    struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, &statement_join, 3, params, STATEMENT_MS, &rows,
-                                               error);
-    if (result != STORE_OK)
-        return result;
-    atomic_store(&consumer->member, rows_int64(rows, 0, 0));
-    consumer->joined = true;
-    return STORE_OK;
-}
 
 static void stream_assign(struct stream *stream, uint32_t epoch, struct position committed)
 {
@@ -96,8 +80,10 @@ static void apply_partition(struct bus_consumer *consumer, uint32_t p, uint32_t 
 }
 
 /* Applies the assignment that a heartbeat returned to the states of the streams, and sets when the next heartbeat is
- * due. The first *ret_moved of param_partitions are streams whose position somebody else moved. */
-static void apply_assignment(struct bus_consumer *consumer, const struct rows *rows, size_t *ret_moved)
+ * due. The first *ret_moved of param_partitions are streams whose position somebody else moved. *ret_newest is the
+ * member that joined last. */
+static void apply_assignment(struct bus_consumer *consumer, const struct rows *rows, size_t *ret_moved,
+                             int64_t *ret_newest)
 {
     uint32_t partitions = consumer->bus->partition_count, owned = 0, share = 0;
     int64_t now = clock_monotonic_ms();
@@ -123,6 +109,7 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
         } else if (kind == ROW_GROUP) {
             peers = item > 1;
             share = epoch;
+            *ret_newest = (int64_t)position.low;
             atomic_store(&consumer->bus->remote_readers, position.high != 0);
         } else if (item < partitions) {
             seen[item] = true;
@@ -163,7 +150,7 @@ int postgres_heartbeat(struct bus_consumer *consumer, struct error *error)
         return 0;
     }
     if (!consumer->joined)
-        result = member_join(consumer, error);
+        result = postgres_join(consumer, error);
     if (result != STORE_OK)
         return postgres_back_off(consumer, result, error);
 
@@ -182,7 +169,12 @@ int postgres_heartbeat(struct bus_consumer *consumer, struct error *error)
     consumer->unreachable = false;
     consumer->retry_ms = 0;
     size_t moved;
-    apply_assignment(consumer, rows, &moved);
+    int64_t newest = consumer->newest_member;
+    apply_assignment(consumer, rows, &moved, &newest);
+    if (newest != consumer->newest_member && consumer->joined)
+        result = postgres_learn_others(consumer, newest, error);
+    if (result != STORE_OK)
+        return postgres_back_off(consumer, result, error);
     if (moved > 0)
         renew_epochs(consumer, moved);
     else if (consumer->joined)

@@ -9,6 +9,11 @@
  * its leases in the same transaction. So a process whose partitions another has taken commits neither effects nor
  * positions of them, however late it wakes up.
  *
+ * Members with different topics, because their engines have different files: those read that have all topics that any
+ * of them has. Where nobody has all, everybody reads, and gives records of topics that only others have to the engine
+ * as such. A fetch learns in its snapshot that a member has joined, and takes nothing before a heartbeat: what that
+ * member emits once it has joined is skipped by nobody.
+ *
  * Writing. append() puts the records into the transaction of its caller: grouped by partition, packed into rows of
  * about a page, one INSERT. An event exists exactly when the effects of the transaction that emitted it do.
  *
@@ -45,7 +50,7 @@
  *   poll.c         what a poll does: heartbeats, fetches, waiting
  *   fetch.c, heartbeat.c, commit.c, append.c, scan.c, standing.c
  *   consumer.c     making and ending a consumer, and what a failed statement means to it
- *   pending.c, notify.c, maintenance.c
+ *   member.c, pending.c, notify.c, maintenance.c
  */
 #ifndef SLUICE_BUS_POSTGRES_POSTGRES_H
 #define SLUICE_BUS_POSTGRES_POSTGRES_H
@@ -126,8 +131,10 @@ struct bus_consumer { /* of the postgres bus */
     struct bus_consumer *next;
     struct connection *connection;
     char *group;
-    char **topics;
+    char **topics, **elsewhere; /* elsewhere: as in the subscription; never NULL */
     size_t topic_count;
+    int64_t newest_member; /* of the group, as of the last heartbeat */
+    struct rows *others;   /* topics that other members read, or did since this one joined; one a row; NULL: none */
     uint32_t poll_records;
     size_t poll_bytes;
     atomic_llong member; /* kept after an expiry until it joins again: an expired number fences, 0 would not */
@@ -183,6 +190,12 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error);
  * go on. Trouble that may pass becomes consumer->fault. */
 int postgres_heartbeat(struct bus_consumer *consumer, struct error *error);
 int postgres_revoked(struct bus_consumer *consumer, struct error *error);
+
+/* member.c */
+enum store_result postgres_join(struct bus_consumer *consumer, struct error *error); /* as a new member */
+/* `newest` has joined: which topics do others read? Those of members that have left stay, what was written to them may
+ * not have been read. Until this is known nothing is fetched. */
+enum store_result postgres_learn_others(struct bus_consumer *consumer, int64_t newest, struct error *error);
 
 /* commit.c */
 int postgres_commit(struct bus_consumer *consumer, size_t count, const uint32_t *streams, const uint32_t *epochs,

@@ -28,7 +28,7 @@ enum store_result ledger_begin_long(struct connection *connection, int64_t deadl
 
 static const struct statement statement_lock = {"lock table sluice.pipeline_name in share row exclusive mode", false};
 static const struct statement statement_known = {
-    "select kind::text, consumer_group, name, handler, pipeline from sluice.pipeline_name where pipeline = any ($1) "
+    "select kind::text, consumer_group, name, handler, file from sluice.pipeline_name where pipeline = any ($1) "
     "order by kind, consumer_group, name",
     false,
 };
@@ -42,9 +42,9 @@ enum store_result ledger_known(struct connection *connection, const struct span 
 }
 
 static const struct statement statement_save = {
-    "insert into sluice.pipeline_name as p (pipeline, kind, consumer_group, name, handler)"
-    " select distinct $1::text, u.kind::\"char\", u.consumer_group, u.name, u.handler"
-    " from unnest($2, $3, $4, $5) u(kind, consumer_group, name, handler)"
+    "insert into sluice.pipeline_name as p (pipeline, kind, consumer_group, name, handler, file)"
+    " select distinct $1::text, u.kind::\"char\", u.consumer_group, u.name, u.handler, u.file"
+    " from unnest($2, $3, $4, $5, $6) u(kind, consumer_group, name, handler, file)"
     " on conflict on constraint pipeline_name_pkey do update set handler = excluded.handler"
     " where p.handler <> excluded.handler",
     false,
@@ -59,13 +59,15 @@ enum store_result ledger_known_save(struct connection *connection, struct span p
         STORE_COLUMN(PARAM_TEXT, &names[0].group, count, sizeof *names),
         STORE_COLUMN(PARAM_TEXT, &names[0].name, count, sizeof *names),
         STORE_COLUMN(PARAM_TEXT, &names[0].handler, count, sizeof *names),
+        STORE_COLUMN(PARAM_TEXT, &names[0].file, count, sizeof *names),
     };
-    return connection_queue(connection, &statement_save, 5, params, error);
+    return connection_queue(connection, &statement_save, 6, params, error);
 }
 
 static const struct statement statement_forget = {
-    "delete from sluice.pipeline_name p using unnest($2, $3, $4) u(kind, consumer_group, name)"
-    " where p.pipeline = $1 and p.kind = u.kind::\"char\" and p.consumer_group = u.consumer_group and p.name = u.name",
+    "delete from sluice.pipeline_name p using unnest($2, $3, $4, $5) u(kind, consumer_group, name, file)"
+    " where p.pipeline = $1 and p.file = u.file and p.kind = u.kind::\"char\" and p.consumer_group = u.consumer_group"
+    " and p.name = u.name",
     false,
 };
 
@@ -77,8 +79,9 @@ enum store_result ledger_known_forget(struct connection *connection, struct span
         STORE_COLUMN(PARAM_TEXT, &names[0].kind, count, sizeof *names),
         STORE_COLUMN(PARAM_TEXT, &names[0].group, count, sizeof *names),
         STORE_COLUMN(PARAM_TEXT, &names[0].name, count, sizeof *names),
+        STORE_COLUMN(PARAM_TEXT, &names[0].file, count, sizeof *names),
     };
-    return count == 0 ? STORE_OK : connection_queue(connection, &statement_forget, 4, params, error);
+    return count == 0 ? STORE_OK : connection_queue(connection, &statement_forget, 5, params, error);
 }
 
 /* Other groups of pipelines, but for those of taps: who reads which of these topics. */
@@ -171,6 +174,26 @@ enum store_result ledger_known_rename(struct connection *connection, struct span
     const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &old), STORE_VALUE(PARAM_TEXT, &new_name)};
     enum store_result result = connection_queue(connection, &statement_rename_pipeline, 2, params, error);
     return result == STORE_OK ? ledger_pauses_rename(connection, old, new_name, error) : result;
+}
+
+static const struct statement statement_known_twice = {
+    "delete from sluice.pipeline_name p using sluice.pipeline_name q where p.pipeline = $1 and p.file = $2"
+    " and q.pipeline = $1 and q.file = $3 and q.kind = p.kind and q.consumer_group = p.consumer_group"
+    " and q.name = p.name",
+    false,
+};
+static const struct statement statement_known_file = {
+    "update sluice.pipeline_name set file = $3 where pipeline = $1 and file = $2",
+    false,
+};
+
+enum store_result ledger_known_file(struct connection *connection, struct span pipeline, struct span old,
+                                    struct span new_name, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &pipeline), STORE_VALUE(PARAM_TEXT, &old),
+                                         STORE_VALUE(PARAM_TEXT, &new_name)};
+    enum store_result result = connection_queue(connection, &statement_known_twice, 3, params, error);
+    return result == STORE_OK ? connection_queue(connection, &statement_known_file, 3, params, error) : result;
 }
 
 /* --------------------------------------------------------------------------------------------------------- counting */

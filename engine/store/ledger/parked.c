@@ -71,6 +71,27 @@ static int64_t next_due(const struct rows *rows)
     return rows_null(rows, 0, 0) ? INT64_MAX : clock_wall_ms() + rows_int64(rows, 0, 0);
 }
 
+static const struct statement statement_parked_adopt = {
+    "with of_ours as (select p.event_id from sluice.parked p"
+    "  where p.consumer_group = $1 and p.state = 2 and sluice.record_topic(p.record) = any ($2)"
+    "  order by p.parked_at limit $4 for update skip locked) "
+    "update sluice.parked p set state = 0, due = now() + $3 * interval '1 millisecond', taken_by = $5 from of_ours o "
+    "where p.consumer_group = $1 and p.event_id = o.event_id "
+    "returning p.consumer_group, p.event_id, p.record, p.tries, coalesce(p.cancelled, '')",
+    false,
+};
+
+enum store_result ledger_parked_adopt(struct connection *connection, int64_t owner, int16_t group,
+                                      const struct span *topics, size_t topic_count, int64_t hold_ms, int32_t limit,
+                                      struct rows **ret, struct error *error)
+{
+    double hold = (double)hold_ms;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_TEXT, topics, topic_count),
+                                         STORE_VALUE(PARAM_DOUBLE, &hold), STORE_VALUE(PARAM_INT4, &limit),
+                                         STORE_VALUE(PARAM_INT8, &owner)};
+    return connection_run(connection, &statement_parked_adopt, 5, params, ret, error);
+}
+
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error)
