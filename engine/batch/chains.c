@@ -158,8 +158,9 @@ static void chain_dead_letter(struct batch *batch, struct work *work)
     const struct pipeline *config = batch->env->config;
     const struct item *item = work->item;
     struct span correlation;
-    bool condemned = item->minimal || item->condemned == DEAD_BAD_OUTPUT;
-    if (work->verdict != VERDICT_DEAD || !work->claimed || condemned || work->event.data.text.length == 0)
+    /* One whose id another event has is not claimed. An undo that cannot be composed comes back as minimal. */
+    if (work->verdict != VERDICT_DEAD || (!work->claimed && item->condemned != DEAD_ID_CONFLICT) || item->minimal ||
+        work->event.data.text.length == 0)
         return;
     for (size_t c = 0; c < config->chain_count && batch->result == STORE_OK && !batch->condemned; c++)
         if (config->chains[c].abort_on_dead_letter &&
