@@ -27,6 +27,8 @@ static bool watch_ties(const struct chain_watch *watch, enum correlation_kind ki
     case CHAIN_STEP_UNDONE:
         return true;
     case CHAIN_UNDO: /* of somebody else: this chain's own have one */
+    case CHAIN_DONE_BEFORE:
+    case CHAIN_ABORT_BEFORE: /* only an instance that there is */
         break;
     }
     return false;
@@ -171,6 +173,14 @@ static void chain_dead_letter(struct batch *batch, struct work *work)
                                                 work->why == NULL ? "" : work->why)));
 }
 
+static bool aborts_on(const struct chain *chain, const struct topic *topic)
+{
+    for (size_t i = 0; i < chain->abort_count; i++)
+        if (chain->abort_on[i] == topic)
+            return true;
+    return false;
+}
+
 static void chain_event(struct batch *batch, struct work *work, const struct chain_watch *watch)
 {
     const struct chain *chain = watch->chain;
@@ -187,8 +197,14 @@ static void chain_event(struct batch *batch, struct work *work, const struct cha
         return;
     batch->result = ledger_chain_lock(batch->connection, chain_number(batch, chain), event_id_of(correlation), &row,
                                       &batch->error);
-    if (batch->result == STORE_OK && row.chain >= 0 && instance_open(batch, work, chain, &row, correlation, &instance))
+    if (batch->result != STORE_OK || row.chain < 0 || !instance_open(batch, work, chain, &row, correlation, &instance))
+        return;
+    if (watch->role == CHAIN_DONE_BEFORE)
+        step_done_before(batch, work, &instance);
+    else if (watch->role != CHAIN_ABORT_BEFORE)
         step_undone(batch, work, &instance, watch->role);
+    else if (aborts_on(instance.chain, work->item->topic))
+        instance_abort(batch, work, chain, correlation, abort_reason(batch, work));
 }
 
 /* -------------------------------------------------------------------------------------------------------- the batch */
@@ -296,6 +312,15 @@ static bool undo_stuck(struct batch *batch, struct work *work, const struct chai
     return batch->result == STORE_OK;
 }
 
+/* The step that is undone on the topic, for people. */
+static const char *undone_step(const struct chain *chain, const struct topic *topic)
+{
+    for (size_t i = 0; i < chain->step_count; i++)
+        if (chain->steps[i].undo == topic)
+            return chain->steps[i].name;
+    return "?";
+}
+
 enum verdict chain_undo_failed(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
@@ -312,8 +337,7 @@ enum verdict chain_undo_failed(struct batch *batch, struct work *work)
             !chain_correlation(batch, work, chain, &correlation))
             return VERDICT_DEAD;
         log_line(LOG_ERROR, "chain", "chain %s is stuck: undo '%s' failed for good (%s); it waits for an operator",
-                 chain->name, item->topic->watches[w].chain->steps[item->topic->watches[w].step].name,
-                 work->why == NULL ? "" : work->why);
+                 chain->name, undone_step(chain, item->topic), work->why == NULL ? "" : work->why);
         return VERDICT_STUCK;
     }
     return VERDICT_DEAD;

@@ -47,6 +47,18 @@ static void begin_again(struct batch *batch, struct instance *instance, const st
     batch->result = ledger_chain_note(batch->connection, &instance->row, done, true, &batch->error);
 }
 
+/* Writes down a step of the definition that the instance began with. */
+static void note_step(struct batch *batch, struct instance *instance, int step, const struct work *work)
+{
+    struct chain_done note = {.data = {NULL, 0}};
+    instance->row.missing &= ~(int32_t)(1u << step);
+    if (instance->chain->steps[step].undo != NULL) {
+        note.data = work->event.data.text;
+        chain_note(&instance->row.facts, &(uint8_t){(uint8_t)step}, 1);
+    }
+    batch->result = ledger_chain_note(batch->connection, &instance->row, &note, false, &batch->error);
+}
+
 /* A step of a chain that began with another definition: what it is there, its topic says. One that it does not have is
  * undone by nobody, so that is said. */
 static bool note_by_topic(struct batch *batch, struct instance *instance, const struct chain *current,
@@ -66,13 +78,20 @@ static bool note_by_topic(struct batch *batch, struct instance *instance, const 
                    current->name, (int)instance->correlation.length, instance->correlation.at, work->item->topic->name);
         return false;
     }
-    struct chain_done note = *done;
-    note.data = undoable ? work->event.data.text : (struct span){NULL, 0};
-    instance->row.missing &= ~(int32_t)(1u << step);
-    if (undoable)
-        chain_note(facts, &(uint8_t){(uint8_t)step}, 1);
-    batch->result = ledger_chain_note(batch->connection, &instance->row, &note, false, &batch->error);
+    note_step(batch, instance, step, work);
     return batch->result == STORE_OK;
+}
+
+void step_done_before(struct batch *batch, struct work *work, struct instance *instance)
+{
+    struct chain_facts *facts = &instance->row.facts;
+    int step = step_done_on(instance->chain, work->item->topic);
+    bool over = facts->state == CHAIN_UNDONE || facts->state == CHAIN_CLOSED;
+    if (step < 0 || (over && was_done(facts, step)) || facts->count == CHAIN_DOINGS_MAX)
+        return; /* of a correlation that begins again it is no step any more */
+    note_step(batch, instance, step, work);
+    if (batch->result == STORE_OK)
+        instance_apply(batch, work, instance, chain_settle(&instance->shape, facts));
 }
 
 /* The rows of one statement all say what is known after it: of several steps of a correlation, the second one goes on

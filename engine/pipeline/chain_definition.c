@@ -82,8 +82,58 @@ struct chain *chain_definition_read(const struct pipeline *pipeline, const struc
         error_set(error, EBADMSG, "a definition of chain '%s' in sluice.chain_definition is damaged", current->name);
     for (size_t i = 0; good && i < count; i++)
         good = read_step(pipeline, current, json_array_get(steps, i), &chain->steps[i], arena, error);
+    json_t *abort_on = json_object_get(json, "abortOn");
+    chain->abort_on = arena_array(arena, struct topic *, json_array_size(abort_on) + 1);
+    chain->abort_count = 0;
+    for (size_t i = 0; good && i < json_array_size(abort_on); i++)
+        if (find_topic(pipeline, current->name, json_string_value(json_array_get(abort_on, i)), false,
+                       &chain->abort_on[chain->abort_count], error) &&
+            chain->abort_on[chain->abort_count] != NULL)
+            chain->abort_count++;
     json_decref(json);
     return good ? chain : NULL;
+}
+
+struct watching {
+    const struct pipeline *pipeline;
+    struct chain *chain;
+    struct arena *arena;
+    void (*each)(void *context, const struct topic *topic);
+    void *context;
+};
+
+/* `now` is the role that a topic has which is the same to the definition of now. */
+static void watch(const struct watching *watching, const json_t *name, enum chain_role now, enum chain_role role)
+{
+    struct topic *topic = NULL;
+    struct error ignored;
+    (void)find_topic(watching->pipeline, watching->chain->name, json_string_value(name), false, &topic, &ignored);
+    if (topic == NULL)
+        return;
+    for (size_t w = 0; w < topic->watch_count; w++)
+        if (topic->watches[w].chain == watching->chain &&
+            (topic->watches[w].role == now || topic->watches[w].role == role))
+            return;
+    topic->watches = arena_grown(watching->arena, topic->watches, topic->watch_count, sizeof *topic->watches);
+    topic->watches[topic->watch_count++] = (struct chain_watch){watching->chain, role, -1};
+    watching->each(watching->context, topic);
+}
+
+void chain_definition_watch(const struct pipeline *pipeline, struct chain *current, struct span text,
+                            struct arena *arena, void (*each)(void *context, const struct topic *topic), void *context)
+{
+    const struct watching watching = {pipeline, current, arena, each, context};
+    json_t *json = json_loadb(text.at, text.length, 0, NULL), *steps = json_object_get(json, "steps"),
+           *abort_on = json_object_get(json, "abortOn");
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        const json_t *step = json_array_get(steps, i);
+        watch(&watching, json_object_get(step, "done"), CHAIN_DONE, CHAIN_DONE_BEFORE);
+        watch(&watching, json_object_get(step, "undo"), CHAIN_UNDO, CHAIN_UNDO);
+        watch(&watching, json_object_get(step, "undone"), CHAIN_STEP_UNDONE, CHAIN_STEP_UNDONE);
+    }
+    for (size_t i = 0; i < json_array_size(abort_on); i++)
+        watch(&watching, json_array_get(abort_on, i), CHAIN_ABORT, CHAIN_ABORT_BEFORE);
+    json_decref(json);
 }
 
 struct chain_shape chain_shape_of(const struct chain *chain)

@@ -74,12 +74,14 @@ enum chain_role {
     CHAIN_DONE = 1,
     CHAIN_ABORT,
     CHAIN_STEP_UNDONE,
-    CHAIN_UNDO /* an undo event passes: on_undo_failure is about its handler */
+    CHAIN_UNDO,        /* an undo event passes: on_undo_failure is about its handler */
+    CHAIN_DONE_BEFORE, /* as CHAIN_DONE and CHAIN_ABORT, only for instances that began with an earlier definition */
+    CHAIN_ABORT_BEFORE
 };
 struct chain_watch {
     struct chain *chain;
     enum chain_role role;
-    int32_t step; /* index in the chain's steps; -1 for CHAIN_ABORT */
+    int32_t step; /* index in the chain's steps; -1: of an abort, or of an earlier definition */
 };
 
 struct chain_step {

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pipeline/chain_definition.h"
 #include "run/names.h"
 #include "run/reader.h"
 #include "run/state.h"
@@ -151,6 +152,43 @@ static int engine_pauses(struct engine *engine, struct error *error)
     return code;
 }
 
+/* A topic that is watched for chains of an earlier definition is read, too. */
+static void read_also(void *context, const struct topic *topic)
+{
+    struct engine *engine = context;
+    struct group_run *own = &engine->groups[0];
+    size_t count = 0;
+    for (size_t i = 0; i < own->config->topic_count; i++)
+        if (strcmp(own->config->topics[i], topic->name) == 0)
+            return;
+    for (; own->others != NULL && own->others[count] != NULL; count++)
+        if (strcmp(own->others[count], topic->name) == 0)
+            return;
+    const char **others = arena_array(engine->names, const char *, count + 2);
+    for (size_t i = 0; i < count; i++)
+        others[i] = own->others[i];
+    others[count] = topic->name;
+    own->others = others;
+}
+
+/* Chains are undone by the definition that they began with. */
+static enum store_result engine_definitions(struct engine *engine, struct error *error)
+{
+    const struct pipeline *config = engine->config;
+    struct connection *connection = connection_create(engine->store, "definitions");
+    enum store_result result = connection != NULL ? STORE_OK : STORE_DOWN;
+    for (size_t c = 0; c < config->chain_count && result == STORE_OK; c++) {
+        struct rows *rows = NULL;
+        result = ledger_chain_definitions(connection, span_of(config->chains[c].name), &rows, error);
+        for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++)
+            if (!span_equal(rows_span(rows, r, 0), config->chains[c].definition))
+                chain_definition_watch(config, &config->chains[c], rows_span(rows, r, 0), engine->names, read_also,
+                                       engine);
+    }
+    connection_destroy(connection);
+    return result;
+}
+
 /* The database is good, nothing waits that the file says nothing of, and names have numbers. 0, -EAGAIN, or what
  * waiting does not help. */
 static int engine_open_store(struct engine *engine, struct error *error)
@@ -166,6 +204,8 @@ static int engine_open_store(struct engine *engine, struct error *error)
         code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     if (code == 0 && engine->store != NULL)
         code = engine_pauses(engine, error);
+    if (code == 0 && engine->store != NULL && (result = engine_definitions(engine, error)) != STORE_OK)
+        code = -EAGAIN;
     return code;
 }
 

@@ -296,6 +296,9 @@ enum store_result ledger_chains_prune(struct connection *connection, int16_t cha
 /* The number of a chain's definition, made when it is new. In the caller's transaction or, without one, on its own. */
 enum store_result ledger_chain_define(struct connection *connection, int16_t chain, struct span definition,
                                       int32_t *ret_number, struct error *error);
+/* On its own: all definitions of a chain. Rows: definition text. */
+enum store_result ledger_chain_definitions(struct connection *connection, struct span chain, struct rows **ret,
+                                           struct error *error);
 /* Executed: the definition of that number; ret->at is NULL when there is none. */
 enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
                                           struct error *error);

@@ -168,6 +168,30 @@ class Definitions(ChainCase):
         self.step("failed")
         self.await_topic("cancel", 1)
 
+    def test_a_step_and_an_abort_that_left_the_chain(self):
+        """What is in flight is followed and undone by the definition that it began with, on topics that only that one
+        has, and that the file handles no more."""
+        self.engine()
+        self.step("paid", "old", n=1)
+        self.drain()
+        changed = YAML.replace("      - {name: book, done: booked, undo: cancel}\n", "").replace(
+            "abort_on: [failed]", "abort_on: [declined]"
+        )
+        self.restart(changed.replace("  refund:", "  declined: {final: true}\n  refund:"))
+        self.step("paid", "new", n=2)
+        for correlation in ("old", "new"):
+            self.step("booked", correlation, n=3)
+            self.drain()
+            self.step("failed", correlation)
+        self.await_topic("refund", 1)
+        self.await_topic("cancel", 1)
+        self.await_value("select state from sluice.chain where correlation_text = 'old'", 2)
+        self.drain()
+        self.assertEqual(self.undone(), ["cancel 3", "refund 1"])
+        self.step("declined", "new")
+        self.await_topic("refund", 2)
+        self.assertEqual(self.undone(), ["cancel 3", "refund 1", "refund 2"])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

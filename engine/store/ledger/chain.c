@@ -408,6 +408,19 @@ enum store_result ledger_chain_define(struct connection *connection, int16_t cha
     return result;
 }
 
+static const struct statement statement_chain_definitions = {
+    "select d.definition from sluice.chain_definition d join sluice.name n on n.number = d.chain"
+    " where n.kind = 'c' and n.name = $1 order by d.number",
+    false,
+};
+
+enum store_result ledger_chain_definitions(struct connection *connection, struct span chain, struct rows **ret,
+                                           struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &chain)};
+    return connection_run(connection, &statement_chain_definitions, 1, params, ret, error);
+}
+
 enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
                                           struct error *error)
 {
