@@ -212,12 +212,11 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
 enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
                                   size_t stream_count, int32_t limit, struct rows **ret, struct error *error);
 /* On its own: makes the rows of keys that have events and none; *ret is how many. */
-enum store_result ledger_held_repair(struct connection *connection, const int16_t *groups, size_t group_count,
-                                     size_t *ret, struct error *error);
+enum store_result ledger_held_repair(struct connection *connection, const int16_t *groups, size_t count, size_t *ret,
+                                     struct error *error);
 /* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
- * key without events is deleted. Rows, by key and in order: key_hash int8, id int8, partition int4, offset
- * int8, stream text, record bytea, tries int4, milliseconds until the key is due int8 (null: at once), who cancelled it
- * text (empty: nobody). */
+ * key without events is deleted. Rows, in order: key_hash, id int8, partition int4, offset int8, stream text, record
+ * bytea, tries int4, milliseconds until the key is due int8 (null: at once), who cancelled it text (or empty). */
 enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error);
@@ -233,9 +232,8 @@ struct chain_row {
 };
 
 /* Executed: chain_note() of steps, one row a correlation (made when absent), and locks it. Several inputs of one
- * correlation in a call are allowed, in their order. *ret has room for all inputs; it gets those whose correlation is
- * not CHAIN_RUNNING, has another definition, or would have more than CHAIN_DOINGS_MAX doings; row.facts is what is
- * known after all inputs. */
+ * correlation are allowed, in their order. *ret has room for all inputs; it gets those whose correlation is not
+ * CHAIN_RUNNING, has another definition, or too many doings; row.facts is what is known after all inputs. */
 struct chain_done {
     int16_t chain;
     int16_t step;
@@ -249,8 +247,7 @@ struct chain_done {
 };
 struct chain_noted {
     size_t input;
-    /* false: the chain began with another definition, and nothing was noted: ledger_chain_note() does */
-    bool noted;
+    bool noted;    /* false: it began with another definition, and nothing was noted: ledger_chain_note() does */
     bool too_many; /* row.facts has not all doings: the transaction must not be committed */
     struct chain_row row;
 };
@@ -296,9 +293,8 @@ enum store_result ledger_chains_prune(struct connection *connection, int16_t cha
 /* The number of a chain's definition, made when it is new. In the caller's transaction or, without one, on its own. */
 enum store_result ledger_chain_define(struct connection *connection, int16_t chain, struct span definition,
                                       int32_t *ret_number, struct error *error);
-/* On its own: all definitions of a chain. Rows: definition text. */
 enum store_result ledger_chain_definitions(struct connection *connection, struct span chain, struct rows **ret,
-                                           struct error *error);
+                                           struct error *error); /* on its own, all of them; rows: definition text */
 /* Executed: the definition of that number; ret->at is NULL when there is none. */
 enum store_result ledger_chain_definition(struct connection *connection, int32_t number, struct span *ret,
                                           struct error *error);
@@ -379,9 +375,8 @@ enum store_result ledger_rename(struct connection *connection, char kind, struct
                                 struct error *error);
 enum store_result ledger_known_rename(struct connection *connection, struct span old, struct span new_name,
                                       struct error *error); /* queued: of a pipeline, its own group's name */
-/* Queued: what the file called `old` had is the new one's; of a pipeline. */
 enum store_result ledger_known_file(struct connection *connection, struct span pipeline, struct span old,
-                                    struct span new_name, struct error *error);
+                                    struct span new_name, struct error *error); /* queued: of a file, its name */
 /* Executed; reads all that is parked or held. Rows: group text, topic text, parked int8, held int8. */
 enum store_result ledger_parked_topics(struct connection *connection, const struct span *groups, size_t count,
                                        struct rows **ret, struct error *error);
