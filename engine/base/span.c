@@ -122,7 +122,7 @@ void span_hash128(struct span bytes, uint8_t ret[16])
 {
     const char *at = bytes.at;
     size_t left = bytes.length;
-    uint64_t x = ROOT_2, y = ROOT_3 ^ (uint64_t)bytes.length;
+    uint64_t x = ROOT_2, y = span_mix(ROOT_3 ^ (uint64_t)bytes.length); /* or a byte of the tail could undo it */
     uint64_t low, high;
 
     while (left > 16) {

@@ -14,8 +14,7 @@
  *   chain     one row a correlation: steps done, steps undone, aborted or not
  *   schedule  the last tick of each schedule
  *   reply     answers to requests with an Idempotency-Key
- *   dead_letter  events that no try can help, until an operator has decided
- *   pause     what operators have paused
+ *   dead_letter, pause: what no try can help, until an operator has decided; what operators have paused
  */
 #ifndef SLUICE_STORE_LEDGER_H
 #define SLUICE_STORE_LEDGER_H

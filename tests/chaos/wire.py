@@ -78,7 +78,7 @@ def _mix(value):
 
 def hash128(data):
     """span_hash128(): of ids."""
-    at, left, x, y = 0, len(data), ROOT_2, ROOT_3 ^ len(data)
+    at, left, x, y = 0, len(data), ROOT_2, _mix(ROOT_3 ^ len(data))
     while left > 16:
         x = _mix(x ^ _word(data, at))
         y = _mix(y ^ _word(data, at + 8) ^ x)

@@ -24,26 +24,26 @@ static const struct {
     uint64_t hash;
     const char *hash128;
 } golden[] = {
-    {0, 0xf55e480609bbb85full, "42f466446fb58b75ff19a568a673bcca"},
-    {1, 0xeac46f4bc23a11b7ull, "0838d2c7bc78956845c11be4dde93962"},
-    {2, 0x7fcfc99b52b95a7bull, "098ebfee04864146e0eec416bfb89732"},
-    {3, 0xc52c7b9329df5db0ull, "c4c8c92b90f0ff72cc7a3290f03692e7"},
-    {4, 0x8d03e3e0ca4b3a71ull, "28769ebdfc073ddd647e6caaff4da5f9"},
-    {7, 0xbddda066ed63f05eull, "a85aeab29647bc8b1b43a368eb440e10"},
-    {8, 0xbfa6058b7f7d3221ull, "eee0625f50d0a3f778e6843bea46e3c0"},
-    {9, 0x29f43862eed1ccf0ull, "eaba26078b7dac31154c65354118c9bf"},
-    {15, 0x297fb220a47080ecull, "a51e08371910ac60fdaad2de4ce3a5c3"},
-    {16, 0x3c9922dda970b2edull, "cec1545c14313bf51045453992507fc9"},
-    {17, 0x82026782d23bf85dull, "fb8004500f95982327f2031fcb53c636"},
-    {32, 0xb0d4407e20be27b7ull, "9fe49f5229c30df9e9f00b4c7c50e6af"},
-    {33, 0x12b86c28653e203dull, "9e005a8e2d633dc8e0abf0ca2f474e57"},
-    {36, 0x3fb4cb9021071a8full, "f0e402106193096e055860166c3564c9"},
-    {48, 0xc3143857cbda0170ull, "554fb3217526a0ce6a24c71e21cb4bd5"},
-    {49, 0xaad0e1fbcfdf5172ull, "a3fa2a87ceaf8bbf4b5c6358d6a83729"},
-    {96, 0x583ad9e97841288aull, "c127811c8da8dcab3e572f9d9cf2623a"},
-    {97, 0xb7f413f7f49eafa7ull, "b07f024b7b7e6cf47943eae0437f2247"},
-    {128, 0x7e0e044c7b11521full, "bc4aa14e1a6191396b42a420c5f9f085"},
-    {300, 0xa1ea788325f0870dull, "8c59d910c4ea8e17d9a8b1e43a6eca04"},
+    {0, 0xf55e480609bbb85full, "764c370709314bcb8b2b6d176fe9045f"},
+    {1, 0xeac46f4bc23a11b7ull, "974afd2b83c1d0c665166b8b374efaff"},
+    {2, 0x7fcfc99b52b95a7bull, "2bf986a13aef34593449e91482ce0dcb"},
+    {3, 0xc52c7b9329df5db0ull, "30a93b13faee7166bf931a0ea0d39e9e"},
+    {4, 0x8d03e3e0ca4b3a71ull, "b0abf8b75f848dff93972cf3ada83863"},
+    {7, 0xbddda066ed63f05eull, "a1f219e282c6436014f4161bed665b5f"},
+    {8, 0xbfa6058b7f7d3221ull, "19e112ead5b7189900c1d73d41790043"},
+    {9, 0x29f43862eed1ccf0ull, "d03326dd6a06c46d3ef28a59a4f2c93e"},
+    {15, 0x297fb220a47080ecull, "8df0f7d37d359a5e70fb0918a3982d00"},
+    {16, 0x3c9922dda970b2edull, "4fd77d0ee782c6aa28a6851fd915fed1"},
+    {17, 0x82026782d23bf85dull, "4c3411fe97b31e7d8ab9792ebac5716d"},
+    {32, 0xb0d4407e20be27b7ull, "89d9984aee0ed41abf2c9272fee42e04"},
+    {33, 0x12b86c28653e203dull, "8f035f36847c95de3b9d3291af8aef26"},
+    {36, 0x3fb4cb9021071a8full, "edb63285274f4fe84b7a4f08a079b38d"},
+    {48, 0xc3143857cbda0170ull, "112a3e8cdd08b5eed3fa58f76b7b9c1c"},
+    {49, 0xaad0e1fbcfdf5172ull, "2989ab0886d3a044644c64fbc88bd87e"},
+    {96, 0x583ad9e97841288aull, "5ec304221ba37a23bb548205195178e3"},
+    {97, 0xb7f413f7f49eafa7ull, "3c8a6f7729c4c0c652abfef72dc4971c"},
+    {128, 0x7e0e044c7b11521full, "d48efb773b3a9536bb493376ea5c69f8"},
+    {300, 0xa1ea788325f0870dull, "251aa9ab756cee2617b63d8d902fae5b"},
 };
 
 static void test_golden(void **state)
@@ -124,6 +124,41 @@ static int by_value(const void *a, const void *b)
     return memcmp(a, b, 16);
 }
 
+static void no_two_are_equal(uint8_t (*hashes)[16], size_t count)
+{
+    qsort(hashes, count, sizeof *hashes, by_value);
+    for (size_t i = 1; i < count; i++)
+        assert_memory_not_equal(hashes[i - 1], hashes[i], 16);
+}
+
+/* Numbers, texts of one character again and again, and the same with zeros in front: texts of all lengths to 19. */
+static void test_lengths(void **state)
+{
+    (void)state;
+    enum { COUNT = 400000 };
+    uint8_t(*wide)[16] = malloc(COUNT * sizeof *wide), (*narrow)[16] = calloc(COUNT, sizeof *narrow);
+    size_t count = 0;
+    assert_non_null(wide);
+    assert_non_null(narrow);
+    for (unsigned i = 0; i < COUNT; i++) {
+        char text[32];
+        int length = i < 300000   ? snprintf(text, sizeof text, "%u", i)
+                     : i < 399000 ? snprintf(text, sizeof text, "%0*u", 8 + (int)(i % 12), i)
+                                  : (int)(i % 19) + 2;
+        if (i >= 399000 + 26 * 19)
+            break;
+        if (i >= 399000)
+            memset(text, (int)('a' + (i - 399000) / 19), sizeof text);
+        uint64_t hash = span_hash((struct span){text, (size_t)length});
+        memcpy(narrow[count], &hash, sizeof hash);
+        span_hash128((struct span){text, (size_t)length}, wide[count++]);
+    }
+    no_two_are_equal(wide, count);
+    no_two_are_equal(narrow, count);
+    free(wide);
+    free(narrow);
+}
+
 /* Ids that people make up, counters behind a prefix: no two share a hash, and partitions are filled evenly. */
 static void test_counters(void **state)
 {
@@ -142,12 +177,8 @@ static void test_counters(void **state)
         span_hash128(span, wide[i]);
         filled[hash % PARTITIONS]++;
     }
-    qsort(wide, COUNT, sizeof *wide, by_value);
-    qsort(narrow, COUNT, sizeof *narrow, by_value);
-    for (unsigned i = 1; i < COUNT; i++) {
-        assert_memory_not_equal(wide[i - 1], wide[i], 16);
-        assert_memory_not_equal(narrow[i - 1], narrow[i], 16);
-    }
+    no_two_are_equal(wide, COUNT);
+    no_two_are_equal(narrow, COUNT);
     for (unsigned i = 0; i < PARTITIONS; i++)
         assert_in_range(filled[i], COUNT / PARTITIONS * 97 / 100, COUNT / PARTITIONS * 103 / 100);
     free(wide);
@@ -177,8 +208,9 @@ static void test_zero_factors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal),     cmocka_unit_test(test_golden),   cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_avalanche), cmocka_unit_test(test_counters), cmocka_unit_test(test_zero_factors),
+        cmocka_unit_test(test_equal),        cmocka_unit_test(test_golden),  cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_avalanche),    cmocka_unit_test(test_lengths), cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_zero_factors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,13 +62,13 @@ static void test_vectors(void **state)
     static const struct {
         const char *received, *id, *derived;
     } rows[] = {
-        {"00-" TRACE "-" PARENT "-01", "e-1", "00-" TRACE "-9d6602147c1b7c2f-01"},
-        {"00-" TRACE "-" PARENT "-00", "e-1", "00-" TRACE "-9d6602147c1b7c2f-00"},
-        {"00-" TRACE "-1111111111111111-01", "e-1", "00-" TRACE "-9d6602147c1b7c2f-01"}, /* whoever the parent was */
-        {"00-" TRACE "-" PARENT "-03", "0199c1a2-7b3c-8d4e-9f50-123456789abc", "00-" TRACE "-d45c7355b502a655-03"},
+        {"00-" TRACE "-" PARENT "-01", "e-1", "00-" TRACE "-daf57a5bf2f5c10b-01"},
+        {"00-" TRACE "-" PARENT "-00", "e-1", "00-" TRACE "-daf57a5bf2f5c10b-00"},
+        {"00-" TRACE "-1111111111111111-01", "e-1", "00-" TRACE "-daf57a5bf2f5c10b-01"}, /* whoever the parent was */
+        {"00-" TRACE "-" PARENT "-03", "0199c1a2-7b3c-8d4e-9f50-123456789abc", "00-" TRACE "-df0a6f4c5b63d039-03"},
         /* Of a later version: what we write is version 00, and only the sampled flag is known. */
-        {"01-" TRACE "-" PARENT "-ff", "e-1", "00-" TRACE "-9d6602147c1b7c2f-01"},
-        {"cc-" TRACE "-" PARENT "-0a", "e-1", "00-" TRACE "-9d6602147c1b7c2f-00"},
+        {"01-" TRACE "-" PARENT "-ff", "e-1", "00-" TRACE "-daf57a5bf2f5c10b-01"},
+        {"cc-" TRACE "-" PARENT "-0a", "e-1", "00-" TRACE "-daf57a5bf2f5c10b-00"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[TRACEPARENT_TEXT + 1];
