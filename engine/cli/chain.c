@@ -237,7 +237,7 @@ static int run(const struct line *line, const struct buses *buses)
     int code = operator_open(line->config, buses, &operator);
     if (code != CLI_OK)
         return code;
-    operator.operation.reason = line->why == NULL ? (struct span){0} : span_of(line->why);
+    operator.operation.reason = span_of(line->why);
     buffer_init(&json, 256 * 1024 * 1024);
     code = runs[line->verb](&operator.operation, line, &json, &error);
     print_json(&json);

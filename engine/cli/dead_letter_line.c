@@ -171,7 +171,7 @@ static int check_line(struct letters *letters, char **words, size_t count)
 static const struct action *find_action(const struct action *actions, const char *name)
 {
     const char *names[ACTIONS_MAX + 1] = {NULL};
-    for (size_t i = 0; actions[i].name != NULL && i < ACTIONS_MAX; i++) {
+    for (size_t i = 0; i < ACTIONS_MAX && actions[i].name != NULL; i++) {
         if (strcmp(actions[i].name, name) == 0)
             return &actions[i];
         names[i] = actions[i].name;

@@ -160,7 +160,7 @@ static int run(const struct line *line, const struct buses *buses)
     if (code != CLI_OK)
         return code;
     const struct operation *operation = &operator.operation;
-    operator.operation.reason = line->why == NULL ? (struct span){0} : span_of(line->why);
+    operator.operation.reason = span_of(line->why);
     buffer_init(&json, 256 * 1024 * 1024);
     for (size_t i = 0; code == 0 && i < sizeof conditions / sizeof conditions[0]; i++)
         if (line->filter[i] != NULL)

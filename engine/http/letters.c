@@ -79,10 +79,9 @@ int letters_edit(struct call *call)
     int code = needs_store(call);
     if (code == 0)
         code = letter_id(call, &id);
-    if (code == 0 && data == NULL)
-        code = error_set(call->error, EINVAL, "expected {\"data\": {...}}, the event's data from now on");
     if (code == 0)
-        code = dead_letter_edit(&call->operation, id, data->value, call->operation.arena, call->error);
+        code = data == NULL ? error_set(call->error, EINVAL, "expected {\"data\": {...}}, the event's data from now on")
+                            : dead_letter_edit(&call->operation, id, data->value, call->operation.arena, call->error);
     return code == 0 ? answer_letter(call, id) : code;
 }
 
@@ -181,7 +180,7 @@ static int move_many(struct call *call, bool drops)
 static int move_one(struct call *call, bool drops)
 {
     struct moved moved = {0};
-    struct dead_letter letter;
+    struct dead_letter letter = {0};
     int64_t id = 0;
     int code = needs_store(call);
     for (size_t i = 0; code == 0 && i < call->body.count; i++) {

@@ -34,7 +34,7 @@ int pauses_list(struct call *call)
 
 int pauses_make(struct call *call)
 {
-    struct span name, duration;
+    struct span name = {0}, duration = {0};
     struct pause made;
     int64_t for_ms = 0;
     int code = body_text(call, "name", &name);

@@ -200,17 +200,29 @@ static struct chain_view read_row(const struct operation *operation, const struc
     return view;
 }
 
+/* A number before the next point, which *at is moved behind. */
+static bool read_number(const char **at, long most, long *ret)
+{
+    char *end;
+    *ret = strtol(*at, &end, 10);
+    if (end == *at || *end != '.' || *ret < 0 || *ret > most)
+        return false;
+    *at = end + 1;
+    return true;
+}
+
 static int read_place(struct span after, struct chain_query *query, struct error *error)
 {
-    char text[64], correlation[37] = "";
-    int began, chain, end = 0;
+    char text[64];
+    const char *at = text;
+    long began, chain;
     snprintf(text, sizeof text, "%.*s", (int)(after.length < sizeof text ? after.length : sizeof text - 1), after.at);
-    if (after.length >= sizeof text || sscanf(text, "%d.%d.%36[-0-9a-f]%n", &began, &chain, correlation, &end) != 3 ||
-        (size_t)end != after.length || strlen(correlation) != 36 || chain < 0 || chain > INT16_MAX)
+    if (after.length >= sizeof text || !read_number(&at, INT32_MAX, &began) || !read_number(&at, INT16_MAX, &chain) ||
+        strlen(at) != 36 || strspn(at, "-0123456789abcdef") != 36)
         return error_set(error, EINVAL, "after: expected the \"next\" of a page before");
-    query->after_began = began;
+    query->after_began = (int32_t)began;
     query->after_chain = (int16_t)chain;
-    query->after_correlation = event_id_of(span_of(correlation));
+    query->after_correlation = event_id_of(span_of(at));
     return 0;
 }
 

@@ -113,7 +113,8 @@ static int edited_record(const struct pipeline *pipeline, const struct dead_lett
         return error_set(error, EINVAL, "its topic '%s' is not in the file", letter->topic);
     *ret = *record;
     ret->headers = arena_array(arena, struct header, record->header_count + 1);
-    memcpy(ret->headers, record->headers, record->header_count * sizeof *ret->headers);
+    if (record->header_count > 0)
+        memcpy(ret->headers, record->headers, record->header_count * sizeof *ret->headers);
     edited_value(pipeline, record, &object, arena, ret);
     *ret_correlation = edited_correlation(pipeline, &object, letter->correlation, arena);
     replace_header(ret, HEADER_CORRELATION, *ret_correlation);
@@ -153,7 +154,7 @@ int dead_letter_edit(const struct operation *operation, int64_t id, struct span 
                      struct error *error)
 {
     const struct pipeline *pipeline = operation->pipeline;
-    struct dead_letter letter;
+    struct dead_letter letter = {0};
     struct record record;
     struct span correlation = {NULL, 0};
     enum store_result result = connection_begin(operation->connection, clock_monotonic_ms() + EDIT_TRANSACTION_MS,

@@ -105,7 +105,7 @@ static void check_key_words(const struct check *check, const struct topic *topic
     for (size_t i = 0; count != SIZE_MAX && i < count; i++) {
         const char *name = arena_string(check->pipeline->arena, names[i]);
         const char *near = nearest_name(name, inputs);
-        if (near != NULL && names[i].length >= CHECK_WORD_MIN && !reads(inputs, name))
+        if (topic->binding != NULL && near != NULL && names[i].length >= CHECK_WORD_MIN && !reads(inputs, name))
             problem_warn(check->problems, topic->place, "key_field",
                          "the key of topic '%s' is made of the field '%s', which %s does not read; did you mean '%s'?",
                          topic->name, name, topic->binding->id, near);

@@ -205,7 +205,7 @@ static int engine_open_store(struct engine *engine, struct error *error)
     if (code == 0 && engine->store != NULL)
         code = engine_pauses(engine, error);
     if (code == 0 && engine->store != NULL && (result = engine_definitions(engine, error)) != STORE_OK)
-        code = -EAGAIN;
+        code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     return code;
 }
 

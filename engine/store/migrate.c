@@ -150,12 +150,13 @@ static int migration_scan(struct migrations *set, const struct migrations_of *of
 int migrations_read(const struct migrations_of *owners, size_t count, struct migrations **ret, struct error *error)
 {
     struct migrations *set = calloc(1, sizeof *set);
-    if (set != NULL) {
-        set->owners = owners;
-        set->owner_count = count;
-        set->files = calloc(MIGRATION_MAX, sizeof *set->files);
+    if (set == NULL || (set->files = calloc(MIGRATION_MAX, sizeof *set->files)) == NULL) {
+        free(set);
+        return error_set(error, ENOMEM, "out of memory");
     }
-    int code = set == NULL || set->files == NULL ? error_set(error, ENOMEM, "out of memory") : 0;
+    set->owners = owners;
+    set->owner_count = count;
+    int code = 0;
     for (size_t i = 0; code == 0 && i < count; i++)
         code = migration_scan(set, &owners[i], error);
     if (code == 0)
