@@ -4,6 +4,7 @@ without a database. Those that need one are in test_cli_database.py.
 
 Run alone: python3 tests/process/test_cli.py [-k NAME]
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -322,13 +323,15 @@ class Streams(unittest.TestCase):
                 ["sh", "-c", f"exec {SLUICE} run {config} --single-process <&- >&- 2>&-"], cwd=ROOT
             )
             try:
-                files = lambda: [os.readlink(f"/proc/{process.pid}/fd/{n}") for n in range(3)]
-                until(
-                    lambda: b"sluice" in pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]
-                    and len(os.listdir(f"/proc/{process.pid}/fd")) > 4,
-                    "the engine's files",
-                )
-                self.assertEqual(files(), ["/dev/null"] * 3)
+                fds = pathlib.Path(f"/proc/{process.pid}/fd")
+
+                def listens():
+                    """The listener is the last that it opens."""
+                    with contextlib.suppress(FileNotFoundError):
+                        return any(os.readlink(fd).startswith("socket:") for fd in fds.iterdir())
+
+                until(listens, "the engine's socket")
+                self.assertEqual([os.readlink(fds / str(n)) for n in range(3)], ["/dev/null"] * 3)
             finally:
                 process.terminate()
                 self.assertEqual(process.wait(20), 0)
