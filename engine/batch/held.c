@@ -364,7 +364,8 @@ bool held_load_due(struct batch_env *env)
     enum store_result result = ledger_held_due(env->connection, env->numbers->groups[env->group->index], streams,
                                                stream_count, HELD_DUE_MAX, &rows, &error);
     if (result != STORE_OK) {
-        log_rarely(5000, LOG_WARN, "lane", "which held keys are due is not known: %s", error.text);
+        log_rarely(5000, connection_log_level(env->connection), "lane", "which held keys are due is not known: %s",
+                   error.text);
         return false;
     }
     int64_t now_ms = clock_monotonic_ms();

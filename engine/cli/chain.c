@@ -6,6 +6,7 @@
 
 #include "cli/operator.h"
 #include "cli/plain.h"
+#include "cli/verbs.h"
 #include "event/timestamp.h"
 #include "operate/chain.h"
 #include "pipeline/tree.h"
@@ -39,16 +40,14 @@ static void usage(FILE *out)
 }
 
 enum verb { VERB_LIST, VERB_SHOW, VERB_RESUME, VERB_ABORT, VERB_CLOSE, VERB_COUNT };
-static const char *const verbs[VERB_COUNT + 1] = {"list", "show", "resume", "abort", "close", NULL};
+static const char *const verb_names[VERB_COUNT + 1] = {"list", "show", "resume", "abort", "close", NULL};
+
+static const struct verbs verbs = {"chain", verb_names, "list, show, resume, abort or close", "chain", usage};
 
 struct line {
-    enum verb verb;
+    struct verb_line read;
     const char *config, *correlation; /* correlation NULL: what the filter finds */
-    const char *filter[5];            /* values of --chain, --state, --older, --limit, --after */
-    const char *why;
-    bool json;
 };
-static const char *const conditions[] = {"chain", "state", "older", "limit", "after"};
 
 /* ------------------------------------------------------------------------------------------------------------- text */
 
@@ -139,9 +138,10 @@ static int set_filter(const struct operation *operation, const struct line *line
 {
     int code = 0;
     *filter = chain_filter_none;
-    for (size_t i = 0; code == 0 && i < sizeof conditions / sizeof conditions[0]; i++)
-        if (line->filter[i] != NULL)
-            code = chain_filter_set(operation, filter, span_of(conditions[i]), span_of(line->filter[i]), error);
+    for (size_t i = 0; code == 0 && i < CONDITION_COUNT; i++)
+        if (line->read.value[i] != NULL)
+            code = chain_filter_set(operation, filter, span_of(line->read.name[i]), span_of(line->read.value[i]),
+                                    error);
     return code;
 }
 
@@ -153,7 +153,7 @@ static int run_list(const struct operation *operation, const struct line *line, 
     int code = set_filter(operation, line, &filter, error);
     if (code == 0)
         code = chain_list(operation, &filter, &page, error);
-    if (code == 0 && line->json)
+    if (code == 0 && line->read.json)
         chain_page_json(&page, json);
     else if (code == 0)
         print_page(&page);
@@ -164,8 +164,8 @@ static int run_show(const struct operation *operation, const struct line *line, 
                     struct error *error)
 {
     struct chain_view view;
-    int code = chain_find(operation, line->filter[0], span_of(line->correlation), &view, error);
-    if (code == 0 && line->json) {
+    int code = chain_find(operation, line->read.value[CONDITION_SUBJECT], span_of(line->correlation), &view, error);
+    if (code == 0 && line->read.json) {
         chain_json(&view, json);
         buffer_byte(json, '\n');
     } else if (code == 0) {
@@ -180,16 +180,16 @@ static int act_on(const struct operation *operation, const struct line *line, co
     static const enum chain_act acts[VERB_COUNT] = {
         [VERB_RESUME] = CHAIN_RESUME, [VERB_ABORT] = CHAIN_ABORT_ASK, [VERB_CLOSE] = CHAIN_CLOSE};
     struct chain_did did;
-    int code = chain_act(operation, acts[line->verb], view, &did, error);
-    if (code == 0 && line->json) {
+    int code = chain_act(operation, acts[line->read.verb], view, &did, error);
+    if (code == 0 && line->read.json) {
         chain_did_json(view, &did, json);
         buffer_byte(json, '\n');
     } else if (code == 0) {
         print_name(view);
         printf("%s", did.did);
-        if (line->verb != VERB_ABORT)
+        if (line->read.verb != VERB_ABORT)
             printf(", %zu undo%s %s", did.undos, did.undos == 1 ? "" : "s",
-                   line->verb == VERB_RESUME ? "tried again" : "cancelled");
+                   line->read.verb == VERB_RESUME ? "tried again" : "cancelled");
         putchar('\n');
     }
     return code;
@@ -217,7 +217,7 @@ static int run_act(const struct operation *operation, const struct line *line, s
             code = 0;
         }
     }
-    if (code == 0 && !line->json)
+    if (code == 0 && !line->read.json)
         print_count(page.count - failed, "chain");
     if (code == 0 && page.next != NULL)
         fprintf(stderr, "sluice chain: there are more than %zu: say it again, or --limit\n", page.count);
@@ -237,9 +237,9 @@ static int run(const struct line *line, const struct buses *buses)
     int code = operator_open(line->config, buses, &operator);
     if (code != CLI_OK)
         return code;
-    operator.operation.reason = span_of(line->why);
+    operator.operation.reason = span_of(line->read.why);
     buffer_init(&json, 256 * 1024 * 1024);
-    code = runs[line->verb](&operator.operation, line, &json, &error);
+    code = runs[line->read.verb](&operator.operation, line, &json, &error);
     print_json(&json);
     buffer_free(&json);
     code = code == 0 ? CLI_OK : operator_failed("chain", &error);
@@ -249,29 +249,15 @@ static int run(const struct line *line, const struct buses *buses)
 
 /* ------------------------------------------------------------------------------------------------------------- line */
 
-/* The words behind the options. */
+/* The words behind the verb. -1, or the exit code with which the command ends. */
 static int read_words(int argc, char **argv, struct line *line)
 {
-    int words = argc - optind;
-    const char *verb = words > 0 ? argv[optind] : NULL;
-    line->verb = VERB_COUNT;
-    for (int i = 0; i < VERB_COUNT && verb != NULL; i++)
-        if (strcmp(verb, verbs[i]) == 0)
-            line->verb = (enum verb)i;
-    if (verb == NULL)
-        return cli_misuse("chain", "expected list, show, resume, abort or close, got nothing");
-    if (line->verb == VERB_COUNT) {
-        const char *near = nearest_name(verb, verbs);
-        return cli_misuse("chain", "expected list, show, resume, abort or close, got '%.100s'%s%s%s", verb,
-                          near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
-    }
-    optind++;
-    bool filter = line->filter[1] != NULL || line->filter[2] != NULL;
-    bool one = line->verb == VERB_SHOW || (line->verb != VERB_LIST && !filter);
-    if (!cli_operands(argc, argv, one ? 2 : 1, line->verb == VERB_LIST ? 1 : 2,
-                      line->verb == VERB_LIST   ? "a CONFIG"
-                      : line->verb == VERB_SHOW ? "a CONFIG and a CORRELATION"
-                                                : "a CONFIG and a CORRELATION, or --state or --older"))
+    bool filter = line->read.value[CONDITION_STATE] != NULL || line->read.value[CONDITION_OLDER] != NULL;
+    bool one = line->read.verb == VERB_SHOW || (line->read.verb != VERB_LIST && !filter);
+    if (!cli_operands(argc, argv, one ? 2 : 1, line->read.verb == VERB_LIST ? 1 : 2,
+                      line->read.verb == VERB_LIST   ? "a CONFIG"
+                      : line->read.verb == VERB_SHOW ? "a CONFIG and a CORRELATION"
+                                                     : "a CONFIG and a CORRELATION, or --state or --older"))
         return CLI_USAGE;
     line->config = argv[optind];
     line->correlation = argc - optind > 1 ? argv[optind + 1] : NULL;
@@ -279,38 +265,14 @@ static int read_words(int argc, char **argv, struct line *line)
         return cli_misuse("chain", "expected a CORRELATION, or --state or --older; got both");
     if (line->correlation != NULL && line->correlation[0] == '\0')
         return cli_misuse("chain", "the CORRELATION is empty");
-    return CLI_OK;
+    return -1;
 }
 
 int cli_chain(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option options[] = {{"chain", required_argument, NULL, 0},
-                                            {"state", required_argument, NULL, 1},
-                                            {"older", required_argument, NULL, 2},
-                                            {"limit", required_argument, NULL, 3},
-                                            {"after", required_argument, NULL, 4},
-                                            {"why", required_argument, NULL, 'w'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     struct line line = {0};
-    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
-        switch (option) {
-        case 'w':
-            line.why = optarg;
-            break;
-        case 'j':
-            line.json = true;
-            break;
-        case 'h':
-            usage(stdout);
-            return CLI_OK;
-        case '?':
-            return CLI_USAGE;
-        default:
-            line.filter[option] = optarg;
-        }
-    }
-    int code = read_words(argc, argv, &line);
-    return code == CLI_OK ? run(&line, buses) : code;
+    int code = verb_line_read(argc, argv, &verbs, &line.read);
+    if (code < 0)
+        code = read_words(argc, argv, &line);
+    return code < 0 ? run(&line, buses) : code;
 }

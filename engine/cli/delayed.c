@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "cli/operator.h"
 #include "cli/plain.h"
+#include "cli/verbs.h"
 #include "operate/delayed.h"
 #include "pipeline/tree.h"
 
@@ -38,17 +39,15 @@ static void usage(FILE *out)
 }
 
 enum verb { VERB_LIST, VERB_RELEASE, VERB_CANCEL, VERB_COUNT };
-static const char *const verbs[VERB_COUNT + 1] = {"list", "release", "cancel", NULL};
-static const char *const conditions[] = {"topic", "state", "older", "limit", "after"};
+static const char *const verb_names[VERB_COUNT + 1] = {"list", "release", "cancel", NULL};
+
+static const struct verbs verbs = {"delayed", verb_names, "list, release or cancel", "topic", usage};
 
 struct line {
-    enum verb verb;
+    struct verb_line read;
     const char *config;
     char **ids; /* id_count of them; 0: what the filter finds */
     int id_count;
-    const char *filter[5]; /* values of `conditions` */
-    const char *why;
-    bool json;
 };
 
 /* ------------------------------------------------------------------------------------------------------------- text */
@@ -104,15 +103,15 @@ static int run_list(const struct operation *operation, const struct delayed_filt
 static int act_on(const struct operation *operation, const struct line *line, const struct delayed_view *view,
                   struct buffer *json, struct error *error)
 {
-    int code = line->verb == VERB_RELEASE ? delayed_release(operation, view, error)
-                                          : delayed_cancel(operation, view, error);
+    int code = line->read.verb == VERB_RELEASE ? delayed_release(operation, view, error)
+                                               : delayed_cancel(operation, view, error);
     if (code != 0)
         return code;
-    if (line->json) {
+    if (line->read.json) {
         delayed_json(view, json);
         buffer_byte(json, '\n');
     } else {
-        printf("%s %s: %s on %s\n", line->verb == VERB_RELEASE ? "released" : "cancelled", view->id,
+        printf("%s %s: %s on %s\n", line->read.verb == VERB_RELEASE ? "released" : "cancelled", view->id,
                view->event == NULL ? "?" : view->event, view->topic);
     }
     return 0;
@@ -142,7 +141,7 @@ static int run_act(const struct operation *operation, const struct line *line, c
             code = 0;
         }
     }
-    if (code == 0 && !line->json)
+    if (code == 0 && !line->read.json)
         print_count(done, "entry");
     if (code == 0 && page.next != NULL)
         fprintf(stderr, "sluice delayed: there are more than %zu: say it again, or --limit\n", page.count);
@@ -160,14 +159,15 @@ static int run(const struct line *line, const struct buses *buses)
     if (code != CLI_OK)
         return code;
     const struct operation *operation = &operator.operation;
-    operator.operation.reason = span_of(line->why);
+    operator.operation.reason = span_of(line->read.why);
     buffer_init(&json, 256 * 1024 * 1024);
-    for (size_t i = 0; code == 0 && i < sizeof conditions / sizeof conditions[0]; i++)
-        if (line->filter[i] != NULL)
-            code = delayed_filter_set(operation, &filter, span_of(conditions[i]), span_of(line->filter[i]), &error);
+    for (size_t i = 0; code == 0 && i < CONDITION_COUNT; i++)
+        if (line->read.value[i] != NULL)
+            code = delayed_filter_set(operation, &filter, span_of(line->read.name[i]), span_of(line->read.value[i]),
+                                      &error);
     if (code == 0)
-        code = line->verb == VERB_LIST ? run_list(operation, &filter, line->json, &json, &error)
-                                       : run_act(operation, line, &filter, &json, &failed, &error);
+        code = line->read.verb == VERB_LIST ? run_list(operation, &filter, line->read.json, &json, &error)
+                                            : run_act(operation, line, &filter, &json, &failed, &error);
     fwrite(json.at, 1, json.length, stdout);
     buffer_free(&json);
     code = code != 0 ? operator_failed("delayed", &error) : failed ? CLI_FAILED : CLI_OK;
@@ -177,24 +177,12 @@ static int run(const struct line *line, const struct buses *buses)
 
 /* ------------------------------------------------------------------------------------------------------------- line */
 
-/* The words behind the options. */
+/* The words behind the verb. -1, or the exit code with which the command ends. */
 static int read_words(int argc, char **argv, struct line *line)
 {
-    const char *verb = argc > optind ? argv[optind] : NULL;
-    line->verb = VERB_COUNT;
-    for (int i = 0; i < VERB_COUNT && verb != NULL; i++)
-        if (strcmp(verb, verbs[i]) == 0)
-            line->verb = (enum verb)i;
-    if (verb == NULL)
-        return cli_misuse("delayed", "expected list, release or cancel, got nothing");
-    if (line->verb == VERB_COUNT) {
-        const char *near = nearest_name(verb, verbs);
-        return cli_misuse("delayed", "expected list, release or cancel, got '%.100s'%s%s%s", verb,
-                          near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
-    }
-    optind++;
-    bool filter = line->filter[0] != NULL || line->filter[1] != NULL || line->filter[2] != NULL;
-    bool list = line->verb == VERB_LIST;
+    bool filter = line->read.value[CONDITION_SUBJECT] != NULL || line->read.value[CONDITION_STATE] != NULL ||
+                  line->read.value[CONDITION_OLDER] != NULL;
+    bool list = line->read.verb == VERB_LIST;
     if (!cli_operands(argc, argv, list || filter ? 1 : 2, list ? 1 : argc,
                       list ? "a CONFIG" : "a CONFIG and an ID, or --topic, --state or --older"))
         return CLI_USAGE;
@@ -203,38 +191,14 @@ static int read_words(int argc, char **argv, struct line *line)
     line->id_count = argc - optind - 1;
     if (line->id_count > 0 && filter)
         return cli_misuse("delayed", "expected an ID, or --topic, --state or --older; got both");
-    return CLI_OK;
+    return -1;
 }
 
 int cli_delayed(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option options[] = {{"topic", required_argument, NULL, 0},
-                                            {"state", required_argument, NULL, 1},
-                                            {"older", required_argument, NULL, 2},
-                                            {"limit", required_argument, NULL, 3},
-                                            {"after", required_argument, NULL, 4},
-                                            {"why", required_argument, NULL, 'w'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     struct line line = {0};
-    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
-        switch (option) {
-        case 'w':
-            line.why = optarg;
-            break;
-        case 'j':
-            line.json = true;
-            break;
-        case 'h':
-            usage(stdout);
-            return CLI_OK;
-        case '?':
-            return CLI_USAGE;
-        default:
-            line.filter[option] = optarg;
-        }
-    }
-    int code = read_words(argc, argv, &line);
-    return code == CLI_OK ? run(&line, buses) : code;
+    int code = verb_line_read(argc, argv, &verbs, &line.read);
+    if (code < 0)
+        code = read_words(argc, argv, &line);
+    return code < 0 ? run(&line, buses) : code;
 }

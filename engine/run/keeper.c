@@ -118,7 +118,8 @@ static int64_t chore_pauses(struct keeper *keeper)
 {
     struct error error = {0};
     if (pauses_look(keeper->engine, keeper->connection, &error) != 0)
-        log_rarely(10000, LOG_WARN, "keeper", "what is paused cannot be read now: %s", error.text);
+        log_rarely(10000, connection_log_level(keeper->connection), "keeper", "what is paused cannot be read now: %s",
+                   error.text);
     return 0;
 }
 
