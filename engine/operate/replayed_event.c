@@ -38,7 +38,7 @@ static int check_reader(const struct pipeline *pipeline, const struct replayed *
     return error_set(error, EINVAL, "its group '%.*s' is not in the file", (int)from->group.length, from->group.at);
 }
 
-/* Headers that the engine gives to each event anew, or that speak of an earlier dead letter. */
+/* Headers that the engine gives to each event, or that speak of an earlier dead letter. */
 static bool is_replaced(struct span name, bool binary)
 {
     static const char *const names[] = {
