@@ -94,9 +94,9 @@ class Cuts(FaultCase):
             proxy.mend()
 
     def moves_for_a_session(self, network):
-        """Until a member whose heartbeats do not come through would have been expired, things go on."""
+        """Until a member whose heartbeats do not come through would have been expired, outcomes go on. Not those of
+        every key: more is sent than gets through."""
         end = time.monotonic() + SESSION_S
-        say(f"on the {network} network every key moved within {self.calm(60):.1f} s")
         while time.monotonic() < end:
             before = self.handled()
             until(lambda: self.handled() > before, f"an outcome on the {network} network", step_s=0.1)
