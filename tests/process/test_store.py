@@ -82,7 +82,7 @@ class Classes(StoreTest):
         "08006": ("down", "down", "down"),
         "53100": ("down", "down", "down"),
         "57P01": ("down", "down", "down"),
-        "25006": ("down", "data", "down"),
+        "25006": ("down", "data", "data"),
         "28000": ("down", "data", "data"),
         "XX000": ("down", "data", "data"),
         "25P03": ("deadline", "deadline", "unknown"),

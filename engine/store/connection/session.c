@@ -66,6 +66,8 @@ static const struct session_column {
     {"temporary tables", false, false}, {"listen", false, false},       {"cursors with hold", false, false},
 };
 
+static const char *const own_names[SESSION_OWN] = {"statement_timeout", "lock_timeout", "synchronous_commit"};
+
 bool session_statement(const struct statement *statement)
 {
     return statement == &session_compare || statement == &session_reset;
@@ -112,7 +114,10 @@ void session_take(struct connection *connection, const PGresult *result)
     if (PQresultStatus(result) == PGRES_COMMAND_OK)
         return;
     if (!is_comparison(result)) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         session->replace = true; /* the statements were deallocated, or the role may not even do this */
+        if (state != NULL && strcmp(state, "57014") == 0) /* the time limit that was left is so short */
+            words_add(session->changed, sizeof session->changed, &session_columns[0], own_names[0]);
         return;
     }
     for (int i = 0; i < SESSION_COLUMNS; i++) {
@@ -125,6 +130,9 @@ void session_take(struct connection *connection, const PGresult *result)
             abort(); /* as in arena.h */
         }
     }
+    for (int i = 0; !first && column_value(result, 0)[0] == '\0' && i < SESSION_OWN; i++)
+        if (strcmp(column_value(result, SESSION_COLUMNS + 1 + i), session->own[i]) != 0)
+            words_add(session->changed, sizeof session->changed, &session_columns[0], own_names[i]);
     for (int i = 0; first && i < SESSION_OWN; i++)
         if ((session->own[i] = strdup(column_value(result, SESSION_COLUMNS + 1 + i))) == NULL)
             abort();
