@@ -235,14 +235,13 @@ void outbox_find_left(struct batch *batch, const struct claim *claims, size_t co
     size_t hits = 0;
     if (env->group == NULL || env->bus->kind->transactional)
         return;
-    struct claim *other_file = arena_array(batch->arena, struct claim, count);
+    struct claim *repeated = arena_array(batch->arena, struct claim, count);
     for (size_t i = 0; i < count; i++)
         if (claims[i].hit)
-            other_file[hits++] = claims[i];
+            repeated[hits++] = claims[i];
     if (hits == 0)
         return;
-    batch->result = ledger_outbox_of_claims(batch->connection, env->outbox.owner, other_file, hits, &rows,
-                                            &batch->error);
+    batch->result = ledger_outbox_of_claims(batch->connection, env->outbox.owner, repeated, hits, &rows, &batch->error);
     for (size_t i = 0; batch->result == STORE_OK && i < rows_count(rows); i++)
         (void)uncertain_add(&batch->env->outbox, rows_int64(rows, i, 0));
 }

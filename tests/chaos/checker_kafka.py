@@ -11,6 +11,7 @@ from chaos.wire import id_of
 
 DEAD = -1
 AGAIN_A_DEATH = 50  # outputs that one death may repeat: what is under way at a time. Measured: about 8
+AGAIN_A_FREEZE = 400  # a batch of each lane: its owner publishes it when it wakes, and who has its partitions by then
 
 
 def _see(snapshot):
@@ -146,7 +147,8 @@ def recorded(facts):
 def repeats(facts):
     """I20: an output is there again for a death, not for a redelivery."""
     deaths = sum(entry.get("killed", 0) for entry in facts.log)
-    if len(facts.repeats) > deaths * AGAIN_A_DEATH:
+    freezes = sum(entry.get("frozen", 0) for entry in facts.log)
+    if len(facts.repeats) > deaths * AGAIN_A_DEATH + freezes * AGAIN_A_FREEZE:
         yield (
             f"I20: {len(facts.repeats)} outputs are on their topics again, after {deaths} deaths: "
             f"{some(record.event_id for record in facts.repeats)}"

@@ -38,7 +38,7 @@ class Frozen(cases.ChaosCase):
         stream.drain()
         for engine in (first, second):
             self.assertEqual(engine.stop(), 0, engine.text())
-        stream.write(killed=1)
+        stream.write(killed=1, frozen=1)
         self.green(self.check(stream))
 
 
