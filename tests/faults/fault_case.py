@@ -215,9 +215,9 @@ class FaultCase(ChaosCase):
                 for pid in (engine.process.pid, engine.worker()):
                     with contextlib.suppress(OSError, TypeError):
                         text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-                        self.memory[pid] = max(
-                            self.memory.get(pid, 0), int(re.search(r"VmHWM:\s+(\d+)", text).group(1)) * 1024
-                        )
+                        peak = re.search(r"VmHWM:\s+(\d+)", text)
+                        if peak is not None:  # a process that has just ended has none
+                            self.memory[pid] = max(self.memory.get(pid, 0), int(peak.group(1)) * 1024)
 
     def _look(self):
         """When the number of outcomes changed."""
