@@ -133,7 +133,7 @@ static int engine_names(struct engine *engine, struct error *error)
     if (code == -ENOKEY) {
         error_set(error, ENOKEY, "nothing is started: the file does not say what becomes of %s",
                   names.findings == 1 ? "this" : "these");
-        error_hint(error, "`sluice validate --connect` lists the same; docs/operating.md");
+        error_hint(error, "`sluice validate --connect` lists the same; docs/running.md");
     }
     connection_destroy(connection);
     if (code == 0)
