@@ -75,7 +75,10 @@ class Kafka(planted_case.Planted):
         if failpoints:
             until(lambda: self.bus.lags()[self.bus.group] == 0, "the end of what comes again")
             if not mistake:  # a lane deletes a published row with its next transaction, or 150 ms later
-                until(lambda: self.postgres.value("SELECT count(*) FROM sluice.outbox", self.url) == "0", "an empty outbox")
+                until(
+                    lambda: self.postgres.value("SELECT count(*) FROM sluice.outbox", self.url) == "0",
+                    "an empty outbox",
+                )
         else:
             stream.drain()
         engine.kill()
