@@ -7,12 +7,12 @@
 #include "cli/cli.h"
 
 #include "cli/parts.h"
-#include "cli/timeline.h"
+#include "cli/timeline_text.h"
 
 #include <getopt.h>
 #include <stdio.h>
 
-enum { EXPLAIN_ARENA_MAX = 512 * 1024 * 1024 };
+enum { EXPLAIN_ARENA_MAX = 512 * 1024 * 1024, EXPLAIN_JSON_MAX = 64 * 1024 * 1024 };
 
 static void usage(FILE *out)
 {
@@ -27,6 +27,15 @@ static void usage(FILE *out)
         out);
 }
 
+static void print_json(const struct timeline *timeline)
+{
+    struct buffer json;
+    buffer_init(&json, EXPLAIN_JSON_MAX);
+    timeline_json(timeline, &json);
+    fwrite(json.at, 1, json.length, stdout);
+    buffer_free(&json);
+}
+
 static int explain(const struct parts *parts, const char *correlation, bool json)
 {
     struct error error = {0};
@@ -37,14 +46,16 @@ static int explain(const struct parts *parts, const char *correlation, bool json
     }
     struct timeline timeline = {
         .arena = arena_create(256 * 1024, EXPLAIN_ARENA_MAX), .pipeline = parts->pipeline, .correlation = correlation};
+    struct connection *connection = parts->store == NULL ? NULL : connection_create(parts->store, "explain");
     bool good = timeline_read_bus(&timeline, parts->bus, &error) == 0 &&
-                (parts->store == NULL || timeline_read_store(&timeline, parts->store, &error) == STORE_OK);
+                (connection == NULL || timeline_read_store(&timeline, connection, &error) == STORE_OK);
     if (!good)
         fprintf(stderr, "sluice explain: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     else if (json)
-        timeline_print_json(&timeline);
+        print_json(&timeline);
     else
         timeline_print_text(&timeline);
+    connection_destroy(connection);
     arena_destroy(timeline.arena);
     return good ? CLI_OK : CLI_FAILED;
 }

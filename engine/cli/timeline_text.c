@@ -1,7 +1,7 @@
 /*
  * timeline_text.c - a timeline for people: a line an event, in colours on a terminal.
  */
-#include "cli/timeline.h"
+#include "cli/timeline_text.h"
 
 #include "base/clock.h"
 #include "operate/dead_letter.h"

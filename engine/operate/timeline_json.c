@@ -1,13 +1,9 @@
 /*
  * timeline_json.c - a timeline for programs: one JSON object.
  */
-#include "cli/timeline.h"
+#include "operate/timeline.h"
 
 #include "operate/dead_letter.h"
-
-#include <stdio.h>
-
-enum { TIMELINE_JSON_MAX = 64 * 1024 * 1024 };
 
 static void print_event(const struct timeline_event *event, bool first, struct buffer *out)
 {
@@ -70,29 +66,25 @@ static void print_event(const struct timeline_event *event, bool first, struct b
     buffer_text(out, "]}");
 }
 
-void timeline_print_json(const struct timeline *timeline)
+void timeline_json(const struct timeline *timeline, struct buffer *out)
 {
-    struct buffer out;
-    buffer_init(&out, TIMELINE_JSON_MAX);
-    buffer_text(&out, "{\"correlation\":");
-    buffer_json_string(&out, span_of(timeline->correlation));
+    buffer_text(out, "{\"correlation\":");
+    buffer_json_string(out, span_of(timeline->correlation));
     if (timeline->chain != NULL) {
-        buffer_text(&out, ",\"chain\":");
-        buffer_json_string(&out, span_of(timeline->chain));
-        buffer_text(&out, ",\"chainState\":");
-        buffer_json_string(&out, span_of(timeline->chain_state));
+        buffer_text(out, ",\"chain\":");
+        buffer_json_string(out, span_of(timeline->chain));
+        buffer_text(out, ",\"chainState\":");
+        buffer_json_string(out, span_of(timeline->chain_state));
         if (timeline->chain_reason != NULL) {
-            buffer_text(&out, ",\"chainReason\":");
-            buffer_json_string(&out, span_of(timeline->chain_reason));
+            buffer_text(out, ",\"chainReason\":");
+            buffer_json_string(out, span_of(timeline->chain_reason));
         }
-        buffer_format(&out, ",\"chainBegun\":%lld,\"chainDoings\":%lld,\"chainUndos\":%lld,\"chainOlderDefinition\":%s",
+        buffer_format(out, ",\"chainBegun\":%lld,\"chainDoings\":%lld,\"chainUndos\":%lld,\"chainOlderDefinition\":%s",
                       (long long)timeline->chain_begun, (long long)timeline->chain_doings,
                       (long long)timeline->chain_undos, timeline->chain_older_definition ? "true" : "false");
     }
-    buffer_text(&out, ",\"events\":[");
+    buffer_text(out, ",\"events\":[");
     for (size_t i = 0; i < timeline->count; i++)
-        print_event(&timeline->events[i], i == 0, &out);
-    buffer_text(&out, "]}\n");
-    fwrite(out.at, 1, out.length, stdout);
-    buffer_free(&out);
+        print_event(&timeline->events[i], i == 0, out);
+    buffer_text(out, "]}\n");
 }

@@ -5,8 +5,8 @@
  * timeline_read_bus() finds the events, timeline_read_store() joins them with what the store knows; both only read. The
  * views print a timeline and look at nothing else. Everything lives in timeline->arena.
  */
-#ifndef SLUICE_CLI_TIMELINE_H
-#define SLUICE_CLI_TIMELINE_H
+#ifndef SLUICE_OPERATE_TIMELINE_H
+#define SLUICE_OPERATE_TIMELINE_H
 
 #include "bus/bus.h"
 #include "flow/pause.h"
@@ -69,11 +69,10 @@ struct timeline {
  * event with that id and what came of it. 0, or negative with a sentence. */
 int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error);
 /* timeline_store.c: outcomes, tries, delays and pauses of those events, and the chain. */
-enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error);
+enum store_result timeline_read_store(struct timeline *timeline, struct connection *connection, struct error *error);
 /* timeline_paused.c: which of `pauses`, which live as long as the timeline, each event waits for. */
 void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count);
-/* timeline_text.c and timeline_json.c: to standard output, both the same facts. */
-void timeline_print_text(const struct timeline *timeline);
-void timeline_print_json(const struct timeline *timeline);
+/* timeline_json.c: the same facts that cli/timeline_text.c prints. */
+void timeline_json(const struct timeline *timeline, struct buffer *out);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * The inbox tells who had an event. A tap that records nothing has had what came before it was paused.
  */
-#include "cli/timeline.h"
+#include "operate/timeline.h"
 
 #include "pipeline/pausable.h"
 

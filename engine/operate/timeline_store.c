@@ -2,7 +2,7 @@
  * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes; parked, held and
  * attempt what they wait for; chain the state of their chain; pause what is paused.
  */
-#include "cli/timeline.h"
+#include "operate/timeline.h"
 
 #include "store/ledger.h"
 
@@ -97,7 +97,7 @@ static bool all_steps_done(const struct timeline *timeline)
     return false;
 }
 
-enum store_result timeline_read_store(struct timeline *timeline, struct store *store, struct error *error)
+enum store_result timeline_read_store(struct timeline *timeline, struct connection *connection, struct error *error)
 {
     static const struct statement inbox = {
         "select i.event_id, n.name, i.outcome, i.hash from sluice.inbox i join sluice.name n on n.number = i.handler"
@@ -126,7 +126,6 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
         false};
     static const char *const states[] = {"running", "aborted", "undone",
                                          "stuck: an undo failed and waits for an operator", "closed"};
-    struct connection *connection = connection_create(store, "explain");
     struct event_id *ids = arena_array(timeline->arena, struct event_id, 2 * timeline->count + 1);
     struct rows *rows = NULL;
     for (size_t i = 0; i < timeline->count; i++)
@@ -171,6 +170,5 @@ enum store_result timeline_read_store(struct timeline *timeline, struct store *s
                                &pause_count, error);
     if (result == STORE_OK)
         timeline_find_paused(timeline, pauses, pause_count);
-    connection_destroy(connection);
     return result;
 }

@@ -7,7 +7,7 @@
  * Where a pipeline is split into services, they share the topics and each has its own store. What another service did
  * with an event shows in what it emitted, "elsewhere → TOPIC": events name the one that they came from.
  */
-#include "cli/timeline.h"
+#include "operate/timeline.h"
 
 #include "event/correlation.h"
 
