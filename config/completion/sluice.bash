@@ -11,7 +11,7 @@ _sluice() {
     --log-level) mapfile -t COMPREPLY < <(compgen -W "debug info warn error" -- "$word"); return ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$word"); return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "text mermaid dot svg json" -- "$word"); return ;;
-    --reference) mapfile -t COMPREPLY < <(compgen -W "configuration metrics schema" -- "$word"); return ;;
+    --reference) mapfile -t COMPREPLY < <(compgen -W "configuration doctor metrics schema" -- "$word"); return ;;
     --state)
         case $command in
         chain) mapfile -t COMPREPLY < <(compgen -W "running aborted stuck undone closed" -- "$word") ;;
@@ -39,7 +39,7 @@ _sluice() {
     inspect:0) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
     delayed:0) mapfile -t COMPREPLY < <(compgen -W "list release cancel" -- "$word") ;;
     chain:0) mapfile -t COMPREPLY < <(compgen -W "list show resume abort close" -- "$word") ;;
-    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | pause:0 | resume:0 | migrate:0 | dead-letter:1 | chain:1 | delayed:1)
+    run:0 | validate:0 | graph:0 | emit:0 | tap:0 | explain:0 | pause:0 | resume:0 | doctor:0 | migrate:0 | dead-letter:1 | chain:1 | delayed:1)
         mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     esac
 }

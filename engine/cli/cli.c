@@ -27,6 +27,7 @@ static const struct command {
     {"delayed", "events that wait in the database: list, release, cancel", cli_delayed},
     {"pause", "stop what happens to a topic, handler, tap or schedule for a while; list pauses", cli_pause},
     {"resume", "end a pause", cli_resume},
+    {"doctor", "what is wrong with file, database, brokers and machine, and its cure", cli_doctor},
     {"migrate", "bring the database to this program's level", cli_migrate},
     {"new-plugin", "start a plugin that builds and passes its test", cli_new_plugin},
     {"version", "this program's version", cli_version},

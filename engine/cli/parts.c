@@ -69,16 +69,6 @@ int parts_migrations(struct parts *parts, struct error *error)
     return migrations_read(owners, pipeline->plugin_count + 1, &parts->migrations, error);
 }
 
-/* Between two statements of a transaction there is one call of a handler at most. */
-static int64_t longest_call_ms(const struct pipeline *pipeline)
-{
-    int64_t longest_ms = 0;
-    for (size_t i = 0; i < pipeline->binding_count; i++)
-        if (pipeline->bindings[i]->timeout_ms > longest_ms)
-            longest_ms = pipeline->bindings[i]->timeout_ms;
-    return longest_ms;
-}
-
 static int open_store(struct parts *parts, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
@@ -87,7 +77,8 @@ static int open_store(struct parts *parts, struct error *error)
         .application = arena_format(parts->arena, "sluice/%s", pipeline->name),
         .connect_timeout_ms = pipeline->store.connect_timeout_ms,
         .statement_timeout_ms = pipeline->store.statement_timeout_ms,
-        .idle_ms = longest_call_ms(pipeline),
+        /* between two statements of a transaction there is one call of a handler at most */
+        .idle_ms = pipeline_longest_call_ms(pipeline),
         .announce = parts->engine != NULL,
         .allow_unsafe = pipeline->store.allow_unsafe,
         .metrics = parts->metrics,

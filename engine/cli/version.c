@@ -6,6 +6,7 @@
 
 #include "base/failpoint.h"
 #include "base/metrics.h"
+#include "doctor/doctor.h"
 #include "pipeline/pipeline.h"
 #include "sluice/plugin.h"
 
@@ -21,6 +22,7 @@ static const struct reference {
     void (*print)(struct buffer *out);
 } references[] = {
     {"configuration", pipeline_reference},
+    {"doctor", doctor_reference},
     {"metrics", metrics_print_reference},
     {"schema", pipeline_schema},
 };

@@ -255,6 +255,7 @@ bool group_is_called(const struct pipeline *pipeline, const struct group *group,
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */
 /* The longest delay of a retry, of a ladder or in place. */
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline);
+int64_t pipeline_longest_call_ms(const struct pipeline *pipeline); /* of any handler: its `timeout` */
 /* What it does is recorded in the store: all but a tap whose handler leaves nothing in the database and emits nothing,
  * whose position says what is done. */
 bool binding_is_recorded(const struct binding *binding);

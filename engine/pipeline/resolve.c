@@ -120,6 +120,15 @@ bool tap_sees(const struct tap *tap, const struct topic *topic)
     return false;
 }
 
+int64_t pipeline_longest_call_ms(const struct pipeline *pipeline)
+{
+    int64_t longest_ms = 0;
+    for (size_t i = 0; i < pipeline->binding_count; i++)
+        if (pipeline->bindings[i]->timeout_ms > longest_ms)
+            longest_ms = pipeline->bindings[i]->timeout_ms;
+    return longest_ms;
+}
+
 int64_t pipeline_longest_delay_ms(const struct pipeline *pipeline)
 {
     int64_t longest = 0;

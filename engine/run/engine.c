@@ -19,9 +19,32 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum { ENGINE_MEMORY = 64 * 1024 * 1024, ENGINE_LANE_MEMORY = 4 * 1024 * 1024 /* idle, a little more than used */ };
+
 int engine_fault(struct engine *engine, struct error *ret)
 {
     return life_fault(&engine->life, ret);
+}
+
+/* -------------------------------------------------------------------------------------------------------- estimates */
+
+int64_t engine_connections(const struct pipeline *pipeline)
+{
+    int64_t count = 2 + (pipeline->schedule_count > 0); /* the keeper; what a start or an operator asks */
+    for (size_t i = 0; i < pipeline->group_count; i++)
+        count += pipeline->groups[i].lanes + 2; /* its consumer or its positions; its takeover */
+    if (pipeline->request_count > 0)
+        count += ENGINE_REQUEST_WORKERS;
+    return count + (pipeline->bus.kind == BUS_CHOICE_POSTGRES ? 2 : 0); /* publisher and maintenance */
+}
+
+/* What is in flight is there up to three times: as it was read, as it was parsed, and as outputs. */
+int64_t engine_memory(const struct pipeline *pipeline)
+{
+    int64_t bytes = ENGINE_MEMORY;
+    for (size_t i = 0; i < pipeline->group_count; i++)
+        bytes += 3 * GROUP_IN_FLIGHT_BYTES_MAX + pipeline->groups[i].lanes * (int64_t)ENGINE_LANE_MEMORY;
+    return bytes;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- build */

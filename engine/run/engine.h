@@ -21,6 +21,11 @@ struct engine_parts {                /* made by whoever starts the engine; they 
     struct metrics *metrics;
 };
 
+/* What an engine of this pipeline opens and takes at most: connections to the database, bytes of memory. Estimates for
+ * whoever plans limits, a bit too high. */
+int64_t engine_connections(const struct pipeline *pipeline);
+int64_t engine_memory(const struct pipeline *pipeline);
+
 /* Starts every thread. Returns at once; the database and the bus need not answer yet (engine_ready() tells). */
 int engine_start(const struct engine_parts *parts, struct engine **ret, struct error *error);
 /* No new work; what runs is finished, committed and handed over, for at most drain_ms and then a few seconds for

@@ -7,10 +7,7 @@
 
 #include <errno.h>
 
-enum {
-    CHECK_VERSION_MIN = 140000, /* of the server: TID range scans, client_connection_check_interval */
-    CHECK_POOLER_TRIES = 3,
-};
+enum { CHECK_POOLER_TRIES = 3 };
 
 static int64_t check_ms(const struct store *store)
 {
@@ -194,7 +191,7 @@ static enum store_result check_settings(const struct store *store, const struct 
         {3, "full_page_writes", "a crash of the machine corrupts pages"},
         {4, "synchronous_commit", "a crash of the server loses what was committed"},
     };
-    if (rows_int64(rows, 0, 0) < CHECK_VERSION_MIN) {
+    if (rows_int64(rows, 0, 0) < STORE_VERSION_MIN) {
         struct span version = rows_span(rows, 0, 1);
         error_set(error, ENOEXEC, "the database is PostgreSQL %.*s; 14 or later is needed", (int)version.length,
                   version.at);

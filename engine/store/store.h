@@ -57,6 +57,8 @@ struct store_options {
     struct metrics *metrics; /* METRIC_ROUND_TRIPS, METRIC_STORE_UP; NULL: none */
 };
 
+enum { STORE_VERSION_MIN = 140000 /* of the server: TID range scans, client_connection_check_interval */ };
+
 /* Connects nowhere. -ENOMEM, or -EINVAL with the reason when the url cannot be understood. */
 int store_open(const struct store_options *options, struct store **ret, struct error *error);
 void store_close(struct store *store); /* after its connections; NULL is fine */

@@ -343,6 +343,11 @@ class Commands(PostgresCase):
 
 # "section/number": (the situation, what the commands must say, what must have become of it)
 BLOCKS = {
+    "Something is wrong, and nothing says what/1": (
+        Commands.nothing,
+        ["good +session: ", r"changed_files: the engine \(pid \d+\) runs", r"pipeline.yaml: \d+ good, 0 warn, 0 bad"],
+        None,
+    ),
     "A customer asks what became of a purchase/1": (
         Commands.bought,
         ["chain purchase: complete", r"payment.try .* payment.charge → success", "reservation.confirm → success"],

@@ -1,0 +1,59 @@
+/*
+ * file.c - checks of pipeline.yaml and its plugins, without a server.
+ */
+#include "doctor/doctor.h"
+
+static void look_file(struct exam *exam)
+{
+    const struct problems *problems = exam->problems;
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct problem *problem = &problems->list[i];
+        if (problem->warning)
+            exam_warns(exam, NULL, "%s:%d:%d: %s", problem->place.file, problem->place.line, problem->place.column,
+                       problem->text);
+        else
+            exam_bad(exam, NULL, "%s:%d:%d: %s", problem->place.file, problem->place.line, problem->place.column,
+                     problem->text);
+    }
+    if (problems->count == 0)
+        exam_good(exam, "the file and its plugins are good");
+}
+
+static void look_timeouts(struct exam *exam)
+{
+    const struct pipeline *pipeline = exam->pipeline;
+    int64_t drain_ms = pipeline->engine.drain_timeout_ms, http_ms = pipeline->http.timeout_ms;
+    if (!pipeline->whole) {
+        exam_unchecked(exam, "the file has errors");
+        return;
+    }
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        const struct binding *binding = pipeline->bindings[i];
+        if (binding->timeout_ms > drain_ms)
+            exam_warns(
+                exam, "make engine.drain_timeout as long as the longest `timeout`",
+                "%s may take %lld ms, and a stop waits %lld ms (engine.drain_timeout): it is interrupted, and its "
+                "events are redelivered",
+                binding->id, (long long)binding->timeout_ms, (long long)drain_ms);
+    }
+    for (size_t i = 0; i < pipeline->request_count; i++) {
+        const struct request *request = &pipeline->requests[i];
+        if (request->binding->timeout_ms > http_ms)
+            exam_warns(exam, "make http.timeout longer than the handler's `timeout`",
+                       "%s %s: its handler may take %lld ms, and the client is told after %lld ms (http.timeout) that "
+                       "there is no answer",
+                       request->method, request->path, (long long)request->binding->timeout_ms, (long long)http_ms);
+    }
+    if (exam->finding_count == 0)
+        exam_good(exam, "no timeout ends what another one lets go on");
+}
+
+static const struct check checks[] = {
+    {"file",
+     "what `sluice validate CONFIG` says: errors are bad, warnings warn; a plugin with another contract is an error",
+     "each sentence says what to do", look_file},
+    {"timeouts",
+     "a handler's `timeout` is longer than `engine.drain_timeout`, or that of a request than `http.timeout`",
+     "change one of the two", look_timeouts},
+};
+const struct checks file_checks = {"the file", checks, sizeof checks / sizeof checks[0]};
