@@ -109,7 +109,10 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                                 "1 while the database refuses a statement of the handler as no event could pass it "
                                 "(no such table, no right): its events wait; the log says what is missing."},
     [METRIC_PAUSED] = {"sluice_paused", KIND_GAUGE, "0 or 1", "kind", "name", NULL,
-                       "1 while an operator has paused this topic, handler, tap or schedule."},
+                       "1 while an operator has paused this topic, handler, tap, schedule or dependency."},
+    [METRIC_DEPENDENCY] = {"sluice_dependency_state", KIND_GAUGE, "0, 1 or 2", "dependency", NULL, NULL,
+                           "The breaker of this dependency: 0 closed, 1 half-open (one event is let through), 2 open "
+                           "(events that need it wait)."},
     [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
                            "The version that runs; always 1."},
 };

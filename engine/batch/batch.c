@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "batch/breaker.h"
 #include "batch/outbox.h"
 #include "batch/pause.h"
 
@@ -87,6 +88,12 @@ static bool batch_emit(struct batch *batch)
     return true;
 }
 
+static void fail(struct batch *batch)
+{
+    batch_fail(batch);
+    breaker_over(batch, false);
+}
+
 static void batch_walk(struct batch_env *env, struct lane_entry **entries, size_t count)
 {
     struct batch batch = {.env = env, .arena = env->arena, .connection = env->connection, .count = count};
@@ -96,14 +103,15 @@ static void batch_walk(struct batch_env *env, struct lane_entry **entries, size_
     if (!batch_transact(&batch)) {
         if (batch.result == STORE_UNKNOWN && batch.outbox_row != 0)
             outbox_mark_uncertain(&batch);
-        batch_fail(&batch);
+        fail(&batch);
         return;
     }
     env->store_failures = 0;
     if (!batch_emit(&batch)) {
-        batch_fail(&batch);
+        fail(&batch);
         return;
     }
+    breaker_over(&batch, true);
     if (env->group != NULL) {
         series_add(env->batches, 1);
         series_observe(env->batch_events, (double)count);

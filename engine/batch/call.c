@@ -7,6 +7,8 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "batch/breaker.h"
+#include "batch/pause.h"
 #include "guard/watch.h"
 
 #include <errno.h>
@@ -60,11 +62,15 @@ static void call_unavailable(struct call *call)
     int64_t pause = (int64_t)CALL_PAUSE_MS << (times > CALL_PAUSE_DOUBLINGS ? CALL_PAUSE_DOUBLINGS : times);
     if (pause > CALL_PAUSE_MAX_MS)
         pause = CALL_PAUSE_MAX_MS;
+    if (call->binding->dependency != NULL)
+        pause = breaker_wait_ms(call->binding->dependency, pause);
     pause += (int64_t)((double)pause * 0.2 * random_unit(&call->batch->env->random));
     for (size_t i = 0; i < call->count; i++) {
         call->works[i]->verdict = VERDICT_DELAY;
         call->works[i]->due_ms = call->batch->now_ms + pause;
         call->works[i]->why = call->unavailable;
+        if (call->works[i]->try == TRY_FAILED && !call->queried)
+            pause_wait(call->batch, call->works[i], call->unavailable);
     }
     log_rarely(10000, LOG_WARN, "lane", "handler %s waits: %s; next try in %lld ms", call->binding->handler_name,
                call->unavailable, (long long)pause);
@@ -155,10 +161,12 @@ void batch_call(struct batch *batch, struct binding *binding, struct work **work
     if (batch->transaction && connection_tampered(batch->connection)) {
         call_fault_alone(&call, "ended the engine's transaction with a statement of its own");
     } else if (call.unavailable != NULL) {
+        breaker_called(batch, binding, call.works, call.count, call.unavailable);
         call_unavailable(&call);
     } else {
         if (atomic_load_explicit(&run->unavailable, memory_order_relaxed) != 0)
             atomic_store(&run->unavailable, 0);
+        breaker_called(batch, binding, call.works, call.count, NULL);
         for (size_t i = 0; i < call.count; i++)
             call_settle(&call, call.works[i]);
     }

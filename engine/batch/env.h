@@ -45,9 +45,20 @@ struct binding_run {        /* by binding.index */
     struct series *duplicates, *again, *retries, *seconds;
 };
 
-struct topic_run {      /* by topic.index */
-    atomic_bool paused; /* by operators: its events, or its handler */
+struct topic_run {         /* by topic.index */
+    atomic_bool paused;    /* its events, or its handler, by operators; or what it depends on, by its breaker too */
+    atomic_bool half_open; /* then: nothing but its half-open breaker says so, and one event may try it */
     struct series *emitted, *dead;
+};
+
+enum { DEPENDENCY_WORDS_MAX = 300 };
+
+struct dependency_run {   /* by dependency.index */
+    atomic_int failures;  /* calls that failed and are not counted in the store yet */
+    atomic_bool trying;   /* a lane of this process tries the half-open breaker */
+    pthread_mutex_t lock; /* of the words: what the last call that failed said */
+    char words[DEPENDENCY_WORDS_MAX];
+    struct series *state; /* METRIC_DEPENDENCY */
 };
 
 /* The numbers of names in sluice.name, filled when the database was opened, before any event comes. */
@@ -83,6 +94,7 @@ struct batch_env {
     const struct pipeline *config;
     struct binding_run *bindings;
     struct topic_run *topics;
+    struct dependency_run *dependencies;
     const struct map *topic_names; /* name → struct topic */
     const struct batch_numbers *numbers;
 

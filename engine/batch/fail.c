@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "batch/breaker.h"
 #include "batch/held.h"
 #include "batch/request.h"
 #include "batch/stopped.h"
@@ -258,6 +259,7 @@ static struct judgement judge_failure(struct batch *batch, bool late)
     } else if (only != NULL && batch->result == STORE_REFUSED) {
         judge_refused(batch, only, &judgement);
     } else if (only != NULL && is_past_deadline(batch, only, late)) {
+        breaker_late(batch, only);
         judge_fault(batch, only, DEAD_DEADLINE);
     } else if (only != NULL && batch->called && batch->connection != NULL && batch->result != STORE_FENCED) {
         judge_outage(batch, only, &judgement);

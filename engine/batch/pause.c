@@ -3,20 +3,25 @@
  */
 #include "batch/pause.h"
 
+#include "batch/breaker.h"
+
+static const char paused[] = "paused";
+
 uint32_t pause_of(const struct batch_env *env, const struct topic *topic)
 {
     const struct tap *tap = env->group == NULL ? NULL : env->group->tap;
-    const atomic_bool *paused = tap != NULL ? &env->bindings[tap->binding->index].paused
-                                            : &env->topics[topic->index].paused;
-    return atomic_load_explicit(paused, memory_order_relaxed) ? topic->index + 1 : 0;
+    const atomic_bool *flag = tap != NULL ? &env->bindings[tap->binding->index].paused
+                                          : &env->topics[topic->index].paused;
+    return atomic_load_explicit(flag, memory_order_relaxed) ? topic->index + 1 : 0;
 }
 
-static void wait(struct batch *batch, struct work *work)
+void pause_wait(const struct batch *batch, struct work *work, const char *why)
 {
+    work->pause = work->item->topic->index + 1;
     work->verdict = work->item->source == ITEM_PARKED && batch->connection != NULL ? VERDICT_PARK_PAUSED
                                                                                    : VERDICT_DELAY;
     work->due_ms = INT64_MAX;
-    work->why = "paused";
+    work->why = why;
 }
 
 static void refuse(struct work *work)
@@ -36,28 +41,48 @@ void pause_prepare(struct batch *batch, struct work *work)
     if (item->source == ITEM_REQUEST &&
         atomic_load_explicit(&env->bindings[item->binding->index].paused, memory_order_relaxed))
         refuse(work);
-    else if (item->topic != NULL && (work->pause = pause_of(env, item->topic)) != 0 && item->uncertain_row == 0)
-        wait(batch, work);
+    else if (item->topic != NULL && (work->pause = pause_of(env, item->topic)) != 0 && item->uncertain_row == 0 &&
+             !breaker_wanted(env, work))
+        pause_wait(batch, work, paused);
 }
 
 void batch_pause(struct batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->works[i].pause != 0 && batch->works[i].verdict == VERDICT_NONE)
-            wait(batch, &batch->works[i]);
+    for (size_t i = 0; i < batch->count; i++) {
+        struct work *work = &batch->works[i];
+        if (work->pause == 0 || work->verdict != VERDICT_NONE)
+            continue;
+        if (work->try == TRY_WANTED && breaker_lets_through(batch, work))
+            work->pause = 0;
+        else
+            pause_wait(batch, work, paused);
+    }
 }
+
+struct resuming {
+    const struct batch_env *env;
+    bool *tried; /* by dependency: a key that waits for its half-open breaker is due */
+};
 
 static bool is_over(uint32_t pause, const void *context)
 {
-    const struct batch_env *env = context;
+    const struct resuming *resuming = context;
+    const struct batch_env *env = resuming->env;
     const struct tap *tap = env->group->tap;
-    const atomic_bool *paused = tap != NULL ? &env->bindings[tap->binding->index].paused
-                                            : &env->topics[pause - 1].paused;
-    return !atomic_load(paused);
+    if (tap != NULL)
+        return !atomic_load(&env->bindings[tap->binding->index].paused);
+    const struct topic *topic = env->config->topics[pause - 1];
+    if (!atomic_load(&env->topics[topic->index].paused))
+        return true;
+    if (!atomic_load(&env->topics[topic->index].half_open) || resuming->tried[topic->binding->dependency->index])
+        return false;
+    resuming->tried[topic->binding->dependency->index] = true;
+    return true;
 }
 
 void pause_resume(struct batch_env *env)
 {
+    struct resuming resuming = {env, arena_array(env->arena, bool, env->config->dependency_count + 1)};
     if (env->group != NULL)
-        lane_resume(env->lane, is_over, env);
+        lane_resume(env->lane, is_over, &resuming);
 }

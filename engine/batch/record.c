@@ -4,6 +4,7 @@
 #include "batch/batch.h"
 
 #include "base/failpoint.h"
+#include "batch/breaker.h"
 #include "event/record_batch.h"
 
 #include <errno.h>
@@ -135,6 +136,7 @@ void batch_record(struct batch *batch)
         batch_held(batch);
     if (batch->result == STORE_OK && batch->transaction)
         record_claims(batch);
+    breaker_record(batch);
 }
 
 /* The outputs as one row of sluice.outbox, for a bus that is not part of the transaction. */

@@ -23,6 +23,9 @@ struct addition { /* an output beyond the event's own, made by add() */
     struct overlays overlays;
 };
 
+/* What its event is to the half-open breaker of its dependency. */
+enum work_try { TRY_NONE = 0, TRY_WANTED, TRY_PASSED, TRY_FAILED };
+
 struct work {
     struct item *item;
     struct event event;
@@ -38,6 +41,7 @@ struct work {
     int64_t due_ms;
     uint32_t
         pause; /* DELAY and HOLD_DELAY: it waits until this is over (batch/pause.h), not until due_ms; 0: it does not */
+    enum work_try try;
     int64_t retry_count, retries_left;
     struct overlays overlays;
     struct addition *additions;

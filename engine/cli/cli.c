@@ -25,7 +25,7 @@ static const struct command {
     {"dead-letter", "list, replay, edit or drop events that no try can help", cli_dead_letter},
     {"chain", "chains that are not over: list, resume, abort, close", cli_chain},
     {"delayed", "events that wait in the database: list, release, cancel", cli_delayed},
-    {"pause", "stop what happens to a topic, handler, tap or schedule for a while; list pauses", cli_pause},
+    {"pause", "stop what happens to a topic, handler, tap, schedule or dependency for a while; list pauses", cli_pause},
     {"resume", "end a pause", cli_resume},
     {"doctor", "what is wrong with file, database, brokers and machine, and its cure", cli_doctor},
     {"migrate", "bring the database to this program's level", cli_migrate},

@@ -1,6 +1,6 @@
 /*
  * pause.c - `sluice pause CONFIG [NAME]` and `sluice resume CONFIG NAME`: stops what a pipeline does with a topic, a
- * handler, a tap or a schedule, in all of its processes, until it is resumed; lists what is paused.
+ * handler, a tap, a schedule or a dependency, in all of its processes, until it is resumed; lists what is paused.
  */
 #include "cli/cli.h"
 
@@ -15,23 +15,28 @@ enum { PAUSE_TEXT_MAX = 16 * 1024 * 1024 };
 
 static void usage_pause(FILE *out)
 {
-    fputs(
-        "usage: sluice pause CONFIG [NAME] [--for DURATION] [--reason TEXT] [--json]\n"
-        "Pauses a topic, handler, tap or schedule of CONFIG, in all processes of the pipeline: its events wait in the "
-        "order of their\n"
-        "keys, no try is counted, and a call that runs is finished. Without a NAME: lists what is paused.\n\n"
-        "  NAME            as in CONFIG; topic:NAME, handler:NAME, tap:NAME or schedule:NAME where it is that of two\n"
-        "  --for 10m       ends by itself; else `sluice resume` ends it\n"
-        "  --reason TEXT   why, for those who look\n"
-        "  --json          for programs\n"
-        "  -h, --help      this text\n",
-        out);
+    fputs("usage: sluice pause CONFIG [NAME] [--for DURATION] [--reason TEXT] [--json]\n"
+          "Pauses a topic, handler, tap, schedule or dependency of CONFIG, in all processes of the pipeline: its "
+          "events wait "
+          "in the\n"
+          "order of their keys, no try is counted, and a call that runs is finished. Without a NAME: lists what is "
+          "paused, "
+          "and\n"
+          "the breakers that are open.\n\n"
+          "  NAME            as in CONFIG; topic:NAME, handler:NAME, tap:NAME, schedule:NAME or dependency:NAME where "
+          "it is that of "
+          "two\n"
+          "  --for 10m       ends by itself; else `sluice resume` ends it\n"
+          "  --reason TEXT   why, for those who look\n"
+          "  --json          for programs\n"
+          "  -h, --help      this text\n",
+          out);
 }
 
 static void usage_resume(FILE *out)
 {
     fputs("usage: sluice resume CONFIG NAME|--all [--reason TEXT] [--json]\n"
-          "Ends a pause that `sluice pause` made: what waited is handled, in order.\n\n"
+          "Ends a pause that `sluice pause` made, or closes a breaker: what waited is handled, in order.\n\n"
           "  NAME            as `sluice pause CONFIG` lists it\n"
           "  --all           every pause of the pipeline\n"
           "  --reason TEXT   why, for the audit\n"

@@ -6,7 +6,8 @@
 #include "event/timestamp.h"
 
 static const char *const words[PAUSE_KIND_COUNT] = {
-    [PAUSE_TOPIC] = "topic", [PAUSE_HANDLER] = "handler", [PAUSE_TAP] = "tap", [PAUSE_SCHEDULE] = "schedule"};
+    [PAUSE_TOPIC] = "topic",       [PAUSE_HANDLER] = "handler",       [PAUSE_TAP] = "tap",
+    [PAUSE_SCHEDULE] = "schedule", [PAUSE_DEPENDENCY] = "dependency", [PAUSE_BREAKER] = "breaker"};
 
 const char *pause_kind_word(enum pause_kind kind)
 {
@@ -25,15 +26,17 @@ bool pause_kind_of(struct span word, enum pause_kind *ret)
 
 void pause_print_text(const struct pause *pause, struct buffer *out)
 {
-    char since[TIMESTAMP_TEXT + 1], until[TIMESTAMP_TEXT + 1];
+    char since[TIMESTAMP_TEXT + 1], until[TIMESTAMP_TEXT + 1] = "";
     timestamp_format(pause->since_ms, since);
-    buffer_format(out, "paused by %s since %s, ", pause->actor, since);
-    if (pause->until_ms == INT64_MAX) {
-        buffer_text(out, "until it is resumed");
-    } else {
+    if (pause->until_ms != INT64_MAX)
         timestamp_format(pause->until_ms, until);
-        buffer_format(out, "until %s", until);
-    }
+    if (pause->half_open)
+        buffer_format(out, "half-open since %s, one event is let through; it opened %s", until, since);
+    else if (pause->kind == PAUSE_BREAKER)
+        buffer_format(out, "open since %s, until %s", since, until);
+    else
+        buffer_format(out, "paused by %s since %s, until %s", pause->actor, since,
+                      pause->until_ms == INT64_MAX ? "it is resumed" : until);
     if (pause->reason != NULL)
         buffer_format(out, ": %s", pause->reason);
 }
@@ -53,6 +56,8 @@ void pause_print_json(const struct pause *pause, struct buffer *out)
     } else {
         buffer_text(out, "null");
     }
+    if (pause->kind == PAUSE_BREAKER)
+        buffer_format(out, ",\"state\":\"%s\"", pause->half_open ? "half-open" : "open");
     buffer_text(out, ",\"reason\":");
     if (pause->reason != NULL)
         buffer_json_string(out, span_of(pause->reason));

@@ -42,7 +42,7 @@ int pauses_make(struct call *call)
         code = body_text(call, "for", &duration);
     if (code == 0 && name.length == 0)
         code = error_set(call->error, EINVAL,
-                         "\"name\" must say what is to be paused: a topic, handler, tap or schedule");
+                         "\"name\" must say what is to be paused: a topic, handler, tap, schedule or dependency");
     if (code == 0 && duration.at != NULL)
         code = pause_duration(duration, &for_ms, call->error);
     if (code == 0)

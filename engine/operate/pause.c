@@ -45,8 +45,8 @@ static int find_in_file(const struct operation *operation, const char *word, str
     const char *name = name_of(word, &only, &any);
     for (int kind = 0; kind < PAUSE_KIND_COUNT; kind++) {
         bool is_idle = false;
-        if (!any && kind != (int)only)
-            continue;
+        if ((!any && kind != (int)only) || kind == PAUSE_BREAKER)
+            continue; /* a breaker opens by itself */
         if (pausable_exists(pipeline, (enum pause_kind)kind, name, &is_idle) && found != PAUSE_KIND_COUNT)
             return say_two_things(error, name, found, (enum pause_kind)kind);
         if (pausable_exists(pipeline, (enum pause_kind)kind, name, &is_idle))
@@ -58,7 +58,7 @@ static int find_in_file(const struct operation *operation, const char *word, str
                          name);
     if (found == PAUSE_KIND_COUNT)
         return not_found(error, name,
-                         any ? "no topic, handler, tap or schedule of the pipeline is named"
+                         any ? "no topic, handler, tap, schedule or dependency of the pipeline is named"
                              : arena_format(arena, "the pipeline has no %s", pause_kind_word(only)),
                          pausable_names(pipeline, arena));
     *ret = (struct pause){.kind = found, .name = arena_string(arena, span_of(name))};

@@ -151,6 +151,21 @@ static void check_requests(const struct check *check)
     }
 }
 
+static void check_dependencies(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    for (size_t i = 0; i < pipeline->dependency_count; i++) {
+        const struct dependency *dependency = &pipeline->dependencies[i];
+        bool needed = false;
+        for (size_t b = 0; b < pipeline->binding_count && !needed; b++)
+            needed = pipeline->bindings[b]->dependency == dependency;
+        if (!needed)
+            problem_warn(check->problems, dependency->place, "unused",
+                         "no topic depends on '%s'; say topics: {TOPIC: {dependency: %s}}", dependency->name,
+                         dependency->name);
+    }
+}
+
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
 {
     struct check check = {.pipeline = pipeline,
@@ -162,6 +177,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_names(&check);
     check_bus(&check);
     check_requests(&check);
+    check_dependencies(&check);
     check_answers(&check);
     check_cycles(&check);
     check_keys(&check);

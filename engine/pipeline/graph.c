@@ -149,7 +149,9 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         if (topic->ladder_of != NULL)
             buffer_format(out, "  retries of %s, same handler\n", topic->ladder_of->name);
         else if (topic->binding != NULL)
-            buffer_format(out, "  %s\n", topic->binding->handler_name);
+            buffer_format(out, "  %s%s%s\n", topic->binding->handler_name,
+                          topic->binding->dependency != NULL ? "  needs " : "",
+                          topic->binding->dependency != NULL ? topic->binding->dependency->name : "");
         else
             buffer_text(out, topic->final ? "  final\n" : "  no handler\n");
         if (topic->binding != NULL && topic->ladder_of == NULL)

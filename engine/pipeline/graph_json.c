@@ -32,6 +32,8 @@ static json_t *topic_json(const struct topic *topic)
         json_object_set_new(json, "key", json_string(topic->key_text));
     if (topic->binding != NULL)
         json_object_set_new(json, "handler", json_string(topic->binding->handler_name));
+    if (topic->binding != NULL && topic->binding->dependency != NULL)
+        json_object_set_new(json, "dependency", json_string(topic->binding->dependency->name));
     if (topic->ladder_of != NULL)
         json_object_set_new(json, "retriesOf", json_string(topic->ladder_of->name));
     else if (topic->binding != NULL)
@@ -82,9 +84,15 @@ void graph_json(const struct pipeline *pipeline, struct buffer *out)
         json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].binding->id,
                                                   "handler", pipeline->requests[i].binding->handler_name, "routes",
                                                   routes_json(pipeline->requests[i].binding)));
-    json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus",
+    json_t *dependencies = json_array();
+    for (size_t i = 0; i < pipeline->dependency_count; i++)
+        json_array_append_new(dependencies, json_pack("{s:s, s:i, s:I, s:I}", "name", pipeline->dependencies[i].name,
+                                                      "failures", pipeline->dependencies[i].failures, "windowMs",
+                                                      (json_int_t)pipeline->dependencies[i].window_ms, "openMs",
+                                                      (json_int_t)pipeline->dependencies[i].open_ms));
+    json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus",
                              kinds[pipeline->bus.kind], "topics", topics, "chains", chains, "taps", taps, "schedules",
-                             schedules, "requests", requests);
+                             schedules, "requests", requests, "dependencies", dependencies);
     char *text = json_dumps(root, JSON_INDENT(2));
     if (text != NULL)
         buffer_text(out, text);

@@ -38,6 +38,11 @@ void load_retry(struct load *load, struct node *mapping, const char *what, struc
 /* The handler, routes, retry and timeout of `mapping`. */
 struct binding *load_binding(struct load *load, struct node *mapping, struct place place, const char *what);
 
+/* load_dependencies.c */
+void load_dependencies(struct load *load, struct node *root);
+/* What `dependency:` of a topic names. */
+void load_dependency_of(struct load *load, struct node *topic, const char *what, struct binding *binding);
+
 /* load_path.c: where a plugin's file is; NULL, with a problem, when a plain name is found nowhere. */
 const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
 /* A path that is relative to the configuration's folder. */

@@ -31,6 +31,7 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
     if (topic->binding != NULL && topic->final)
         problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both",
                     what);
+    load_dependency_of(load, mapping, what, topic->binding);
     if (node_get(mapping, "dead_letter") != NULL)
         topic->dead_letter = load_topic_at(load, mapping, "dead_letter", what);
 }
@@ -99,6 +100,7 @@ static void join_dead_letters(struct load *load)
 void load_flow(struct load *load, struct node *root)
 {
     struct node *topics = NULL;
+    load_dependencies(load, root);
     if (load_section(load, root, "topics", &topics))
         for (size_t i = 0; i < topics->count; i++)
             load_topic(load, topics->keys[i], topics->items[i]);

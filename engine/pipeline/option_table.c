@@ -123,6 +123,17 @@ const struct option ladder_options[] = {
     {0},
 };
 
+const struct option dependency_options[] = {
+    {"failures", OPTION_INT32, offsetof(struct dependency, failures), .min = 1, .max = 1000, .fallback = "20",
+     .help = "calls that end in `unavailable` or past their time; so many within the window open the breaker"},
+    {"window", OPTION_DURATION, offsetof(struct dependency, window_ms), .min = 1000, .max = 3600000, .fallback = "10s",
+     .help = "how long a failure counts, in all processes together"},
+    {"open", OPTION_DURATION, offsetof(struct dependency, open_ms), .min = 1000, .max = 86400000, .fallback = "30s",
+     .help = "no handler that depends on it is called for so long; then one event is let through, whose success closes "
+             "the breaker"},
+    {0},
+};
+
 const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text),
      .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
@@ -132,6 +143,8 @@ const struct option topic_options[] = {
      .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "of transient failures; default: defaults.retry", .section = retry_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
+    {"dependency", OPTION_TEXT, .own = true, .min = 1,
+     .help = "what its handler needs, by its name under `dependencies`: while that breaker is open, events wait"},
     {"dead_letter", OPTION_TEXT, .own = true, .help = "default: defaults.dead_letter"},
     {"partitions", OPTION_INT32, offsetof(struct topic, partitions), .min = 1, .max = 100000,
      .help = "kafka: when the topic is created"},
@@ -218,6 +231,8 @@ const struct option pipeline_options[] = {
     {"engine", OPTION_SECTION, .help = "how the work is done", .section = engine_options_table},
     {"plugins", OPTION_MAP, .required = true, .help = "shared objects with handlers", .section = plugin_options},
     {"defaults", OPTION_SECTION, .help = "for topics that say nothing else", .section = defaults_options},
+    {"dependencies", OPTION_MAP, .help = "what handlers need outside; each has a breaker",
+     .section = dependency_options},
     {"topics", OPTION_MAP, .help = "topics and who handles them", .section = topic_options},
     {"chains", OPTION_MAP, .help = "compensation", .section = chain_options},
     {"taps", OPTION_MAP, .help = "watchers in a consumer group each; one that fails never holds the pipeline back",

@@ -23,12 +23,16 @@ bool pausable_exists(const struct pipeline *pipeline, enum pause_kind kind, cons
     for (size_t i = 0; kind == PAUSE_SCHEDULE && i < pipeline->schedule_count; i++)
         if (strcmp(pipeline->schedules[i].name, name) == 0)
             return true;
+    for (size_t i = 0; (kind == PAUSE_DEPENDENCY || kind == PAUSE_BREAKER) && i < pipeline->dependency_count; i++)
+        if (strcmp(pipeline->dependencies[i].name, name) == 0)
+            return true;
     return kind == PAUSE_HANDLER && has_handler_named(pipeline, name);
 }
 
 const char **pausable_names(const struct pipeline *pipeline, struct arena *arena)
 {
-    size_t most = pipeline->topic_count + pipeline->binding_count + pipeline->tap_count + pipeline->schedule_count;
+    size_t most = pipeline->topic_count + pipeline->binding_count + pipeline->tap_count + pipeline->schedule_count +
+                  pipeline->dependency_count;
     const char **names = arena_array(arena, const char *, most + 1);
     size_t count = 0;
     for (size_t i = 0; i < pipeline->topic_count; i++)
@@ -40,6 +44,8 @@ const char **pausable_names(const struct pipeline *pipeline, struct arena *arena
         names[count++] = pipeline->taps[i].name;
     for (size_t i = 0; i < pipeline->schedule_count; i++)
         names[count++] = pipeline->schedules[i].name;
+    for (size_t i = 0; i < pipeline->dependency_count; i++)
+        names[count++] = pipeline->dependencies[i].name;
     return names;
 }
 
@@ -48,10 +54,18 @@ static bool covers_handler(const struct pause *pause, const struct binding *bind
     return pause->kind == PAUSE_HANDLER && strcmp(pause->name, binding->handler_name) == 0;
 }
 
+/* What an operator pauses, and what its own breaker does. */
+static bool covers_dependency(const struct pause *pause, const struct binding *binding)
+{
+    return (pause->kind == PAUSE_DEPENDENCY || pause->kind == PAUSE_BREAKER) && binding->dependency != NULL &&
+           strcmp(pause->name, binding->dependency->name) == 0;
+}
+
 bool pause_covers_topic(const struct pause *pause, const struct topic *topic)
 {
-    return topic->binding != NULL && ((pause->kind == PAUSE_TOPIC && strcmp(pause->name, topic->name) == 0) ||
-                                      covers_handler(pause, topic->binding));
+    return topic->binding != NULL &&
+           ((pause->kind == PAUSE_TOPIC && strcmp(pause->name, topic->name) == 0) ||
+            covers_handler(pause, topic->binding) || covers_dependency(pause, topic->binding));
 }
 
 bool pause_covers_tap(const struct pause *pause, const struct tap *tap)

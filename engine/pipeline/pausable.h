@@ -2,7 +2,7 @@
  * pausable.h - what of a pipeline can be paused, by which name, and what that covers.
  *
  * A topic's pause covers what the pipeline's own group does with it; a handler's, every place that it is bound to; a
- * tap's, its group; a schedule's, its ticks.
+ * tap's, its group; a schedule's, its ticks; a dependency's or its breaker's, the topics that depend on it.
  */
 #ifndef SLUICE_PIPELINE_PAUSABLE_H
 #define SLUICE_PIPELINE_PAUSABLE_H

@@ -25,6 +25,15 @@ struct route {
     struct ladder ladder; /* ROUTE_LADDER */
 };
 
+/* Something outside that handlers need: when it fails too often, its breaker opens, and their events wait. */
+struct dependency {
+    struct place place;
+    uint32_t index; /* dense, in pipeline->dependencies */
+    const char *name;
+    int32_t failures; /* so many calls that fail within the window open it */
+    int64_t window_ms, open_ms;
+};
+
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
 struct binding {
     struct place place;
@@ -37,9 +46,10 @@ struct binding {
     size_t route_count;
     struct retry_policy retry;
     int64_t timeout_ms;
-    uint32_t max_events; /* most events a batch; the call is bounded by the handler's max_events too */
-    int64_t max_wait_ms; /* taps: how long a batch may wait to fill; 0 none */
-    struct group *group; /* NULL for requests and schedules */
+    uint32_t max_events;                 /* most events a batch; the call is bounded by the handler's max_events too */
+    int64_t max_wait_ms;                 /* taps: how long a batch may wait to fill; 0 none */
+    struct group *group;                 /* NULL for requests and schedules */
+    const struct dependency *dependency; /* of a topic; NULL: none */
     /* filled by pipeline_resolve() */
     const struct sluice_handler *handler; /* a copy at this header's size */
     const struct sluice_field *input;     /* copied tables, ended by a NULL name; NULL: none */
@@ -225,6 +235,8 @@ struct pipeline {
     } http;
     struct plugin_ref *plugins;
     size_t plugin_count;
+    struct dependency *dependencies;
+    size_t dependency_count;
     struct topic **topics;
     size_t topic_count;
     struct binding **bindings;

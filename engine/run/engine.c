@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/condition.h"
+#include "run/breakers.h"
 #include "run/keeper.h"
 #include "run/opener.h"
 #include "run/reader.h"
@@ -138,7 +139,7 @@ static bool build(struct engine *engine)
         engine->numbers.groups == NULL || engine->numbers.chains == NULL || engine->numbers.definitions == NULL ||
         engine->numbers.schedules == NULL || engine->numbers.retired_topics == NULL ||
         engine->numbers.retired_taps == NULL || engine->groups == NULL || engine->requests == NULL ||
-        engine->ticks_in_flight == NULL)
+        engine->ticks_in_flight == NULL || !breakers_create(engine))
         return false;
     build_bindings(engine);
     for (; engine->group_count < config->group_count; engine->group_count++)
@@ -273,6 +274,7 @@ void engine_stop(struct engine *engine)
     arena_destroy(engine->names);
     free(engine->topic_runs);
     free(engine->bindings);
+    breakers_destroy(engine);
     free(engine->numbers.groups);
     free(engine->numbers.chains);
     free(engine->numbers.definitions);

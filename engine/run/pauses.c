@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "pipeline/pausable.h"
+#include "run/breakers.h"
 #include "run/state.h"
 #include "store/ledger.h"
 
@@ -58,6 +59,7 @@ static bool same(const struct pause *a, const struct pause *b)
 static bool unchanged(const struct pause *a, const struct pause *b)
 {
     return same(a, b) && strcmp(a->actor, b->actor) == 0 && a->since_ms == b->since_ms && a->until_ms == b->until_ms &&
+           a->half_open == b->half_open &&
            strcmp(a->reason == NULL ? "" : a->reason, b->reason == NULL ? "" : b->reason) == 0;
 }
 
@@ -85,7 +87,8 @@ static bool compare(const struct engine *engine, const struct pause *list, size_
         if (find(list, count, &before->list[i]) != NULL)
             continue;
         changed = true;
-        log_info("pause", "%s %s is resumed", pause_kind_word(before->list[i].kind), before->list[i].name);
+        log_info("pause", "%s %s is %s", pause_kind_word(before->list[i].kind), before->list[i].name,
+                 before->list[i].kind == PAUSE_BREAKER ? "closed" : "resumed");
     }
     return changed;
 }
@@ -95,7 +98,7 @@ static bool compare(const struct engine *engine, const struct pause *list, size_
 static void set_series(const struct engine *engine, const struct pause *list, size_t count, int64_t value)
 {
     for (size_t i = 0; i < count; i++)
-        if (in_file(engine, &list[i]))
+        if (list[i].kind != PAUSE_BREAKER && in_file(engine, &list[i]))
             series_set(metrics_series(engine->metrics, METRIC_PAUSED, pause_kind_word(list[i].kind), list[i].name),
                        value);
 }
@@ -105,9 +108,13 @@ static void set_flags(struct engine *engine, const struct pause *list, size_t co
     const struct pipeline *config = engine->config;
     unsigned effective = 0;
     for (size_t i = 0; i < config->topic_count; i++) {
-        bool paused = false;
-        for (size_t p = 0; p < count && !paused; p++)
-            paused = pause_covers_topic(&list[p], config->topics[i]);
+        bool paused = false, half_open = true;
+        for (size_t p = 0; p < count; p++)
+            if (pause_covers_topic(&list[p], config->topics[i])) {
+                paused = true;
+                half_open = half_open && list[p].half_open;
+            }
+        atomic_store(&engine->topic_runs[i].half_open, paused && half_open);
         atomic_store(&engine->topic_runs[i].paused, paused);
     }
     for (size_t i = 0; i < config->binding_count; i++) {
@@ -138,6 +145,7 @@ static void put_into_effect(struct engine *engine, struct arena *arena, struct p
     struct pauses *pauses = &engine->pauses;
     set_series(engine, pauses->list, pauses->list_count, 0);
     set_series(engine, list, count, 1);
+    breakers_show(engine, list, count);
     set_flags(engine, list, count);
     pthread_mutex_lock(&pauses->lock);
     struct arena *before = pauses->arena;
@@ -157,7 +165,7 @@ static void copy_current(const struct pauses *pauses, struct arena *arena, struc
     size_t count = 0;
     for (size_t i = 0; i < pauses->list_count; i++) {
         const struct pause *pause = &pauses->list[i];
-        if (pause->until_ms <= now_ms)
+        if (pause->until_ms <= now_ms && pause->kind != PAUSE_BREAKER)
             continue;
         list[count] = *pause;
         list[count].name = arena_string(arena, span_of(pause->name));
@@ -177,6 +185,7 @@ int pauses_look(struct engine *engine, struct connection *connection, struct err
     struct arena *arena = arena_create(4096, 16 * 1024 * 1024);
     if (arena == NULL)
         return error_set(error, EAGAIN, "no memory for what is paused");
+    breakers_report(engine, connection);
     enum store_result result = ledger_pauses(connection, span_of(engine->config->engine.group), arena, &list, &count,
                                              error);
     if (result != STORE_OK)
@@ -188,6 +197,10 @@ int pauses_look(struct engine *engine, struct connection *connection, struct err
         arena_destroy(arena);
     if (changed && atomic_load(&engine->open))
         pauses_release(engine, connection);
+    if (result == STORE_OK && atomic_load(&engine->open) && breakers_want_a_try(engine, connection)) {
+        atomic_fetch_add(&engine->pauses.changes, 1); /* lanes look for a key that waits */
+        wake(engine);
+    }
     return result == STORE_OK ? 0 : -EAGAIN;
 }
 

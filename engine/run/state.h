@@ -25,12 +25,13 @@ struct engine {
     struct bus *bus;
     struct store *store;
     struct metrics *metrics;
-    struct map *topics;           /* name → struct topic */
-    struct topic_run *topic_runs; /* by topic.index */
-    struct binding_run *bindings; /* by binding.index */
-    struct batch_numbers numbers; /* filled before `open` */
-    struct arena *names;          /* what groups[].others point into; NULL: not looked at yet */
-    int64_t incarnation;          /* of this process, never 0: whose rows in the outbox are its lanes' */
+    struct map *topics;                  /* name → struct topic */
+    struct topic_run *topic_runs;        /* by topic.index */
+    struct binding_run *bindings;        /* by binding.index */
+    struct dependency_run *dependencies; /* by dependency.index */
+    struct batch_numbers numbers;        /* filled before `open` */
+    struct arena *names;                 /* what groups[].others point into; NULL: not looked at yet */
+    int64_t incarnation;                 /* of this process, never 0: whose rows in the outbox are its lanes' */
     struct group_run *groups;
     size_t group_count;
     struct worker **requests; /* ENGINE_REQUEST_WORKERS, when there are requests */

@@ -85,6 +85,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .config = engine->config,
         .bindings = engine->bindings,
         .topics = engine->topic_runs,
+        .dependencies = engine->dependencies,
         .topic_names = engine->topics,
         .numbers = &engine->numbers,
         .lane_number = number,

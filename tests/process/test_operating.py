@@ -28,6 +28,8 @@ CHANGES = {
     "initial_interval: 200ms": "initial_interval: 10ms",
     "initial_interval: 1s": "initial_interval: 1h",
     "hold: 5m": "hold: 24h",
+    "topics:\n  payment.try:": "dependencies: {card-gateway: {open: 1h}}\ntopics:\n  payment.try:",
+    "handler: payment.charge": "handler: payment.charge\n    dependency: card-gateway",
     "on_undo_failure: pause": "retain: 90d\n    on_undo_failure: pause",
 }
 COMMANDS_WITH_VERBS = {"dead-letter", "chain", "delayed"}
@@ -301,6 +303,19 @@ class Commands(PostgresCase):
         self.purchase = self.buy()
         self.becomes("select count(*) from sluice.held_key", 1)
 
+    def breaker(self):
+        self.postgres.query(
+            "insert into sluice.pause (pipeline, kind, name, until, actor, reason) values"
+            " ('ticketing', 'breaker', 'card-gateway', now() + interval '1 hour', 'sluice',"
+            " '20 calls failed within 10s')",
+            self.url,
+        )
+        state = 'sluice_dependency_state{dependency="card-gateway"}'
+        until(lambda: self.engine.metric(state) == 2, "a breaker that the engine knows", WAIT_S, 0.1)
+        self.purchase = self.buy()
+        self.becomes("select count(*) from sluice.held_key", 1)
+        return {}
+
     def open_transaction(self):
         session = self.session = subprocess.Popen(
             ["psql", "-X", "-q", "-o", "/dev/null", self.url],
@@ -372,6 +387,11 @@ BLOCKS = {
         Commands.paused,
     ),
     "Something must stand still for a while/2": (Commands.nothing, ["payment.charge"], Commands.released),
+    "A breaker is open/1": (
+        Commands.breaker,
+        [r"breaker card-gateway: open since .*20 calls failed", "breaker card-gateway: resumed"],
+        Commands.released,
+    ),
     "Nothing is read, or too slowly/1": (Commands.open_transaction, ["pg_current_xact_id", r"\bt\b"], Commands.ended),
     "Outputs are not published/1": (Commands.nothing, ["0 rows", "UPDATE 0"], None),
     "A handler or plugin is at fault/1": (Commands.nothing, ["payment", "charge"], None),

@@ -10,7 +10,7 @@
  *   prune.c      deletes old inbox rows      held.c       events of held keys
  *   health.c     the figures of the health page   audit.c      what operators changed
  *   dead_letter.c  dead letters, and what became of them
- *   pause.c      what operators have paused
+ *   pause.c      what operators have paused       breaker.c    breakers of dependencies
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H

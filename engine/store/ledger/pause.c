@@ -1,5 +1,5 @@
 /*
- * pause.c - what operators have paused.
+ * pause.c - what operators have paused, and breakers that are open.
  *
  * Its times are the server's, which alone says whether it is in effect.
  */
@@ -42,8 +42,8 @@ enum store_result ledger_resume(struct connection *connection, struct span pipel
 }
 
 static const struct statement statement_pauses = {
-    "select kind, name, actor, reason, at, until from sluice.pause where pipeline = $1 and (until is null or until > "
-    "now()) order by at, kind, name",
+    "select kind, name, actor, reason, at, until, kind = 'breaker' and until <= now() from sluice.pause "
+    "where pipeline = $1 and (until is null or until > now() or kind = 'breaker') order by at, kind, name",
     false,
 };
 
@@ -66,6 +66,7 @@ enum store_result ledger_pauses(struct connection *connection, struct span pipel
         pause->reason = rows_null(rows, i, 3) ? NULL : arena_string(arena, rows_span(rows, i, 3));
         pause->since_ms = rows_int64(rows, i, 4);
         pause->until_ms = rows_null(rows, i, 5) ? INT64_MAX : rows_int64(rows, i, 5);
+        pause->half_open = rows_int64(rows, i, 6) != 0;
         count++;
     }
     *ret = pauses;

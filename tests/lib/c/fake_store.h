@@ -66,6 +66,8 @@ struct fake_tables {
     struct span definitions[FAKE_TABLE_MAX]; /* of chains, by their numbers, from 1 on; the test's */
     size_t definition_count;
     size_t held_count, held_key_count;
+    enum { FAKE_CLOSED = 0, FAKE_OPEN, FAKE_HALF_OPEN } breaker; /* the only one */
+    bool breaker_locked;                                         /* by another process */
     size_t claim_count, outbox_count, parked_count, attempt_count, chain_count, reply_count, tick_count, effect_count,
         log_count;
 };
