@@ -123,6 +123,8 @@ static int connect_try(struct connection *connection, int64_t deadline_ms)
 static void connect_failed(struct connection *connection, int code, struct error *error)
 {
     char text[512];
+    struct error said = {0};
+    error = error == NULL ? &said : error; /* the log has it in any case */
     connection_error_text(connection, text, sizeof text);
     connection_mark_down(connection);
     int64_t backoff = connection->backoff_ms == 0 ? BACKOFF_MIN_MS : connection->backoff_ms * 2;
@@ -136,12 +138,11 @@ static void connect_failed(struct connection *connection, int code, struct error
         error_set(error, EINTR, "connecting to the database was interrupted");
     else
         error_set(error, ENOTCONN, "cannot connect to the database: %s", text[0] == '\0' ? strerror(-code) : text);
+    const char *advice = connection_advice(text);
+    if (advice != NULL)
+        error_hint(error, "%s", advice);
     if (code != -EINTR)
-        outage_begin(connection->store, error->text);
-    if (strstr(text, "unsupported startup parameter") != NULL) /* PgBouncer's words; there is no code to go by */
-        error_hint(error,
-                   "a connection pooler in between refuses the settings of the engine's sessions: store.url must "
-                   "lead to the server itself");
+        outage_begin(connection->store, error->text, advice);
 }
 
 /* Sleeps until the next try may begin, as far as the deadline allows. */

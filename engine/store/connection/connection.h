@@ -2,6 +2,7 @@
  * connection.h - the insides of a connection, for the files of store/ alone.
  *
  *   connect.c       making a connection, opening it when it is needed
+ *   advice.c        what to do about one that was not made
  *   socket.c        every wait on its socket, losing it
  *   prepared.c      the statements that the server knows
  *   wire.c          statements in, results out, in libpq's pipeline mode
@@ -130,12 +131,15 @@ struct connection {
 /* --- connect.c */
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error);
 
+/* --- advice.c */
+const char *connection_advice(const char *text); /* of libpq or the server; NULL: none */
+
 /* --- socket.c */
 /* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
 int connection_wait(struct connection *connection, short events, int64_t deadline_ms);
 void connection_drop(struct connection *connection); /* closes the socket; the server rolls back */
 /* outage.c: a connection could not be made, or was */
-void outage_begin(struct store *store, const char *sentence);
+void outage_begin(struct store *store, const char *sentence, const char *advice); /* advice NULL: none */
 void outage_end(struct store *store);
 void connection_mark_down(struct connection *connection); /* counts, drops, and says so in METRIC_STORE_UP */
 void connection_count_outage(const struct connection *connection);

@@ -12,19 +12,22 @@
 
 enum { ANNOUNCE_AGAIN_MS = 60000 };
 
-void outage_begin(struct store *store, const char *sentence)
+void outage_begin(struct store *store, const char *sentence, const char *advice)
 {
     if (!store->announce)
         return;
+    const char *separator = advice == NULL ? "" : "; ";
+    advice = advice == NULL ? "" : advice;
     int64_t now = clock_monotonic_ms(), since = 0, announced;
     if (atomic_compare_exchange_strong(&store->unreachable_since_ms, &since, now)) {
         atomic_store(&store->announced_ms, now);
-        log_warn("store", "waiting for the database, no try is counted: %s", sentence);
+        log_warn("store", "waiting for the database, no try is counted: %s%s%s", sentence, separator, advice);
         return;
     }
     announced = atomic_load(&store->announced_ms);
     if (now - announced >= ANNOUNCE_AGAIN_MS && atomic_compare_exchange_strong(&store->announced_ms, &announced, now))
-        log_warn("store", "waiting for the database since %lld s: %s", (long long)((now - since) / 1000), sentence);
+        log_warn("store", "waiting for the database since %lld s: %s%s%s", (long long)((now - since) / 1000), sentence,
+                 separator, advice);
 }
 
 void outage_end(struct store *store)
