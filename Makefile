@@ -20,22 +20,23 @@ B      := build/$(if $(SAN),$(subst $(comma),-,$(SAN))/,)
 VERSION := 0.1.0
 # The rooms of engine/, and what each may use beside itself and what those use. tests/check/layers holds includes to it, and
 # the linker calls: a unit test of a room is linked with that room and what it uses, nothing else.
-ROOMS := base event flow store bus pipeline plugin guard batch operate run doctor http cli
+ROOMS := base event flow trace store bus pipeline plugin guard batch operate run doctor http cli
 USES_event := base
 USES_flow := event
+USES_trace := event
 USES_store := flow
 USES_bus := store
 USES_pipeline := flow
 USES_plugin := pipeline
 USES_guard := event
-USES_batch := plugin bus guard
+USES_batch := plugin bus guard trace
 USES_operate := batch
 USES_run := batch
 USES_doctor := run
 USES_http := run operate
 USES_cli := http doctor
 
-PKGS_ALL := libpq yaml-0.1 jansson libmicrohttpd rdkafka
+PKGS_ALL := libpq yaml-0.1 jansson libmicrohttpd rdkafka libcurl
 
 CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector-strong -pthread \
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wundef -Wvla \

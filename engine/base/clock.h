@@ -10,6 +10,7 @@
 int64_t clock_monotonic_ns(void); /* never jumps: delays, deadlines, latencies */
 int64_t clock_monotonic_ms(void);
 int64_t clock_wall_ms(void);                /* milliseconds since 1970 UTC: what is written into events and rows */
+int64_t clock_wall_ns(void);                /* the same, in nanoseconds */
 struct timespec timespec_of_ms(int64_t ms); /* ms >= 0: a time or a duration, as the system calls want it */
 
 #endif

@@ -102,6 +102,9 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                               "known)."},
     [METRIC_HANDLER_SECONDS] = {"sluice_handler_seconds", KIND_HISTOGRAM, "seconds", "handler", NULL, &seconds_bounds,
                                 "Time that one call of a handler took."},
+    [METRIC_TRACE_SPANS] = {"sluice_trace_spans_total", KIND_COUNTER, "spans", "outcome", NULL, NULL,
+                            "Spans of traces, by what became of them: `sent`: the collector took them; `dropped`: it "
+                            "did not answer for so long that there was no room; `refused` by it for good."},
     [METRIC_LOG_LOST] =
         {"sluice_log_lost_total", KIND_COUNTER, "lines", NULL, NULL, NULL,
          "Log lines that stderr did not take: its reader is too slow or has ended, or the disk is full."},

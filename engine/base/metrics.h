@@ -41,6 +41,7 @@ enum metric {
     METRIC_CHAINS_STUCK,    /* sluice_chains_stuck, gauge */
     METRIC_CHAINS_OLDEST,   /* sluice_chains_oldest_seconds, gauge */
     METRIC_HANDLER_SECONDS, /* sluice_handler_seconds{handler}, histogram of calls */
+    METRIC_TRACE_SPANS,     /* sluice_trace_spans_total{outcome}: sent, dropped, refused */
     METRIC_LOG_LOST,        /* sluice_log_lost_total: lines that stderr did not take */
     METRIC_HANDLER_STOPPED, /* sluice_handler_stopped{handler}, gauge 0/1 */
     METRIC_PAUSED,          /* sluice_paused{kind,name}, gauge */

@@ -18,6 +18,7 @@
 #include "batch/breaker.h"
 #include "batch/outbox.h"
 #include "batch/pause.h"
+#include "batch/traced.h"
 
 static void batch_begin(struct batch *batch, struct lane_entry **entries)
 {
@@ -35,6 +36,7 @@ static void batch_begin(struct batch *batch, struct lane_entry **entries)
     batch->wall_ms = clock_wall_ms();
     batch->deadline_ms = batch->now_ms + (timeout > 0 ? timeout : env->config->defaults.timeout_ms);
     batch_prepare(batch);
+    traced_begin(batch);
     batch_behind(batch, false);
     if (env->group == NULL && batch->connection != NULL) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
@@ -75,6 +77,7 @@ static bool batch_emit(struct batch *batch)
     if (batch->outbox_row != 0 && batch->env->group == NULL) {
         /* Who asked is answered first: what is committed will be published. */
         outbox_reload(batch);
+        traced_end(batch);
         batch_finish(batch);
         (void)outbox_emit(batch);
         return true;
@@ -84,6 +87,7 @@ static bool batch_emit(struct batch *batch)
         return false;
     }
     (void)FAILPOINT("lane.finish.before");
+    traced_end(batch);
     batch_finish(batch);
     return true;
 }
@@ -101,6 +105,8 @@ static void batch_walk(struct batch_env *env, struct lane_entry **entries, size_
 
     batch_begin(&batch, entries);
     if (!batch_transact(&batch)) {
+        if (batch.result == STORE_UNKNOWN)
+            traced_end(&batch);
         if (batch.result == STORE_UNKNOWN && batch.outbox_row != 0)
             outbox_mark_uncertain(&batch);
         fail(&batch);

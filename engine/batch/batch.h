@@ -97,12 +97,13 @@ void batch_record(struct batch *batch);
 void batch_outputs(struct batch *batch);
 void batch_commit(struct batch *batch);
 
+/* correlation.c: the correlation of the chains, carried on or found in the data or what is laid over it; {NULL, 0}:
+ * none. */
+struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays);
 /* outputs.c: what the works emit. An output that cannot be composed condemns its work. */
 void outputs_of_work(struct batch *batch, struct work *work);
 struct output *output_add(struct batch *batch, struct work *work, struct topic *topic);
 void output_header(struct output *output, const char *name, struct span value); /* there is room for it */
-/* The correlation of the chains, carried on or found in the data or what is laid over it; {NULL, 0}: none. */
-struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays);
 /* The undo of one doing of a chain's step, composed from the step's own data. */
 struct undo {
     const char *chain;

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "batch/breaker.h"
 #include "batch/pause.h"
+#include "batch/traced.h"
 #include "guard/watch.h"
 
 #include <errno.h>
@@ -144,7 +145,9 @@ static void call_handler(struct call *call)
         call_put_back(call->batch);
     atomic_store_explicit(&env->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
-    series_observe(env->bindings[binding->index].seconds, (double)(clock_monotonic_ns() - began) / 1e9);
+    int64_t ended = clock_monotonic_ns();
+    series_observe(env->bindings[binding->index].seconds, (double)(ended - began) / 1e9);
+    traced_called(call->works, call->count, began, ended);
 }
 
 void batch_call(struct batch *batch, struct binding *binding, struct work **works, size_t count)

@@ -4,12 +4,13 @@
  */
 #include "batch/batch.h"
 
+#include "batch/traced.h"
 #include "event/record_batch.h"
 
 #include <errno.h>
 
 enum {
-    DEAD_HEADERS = 9,
+    DEAD_HEADERS = 9, /* its own 8, and a traceparent */
     DEAD_KEY_MAX = 32768,
     DEAD_SENTENCE_MAX = 500,
     RECORD_HEADERS_MAX = 255,
@@ -28,9 +29,11 @@ static bool is_of_dead_letter(struct span name)
     return false;
 }
 
-/* The event's record as far as a record can be kept, with room for the dead letter's own headers. */
-static struct record source_record(struct batch *batch, const struct item *item)
+/* The event's record as far as a record can be kept, with room for the dead letter's own headers. Where its trace is
+ * recorded it is carried on, so that a replay is in it, too. */
+static struct record source_record(struct batch *batch, const struct work *work)
 {
+    const struct item *item = work->item;
     const struct record *source = &item->record;
     struct record record = *source;
     if (record.key.length > DEAD_KEY_MAX)
@@ -43,6 +46,9 @@ static struct record source_record(struct batch *batch, const struct item *item)
         if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX &&
             source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX && !is_of_dead_letter(source->headers[i].name))
             record.headers[record.header_count++] = source->headers[i];
+    const char *trace = record_header(source, HEADER_TRACEPARENT).length == 0 ? traced_parent(batch, work) : NULL;
+    if (trace != NULL)
+        record.headers[record.header_count++] = (struct header){SPAN(HEADER_TRACEPARENT), span_of(trace)};
     return record;
 }
 
@@ -66,7 +72,7 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     if (item->topic == NULL || item->topic->dead_letter == NULL)
         return;
     struct output *output = output_add(batch, work, item->topic->dead_letter);
-    struct record kept = source_record(batch, item);
+    struct record kept = source_record(batch, work);
     output->record.key = kept.key;
     output->record.value = kept.value;
     output->record.headers = kept.headers;
@@ -107,7 +113,7 @@ static struct dead_letter_row dead_row(struct batch *batch, const struct work *w
 {
     static const struct overlays nothing = {0};
     const struct item *item = work->item;
-    struct record kept = source_record(batch, item);
+    struct record kept = source_record(batch, work);
     char place[96];
     struct buffer packed;
     int64_t round = header_number(&item->record, HEADER_REPLAY_COUNT);

@@ -89,6 +89,8 @@ struct outbox_lane {
     int64_t bus_down_ms; /* of requests and ticks: until then their rows are left to the sweeper; 0: they are not */
 };
 
+struct tracer;
+
 struct batch_env {
     /* the pipeline and its tables */
     const struct pipeline *config;
@@ -126,6 +128,7 @@ struct batch_env {
     const atomic_uint *pauses; /* how many are in effect: mostly none, and nothing else is looked at; NULL: none ever */
     struct bus *bus;
     const struct surroundings *surroundings; /* put back after each call of a handler; NULL: not */
+    struct tracer *tracer;                   /* NULL: no traces are recorded */
     struct suspects *suspects;               /* NULL: nobody watches for crashes */
     pthread_rwlock_t *quarantine; /* a batch reads; one that may crash writes: it runs while no other lane does */
     const atomic_bool *draining;

@@ -36,6 +36,7 @@ struct item {
     unsigned refused_passed;
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */
     enum dead_reason condemned;
+    uint64_t first_span;     /* of its first try that was recorded as a span here; 0: none was */
     bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
     int64_t wait_until_ms;   /* an earlier batch, which was rolled back for it, found that it must wait; 0: not */
     int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */

@@ -7,7 +7,7 @@
 #include "batch/batch.h"
 
 #include "batch/request.h"
-#include "event/correlation.h"
+#include "batch/traced.h"
 #include "flow/retry.h"
 
 struct output *output_add(struct batch *batch, struct work *work, struct topic *topic)
@@ -36,30 +36,10 @@ static struct span number_span(struct batch *batch, int64_t number)
     return span_of(arena_format(batch->arena, "%lld", (long long)number));
 }
 
-struct span output_correlation(struct batch *batch, const struct work *work, const struct overlays *overlays)
-{
-    if (work->event.record != NULL) {
-        struct span carried = record_header(work->event.record, HEADER_CORRELATION);
-        if (carried.length > 0)
-            return carried;
-    }
-    const struct pipeline *pipeline = batch->env->config;
-    for (size_t i = 0; i < pipeline->chain_count; i++) {
-        struct span name = span_of(pipeline->chains[i].correlate);
-        for (size_t j = 0; j < overlays->count; j++)
-            if (span_equal(overlays->list[j].name, name) && overlays->list[j].json.length > 2 &&
-                overlays->list[j].json.at[0] == '"')
-                return json_unescape(overlays->list[j].json, true, batch->arena);
-        struct span correlation;
-        if (correlation_read(&work->event.data, name, batch->arena, &correlation, NULL) == CORRELATION_USABLE)
-            return correlation;
-    }
-    return (struct span){NULL, 0};
-}
-
 enum { OUTPUT_HEADERS_MAX = 8 };
 
-/* The trace of what the work came from, with a span of the emitted event's own. Invalid: none is carried on. */
+/* The trace of what the work came from, with the span of this try where that is recorded, else one of the emitted
+ * event's own. Invalid: none is carried on. */
 static void output_trace(struct batch *batch, const struct work *work, struct output *output, struct span id)
 {
     const struct record *source = work->event.record;
@@ -70,10 +50,11 @@ static void output_trace(struct batch *batch, const struct work *work, struct ou
         parent = record_header(source, HEADER_TRACEPARENT);
         state = record_header(source, HEADER_TRACESTATE);
     }
-    char *text = parent.length > 0 ? arena_alloc_raw(batch->arena, TRACEPARENT_TEXT + 1) : NULL;
-    if (text == NULL || !traceparent_derive(parent, id, text))
+    const char *own = traced_parent(batch, work);
+    char *text = own == NULL && parent.length > 0 ? arena_alloc_raw(batch->arena, TRACEPARENT_TEXT + 1) : NULL;
+    if (own == NULL && (text == NULL || !traceparent_derive(parent, id, text)))
         return;
-    output_header(output, HEADER_TRACEPARENT, (struct span){text, TRACEPARENT_TEXT});
+    output_header(output, HEADER_TRACEPARENT, (struct span){own != NULL ? own : text, TRACEPARENT_TEXT});
     if (tracestate_valid(state))
         output_header(output, HEADER_TRACESTATE, state);
 }
@@ -153,8 +134,11 @@ static void output_ladder(struct batch *batch, struct work *work, const struct r
     overlay_set(batch->arena, overlays, span_of(ladder->counter), number_span(batch, work->retry_count + 1));
     struct output *output = output_event(batch, work, ladder->topic, &work->event.data, overlays, handler,
                                          route->outcome, 0, correlation);
-    if (output != NULL)
-        output_header(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
+    if (output == NULL)
+        return;
+    output_header(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + delay));
+    if (work->trace != NULL)
+        output_header(output, HEADER_FIRST_TRY, span_of(traced_first(batch, work)));
 }
 
 static void output_route(struct batch *batch, struct work *work, size_t outcome, const struct json_object *data,

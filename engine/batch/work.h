@@ -26,6 +26,8 @@ struct addition { /* an output beyond the event's own, made by add() */
 /* What its event is to the half-open breaker of its dependency. */
 enum work_try { TRY_NONE = 0, TRY_WANTED, TRY_PASSED, TRY_FAILED };
 
+struct work_trace;
+
 struct work {
     struct item *item;
     struct event event;
@@ -43,6 +45,7 @@ struct work {
         pause; /* DELAY and HOLD_DELAY: it waits until this is over (batch/pause.h), not until due_ms; 0: it does not */
     enum work_try try;
     int64_t retry_count, retries_left;
+    struct work_trace *trace; /* see traced.h; NULL: its trace is not recorded */
     struct overlays overlays;
     struct addition *additions;
     size_t addition_count, addition_size;

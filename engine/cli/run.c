@@ -12,10 +12,12 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "cli/parts.h"
+#include "cli/tracing.h"
 #include "guard/master.h"
 #include "http/http.h"
 #include "plugin/copies.h"
 #include "run/engine.h"
+#include "trace/tracer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -189,10 +191,11 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
 
     atomic_store(&signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
-    if (engine_start(&engine_parts, &engine, &error) != 0 ||
+    if (tracing_open(parts, &engine_parts.tracer, &error) != 0 || engine_start(&engine_parts, &engine, &error) != 0 ||
         (parts->pipeline->http.present && http_start(engine, parts->bus, parts->store, &http, &port, &error) != 0)) {
         log_error("run", &error);
         engine_stop(engine);
+        tracer_destroy(engine_parts.tracer);
         return CLI_FAILED;
     }
     if (parts->store == NULL)
@@ -212,6 +215,7 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     }
     http_stop(http);
     engine_stop(engine);
+    tracer_destroy(engine_parts.tracer);
     log_info("run", "stopped");
     return code;
 }

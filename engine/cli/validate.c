@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "cli/open.h"
 #include "cli/parts.h"
+#include "cli/tracing.h"
 #include "run/names.h"
 #include "store/migrate.h"
 
@@ -25,7 +26,7 @@ static void usage(FILE *out)
           "Exit code 0, or 78 when there are errors.\n\n"
           "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, "
           "sizes, retention,\n"
-          "                     what waits for names that left the file, where groups begin;\n"
+          "                     what waits for names that left the file, where groups begin, the collector of traces;\n"
           "                     without it nothing is connected to\n"
           "  --json             a list for programs\n"
           "  --deny-warnings    warnings count as errors\n"
@@ -119,6 +120,8 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, cons
         code = bus_topics(parts.bus, false, found_one, &found, &error);
     if (code == 0 && connect && parts.bus != NULL && problems->errors == 0)
         connect_names(&parts, problems);
+    if (connect)
+        tracing_connect(pipeline, problems);
     if (code != 0)
         problem_add(problems, pipeline->bus.place, "bus", "bus: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);

@@ -13,7 +13,9 @@
 #include "http/layout.h"
 #include "http/management.h"
 #include "http/route.h"
+#include "http/traced.h"
 #include "http/watch.h"
+#include "trace/context.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
@@ -52,6 +54,7 @@ struct http {
     struct engine *engine;
     const struct pipeline *pipeline;
     struct metrics *metrics;
+    struct tracer *tracer; /* NULL: no traces are recorded */
     struct MHD_Daemon *daemon;
     struct watch watch;
     struct http_limits limits;
@@ -66,6 +69,7 @@ struct http {
 
     /* the listener's thread's */
     size_t body_bytes; /* held by all requests */
+    uint64_t trace_random;
     struct arena *arena;
     struct http_series **series; /* of the pipeline's requests, admin's, everything else, the operators' */
     struct buffer graph;
@@ -97,6 +101,9 @@ struct exchange {
     struct arena *arena;
     struct span raw; /* the target, as it came */
     int64_t since_ns;
+    bool traced; /* its trace is recorded: */
+    struct trace_context trace;
+    uint64_t trace_parent; /* 0: the trace begins with it */
     bool begun, complete, submitted, listed, counted;
     struct head head;
     struct layout layout;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -215,6 +216,9 @@ int http_start(struct engine *engine, struct bus *bus, struct store *store, stru
     http->engine = engine;
     http->pipeline = pipeline;
     http->metrics = engine_metrics(engine);
+    http->tracer = engine_tracer(engine);
+    if (getrandom(&http->trace_random, sizeof http->trace_random, 0) != sizeof http->trace_random)
+        http->trace_random = (uint64_t)clock_monotonic_ns();
     http->arena = arena;
     http->timeout_ms = pipeline->http.timeout_ms < HTTP_CLIENT_MS ? pipeline->http.timeout_ms : HTTP_CLIENT_MS;
     http->max_body = (size_t)pipeline->http.max_body;

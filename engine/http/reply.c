@@ -15,6 +15,7 @@ void reply_count(struct exchange *exchange, int status)
     }
     series_add(series->by_code[status], 1);
     series_observe(series->seconds, (double)(clock_monotonic_ns() - exchange->since_ns) / 1e9);
+    traced_answer(exchange, status);
 }
 
 static bool reply_headers(struct exchange *exchange, int status, const char *type, struct MHD_Response *response)

@@ -144,6 +144,8 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const
         exchange->gateway.idempotency_key = arena_span(exchange->arena, head->idempotency_key);
     if (head->traceparent.at != NULL)
         exchange->gateway.traceparent = arena_span(exchange->arena, head->traceparent);
+    if (refusal->status == 0)
+        traced_request(exchange);
     if (refusal->close || (refusal->status != 0 && head->expects_continue && head_has_body(head)))
         return reply_refusal(exchange);
     return MHD_YES;

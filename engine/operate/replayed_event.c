@@ -42,10 +42,9 @@ static int check_reader(const struct pipeline *pipeline, const struct replayed *
 static bool is_replaced(struct span name, bool binary)
 {
     static const char *const names[] = {
-        HEADER_HOPS,          HEADER_NOT_BEFORE,    HEADER_TRACEPARENT, HEADER_REPLAY_OF,
-        HEADER_REPLAY_LETTER, HEADER_REPLAY_COUNT,  HEADER_REPLAY_FOR,  HEADER_REPLAY_NOTED,
-        HEADER_DLT_TOPIC,     HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,  HEADER_DLT_TIMESTAMP,
-        HEADER_DLT_REASON,    HEADER_DLT_CODE,      HEADER_DLT_HANDLER, HEADER_ATTEMPTS};
+        HEADER_HOPS,          HEADER_NOT_BEFORE,   HEADER_REPLAY_OF, HEADER_REPLAY_LETTER, HEADER_REPLAY_COUNT,
+        HEADER_REPLAY_FOR,    HEADER_REPLAY_NOTED, HEADER_DLT_TOPIC, HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,
+        HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON,   HEADER_DLT_CODE,  HEADER_DLT_HANDLER,   HEADER_ATTEMPTS};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (span_is(name, names[i]))
             return true;
@@ -66,9 +65,6 @@ static void replayed_headers(const struct event *event, const struct replayed *f
     for (size_t i = 0; i < source->header_count; i++)
         if (!is_replaced(source->headers[i].name, event->binary))
             ret->headers[ret->header_count++] = source->headers[i];
-    char *trace = arena_alloc_raw(arena, TRACEPARENT_TEXT + 1);
-    if (traceparent_derive(record_header(source, HEADER_TRACEPARENT), id, trace))
-        header_add(ret, HEADER_TRACEPARENT, (struct span){trace, TRACEPARENT_TEXT});
     if (event->binary)
         header_add(ret, "ce_id", id);
     header_add(ret, HEADER_REPLAY_OF, event->id_text);

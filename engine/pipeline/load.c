@@ -212,6 +212,7 @@ int pipeline_load(const char *path, struct arena *arena, struct problems *proble
     load_engine(&load, root);
     load_defaults(&load, root);
     load_http(&load, root);
+    load_tracing(&load, root);
     load_plugins(&load, root);
     load_answers(&load, root);
     size_t before = problems->errors;

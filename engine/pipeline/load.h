@@ -49,6 +49,8 @@ const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
 const char *load_beside(struct load *load, const char *path);
 /* load_properties.c: librdkafka's properties. */
 void load_properties(struct load *load, struct node *bus);
+/* load_tracing.c */
+void load_tracing(struct load *load, struct node *root);
 /* load_entries.c */
 void load_taps(struct load *load, struct node *root);
 void load_schedules(struct load *load, struct node *root);

@@ -223,6 +223,18 @@ const struct option http_options[] = {
     {0},
 };
 
+const struct option tracing_options[] = {
+    {"otlp", OPTION_TEXT, .own = true, .required = true,
+     .help = "where an OpenTelemetry collector takes OTLP/HTTP: http://127.0.0.1:4318; without a path it is "
+             "/v1/traces. Empty: no traces"},
+    {"sample", OPTION_NUMBER, AT(tracing.sample), .min = 0, .max = 1, .fallback = "0.01",
+     .help = "share of the traces that begin here, 0 to 1; one that comes in with a traceparent is recorded when its "
+             "sampled flag says so"},
+    {"headers", OPTION_ANY,
+     .help = "sent with each request, as the collector wants them: {authorization: \"Bearer ${OTLP_TOKEN}\"}"},
+    {0},
+};
+
 const struct option pipeline_options[] = {
     {"pipeline", OPTION_TEXT, AT(name), .required = true, .help = "its name"},
     {"bus", OPTION_SECTION, .required = true, .help = "what carries events", .section = bus_options_table},
@@ -239,6 +251,8 @@ const struct option pipeline_options[] = {
      .section = tap_options},
     {"schedules", OPTION_MAP, .help = "handlers that start by the clock", .section = schedule_options},
     {"http", OPTION_SECTION, .help = "requests, health and metrics", .section = http_options},
+    {"tracing", OPTION_SECTION, .help = "traces, for an OpenTelemetry collector; without it none are recorded",
+     .section = tracing_options},
     {"renamed", OPTION_NAMES,
      .help = "old: new, for topics, handlers, chains, taps, schedules and the group: what waits under the old name is "
              "handled under the new one"},

@@ -233,6 +233,13 @@ struct pipeline {
         int64_t max_body;
         int64_t timeout_ms;
     } http;
+    struct {
+        struct place place;
+        const char *url; /* of the collector's traces, path included; NULL: none are recorded */
+        double sample;   /* share of the traces that begin here */
+        const char **header_names, **header_values; /* sent with each request; values may be secrets */
+        size_t header_count;
+    } tracing;
     struct plugin_ref *plugins;
     size_t plugin_count;
     struct dependency *dependencies;

@@ -11,6 +11,7 @@
 
 struct engine;
 struct migrations;
+struct tracer;
 
 struct engine_parts {                /* made by whoever starts the engine; they outlive it */
     const struct pipeline *pipeline; /* resolved and checked */
@@ -18,6 +19,7 @@ struct engine_parts {                /* made by whoever starts the engine; they 
     struct store *store;                 /* NULL: at-least-once, and the log says so */
     const struct migrations *migrations; /* that the database must have; NULL: any */
     struct suspects *suspects;           /* NULL: nobody watches for crashes */
+    struct tracer *tracer;               /* NULL: no traces are recorded */
     struct metrics *metrics;
 };
 

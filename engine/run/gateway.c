@@ -46,6 +46,11 @@ struct metrics *engine_metrics(struct engine *engine)
     return engine->metrics;
 }
 
+struct tracer *engine_tracer(struct engine *engine)
+{
+    return engine->parts.tracer;
+}
+
 const struct pipeline *engine_pipeline(struct engine *engine)
 {
     return engine->config;

@@ -24,6 +24,7 @@ bool engine_handles(struct engine *engine, struct buffer *ret_why); /* no handle
 bool engine_healthy(struct engine *engine, struct buffer *ret_why); /* it has no fault; else which, a line */
 void engine_paused(struct engine *engine, struct buffer *out);      /* what operators have paused: a JSON array */
 struct metrics *engine_metrics(struct engine *engine);
+struct tracer *engine_tracer(struct engine *engine); /* NULL: no traces are recorded */
 const struct pipeline *engine_pipeline(struct engine *engine);
 
 #endif

@@ -96,6 +96,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .random = (uint64_t)clock_monotonic_ns() * 2654435761u + number + 1,
         .bus = engine->bus,
         .surroundings = &engine->surroundings,
+        .tracer = engine->parts.tracer,
         .suspects = engine->parts.suspects,
         .quarantine = &engine->quarantine,
         .draining = &engine->life.draining,

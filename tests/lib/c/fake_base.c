@@ -46,6 +46,11 @@ int64_t clock_wall_ms(void)
     return wall_ms;
 }
 
+int64_t clock_wall_ns(void)
+{
+    return wall_ms * 1000000;
+}
+
 struct timespec timespec_of_ms(int64_t ms)
 {
     return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};

@@ -34,6 +34,11 @@ int64_t clock_wall_ms(void)
     return SIM_WALL_MS + clock_world->now_ms;
 }
 
+int64_t clock_wall_ns(void)
+{
+    return (SIM_WALL_MS + clock_world->now_ms) * 1000000;
+}
+
 struct timespec timespec_of_ms(int64_t ms)
 {
     return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};

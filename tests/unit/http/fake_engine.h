@@ -202,6 +202,12 @@ void engine_paused(struct engine *engine, struct buffer *out)
     buffer_text(out, "[]");
 }
 
+struct tracer *engine_tracer(struct engine *engine)
+{
+    (void)engine;
+    return NULL;
+}
+
 struct metrics *engine_metrics(struct engine *engine)
 {
     return engine->metrics;
