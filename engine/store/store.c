@@ -11,6 +11,23 @@
 
 enum { STORE_IDLE_MARGIN_MS = 3000 /* for what the engine does itself between two statements */ };
 
+/* Whether a part of a password may stand where libpq sees a host or a port, which it would name in its errors: an '@'
+ * or '/' in it that is not percent-encoded, or no host behind it. */
+static bool may_show_password(const char *url, const PQconninfoOption *options)
+{
+    bool uri = strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0;
+    const char *rest = uri ? strstr(url, "//") + 2 : "", *at = strchr(rest, '@'), *path = rest + strcspn(rest, "/");
+    bool password = at != NULL && at < path; /* as libpq sees it: up to the first '@', when no '/' is before it */
+    const char *behind = password ? at + 1 : path;
+    if (memchr(behind, '@', strcspn(behind, "?")) != NULL)
+        return true;
+    for (const PQconninfoOption *option = options; option->keyword != NULL; option++)
+        if (strcmp(option->keyword, "port") == 0 && option->val != NULL &&
+            option->val[strspn(option->val, "0123456789, ")] != '\0')
+            return true;
+    return false;
+}
+
 /* The options that the url itself names; the engine's come after them and override them. NULL: the url cannot be
  * understood. */
 static char *store_url_options(const char *url)
@@ -18,8 +35,10 @@ static char *store_url_options(const char *url)
     char *message = NULL; /* may quote the url: never shown */
     PQconninfoOption *options = PQconninfoParse(url, &message);
     PQfreemem(message);
-    if (options == NULL)
+    if (options == NULL || may_show_password(url, options)) {
+        PQconninfoFree(options);
         return NULL;
+    }
     const char *found = "";
     for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
         if (strcmp(option->keyword, "options") == 0 && option->val != NULL)
@@ -57,7 +76,9 @@ int store_open(const struct store_options *options, struct store **ret, struct e
     char *url_options = store_url_options(options->url);
     if (url_options == NULL) {
         error_set(error, EINVAL, "the database url cannot be understood (it is not shown: it may hold a password)");
-        return error_hint(error, "it looks like postgresql://user@host:5432/database or like host=… dbname=…");
+        return error_hint(error,
+                          "it looks like postgresql://user:password@host:5432/database, with %%40 for @ and %%2F for "
+                          "/ in a password, or like host=… dbname=…");
     }
     struct store *store = calloc(1, sizeof *store);
     if (store != NULL) {
