@@ -41,7 +41,7 @@ static const char *handler_of(const struct work *work)
  * process, or by the number of the try. */
 static uint64_t first_of(const struct work *work)
 {
-    uint64_t carried = trace_span_parse(header_of(work, HEADER_FIRST_TRY));
+    uint64_t carried = work->retry_count > 0 ? trace_span_parse(header_of(work, HEADER_FIRST_TRY)) : 0;
     if (carried != 0 || work->item->first_span != 0)
         return carried != 0 ? carried : work->item->first_span;
     return work->item->tries > 0 ? trace_span_of(&work->event.id, handler_of(work), 0) : work->trace->own.span;
@@ -170,10 +170,14 @@ static void describe_links(const struct work *work, struct trace_span *span)
     }
 }
 
-/* The event comes again under the same number of tries: this span must not have the id of that one. */
-static bool comes_again(const struct work *work)
+/* The event comes again under the same number of tries, or may do so, as nothing records that it was handled: this span
+ * must not have the id of that one. */
+static bool comes_again(const struct batch *batch, const struct work *work)
 {
     const struct verdict_row *row = work_row(work);
+    const struct binding *binding = work->item->binding;
+    if (work->verdict == VERDICT_OUTCOME)
+        return !work->trace->emitted && !batch->env->bindings[binding->index].records;
     return !row->counts_try && (row->way != WAY_DONE || row->parking != PARKING_NONE);
 }
 
@@ -191,7 +195,7 @@ static void record(struct batch *batch, struct buffer *out, struct work *work, i
 {
     struct trace_span span = {.context = work->trace->own, .parent = work->trace->parent};
     bool called = work->trace->began_ns != 0;
-    if (comes_again(work))
+    if (comes_again(batch, work))
         span.context.span = trace_span_salted(span.context.span, (uint64_t)now_ns);
     describe_links(work, &span);
     if (work->item->first_span == 0)

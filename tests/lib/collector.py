@@ -1,9 +1,11 @@
 """An OpenTelemetry collector of the tests' own: takes OTLP/HTTP in JSON, holds each request to the rules of the
 format, and keeps the spans. `answers` says what it answers instead of 200, one after the other; `hold` keeps it from
 answering."""
+import contextlib
 import http.server
 import json
 import re
+import socket
 import ssl
 import threading
 
@@ -86,6 +88,7 @@ class Collector:
         self.hold = threading.Event()
         self.hold.set()
         self.tls = tls
+        self.connections = []
         self.port = 0
         self.server = None
 
@@ -94,6 +97,10 @@ class Collector:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                collector.connections.append(self.connection)
 
             def do_POST(self):
                 collector.take(self)
@@ -126,6 +133,10 @@ class Collector:
             self.server.shutdown()
             self.server.server_close()
             self.thread.join()
+            for connection in self.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self.connections.clear()
         self.server = None
 
     @property
@@ -192,7 +203,7 @@ class Collector:
         return sorted(self.find(trace=trace), key=lambda span: span.began)
 
 
-def tree_faults(spans):
+def tree_faults(spans, roots=1):
     """What is wrong with the spans as one tree: ids twice, parents and links to spans that there are not."""
     ids = [span.id for span in spans]
     faults = [f"{one} is told twice" for one in set(ids) if ids.count(one) > 1]
@@ -200,6 +211,6 @@ def tree_faults(spans):
         if span.parent is not None and span.parent not in ids:
             faults.append(f"{span} has no parent")
         faults += [f"{span} links to nothing: {link}" for link in span.links if link[2] not in ids]
-    if sum(span.parent is None for span in spans) != 1:
-        faults.append(f"not one root: {[span for span in spans if span.parent is None]}")
+    if sum(span.parent is None for span in spans) != roots:
+        faults.append(f"not {roots} roots: {[span for span in spans if span.parent is None]}")
     return faults

@@ -19,6 +19,8 @@ static const char yaml[] =
     "      later: {retry: order.retry, initial_interval: 1s, multiplier: 2, max_retries: 2, exhausted: order.failed}\n"
     "  order.done: {final: true}\n"
     "  order.failed: {final: true}\n"
+    "taps:\n"
+    "  audit: {topics: [order.new], handler: work.watch}\n"
     "http:\n"
     "  requests:\n"
     "    'POST /orders': {handler: work.ask, routes: {done: order.new}}\n";
@@ -350,6 +352,27 @@ static void only_what_is_committed(void **state)
     traced_test_end(test);
 }
 
+/* Nothing records what the tap has handled: the event may come again, and has a span each time. */
+static void a_tap_that_records_nothing(void **state)
+{
+    struct lane_test *test = traced_test(1);
+    char first[32];
+    (void)state;
+    lane_test_of_tap(test, 0);
+    for (int i = 0; i < 2; i++) {
+        offer(test, "order.new", "a", NULL, NULL, NULL, "{}");
+        lane_test_run_all(test);
+        assert_int_equal(tracer.count, 1);
+        const char *span = fake_tracer_take(&tracer);
+        assert_told(span, "{\"key\":\"sluice.handler\",\"value\":{\"stringValue\":\"audit/work.watch\"}}");
+        if (i == 1)
+            assert_string_not_equal(told(span, "spanId"), first);
+        snprintf(first, sizeof first, "%s", told(span, "spanId"));
+        fake_clock_advance(1);
+    }
+    traced_test_end(test);
+}
+
 static void accept_all(struct lane_test *test, struct sluice_call *call)
 {
     (void)test;
@@ -397,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_dead_letter_and_its_replay),
         cmocka_unit_test(poison),
         cmocka_unit_test(only_what_is_committed),
+        cmocka_unit_test(a_tap_that_records_nothing),
         cmocka_unit_test(requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
