@@ -38,11 +38,11 @@ USES_cli := http doctor
 
 PKGS_ALL := libpq yaml-0.1 jansson libmicrohttpd rdkafka libcurl
 
-CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector-strong -pthread \
+CFLAGS_BASE := -std=gnu17 -O2 -g -fPIC -fno-omit-frame-pointer -fstack-protector-strong -pthread -ffile-prefix-map=$(CURDIR)=. \
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wundef -Wvla \
   -Wwrite-strings -Wno-missing-field-initializers $(if $(DEV),-Werror) \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
-CPPFLAGS_BASE := -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -DSLUICE_PREFIX='"$(PREFIX)"' \
+CPPFLAGS_BASE := -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' \
   -Iengine -Iengine/include $(shell pkg-config --cflags $(PKGS_ALL) 2>/dev/null)
 LDFLAGS_BASE := -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LIBS_ENGINE = $(shell pkg-config --libs $(PKGS_ALL)) -ldl -lm
@@ -95,22 +95,38 @@ $(B)plugins/$(1).so: $(patsubst %.c,$(B)obj/%.o,$(wildcard plugins/$(1)/*.c))
 endef
 $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
 
+SHARE = $(DESTDIR)$(PREFIX)/share
+ZSH_COMPLETIONS ?= zsh/site-functions
 install: all ## into DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/include/sluice \
-	  $(DESTDIR)$(PREFIX)/share/sluice/config/services $(DESTDIR)$(PREFIX)/share/man/man1 \
-	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	  $(DESTDIR)$(PREFIX)/include/sluice $(SHARE)/sluice/config/services $(SHARE)/pkgconfig $(SHARE)/man/man1 \
+	  $(SHARE)/bash-completion/completions
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
+	install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
 	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
-	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/config/
-	install -m 644 config/services/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/config/services/
-	cp -R sql $(DESTDIR)$(PREFIX)/share/sluice/
-	install -m 644 docs/man/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 config/completion/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice
+	install -m 644 config/*.yaml $(SHARE)/sluice/config/
+	install -m 644 config/services/*.yaml $(SHARE)/sluice/config/services/
+	cp -R --no-preserve=mode,ownership sql $(SHARE)/sluice/
+	chmod -R go=rX $(SHARE)/sluice/sql
+	install -m 644 docs/man/sluice.1 $(SHARE)/man/man1/
+	install -m 644 config/completion/sluice.bash $(SHARE)/bash-completion/completions/sluice
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' config/package/sluice.pc >$(SHARE)/pkgconfig/sluice.pc
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' config/systemd/sluice@.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/sluice@.service
+
+uninstall: ## what install put there; folders that others use stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice@.service $(SHARE)/pkgconfig/sluice.pc \
+	  $(SHARE)/man/man1/sluice.1 $(SHARE)/bash-completion/completions/sluice \
+	  $(PLUGIN_NAMES:%=$(DESTDIR)$(PREFIX)/lib/sluice/plugins/%.so)
+	rm -rf $(SHARE)/sluice $(DESTDIR)$(PREFIX)/include/sluice
+	-rmdir $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/sluice 2>/dev/null || true
+
+DEB_VERSION ?= $(VERSION)-1
+deb: all ## build/sluice_VERSION_ARCH.deb, for the distribution that this runs on
+	MAKE="$(MAKE)" config/package/deb $(B) $(DEB_VERSION)
 
 clean: ## end the servers in var/, remove build/ and var/
 	rm -rf build var
 
-.PHONY: all help install clean
+.PHONY: all help install uninstall deb clean
 -include $(shell find $(B)obj -name '*.d' 2>/dev/null)
 include tests/tests.mk

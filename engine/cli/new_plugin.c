@@ -104,7 +104,7 @@ static void include_find(char ret[PATH_MAX])
     ssize_t length = readlink("/proc/self/exe", self, sizeof self);
     while (length > 0 && self[length - 1] != '/')
         length--;
-    snprintf(ret, PATH_MAX, "%s/include", SLUICE_PREFIX);
+    snprintf(ret, PATH_MAX, "/usr/include"); /* the compiler looks there anyway */
     for (size_t i = 0; length > 0 && i < sizeof places / sizeof places[0]; i++) {
         snprintf(path, sizeof path, "%.*s%s/sluice/plugin.h", (int)length, self, places[i]);
         if (access(path, R_OK) != 0)

@@ -15,7 +15,7 @@
 
 enum { PARTS_ARENA_BLOCK = 64 * 1024, PARTS_ARENA_MAX = 64 * 1024 * 1024, PARTS_PRINT_MAX = 4 * 1024 * 1024 };
 
-/* The folder "sql" that came with the program: beside its source tree, or installed. */
+/* The folder "sql" that came with the program: beside its source tree, or installed. NULL: there is none. */
 static const char *shipped_sql(struct arena *arena)
 {
     char self[PATH_MAX], folder[PATH_MAX];
@@ -29,7 +29,7 @@ static const char *shipped_sql(struct arena *arena)
         if (access(folder, R_OK) == 0)
             return arena_format(arena, "%.*s%s", (int)length, self, beside[i]);
     }
-    return SLUICE_PREFIX "/share/sluice/sql";
+    return NULL;
 }
 
 /* An owner's migrations: in store.migrations, in "sql" beside the plugin's library, or in what came with the program.

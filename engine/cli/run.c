@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "cli/parts.h"
 #include "cli/tracing.h"
 #include "guard/master.h"
@@ -144,8 +145,27 @@ static void start_signals(struct signals *signals)
         pthread_detach(thread);
 }
 
+/* Who wants to know how the engine is: the master, or without one the service manager. */
+struct audience {
+    struct suspects *master; /* NULL: none */
+    struct notify *manager;  /* for a process without a master */
+};
+
+static void tell(const struct audience *audience, bool ready)
+{
+    suspects_alive(audience->master, ready);
+    if (audience->master != NULL)
+        return;
+    int r = ready ? notify_ready(audience->manager) : 0;
+    if (r == 0)
+        r = notify_alive(audience->manager, clock_monotonic_ms());
+    if (r != 0)
+        log_rarely(60000, LOG_WARN, "run", "the service manager cannot be told: %s", strerror(-r));
+}
+
 /* Until a signal or a fault. */
-static int run_loop(struct engine *engine, struct http *http, int port, struct signals *signals, int64_t began_ms)
+static int run_loop(struct engine *engine, struct http *http, int port, struct signals *signals,
+                    const struct audience *audience, int64_t began_ms)
 {
     const struct pipeline *pipeline = engine_pipeline(engine);
     struct series *lost = metrics_series(engine_metrics(engine), METRIC_LOG_LOST, NULL, NULL);
@@ -165,6 +185,7 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
                          (long long)(clock_monotonic_ms() - began_ms));
         }
         buffer_free(&why);
+        tell(audience, ready);
         series_set(lost, log_lost());
         int code = engine_fault(engine, &fault);
         if (code != 0) {
@@ -176,8 +197,15 @@ static int run_loop(struct engine *engine, struct http *http, int port, struct s
     return CLI_OK;
 }
 
-static int run(struct parts *parts, struct signals *signals, struct suspects *suspects, int64_t began_ms)
+/* How long stopping takes at most, mostly: the drain, the interrupted batches, exit handlers. */
+static int64_t stop_ms(const struct pipeline *pipeline)
 {
+    return pipeline->engine.drain_timeout_ms + 20000;
+}
+
+static int run(struct parts *parts, struct signals *signals, const struct audience *audience, int64_t began_ms)
+{
+    struct suspects *suspects = audience->master;
     struct engine_parts engine_parts = {.pipeline = parts->pipeline,
                                         .bus = parts->bus,
                                         .store = parts->store,
@@ -200,7 +228,9 @@ static int run(struct parts *parts, struct signals *signals, struct suspects *su
     }
     if (parts->store == NULL)
         log_warn("run", "no store: every event is handled at least once; after a crash some are handled twice");
-    int code = run_loop(engine, http, port, signals, began_ms);
+    int code = run_loop(engine, http, port, signals, audience, began_ms);
+    if (suspects == NULL)
+        (void)notify_stopping(audience->manager, stop_ms(parts->pipeline));
     log_info("run", "stopping: nothing new is taken");
     if (http != NULL)
         http_quiesce(http);
@@ -234,7 +264,8 @@ static void warn_failpoints(const char *rules)
 /* What the files say when the engine starts. Whatever becomes of them, each worker process has what they said. */
 struct run_files {
     struct parts parts;
-    struct error error; /* of the migrations */
+    struct error error;   /* of the migrations */
+    struct notify notify; /* the service manager */
 };
 
 static void read_files(const char *config, const struct buses *buses, struct run_files *ret)
@@ -252,6 +283,7 @@ static int run_worker(struct suspects *suspects, void *context)
     struct parts *parts = &files->parts;
     int64_t began_ms = clock_monotonic_ms();
     struct signals signals = {.suspects = suspects};
+    struct audience audience = {.master = suspects, .manager = &files->notify};
     struct error error = files->error;
     start_signals(&signals);
     int code = parts_check(parts, false);
@@ -260,7 +292,7 @@ static int run_worker(struct suspects *suspects, void *context)
         code = CLI_FAILED;
     }
     if (code == CLI_OK)
-        code = run(parts, &signals, suspects, began_ms);
+        code = run(parts, &signals, &audience, began_ms);
     parts_close(parts);
     return code;
 }
@@ -318,7 +350,10 @@ int cli_run(int argc, char **argv, const struct buses *buses)
                  error.text);
         error = (struct error){0};
     }
-    int code = single ? run_worker(NULL, &files) : master_run(run_worker, &files);
+    if (notify_open(&files.notify, &error) != 0)
+        log_warn("run", "%s; %s", error.text, error.hint);
+    int code = single ? run_worker(NULL, &files)
+                      : master_run(run_worker, &files, &files.notify, stop_ms(files.parts.pipeline));
     parts_close(&files.parts);
     copies_close();
     return code;

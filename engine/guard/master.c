@@ -48,6 +48,9 @@ struct worker_process {
 
 struct master {
     struct suspects *suspects;
+    struct notify *notify;
+    int64_t stop_ms;
+    unsigned lives; /* of the worker, when the service manager was told */
     sigset_t signals;
     int64_t forgot_ms;
 };
@@ -147,6 +150,22 @@ static bool is_operators(const struct worker_process *worker, const siginfo_t *i
     return false;
 }
 
+/* Passes on to the service manager what the worker says of itself. A worker that stands still is not alive. */
+static void tell_manager(struct master *master)
+{
+    int r = 0;
+    unsigned lives = suspects_lives(master->suspects);
+    if (suspects_asked(master->suspects) > 0)
+        r = notify_stopping(master->notify, master->stop_ms);
+    else if (suspects_ready(master->suspects))
+        r = notify_ready(master->notify);
+    if (r == 0 && lives != master->lives)
+        r = notify_alive(master->notify, clock_monotonic_ms());
+    master->lives = lives;
+    if (r != 0)
+        log_rarely(60000, LOG_WARN, "master", "the service manager cannot be told: %s", strerror(-r));
+}
+
 /* Waits for the worker's end, handing signals on. Returns its wait status. */
 static int attend(struct master *master, struct worker_process *worker)
 {
@@ -168,6 +187,7 @@ static int attend(struct master *master, struct worker_process *worker)
             look(master, worker);
         else
             end_look(master, worker);
+        tell_manager(master);
     }
 }
 
@@ -213,9 +233,11 @@ static bool judge(struct master *master, struct worker_process *worker, int stat
     return false;
 }
 
-int master_run(int (*work)(struct suspects *suspects, void *context), void *context)
+int master_run(int (*work)(struct suspects *suspects, void *context), void *context, struct notify *notify,
+               int64_t stop_ms)
 {
-    struct master master = {.suspects = suspects_create(), .forgot_ms = clock_monotonic_ms()};
+    struct master master = {
+        .suspects = suspects_create(), .notify = notify, .stop_ms = stop_ms, .forgot_ms = clock_monotonic_ms()};
     sigset_t before;
     int64_t pause_ms = 0;
     int status = 0;

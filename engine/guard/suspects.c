@@ -225,9 +225,28 @@ bool suspects_decided(const struct suspects *suspects)
     return atomic_load(&suspects->decided);
 }
 
+void suspects_alive(struct suspects *suspects, bool ready)
+{
+    if (suspects == NULL)
+        return;
+    atomic_store(&suspects->ready, ready);
+    atomic_fetch_add(&suspects->alive, 1);
+}
+
+bool suspects_ready(const struct suspects *suspects)
+{
+    return atomic_load(&suspects->ready);
+}
+
+unsigned suspects_lives(const struct suspects *suspects)
+{
+    return atomic_load(&suspects->alive);
+}
+
 void suspects_reset(struct suspects *suspects)
 {
     atomic_store(&suspects->decided, false);
+    atomic_store(&suspects->ready, false);
     atomic_store(&suspects->noted_lane, 0);
     for (size_t i = 0; i < SUSPECT_LANES_MAX; i++) {
         atomic_store(&suspects->calls[i].phase, CALL_OVER);

@@ -67,12 +67,17 @@ int suspects_asked(const struct suspects *suspects);
 /* The process ends because the engine is over: stopped as asked, or with an error that a restart would not help.
  * Nothing else ends the engine. */
 void suspects_decide(struct suspects *suspects);
+/* From the process's main loop, ten times a second or more: it goes round; ready: it takes work. */
+void suspects_alive(struct suspects *suspects, bool ready);
 
 /* ------------------------------------------------------------------------------------------------------- the master */
 
 void suspects_ask(struct suspects *suspects);
 void suspects_reset(struct suspects *suspects);         /* before each fork */
 bool suspects_decided(const struct suspects *suspects); /* the worker called suspects_decide() */
+bool suspects_ready(const struct suspects *suspects);   /* as the worker said last */
+/* How often the worker called suspects_alive(): while that does not change, its main loop stands still. */
+unsigned suspects_lives(const struct suspects *suspects);
 /* Whether a call is open past its deadline and grace_ms more: then *ret is that ending. */
 bool suspects_overdue(const struct suspects *suspects, int64_t now_ms, int64_t grace_ms, struct process_ending *ret);
 bool suspects_one_alone(const struct suspects *suspects); /* a quarantined call is open */

@@ -35,6 +35,8 @@ struct suspect_row {
 struct suspects {
     atomic_int asked;
     atomic_bool decided;                 /* the worker ends because the engine is over */
+    atomic_bool ready;                   /* the worker takes work */
+    atomic_uint alive;                   /* how often it said that it is alive */
     atomic_int noted_lane;               /* lane + 1 of the call that ended the process; 0: nothing is noted */
     atomic_int noted_kind, noted_number; /* written before noted_lane; kind 0: as waitpid() says */
     atomic_uint count;                   /* rows in use */

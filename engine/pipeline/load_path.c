@@ -2,8 +2,8 @@
  * load_path.c - where a plugin's file is.
  *
  * A path with a slash is taken relative to the configuration's folder. A plain name is looked for in
- * engine.plugin_dir, or else in the folder "plugins" beside the program, in ../lib/sluice/plugins
- * (a tree that was installed, in any folder), then in the one of the prefix that the program was built for.
+ * engine.plugin_dir, or else in the folder "plugins" beside the program (a source tree), then in
+ * ../lib/sluice/plugins (a tree that was installed, in any folder).
  */
 #include "pipeline/load.h"
 
@@ -25,29 +25,24 @@ const char *load_beside(struct load *load, const char *path)
 
 const char *load_plugin_path(struct load *load, const struct plugin_ref *ref)
 {
-    const char *library = ref->library, *beside = NULL, *installed;
-    char self[PATH_MAX];
+    const char *library = ref->library;
+    char self[PATH_MAX] = "";
     const char *dir = load->pipeline->engine.plugin_dir;
     if (strchr(library, '/') != NULL)
         return load_beside(load, library);
     if (dir != NULL)
         return arena_format(load->arena, "%s/%s", load_beside(load, dir), library);
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length > 0) {
-        self[length] = '\0';
-        struct span folder = folder_of(self);
-        beside = arena_format(load->arena, "%.*s/plugins/%s", (int)folder.length, folder.at, library);
-        if (access(beside, F_OK) == 0)
-            return beside;
-        installed = arena_format(load->arena, "%.*s/../lib/sluice/plugins/%s", (int)folder.length, folder.at, library);
-        if (access(installed, F_OK) == 0)
-            return installed;
-    }
-    installed = arena_format(load->arena, "%s/lib/sluice/plugins/%s", SLUICE_PREFIX, library);
+    (void)!readlink("/proc/self/exe", self, sizeof self - 1);
+    struct span folder = folder_of(self);
+    const char *beside = arena_format(load->arena, "%.*s/plugins/%s", (int)folder.length, folder.at, library);
+    if (access(beside, F_OK) == 0)
+        return beside;
+    const char *installed = arena_format(load->arena, "%.*s/../lib/sluice/plugins/%s", (int)folder.length, folder.at,
+                                         library);
     if (access(installed, F_OK) == 0)
         return installed;
     problem_add(load->problems, ref->place, "plugin_refused",
                 "plugin '%s': there is neither %s nor %s; write a path, or name the folder with engine.plugin_dir",
-                ref->name, beside == NULL ? library : beside, installed);
+                ref->name, beside, installed);
     return NULL;
 }

@@ -38,7 +38,6 @@ def flags():
         "-std=gnu17",
         "-D_GNU_SOURCE",
         '-DSLUICE_VERSION="0"',
-        '-DSLUICE_PREFIX="/usr/local"',
         "-Iengine",
         "-Iengine/include",
         *found.stdout.split(),

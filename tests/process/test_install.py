@@ -67,6 +67,8 @@ class Install(unittest.TestCase):
             "share/sluice/sql/engine/0001_ledger.sql",
             "share/sluice/sql/payment/0001_payment.sql",
             "share/man/man1/sluice.1",
+            "share/pkgconfig/sluice.pc",
+            "lib/systemd/system/sluice@.service",
             "share/bash-completion/completions/sluice",
         ):
             self.assertIn(name, files)
@@ -74,6 +76,17 @@ class Install(unittest.TestCase):
         for name in files:
             mode = (self.at / name).stat().st_mode & 0o777
             self.assertEqual(mode & 0o022, 0, f"{name} can be written by others: {mode:o}")
+
+    def test_uninstall_leaves_nothing(self):
+        with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
+            for target in ("install", "uninstall"):
+                line = ["make", target, f"B={B}", f"DESTDIR={folder}", "PREFIX=/opt", "-o", "all"]
+                subprocess.run(line, cwd=ROOT, env=ENV, capture_output=True, check=True)
+                unit = pathlib.Path(folder) / "opt/lib/systemd/system/sluice@.service"
+                if target == "install":
+                    self.assertIn("ExecStart=/opt/bin/sluice run", unit.read_text())
+            self.assertEqual([path for path in pathlib.Path(folder).rglob("*") if not path.is_dir()], [])
+            self.assertEqual([path for path in pathlib.Path(folder).rglob("*sluice*")], [])
 
     def test_the_installed_program_finds_its_plugins(self):
         for config in sorted((self.at / "share/sluice/config").glob("pipeline.yaml")):

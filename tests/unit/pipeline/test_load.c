@@ -307,7 +307,7 @@ static void where_plugins_are(void **state)
     read_end(read);
     read = read_pipeline("pipeline: x\nbus: {kind: memory}\nplugins:\n  a: {library: there-is-no-such.so}\n");
     assert_null(read->pipeline->plugins[0].path);
-    assert_non_null(strstr(said(read), SLUICE_PREFIX "/lib/sluice/plugins/there-is-no-such.so"));
+    assert_non_null(strstr(said(read), "/../lib/sluice/plugins/there-is-no-such.so"));
     read_end(read);
 }
 
