@@ -10,6 +10,7 @@
 #include "event/record_batch.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -24,6 +25,8 @@ enum {
     HELD_UNREADABLE_MS = 30000,
     HELD_EARLY_MS = 100, /* a key this close to its time is handled now */
     HELD_DUE_MAX = 1000,
+    HELD_PAGE = 500,      /* keys that are looked through at once, beside batches, */
+    HELD_PAGE_ALL = 5000, /* and before there are any */
     HELD_PASTS_MAX = 10000,
 };
 
@@ -325,30 +328,44 @@ static size_t paused_topics(const struct batch_env *env, struct span **ret)
     return count;
 }
 
-bool held_load(struct batch_env *env, bool all)
+static void lane_learns(struct batch_env *env, const struct rows *rows, size_t row, int64_t now_ms)
+{
+    uint64_t key_hash = (uint64_t)rows_int64(rows, row, 0);
+    bool at_once = rows_null(rows, row, 1) || !rows_null(rows, row, 2);
+    int64_t due_ms = at_once ? now_ms : now_ms + rows_int64(rows, row, 1);
+    const struct topic *topic = rows_null(rows, row, 2) ? NULL : map_get(env->topic_names, rows_span(rows, row, 2));
+    if (!rows_null(rows, row, 0) && lane_of_key(key_hash, env->lane_count) == env->lane_index)
+        lane_found(env->lane, key_hash, due_ms, topic == NULL ? 0 : pause_of(env, topic));
+}
+
+bool held_load(struct batch_env *env, bool all, struct held_page *page)
 {
     struct span *streams = NULL, *paused = NULL;
     size_t paused_count = all ? 0 : paused_topics(env, &paused);
     struct rows *rows = NULL;
     struct error error = {0};
     size_t stream_count = env->streams(env->context, env->arena, &streams);
+    if (!page->under_way || stream_count == 0)
+        *page = (struct held_page){0};
     if (stream_count == 0)
         return true;
+    const struct held_key from = {.stream = span_of(page->stream), .key_hash = page->key_hash};
     enum store_result result = ledger_held_keys(env->connection, env->numbers->groups[env->group->index], streams,
-                                                stream_count, paused, paused_count, &rows, &error);
+                                                stream_count, paused, paused_count, &from,
+                                                all ? HELD_PAGE_ALL : HELD_PAGE, &rows, &error);
     if (result != STORE_OK) {
         log_rarely(5000, connection_log_level(env->connection), "lane", "which keys are held is not known yet: %s",
                    error.text);
         return false;
     }
     int64_t now_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < rows_count(rows); i++) {
-        uint64_t key_hash = (uint64_t)rows_int64(rows, i, 0);
-        bool at_once = rows_null(rows, i, 1) || !rows_null(rows, i, 2);
-        int64_t due_ms = at_once ? now_ms : now_ms + rows_int64(rows, i, 1);
-        const struct topic *topic = rows_null(rows, i, 2) ? NULL : map_get(env->topic_names, rows_span(rows, i, 2));
-        if (lane_of_key(key_hash, env->lane_count) == env->lane_index)
-            lane_found(env->lane, key_hash, due_ms, topic == NULL ? 0 : pause_of(env, topic));
+    for (size_t i = 0; i < rows_count(rows); i++)
+        lane_learns(env, rows, i, now_ms);
+    page->under_way = !rows_null(rows, 0, 3);
+    if (page->under_way) {
+        struct span stream = rows_span(rows, 0, 3);
+        snprintf(page->stream, sizeof page->stream, "%.*s", (int)stream.length, stream.at);
+        page->key_hash = rows_int64(rows, 0, 4);
     }
     return true;
 }

@@ -17,9 +17,17 @@
 
 /* Between batches, on the lane's thread; both use env->arena, and neither resets it. */
 
-/* Tells the lane which keys are stored; without `all`, only those that do not wait for what is paused now, which it
- * knows. False: the database did not say. */
-bool held_load(struct batch_env *env, bool all);
+/* Where a walk through the stored keys has come to; zeroed before it begins. */
+struct held_page {
+    char stream[300];
+    int64_t key_hash;
+    bool under_way;
+};
+
+/* Tells the lane which keys are stored, the next page of them: a bounded number, however many there are. Without `all`,
+ * only those that do not wait for what is paused now, which it knows. The walk is over when it is not under way any
+ * more. False: the database did not say, and the page is asked for again. */
+bool held_load(struct batch_env *env, bool all, struct held_page *page);
 /* The same of those that are due now, which costs little where many are held: an operator may have moved their time. */
 bool held_load_due(struct batch_env *env);
 /* Reads what is due. When the database does not answer its keys are due again a little later. */

@@ -10,9 +10,10 @@
 enum {
     HELD_STREAM_NAME_MAX = 300,
     HELD_AGAIN_MS = 200,
-    HELD_LOOK_MS = 1000,      /* their time may be changed in the database: for those that are due now, */
-    HELD_LOOK_ALL_MS = 10000, /* and for all of them, which is work where they are many: */
-    HELD_LOOK_SHARE = 100,    /* it may take one part of so many of the time */
+    HELD_LOOK_MS = 1000,   /* their time may be changed in the database: for those that are due now, */
+    HELD_WALK_MS = 10000,  /* and for all of them, */
+    HELD_PAGE_MS = 100,    /* a page at a time, */
+    HELD_PAGE_SHARE = 100, /* which may take one part of so many of the time */
 };
 
 size_t held_streams(void *context, struct arena *arena, struct span **ret)
@@ -43,6 +44,7 @@ void held_forget(struct worker *worker)
     worker->held_assignment = atomic_load(&worker->group->assignment);
     worker->held_unknown = true;
     worker->held_again_ms = 0;
+    worker->held_page = (struct held_page){0};
 }
 
 static bool held_is_stale(const struct worker *worker)
@@ -60,24 +62,48 @@ int64_t held_due(const struct worker *worker)
     if (held_is_stale(worker))
         return worker->held_again_ms;
     bool some = lane_stored_keys(worker->env.lane) > 0 || atomic_load(&worker->engine->keys_held);
-    return worker->holds && !worker->held_unknown && some ? worker->held_look_ms : INT64_MAX;
+    if (!worker->holds || worker->held_unknown || !some)
+        return INT64_MAX;
+    return worker->held_page_ms < worker->held_look_ms ? worker->held_page_ms : worker->held_look_ms;
 }
 
-static void held_look(struct worker *worker)
+/* Before anything is handled. A walk during which the assignment changed begins again. */
+static void held_learn(struct worker *worker)
 {
     unsigned assignment = atomic_load(&worker->group->assignment);
-    int64_t began_ms = clock_monotonic_ms();
-    bool unknown = held_is_unknown(worker), all = unknown || worker->held_look_all_ms <= began_ms,
-         loaded = all ? held_load(&worker->env, unknown) : held_load_due(&worker->env);
-    arena_reset(worker->env.arena);
-    int64_t now_ms = clock_monotonic_ms(), share_ms = HELD_LOOK_SHARE * (now_ms - began_ms);
-    if (loaded && all) {
-        worker->held_assignment = assignment;
-        worker->held_unknown = false;
-        worker->held_look_all_ms = now_ms + (share_ms > HELD_LOOK_ALL_MS ? share_ms : HELD_LOOK_ALL_MS);
-    }
+    if (worker->held_page_assignment != assignment)
+        worker->held_page = (struct held_page){0};
+    worker->held_page_assignment = assignment;
+    bool loaded = held_load(&worker->env, true, &worker->held_page);
+    int64_t now_ms = clock_monotonic_ms();
     worker->held_again_ms = loaded ? 0 : now_ms + HELD_AGAIN_MS;
+    if (!loaded || worker->held_page.under_way)
+        return;
+    worker->held_assignment = assignment;
+    worker->held_unknown = false;
     worker->held_look_ms = now_ms + HELD_LOOK_MS;
+    worker->held_page_ms = now_ms + HELD_WALK_MS;
+}
+
+/* When the next page is due after one that took so long. */
+static int64_t page_wait_ms(const struct worker *worker, bool loaded, int64_t took_ms)
+{
+    int64_t least_ms = !loaded ? HELD_LOOK_MS : worker->held_page.under_way ? HELD_PAGE_MS : HELD_WALK_MS;
+    return HELD_PAGE_SHARE * took_ms > least_ms ? HELD_PAGE_SHARE * took_ms : least_ms;
+}
+
+/* Between batches: one statement, bounded. */
+static void held_look(struct worker *worker)
+{
+    int64_t began_ms = clock_monotonic_ms();
+    if (worker->held_page_ms <= began_ms) {
+        bool loaded = held_load(&worker->env, false, &worker->held_page);
+        int64_t now_ms = clock_monotonic_ms();
+        worker->held_page_ms = now_ms + page_wait_ms(worker, loaded, now_ms - began_ms);
+    } else {
+        (void)held_load_due(&worker->env);
+        worker->held_look_ms = clock_monotonic_ms() + HELD_LOOK_MS;
+    }
 }
 
 bool held_update(struct worker *worker)
@@ -85,8 +111,13 @@ bool held_update(struct worker *worker)
     struct batch_env *env = &worker->env;
     if (!worker->holds)
         return true;
-    if (held_due(worker) <= clock_monotonic_ms())
-        held_look(worker);
+    if (held_due(worker) <= clock_monotonic_ms()) {
+        if (held_is_unknown(worker))
+            held_learn(worker);
+        else
+            held_look(worker);
+        arena_reset(env->arena);
+    }
     if (held_is_unknown(worker))
         return false;
     if (lane_stored_keys(env->lane) > 0) {

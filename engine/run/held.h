@@ -2,8 +2,9 @@
  * held.h - a lane's view of the keys that are held in the streams of its group (batch/held.h).
  *
  * A lane handles nothing before it knows them: it forgets them all when streams are revoked, and asks the database
- * again after each change of the assignment (group_changed()). While it has some it looks every second, since their
- * time may be changed there. The lane's thread.
+ * again after each change of the assignment (group_changed()), page by page. While it has some it looks every second
+ * for those that are due, since their time may be changed there, and now and then at a page of all: what it asks
+ * between batches is bounded, however many keys are held. The lane's thread.
  */
 #ifndef SLUICE_RUN_HELD_H
 #define SLUICE_RUN_HELD_H

@@ -8,7 +8,7 @@
 #ifndef SLUICE_RUN_WORKER_H
 #define SLUICE_RUN_WORKER_H
 
-#include "batch/env.h"
+#include "batch/held.h"
 #include "run/mailbox.h"
 
 struct engine;
@@ -29,9 +29,11 @@ struct worker {
     bool held_unknown;           /* they were forgotten since, and nothing may be handled */
     int64_t held_again_ms;       /* the database did not answer: asked again then */
     int64_t held_look_ms;        /* while there are some, asked then: their time may have been changed */
-    int64_t held_look_all_ms;    /* the same, for those that are not due, too */
-    unsigned pause_changes;      /* the engine's, when the lane last looked */
-    int64_t batch_since_ms;      /* taps: since when this lane fills a batch; 0: it does not */
+    int64_t held_page_ms;        /* the same, for the next page of all of them */
+    struct held_page held_page;
+    unsigned held_page_assignment; /* the group's, when the walk began that was to learn them */
+    unsigned pause_changes;        /* the engine's, when the lane last looked */
+    int64_t batch_since_ms;        /* taps: since when this lane fills a batch; 0: it does not */
 };
 
 /* `group`: NULL for requests and ticks. `number`: of the lane, over the whole engine. NULL: no memory. */

@@ -201,12 +201,12 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
 /* Queued: these rows, of these keys, ended in this transaction. What is behind them is due at once. */
 enum store_result ledger_held_ended(struct connection *connection, int16_t group, const int64_t *key_hashes,
                                     const int64_t *ids, size_t count, struct error *error);
-/* On its own: the keys that are held in these streams, but not those that wait until one of the topics in `paused` is
- * resumed. Rows: key_hash int8, milliseconds until it is due int8 (null: at once), the topic whose resumption it waits
- * for text (null: none). */
+/* On its own: of the `most` rows behind the place of `from`, the keys held in these streams, without those that wait
+ * for the end of a pause of `paused`. Rows, at least one: key_hash int8 (null: none), milliseconds until it is due int8
+ * (null: at once), the topic that it waits for text or null; the page's end, stream text and key_hash int8, or null. */
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
-                                   struct rows **ret, struct error *error);
+                                   const struct held_key *from, int32_t most, struct rows **ret, struct error *error);
 /* On its own: of those, at most about `limit` that are due, the latest first. Rows: key_hash int8. */
 enum store_result ledger_held_due(struct connection *connection, int16_t group, const struct span *streams,
                                   size_t stream_count, int32_t limit, struct rows **ret, struct error *error);

@@ -7,19 +7,18 @@ The others are 50 events a second of other keys through HTTP; what counts is the
 the database. They run alone, then beside so many events of the hot key a second in pieces of 500, and then beside the
 same load while the key is held. Then the key may go on. The first two phases are a minute long at most.
 """
-import http.client
 import json
 import os
-import statistics
 import subprocess
 import threading
 import time
 import uuid
 
 from machine import memory, quiet
+from others import RATE, Others, share, words
 from stage import BUILD, LANES, Engine, sluice, until
 
-RATE, WARM_S, PIECE = 50, 3, 500
+PIECE = 500
 CONFIG = """pipeline: hotkey
 bus: {kind: BUS}
 store: {url: "${DATABASE_URL}"}
@@ -37,11 +36,6 @@ TABLE = (
     " unity bigint, at timestamptz not null default clock_timestamp())"
 )
 HELD = "select coalesce(sum(events), 0) from sluice.held_key"
-
-
-def _share(numbers, share):
-    numbers = sorted(numbers)
-    return numbers[min(len(numbers) - 1, int(len(numbers) * share))]
 
 
 class Load:
@@ -74,40 +68,17 @@ class Load:
         emit.stdin.close()
         assert emit.wait(120) == 0
 
-    def _others(self, name, seconds, began):
-        connection = http.client.HTTPConnection("127.0.0.1", self.engine.port, timeout=60)
-        for n in range(int(seconds * RATE)):
-            time.sleep(max(0.0, began + n / RATE - time.monotonic()))
-            body = {"k": f"{name}-{n}", "origin": f"{time.time():.6f}", "seq": n + 1}
-            connection.request("POST", "/event", json.dumps(body), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            response.read()
-            assert response.status == 200, response.status
-        connection.close()
-
     def run(self, name, seconds, followers):
         """(the others' times in ms, the worker's memory at the end)"""
         began, peak = time.monotonic(), []
-        threads = [
-            threading.Thread(target=self._followers, args=(seconds, followers, began)),
-            threading.Thread(target=self._others, args=(name, seconds, began)),
-        ]
+        others = Others(self.stage, self.engine, name, seconds)
+        threads = [threading.Thread(target=self._followers, args=(seconds, followers, began)), others.thread]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             peak.append(memory(self.engine.worker())[0])
             time.sleep(0.5)
-        count = int(seconds * RATE)
-        until(
-            lambda: int(self.stage.sql(f"select count(*) from effects where k like '{name}-%'")) == count,
-            "the others",
-            60,
-        )
-        times = self.stage.sql(
-            f"select extract(epoch from at) * 1000 - origin::float8 * 1000 from effects where k like '{name}-%'"
-            f" and seq > {WARM_S * RATE}"
-        )
-        return [float(line) for line in times.split()], max(peak)
+        return others.times(), max(peak)
 
 
 def hotkey(stage, _rounds, _purchases):
@@ -162,14 +133,14 @@ def hotkey(stage, _rounds, _purchases):
         ("handled", 1, before, before_memory),
         ("held", 1, during, during_memory),
     )
-    for what, share, times, rss in phases:
+    for what, part, times, rss in phases:
         print(
-            f"hot key, {what:<7} {share * followers / seconds:.0f} events/s of it; ms, POST → row, of {RATE}/s others: "
-            f"p50 {statistics.median(times):.1f}  p99 {_share(times, .99):.1f}  max {max(times):.1f}  RSS {rss:.0f} MiB"
+            f"hot key, {what:<7} {part * followers / seconds:.0f} events/s of it; ms, POST → row, of {RATE}/s others: "
+            f"{words(times)}  RSS {rss:.0f} MiB"
         )
     print(
-        f"   p99 while held / alone: {_share(during, 0.99) / _share(alone, 0.99):.2f}, / while handled:"
-        f" {_share(during, 0.99) / _share(before, 0.99):.2f}; {behind} events behind it for {seconds:.0f} s, lag 0,"
+        f"   p99 while held / alone: {share(during, 0.99) / share(alone, 0.99):.2f}, / while handled:"
+        f" {share(during, 0.99) / share(before, 0.99):.2f}; {behind} events behind it for {seconds:.0f} s, lag 0,"
         f" {in_flight:.0f} in flight; back in order after {came_back:.1f} s ({behind / came_back:.0f} events/s)",
         flush=True,
     )

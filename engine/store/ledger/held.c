@@ -92,31 +92,43 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
     return connection_queue(connection, &statement_held_ended, 3, params, error);
 }
 
-/* One that waits for the end of a pause has no time: its lane knows when that is over. The latest time of a key's
- * streams is that of its head. A head that was handled after all is due at once: it was written by a COMMIT whose
- * reply was lost, or by an earlier owner after its successor had looked. */
+/* One that waits for the end of a pause has no time: its lane knows when that is over. What is behind the head in
+ * another stream has none either: it has that of its head. A head that was handled after all is due at once: it was
+ * written by a COMMIT whose reply was lost, or by an earlier owner after its successor had looked. */
 static const struct statement statement_held_keys = {
+    "with page as materialized (select q.stream, q.key_hash, q.due, q.paused from sluice.held_key q"
+    "   where q.consumer_group = $1 and (q.stream, q.key_hash) > ($4, $5) order by q.stream, q.key_hash limit $6),"
+    " last as (select p.stream, p.key_hash from page p where (select count(*) from page) = $6"
+    "   order by p.stream desc, p.key_hash desc limit 1) "
     "select k.key_hash, case when i.event_id is null then " LEDGER_LEFT_MS(
-        "k.due") " end, k.paused "
-                 "from (select key_hash, max(due) as due, max(paused) as paused from sluice.held_key"
-                 "      where consumer_group = $1 and stream = any ($2) and (paused is null or paused <> all ($3))"
-                 "      group by key_hash) k "
+        "k.due") " end, k.paused, e.stream, e.key_hash "
+                 "from (values (1)) one left join last e on true left join"
+                 " (select p.key_hash, coalesce(p.due, o.due) as due, coalesce(p.paused, o.paused) as paused from page "
+                 "p"
+                 "   left join lateral (select max(r.due) as due, max(r.paused) as paused from sluice.held_key r"
+                 "     where p.due is null and r.consumer_group = $1 and r.stream = any ($2)"
+                 "       and r.key_hash = p.key_hash) o on true"
+                 "   where p.stream = any ($2) and (p.paused is null or p.paused <> all ($3))) k on true "
                  "left join lateral (select h.handler, h.event_id from sluice.held h"
-                 "      where h.consumer_group = $1 and h.key_hash = k.key_hash and h.stream = any ($2) order by h.id "
-                 "limit 1) h"
-                 "      on k.due > now() and k.paused is null "
+                 "   where k.due > now() and k.paused is null and h.consumer_group = $1 and h.key_hash = k.key_hash"
+                 "     and h.stream = any ($2) order by h.id limit 1) h on true "
                  "left join sluice.inbox i on i.handler = h.handler and i.event_id = h.event_id",
     false,
 };
 
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
-                                   struct rows **ret, struct error *error)
+                                   const struct held_key *from, int32_t most, struct rows **ret, struct error *error)
 {
-    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
-                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count),
-                                         STORE_ARRAY(PARAM_TEXT, paused, paused_count)};
-    return connection_run(connection, &statement_held_keys, 3, params, ret, error);
+    const struct store_param params[] = {
+        STORE_VALUE(PARAM_INT2, &group),
+        STORE_ARRAY(PARAM_TEXT, streams, stream_count),
+        STORE_ARRAY(PARAM_TEXT, paused, paused_count),
+        STORE_VALUE(PARAM_TEXT, &from->stream),
+        STORE_VALUE(PARAM_INT8, &from->key_hash),
+        STORE_VALUE(PARAM_INT4, &most),
+    };
+    return connection_run(connection, &statement_held_keys, 6, params, ret, error);
 }
 
 static const struct statement statement_held_due = {

@@ -85,27 +85,69 @@ static bool held_here(struct span stream, const struct span *streams, size_t cou
     return false;
 }
 
+static int place_compare(const struct held_key *a, const struct held_key *b)
+{
+    size_t length = a->stream.length < b->stream.length ? a->stream.length : b->stream.length;
+    int order = length == 0 ? 0 : memcmp(a->stream.at, b->stream.at, length);
+    if (order == 0 && a->stream.length != b->stream.length)
+        order = a->stream.length < b->stream.length ? -1 : 1;
+    return order != 0 ? order : a->key_hash < b->key_hash ? -1 : a->key_hash > b->key_hash;
+}
+
+/* The last row of a page behind that place; NULL: it has not so many. */
+static const struct held_key *page_end(const struct fake_tables *tables, int16_t group, const struct held_key *from,
+                                       int32_t most)
+{
+    const struct held_key *end = NULL;
+    for (int32_t taken = 0; taken < most; taken++) {
+        const struct held_key *next = NULL;
+        for (size_t i = 0; i < tables->held_key_count; i++) {
+            const struct held_key *key = &tables->held_keys[i].key;
+            if (tables->held_keys[i].group == group && place_compare(key, from) > 0 &&
+                (next == NULL || place_compare(key, next) < 0))
+                next = key;
+        }
+        if (next == NULL)
+            return NULL;
+        from = end = next;
+    }
+    return end;
+}
+
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
-                                   struct rows **ret, struct error *error)
+                                   const struct held_key *from, int32_t most, struct rows **ret, struct error *error)
 {
-    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8, PARAM_TEXT};
+    enum { COLUMNS = 5 };
+    static const enum param_type types[COLUMNS] = {PARAM_INT8, PARAM_INT8, PARAM_TEXT, PARAM_TEXT, PARAM_INT8};
     const struct fake_tables *tables = &connection->tables;
-    struct fake_cell cells[3 * FAKE_TABLE_MAX];
+    struct fake_cell cells[COLUMNS * (FAKE_TABLE_MAX + 1)];
     size_t found = 0;
     enum store_result result = fake_alone(connection, "held_keys", error);
+    connection->page_asked = most > connection->page_asked ? most : connection->page_asked;
+    const struct held_key *end = page_end(tables, group, from,
+                                          connection->page_most > 0 ? connection->page_most : most);
     for (size_t i = 0; result == STORE_OK && i < tables->held_key_count; i++) {
         const struct held_key *key = &tables->held_keys[i].key;
         bool waits = key->paused.at != NULL;
         if (tables->held_keys[i].group != group || !held_here(key->stream, streams, stream_count) ||
+            place_compare(key, from) <= 0 || (end != NULL && place_compare(key, end) > 0) ||
             (waits && held_here(key->paused, paused, paused_count)))
             continue;
         int64_t due_ms = tables->held_keys[i].due_ms;
-        cells[3 * found] = (struct fake_cell){.number = key->key_hash};
-        cells[3 * found + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
-        cells[3 * found++ + 2] = (struct fake_cell){.null = !waits, .text = key->paused};
+        cells[COLUMNS * found] = (struct fake_cell){.number = key->key_hash};
+        cells[COLUMNS * found + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
+        cells[COLUMNS * found++ + 2] = (struct fake_cell){.null = !waits, .text = key->paused};
     }
-    *ret = fake_rows(connection, 3, types, found, cells);
+    if (found == 0)
+        cells[0] = cells[1] = cells[2] = (struct fake_cell){.null = true};
+    found += found == 0;
+    for (size_t i = 0; i < found; i++) {
+        cells[COLUMNS * i + 3] = (struct fake_cell){.null = end == NULL,
+                                                    .text = end == NULL ? (struct span){0} : end->stream};
+        cells[COLUMNS * i + 4] = (struct fake_cell){.null = end == NULL, .number = end == NULL ? 0 : end->key_hash};
+    }
+    *ret = fake_rows(connection, COLUMNS, types, found, cells);
     return result;
 }
 

@@ -94,8 +94,9 @@ struct connection {
     const char *leaves;  /* what each handler of a plugin leaves to the next one; NULL: nothing */
     const char *left;    /* what one has left before this statement */
     bool separate;
-    bool lost_socket; /* a failure has also closed the connection */
-    bool fenced;      /* every claim of a member answers so */
+    bool lost_socket;              /* a failure has also closed the connection */
+    bool fenced;                   /* every claim of a member answers so */
+    int32_t page_most, page_asked; /* held keys of a page (0: as many as are asked for), and the most that were */
     struct fake_failure failures[FAKE_FAILURES_MAX];
     size_t failure_count;
     enum fake_commit lost; /* the next COMMIT's reply is lost, with the transaction applied or dropped */

@@ -443,10 +443,7 @@ size_t rows_columns(const struct rows *rows)
 
 bool rows_null(const struct rows *rows, size_t row, size_t column)
 {
-    (void)rows;
-    (void)row;
-    (void)column;
-    return false;
+    return rows->cells[row * rows->columns + column].null;
 }
 
 int64_t rows_int64(const struct rows *rows, size_t row, size_t column)

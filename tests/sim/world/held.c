@@ -147,15 +147,16 @@ static const struct held_row *row_next(const struct world *world, uint64_t key_h
 
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
-                                   struct rows **ret, struct error *error)
+                                   const struct held_key *from, int32_t most, struct rows **ret, struct error *error)
 {
     struct world *world = connection->world;
     (void)group;
     (void)paused, (void)paused_count; /* nobody pauses anything */
+    (void)from, (void)most;           /* one page has them all */
     enum store_result result = connection_alone(connection, error);
     if (result != STORE_OK)
         return result;
-    *ret = rows_make(connection, world->settings.keys, 3);
+    *ret = rows_make(connection, world->settings.keys + 1, 5);
     for (uint32_t number = 0; number < world->settings.keys; number++) {
         const struct held_entry *key = &world->held_keys[number];
         if (!key->exists || !is_among(key->stream, streams, stream_count))
@@ -166,6 +167,11 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
         struct cell *cells = rows_add(*ret);
         cells[0].number = (int64_t)key->key_hash;
         cells[1].number = waits ? key->due_ms - world->now_ms : 0;
+        cells[3].null = true;
+    }
+    if (rows_count(*ret) == 0) {
+        struct cell *cells = rows_add(*ret);
+        cells[0].null = cells[3].null = true;
     }
     return STORE_OK;
 }

@@ -92,7 +92,8 @@ static void lane_parked(void *context, int64_t due_wall_ms)
 static void lane_load(struct sim_lane *lane)
 {
     uint32_t assignment = lane->process->assignment;
-    if (lane->world->plant != PLANT_HELD_KEYS_NOT_LOADED && !held_load(&lane->env, true))
+    struct held_page page = {0};
+    if (lane->world->plant != PLANT_HELD_KEYS_NOT_LOADED && !held_load(&lane->env, true, &page))
         return;
     arena_reset(lane->env.arena);
     lane->held_assignment = assignment;

@@ -445,8 +445,7 @@ struct change *connection_change(struct connection *connection, enum change_kind
 /* Waits for whoever has it, or gives up: STORE_TRANSIENT. */
 enum store_result connection_lock_event(struct connection *connection, uint32_t event, struct error *error);
 enum store_result connection_lock_key(struct connection *connection, uint32_t key, struct error *error);
-/* A statement outside a transaction. */
-enum store_result connection_alone(struct connection *connection, struct error *error);
+enum store_result connection_alone(struct connection *connection, struct error *error); /* outside a transaction */
 enum store_result connection_lock_chain(struct connection *connection, uint32_t chain, struct error *error);
 enum store_result connection_fail(struct connection *connection, enum store_result result, struct error *error,
                                   const char *why);
@@ -454,6 +453,7 @@ enum store_result connection_fail(struct connection *connection, enum store_resu
 struct cell {
     int64_t number;
     struct span span;
+    bool null;
 };
 struct rows { /* of connection->scratch */
     size_t count, columns;

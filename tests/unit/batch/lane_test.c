@@ -353,6 +353,16 @@ size_t lane_test_run_all(struct lane_test *test)
     return batches;
 }
 
+bool lane_test_load(struct lane_test *test, bool all)
+{
+    struct held_page page = {0};
+    do
+        if (!held_load(&test->env, all, &page))
+            return false;
+    while (page.under_way);
+    return true;
+}
+
 void lane_test_wait(struct lane_test *test)
 {
     int64_t now = clock_monotonic_ms(), due = lane_due(test->env.lane, now);

@@ -105,6 +105,8 @@ size_t lane_test_run(struct lane_test *test);
 size_t lane_test_run_all(struct lane_test *test);
 /* Time passes until the lane's next item is due. */
 void lane_test_wait(struct lane_test *test);
+/* All pages of the keys that are stored (held_load()); false: the database did not say. */
+bool lane_test_load(struct lane_test *test, bool all);
 void lane_test_obey(struct lane_test *test, struct sluice_call *call);
 /* One statement a call; the database refuses it for events whose id begins with a letter of lane_test_refuse. */
 void lane_test_refused(struct lane_test *test, struct sluice_call *call);

@@ -103,12 +103,12 @@ static void another_process(void **state)
     assert_int_equal(lane_test_run(test), 2);
     lane_forget_stored(test->env.lane); /* it died */
     test->revoked = true;
-    assert_true(held_load(&test->env, true));
+    assert_true(lane_test_load(test, true));
     assert_int_equal(lane_held_keys(test->env.lane), 0);
     test->revoked = false;
     fake_store_fail(test->store, "held_keys", 0, 1, STORE_DOWN, "no database");
-    assert_false(held_load(&test->env, true));
-    assert_true(held_load(&test->env, true));
+    assert_false(lane_test_load(test, true));
+    assert_true(lane_test_load(test, true));
     assert_int_equal(lane_stored_keys(test->env.lane), 1);
     assert_int_equal(lane_due(test->env.lane, clock_monotonic_ms()), clock_monotonic_ms() + 60000);
     lane_test_event(test, "order.new", "k", "b", "{}");
@@ -117,6 +117,39 @@ static void another_process(void **state)
     lane_test_wait(test);
     lane_test_run_all(test);
     assert_string_equal(lane_test_calls(test), "[r] [a] [b]");
+    lane_test_destroy(test);
+}
+
+/* However many keys are held, a statement that a lane waits for looks at a bounded number of them. */
+static void page_by_page(void **state)
+{
+    struct lane_test *test = held_test(LANE_TEST_OUTBOX, 1);
+    struct held_page page = {0};
+    char id[8];
+    (void)state;
+    for (int i = 0; i < LANE_TEST_STORED_MAX; i++) {
+        snprintf(id, sizeof id, "r%d", i);
+        lane_test_event(test, "order.new", id, id, "{}");
+    }
+    lane_test_run_all(test);
+    lane_forget_stored(test->env.lane);
+    test->store->page_most = 3;
+    for (size_t known = 3; known < LANE_TEST_STORED_MAX; known += 3) {
+        assert_true(held_load(&test->env, false, &page));
+        assert_true(page.under_way);
+        assert_int_equal(lane_stored_keys(test->env.lane), known);
+        fake_store_fail(test->store, "held_keys", 0, 1, STORE_DOWN, "no database");
+        assert_false(held_load(&test->env, false, &page)); /* and goes on where it was */
+    }
+    assert_true(held_load(&test->env, false, &page));
+    assert_false(page.under_way);
+    assert_int_equal(lane_stored_keys(test->env.lane), LANE_TEST_STORED_MAX);
+    assert_in_range(test->store->page_asked, 1, 1000);
+
+    test->revoked = true; /* nothing to look at: the walk is over */
+    page.under_way = true;
+    assert_true(held_load(&test->env, false, &page));
+    assert_false(page.under_way);
     lane_test_destroy(test);
 }
 
@@ -355,7 +388,7 @@ int main(void)
         cmocka_unit_test(the_database_does_not_answer),   cmocka_unit_test(a_row_that_cannot_be_read),
         cmocka_unit_test(a_handler_that_stopped),         cmocka_unit_test(one_that_is_refused),
         cmocka_unit_test(unavailable_with_statements),    cmocka_unit_test(a_parked_event_is_parked_again),
-        cmocka_unit_test(what_is_held_in_memory),
+        cmocka_unit_test(what_is_held_in_memory),         cmocka_unit_test(page_by_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

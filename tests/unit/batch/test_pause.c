@@ -123,13 +123,13 @@ static void another_process(void **state)
         lane_forget_stored(test->env.lane);
         if (resumed)
             set_paused(test, "order.new", false);
-        assert_true(held_load(&test->env, true));
+        assert_true(lane_test_load(test, true));
         assert_int_equal(lane_stored_keys(test->env.lane), 1);
         lane_test_run_all(test);
         assert_string_equal(lane_test_calls(test), resumed ? "[a] [b]" : "");
         if (!resumed) { /* nobody looks for what the lane knows */
             lane_forget_stored(test->env.lane);
-            assert_true(held_load(&test->env, false));
+            assert_true(lane_test_load(test, false));
             assert_int_equal(lane_stored_keys(test->env.lane), 0);
         }
         lane_test_destroy(test);
