@@ -11,7 +11,7 @@ import time
 import uuid
 
 from lib.engine import BUILD, Engine, sluice, until
-from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet
+from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet, threads_cpu
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LANES = 4
@@ -126,6 +126,7 @@ class Stage:
         self.folder, self.url, self.bus = pathlib.Path(folder), url, bus
         self.sink = Sink()
         self.config = self.folder / "pipeline.yaml"
+        self.more = ""  # of it
         self.postmaster = int((self.folder / "postgres/data/postmaster.pid").read_text().split()[0])
 
     @property
@@ -153,7 +154,7 @@ class Stage:
             .replace("max_wait: 1s", "max_wait: 0ms")
             .replace("lanes: 4", f"lanes: {lanes}")
         )
-        self.config.write_text(self.bus.configure(text))
+        self.config.write_text(self.bus.configure(text) + self.more)
 
     def fresh(self, purchases, poor=0, lanes=LANES):
         """Nothing on the bus, and a database with a user and a reservation for each purchase; every poor-th user has
@@ -219,7 +220,7 @@ class Stage:
         pids = [pid for engine in engines for pid in (engine.process.pid, engine.worker())]
         return Usage(
             {
-                "engine": lambda: sum(map(process_cpu, pids)),
+                "engine": lambda: sum(map(threads_cpu, pids)),
                 "postgres": lambda: family_cpu(self.postmaster),
                 **self.bus.parties,
             }
@@ -273,6 +274,9 @@ class Stage:
             tapped = usage.look()
             batches = sum(engine.metric(f'sluice_batches_total{{group="{self.bus.group}"}}') for engine in engines)
             trips = sum(engine.metric("sluice_store_round_trips_total") for engine in engines)
+            if self.more:
+                time.sleep(2)  # what waits for a request to the collector is sent
+            spans = sum(engine.metric("sluice_trace_spans_total") for engine in engines)
             peak = max(memory(engine.worker())[1] for engine in engines)
             used, seconds = usage.between(before, confirmed)
             whole, _ = usage.between(before, tapped)
@@ -283,6 +287,7 @@ class Stage:
                 "whole": whole,
                 "trips": trips / max(1, batches),
                 "batches": batches,
+                "spans": spans,
                 "peak": peak,
             }
         finally:
