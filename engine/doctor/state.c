@@ -102,8 +102,45 @@ static void say_lag(struct exam *exam, const char *group, int64_t unread, bool r
         exam_good(exam, "group %s: %s behind", group, events);
 }
 
+/* Kafka's groups: topics that the group reads, by their names or a tap's patterns. */
+static bool group_reads(const struct group *group, const struct topic *topic)
+{
+    bool named = false;
+    for (size_t i = 0; group->topics != NULL && group->topics[i] != NULL && !named; i++)
+        named = strcmp(group->topics[i], topic->name) == 0;
+    return named || (group->tap != NULL && tap_sees(group->tap, topic));
+}
+
+static void look_lag_of_kafka(struct exam *exam)
+{
+    const struct pipeline *pipeline = exam->pipeline;
+    struct bus_standing *standings = arena_array(exam->arena, struct bus_standing, pipeline->topic_count + 1);
+    if (exam->bus == NULL || exam->brokers_away != NULL) {
+        exam_unchecked(exam, "the brokers cannot be asked; see brokers");
+        return;
+    }
+    for (size_t g = 0; g < pipeline->group_count; g++) {
+        struct error error = {0};
+        int64_t unread = 0;
+        size_t count = 0;
+        for (size_t t = 0; t < pipeline->topic_count; t++)
+            if (group_reads(&pipeline->groups[g], pipeline->topics[t]))
+                standings[count++] = (struct bus_standing){.topic = pipeline->topics[t]->name};
+        if (bus_standing(exam->bus, pipeline->groups[g].name, standings, count, 0, &error) != 0)
+            exam_unchecked(exam, "group %s: %s", pipeline->groups[g].name, error.text);
+        for (size_t t = 0; t < count; t++)
+            unread += standings[t].unread;
+        if (error.code == 0)
+            say_lag(exam, pipeline->groups[g].name, unread, true);
+    }
+}
+
 static void look_lag(struct exam *exam)
 {
+    if (exam->pipeline->bus.kind == BUS_CHOICE_KAFKA) {
+        look_lag_of_kafka(exam);
+        return;
+    }
     const struct rows *rows = has_log(exam) ? exam_rows_of_groups(exam, &statement_lag) : NULL;
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++)
         say_lag(exam, exam_text(exam, rows, i, 0), rows_int64(rows, i, 1), rows_int64(rows, i, 2) > 0);
@@ -295,7 +332,9 @@ static const struct check checks[] = {
      "start an engine, which takes over; end the process that stands still", look_members},
     {"leases", "partitions of the postgres bus that no running member of a group reads",
      "restart the engines of the group; the log of one says why it does not take them", look_leases},
-    {"lag", "a group has unread events and no running process, or is more than 100 000 events behind",
+    {"lag",
+     "a group of the postgres bus has unread events and no running process; one of any bus is more than 100 000 events "
+     "behind",
      "more lanes, partitions or processes (scaling.md); see whether a handler is slow (/metrics)", look_lag},
     {"outbox", "outputs that are committed and not published for 60 s, or that the brokers refuse",
      "look at the brokers checks; a running engine publishes them", look_outbox},

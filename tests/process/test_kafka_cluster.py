@@ -5,6 +5,7 @@ Run alone: python3 tests/process/test_kafka_cluster.py
 """
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ import time
 import unittest
 
 import _path
+from lib.engine import sluice
 from lib.kafka import KafkaError, KafkaTimeout, PrivateKafka, SCRIPT
+from lib.pipeline_case import CHAOS
 from lib.postgres import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -181,6 +184,31 @@ class Three(unittest.TestCase):
         self.assertEqual(self.kafka.committed("mover"), {"moves": {0: 1}})
         self.kafka.restart(3)
         wait_until(lambda: 3 in self.kafka.describe("moves")[0].isr, what="the third copy")
+
+    def test_what_doctor_says_of_replicas(self):
+        self.kafka.create_topic("doctor.in", 1, configs={"min.insync.replicas": 1})
+        self.kafka.create_topic("doctor.in-dlt", 1, configs={"min.insync.replicas": 2})
+        folder = tempfile.TemporaryDirectory(prefix="sluice-test-")
+        self.addCleanup(folder.cleanup)
+        config = pathlib.Path(folder.name, "pipeline.yaml")
+        config.write_text(
+            'pipeline: doctor\nbus: {kind: kafka, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}\n'
+            f"plugins: {{chaos: {{library: {CHAOS}}}}}\n"
+            "topics: {doctor.in: {handler: chaos.act, routes: {ok: drop, other: drop}}}\n"
+        )
+
+        def said():
+            return sluice("doctor", config, env=self.kafka.env(), check=False).stdout
+
+        low = "warns +in_sync: topic 'doctor.in' takes records that one of its 3 replicas has"
+        self.assertRegex(said(), low)
+        self.assertNotIn("in_sync: topic 'doctor.in-dlt'", said())
+        self.kafka.kill(3)
+        behind = r"warns +in_sync: partition 0 of topic 'doctor.in-dlt' has 3 replicas, and 2 of them in sync"
+        wait_until(lambda: re.search(behind, said()), 60, "a broker that is missing")
+        self.kafka.restart(3)
+        self.kafka.alter_topic_config("doctor.in", {"min.insync.replicas": 2})
+        wait_until(lambda: "good         in_sync: each partition has a leader" in said(), 60, "the third copies")
 
     def test_all_killed(self):
         self.kafka.create_topic("all_killed", 3)

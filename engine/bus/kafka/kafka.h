@@ -24,7 +24,7 @@
  *
  * Files, lower ones first; each calls only those above it:
  *
- *   start record error fetch stream            decisions, conversions and tables: no client is made
+ *   start record error fetch stream durability decisions, conversions and tables: no client is made
  *   options client metadata offsets            clients, and what the brokers are asked
  *   positions instance health joining pause    parts of a consumer; consumer.h puts them together
  *   commit resume assignment                   what a member does with its partitions

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "bus/kafka/client.h"
+#include "bus/kafka/durability.h"
 #include "bus/kafka/kafka.h"
 #include "bus/kafka/metadata.h"
 
@@ -49,14 +50,8 @@ static __attribute__((format(printf, 5, 6))) void report(const struct check *che
 
 static int64_t config_number(const rd_kafka_ConfigResource_t *resource, const char *name)
 {
-    size_t count = 0;
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    for (size_t i = 0; i < count; i++) {
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0 && value != NULL)
-            return strtoll(value, NULL, 10);
-    }
-    return -1;
+    const char *value = kafka_config_value(resource, name);
+    return value == NULL ? -1 : strtoll(value, NULL, 10);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- making */
@@ -269,14 +264,8 @@ static void compare_replicas(struct check *check, const struct bus_topic *topic,
 
 static bool config_deletes(const rd_kafka_ConfigResource_t *resource)
 {
-    size_t count = 0;
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), "cleanup.policy") == 0) {
-            const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-            return value == NULL || strstr(value, "delete") != NULL;
-        }
-    return true;
+    const char *value = kafka_config_value(resource, "cleanup.policy");
+    return value == NULL || strstr(value, "delete") != NULL;
 }
 
 static void compare_retention(const struct check *check, const struct bus_topic *topic,
@@ -335,7 +324,10 @@ static void take_configuration(struct check *check, const rd_kafka_ConfigResourc
         if (strcmp(options->topics[t].name, rd_kafka_ConfigResource_name(resource)) != 0 ||
             rd_kafka_ConfigResource_error(resource) != RD_KAFKA_RESP_ERR_NO_ERROR)
             continue;
+        const rd_kafka_metadata_topic_t *existing = kafka_metadata_topic(check->metadata, options->topics[t].name);
         compare_retention(check, &options->topics[t], resource);
+        if (existing != NULL)
+            kafka_durability(existing, resource, check->each, check->context);
         check->largest[t] = config_number(resource, "max.message.bytes");
     }
 }
