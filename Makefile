@@ -70,7 +70,13 @@ $(B)obj/%.o: %.c $(B)flags
 	@mkdir -p $(@D)
 	$(call run,CC) $(CC) $(CPPFLAGS_BASE) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# The page of /ui is one file, put together from engine/http/ui/.
+build/ui/ui.html: $(wildcard engine/http/ui/*)
+	@mkdir -p $(@D)
+	$(call run,UI) engine/http/ui/assemble $@ build/ui/policy
+
 # Embedded with .incbin, which -MMD does not see.
+$(B)obj/engine/http/ui.o: build/ui/ui.html
 $(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* tests/plugins/fake_*.[ch]) tests/plugins/test_template.c
 # A plugin of several files exports one function all the same.
 $(B)obj/plugins/%.o: CFLAGS += -fvisibility=hidden

@@ -21,11 +21,14 @@
 #ifndef SLUICE_BUS_BUS_H
 #define SLUICE_BUS_BUS_H
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "event/event.h"
 #include "event/position.h"
 #include "flow/start.h"
 #include "store/store.h"
+
+#include <errno.h>
 
 struct bus;
 struct bus_consumer;
@@ -81,6 +84,7 @@ struct bus_scan {
     struct span contains;     /* only records whose value contains these bytes; empty: every record */
     bool follow;              /* at the end, wait for more instead of returning */
     const volatile int *stop; /* another thread or a signal handler sets it, and the scan soon returns 0; or NULL */
+    int64_t deadline_ms;      /* monotonic; the scan soon returns -ETIMEDOUT when it is over; 0: none */
     /* Gets records that live during the call; may call the bus. false: the scan returns 0. */
     bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
     void *context;
@@ -266,7 +270,10 @@ static inline void bus_published(struct bus *bus)
 }
 static inline int bus_scan(struct bus *bus, const struct bus_scan *scan, struct error *error)
 {
-    return bus->kind->scan(bus, scan, error);
+    int code = bus->kind->scan(bus, scan, error);
+    if (scan->deadline_ms != 0 && clock_monotonic_ms() >= scan->deadline_ms)
+        return error_set(error, ETIMEDOUT, "the topics hold more than could be read in time");
+    return code;
 }
 static inline int64_t bus_lag(struct bus *bus, const char *group)
 {

@@ -32,10 +32,11 @@ uint32_t record_partition(const struct record *record, uint32_t partitions);
 /* key_hash of a delivered record. */
 uint64_t record_key_hash(const struct record *record, struct position position);
 
-/* *stop of a scan, which another thread or a signal handler sets. */
-static inline bool scan_stopped(const volatile int *stop)
+/* Whether the scan is to end: its *stop is set, or its time is over. */
+static inline bool scan_stopped(const struct bus_scan *scan)
 {
-    return stop != NULL && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+    return (scan->stop != NULL && __atomic_load_n(scan->stop, __ATOMIC_RELAXED) != 0) ||
+           (scan->deadline_ms != 0 && clock_monotonic_ms() >= scan->deadline_ms);
 }
 
 /* How many of `partitions` the member with this rank among `members` reads. */

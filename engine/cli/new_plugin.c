@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 #include "base/buffer.h"
+#include "base/embed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* A file of the source tree as bytes of this program, with a NUL behind it. Read at build time, from the root of the
- * tree. */
-#define EMBED(name, path)                                                                                              \
-    __asm__(".pushsection .rodata\n.balign 16\n" #name ": .incbin \"" path "\"\n.byte 0\n.type " #name                 \
-            ", @object\n.popsection\n");                                                                               \
-    extern const char name[] __attribute__((visibility("hidden")))
 
 EMBED(embedded_plugin, "plugins/template/template.c");
 EMBED(embedded_readme, "plugins/template/README.md");

@@ -5,6 +5,7 @@
  *   /readyz     200 while it takes work, reads what is assigned to it and no handler is stopped; 503 with the reasons
  *   /metrics    Prometheus text format 0.0.4
  *   /pipeline   the graph of the pipeline, JSON, and what of it is paused
+ *   /ui         a page that shows people all of this, ui.c
  */
 #include "http/exchange.h"
 
@@ -14,7 +15,7 @@ enum { REASONS_MAX = 16 * 1024 };
 
 struct admin {
     const char *path;
-    bool health;
+    enum { ADMIN_DATA, ADMIN_HEALTH, ADMIN_PAGE } kind;
     enum MHD_Result (*answer)(struct exchange *exchange);
 };
 
@@ -86,10 +87,11 @@ static enum MHD_Result answer_pipeline(struct exchange *exchange)
 }
 
 static const struct admin admins[] = {
-    {"/healthz", true, answer_healthz},
-    {"/readyz", true, answer_readyz},
-    {"/metrics", false, answer_metrics},
-    {"/pipeline", false, answer_pipeline},
+    {"/healthz", ADMIN_HEALTH, answer_healthz},
+    {"/readyz", ADMIN_HEALTH, answer_readyz},
+    {"/metrics", ADMIN_DATA, answer_metrics},
+    {"/pipeline", ADMIN_DATA, answer_pipeline},
+    {"/ui", ADMIN_PAGE, ui_answer},
 };
 
 enum { ADMIN_COUNT = sizeof admins / sizeof admins[0] };
@@ -114,7 +116,12 @@ const char *admin_path(size_t index)
 
 bool admin_is_health(const struct admin *admin)
 {
-    return admin != NULL && admin->health;
+    return admin != NULL && admin->kind == ADMIN_HEALTH;
+}
+
+bool admin_is_page(const struct admin *admin)
+{
+    return admin != NULL && admin->kind == ADMIN_PAGE;
 }
 
 enum MHD_Result admin_answer(struct exchange *exchange)

@@ -17,8 +17,9 @@ struct call {
     struct operation operation;         /* its actor is the client's address, its reason the body's "why" */
     const struct gateway_param *params; /* of the path, path_count of them, then of the query */
     size_t param_count, path_count;
-    struct json_object body; /* count 0: there is none */
-    struct buffer *answer;   /* JSON */
+    struct json_object body;  /* count 0: there is none */
+    const volatile int *stop; /* the engine is stopping: a long call ends */
+    struct buffer *answer;    /* JSON */
     struct error *error;
 };
 
@@ -35,6 +36,8 @@ call_function pauses_list, pauses_make, pauses_end, pauses_end_all;
 call_function chains_list, chains_show, chains_resume, chains_abort, chains_close;
 /* letters.c */
 call_function letters_list, letters_show, letters_edit, letters_replay, letters_drop, letter_replay, letter_drop;
+/* correlations.c */
+call_function correlations_show;
 /* delayed.c */
 call_function waiting_list, waiting_show, waiting_release, waiting_cancel;
 

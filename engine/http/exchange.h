@@ -108,8 +108,9 @@ struct exchange {
     struct head head;
     struct layout layout;
     struct refusal refusal;
-    const char *allow;                    /* the methods of the target, when that of the request is none of them */
-    bool options;                         /* the request was OPTIONS, which asks for them */
+    const char *policy; /* the answer is a page for browsers, with this Content-Security-Policy; NULL: it is none */
+    const char *allow;  /* the methods of the target, when that of the request is none of them */
+    bool options;       /* the request was OPTIONS, which asks for them */
     const struct admin *admin;            /* NULL: the pipeline's or an operator's */
     struct management_request management; /* gateway NULL: the pipeline's */
     struct http_series *series;
@@ -140,11 +141,15 @@ void reply_error_body(struct buffer *out, const char *word, const char *message,
 /* series.c */
 void http_series_create(struct http *http); /* makes http->series */
 
+/* ui.c */
+enum MHD_Result ui_answer(struct exchange *exchange);
+
 /* admin.c */
 const struct admin *admin_find(const struct target *target);
 size_t admin_index(const struct admin *admin); /* NULL: their number */
 const char *admin_path(size_t index);
-bool admin_is_health(const struct admin *admin); /* it answers without the token anywhere; NULL is not */
+bool admin_is_health(const struct admin *admin); /* it answers whoever asks; NULL does not */
+bool admin_is_page(const struct admin *admin);   /* it answers without the token, and holds nothing; NULL does not */
 enum MHD_Result admin_answer(struct exchange *exchange);
 
 #endif

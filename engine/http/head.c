@@ -103,9 +103,13 @@ static void add_known(struct head *head, struct span name, struct span value)
     } else if (text_is(name, "Transfer-Encoding")) {
         add_encoding(head, value);
     } else if (text_is(name, "Host")) {
-        if (head->has_host)
+        if (head->host.at != NULL)
             refusal_close(&head->refusal, 400, "bad_host", "Host must be given once.");
-        head->has_host = true;
+        head->host = trimmed;
+    } else if (text_is(name, "Origin")) {
+        if (head->origin.at != NULL)
+            refusal_set(&head->refusal, 400, "bad_header", "Origin must be given once.");
+        head->origin = trimmed;
     } else if (text_is(name, "Content-Type")) {
         if (head->has_content_type)
             refusal_set(&head->refusal, 400, "bad_header", "Content-Type must be given once.");
@@ -174,7 +178,7 @@ void head_finish(struct head *head, bool http11, bool body_allowed, size_t size,
     if (head->chunked && (head->has_length || !http11))
         refusal_close(refusal, 400, "bad_transfer_encoding",
                       "Transfer-Encoding needs HTTP/1.1 and excludes Content-Length.");
-    if (http11 && !head->has_host)
+    if (http11 && head->host.at == NULL)
         refusal_close(refusal, 400, "bad_host", "An HTTP/1.1 request must have a Host.");
     if (!body_allowed && head_has_body(head))
         refusal_close(refusal, 400, "unexpected_body", "A GET or HEAD request must not have a body.");

@@ -26,9 +26,9 @@ struct refusal {
 
 struct head {
     size_t field_count;
-    bool has_length, chunked, has_host, has_content_type, expects_continue;
-    uint64_t length;                                                       /* of the body, with has_length */
-    struct span content_type, idempotency_key, traceparent, authorization; /* {NULL, 0}: none */
+    bool has_length, chunked, has_content_type, expects_continue;
+    uint64_t length; /* of the body, with has_length */
+    struct span content_type, idempotency_key, traceparent, authorization, host, origin; /* {NULL, 0}: none */
     size_t traceparent_count;
     struct refusal refusal; /* the first one counts */
 };

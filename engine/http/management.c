@@ -23,12 +23,14 @@ enum {
 static const struct management_route {
     const char *method, *path;
     call_function *answer;
+    bool reads_the_bus;
 } table[] = {
     {"GET", "/chains", chains_list},
     {"GET", "/chains/{chain}/{correlation}", chains_show},
     {"POST", "/chains/{chain}/{correlation}/resume", chains_resume},
     {"POST", "/chains/{chain}/{correlation}/abort", chains_abort},
     {"POST", "/chains/{chain}/{correlation}/close", chains_close},
+    {"GET", "/correlations/{correlation}", correlations_show, true},
     {"GET", "/dead-letters", letters_list},
     {"POST", "/dead-letters/replay", letters_replay},
     {"POST", "/dead-letters/drop", letters_drop},
@@ -47,20 +49,30 @@ static const struct management_route {
 };
 enum { ROUTE_COUNT = sizeof table / sizeof table[0] };
 
+/* A thread, and what waits for it. */
+struct desk {
+    struct management *management;
+    struct connection *connection; /* NULL without a store */
+    struct arena *arena;           /* of a call */
+    pthread_t thread;
+    bool started;
+    struct management_request *first, *last;
+    size_t count;
+    bool running;
+};
+
+enum { DESK_DATABASE, DESK_BUS, DESK_COUNT };
+
 struct management {
     const struct pipeline *pipeline;
     struct bus *bus;
-    struct connection *connection; /* NULL without a store */
-    struct arena *arena;           /* of a call */
     struct arena *routes_arena;
     struct request *routes;
-    pthread_t thread;
 
-    pthread_mutex_t lock;
-    pthread_cond_t wake; /* the thread's; and management_stop()'s, for what runs */
-    struct management_request *first, *last;
-    size_t count;
-    bool stop, running;
+    pthread_mutex_t lock; /* of all that follows */
+    pthread_cond_t wake;  /* the threads'; and management_stop()'s, for what runs */
+    struct desk desks[DESK_COUNT];
+    int stop; /* set atomically: a scan looks at it without the lock */
 };
 
 const struct request *management_routes(const struct management *management, size_t *ret_count)
@@ -113,8 +125,9 @@ static size_t path_params(const struct request *route)
     return count;
 }
 
-static void answer(struct management *management, struct management_request *request)
+static void answer(struct desk *desk, struct management_request *request)
 {
+    struct management *management = desk->management;
     struct gateway_request *gateway = request->gateway;
     int64_t deadline_ms = request->arrived_ms + management->pipeline->http.timeout_ms;
     struct error error = {0};
@@ -129,53 +142,57 @@ static void answer(struct management *management, struct management_request *req
     struct call call = {
         .operation = {.pipeline = management->pipeline,
                       .bus = management->bus,
-                      .connection = management->connection,
-                      .arena = management->arena,
-                      .actor = span_of(arena_format(management->arena, "http %s", request->address)),
+                      .connection = desk->connection,
+                      .arena = desk->arena,
+                      .actor = span_of(arena_format(desk->arena, "http %s", request->address)),
                       .deadline_ms = deadline_ms},
         .params = gateway->params,
         .param_count = gateway->param_count,
         .path_count = path_params(&management->routes[gateway->route]),
+        .stop = &management->stop,
         .answer = &json,
         .error = &error,
     };
     int code = call_read(&call, gateway->body);
     if (code == 0)
         code = table[gateway->route].answer(&call);
+    if (code == 0 && json.failed)
+        code = error_set(&error, ENOMEM, "The answer is larger than this listener sends.");
     int status = code == 0 ? 200 : call_status(code, &word);
     if (code != 0)
         answer_error(request, status, word, &error);
     else
         gateway->done(gateway, status, buffer_view(&json));
     buffer_free(&json);
-    arena_reset(management->arena);
+    arena_reset(desk->arena);
 }
 
-static struct management_request *take(struct management *management) /* with the lock */
+static struct management_request *take(struct desk *desk) /* with the lock */
 {
-    struct management_request *request = management->first;
-    management->first = request->next;
-    if (management->first == NULL)
-        management->last = NULL;
-    management->count--;
+    struct management_request *request = desk->first;
+    desk->first = request->next;
+    if (desk->first == NULL)
+        desk->last = NULL;
+    desk->count--;
     return request;
 }
 
-static void *management_run(void *context)
+static void *desk_run(void *context)
 {
-    struct management *management = context;
+    struct desk *desk = context;
+    struct management *management = desk->management;
     pthread_mutex_lock(&management->lock);
     while (!management->stop) {
-        if (management->first == NULL) {
+        if (desk->first == NULL) {
             pthread_cond_wait(&management->wake, &management->lock);
             continue;
         }
-        struct management_request *request = take(management);
-        management->running = true;
+        struct management_request *request = take(desk);
+        desk->running = true;
         pthread_mutex_unlock(&management->lock);
-        answer(management, request);
+        answer(desk, request);
         pthread_mutex_lock(&management->lock);
-        management->running = false;
+        desk->running = false;
         pthread_cond_broadcast(&management->wake);
     }
     pthread_mutex_unlock(&management->lock);
@@ -184,14 +201,39 @@ static void *management_run(void *context)
 
 /* ------------------------------------------------------------------------------------------------------ start, stop */
 
-static void management_free(struct management *management)
+static int desk_start(struct management *management, struct desk *desk, struct store *store)
 {
-    pthread_cond_destroy(&management->wake);
-    pthread_mutex_destroy(&management->lock);
-    connection_destroy(management->connection);
-    arena_destroy(management->routes_arena);
-    arena_destroy(management->arena);
-    free(management);
+    desk->management = management;
+    desk->arena = arena_create(64 * 1024, MANAGEMENT_ARENA_MAX);
+    if (store != NULL)
+        desk->connection = connection_create(store, "operator");
+    if (desk->arena == NULL || (store != NULL && desk->connection == NULL))
+        return ENOMEM;
+    int code = pthread_create(&desk->thread, NULL, desk_run, desk);
+    desk->started = code == 0;
+    return code;
+}
+
+/* What runs has a moment to end; with the lock. */
+static void wait_for_calls(struct management *management)
+{
+    int64_t until_ms = clock_monotonic_ms() + MANAGEMENT_STOP_MS;
+    for (size_t i = 0; i < DESK_COUNT; i++)
+        while (management->desks[i].running && clock_monotonic_ms() < until_ms)
+            cond_timedwait_ms(&management->wake, &management->lock, until_ms);
+}
+
+static void desk_stop(struct desk *desk)
+{
+    struct error stopping = {.text = "The engine is stopping. Nothing was done."};
+    if (desk->started && desk->connection != NULL)
+        connection_interrupt(desk->connection);
+    if (desk->started)
+        pthread_join(desk->thread, NULL);
+    while (desk->first != NULL)
+        answer_error(take(desk), 503, "stopping", &stopping);
+    connection_destroy(desk->connection);
+    arena_destroy(desk->arena);
 }
 
 int management_start(const struct pipeline *pipeline, struct bus *bus, struct store *store, struct management **ret,
@@ -204,18 +246,14 @@ int management_start(const struct pipeline *pipeline, struct bus *bus, struct st
     cond_init_monotonic(&management->wake);
     management->pipeline = pipeline;
     management->bus = bus;
-    management->arena = arena_create(64 * 1024, MANAGEMENT_ARENA_MAX);
     management->routes_arena = arena_create(4096, 1024 * 1024);
-    if (store != NULL)
-        management->connection = connection_create(store, "operator");
-    int code = ENOMEM;
-    if (management->arena != NULL && management->routes_arena != NULL &&
-        (store == NULL || management->connection != NULL)) {
+    int code = management->routes_arena == NULL ? ENOMEM : 0;
+    if (code == 0)
         routes_make(management);
-        code = pthread_create(&management->thread, NULL, management_run, management);
-    }
+    for (size_t i = 0; code == 0 && i < DESK_COUNT; i++)
+        code = desk_start(management, &management->desks[i], store);
     if (code != 0) {
-        management_free(management);
+        management_stop(management);
         return error_set(error, code, "http: no thread for what operators ask: %s", strerror(code));
     }
     *ret = management;
@@ -224,17 +262,18 @@ int management_start(const struct pipeline *pipeline, struct bus *bus, struct st
 
 int management_submit(struct management *management, struct management_request *request)
 {
+    struct desk *desk = &management->desks[table[request->gateway->route].reads_the_bus ? DESK_BUS : DESK_DATABASE];
     request->arrived_ms = clock_monotonic_ms();
     request->next = NULL;
     pthread_mutex_lock(&management->lock);
-    bool taken = !management->stop && management->count < MANAGEMENT_WAITING_MAX;
+    bool taken = !management->stop && desk->count < MANAGEMENT_WAITING_MAX;
     if (taken) {
-        if (management->last != NULL)
-            management->last->next = request;
+        if (desk->last != NULL)
+            desk->last->next = request;
         else
-            management->first = request;
-        management->last = request;
-        management->count++;
+            desk->first = request;
+        desk->last = request;
+        desk->count++;
         pthread_cond_broadcast(&management->wake);
     }
     pthread_mutex_unlock(&management->lock);
@@ -243,20 +282,17 @@ int management_submit(struct management *management, struct management_request *
 
 void management_stop(struct management *management)
 {
-    struct error stopping = {.text = "The engine is stopping. Nothing was done."};
     if (management == NULL)
         return;
-    int64_t until_ms = clock_monotonic_ms() + MANAGEMENT_STOP_MS;
     pthread_mutex_lock(&management->lock);
-    management->stop = true;
+    __atomic_store_n(&management->stop, 1, __ATOMIC_RELAXED);
     pthread_cond_broadcast(&management->wake);
-    while (management->running && clock_monotonic_ms() < until_ms)
-        cond_timedwait_ms(&management->wake, &management->lock, until_ms);
+    wait_for_calls(management);
     pthread_mutex_unlock(&management->lock);
-    if (management->connection != NULL)
-        connection_interrupt(management->connection);
-    pthread_join(management->thread, NULL);
-    while (management->first != NULL)
-        answer_error(take(management), 503, "stopping", &stopping);
-    management_free(management);
+    for (size_t i = 0; i < DESK_COUNT; i++)
+        desk_stop(&management->desks[i]);
+    pthread_cond_destroy(&management->wake);
+    pthread_mutex_destroy(&management->lock);
+    arena_destroy(management->routes_arena);
+    free(management);
 }

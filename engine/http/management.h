@@ -1,10 +1,11 @@
 /*
- * management.h - what operators list and move over HTTP: a table of routes, and the thread that answers them.
+ * management.h - what operators list and move over HTTP: a table of routes, and the threads that answer them.
  *
  * These calls ask the database, so the listener's thread never makes them: it hands them over like a request of the
- * pipeline (a gateway_request, whose done() is called once), and one thread with a connection of its own makes one
- * after the other. At most MANAGEMENT_WAITING_MAX wait for it; one that has waited for http.timeout is not begun.
- * What a call does and its JSON are in operate/.
+ * pipeline (a gateway_request, whose done() is called once). Two threads, each with a connection of its own, make one
+ * after the other: calls that read the bus, which takes long where it holds much, and all others. At most
+ * MANAGEMENT_WAITING_MAX wait for each; one that has waited for http.timeout is not begun. What a call does and its
+ * JSON are in operate/.
  */
 #ifndef SLUICE_HTTP_MANAGEMENT_H
 #define SLUICE_HTTP_MANAGEMENT_H

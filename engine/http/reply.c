@@ -22,7 +22,12 @@ static bool reply_headers(struct exchange *exchange, int status, const char *typ
 {
     bool ok = MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
               MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
-              MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
+              MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
+              MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin") == MHD_YES;
+    if (exchange->policy != NULL)
+        ok = ok && MHD_add_response_header(response, "Content-Security-Policy", exchange->policy) == MHD_YES &&
+             MHD_add_response_header(response, "Referrer-Policy", "no-referrer") == MHD_YES &&
+             MHD_add_response_header(response, "Cross-Origin-Opener-Policy", "same-origin") == MHD_YES;
     if (status == 503)
         ok = ok && MHD_add_response_header(response, "Retry-After", "1") == MHD_YES;
     if (status == 401)

@@ -9,6 +9,7 @@
 #include "http/exchange.h"
 
 #include "base/clock.h"
+#include "http/site.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -100,7 +101,7 @@ static void exchange_authorize(struct exchange *exchange, struct span method)
     const char *token = http->pipeline->http.token;
     struct refusal *refusal = &exchange->refusal;
     bool changes = exchange->management.gateway != NULL && !span_is(method, "GET") && !span_is(method, "HEAD");
-    if ((http->loopback && !changes) || admin_is_health(exchange->admin) ||
+    if ((http->loopback && !changes) || admin_is_health(exchange->admin) || admin_is_page(exchange->admin) ||
         (token != NULL && head_shows_token(&exchange->head, token)))
         return;
     *refusal = (struct refusal){0}; /* who may not ask is not told what there is */
@@ -108,6 +109,26 @@ static void exchange_authorize(struct exchange *exchange, struct span method)
         refusal_set(refusal, 403, "no_token", "http.token is not set in the pipeline: nothing can be changed here.");
     else
         refusal_set(refusal, 401, "unauthorized", "This needs http.token, as a header: Authorization: Bearer TOKEN.");
+}
+
+/* What operators see and move is not for the pages of other sites, see site.h. */
+static void exchange_guard(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    const struct head *head = &exchange->head;
+    struct refusal *refusal = &exchange->refusal, none = {0};
+    if (admin_is_health(exchange->admin) || (exchange->admin == NULL && exchange->management.gateway == NULL))
+        return;
+    bool ours = !http->loopback || head->host.at == NULL || site_is_loopback(head->host, http->pipeline->http.host);
+    bool same = head->origin.at == NULL || site_is_same(head->origin, head->host);
+    if (ours && same)
+        return;
+    *refusal = none;
+    if (!ours)
+        refusal_set(refusal, 421, "wrong_host",
+                    "The Host must be localhost, 127.0.0.1, [::1] or the host of http.listen, for this address.");
+    else
+        refusal_set(refusal, 403, "cross_site", "The Origin is another site than the Host: nothing is for it here.");
 }
 
 enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const char *method, const char *version)
@@ -132,6 +153,7 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const char *url, const
     else {
         exchange_find(exchange, verb);
         exchange_authorize(exchange, verb);
+        exchange_guard(exchange);
     }
     if (refusal->status == 0)
         *refusal = head->refusal;

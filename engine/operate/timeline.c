@@ -11,7 +11,10 @@
 
 #include "event/correlation.h"
 
+#include <errno.h>
 #include <stdlib.h>
+
+enum { SCRATCH_MAX = 256 * 1024 * 1024 };
 
 /* The correlation must be a value of the data, or a header; text that merely holds it is another event. `event` is NULL
  * when the record is poison: then any text will do. */
@@ -25,7 +28,7 @@ static bool carries(const struct timeline *timeline, const struct record *record
     for (size_t i = 0; i < event->data.count; i++) {
         const struct json_member *member = &event->data.members[i];
         struct span value;
-        if ((correlation_of(member, timeline->arena, &value, NULL) == CORRELATION_USABLE &&
+        if ((correlation_of(member, timeline->scratch, &value, NULL) == CORRELATION_USABLE &&
              span_is(value, timeline->correlation)) ||
             (member->kind == JSON_KIND_NUMBER && span_is(member->value, timeline->correlation)))
             return true;
@@ -33,14 +36,23 @@ static bool carries(const struct timeline *timeline, const struct record *record
     return false;
 }
 
+/* A copy that is UTF-8 and not long: an event's author chose the text. */
+static const char *text_kept(const struct timeline *timeline, struct span text)
+{
+    if (text.length > TIMELINE_TEXT_MAX)
+        text.length = TIMELINE_TEXT_MAX;
+    text.length = span_utf8(text);
+    return arena_string(timeline->arena, text);
+}
+
 static const char *data_field(const struct timeline *timeline, const struct event *event, const char *name)
 {
     const struct json_member *member = json_find(&event->data, span_of(name));
     if (member == NULL)
         return NULL;
-    return arena_string(timeline->arena, member->kind == JSON_KIND_STRING
-                                             ? json_unescape(member->value, member->value_escaped, timeline->arena)
-                                             : member->value);
+    return text_kept(timeline, member->kind == JSON_KIND_STRING
+                                   ? json_unescape(member->value, member->value_escaped, timeline->scratch)
+                                   : member->value);
 }
 
 static int64_t header_number(const struct timeline *timeline, struct span text)
@@ -87,7 +99,8 @@ static bool add_record(const struct record *record, int32_t partition, struct po
     (void)partition, (void)position;
     if (timeline->search == TIMELINE_BY_PARENT && !is_child(timeline, record))
         return true; /* most records: not to be parsed */
-    bool good = event_parse(record, SIZE_MAX / 2, timeline->arena, &parsed, &reason, NULL) == 0;
+    arena_reset(timeline->scratch);
+    bool good = event_parse(record, SIZE_MAX / 2, timeline->scratch, &parsed, &reason, NULL) == 0;
     if (!belongs(timeline, record, good ? &parsed : NULL))
         return true;
     struct event_id payload_id = event_id_with_payload(parsed.id, parsed.payload_hash);
@@ -110,16 +123,16 @@ static bool add_record(const struct record *record, int32_t partition, struct po
         .payload_id = payload_id,
         .payload_hash = parsed.payload_hash,
         .copies = 1,
-        .parent = parent.length > 0 ? arena_string(timeline->arena, parent) : NULL,
+        .parent = parent.length > 0 ? text_kept(timeline, parent) : NULL,
         .at_ms = record->timestamp_ms,
         .due_ms = header_number(timeline, due),
         .tries = why.length > 0 ? header_number(timeline, tries) : 0,
         .dead_letter = why.length > 0,
         .poison = !good,
-        .replay_of = replay_of.length > 0 ? arena_string(timeline->arena, replay_of) : NULL,
+        .replay_of = replay_of.length > 0 ? text_kept(timeline, replay_of) : NULL,
         .replayed_letter = header_number(timeline, record_header(record, HEADER_REPLAY_LETTER)),
         .replays = header_number(timeline, record_header(record, HEADER_REPLAY_COUNT)),
-        .reason = why.length > 0 ? arena_string(timeline->arena, why)
+        .reason = why.length > 0 ? text_kept(timeline, why)
                   : good         ? data_field(timeline, &parsed, "reason")
                                  : NULL,
     };
@@ -204,7 +217,12 @@ static void find_elsewhere(struct timeline *timeline)
 static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_search search, struct error *error)
 {
     static const char *const everything[] = {"*"};
-    struct bus_scan scan = {.topics = everything, .topic_count = 1, .each = add_record, .context = timeline};
+    struct bus_scan scan = {.topics = everything,
+                            .topic_count = 1,
+                            .each = add_record,
+                            .context = timeline,
+                            .stop = timeline->stop,
+                            .deadline_ms = timeline->deadline_ms};
     timeline->search = search;
     if (search != TIMELINE_BY_PARENT)
         scan.contains = span_of(timeline->correlation);
@@ -214,6 +232,9 @@ static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_se
 int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
 {
     timeline->events = arena_array(timeline->arena, struct timeline_event, TIMELINE_EVENTS_MAX);
+    timeline->scratch = arena_create(64 * 1024, SCRATCH_MAX);
+    if (timeline->scratch == NULL)
+        return error_set(error, ENOMEM, "out of memory while reading topics");
     int code = read_log(timeline, bus, TIMELINE_BY_CORRELATION, error);
     if (code >= 0 && timeline->count == 0) {
         code = read_log(timeline, bus, TIMELINE_BY_ID, error);
@@ -222,6 +243,7 @@ int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *
             code = read_log(timeline, bus, TIMELINE_BY_PARENT, error);
         }
     }
+    arena_destroy(timeline->scratch);
     if (code < 0)
         return code;
     order_events(timeline);

@@ -13,7 +13,12 @@
 #include "pipeline/pipeline.h"
 #include "store/store.h"
 
-enum { TIMELINE_EVENTS_MAX = 10000, TIMELINE_ENDED_MAX = 8, TIMELINE_LETTERS_MAX = 4 };
+enum {
+    TIMELINE_EVENTS_MAX = 10000,
+    TIMELINE_ENDED_MAX = 8,
+    TIMELINE_LETTERS_MAX = 4,
+    TIMELINE_TEXT_MAX = 1000, /* bytes of a text that somebody else wrote: a reason, a parent */
+};
 
 struct timeline_event {
     const char *topic, *id, *parent, *reason;
@@ -56,8 +61,11 @@ enum timeline_search {
 struct timeline {
     struct arena *arena;
     const struct pipeline *pipeline;
-    const char *correlation; /* or an event's id */
+    const char *correlation;  /* or an event's id */
+    const volatile int *stop; /* as a bus_scan's; what was found by then is there */
+    int64_t deadline_ms;      /* monotonic, for reading the bus; 0: none */
     enum timeline_search search;
+    struct arena *scratch;         /* of a record */
     struct timeline_event *events; /* room for TIMELINE_EVENTS_MAX */
     size_t count;
     const char *chain, *chain_state, *chain_reason; /* NULL: none is known */

@@ -4,27 +4,22 @@
 #include "operate/timeline.h"
 
 #include "operate/dead_letter.h"
+#include "operate/json.h"
 
 static void print_event(const struct timeline_event *event, bool first, struct buffer *out)
 {
     buffer_text(out, first ? "{\"topic\":" : ",{\"topic\":");
     buffer_json_string(out, span_of(event->topic));
-    buffer_text(out, ",\"eventId\":");
-    buffer_json_string(out, span_of(event->id));
+    json_text(out, ",", "eventId", event->id);
     buffer_format(out, ",\"timestamp\":%lld", (long long)event->at_ms);
-    if (event->parent != NULL) {
-        buffer_text(out, ",\"parent\":");
-        buffer_json_string(out, span_of(event->parent));
-    }
+    if (event->parent != NULL)
+        json_text(out, ",", "parent", event->parent);
     if (event->due_ms != 0)
         buffer_format(out, ",\"notBefore\":%lld", (long long)event->due_ms);
-    if (event->reason != NULL) {
-        buffer_text(out, ",\"reason\":");
-        buffer_json_string(out, span_of(event->reason));
-    }
+    if (event->reason != NULL)
+        json_text(out, ",", "reason", event->reason);
     if (event->replay_of != NULL) {
-        buffer_text(out, ",\"replayOf\":");
-        buffer_json_string(out, span_of(event->replay_of));
+        json_text(out, ",", "replayOf", event->replay_of);
         buffer_format(out, ",\"replayedLetter\":%lld,\"replays\":%lld", (long long)event->replayed_letter,
                       (long long)event->replays);
     }
@@ -38,10 +33,8 @@ static void print_event(const struct timeline_event *event, bool first, struct b
                       (long long)event->delayed_until_ms);
     else if (event->delayed_until_ms != 0 && !event->stuck)
         buffer_format(out, ",\"parkedUntil\":%lld", (long long)event->delayed_until_ms);
-    if (event->why != NULL) {
-        buffer_text(out, ",\"why\":");
-        buffer_json_string(out, span_of(event->why));
-    }
+    if (event->why != NULL)
+        json_text(out, ",", "why", event->why);
     if (event->tries > 0)
         buffer_format(out, ",\"tries\":%lld", (long long)event->tries);
     buffer_format(out, ",\"copies\":%zu,\"stuck\":%s,\"deadLetter\":%s,\"elsewhere\":[", event->copies,
@@ -59,8 +52,7 @@ static void print_event(const struct timeline_event *event, bool first, struct b
     for (size_t e = 0; e < event->ended_count; e++) {
         buffer_text(out, e > 0 ? ",{\"handler\":" : "{\"handler\":");
         buffer_json_string(out, span_of(event->ended[e].handler));
-        buffer_text(out, ",\"outcome\":");
-        buffer_json_string(out, span_of(event->ended[e].outcome));
+        json_text(out, ",", "outcome", event->ended[e].outcome);
         buffer_byte(out, '}');
     }
     buffer_text(out, "]}");
@@ -68,17 +60,12 @@ static void print_event(const struct timeline_event *event, bool first, struct b
 
 void timeline_json(const struct timeline *timeline, struct buffer *out)
 {
-    buffer_text(out, "{\"correlation\":");
-    buffer_json_string(out, span_of(timeline->correlation));
+    json_text(out, "{", "correlation", timeline->correlation);
     if (timeline->chain != NULL) {
-        buffer_text(out, ",\"chain\":");
-        buffer_json_string(out, span_of(timeline->chain));
-        buffer_text(out, ",\"chainState\":");
-        buffer_json_string(out, span_of(timeline->chain_state));
-        if (timeline->chain_reason != NULL) {
-            buffer_text(out, ",\"chainReason\":");
-            buffer_json_string(out, span_of(timeline->chain_reason));
-        }
+        json_text(out, ",", "chain", timeline->chain);
+        json_text(out, ",", "chainState", timeline->chain_state);
+        if (timeline->chain_reason != NULL)
+            json_text(out, ",", "chainReason", timeline->chain_reason);
         buffer_format(out, ",\"chainBegun\":%lld,\"chainDoings\":%lld,\"chainUndos\":%lld,\"chainOlderDefinition\":%s",
                       (long long)timeline->chain_begun, (long long)timeline->chain_doings,
                       (long long)timeline->chain_undos, timeline->chain_older_definition ? "true" : "false");

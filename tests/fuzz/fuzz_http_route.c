@@ -67,7 +67,7 @@ static void try_head(struct span rest, size_t size)
     head_finish(&head, true, true, size, true);
     if (head.refusal.status != 0)
         return;
-    must(head.has_host && head.field_count <= HEAD_FIELDS_MAX && !(head.chunked && head.has_length));
+    must(head.host.at != NULL && head.field_count <= HEAD_FIELDS_MAX && !(head.chunked && head.has_length));
     must(head.idempotency_key.length <= IDEMPOTENCY_KEY_MAX && printable(head.idempotency_key));
     must(head.traceparent.length == 0 || head.traceparent.length == 55);
     must(!head_has_body(&head) || head.content_type.length >= strlen("application/json"));

@@ -322,6 +322,16 @@ static void test_scan(void **state)
     CHECK(bus_scan(bus, &scan, &error) == 0, "%s", error.text);
     CHECK(five.count == 5, "%d came after it said stop", five.count);
 
+    scan.deadline_ms = clock_monotonic_ms() + WAIT_MS;
+    five = (struct scanned){.stop_after = 5};
+    CHECK(bus_scan(bus, &scan, &error) == 0, "in time: %s", error.text);
+    scan.deadline_ms = clock_monotonic_ms() + 200;
+    scan.follow = true;
+    five = (struct scanned){.stop_after = -1};
+    CHECK(bus_scan(bus, &scan, &error) == -ETIMEDOUT, "a scan that follows did not end at its deadline: %s",
+          error.text);
+    CHECK(strstr(error.text, "in time") != NULL, "%s", error.text);
+
     follow.harness = harness;
     follow.topic = topic;
     pthread_create(&follow.thread, NULL, scan_follow, &follow);

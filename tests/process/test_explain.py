@@ -180,6 +180,26 @@ class Explain(PipelineCase):
         ]
         self.assertEqual((stuck["topic"], stuck["tries"], stuck["delayed"]), ("climb", 4, False))
 
+    def test_over_http(self):
+        """GET /correlations/… is what `explain --json` says; a correlation that is in every event costs no memory."""
+        engine = self.engine()
+        self.rows(TABLE)
+        self.emit("in", *(self.event({"k": f"k{n}", "mode": "ok", "origin": "o/1 %", "seq": n}) for n in range(1, 4)))
+        self.emit("in", self.event({"k": "k0", "refuse": 1, "origin": "o/1 %", "reason": "é" * 700, "seq": 9}))
+        self.await_value("select count(*) from sluice.dead_letter", 1)
+        self.await_value("select count(*) from effects", 3)
+        self.drain()
+        status, found = engine.request("GET", "/correlations/o%2F1%20%25")
+        self.assertEqual(status, 200, found)
+        said = json.loads(sluice("explain", self.config, "o/1 %", "--json", env=self.vars).stdout)
+        self.assertEqual(found, said)
+        reasons = [event["reason"] for event in found["events"] if "reason" in event]
+        self.assertIn("é" * 500, reasons)  # cut, and still UTF-8
+        status, none = engine.request("GET", "/correlations/e")
+        self.assertEqual((status, none["events"]), (200, []))
+        self.assertEqual(engine.request("GET", "/correlations")[0], 404)
+        self.assertEqual(engine.request("POST", "/correlations/e", {})[0], 403)
+
     def test_refused_requests(self):
         """A request that is answered 400 is no dead letter in the metrics either."""
         engine = self.engine()

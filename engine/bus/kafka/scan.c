@@ -215,11 +215,12 @@ static int scan_stalled_error(const struct scan *scan, struct error *error)
         scan->list->elems[i].topic, scan->reason.text[0] == '\0' ? "" : "; ", scan->reason.text);
 }
 
-static int scan_run(struct scan *scan, bool follow, const volatile int *stop, struct error *error)
+static int scan_run(struct scan *scan, const struct bus_scan *wanted, struct error *error)
 {
+    const bool follow = wanted->follow;
     bool more = scan->list->cnt > 0, merging = true;
     int code = 0;
-    for (int64_t progress_ms = clock_monotonic_ms(); more && !scan_stopped(stop);) {
+    for (int64_t progress_ms = clock_monotonic_ms(); more && !scan_stopped(wanted);) {
         if (scan->ended_count == (size_t)scan->list->cnt)
             merging = false;
         if (merging && clock_monotonic_ms() > progress_ms + SCAN_STALLED_MS) {
@@ -269,7 +270,7 @@ int kafka_scan(struct bus *head, const struct bus_scan *wanted, struct error *er
     scan.list = rd_kafka_topic_partition_list_new(64);
     int code = scan_partitions(&scan, wanted->topics, wanted->topic_count, error);
     if (code == 0)
-        code = scan_run(&scan, wanted->follow, wanted->stop, error);
+        code = scan_run(&scan, wanted, error);
     for (size_t i = 0; i < scan.waiting_count; i++)
         rd_kafka_message_destroy(scan.waiting[i].message);
     free(scan.waiting);

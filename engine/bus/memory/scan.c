@@ -44,7 +44,7 @@ int memory_scan(struct bus *head, const struct bus_scan *scan, struct error *err
     uint64_t *cursors = calloc(bus->partition_count, sizeof *cursors);
     if (cursors == NULL)
         return error_set(error, ENOMEM, "out of memory while reading the log");
-    for (bool more = true; more && !scan_stopped(scan->stop);) {
+    for (bool more = true; more && !scan_stopped(scan);) {
         uint32_t partition = 0;
         pthread_mutex_lock(&bus->lock);
         struct segment *segment = scan_next(bus, cursors, &partition);

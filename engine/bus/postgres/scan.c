@@ -57,6 +57,14 @@ static int scan_compare(const void *left, const void *right)
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
+static int statement_ms(const struct scan *scan)
+{
+    int64_t left_ms = SCAN_STATEMENT_MS;
+    if (scan->wanted->deadline_ms != 0)
+        left_ms = scan->wanted->deadline_ms - clock_monotonic_ms();
+    return left_ms < 1 ? 1 : left_ms > SCAN_STATEMENT_MS ? SCAN_STATEMENT_MS : (int)left_ms;
+}
+
 /* Hands out the records of one row. 1: stop. */
 static int scan_deliver(struct scan *scan, const struct rows *rows, const struct scan_row *at, struct error *error)
 {
@@ -120,7 +128,7 @@ static int scan_rows(struct scan *scan, const struct rows *rows, bool *ret_more,
 static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret_same_session, struct error *error)
 {
     struct rows *rows;
-    enum store_result result = connection_once(scan->connection, &statement_horizon, 0, NULL, SCAN_STATEMENT_MS, &rows,
+    enum store_result result = connection_once(scan->connection, &statement_horizon, 0, NULL, statement_ms(scan), &rows,
                                                error);
     if (result != STORE_OK)
         return result;
@@ -130,7 +138,7 @@ static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret
         return STORE_OK;
     memcpy(scan->xids, scan->row_xids, scan->partitions * sizeof *scan->xids);
     memcpy(scan->ids, scan->row_ids, scan->partitions * sizeof *scan->ids);
-    return connection_script(scan->connection, scan_settings, SCAN_STATEMENT_MS, error);
+    return connection_script(scan->connection, scan_settings, statement_ms(scan), error);
 }
 
 /* Reads what is below the horizon now. STORE_OK with *ret 0, 1 (stop) or negative; or the result of a statement that
@@ -143,7 +151,7 @@ static enum store_result scan_round(struct scan *scan, int *ret, struct error *e
     enum store_result result = scan_horizon(scan, &horizon, &same_session, error);
     if (result != STORE_OK)
         return result;
-    for (bool more = true; more && *ret == 0 && !scan_stopped(scan->wanted->stop);) {
+    for (bool more = true; more && *ret == 0 && !scan_stopped(scan->wanted);) {
         int64_t lowest = INT64_MAX;
         for (uint32_t p = 0; p < scan->partitions; p++)
             lowest = scan->xids[p] < lowest ? scan->xids[p] : lowest;
@@ -157,7 +165,7 @@ static enum store_result scan_round(struct scan *scan, int *ret, struct error *e
             STORE_VALUE(PARAM_BYTEA, &contains),
             STORE_VALUE(PARAM_INT8, &limit),
         };
-        result = connection_once(scan->connection, &statement_scan, 7, params, SCAN_STATEMENT_MS, &rows, error);
+        result = connection_once(scan->connection, &statement_scan, 7, params, statement_ms(scan), &rows, error);
         if (result != STORE_OK)
             return result;
         rows = rows_detach(scan->connection, rows); /* each() may take long, and may call the bus */
@@ -205,7 +213,7 @@ int postgres_scan(struct bus *head, const struct bus_scan *wanted, struct error 
         result = error_set(error, ENOMEM, "out of memory while reading the log");
     for (uint32_t p = 0; result == 0 && p < scan.partitions; p++)
         scan.numbers[p] = (int32_t)p;
-    while (result == 0 && !scan_stopped(wanted->stop)) {
+    while (result == 0 && !scan_stopped(wanted)) {
         enum store_result store = scan_round(&scan, &result, error);
         bool outage = store == STORE_DOWN || store == STORE_TRANSIENT || store == STORE_UNKNOWN;
         if (store != STORE_OK && !(follow && outage)) {

@@ -164,7 +164,7 @@ static inline struct answer ask(int port, const char *request)
 static inline struct answer get(int port, const char *target)
 {
     char request[8192];
-    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: t\r\n\r\n", target);
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", target);
     return ask(port, request);
 }
 

@@ -92,10 +92,10 @@ static int64_t probe(struct stage *stage, const char *what, const char *target)
 
 static void test_floods(void **state)
 {
-    static const char head[] = "GET /healthz HTTP/1.1\r\nHost: t\r\n";
-    static const char body[] = "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    static const char head[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
+    static const char body[] = "POST /payments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                                "Content-Length: 60000\r\n\r\n";
-    static const char whole[] = "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n";
+    static const char whole[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     static const struct {
         const char *what;
         size_t count;
@@ -154,7 +154,7 @@ static void test_unread_answers(void **state)
     struct rlimit files, few;
     struct stage stage;
     int fds[READERS];
-    static const char request[] = "GET /large HTTP/1.1\r\nHost: t\r\n\r\n";
+    static const char request[] = "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
     (void)state;
     getrlimit(RLIMIT_NOFILE, &files);
     few = (struct rlimit){128, files.rlim_max};
@@ -180,7 +180,7 @@ enum { WAITERS = 300 };
 
 static void wait_begin(struct stage *stage, int fds[WAITERS])
 {
-    static const char request[] = "GET /payments/1?wait=30s HTTP/1.1\r\nHost: t\r\n\r\n";
+    static const char request[] = "GET /payments/1?wait=30s HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (size_t i = 0; i < WAITERS; i++) {
         assert_true((fds[i] = client_connect(stage->port)) >= 0);
         assert_int_equal(send(fds[i], request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);

@@ -29,8 +29,9 @@ static void test_head_and_methods(void **state)
     struct stage *stage = *state;
     struct client client;
     client_open(&client, stage->port);
-    client_say(&client, "HEAD /healthz HTTP/1.1\r\nHost: t\r\n\r\nHEAD /payments/7 HTTP/1.1\r\nHost: t\r\n\r\n"
-                        "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(&client,
+               "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD /payments/7 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+               "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     struct answer answer = client_answer(&client, true);
     assert_int_equal(answer.status, 200);
     assert_has(answer.head, "Content-Length: 16\r\n");
@@ -40,23 +41,23 @@ static void test_head_and_methods(void **state)
     assert_string_equal(answer.body, "{\"status\":\"ok\"}\n");
     client_close(&client);
 
-    answer = ask(stage->port, "DELETE /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    answer = ask(stage->port, "DELETE /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_int_equal(answer.status, 405);
     assert_has(answer.head, "Allow: GET, HEAD, OPTIONS\r\n");
-    answer = ask(stage->port, "PATCH /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+    answer = ask(stage->port, "PATCH /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_int_equal(answer.status, 405);
     assert_has(answer.head, "Allow: POST, GET, HEAD, OPTIONS\r\n");
     assert_has(answer.body, "{\"error\":\"method_not_allowed\",\"message\":");
-    answer = ask(stage->port, "OPTIONS /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+    answer = ask(stage->port, "OPTIONS /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_int_equal(answer.status, 204);
     assert_has(answer.head, "Allow: POST, GET, HEAD, OPTIONS\r\n");
     assert_string_equal(answer.body, "");
-    answer = ask(stage->port, "OPTIONS /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    answer = ask(stage->port, "OPTIONS /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_int_equal(answer.status, 204);
     assert_has(answer.head, "Allow: GET, HEAD, OPTIONS\r\n");
-    assert_int_equal(ask(stage->port, "OPTIONS /nothing HTTP/1.1\r\nHost: t\r\n\r\n").status, 404);
-    assert_int_equal(ask(stage->port, "get /hold HTTP/1.1\r\nHost: t\r\n\r\n").status, 405);
-    assert_int_equal(ask(stage->port, "OPTIONS * HTTP/1.1\r\nHost: t\r\n\r\n").status, 400);
+    assert_int_equal(ask(stage->port, "OPTIONS /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 404);
+    assert_int_equal(ask(stage->port, "get /hold HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
+    assert_int_equal(ask(stage->port, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 400);
 }
 
 static void test_unknown(void **state)
@@ -78,7 +79,7 @@ static void test_post(void **state)
 {
     struct stage *stage = *state;
     struct answer answer = ask(stage->port,
-                               "POST /payments?source=web%20shop&a=b+c HTTP/1.1\r\nHost: t\r\n"
+                               "POST /payments?source=web%20shop&a=b+c HTTP/1.1\r\nHost: localhost\r\n"
                                "content-type: Application/JSON; charset=utf-8\r\n"
                                "Idempotency-Key:  order 7 \r\nContent-Length: 15\r\n"
                                "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
@@ -90,13 +91,13 @@ static void test_post(void **state)
                         "\"trace\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\","
                         "\"params\":{\"source\":\"web shop\",\"a\":\"b c\"}}");
     /* chunked, and with nothing optional */
-    answer = ask(stage->port, "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    answer = ask(stage->port, "POST /payments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                               "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\n{\"a\":\r\n2\r\n1}\r\n0\r\n\r\n");
     assert_int_equal(answer.status, 202);
     assert_string_equal(
         answer.body, "{\"route\":0,\"wait\":0,\"body\":\"{\\\"a\\\":1}\",\"key\":null,\"trace\":null,\"params\":{}}");
     /* a body is not needed, and then neither is its type */
-    answer = ask(stage->port, "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
+    answer = ask(stage->port, "POST /payments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert_int_equal(answer.status, 202);
     assert_has(answer.body, "\"body\":null");
     assert_int_equal(counted(stage, "POST /payments", "202"), 3);
@@ -138,10 +139,12 @@ static void test_suspended(void **state)
     struct stage *stage = *state;
     struct client client;
     client_open(&client, stage->port);
-    client_say(&client,
-               "GET /payments/1?wait=30s HTTP/1.1\r\nHost: t\r\n\r\nGET /status/404 HTTP/1.1\r\nHost: t\r\n\r\n"
-               "POST /payments HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-               "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(
+        &client,
+        "GET /payments/1?wait=30s HTTP/1.1\r\nHost: localhost\r\n\r\nGET /status/404 HTTP/1.1\r\nHost: "
+        "localhost\r\n\r\n"
+        "POST /payments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wait_held(stage, 1);
     assert_int_equal(get(stage->port, "/healthz").status, 200);
     assert_int_equal(get(stage->port, "/payments/2").status, 200);
@@ -160,8 +163,9 @@ static void test_gateway_refuses(void **state)
     struct stage *stage = *state;
     struct client client;
     client_open(&client, stage->port);
-    client_say(&client, "GET /busy HTTP/1.1\r\nHost: t\r\n\r\nGET /gone HTTP/1.1\r\nHost: t\r\n\r\nGET /inline "
-                        "HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(&client,
+               "GET /busy HTTP/1.1\r\nHost: localhost\r\n\r\nGET /gone HTTP/1.1\r\nHost: localhost\r\n\r\nGET /inline "
+               "HTTP/1.1\r\nHost: localhost\r\n\r\n");
     struct answer answer = client_answer(&client, false);
     assert_int_equal(answer.status, 503);
     assert_has(answer.head, "Retry-After: 1\r\n");
@@ -218,9 +222,10 @@ static void test_client_gone(void **state)
     struct client quiet, rude;
     client_open(&quiet, stage->port);
     client_open(&rude, stage->port);
-    client_say(&quiet,
-               "POST /hold HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
-    client_say(&rude, "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_say(
+        &quiet,
+        "POST /hold HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+    client_say(&rude, "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wait_held(stage, 2);
     setsockopt(rude.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     client_close(&rude);
@@ -237,7 +242,7 @@ static void test_all_lanes_held(void **state)
     struct stage *stage = *state;
     int fds[MAX];
     size_t count = 0;
-    static const char request[] = "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n";
+    static const char request[] = "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
     struct pollfd refused = {.events = POLLIN};
     do {
         assert_true(count < MAX);

@@ -20,7 +20,7 @@ static struct answer ask_with(const struct stage *stage, const char *line, const
 {
     char text[1024];
     bool post = strncmp(line, "POST", 4) == 0;
-    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: t\r\n%s%s%s%s\r\n%s", line,
+    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s%s%s%s\r\n%s", line,
              authorization != NULL ? "Authorization: " : "", authorization != NULL ? authorization : "",
              authorization != NULL ? "\r\n" : "", post ? "Content-Type: application/json\r\nContent-Length: 2\r\n" : "",
              post ? "{}" : "");
@@ -37,6 +37,8 @@ static const struct {
     {"HEAD /readyz", 200, .health = true},
     {"GET /metrics", 200},
     {"GET /pipeline", 200},
+    {"HEAD /ui", 200, .health = true},
+    {"POST /correlations/a", 405, .changes = true},
     {"GET /chains", 501},
     {"GET /chains?limit=1", 501},
     {"GET /payments/7", 200},
@@ -107,7 +109,7 @@ static void test_twice(void **state)
     struct stage stage;
     (void)state;
     stage_open(&stage, "127.0.0.1", token);
-    struct answer answer = ask(stage.port, "GET /metrics HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer a\r\n"
+    struct answer answer = ask(stage.port, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\n"
                                            "Authorization: Bearer b\r\n\r\n");
     assert_int_equal(answer.status, 400);
     assert_has(answer.body, "Authorization must be given once.");
