@@ -105,8 +105,8 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 ZSH_COMPLETIONS ?= zsh/site-functions
 install: all ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/systemd/system \
-	  $(DESTDIR)$(PREFIX)/include/sluice $(SHARE)/sluice/config/services $(SHARE)/pkgconfig $(SHARE)/man/man1 \
-	  $(SHARE)/bash-completion/completions
+	  $(DESTDIR)$(PREFIX)/include/sluice $(SHARE)/sluice/config/services $(SHARE)/pkgconfig $(SHARE)/man/man1 $(SHARE)/man/man5 \
+	  $(SHARE)/bash-completion/completions $(SHARE)/fish/vendor_completions.d $(SHARE)/$(ZSH_COMPLETIONS)
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
 	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
@@ -115,13 +115,17 @@ install: all ## into DESTDIR and PREFIX
 	cp -R --no-preserve=mode,ownership sql $(SHARE)/sluice/
 	chmod -R go=rX $(SHARE)/sluice/sql
 	install -m 644 docs/man/sluice.1 $(SHARE)/man/man1/
+	install -m 644 docs/man/pipeline.yaml.5 $(SHARE)/man/man5/
 	install -m 644 config/completion/sluice.bash $(SHARE)/bash-completion/completions/sluice
+	sed 's|@SHARE@|$(PREFIX)/share|' config/completion/sluice.fish >$(SHARE)/fish/vendor_completions.d/sluice.fish
+	sed 's|@SHARE@|$(PREFIX)/share|' config/completion/sluice.zsh >$(SHARE)/$(ZSH_COMPLETIONS)/_sluice
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' config/package/sluice.pc >$(SHARE)/pkgconfig/sluice.pc
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' config/systemd/sluice@.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/sluice@.service
 
 uninstall: ## what install put there; folders that others use stay
 	rm -f $(DESTDIR)$(PREFIX)/bin/sluice $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice@.service $(SHARE)/pkgconfig/sluice.pc \
-	  $(SHARE)/man/man1/sluice.1 $(SHARE)/bash-completion/completions/sluice \
+	  $(SHARE)/man/man1/sluice.1 $(SHARE)/man/man5/pipeline.yaml.5 $(SHARE)/bash-completion/completions/sluice \
+	  $(SHARE)/fish/vendor_completions.d/sluice.fish $(SHARE)/$(ZSH_COMPLETIONS)/_sluice \
 	  $(PLUGIN_NAMES:%=$(DESTDIR)$(PREFIX)/lib/sluice/plugins/%.so)
 	rm -rf $(SHARE)/sluice $(DESTDIR)$(PREFIX)/include/sluice
 	-rmdir $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/sluice 2>/dev/null || true

@@ -83,7 +83,10 @@ class Package(unittest.TestCase):
             "usr/share/sluice/sql/engine/0001_ledger.sql",
             "usr/lib/systemd/system/sluice@.service",
             "usr/share/man/man1/sluice.1.gz",
+            "usr/share/man/man5/pipeline.yaml.5.gz",
             "usr/share/bash-completion/completions/sluice",
+            "usr/share/fish/vendor_completions.d/sluice.fish",
+            "usr/share/zsh/vendor-completions/_sluice",
             "usr/share/doc/sluice/copyright",
             "usr/share/doc/sluice/changelog.gz",
         ):
