@@ -60,7 +60,10 @@ def command(name, text):
 
 
 def title(name, section, version):
-    return [f'.TH {name} {section} "" "sluice {version}"', '.\\" Made from the program by tests/check/generated --write.']
+    return [
+        f'.TH {name} {section} "" "sluice {version}"',
+        '.\\" Made from the program by tests/check/generated --write.',
+    ]
 
 
 def command_page(say):
@@ -70,8 +73,8 @@ def command_page(say):
     out += [".SH NAME", "sluice \\- events through plugins, nothing lost, nothing done twice"]
     out += [".SH SYNOPSIS", "\\fBsluice\\fR \\fICOMMAND\\fR …", ".SH DESCRIPTION"]
     out += filled(
-        "Reads a map from topics to handlers (pipeline.yaml), loads handlers from shared objects, and runs them over the"
-        " events of a bus, each in a transaction of the store."
+        "Reads a map from topics to handlers (pipeline.yaml), loads handlers from shared objects, and runs them over"
+        " the events of a bus, each in a transaction of the store."
     )
     out.append(".PP")
     for name, what in commands:
@@ -90,7 +93,10 @@ def command_page(say):
         out += [".TP", bold(code), *filled(what)]
     out.append(".SH ENVIRONMENT")
     for name, what in (
-        ("NOTIFY_SOCKET, WATCHDOG_USEC", "How \\fBrun\\fR tells a service manager that it is ready, alive and stopping."),
+        (
+            "NOTIFY_SOCKET, WATCHDOG_USEC",
+            "How \\fBrun\\fR tells a service manager that it is ready, alive and stopping.",
+        ),
         ("SLUICE_FAILPOINTS, SLUICE_SEED", "Faults on purpose, for tests; see \\fBversion \\-\\-failpoints\\fR."),
     ):
         out += [".TP", bold(name), *filled(what)]

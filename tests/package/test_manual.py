@@ -36,7 +36,9 @@ def commands():
 
 class Manual(unittest.TestCase):
     def lint(self, name):
-        done = subprocess.run(["mandoc", "-Tlint", ROOT / "docs/man" / name], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["mandoc", "-Tlint", ROOT / "docs/man" / name], capture_output=True, text=True, check=False
+        )
         found = done.stdout.splitlines() + done.stderr.splitlines()
         return [line for line in found if "missing date" not in line and "STYLE: input text line longer" not in line]
 
@@ -70,7 +72,14 @@ class Completion(unittest.TestCase):
 
     def run_it(self, *line):
         done = subprocess.run(
-            line, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+            line,
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         self.assertEqual(done.stderr, "")
         return sorted(filter(None, done.stdout.splitlines()))
@@ -88,7 +97,9 @@ class Completion(unittest.TestCase):
 
     def fish(self, *words):
         """["word<tab>what it is"]"""
-        script = f"source {self.folder}/share/fish/vendor_completions.d/sluice.fish; complete -C (string join ' ' -- $argv)"
+        script = (
+            f"source {self.folder}/share/fish/vendor_completions.d/sluice.fish; complete -C (string join ' ' -- $argv)"
+        )
         self.env["HOME"] = str(self.folder)
         return self.run_it("fish", "--no-config", "-c", script, "sluice", *words)
 

@@ -65,6 +65,8 @@ class Install(unittest.TestCase):
             "share/sluice/config/pipeline.yaml",
             "share/sluice/config/services/gateway.yaml",
             "share/sluice/sql/engine/0001_ledger.sql",
+            "share/sluice/prometheus/sluice.rules.yaml",
+            "share/sluice/grafana/sluice.json",
             "share/sluice/sql/payment/0001_payment.sql",
             "share/man/man1/sluice.1",
             "share/pkgconfig/sluice.pc",
