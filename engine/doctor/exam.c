@@ -10,6 +10,21 @@
 
 enum { FINDING_TEXT_MAX = 1400 };
 
+/* With the file that is looked at where it says CONFIG, so that a command can be copied. */
+static const char *named(struct exam *exam, const char *cure)
+{
+    struct buffer text;
+    buffer_init(&text, FINDING_TEXT_MAX + 8 * strlen(exam->config));
+    for (const char *at; (at = strstr(cure, "CONFIG")) != NULL; cure = at + strlen("CONFIG")) {
+        buffer_append(&text, cure, (size_t)(at - cure));
+        buffer_text(&text, exam->config);
+    }
+    buffer_text(&text, cure);
+    const char *named = arena_string(exam->arena, buffer_view(&text));
+    buffer_free(&text);
+    return named;
+}
+
 static __attribute__((format(printf, 4, 0))) void say(struct exam *exam, enum health health, const char *cure,
                                                       const char *format, va_list arguments)
 {
@@ -21,12 +36,11 @@ static __attribute__((format(printf, 4, 0))) void say(struct exam *exam, enum he
         return;
     }
     bool none = health == HEALTH_GOOD || health == HEALTH_UNCHECKED;
+    cure = cure != NULL && cure[0] != '\0' ? cure : exam->check->cure;
     exam->findings[exam->finding_count++] = (struct finding){
         .health = health,
         .text = arena_string(exam->arena, span_of(text)),
-        .cure = none                              ? NULL
-                : cure != NULL && cure[0] != '\0' ? cure
-                                                  : exam->check->cure,
+        .cure = none ? NULL : named(exam, cure),
     };
 }
 

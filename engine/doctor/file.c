@@ -3,6 +3,11 @@
  */
 #include "doctor/doctor.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+enum { FILE_POLL_MS = 300000 /* librdkafka's max.poll.interval.ms */ };
+
 static void look_file(struct exam *exam)
 {
     const struct problems *problems = exam->problems;
@@ -17,6 +22,17 @@ static void look_file(struct exam *exam)
     }
     if (problems->count == 0)
         exam_good(exam, "the file and its plugins are good");
+}
+
+/* Of a member of a group of Kafka; 0: the bus is another. */
+static int64_t longest_poll_ms(const struct pipeline *pipeline)
+{
+    if (pipeline->bus.kind != BUS_CHOICE_KAFKA)
+        return 0;
+    for (size_t i = 0; i < pipeline->bus.property_count; i++)
+        if (strcmp(pipeline->bus.properties[i].name, "max.poll.interval.ms") == 0)
+            return strtoll(pipeline->bus.properties[i].value, NULL, 10);
+    return FILE_POLL_MS;
 }
 
 static void look_timeouts(struct exam *exam)
@@ -36,6 +52,13 @@ static void look_timeouts(struct exam *exam)
                 "events are redelivered",
                 binding->id, (long long)binding->timeout_ms, (long long)drain_ms);
     }
+    int64_t call_ms = pipeline_longest_call_ms(pipeline), poll_ms = longest_poll_ms(pipeline);
+    if (poll_ms > 0 && call_ms > poll_ms)
+        exam_warns(
+            exam, "make max.poll.interval.ms in bus.properties longer than the longest `timeout`",
+            "a handler may take %lld ms, and a group puts a member out that keeps a rebalance waiting for %lld ms "
+            "(max.poll.interval.ms)",
+            (long long)call_ms, (long long)poll_ms);
     for (size_t i = 0; i < pipeline->request_count; i++) {
         const struct request *request = &pipeline->requests[i];
         if (request->binding->timeout_ms > http_ms)
@@ -53,7 +76,8 @@ static const struct check checks[] = {
      "what `sluice validate CONFIG` says: errors are bad, warnings warn; a plugin with another contract is an error",
      "each sentence says what to do", look_file},
     {"timeouts",
-     "a handler's `timeout` is longer than `engine.drain_timeout`, or that of a request than `http.timeout`",
+     "a handler's `timeout` is longer than `engine.drain_timeout`, than Kafka's `max.poll.interval.ms`, or that of a "
+     "request than `http.timeout`",
      "change one of the two", look_timeouts},
 };
 const struct checks file_checks = {"the file", checks, sizeof checks / sizeof checks[0]};

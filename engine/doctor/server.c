@@ -104,8 +104,8 @@ static void look_autovacuum(struct exam *exam)
 static const struct statement statement_connections = {
     "select least(current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8,"
     "             nullif(d.datconnlimit, -1), nullif(r.rolconnlimit, -1))::int8,"
-    "       (select count(*) from pg_stat_activity a where a.backend_type = 'client backend'"
-    "          and a.application_name is distinct from $1"
+    "       (select count(*) from pg_stat_activity a where coalesce(a.backend_type, 'client backend')"
+    "          = 'client backend' and a.application_name is distinct from $1"
     "          and left(a.application_name, length($1) + 1) is distinct from $1 || ' '),"
     "       current_setting('max_connections'), d.datconnlimit, r.rolconnlimit "
     "from pg_database d, pg_roles r where d.datname = current_database() and r.rolname = session_user",
@@ -142,6 +142,9 @@ static const struct statement statement_open = {
     false,
 };
 
+static const struct statement statement_rights = {"select pg_has_role(session_user, 'pg_read_all_stats', 'usage')",
+                                                  false};
+
 static void look_open(struct exam *exam)
 {
     int64_t limit_ms = pipeline_longest_call_ms(exam->pipeline);
@@ -162,7 +165,10 @@ static void look_open(struct exam *exam)
         else
             exam_warns(exam, cure, "%s: dead rows of since then are kept", what);
     }
-    if (rows != NULL && rows_count(rows) == 0)
+    const struct rows *rights = rows == NULL ? NULL : exam_rows(exam, &statement_rights, 0, NULL);
+    if (rights != NULL && rows_int64(rights, 0, 0) == 0)
+        exam_unchecked(exam, "sessions of other users are not shown to this one: grant pg_monitor to it");
+    else if (rights != NULL && exam->finding_count == 0)
         exam_good(exam, "none that has written is older than %s", exam_duration(exam, limit_ms / 1000));
 }
 

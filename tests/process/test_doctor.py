@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pty
 import resource
 import shutil
 import signal
@@ -19,7 +20,7 @@ import time
 import unittest
 
 import _path
-from doctor_case import YAML, DoctorCase
+from doctor_case import LIMIT_S, YAML, DoctorCase
 from lib.clock import Clock
 from lib.engine import BUILD, ROOT, SLUICE, Engine, sluice, until
 from lib.pgbouncer import Pgbouncer
@@ -67,9 +68,9 @@ BROKEN_BY_SQL = {
     ),
     "migrations": (
         "bad",
-        "0017.*\n.*sluice migrate",
-        "create table kept as select * from sluice.migration where owner = 'engine' and number = 17;"
-        " delete from sluice.migration where owner = 'engine' and number = 17",
+        r"lacks the migration engine/\d+_.*\n`sluice migrate /.*/pipeline.yaml`",
+        "create table kept as select * from sluice.migration where owner = 'engine' order by number desc limit 1;"
+        " delete from sluice.migration where (owner, number) in (select owner, number from kept)",
         "insert into sluice.migration select * from kept; drop table kept",
     ),
     "members": (
@@ -380,6 +381,13 @@ class FileAndMachine(DoctorCase):
         self.config.write_text(YAML)
         self.says("timeouts", "good", "no timeout")
 
+    def test_timeouts_of_kafka(self):
+        yaml = (ROOT / "config/pipeline.kafka.yaml").read_text().replace("  timeout: 10s", "  timeout: 400s")
+        self.config.write_text(yaml)
+        said = self.look(env={"KAFKA_BROKERS": "127.0.0.1:1"})[1]["timeouts"]
+        self.assertEqual(said[0], "warns")
+        self.assertIn("a handler may take 400000 ms, and a group puts a member out", said[1])
+
     def test_limits(self):
         def limited(what, soft):
             return {"preexec_fn": lambda: resource.setrlimit(what, (soft, resource.getrlimit(what)[1]))}
@@ -422,6 +430,38 @@ class FileAndMachine(DoctorCase):
         page = pathlib.Path(ROOT / "docs/doctor.md").read_text()
         for one in checks:
             self.assertIn(f"| `{one['check']}` |", page)
+
+    def test_progress_on_a_terminal(self):
+        """The name of the check that looks is on stderr while it does, and gone at the end."""
+        ours, theirs = pty.openpty()
+        done = subprocess.run(
+            [SLUICE, "doctor", self.config],
+            env={**os.environ, **self.env},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+        self.assertIn("… session", shown)
+        self.assertTrue(shown.endswith("\r\x1b[K"), shown)
+        self.assertIn(b"good         session", done.stdout)
+        self.assertNotIn(b"\r", done.stdout)
+
+    def test_a_user_who_may_not_see_others(self):
+        self.sql("create role plain login; grant usage on schema sluice to plain")
+        self.addCleanup(self.sql, "drop owned by plain; drop role plain")
+        self.sql("grant select on all tables in schema sluice to plain")
+        env = {"DATABASE_URL": self.url.replace("postgres@", "plain@")}
+        said = self.says("open_transactions", "not checked", "grant pg_monitor", env=env)
+        self.assertEqual(said["dead_letters"][0], "good", said)
+        self.sql("revoke select on sluice.outbox from plain")
+        self.says("outbox", "not checked", "may not be read.*permission denied", env=env)
+        self.sql("grant pg_monitor to plain")
+        self.says("open_transactions", "good", "none", env=env)
 
     def test_without_a_store(self):
         self.config = ROOT / "config/minimal.yaml"
