@@ -106,6 +106,26 @@ struct bus_standing {
     int64_t unread; /* records behind that position; all that are kept when it has none */
 };
 
+/* A record, as a scan delivered it; partition -1: any of the topic. */
+struct bus_place {
+    const char *topic;
+    int32_t partition;
+    struct position position;
+};
+/* What a group has to do with a place: why it does not read it. */
+struct bus_reading {
+    bool consumed;   /* it has come past it */
+    int64_t before;  /* records that it has not consumed and that come before it in its partition; about */
+    int64_t members; /* consumers of the group that live, in all processes */
+    bool has_reader; /* one of them has the partition */
+    /* The leader of the partition is gone (of partition -1: of the first such one): it is neither read nor written. */
+    bool no_leader;
+    int32_t leaderless;
+    bool hidden;             /* a transaction is open behind which nothing is read yet */
+    int64_t transaction_pid; /* of its session in the server; 0: it has none */
+    char transaction[256];   /* whose it is and since when, for people */
+};
+
 /* What every bus implements. Apart from the instance, so that a test can put one of its own in. */
 struct bus_kind {
     const char *name;   /* "memory", "postgres", "kafka" */
@@ -162,7 +182,8 @@ struct bus_kind {
                                 size_t count, struct error *error);
     void (*published)(struct bus *bus);
 
-    /* Reads topics from the oldest record kept, in no group. 0: at the end, stopped, or each() had enough. */
+    /* Reads topics from the oldest record kept, in no group; what readers do not get yet because a transaction is open
+     * comes last, where the bus can see it. 0: at the end, stopped, or each() had enough. */
     int (*scan)(struct bus *bus, const struct bus_scan *scan, struct error *error);
     /* Records that a group has not completed, for /metrics and progress; where topics share a log, those of topics that
      * it does not read count as well. Negative errno when it cannot say. */
@@ -172,6 +193,9 @@ struct bus_kind {
      * until an operator changes something. NULL: groups of this bus do not outlive the process. */
     int (*standing)(struct bus *bus, const char *group, struct bus_standing *topics, size_t count, int64_t most,
                     struct error *error);
+    /* Who reads these places for a group, from outside. NULL: as standing(). */
+    int (*reading)(struct bus *bus, const char *group, const struct bus_place *places, size_t count,
+                   struct bus_reading *ret, struct error *error);
     /* Gives a group positions in topics in which it has none. `recorded` as in bus_subscription. -EAGAIN, too, while
      * members read for it that do not know the topics. NULL: as standing(). */
     int (*begin)(struct bus *bus, const char *group, const char *const *topics, size_t count, const struct start *start,
@@ -285,6 +309,13 @@ static inline int bus_standing(struct bus *bus, const char *group, struct bus_st
     for (size_t i = 0; bus->kind->standing == NULL && i < count; i++)
         topics[i] = (struct bus_standing){.topic = topics[i].topic, .exists = true};
     return bus->kind->standing == NULL ? 0 : bus->kind->standing(bus, group, topics, count, most, error);
+}
+/* -ENOTSUP: this bus cannot be looked at from outside. */
+static inline int bus_reading(struct bus *bus, const char *group, const struct bus_place *places, size_t count,
+                              struct bus_reading *ret, struct error *error)
+{
+    return bus->kind->reading == NULL ? error_set(error, ENOTSUP, "this bus lives in its engine")
+                                      : bus->kind->reading(bus, group, places, count, ret, error);
 }
 static inline int bus_begin(struct bus *bus, const char *group, const char *const *topics, size_t count,
                             const struct start *start, bool recorded, struct error *error)

@@ -1,5 +1,5 @@
 /*
- * explain.c - `sluice explain CONFIG CORRELATION`: one purchase's timeline, and what it waits for.
+ * explain.c - `sluice explain CONFIG CORRELATION`: one correlation's timeline, and what it waits for.
  *
  * Reads the bus for every event that carries the correlation, and the store for what became of each. Nothing is written
  * and no group is joined.
@@ -17,12 +17,13 @@ enum { EXPLAIN_ARENA_MAX = 512 * 1024 * 1024, EXPLAIN_JSON_MAX = 64 * 1024 * 102
 static void usage(FILE *out)
 {
     fputs(
-        "usage: sluice explain CONFIG CORRELATION [--json]\n"
+        "usage: sluice explain CONFIG CORRELATION [--why] [--json]\n"
         "Tells the story of one correlation: its events, tries, delays, outcomes, compensation, and what it is waiting "
         "for.\n"
         "CORRELATION is a value that the events carry in their data (a paymentTxId, say), or the id of an event: then\n"
         "that event and what came of it.\n\n"
-        "  --json        for programs\n"
+        "  --why         only what it waits for: a line a cause, with the command that moves it\n"
+        "  --json        for programs: all of it\n"
         "  -h, --help    this text\n",
         out);
 }
@@ -36,7 +37,7 @@ static void print_json(const struct timeline *timeline)
     buffer_free(&json);
 }
 
-static int explain(const struct parts *parts, const char *correlation, bool json)
+static int explain(const struct parts *parts, const char *correlation, void (*print)(const struct timeline *timeline))
 {
     struct error error = {0};
     if (parts->pipeline->bus.kind == BUS_CHOICE_MEMORY) {
@@ -47,14 +48,11 @@ static int explain(const struct parts *parts, const char *correlation, bool json
     struct timeline timeline = {
         .arena = arena_create(256 * 1024, EXPLAIN_ARENA_MAX), .pipeline = parts->pipeline, .correlation = correlation};
     struct connection *connection = parts->store == NULL ? NULL : connection_create(parts->store, "explain");
-    bool good = timeline_read_bus(&timeline, parts->bus, &error) == 0 &&
-                (connection == NULL || timeline_read_store(&timeline, connection, &error) == STORE_OK);
+    bool good = timeline_read(&timeline, parts->bus, connection, &error) == 0;
     if (!good)
         fprintf(stderr, "sluice explain: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-    else if (json)
-        print_json(&timeline);
     else
-        timeline_print_text(&timeline);
+        print(&timeline);
     connection_destroy(connection);
     arena_destroy(timeline.arena);
     return good ? CLI_OK : CLI_FAILED;
@@ -62,12 +60,16 @@ static int explain(const struct parts *parts, const char *correlation, bool json
 
 int cli_explain(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false;
+    static const struct option options[] = {
+        {"why", no_argument, NULL, 'w'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    void (*print)(const struct timeline *timeline) = timeline_print_text;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
+        case 'w':
+            print = timeline_print_why;
+            break;
         case 'j':
-            json = true;
+            print = print_json;
             break;
         case 'h':
             usage(stdout);
@@ -85,7 +87,7 @@ int cli_explain(int argc, char **argv, const struct buses *buses)
     int code = parts_open(argv[optind], PARTS_BUS, false, buses, &parts);
     if (code != CLI_OK)
         return code;
-    code = explain(&parts, argv[optind + 1], json);
+    code = explain(&parts, argv[optind + 1], print);
     parts_close(&parts);
     return code;
 }

@@ -3,51 +3,43 @@
  */
 #include "cli/timeline_text.h"
 
-#include "base/clock.h"
 #include "operate/dead_letter.h"
 
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#define INDENT "                                  "
+
 static void print_letters(const struct timeline_event *event)
 {
     if (event->replay_of != NULL)
-        printf("                                  replay %lld of dead letter %lld\n", (long long)event->replays,
+        printf(INDENT "replay %lld of dead letter %lld\n", (long long)event->replays,
                (long long)event->replayed_letter);
     for (size_t i = 0; i < event->letter_count; i++)
-        printf("                                  dead letter %lld, %s\n", (long long)event->letters[i].id,
+        printf(INDENT "dead letter %lld, %s\n", (long long)event->letters[i].id,
                dead_letter_state_word((enum dead_letter_state)event->letters[i].state));
 }
-enum { TIMELINE_PAUSE_MAX = 4096 };
 
-static void print_wait(const struct timeline_event *event, bool color)
+/* `before`: what stands before each line. */
+static void print_waits(const struct waits *waits, const char *before)
 {
-    int64_t left = event->delayed_until_ms - clock_wall_ms();
-    if (event->stuck)
-        printf("%s                                  waits for an operator%s\n", color ? "\033[31m" : "",
-               color ? "\033[0m" : "");
-    else if (event->held && event->held_before > 0)
-        printf("                                  held behind its key, %lld before it\n",
-               (long long)event->held_before);
-    else if (event->held && event->paused_count == 0)
-        printf("                                  holds its key, next try in %lld ms\n",
-               (long long)(event->delayed_until_ms != 0 && left > 0 ? left : 0));
-    else if (event->delayed_until_ms != 0)
-        printf("                                  waits %lld ms more for its time\n", (long long)(left > 0 ? left : 0));
-    for (size_t p = 0; p < event->paused_count; p++) {
-        struct buffer text;
-        buffer_init(&text, TIMELINE_PAUSE_MAX);
-        pause_print_text(event->paused[p], &text);
-        printf("                                  %s %s is %.*s\n", pause_kind_word(event->paused[p]->kind),
-               event->paused[p]->name, (int)text.length, text.at);
-        buffer_free(&text);
+    for (size_t i = 0; i < waits->count; i++) {
+        const struct wait *wait = &waits->list[i];
+        printf("%s%s", before, wait->sentence);
+        if (wait->command != NULL)
+            printf("  → %s", wait->command);
+        putchar('\n');
     }
+}
+
+static void print_event_waits(const struct timeline_event *event)
+{
+    print_waits(&event->waits, INDENT "waits: ");
     if (event->tries > 0)
-        printf("                                  tried %lld time%s\n", (long long)event->tries,
-               event->tries == 1 ? "" : "s");
+        printf(INDENT "tried %lld time%s\n", (long long)event->tries, event->tries == 1 ? "" : "s");
     if (event->why != NULL)
-        printf("                                  because: %s\n", event->why);
+        printf(INDENT "because: %s\n", event->why);
 }
 
 static void print_chain(const struct timeline *timeline)
@@ -73,6 +65,9 @@ void timeline_print_text(const struct timeline *timeline)
     if (timeline->chain != NULL)
         print_chain(timeline);
     putchar('\n');
+    print_waits(&timeline->waits, "  waits: ");
+    if (timeline->incomplete != NULL)
+        printf("  not all of it: %s\n", timeline->incomplete);
     for (size_t i = 0; i < timeline->count; i++) {
         const struct timeline_event *event = &timeline->events[i];
         time_t seconds = (time_t)(event->at_ms / 1000);
@@ -93,11 +88,32 @@ void timeline_print_text(const struct timeline *timeline)
         if (event->copies > 1)
             printf("  %s(on the topic %zu times)%s", dim, event->copies, off);
         putchar('\n');
-        print_wait(event, color);
+        print_event_waits(event);
         if (!event->dead_letter || event->letter_count > 0)
             print_letters(event);
     }
     if (timeline->count == 0)
         printf(
             "  nothing on this pipeline's topics carries it: it is no value of an event's data, and no event's id\n");
+}
+
+void timeline_print_why(const struct timeline *timeline)
+{
+    size_t count = timeline->waits.count;
+    print_waits(&timeline->waits, "");
+    for (size_t i = 0; i < timeline->count; i++) {
+        const struct timeline_event *event = &timeline->events[i];
+        char before[512];
+        snprintf(before, sizeof before, "%s %s: ", event->topic, event->id);
+        print_waits(&event->waits, before);
+        count += event->waits.count;
+    }
+    if (timeline->incomplete != NULL)
+        printf("not all of it: %s\n", timeline->incomplete);
+    if (timeline->count == 0)
+        printf("nothing on this pipeline's topics carries it\n");
+    else if (count == 0)
+        printf("nothing of it waits%s%s%s%s\n", timeline->chain != NULL ? "; chain " : "",
+               timeline->chain != NULL ? timeline->chain : "", timeline->chain != NULL ? ": " : "",
+               timeline->chain != NULL ? timeline->chain_state : "");
 }

@@ -7,5 +7,7 @@
 #include "operate/timeline.h"
 
 void timeline_print_text(const struct timeline *timeline);
+/* Only what it waits for: a line a cause. */
+void timeline_print_why(const struct timeline *timeline);
 
 #endif

@@ -19,13 +19,11 @@ int correlations_show(struct call *call)
         .stop = call->stop,
         .deadline_ms = operation->deadline_ms,
     };
-    int code = timeline_read_bus(&timeline, operation->bus, call->error);
+    int code = timeline_read(&timeline, operation->bus, operation->connection, call->error);
     if (code == -ETIMEDOUT)
         error_hint(call->error, "`sluice explain` reads for as long as it takes");
     if (code == 0 && __atomic_load_n(call->stop, __ATOMIC_RELAXED) != 0)
         code = error_set(call->error, EAGAIN, "The engine is stopping.");
-    if (code == 0 && operation->connection != NULL)
-        code = operation_result(timeline_read_store(&timeline, operation->connection, call->error), call->error);
     if (code == 0)
         timeline_json(&timeline, call->answer);
     return code;

@@ -10,6 +10,7 @@
 #include "operate/timeline.h"
 
 #include "event/correlation.h"
+#include "operate/operation.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -96,7 +97,6 @@ static bool add_record(const struct record *record, int32_t partition, struct po
     struct timeline *timeline = context;
     struct event parsed = {0};
     enum dead_reason reason = 0;
-    (void)partition, (void)position;
     if (timeline->search == TIMELINE_BY_PARENT && !is_child(timeline, record))
         return true; /* most records: not to be parsed */
     arena_reset(timeline->scratch);
@@ -123,6 +123,8 @@ static bool add_record(const struct record *record, int32_t partition, struct po
         .payload_id = payload_id,
         .payload_hash = parsed.payload_hash,
         .copies = 1,
+        .partition = partition,
+        .position = position,
         .parent = parent.length > 0 ? text_kept(timeline, parent) : NULL,
         .at_ms = record->timestamp_ms,
         .due_ms = header_number(timeline, due),
@@ -226,10 +228,14 @@ static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_se
     timeline->search = search;
     if (search != TIMELINE_BY_PARENT)
         scan.contains = span_of(timeline->correlation);
-    return bus_scan(bus, &scan, error);
+    int code = bus_scan(bus, &scan, error);
+    if (code != -EAGAIN || timeline->count == 0)
+        return code;
+    timeline->incomplete = arena_string(timeline->arena, span_of(error->text)); /* a partition without a leader, say */
+    return 0;
 }
 
-int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
+static int read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
 {
     timeline->events = arena_array(timeline->arena, struct timeline_event, TIMELINE_EVENTS_MAX);
     timeline->scratch = arena_create(64 * 1024, SCRATCH_MAX);
@@ -250,4 +256,12 @@ int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *
     find_tries(timeline);
     find_elsewhere(timeline);
     return 0;
+}
+
+int timeline_read(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error)
+{
+    int code = read_bus(timeline, bus, error);
+    if (code == 0 && connection != NULL)
+        code = operation_result(timeline_read_store(timeline, connection, error), error);
+    return code == 0 ? timeline_find_waits(timeline, bus, connection, error) : code;
 }

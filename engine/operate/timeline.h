@@ -2,14 +2,15 @@
  * timeline.h - the events of one correlation in the order of time, what became
  * of each, and the state of their chain.
  *
- * timeline_read_bus() finds the events, timeline_read_store() joins them with what the store knows; both only read. The
- * views print a timeline and look at nothing else. Everything lives in timeline->arena.
+ * timeline_read() finds the events, joins them with what the store knows, and says what each waits for; it only reads.
+ * The views print a timeline and look at nothing else. Everything lives in timeline->arena.
  */
 #ifndef SLUICE_OPERATE_TIMELINE_H
 #define SLUICE_OPERATE_TIMELINE_H
 
 #include "bus/bus.h"
 #include "flow/pause.h"
+#include "operate/wait.h"
 #include "pipeline/pipeline.h"
 #include "store/store.h"
 
@@ -17,13 +18,16 @@ enum {
     TIMELINE_EVENTS_MAX = 10000,
     TIMELINE_ENDED_MAX = 8,
     TIMELINE_LETTERS_MAX = 4,
-    TIMELINE_TEXT_MAX = 1000, /* bytes of a text that somebody else wrote: a reason, a parent */
+    TIMELINE_TIMEOUT_MS = 10000, /* of a statement */
+    TIMELINE_TEXT_MAX = 1000,    /* bytes of a text that somebody else wrote: a reason, a parent */
 };
 
 struct timeline_event {
     const char *topic, *id, *parent, *reason;
     struct event_id id128, payload_id;
     uint64_t payload_hash;
+    int32_t partition;
+    struct position position;
     int64_t at_ms;
     int64_t due_ms; /* of a step of a retry ladder; 0: none */
     bool dead_letter;
@@ -49,6 +53,7 @@ struct timeline_event {
     size_t elsewhere_count;
     const struct pause **paused; /* what it waits for, of all that is paused */
     size_t paused_count;
+    struct waits waits; /* why it does not go on, and what moves it */
 };
 
 /* What makes a record an event of the timeline. */
@@ -71,15 +76,23 @@ struct timeline {
     const char *chain, *chain_state, *chain_reason; /* NULL: none is known */
     int64_t chain_begun, chain_doings, chain_undos; /* times; steps done since it begun last, and undone of them */
     bool chain_older_definition;                    /* than the file's: it is undone by that one */
+    struct waits waits;                             /* of no event that is on the bus: its chain, the outbox */
+    const char *incomplete;                         /* why not all that is on the bus could be read; NULL: it was */
 };
 
 /* timeline.c: every event on the pipeline's topics that carries the correlation, in order; when there is none, the
- * event with that id and what came of it. 0, or negative with a sentence. */
-int timeline_read_bus(struct timeline *timeline, struct bus *bus, struct error *error);
+ * event with that id and what came of it; and all that is known of them, by the functions that follow. `connection`
+ * NULL: the pipeline has no store. 0, or negative with a sentence. */
+int timeline_read(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error);
 /* timeline_store.c: outcomes, tries, delays and pauses of those events, and the chain. */
 enum store_result timeline_read_store(struct timeline *timeline, struct connection *connection, struct error *error);
+/* timeline_waiting.c: those of `ids`, an array, that have a row to wait in. */
+enum store_result timeline_read_waiting(struct timeline *timeline, struct connection *connection,
+                                        const struct store_param *ids, struct error *error);
 /* timeline_paused.c: which of `pauses`, which live as long as the timeline, each event waits for. */
 void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count);
+/* timeline_waits.c: what the bus, the outbox and the chain know of those that no row explains. */
+int timeline_find_waits(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error);
 /* timeline_json.c: the same facts that cli/timeline_text.c prints. */
 void timeline_json(const struct timeline *timeline, struct buffer *out);
 

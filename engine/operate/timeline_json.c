@@ -48,7 +48,9 @@ static void print_event(const struct timeline_event *event, bool first, struct b
         buffer_text(out, p > 0 ? "," : "");
         pause_print_json(event->paused[p], out);
     }
-    buffer_text(out, "],\"handled\":[");
+    buffer_text(out, "],\"waits\":");
+    waits_json(&event->waits, out);
+    buffer_text(out, ",\"handled\":[");
     for (size_t e = 0; e < event->ended_count; e++) {
         buffer_text(out, e > 0 ? ",{\"handler\":" : "{\"handler\":");
         buffer_json_string(out, span_of(event->ended[e].handler));
@@ -70,6 +72,13 @@ void timeline_json(const struct timeline *timeline, struct buffer *out)
                       (long long)timeline->chain_begun, (long long)timeline->chain_doings,
                       (long long)timeline->chain_undos, timeline->chain_older_definition ? "true" : "false");
     }
+    buffer_text(out, ",\"incomplete\":");
+    if (timeline->incomplete == NULL)
+        buffer_text(out, "null");
+    else
+        buffer_json_string(out, span_of(timeline->incomplete));
+    buffer_text(out, ",\"waits\":");
+    waits_json(&timeline->waits, out);
     buffer_text(out, ",\"events\":[");
     for (size_t i = 0; i < timeline->count; i++)
         print_event(&timeline->events[i], i == 0, out);

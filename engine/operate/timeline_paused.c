@@ -7,6 +7,8 @@
 
 #include "pipeline/pausable.h"
 
+enum { PAUSED_TEXT_MAX = 4096 };
+
 static bool had(const struct timeline_event *event, const struct binding *binding, const struct pause *pause)
 {
     for (size_t e = 0; e < event->ended_count; e++)
@@ -26,6 +28,24 @@ static bool waits_for(const struct pipeline *pipeline, const struct timeline_eve
     return waits;
 }
 
+static void add_wait(const struct timeline *timeline, struct timeline_event *event, const struct pause *pause)
+{
+    const char *kind = pause_kind_word(pause->kind);
+    struct buffer text;
+    buffer_init(&text, PAUSED_TEXT_MAX);
+    pause_print_text(pause, &text);
+    wait_add(
+        &event->waits, timeline->arena,
+        (struct wait){
+            .cause = WAIT_PAUSED,
+            .name = pause->name,
+            .until_ms = pause->until_ms == INT64_MAX ? 0 : pause->until_ms,
+            .sentence = arena_format(timeline->arena, "%s %s is %.*s", kind, pause->name, (int)text.length, text.at),
+            .command = arena_format(timeline->arena, "sluice resume CONFIG %s:%s", kind, pause->name),
+        });
+    buffer_free(&text);
+}
+
 void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count)
 {
     for (size_t i = 0; i < timeline->count; i++) {
@@ -33,7 +53,9 @@ void timeline_find_paused(struct timeline *timeline, const struct pause *pauses,
         const struct topic *topic = pipeline_topic(timeline->pipeline, event->topic);
         event->paused = arena_array(timeline->arena, const struct pause *, count + 1);
         for (size_t p = 0; p < count && topic != NULL && !event->dead_letter; p++)
-            if (waits_for(timeline->pipeline, event, topic, &pauses[p]))
+            if (waits_for(timeline->pipeline, event, topic, &pauses[p])) {
                 event->paused[event->paused_count++] = &pauses[p];
+                add_wait(timeline, event, &pauses[p]);
+            }
     }
 }

@@ -1,12 +1,10 @@
 /*
- * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes; parked, held and
- * attempt what they wait for; chain the state of their chain; pause what is paused.
+ * timeline_store.c - what the store knows of a timeline's events: the inbox has their outcomes, chain the state of
+ * their chain, pause what is paused; what they wait in is in timeline_waiting.c.
  */
 #include "operate/timeline.h"
 
 #include "store/ledger.h"
-
-enum { TIMELINE_TIMEOUT_MS = 10000 };
 
 static const char *outcome_name(const struct timeline *timeline, const char *handler, int64_t outcome)
 {
@@ -34,29 +32,6 @@ static void read_inbox(struct timeline *timeline, const struct rows *rows)
             event->ended[event->ended_count].handler = handler;
             event->ended[event->ended_count++].outcome = outcome_name(timeline, handler,
                                                                       other ? -1 : rows_int64(rows, r, 2));
-        }
-    }
-}
-
-static void read_waiting(struct timeline *timeline, const struct rows *rows)
-{
-    for (size_t r = 0; r < rows_count(rows); r++) {
-        struct event_id id = rows_uuid(rows, r, 0);
-        for (size_t i = 0; i < timeline->count; i++) {
-            struct timeline_event *event = &timeline->events[i];
-            if (event->dead_letter ||
-                (memcmp(&event->id128, &id, sizeof id) != 0 && memcmp(&event->payload_id, &id, sizeof id) != 0))
-                continue;
-            if (!rows_null(rows, r, 1))
-                event->delayed_until_ms = rows_int64(rows, r, 1);
-            event->stuck = event->stuck || rows_int64(rows, r, 2) == 1;
-            if (!rows_null(rows, r, 3) && rows_int64(rows, r, 3) > event->tries)
-                event->tries = rows_int64(rows, r, 3);
-            event->held = event->held || !rows_null(rows, r, 4);
-            if (!rows_null(rows, r, 4))
-                event->held_before = rows_int64(rows, r, 4);
-            if (event->why == NULL && rows_span(rows, r, 5).length > 0)
-                event->why = arena_string(timeline->arena, rows_span(rows, r, 5));
         }
     }
 }
@@ -104,18 +79,6 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
         " where (i.handler, i.event_id) in (select h.number, e from sluice.name h, unnest($1::uuid[]) e where h.kind = "
         "'h')",
         false};
-    static const struct statement waiting = {
-        "select event_id, due, state, tries::bigint, null::bigint, reason from sluice.parked where event_id = "
-        "any($1::uuid[])"
-        " union all select h.event_id, case when b.before = 0 and k.paused is null then k.due end, 0::smallint, null, "
-        "b.before, k.reason"
-        " from sluice.held h cross join lateral (select count(*) as before from sluice.held a where a.consumer_group = "
-        "h.consumer_group and a.key_hash = h.key_hash and a.id < h.id) b left join sluice.held_key k on "
-        "k.consumer_group = h.consumer_group and k.stream = h.stream and k.key_hash = h.key_hash"
-        " where h.event_id = any($1::uuid[])"
-        " union all select event_id, null, 0::smallint, attempts::bigint, null, reason from sluice.attempt where "
-        "event_id = any($1::uuid[])",
-        false};
     static const struct statement letters = {
         "select event_id, id, state from sluice.dead_letter where event_id = any($1::uuid[]) order by id", false};
     static const struct statement chain = {
@@ -136,12 +99,10 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
     enum store_result result = connection_once(connection, &inbox, 1, &param, TIMELINE_TIMEOUT_MS, &rows, error);
     if (result == STORE_OK) {
         read_inbox(timeline, rows);
-        result = connection_once(connection, &waiting, 1, &param, TIMELINE_TIMEOUT_MS, &rows, error);
+        result = timeline_read_waiting(timeline, connection, &param, error);
     }
-    if (result == STORE_OK) {
-        read_waiting(timeline, rows);
+    if (result == STORE_OK)
         result = connection_once(connection, &letters, 1, &param, TIMELINE_TIMEOUT_MS, &rows, error);
-    }
     if (result == STORE_OK) {
         read_letters(timeline, rows);
         struct event_id correlation = event_id_of(span_of(timeline->correlation));
@@ -155,7 +116,7 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
         int64_t state = rows_int64(rows, 0, 1);
         timeline->chain = arena_string(timeline->arena, rows_span(rows, 0, 0));
         timeline->chain_state = state == 0 && all_steps_done(timeline) ? "complete"
-                                : state >= 0 && state < 4              ? states[state]
+                                : state >= 0 && state < 5              ? states[state]
                                                                        : "?";
         for (size_t c = 0; !rows_null(rows, 0, 6) && c < timeline->pipeline->chain_count; c++)
             if (strcmp(timeline->pipeline->chains[c].name, timeline->chain) == 0)

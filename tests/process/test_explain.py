@@ -39,6 +39,10 @@ TABLE = (
 EVENT = re.compile(r"  \d\d:\d\d:\d\d\.\d{3} +[+-]\d+ ms  (\S+)(.*)")
 
 
+def timeless(text):
+    return re.sub(r"(at \S+, in \d+\.\d s|now)", "THEN", text)
+
+
 def facts_of_text(text):
     """What the text says: of the chain, and of each event."""
     lines = text.splitlines()
@@ -57,9 +61,7 @@ def facts_of_text(text):
                     "handled": re.findall(r"(\S+ → (?:dead letter|[a-z_]+))", rest),
                     "reason": reason_of and reason_of.group(1),
                     "copies": int(copies.group(1)) if copies else 1,
-                    "stuck": False,
-                    "delayed": False,
-                    "held": None,
+                    "waits": [],
                     "tries": None,
                     "letters": [],
                     "replay": None,
@@ -74,14 +76,8 @@ def facts_of_text(text):
             events[-1]["tries"] = int(tried.group(1))
         elif because := re.fullmatch(r" +because: (.+)", line):
             events[-1]["why"] = because.group(1)
-        elif line.strip() == "waits for an operator":
-            events[-1]["stuck"] = True
-        elif held := re.fullmatch(r" +held behind its key, (\d+) before it", line):
-            events[-1]["held"] = int(held.group(1))
-        elif re.fullmatch(r" +holds its key, next try in \d+ ms", line):
-            events[-1]["held"] = 0
-        elif re.fullmatch(r" +waits \d+ ms more for its time", line):
-            events[-1]["delayed"] = True
+        elif waits := re.fullmatch(r" +waits: (.+?)(?:  → (.+))?", line):
+            events[-1]["waits"].append((timeless(waits.group(1)), waits.group(2)))
         else:
             raise AssertionError(f"what is this line? {line!r}")
     return {"chain": chain.group(1), "state": state or None, "because": reason or None, "events": events}
@@ -99,9 +95,7 @@ def facts_of_json(text):
                 "handled": [f"{one['handler']} → {one['outcome']}" for one in event["handled"]],
                 "reason": event.get("reason"),
                 "copies": event["copies"],
-                "stuck": event["stuck"],
-                "delayed": "parkedUntil" in event,
-                "held": event.get("held", {}).get("before"),
+                "waits": [(timeless(wait["text"]), wait["command"]) for wait in event["waits"]],
                 "tries": event.get("tries"),
                 "letters": [(one["id"], one["state"]) for one in event["deadLetters"]],
                 "replay": (event["replays"], event["replayedLetter"]) if "replayOf" in event else None,
@@ -163,7 +157,7 @@ class Explain(PipelineCase):
         self.assertEqual((first["letters"], replay["replay"]), ([(letter, "replayed")], (1, letter)))
         self.assertEqual(only("waits", "slow")["tries"], 1)
         self.assertEqual(only("waits", "slow")["why"], "flaky on demand")
-        self.assertTrue(only("climbs", "climb")["delayed"])
+        self.assertEqual(only("climbs", "climb")["waits"][0][0], "delayed: due THEN")
         self.assertEqual(only("twice", "in")["copies"], 2)
         aborted = self.explain("aborted")
         self.assertEqual((aborted["chain"], aborted["because"]), ("steps", "somebody said so"))
@@ -176,9 +170,12 @@ class Explain(PipelineCase):
             f"'{event_id}', 4 from sluice.name where name = 'effects.record' and kind = 'h'"
         )
         (stuck,) = [
-            event for origin in ("climbs", "stuck") for event in self.explain(origin)["events"] if event["stuck"]
+            event
+            for origin in ("climbs", "stuck")
+            for event in self.explain(origin)["events"]
+            if any("waits for an operator" in text for text, _ in event["waits"])
         ]
-        self.assertEqual((stuck["topic"], stuck["tries"], stuck["delayed"]), ("climb", 4, False))
+        self.assertEqual((stuck["topic"], stuck["tries"]), ("climb", 4))
 
     def test_over_http(self):
         """GET /correlations/… is what `explain --json` says; a correlation that is in every event costs no memory."""

@@ -208,7 +208,7 @@ class Held(HeldCase):
         self.assertIn('"held":{"before":0', said[1])
         self.assertIn('"held":{"before":2', said[3])
         text = sluice("explain", self.config, "a3", env=self.vars).stdout
-        self.assertIn("held behind its key, 2 before it", text)
+        self.assertIn("behind its key: 2 events before it", text)
         self.assertIn("holds its key", sluice("explain", self.config, "a1", env=self.vars).stdout)
 
 

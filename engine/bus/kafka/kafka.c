@@ -82,6 +82,7 @@ static const struct bus_kind kafka_kind = {
     .scan = kafka_scan,
     .lag = kafka_lag,
     .standing = kafka_standing,
+    .reading = kafka_reading,
     .begin = kafka_begin,
     .rename_group = kafka_rename_group,
     .maintain = kafka_maintain,

@@ -13,6 +13,7 @@
 #include "bus/kafka/record.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,8 @@ struct scan {
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
     bool *ended;                           /* of each: read up to its end */
     size_t ended_count;
+    size_t leaderless; /* partitions that are left out */
+    char first_leaderless[280];
     int last; /* index in the list: of the last message */
     int64_t began_ms;
     struct span contains;
@@ -61,7 +64,8 @@ static bool scan_has(const struct scan *scan, const char *topic)
 }
 
 /* All partitions of the topics, each from its first record. */
-static int scan_partitions(struct scan *scan, const char *const *topics, size_t topic_count, struct error *error)
+static int scan_partitions(struct scan *scan, const char *const *topics, size_t topic_count, bool follow,
+                           struct error *error)
 {
     const struct rd_kafka_metadata *metadata;
     int code = kafka_metadata(scan->rk, &scan->reason, &metadata, error);
@@ -72,14 +76,22 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[t];
         if (rd_kafka_topic_partition_list_find(names, topic->topic, RD_KAFKA_PARTITION_UA) == NULL)
             continue;
-        for (int p = 0; p < topic->partition_cnt; p++)
+        for (int p = 0; p < topic->partition_cnt; p++) {
+            if (!follow && topic->partitions[p].leader < 0) { /* nothing of it can be read, and nobody waits for it */
+                if (scan->leaderless++ == 0)
+                    snprintf(scan->first_leaderless, sizeof scan->first_leaderless, "%d of %.249s",
+                             topic->partitions[p].id, topic->topic);
+                continue;
+            }
             rd_kafka_topic_partition_list_add(scan->list, topic->topic, topic->partitions[p].id)->offset =
                 RD_KAFKA_OFFSET_BEGINNING;
+        }
     }
     rd_kafka_topic_partition_list_destroy(names);
     rd_kafka_metadata_destroy(metadata);
     for (size_t t = 0; t < topic_count; t++)
-        if (topics[t][0] != '\0' && topics[t][strlen(topics[t]) - 1] != '*' && !scan_has(scan, topics[t])) {
+        if (topics[t][0] != '\0' && topics[t][strlen(topics[t]) - 1] != '*' && !scan_has(scan, topics[t]) &&
+            scan->leaderless == 0) {
             error_set(error, ENOENT, "the brokers have no topic %s", topics[t]);
             return error_hint(error, "`sluice migrate CONFIG` makes what is missing");
         }
@@ -268,9 +280,12 @@ int kafka_scan(struct bus *head, const struct bus_scan *wanted, struct error *er
         return -EINVAL;
     kafka_fetch_init(&scan.fetch, scan.rk);
     scan.list = rd_kafka_topic_partition_list_new(64);
-    int code = scan_partitions(&scan, wanted->topics, wanted->topic_count, error);
+    int code = scan_partitions(&scan, wanted->topics, wanted->topic_count, wanted->follow, error);
     if (code == 0)
         code = scan_run(&scan, wanted, error);
+    if (code == 0 && scan.leaderless > 0)
+        code = error_set(error, EAGAIN, "%zu of %zu partitions are not read since they have no leader: the first is %s",
+                         scan.leaderless, (size_t)scan.list->cnt + scan.leaderless, scan.first_leaderless);
     for (size_t i = 0; i < scan.waiting_count; i++)
         rd_kafka_message_destroy(scan.waiting[i].message);
     free(scan.waiting);

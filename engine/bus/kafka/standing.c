@@ -97,6 +97,76 @@ int kafka_standing(struct bus *head, const char *group, struct bus_standing *top
     return code;
 }
 
+/* ---------------------------------------------------------------------------------------------------------- reading */
+
+static void find_leaderless(const struct outside *outside, const struct bus_place *place, struct bus_reading *ret)
+{
+    const rd_kafka_metadata_topic_t *topic = kafka_metadata_topic(outside->metadata, place->topic);
+    for (int p = 0; topic != NULL && p < topic->partition_cnt && !ret->no_leader; p++)
+        if (topic->partitions[p].leader < 0 && (place->partition < 0 || topic->partitions[p].id == place->partition)) {
+            ret->no_leader = true;
+            ret->leaderless = topic->partitions[p].id;
+        }
+}
+
+static void find_reader(const rd_kafka_ConsumerGroupDescription_t *group, const struct bus_place *place,
+                        struct bus_reading *ret)
+{
+    ret->members = (int64_t)rd_kafka_ConsumerGroupDescription_member_count(group);
+    for (int64_t i = 0; i < ret->members; i++) {
+        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, (size_t)i);
+        const rd_kafka_topic_partition_list_t *has = rd_kafka_MemberAssignment_partitions(
+            rd_kafka_MemberDescription_assignment(member));
+        for (int p = 0; has != NULL && p < has->cnt; p++)
+            ret->has_reader = ret->has_reader || (has->elems[p].partition == place->partition &&
+                                                  strcmp(has->elems[p].topic, place->topic) == 0);
+    }
+}
+
+int kafka_reading(struct bus *head, const char *group, const struct bus_place *places, size_t count,
+                  struct bus_reading *ret, struct error *error)
+{
+    struct outside outside;
+    const rd_kafka_ConsumerGroupDescription_t *described = NULL;
+    rd_kafka_event_t *event = NULL;
+    const char **names = calloc(count + 1, sizeof *names);
+    size_t name_count = 0;
+    if (names == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        bool listed = false;
+        for (size_t n = 0; n < name_count && !listed; n++)
+            listed = strcmp(names[n], places[i].topic) == 0;
+        if (!listed)
+            names[name_count++] = places[i].topic;
+    }
+    int code = outside_open((struct kafka_bus *)head, group, names, name_count, &outside, error);
+    if (code == 0)
+        event = kafka_group_describe(outside.rk, group, KAFKA_REQUEST_MS, &described);
+    for (size_t i = 0; i < count && code == 0; i++) {
+        ret[i] = (struct bus_reading){0};
+        find_leaderless(&outside, &places[i], &ret[i]);
+        if (described != NULL)
+            find_reader(described, &places[i], &ret[i]);
+        for (int p = 0; p < outside.list->cnt; p++) {
+            int64_t next = 0, offset = (int64_t)places[i].position.high;
+            if (outside.list->elems[p].partition != places[i].partition ||
+                strcmp(outside.list->elems[p].topic, places[i].topic) != 0)
+                continue;
+            (void)kafka_start_decide(&outside.offsets[p], &next);
+            ret[i].consumed = offset < next;
+            ret[i].before = offset > next ? offset - next : 0;
+        }
+    }
+    if (code == 0 && described == NULL)
+        code = error_set(error, EAGAIN, "the brokers do not say who is in group %s", group);
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    outside_close(&outside);
+    free(names);
+    return code;
+}
+
 /* -------------------------------------------------------------------------------------------------------- beginning */
 
 /* Commits the list's offsets for a group that has no members, to Kafka and to the store. */

@@ -86,6 +86,7 @@ static const struct bus_kind postgres_kind = {
     .scan = postgres_scan,
     .lag = postgres_lag,
     .standing = postgres_standing,
+    .reading = postgres_reading,
     .begin = postgres_begin,
     .rename_group = postgres_rename_group,
     .maintain = postgres_maintain,

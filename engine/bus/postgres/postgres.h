@@ -48,7 +48,7 @@
  * Files, each calls only those below it:
  *   postgres.c     opening, closing, the table of functions
  *   poll.c         what a poll does: heartbeats, fetches, waiting
- *   fetch.c, heartbeat.c, commit.c, append.c, scan.c, standing.c
+ *   fetch.c, heartbeat.c, commit.c, append.c, scan.c, standing.c, reading.c
  *   consumer.c     making and ending a consumer, and what a failed statement means to it
  *   member.c, pending.c, notify.c, maintenance.c
  */
@@ -230,6 +230,9 @@ void postgres_published(struct bus *bus);
 /* Notifies other processes of what was published here, at most every NOTIFY_EVERY_MS. Returns when to call again. */
 int64_t postgres_notify_others(struct bus_consumer *consumer, int64_t now_ms);
 
+/* reading.c: who reads a place, and what keeps it from being read */
+int postgres_reading(struct bus *bus, const char *group, const struct bus_place *places, size_t count,
+                     struct bus_reading *ret, struct error *error);
 /* standing.c: how far a group is, where it begins, and that it has another name */
 int postgres_standing(struct bus *bus, const char *group, struct bus_standing *topics, size_t count, int64_t most,
                       struct error *error);

@@ -3,7 +3,7 @@
  *
  * Each round takes the horizon first and then reads everything below it in steps; a step reads some rows of each
  * partition and hands out those that no partition can still have older ones of. Following goes on with the next
- * horizon.
+ * horizon. Who does not follow gets what is committed beyond the horizon in a last round: older rows may appear later.
  */
 #include "bus/postgres/postgres.h"
 
@@ -141,9 +141,9 @@ static enum store_result scan_horizon(struct scan *scan, int64_t *ret, bool *ret
     return connection_script(scan->connection, scan_settings, statement_ms(scan), error);
 }
 
-/* Reads what is below the horizon now. STORE_OK with *ret 0, 1 (stop) or negative; or the result of a statement that
- * failed. */
-static enum store_result scan_round(struct scan *scan, int *ret, struct error *error)
+/* Reads what is below the horizon now, or what is committed `beyond` it. STORE_OK with *ret 0, 1 (stop) or negative; or
+ * the result of a statement that failed. */
+static enum store_result scan_round(struct scan *scan, bool beyond, int *ret, struct error *error)
 {
     struct rows *rows;
     int64_t horizon, limit = SCAN_ROWS, ignored;
@@ -151,6 +151,7 @@ static enum store_result scan_round(struct scan *scan, int *ret, struct error *e
     enum store_result result = scan_horizon(scan, &horizon, &same_session, error);
     if (result != STORE_OK)
         return result;
+    horizon = beyond ? INT64_MAX : horizon;
     for (bool more = true; more && *ret == 0 && !scan_stopped(scan->wanted);) {
         int64_t lowest = INT64_MAX;
         for (uint32_t p = 0; p < scan->partitions; p++)
@@ -214,7 +215,9 @@ int postgres_scan(struct bus *head, const struct bus_scan *wanted, struct error 
     for (uint32_t p = 0; result == 0 && p < scan.partitions; p++)
         scan.numbers[p] = (int32_t)p;
     while (result == 0 && !scan_stopped(wanted)) {
-        enum store_result store = scan_round(&scan, &result, error);
+        enum store_result store = scan_round(&scan, false, &result, error);
+        if (store == STORE_OK && result == 0 && !follow)
+            store = scan_round(&scan, true, &result, error);
         bool outage = store == STORE_DOWN || store == STORE_TRANSIENT || store == STORE_UNKNOWN;
         if (store != STORE_OK && !(follow && outage)) {
             error_prefix(error, "cannot read the log of the bus");

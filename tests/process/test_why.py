@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+"""Why an event waits: each cause is brought about for real; `sluice explain --why` says it in a sentence, with the
+command that moves it, and `--json` has the same with its fields.
+
+Run alone: python3 tests/process/test_why.py [-k NAME].
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import unittest
+
+import _path
+from lib.engine import BUILD, ROOT, Engine, sluice, until
+from lib.kafka import PrivateKafka
+from lib.pipeline_case import CHAOS, EFFECTS
+from lib.server_case import PostgresCase
+from lib.sql_case import TABLE, SqlCase
+
+WAIT_S = 60
+YAML = """
+pipeline: why
+bus: {kind: postgres, partitions: 2}
+store: {url: "${DATABASE_URL}"}
+engine: {group: why, lanes: 2}
+http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
+plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
+defaults: {retry: {max_retries: 2, backoff: {initial_interval: 1h, max_interval: 2h, jitter: 0}}, timeout: 100s}
+topics:
+  in: {key: "{k}", handler: effects.record, routes: {
+    done: out, again: {retry: climb, initial_interval: 1h, max_retries: 2, exhausted: out}}}
+  out: {key: "{k}", final: true}
+  missing: {key: "{k}", handler: chaos.act_sql, routes: {ok: drop, other: drop}}
+  paid: {key: "{origin}", final: true}
+  failed: {key: "{origin}", final: true}
+  refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}
+chains:
+  order: {correlate: origin, steps: [{name: pay, done: paid, undo: refund}], abort_on: [failed]}
+"""
+RELEASE = r"sluice delayed release CONFIG [0-9a-f-]{36}"
+
+
+class Waits:
+    """What explain says of a correlation, in its three ways."""
+
+    def why(self, origin):
+        return sluice("explain", self.config, origin, "--why", env=self.vars).stdout
+
+    def story(self, origin):
+        return json.loads(sluice("explain", self.config, origin, "--json", env=self.vars).stdout)
+
+    def waits(self, origin):
+        story = self.story(origin)
+        return story["waits"] + [wait for event in story["events"] for wait in event["waits"]]
+
+    def tells(self, origin, cause, sentence, command=None, **fields):
+        """The cause comes, with its fields; and the texts say the same."""
+        found = []
+
+        def is_there():
+            found[:] = self.waits(origin)
+            return any(wait["cause"] == cause and re.search(sentence, wait["text"]) for wait in found)
+
+        try:
+            until(is_there, f"{origin} to wait: {cause}: {sentence}", WAIT_S, 0.2)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it has {found}\n{self.story(origin)}") from None
+        (wait,) = [wait for wait in found if wait["cause"] == cause]
+        (self.assertIsNone if command is None else lambda got: self.assertRegex(got, rf"\A{command}\Z"))(
+            wait["command"]
+        )
+        for name, wanted in fields.items():
+            got = wait.get(name)
+            good = wanted is ANY or (got > 1.7e12 if wanted is ANY_TIME else got == wanted)
+            self.assertTrue(good, f"{name} of {wait}: {wanted}")
+        self.assertLessEqual(set(wait), {"cause", "text", "command", *fields}, wait)
+        text = sluice("explain", self.config, origin, env=self.vars).stdout
+        arrow = f"  → {wait['command']}" if command else ""
+        for said in (text, self.why(origin)):
+            line = next((line for line in said.splitlines() if re.search(sentence, line)), None)
+            self.assertIsNotNone(line, f"{sentence}\n{said}")
+            self.assertTrue(line.endswith(arrow), said)
+        return wait
+
+
+ANY, ANY_TIME = object(), object()
+
+
+class Postgres(Waits, SqlCase):
+    yaml = YAML
+
+    def setUp(self):
+        super().setUp()
+        self.running = None
+
+    def start(self):
+        self.running = self.running or self.engine()
+
+    def stop(self):
+        if self.running:
+            self.running.stop()
+        self.running = None
+
+    def run_command(self, wait):
+        line = wait["command"].replace("CONFIG", str(self.config))
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=self.shell(), check=False)
+        self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}")
+
+    def shell(self):
+        return {**os.environ, **self.vars, "PATH": f"{BUILD}:{os.environ['PATH']}"}
+
+    def gone(self, origin, cause):
+        """What it waited for is over."""
+        until(
+            lambda: cause not in [wait["cause"] for wait in self.waits(origin)],
+            f"{origin} not to wait for {cause} any more; {self.why(origin)}",
+            WAIT_S,
+            0.2,
+        )
+
+    def open_session(self, statement, condition):
+        """A session that somebody forgot, once the condition holds of it."""
+        session = subprocess.Popen(
+            ["psql", "-X", "-q", "-o", "/dev/null", self.url],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.addCleanup(session.wait)
+        self.addCleanup(session.kill)
+        session.stdin.write(f"set application_name = 'forgotten';\nbegin;\n{statement};\n")
+        session.stdin.flush()
+        query = f"select pid from pg_stat_activity a where application_name = 'forgotten' and {condition}"
+        until(lambda: self.rows(query), "an open session", WAIT_S, 0.1)
+        return session, int(self.value(query))
+
+    # the causes, each as (how it comes about, what is told, what has become of it once its command was run)
+
+    def retry(self):
+        self.emit("in", self.one("retry", flaky=9))
+        wait = self.tells(
+            "retry",
+            "retry",
+            r"failed 1 time, holds its key, next try at \S+, in \d+\.\d s: flaky on demand",
+            RELEASE,
+            name="effects.record",
+            tries=1,
+            until=ANY_TIME,
+        )
+        self.run_command(wait)
+        self.tells("retry", "retry", "failed 2 times, ", RELEASE, name="effects.record", tries=2, until=ANY_TIME)
+
+    def key(self):
+        self.emit("in", self.one("first", "k", flaky=1), self.one("second", "k"), self.one("third", "k"))
+        sentence = "behind its key: 1 event before it; the first waits: flaky on demand"
+        wait = self.tells("second", "key", sentence, RELEASE, name="effects.record", count=1)
+        self.tells("third", "key", "behind its key: 2 events before it", RELEASE, name="effects.record", count=2)
+        self.run_command(wait)
+        self.gone("third", "key")
+
+    def unavailable(self):
+        self.cause("lock", "do $x$ begin raise exception 'busy' using errcode = '55P03'; end $x$")
+        self.emit("in", self.one("lock"))
+        self.tells(
+            "lock",
+            "unavailable",
+            "no try is counted, holds its key, next try .*busy",
+            RELEASE,
+            name="effects.record",
+            until=ANY_TIME,
+        )
+
+    def handler_stopped(self):
+        self.rows("alter table effects rename to away")
+        self.emit("in", self.one("stopped-1"), self.one("stopped-2"), self.one("stopped-3"))
+        for origin in ("stopped-1", "stopped-2", "stopped-3"):
+            until(lambda: self.waits(origin), f"{origin} to wait", WAIT_S, 0.2)
+        self.emit("in", self.one("stopped"))
+        self.tells(
+            "stopped",
+            "handler_stopped",
+            "handler effects.record of plugin effects has stopped: .*42P01",
+            "sluice migrate CONFIG",
+            name="effects.record",
+            until=ANY_TIME,
+        )
+        self.rows("alter table away rename to effects")
+        self.gone("stopped", "handler_stopped")
+
+    def delayed(self):
+        self.emit("in", self.one("delayed", climb=1))
+        wait = self.tells(
+            "delayed", "delayed", r"delayed: due at \S+, in 3\d\d\d\.\d s", RELEASE, name="why", until=ANY_TIME
+        )
+        self.run_command(wait)
+        self.gone("delayed", "delayed")
+        self.assertRegex(self.why("delayed"), "nothing of it waits")
+
+    def paused(self):
+        sluice("pause", self.config, "in", "--for", "1h", "--reason", "a deploy", env=self.vars)
+        until(lambda: self.running.metric("sluice_paused") == 1, "a pause that the engine obeys", WAIT_S, 0.1)
+        self.emit("in", self.one("paused"))
+        wait = self.tells(
+            "paused",
+            "paused",
+            "topic in is paused by .* until .*: a deploy",
+            "sluice resume CONFIG topic:in",
+            name="in",
+            until=ANY_TIME,
+        )
+        self.run_command(wait)
+        self.gone("paused", "paused")
+
+    def chain_stuck(self):
+        self.emit("paid", self.one("stuck", refuse=1))
+        self.await_value("select count(*) from sluice.chain", 1)
+        self.emit("failed", self.one("stuck"))
+        self.tells(
+            "stuck",
+            "chain_stuck",
+            "its undo failed for good and waits for an operator: .*refused on demand",
+            RELEASE,
+            name="why",
+        )
+
+    def unknown(self):
+        """As an engine with another file leaves it; one that has the topic would take it."""
+        self.emit("in", self.one("unknown", climb=1))
+        self.await_value("select count(*) from sluice.parked where state = 0", 1)
+        self.stop()
+        self.rows("update sluice.parked set state = 2 where state = 0")
+        sentence = "the file says nothing of its topic"
+        self.tells("unknown", "unknown_topic", sentence, "sluice validate --connect CONFIG", name="why")
+        self.start()
+        self.gone("unknown", "unknown_topic")
+
+    def open_transaction(self):
+        session, pid = self.open_session("select pg_current_xact_id()", "backend_xid is not null")
+        self.emit("in", self.one("behind"))
+        wait = self.tells(
+            "behind",
+            "open_transaction",
+            f"a transaction is open in the server, and nothing behind it is read: pid {pid}, forgotten, .* since ",
+            rf'psql "\$DATABASE_URL" -c "select pg_terminate_backend\({pid}\)"',
+            pid=pid,
+        )
+        self.run_command(wait)
+        self.gone("behind", "open_transaction")
+        session.stdin.close()
+
+    def no_reader(self):
+        """A partition was freed, and the process that could take it stands still."""
+        worker = self.running.worker()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            self.rows(
+                "update sluice.bus_lease set member = null, epoch = epoch + 1 where consumer_group = 'why';"
+                " update sluice.bus_member_heartbeat set at = clock_timestamp() + interval '1 min'"
+            )
+            self.emit("in", self.one("unread"))
+            sentence = "no process of group why reads its partition, [01]"
+            self.tells("unread", "no_reader", sentence, "sluice validate --connect CONFIG", name="why")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        self.gone("unread", "no_reader")
+
+    def queue(self):
+        self.rows("create table go (n int)")
+        self.cause(
+            "slow", "do $x$ begin while not exists (select from go) loop perform pg_sleep(0.1); end loop; end $x$"
+        )
+        self.emit("in", self.one("slow"))
+        self.tells("slow", "queue", "(it is next in|at most .* of) its partition", name="why", count=ANY)
+        self.rows("insert into go values (1)")
+        self.gone("slow", "queue")
+
+    def engine_stopped(self):
+        self.stop()
+        self.emit("in", self.one("alone"))
+        self.tells("alone", "engine_stopped", "no process of group why runs", "sluice run CONFIG", name="why")
+        self.start()
+        self.gone("alone", "engine_stopped")
+
+    def test_causes(self):
+        told = {
+            "retry": self.retry,
+            "key": self.key,
+            "unavailable": self.unavailable,
+            "handler_stopped": self.handler_stopped,
+            "delayed": self.delayed,
+            "paused": self.paused,
+            "chain_stuck": self.chain_stuck,
+            "unknown_topic": self.unknown,
+            "open_transaction": self.open_transaction,
+            "no_reader": self.no_reader,
+            "queue": self.queue,
+            "engine_stopped": self.engine_stopped,
+        }
+        self.assertEqual({*told, *Kafka.causes}, causes_of_the_source())
+        self.start()
+        for cause, test in told.items():
+            with self.subTest(cause):
+                test()
+
+    def test_nothing(self):
+        self.start()
+        self.emit("in", self.one("good"))
+        self.await_topic("out", 1)
+        self.assertEqual(self.why("good"), "nothing of it waits\n")
+        self.assertEqual(self.why("nobody"), "nothing on this pipeline's topics carries it\n")
+
+
+def causes_of_the_source():
+    """A cause that is added needs a row here."""
+    return set(re.findall(r'\[WAIT_\w+\] = "(\w+)"', (ROOT / "engine/operate/wait.c").read_text()))
+
+
+class Kafka(Waits, PostgresCase):
+    causes = {"outbox", "no_leader", "engine_stopped", "retry", "key"}
+
+    def test_causes(self):
+        with PrivateKafka(3) as kafka:
+            self.kafka = kafka
+            self.vars = {
+                "DATABASE_URL": self.url,
+                "EFFECTS_SO": str(EFFECTS),
+                "CHAOS_SO": str(CHAOS),
+                **kafka.env(),
+            }
+            self.config = self.folder / "pipeline.yaml"
+            kind = (
+                'bus: {kind: kafka, partitions: 2, replication: 1, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}'
+            )
+            yaml = YAML.replace("bus: {kind: postgres, partitions: 2}", kind)
+            self.config.write_text(yaml.replace("  out: {", "  out: {partitions: 1, "))
+            sluice("migrate", self.config, env=self.vars)
+            self.postgres.query(TABLE, self.url)
+            self.causes_on(kafka)
+
+    def emit(self, origin, key=None, **data):
+        event = {"k": key or origin, "origin": origin, "seq": 1, **data}
+        sluice("emit", self.config, "in", "--data", json.dumps(event), env=self.vars)
+
+    def causes_on(self, kafka):
+        with Engine(self.config, self.vars) as engine:
+            self.emit("retry", flaky=9)
+            retry = {"name": "effects.record", "until": ANY_TIME}
+            self.tells("retry", "retry", "failed 1 time, .*: flaky on demand", RELEASE, tries=1, **retry)
+            self.emit("second", key="retry")
+            self.tells("second", "key", "1 event before it", RELEASE, count=1, name="effects.record")
+            kafka.alter_topic_config("out", {"max.message.bytes": "100"})
+            self.emit("large")
+            sentence = "an event for out is committed, and the brokers refuse it; .*large"
+            self.tells("large", "outbox", sentence, "sluice validate --connect CONFIG", name="out")
+            self.no_leader(kafka)
+            self.assertEqual(engine.stop(), 0)
+        self.emit("alone")
+        self.tells("alone", "engine_stopped", "no process of group why runs", "sluice run CONFIG", name="why")
+
+    def no_leader(self, kafka):
+        """Of the topic to which an event leads: it waits in the outbox; then of its own."""
+        kafka.alter_topic_config("out", {"max.message.bytes": "1000000"})
+        self.postgres.query("update sluice.outbox set tried_at = null", self.url)
+        until(lambda: not self.waits("large"), "an empty outbox", WAIT_S, 0.2)
+        away = kafka.leader("out", 0)
+        partition = 0 if kafka.leader("in", 0) != away else 1
+        kafka.kill(away)
+        until(lambda: kafka.leader("out", 0) == -1, "a partition without a leader", WAIT_S)
+        data = {"eventId": "leaderless", "data": {"k": "leaderless", "origin": "leaderless", "seq": 1}}
+        kafka.produce("in", "leaderless", json.dumps(data), partition=partition)
+        sentence = "an event for out is committed and not published: partition 0 has no leader"
+        self.tells("leaderless", "no_leader", sentence, name="out")
+        self.assertRegex(self.story("leaderless")["incomplete"], "partitions are not read since they have no leader")
+        self.assertIn("not all of it: ", self.why("leaderless"))
+        kafka.restart(away)
+        until(lambda: not self.waits("leaderless"), "an empty outbox", WAIT_S, 0.2)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
