@@ -84,12 +84,12 @@ function attentionLetters(add) {
 /* Breakers, where the file has dependencies. */
 function attentionDependencies(add) {
     for (const one of series("sluice_dependency_state"))
-        if (one.value > 0)
+        if (one.value > 0 && !attention.paused.some((pause) => pause.name === one.labels.dependency))
             add(
                 "warn",
                 null,
                 "dependency ",
-                text(one.labels.dependency || one.labels.name),
+                text(one.labels.dependency),
                 one.value === 1
                     ? " is tried with one event: its breaker is half-open"
                     : " is not called: its breaker is open",
@@ -186,7 +186,7 @@ function numbers() {
     const lag = metric("sluice_lag");
     const shape = (value) => (value === null ? "–" : number(value));
     return [
-        stat("Handled", handled === null ? "…" : rate(handled), " /s", "", null, curve()),
+        stat("Handled", handled === null ? "…" : rate(handled), " /s", handled > 0 ? "" : "quiet", null, curve()),
         stat(
             "Unread",
             shape(lag),

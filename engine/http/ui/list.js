@@ -126,22 +126,7 @@ function rowsTable(caption, heads, rows) {
             "tr",
             { class: row.href ? "opens" : "", onclick: open },
             row.cells.map(([label, value, kind], i) =>
-                h(
-                    "td",
-                    { class: kind || "", "data-label": label },
-                    i === 0
-                        ? h(
-                              row.href ? "a" : "span",
-                              {
-                                  href: row.href,
-                                  "data-row": row.key,
-                                  "data-key": "row " + row.key,
-                                  tabindex: row.href ? null : "0",
-                              },
-                              value,
-                          )
-                        : value,
-                ),
+                h("td", { class: kind || "", "data-label": label }, i === 0 ? rowHead(row, [value].flat()) : value),
             ),
             acts
                 ? h(
@@ -168,6 +153,12 @@ function rowsTable(caption, heads, rows) {
         ),
         h("tbody", {}, rows.map(line)),
     );
+}
+
+/* What opens the row, or takes the focus for it, and what stands behind that. */
+function rowHead(row, [head, ...rest]) {
+    const marks = { "data-row": row.key, "data-key": "row " + row.key };
+    return [row.href ? h("a", { href: row.href, ...marks }, head) : h("span", { tabindex: "0", ...marks }, head), rest];
 }
 
 /* {word, key, run, tone} */

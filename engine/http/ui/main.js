@@ -58,12 +58,8 @@ function navigate() {
     const same = state.route?.path === route.path;
     state.route = route;
     state.view = view.one && route.rest[0] ? view.one : view;
-    document.title =
-        (route.rest[0] ? shown(route.rest[0], 40) + " · " : "") +
-        view.name +
-        (state.pipeline ? " · " + state.pipeline.pipeline : "") +
-        " · Sluice";
     viewsPaint();
+    titlePaint();
     state.view.show(by("view"), route);
     if (!same) window.scrollTo(0, 0);
     if (!by("dialog").open && !document.activeElement.closest("header, form"))
@@ -93,6 +89,23 @@ function viewsPaint() {
         );
     };
     paint(by("views"), views.map(link));
+}
+
+/* With how many things failed, for whoever has the page behind another one. */
+function titlePaint() {
+    const { route } = state;
+    const view = views.find((one) => one.path === route.path) || views[0];
+    const failed = state.pipeline ? attentionLines().filter((line) => line.tone === "bad").length : 0;
+    const words = [
+        route.rest[0] ? shown(route.rest[0], 40) : null,
+        view.name,
+        shown(state.pipeline?.pipeline),
+        "Sluice",
+    ];
+    const title =
+        (state.away_since !== null ? "(away) " : failed > 0 ? "(" + failed + ") " : "") +
+        words.filter(Boolean).join(" · ");
+    if (document.title !== title) document.title = title;
 }
 
 function authorityPaint() {
@@ -173,6 +186,7 @@ function livePaint() {
     }
     if (state.route === null) return;
     viewsPaint();
+    titlePaint();
     agesUpdate();
     if (state.away_since !== null || !state.pipeline) return;
     if (state.view === views[0]) overviewUpdate();

@@ -35,6 +35,7 @@ function mapNodes(pipeline) {
             final: topic.final,
             handler: topic.handler,
             retries: topic.retriesOf,
+            needs: topic.dependency,
             rows: rows(topic.routes),
         });
     for (const chain of pipeline.chains)
@@ -123,6 +124,7 @@ function mapCard(name, node) {
             node.handler ? h("span", { class: "handler" }, node.handler) : null,
             card.together,
             word ? h("span", { class: "dim" }, word) : null,
+            node.needs ? h("span", { class: "dim" }, "needs " + node.needs) : null,
             card.badges,
         ),
         node.rows.length === 0
@@ -196,7 +198,7 @@ function mapDraw() {
             if (!target) continue;
             const from = row.element.getBoundingClientRect(),
                 to = target.element.getBoundingClientRect();
-            row.element.classList.toggle("back", to.left <= from.right);
+            row.element.classList.toggle("drawn", to.left > from.right);
             if (to.left <= from.right) continue;
             const x1 = card.element.getBoundingClientRect().right - box.left,
                 y1 = from.top + from.height / 2 - box.top;
@@ -223,13 +225,10 @@ function mapUpdate() {
         const handled =
             name && node.shared < 2 && !node.retries ? perSecond("sluice_events_total", { handler: name }) : null;
         mapRate(card.rate, Math.max(arrivals || 0, handled || 0), true);
-        if (node.shared > 1)
-            mapRate(
-                card.together,
-                perSecond("sluice_events_total", { handler: name }),
-                true,
-                " on " + node.shared + " topics",
-            );
+        if (node.shared > 1) {
+            const together = perSecond("sluice_events_total", { handler: name });
+            mapRate(card.together, together > 0 ? together : null, true, " on " + node.shared + " topics");
+        }
         mapBadges(card, paused);
         for (const row of card.rows) {
             const value =
@@ -256,9 +255,10 @@ function mapBadges(card, paused) {
     const waits =
         paused.has("topic " + node.title) ||
         paused.has("handler " + node.handler) ||
+        paused.has("dependency " + node.needs) ||
         paused.has("schedule " + node.title);
     if (stops) words.push(["stopped", "bad"]);
-    if (waits) words.push(["paused", "warn"]);
+    if (waits) words.push(["paused", "warn", "#/pauses"]);
     if (letters > 0)
         words.push([plural(letters, "dead letter"), "bad", "#/dead-letters" + query({ topic: node.topic })]);
     const now = JSON.stringify(words);

@@ -36,7 +36,7 @@ function overviewUpdate() {
     }
     if (map.element.parentNode !== overview.map) overview.map.replaceChildren(h("h2", {}, "Pipeline"), map.element);
     mapUpdate();
-    paint(overview.rest, tapsTable(), groupsTable(), chainsTable());
+    paint(overview.rest, tapsTable(), groupsTable(), dependenciesTable(), chainsTable());
 }
 
 function table(caption, heads, rows) {
@@ -114,6 +114,32 @@ function groupsTable() {
             ["Batch takes", "n"],
         ],
         names.map(row),
+    );
+}
+
+/* Breakers. */
+function dependenciesTable() {
+    const { dependencies } = state.pipeline;
+    if (dependencies.length === 0) return null;
+    const words = ["closed", "half-open", "open"],
+        tones = ["good", "warn", "bad"];
+    const row = (dependency) => {
+        const now = metric("sluice_dependency_state", { dependency: dependency.name }) || 0;
+        return cells(
+            ["Dependency", h("strong", {}, text(dependency.name))],
+            ["Breaker", chip(words[now], tones[now])],
+            [
+                "Opens after",
+                plural(dependency.failures, "failure") + " in " + duration(dependency.windowMs / 1000),
+                "n",
+            ],
+            ["For", duration(dependency.openMs / 1000), "n"],
+        );
+    };
+    return table(
+        "Dependencies",
+        [["Dependency"], ["Breaker"], ["Opens after", "n"], ["For", "n"]],
+        dependencies.map(row),
     );
 }
 

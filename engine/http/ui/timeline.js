@@ -1,7 +1,7 @@
 /*
  * timeline.js - the events of one correlation in the order of time, what became of each, and what it waits for.
  */
-const QUICK_MS = 300; /* a timeline that takes longer to read is read again only when asked for */
+const QUICK_MS = 500; /* a timeline that takes longer to read is read again only when asked for */
 const timeline = { took_ms: 0, said: "", read_at: 0 };
 
 timeline.show = (view, route) => {
@@ -102,26 +102,22 @@ function timelineChain(found) {
     );
 }
 
-/* What `explain --why` says of the whole. */
+/* What it waits for that no event of it has, and what could not be read. */
 function timelineWhy(found) {
-    const causes = found.causes || found.waits || [];
-    if (!Array.isArray(causes) || causes.length === 0) return null;
-    return h(
-        "ul",
-        { class: "attention" },
-        causes.map((cause) =>
-            h(
-                "li",
-                {},
-                h(
-                    "div",
-                    {},
-                    h("span", { class: "mark warn" }, "waits"),
-                    text(cause.text || cause.sentence || cause.cause || cause, { class: "words" }, 600),
-                ),
-            ),
-        ),
-    );
+    const lines = (found.waits || []).map((wait) => ["waits", timelineCause(wait)]);
+    if (found.incomplete) lines.push(["partial", text(found.incomplete, {}, 600)]);
+    const line = ([word, words]) =>
+        h("li", {}, h("div", {}, h("span", { class: "mark warn" }, word), h("span", { class: "words" }, words)));
+    return lines.length === 0 ? null : h("ul", { class: "attention" }, lines.map(line));
+}
+
+/* A cause as `explain --why` says it, and the command that moves it. */
+function timelineCause(wait) {
+    return [
+        text(wait.text, {}, 600),
+        wait.until ? [" ", age(wait.until)] : null,
+        wait.command ? [h("br"), code(wait.command, 300)] : null,
+    ];
 }
 
 function timelineEvent(event, begin) {
@@ -212,7 +208,9 @@ function since(ms) {
 function timelineWaits(event) {
     const lines = [];
     if (event.stuck) lines.push("waits for a person: its undo failed");
-    else if (event.held && event.held.before > 0)
+    if (event.waits?.length > 0) return [...lines, ...event.waits.map(timelineCause)];
+    if (event.stuck) return lines;
+    if (event.held && event.held.before > 0)
         lines.push("waits behind " + plural(event.held.before, "event") + " of its key");
     else if (event.held) lines.push(["holds its key; next try ", event.held.until ? age(event.held.until) : "now"]);
     else if (event.parkedUntil) lines.push(["waits for its time, ", age(event.parkedUntil)]);

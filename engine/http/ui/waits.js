@@ -247,7 +247,7 @@ function pauseEnd(pause) {
 }
 
 function pauseDialog() {
-    const { topics, taps, schedules, requests } = state.pipeline;
+    const { topics, taps, schedules, requests, dependencies } = state.pipeline;
     const handlers = new Set([...topics, ...taps, ...schedules].map((one) => one.handler).filter(Boolean));
     for (const request of requests) handlers.delete(request.handler);
     const group = (label, kind, names) =>
@@ -276,6 +276,11 @@ function pauseDialog() {
             "Schedules",
             "schedule",
             schedules.map((schedule) => schedule.name),
+        ),
+        group(
+            "Dependencies",
+            "dependency",
+            dependencies.map((dependency) => dependency.name),
         ),
     );
     const submit = async (form) => {
