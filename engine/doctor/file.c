@@ -74,7 +74,7 @@ static void look_timeouts(struct exam *exam)
 static const struct check checks[] = {
     {"file",
      "what `sluice validate CONFIG` says: errors are bad, warnings warn; a plugin with another contract is an error",
-     "each sentence says what to do", look_file},
+     "mend that place; `sluice validate CONFIG` looks again", look_file},
     {"timeouts",
      "a handler's `timeout` is longer than `engine.drain_timeout`, than Kafka's `max.poll.interval.ms`, or that of a "
      "request than `http.timeout`",

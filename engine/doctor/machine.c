@@ -33,7 +33,7 @@ static void look_files(struct exam *exam)
     int64_t needed = MACHINE_FILES + (pipeline->store.present ? engine_connections(pipeline) : 0);
     if (pipeline->bus.kind == BUS_CHOICE_KAFKA)
         needed += MACHINE_BROKER_FILES * ((int64_t)pipeline->group_count + 1);
-    int64_t clients = pipeline->http.present ? MACHINE_CLIENTS : 0;
+    int64_t clients = pipeline->http.present ? MACHINE_CLIENTS : 0, most = needed + clients;
     int64_t left = pipeline->http.present ? limit / 2 : limit; /* the listener takes no more than the other half */
     if (left < needed)
         exam_bad(exam, NULL,
@@ -44,8 +44,7 @@ static void look_files(struct exam *exam)
         exam_warns(exam, NULL, "%s may open %lld files: HTTP has %lld connections instead of %d", whose,
                    (long long)limit, (long long)limit / 2, MACHINE_CLIENTS);
     else
-        exam_good(exam, "%s may open %lld files, and an engine needs %lld", whose, (long long)limit,
-                  (long long)(needed + clients));
+        exam_good(exam, "%s may open %lld files, and an engine needs %lld", whose, (long long)limit, (long long)most);
 }
 
 static void look_memory(struct exam *exam)

@@ -4,6 +4,7 @@
  */
 #include "doctor/doctor.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 enum {
@@ -11,6 +12,7 @@ enum {
     STATE_PAUSE_S = 24 * 3600,
     STATE_SILENT_S = 15,  /* a member without a heartbeat; peers remove it after ten */
     STATE_HANDOVER_S = 2, /* of a partition to another member */
+    STATE_AGAIN = 3,      /* times that brokers are asked how far a group is */
     STATE_LAG = 100000,   /* unread events of a group */
     STATE_COUNT_MAX = 100000
 };
@@ -133,11 +135,18 @@ static void look_lag_of_kafka(struct exam *exam)
         for (size_t t = 0; t < pipeline->topic_count; t++)
             if (group_reads(&pipeline->groups[g], pipeline->topics[t]))
                 standings[count++] = (struct bus_standing){.topic = pipeline->topics[t]->name};
-        if (bus_standing(exam->bus, pipeline->groups[g].name, standings, count, 0, &error) != 0)
+        int code = -EAGAIN; /* a coordinator that has just heard of the group asks to come again */
+        for (int times = 0; code == -EAGAIN && times < STATE_AGAIN; times++) {
+            if (times > 0)
+                sleep(1);
+            error = (struct error){0};
+            code = bus_standing(exam->bus, pipeline->groups[g].name, standings, count, 0, &error);
+        }
+        if (code != 0)
             exam_unchecked(exam, "group %s: %s", pipeline->groups[g].name, error.text);
         for (size_t t = 0; t < count; t++)
             unread += standings[t].unread;
-        if (error.code == 0)
+        if (code == 0)
             say_lag(exam, pipeline->groups[g].name, unread, true);
     }
 }

@@ -274,6 +274,23 @@ class Sessions(DoctorCase):
         self.assertEqual(said["version"][0], "not checked")
         self.assertEqual(self.look()[0], 0)
 
+    def test_a_standby(self):
+        count = len(self.look()[1])
+        signal_file = pathlib.Path(self.postgres.folder, "data", "standby.signal")
+        self.postgres.stop()
+        signal_file.touch()
+        self.postgres.start()
+        try:
+            said = self.says(
+                "session", "bad", "is a standby: it cannot be written to\nstore.url must lead to the primary"
+            )
+        finally:
+            self.postgres.stop()
+            signal_file.unlink()
+            self.postgres.start()
+        self.assertEqual(len(said), count)
+        self.assertEqual(self.look()[0], 0)
+
     def test_a_table_that_is_locked(self):
         with self.session("begin; lock table sluice.outbox; select 'locked'") as psql:
             self.assertEqual(psql.stdout.readline(), "locked\n")
