@@ -116,6 +116,8 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_DEPENDENCY] = {"sluice_dependency_state", KIND_GAUGE, "0, 1 or 2", "dependency", NULL, NULL,
                            "The breaker of this dependency: 0 closed, 1 half-open (one event is let through), 2 open "
                            "(events that need it wait)."},
+    [METRIC_LIMIT_WAITING] = {"sluice_limit_waiting_keys", KIND_GAUGE, "keys", "topic", NULL, NULL,
+                              "Keys of this process that wait for the topic's limit, with what is behind them."},
     [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
                            "The version that runs; always 1."},
 };

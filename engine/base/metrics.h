@@ -46,6 +46,7 @@ enum metric {
     METRIC_HANDLER_STOPPED, /* sluice_handler_stopped{handler}, gauge 0/1 */
     METRIC_PAUSED,          /* sluice_paused{kind,name}, gauge */
     METRIC_DEPENDENCY,      /* sluice_dependency_state{dependency}, gauge: 0 closed, 1 half-open, 2 open */
+    METRIC_LIMIT_WAITING,   /* sluice_limit_waiting_keys{topic}, gauge: of this process, about */
     METRIC_BUILD_INFO,      /* sluice_build_info{version}, gauge 1 */
     METRIC_COUNT
 };

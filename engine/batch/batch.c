@@ -1,7 +1,7 @@
 /*
  * batch.c - the life of a batch, step by step; delivery.md in code.
  *
- *   prepare   every item is parsed and judged: unreadable, not due yet, or to be handled
+ *   prepare   every item is parsed and judged: unreadable, not due yet, over a limit, or to be handled
  *   claim     one statement; hits are duplicates, another payload under the same id is a dead letter
  *   handle    handlers run for the claimed events only, as many a call as they take, keys in order
  *   hold      what must wait for longer than a moment leaves memory, with its key
@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "batch/breaker.h"
+#include "batch/limit.h"
 #include "batch/outbox.h"
 #include "batch/pause.h"
 #include "batch/traced.h"
@@ -38,6 +39,7 @@ static void batch_begin(struct batch *batch, struct lane_entry **entries)
     batch_prepare(batch);
     traced_begin(batch);
     batch_behind(batch, false);
+    batch_limit(batch);
     if (env->group == NULL && batch->connection != NULL) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
         batch->transaction = true;
@@ -51,6 +53,7 @@ static void batch_claim_first(struct batch *batch)
     (void)FAILPOINT("lane.claim.after");
     batch_behind(batch, true);
     batch_pause(batch);
+    batch_limit_unused(batch);
 }
 
 /* The steps of the transaction; each runs while nothing failed and no work was condemned. */

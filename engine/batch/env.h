@@ -49,6 +49,7 @@ struct topic_run {         /* by topic.index */
     atomic_bool paused;    /* its events, or its handler, by operators; or what it depends on, by its breaker too */
     atomic_bool half_open; /* then: nothing but its half-open breaker says so, and one event may try it */
     struct series *emitted, *dead;
+    struct series *limited; /* METRIC_LIMIT_WAITING; NULL: it has no limit of its own */
 };
 
 enum { DEPENDENCY_WORDS_MAX = 300 };
@@ -110,6 +111,7 @@ struct batch_env {
     struct buffer bytes;           /* composed outputs of the batch */
     struct buffer packed;          /* its outbox row */
     struct outbox_lane outbox;
+    struct limits *limits;                 /* batch/limit.c; NULL: none yet */
     struct intmap *held_pasts;             /* batch/held.c; NULL: none */
     struct chain_definitions *definitions; /* of before that chains in this database began with; see definitions.h */
     uint64_t random;                       /* state of random_unit() */

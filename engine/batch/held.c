@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "batch/limit.h"
 #include "batch/pause.h"
 #include "event/record_batch.h"
 
@@ -334,8 +335,11 @@ static void lane_learns(struct batch_env *env, const struct rows *rows, size_t r
     bool at_once = rows_null(rows, row, 1) || !rows_null(rows, row, 2);
     int64_t due_ms = at_once ? now_ms : now_ms + rows_int64(rows, row, 1);
     const struct topic *topic = rows_null(rows, row, 2) ? NULL : map_get(env->topic_names, rows_span(rows, row, 2));
-    if (!rows_null(rows, row, 0) && lane_of_key(key_hash, env->lane_count) == env->lane_index)
-        lane_found(env->lane, key_hash, due_ms, topic == NULL ? 0 : pause_of(env, topic));
+    if (rows_null(rows, row, 0) || lane_of_key(key_hash, env->lane_count) != env->lane_index)
+        return;
+    uint32_t pause = topic == NULL ? 0 : pause_of(env, topic);
+    if (topic == NULL || pause != 0 || limit_of_found(env, topic, key_hash, &pause))
+        lane_found(env->lane, key_hash, due_ms, pause);
 }
 
 bool held_load(struct batch_env *env, bool all, struct held_page *page)

@@ -24,6 +24,8 @@ struct item {
     uint32_t tries; /* failed tries in place so far, those of earlier owners of the partition included */
     /* Its try failed together with its transaction: the next batch counts it, and calls no handler. 0: it did not. */
     enum dead_reason failed;
+    bool has_slot;    /* of its topic's limit: its handler may be called */
+    bool queued;      /* it has waited for one, in memory */
     bool postponed;   /* suspected of a hang: others have had their turn */
     bool quarantined; /* suspected of ending the process: in a batch of its own it runs while no other lane does */
     bool isolate;     /* it broke a batch of its own: whenever it comes again, it runs alone */

@@ -71,6 +71,8 @@ static bool is_over(uint32_t pause, const void *context)
     const struct tap *tap = env->group->tap;
     if (tap != NULL)
         return !atomic_load(&env->bindings[tap->binding->index].paused);
+    if (pause > env->config->topic_count)
+        return false; /* of a limit: batch/limit.h */
     const struct topic *topic = env->config->topics[pause - 1];
     if (!atomic_load(&env->topics[topic->index].paused))
         return true;

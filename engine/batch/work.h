@@ -11,6 +11,7 @@
 #include "flow/verdict.h"
 
 struct batch;
+struct limit_bucket;
 
 /* Fields laid over the data of what is emitted. */
 struct overlays {
@@ -44,6 +45,8 @@ struct work {
     uint32_t
         pause; /* DELAY and HOLD_DELAY: it waits until this is over (batch/pause.h), not until due_ms; 0: it does not */
     enum work_try try;
+    struct limit_bucket *bucket; /* of its topic's limit, see limit.h; and the slot that it takes; 0: none */
+    int64_t slot_us;
     int64_t retry_count, retries_left;
     struct work_trace *trace; /* see traced.h; NULL: its trace is not recorded */
     struct overlays overlays;

@@ -303,22 +303,38 @@ void lane_retry_after(struct lane *lane, struct lane_entry *entry, uint32_t paus
     retry(lane, entry, INT64_MAX, pause);
 }
 
+/* Whether something of the key is due now. */
+static bool key_resume(struct lane *lane, struct lane_key *key, bool (*over)(uint32_t pause, const void *context),
+                       const void *context)
+{
+    bool due = false;
+    for (struct lane_entry *entry = key->queue.head; entry != NULL; entry = entry->next)
+        if (entry->held && entry->pause != 0 && over(entry->pause, context)) {
+            entry->pause = 0;
+            entry->held = false;
+            due = true;
+        }
+    if (key->pause != 0 && over(key->pause, context)) {
+        key_wait_for(lane, key, 0);
+        key->due_ms = 0;
+        due = true;
+    }
+    if (due)
+        lane_place(lane, key); /* it has entries or is stored: it stays in the map */
+    return due;
+}
+
 void lane_resume(struct lane *lane, bool (*over)(uint32_t pause, const void *context), const void *context)
 {
+    size_t begin = lane->resume_at, next = begin;
     void *value;
-    for (size_t cursor = 0; intmap_next(lane->keys, &cursor, NULL, &value);) {
-        struct lane_key *key = value;
-        for (struct lane_entry *entry = key->queue.head; entry != NULL; entry = entry->next)
-            if (entry->held && entry->pause != 0 && over(entry->pause, context)) {
-                entry->pause = 0;
-                entry->held = false;
-            }
-        if (key->pause != 0 && over(key->pause, context)) {
-            key_wait_for(lane, key, 0);
-            key->due_ms = 0;
-        }
-        lane_place(lane, key); /* it has entries or is stored: it stays in the map */
-    }
+    for (size_t cursor = begin; intmap_next(lane->keys, &cursor, NULL, &value);)
+        if (key_resume(lane, value, over, context))
+            next = cursor;
+    for (size_t cursor = 0; intmap_next(lane->keys, &cursor, NULL, &value) && cursor <= begin;)
+        if (key_resume(lane, value, over, context))
+            next = cursor;
+    lane->resume_at = next;
     lane_settle(lane);
 }
 

@@ -69,7 +69,7 @@ void lane_done(struct lane *lane, struct lane_entry *entry); /* ended; the lane 
 /* holds its key until then; runs alone no more */
 void lane_retry(struct lane *lane, struct lane_entry *entry, int64_t due_ms);
 void lane_retry_after(struct lane *lane, struct lane_entry *entry, uint32_t pause); /* the same until its end */
-/* Every key that waits for a pause that is over(pause) is due. */
+/* Every key that waits for a pause that is over(pause) is due. over() may let a number of keys go: they take turns. */
 void lane_resume(struct lane *lane, bool (*over)(uint32_t pause, const void *context), const void *context);
 /* as if never taken: to the front, in order */
 void lane_requeue(struct lane *lane, struct lane_entry **entries, size_t count);
@@ -91,6 +91,7 @@ void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms, uint32_t p
  * order, or by lane_free() when nothing was, or by lane_store() when nobody knows. */
 size_t lane_fetch(struct lane *lane, int64_t now_ms, size_t max, struct lane_fetch *ret);
 void lane_offer_stored(struct lane *lane, struct lane_entry *entry);
+bool lane_waits_for_pause(const struct lane *lane, uint64_t key_hash);
 void lane_free(struct lane *lane, uint64_t key_hash); /* no event of the key is in the table */
 void lane_forget_stored(struct lane *lane);           /* keys are stored for somebody else now */
 size_t lane_stored_keys(const struct lane *lane);

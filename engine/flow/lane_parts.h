@@ -47,6 +47,7 @@ struct lane {
     size_t stored_keys, stored_max, followers_max; /* stored_max 0: keys are not stored */
     size_t paused_keys, paused_max;                /* of stored_keys those that wait for the end of a pause */
     uint64_t arrivals;
+    size_t resume_at; /* in `keys`: where lane_resume() begins */
 };
 
 static inline bool lane_older(const struct lane_entry *a, const struct lane_entry *b)

@@ -32,6 +32,12 @@ void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms, uint32_t p
         store(lane, key_hash, pause != 0 ? INT64_MAX : due_ms, pause);
 }
 
+bool lane_waits_for_pause(const struct lane *lane, uint64_t key_hash)
+{
+    const struct lane_key *key = lane_key(lane, key_hash);
+    return key != NULL && key->stored && key->pause != 0;
+}
+
 size_t lane_fetch(struct lane *lane, int64_t now_ms, size_t max, struct lane_fetch *ret)
 {
     size_t count = 0;

@@ -34,6 +34,9 @@ static json_t *topic_json(const struct topic *topic)
         json_object_set_new(json, "handler", json_string(topic->binding->handler_name));
     if (topic->binding != NULL && topic->binding->dependency != NULL)
         json_object_set_new(json, "dependency", json_string(topic->binding->dependency->name));
+    const struct limit *limit = topic->binding == NULL ? NULL : topic->binding->limit;
+    if (limit != NULL)
+        json_object_set_new(json, "limit", json_pack("{s:s, s:s?}", "rate", limit->rate_text, "per", limit->per_text));
     if (topic->ladder_of != NULL)
         json_object_set_new(json, "retriesOf", json_string(topic->ladder_of->name));
     else if (topic->binding != NULL)

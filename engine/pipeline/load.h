@@ -43,6 +43,9 @@ void load_dependencies(struct load *load, struct node *root);
 /* What `dependency:` of a topic names. */
 void load_dependency_of(struct load *load, struct node *topic, const char *what, struct binding *binding);
 
+/* load_limit.c: `limit:` of a topic. */
+void load_limit(struct load *load, struct node *mapping, const char *what, const struct topic *topic);
+
 /* load_path.c: where a plugin's file is; NULL, with a problem, when a plain name is found nowhere. */
 const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
 /* A path that is relative to the configuration's folder. */

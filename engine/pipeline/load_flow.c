@@ -32,6 +32,7 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
         problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both",
                     what);
     load_dependency_of(load, mapping, what, topic->binding);
+    load_limit(load, mapping, what, topic);
     if (node_get(mapping, "dead_letter") != NULL)
         topic->dead_letter = load_topic_at(load, mapping, "dead_letter", what);
 }

@@ -134,6 +134,14 @@ const struct option dependency_options[] = {
     {0},
 };
 
+const struct option limit_options[] = {
+    {"rate", OPTION_TEXT, offsetof(struct limit, rate_text), .min = 1, .required = true,
+     .help = "events a second, minute or hour, like `100/s`, in all processes together, evenly spread"},
+    {"per", OPTION_TEXT, offsetof(struct limit, per_text), .min = 1,
+     .help = "a limit for each value of this, from data fields: \"{tenantId}\"; default: one for all events"},
+    {0},
+};
+
 const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text),
      .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
@@ -145,6 +153,8 @@ const struct option topic_options[] = {
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {"dependency", OPTION_TEXT, .own = true, .min = 1,
      .help = "what its handler needs, by its name under `dependencies`: while that breaker is open, events wait"},
+    {"limit", OPTION_SECTION, .help = "how often its handler is called at most; what is over it waits, in order",
+     .section = limit_options},
     {"dead_letter", OPTION_TEXT, .own = true, .help = "default: defaults.dead_letter"},
     {"partitions", OPTION_INT32, offsetof(struct topic, partitions), .min = 1, .max = 100000,
      .help = "kafka: when the topic is created"},

@@ -34,6 +34,16 @@ struct dependency {
     int64_t window_ms, open_ms;
 };
 
+/* How often the handler of a topic may be called for its events, in all processes together. */
+struct limit {
+    struct place place;
+    const char *topic;     /* whose it is; those of its retry ladder count, too */
+    const char *rate_text; /* "100/s", or NULL */
+    int64_t step_ns;       /* between two events; 0: any rate */
+    const char *per_text;  /* or NULL: one limit for all events */
+    struct key_template *per;
+};
+
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
 struct binding {
     struct place place;
@@ -50,6 +60,7 @@ struct binding {
     int64_t max_wait_ms;                 /* taps: how long a batch may wait to fill; 0 none */
     struct group *group;                 /* NULL for requests and schedules */
     const struct dependency *dependency; /* of a topic; NULL: none */
+    const struct limit *limit;           /* likewise */
     /* filled by pipeline_resolve() */
     const struct sluice_handler *handler; /* a copy at this header's size */
     const struct sluice_field *input;     /* copied tables, ended by a NULL name; NULL: none */
@@ -244,6 +255,7 @@ struct pipeline {
     size_t plugin_count;
     struct dependency *dependencies;
     size_t dependency_count;
+    size_t limit_count; /* of topics that have one */
     struct topic **topics;
     size_t topic_count;
     struct binding **bindings;

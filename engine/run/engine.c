@@ -93,6 +93,8 @@ static void build_bindings(struct engine *engine)
         map_set(engine->topics, span_of(topic->name), topic);
         engine->topic_runs[i].emitted = metrics_series(engine->metrics, METRIC_EMITTED, topic->name, NULL);
         engine->topic_runs[i].dead = metrics_series(engine->metrics, METRIC_DEAD, topic->name, NULL);
+        if (topic->binding != NULL && topic->binding->limit != NULL && topic->ladder_of == NULL)
+            engine->topic_runs[i].limited = metrics_series(engine->metrics, METRIC_LIMIT_WAITING, topic->name, NULL);
     }
     build_answers(engine);
 }

@@ -14,7 +14,7 @@
 #include "run/sweep.h"
 #include "run/timeouts.h"
 #include "run/watchdog.h"
-#include "store/ledger.h"
+#include "store/ledger_limit.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -184,6 +184,8 @@ static int64_t chore_prune(struct keeper *keeper)
         log_debug("keeper", "pruned %zu inbox rows", pruned);
     (void)ledger_replies_prune(keeper->connection, keep_ms, &error);
     (void)ledger_attempts_prune(keeper->connection, keep_ms, &error);
+    if (keeper->engine->config->limit_count > 0)
+        (void)ledger_limit_prune(keeper->connection, &error);
     (void)ledger_dead_letters_prune(keeper->connection, keep_ms, KEEPER_PRUNE_LIMIT, &error);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "batch/batch.h"
 #include "batch/definitions.h"
 #include "batch/held.h"
+#include "batch/limit.h"
 #include "batch/outbox.h"
 #include "batch/pause.h"
 #include "batch/request.h"
@@ -251,7 +252,8 @@ static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **
         int64_t now = clock_monotonic_ms();
         int64_t fill = worker_fill_ms(worker, now);
         int64_t due = held_is_unknown(worker) ? INT64_MAX : lane_due(lane, now);
-        int64_t held = opened ? held_due(worker) : INT64_MAX;
+        int64_t held = opened ? held_due(worker) : INT64_MAX, limit = limit_due_ms(&worker->env);
+        held = opened && limit < held ? limit : held;
         int64_t published = outbox_needs_settling(&worker->env.outbox) ? worker->delete_published_ms : INT64_MAX;
         if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || (opened && due <= now && fill == 0) ||
             published <= now || held <= now || pauses_changed(worker))
@@ -312,6 +314,10 @@ static void *worker_main(void *context)
             break;
         if (pauses_changed(worker))
             worker_resume(worker);
+        if (limit_due_ms(env) <= clock_monotonic_ms()) {
+            limit_resume(env);
+            arena_reset(env->arena);
+        }
         bool may_take = opened && held_update(worker);
         int64_t now = clock_monotonic_ms();
         size_t count = !may_take || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);
@@ -372,6 +378,7 @@ void worker_destroy(struct worker *worker)
     buffer_free(&env->packed);
     outbox_free(&env->outbox);
     held_free(env);
+    limits_free(env);
     definitions_free(env->definitions);
     mailbox_destroy(&worker->mailbox);
     free(worker);

@@ -36,6 +36,7 @@
 #include "world/held.c"
 #include "world/lane.c"
 #include "world/ledger.c"
+#include "world/limit.c"
 #include "world/pipeline.c"
 #include "world/process.c"
 #include "world/streams.c"

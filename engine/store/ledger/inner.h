@@ -11,6 +11,7 @@
  *   health.c     the figures of the health page   audit.c      what operators changed
  *   dead_letter.c  dead letters, and what became of them
  *   pause.c      what operators have paused       breaker.c    breakers of dependencies
+ *   limit.c      slots of topics with a limit
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H

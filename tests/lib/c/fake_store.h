@@ -103,6 +103,7 @@ struct connection {
     struct rows *answers[FAKE_ANSWERS_MAX]; /* of the plugins' next statements; empty ones after them */
     size_t answer_count, answer_next;
     int64_t next_row, deadline_ms;
+    int64_t next_slot_us;                        /* of the limit */
     int64_t takes_ms;                            /* each statement that is executed, by the fake clock */
     struct store_param params[STORE_PARAMS_MAX]; /* of the last statement of a plugin */
     size_t param_count;

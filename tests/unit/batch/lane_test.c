@@ -318,6 +318,7 @@ void lane_test_destroy(struct lane_test *test)
     buffer_free(&test->env.packed);
     outbox_free(&test->env.outbox);
     held_free(&test->env);
+    limits_free(&test->env);
     fake_bus_free(&test->bus);
     fake_store_destroy(test->store);
     metrics_destroy(test->metrics);

@@ -19,6 +19,7 @@
 
 #include "batch/batch.h"
 #include "batch/held.h"
+#include "batch/limit.h"
 #include "batch/outbox.h"
 #include "batch/request.h"
 #include "fake_base.h"

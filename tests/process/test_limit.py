@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""`topics.X.limit`: so many events a second over all processes, evenly, in the order of their keys, and no try counted.
+
+Run alone: python3 tests/process/test_limit.py [-k NAME].
+"""
+import json
+import statistics
+import unittest
+
+import _path
+from lib.engine import sluice, until
+from lib.pipeline_case import PipelineCase
+
+YAML = """
+pipeline: limited
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {group: own, lanes: 2}
+http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
+plugins: {effects: {library: "${EFFECTS_SO}"}}
+topics:
+  in: {key: "{k}", handler: effects.record, limit: LIMIT, routes: {done: out, again: drop}}
+  side: {key: "{k}", handler: effects.record, routes: {done: out, again: drop}}
+  out: {key: "{k}", final: true}
+"""
+TABLE = (
+    "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint,"
+    " unity bigint, at timestamptz NOT NULL DEFAULT clock_timestamp())"
+)
+
+
+def jain(numbers):
+    return sum(numbers) ** 2 / (len(numbers) * sum(n * n for n in numbers))
+
+
+class Limit(PipelineCase):
+    def setUp(self):
+        super().setUp()
+        self.sent = {}
+
+    def pipeline(self, limit):
+        self.use(YAML.replace("LIMIT", limit))
+        self.rows(TABLE)
+
+    def send(self, topic, keys, **more):
+        """One event for each of `keys`, with the next number of its key."""
+        values = []
+        for k in keys:
+            self.sent[k] = self.sent.get(k, 0) + 1
+            values.append(self.event({"k": k, "seq": self.sent[k], "origin": f"{k}-{self.sent[k]}", **more}))
+        self.emit(topic, *values)
+
+    def seconds(self, where="true"):
+        """How many events were handled in each whole second, the first and the last left out."""
+        rows = self.rows(
+            "SELECT floor(extract(epoch FROM at) - min(extract(epoch FROM at)) OVER ())::int FROM effects"
+            f" WHERE {where}"
+        )
+        counts = {}
+        for (second,) in rows:
+            counts[int(second)] = counts.get(int(second), 0) + 1
+        return [counts.get(second, 0) for second in range(1, max(counts))]
+
+    def in_order(self):
+        for k, count in self.sent.items():
+            rows = self.rows(f"SELECT seq FROM effects WHERE k = '{k}' ORDER BY number")
+            self.assertEqual([int(row[0]) for row in rows], list(range(1, count + 1)), k)
+        self.assertEqual(self.value("SELECT count(*) FROM sluice.attempt"), "0")
+
+    def test_a_hundred_a_second_over_two_processes(self):
+        """One key, then ten, then two hundred; one process is killed and started again."""
+        self.pipeline("{rate: 100/s}")
+        first, second = self.engine(), self.engine()
+        self.send("in", ["one"] * 250)
+        self.send("in", [f"ten{n % 10}" for n in range(350)])
+        self.send("side", [f"side{n}" for n in range(50)])
+        self.await_value("SELECT count(*) FROM effects WHERE k LIKE 'side%'", 50)
+        self.send("in", [f"many{n % 200}" for n in range(600)])
+        waiting = "sluice_limit_waiting_keys"
+        until(lambda: first.metric(waiting) + second.metric(waiting) > 50, "keys that wait", 30)
+        text = "SELECT count(*) FROM effects WHERE k NOT LIKE 'side%'"
+        until(lambda: int(self.value(text)) > 800, "most of them", 60)
+        second.kill()
+        second.start()
+        self.await_value(text, 1200, 60)
+        self.await_value("SELECT count(*) FROM sluice.held", 0, 30)
+        self.in_order()
+        counts = self.seconds("k NOT LIKE 'side%'")
+        shown = f"events in each second: {counts}"
+        self.assertLessEqual(abs(statistics.median(counts) - 100), 2, shown)
+        span = float(self.value("SELECT extract(epoch FROM max(at) - min(at)) FROM effects WHERE k NOT LIKE 'side%'"))
+        self.assertLessEqual(1200, 100 * span + 4, shown)
+        print(shown)
+
+    def test_tenants_get_the_same(self):
+        """Each its own limit, whatever it sends (Zipf); a tenant that sends less than that waits for nobody."""
+        self.pipeline('{rate: 20/s, per: "{origin}"}')
+        self.engine(), self.engine()
+        values, tenants = [], 12
+        for tenant in range(1, tenants + 1):
+            for n in range(max(160, 1600 // tenant)):
+                values.append(self.event({"k": f"t{tenant}-{n % 40}", "seq": n // 40 + 1, "origin": f"t{tenant}"}))
+        self.emit("in", *values)
+        least = "SELECT coalesce(min(n), 0) FROM (SELECT count(*) n FROM effects GROUP BY origin) x"
+        until(lambda: int(self.value(least)) > 110, "enough events of every tenant", 90, 0.1)
+        rows = self.rows(
+            "SELECT origin, count(*) FROM effects, (SELECT min(at) AS first FROM effects) f"
+            " WHERE at > f.first + interval '2 s' AND at < f.first + interval '5 s' GROUP BY origin"
+        )
+        counts = [int(row[1]) for row in rows]
+        print(f"events of each tenant in 3 s: {counts}, Jain {jain(counts):.4f}")
+        self.assertEqual(len(counts), tenants)
+        self.assertGreaterEqual(jain(counts), 0.95, counts)
+        self.assertLessEqual(max(counts), 66, counts)
+        wrong = (
+            "SELECT count(*) FROM (SELECT seq, lag(seq) OVER (PARTITION BY k ORDER BY number) AS last FROM effects) e"
+        )
+        self.assertEqual(self.value(f"{wrong} WHERE seq <> coalesce(last, 0) + 1"), "0")
+
+    def test_it_survives_a_restart(self):
+        """Few an hour: whoever comes later gets none of what was used before."""
+        self.pipeline("{rate: 2/h}")
+        engine = self.engine()
+        self.send("in", ["a", "b", "c"])
+        self.await_value("SELECT count(*) FROM effects", 1)
+        self.await_value("SELECT count(*) FROM sluice.held", 2)
+        waits = "SELECT k FROM (VALUES ('a'), ('b'), ('c')) AS v(k) WHERE k NOT IN (SELECT k FROM effects) LIMIT 1"
+        k = self.value(waits)
+        text = sluice("explain", self.config, f"{k}-1", env=self.vars).stdout
+        self.assertIn("because: the limit of topic in, 2/h", text)
+        engine.kill()
+        engine.start()
+        self.send("side", ["s"])
+        self.await_value("SELECT count(*) FROM effects WHERE k = 's'", 1)
+        until(lambda: engine.metric("sluice_limit_waiting_keys") >= 2, "both to wait", 30)
+        self.assertEqual(self.value("SELECT count(*) FROM effects"), "2")
+        self.rows("UPDATE sluice.limit_slot SET next = now()")  # half an hour goes by
+        until(lambda: self.value("SELECT count(*) FROM effects") == "3", "the next one", 30)
+
+
+if __name__ == "__main__":
+    unittest.main()
