@@ -194,11 +194,26 @@ class Page(PageCase):
         self.show("#/pauses", token=None)
         self.browser.wait_text("http.token is not set in the pipeline", "main")
 
+    def test_where_other_machines_reach_it(self):
+        """The page comes without the token, and shows nothing of the engine before it has one."""
+        self.running.kill()
+        self.use(self.yaml.replace("${HTTP_LISTEN:-127.0.0.1:0}", "0.0.0.0:0"), migrate=False)
+        self.running = self.engine()
+        self.browser.open(f"http://127.0.0.1:{self.running.port}/ui")
+        self.browser.wait_text("shows nothing without its token", "#away")
+        self.assertEqual(self.browser.text("#pipeline") + self.browser.text("main"), "")
+        self.click("Enter the token")
+        self.browser.wait("document.activeElement.name === 'token'", "the token's field")
+        self.browser.type(TOKEN)
+        self.browser.keys("Enter")
+        self.browser.wait_text("letters", "#pipeline")
+        self.browser.wait_text("Nothing failed", "main")
+
     def test_an_engine_that_is_away(self):
         self.show(token=None)
         self.browser.wait_text("Nothing failed", "main")
         self.running.kill()
-        self.browser.wait_text("The engine does not answer since", "#away")
+        self.browser.wait_text("The engine has not answered since", "#away")
         self.browser.wait_text("Away", "#health")
         self.assertIn("in", self.browser.run("[...document.querySelectorAll('.card h3')].map(h => h.textContent)"))
 

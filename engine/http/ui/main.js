@@ -157,7 +157,7 @@ function livePaint() {
     document.body.classList.toggle("stale", state.away_since !== null);
     const words =
         state.away_since !== null
-            ? "The engine does not answer since " +
+            ? "The engine has not answered since " +
               state.away_since.toLocaleTimeString("en-GB") +
               ". " +
               (state.pipeline ? "What stands here is from before." : "")
@@ -166,6 +166,7 @@ function livePaint() {
               : state.refused;
     if (away.dataset.words !== words) {
         away.dataset.words = words;
+        away.classList.toggle("asks", state.refused === "token" && state.away_since === null);
         away.replaceChildren(
             h("strong", {}, words),
             state.refused === "token" ? h("button", { type: "button", onclick: tokenDialog }, "Enter the token") : "",
