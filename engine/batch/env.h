@@ -38,6 +38,7 @@ struct binding_run {        /* by binding.index */
     atomic_int unavailable; /* consecutive calls that found something outside unavailable */
     struct handler_stop stop;
     atomic_bool paused;              /* by operators: of a tap, schedule or request; a topic's is in topic_run */
+    atomic_llong paused_until_ms;    /* since 1970 UTC: when it will not be; INT64_MAX: when somebody resumes it */
     atomic_bool changes_session;     /* it did once: named in the log */
     struct series **by_outcome;      /* [outcome_count] */
     struct series *dead;             /* dead letters, of events; others have none: NULL, like what follows for events */

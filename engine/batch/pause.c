@@ -3,7 +3,12 @@
  */
 #include "batch/pause.h"
 
+#include "base/clock.h"
+#include "batch/request.h"
+
 #include "batch/breaker.h"
+
+enum { RETRY_UNTIL_RESUMED_S = 60, RETRY_MAX_S = 3600 };
 
 static const char paused[] = "paused";
 
@@ -24,8 +29,18 @@ void pause_wait(const struct batch *batch, struct work *work, const char *why)
     work->why = why;
 }
 
-static void refuse(struct work *work)
+/* Its client shall ask again when the pause is over; when somebody must end it, or that is far away, now and then. */
+static int32_t retry_after_s(const struct binding_run *run)
 {
+    int64_t until_ms = atomic_load(&run->paused_until_ms), left_s = (until_ms - clock_wall_ms() + 999) / 1000;
+    if (until_ms == INT64_MAX)
+        return RETRY_UNTIL_RESUMED_S;
+    return left_s < 1 ? 1 : left_s > RETRY_MAX_S ? RETRY_MAX_S : (int32_t)left_s;
+}
+
+static void refuse(struct work *work, const struct binding_run *run)
+{
+    work->item->request->retry_after_s = retry_after_s(run);
     work->verdict = VERDICT_REFUSED;
     work->status = 503;
     work->reply = SPAN("{\"error\":\"paused\",\"message\":\"an operator has paused what answers this; nothing was "
@@ -40,7 +55,7 @@ void pause_prepare(struct batch *batch, struct work *work)
         return;
     if (item->source == ITEM_REQUEST &&
         atomic_load_explicit(&env->bindings[item->binding->index].paused, memory_order_relaxed))
-        refuse(work);
+        refuse(work, &env->bindings[item->binding->index]);
     else if (item->topic != NULL && (work->pause = pause_of(env, item->topic)) != 0 && item->uncertain_row == 0 &&
              !breaker_wanted(env, work))
         pause_wait(batch, work, paused);

@@ -32,6 +32,7 @@ struct gateway_request {
     atomic_size_t *waiting; /* counts the requests that were not answered yet */
     int64_t arrived_ms;     /* monotonic */
     int32_t asked;          /* how often its handler answered "pending" */
+    int32_t retry_after_s;  /* set before done(), of a 503: when to ask again; 0: soon */
 };
 
 /* Fills work->event of a request (its body, path and query as one object); a bad one becomes dead. */

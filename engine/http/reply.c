@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
+
 void reply_count(struct exchange *exchange, int status)
 {
     exchange->counted = true;
@@ -28,8 +30,12 @@ static bool reply_headers(struct exchange *exchange, int status, const char *typ
         ok = ok && MHD_add_response_header(response, "Content-Security-Policy", exchange->policy) == MHD_YES &&
              MHD_add_response_header(response, "Referrer-Policy", "no-referrer") == MHD_YES &&
              MHD_add_response_header(response, "Cross-Origin-Opener-Policy", "same-origin") == MHD_YES;
-    if (status == 503)
-        ok = ok && MHD_add_response_header(response, "Retry-After", "1") == MHD_YES;
+    if (status == 503) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d",
+                 exchange->gateway.retry_after_s > 0 ? (int)exchange->gateway.retry_after_s : 1);
+        ok = ok && MHD_add_response_header(response, "Retry-After", seconds) == MHD_YES;
+    }
     if (status == 401)
         ok = ok && MHD_add_response_header(response, "WWW-Authenticate",
                                            exchange->head.authorization.at == NULL

@@ -37,7 +37,7 @@ static void add_wait(const struct timeline *timeline, struct timeline_event *eve
     wait_add(
         &event->waits, timeline->arena,
         (struct wait){
-            .cause = WAIT_PAUSED,
+            .cause = pause->kind == PAUSE_BREAKER ? WAIT_BREAKER : WAIT_PAUSED,
             .name = pause->name,
             .until_ms = pause->until_ms == INT64_MAX ? 0 : pause->until_ms,
             .sentence = arena_format(timeline->arena, "%s %s is %.*s", kind, pause->name, (int)text.length, text.at),

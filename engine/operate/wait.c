@@ -10,6 +10,7 @@ static const char *const causes[WAIT_CAUSE_COUNT] = {
     [WAIT_HANDLER] = "handler_stopped",
     [WAIT_DELAYED] = "delayed",
     [WAIT_PAUSED] = "paused",
+    [WAIT_BREAKER] = "breaker",
     [WAIT_STUCK] = "chain_stuck",
     [WAIT_UNKNOWN] = "unknown_topic",
     [WAIT_OUTBOX] = "outbox",

@@ -119,8 +119,13 @@ static void set_flags(struct engine *engine, const struct pause *list, size_t co
     }
     for (size_t i = 0; i < config->binding_count; i++) {
         bool paused = false;
-        for (size_t p = 0; p < count && !paused; p++)
-            paused = pause_covers_binding(&list[p], config, config->bindings[i]);
+        int64_t until_ms = 0;
+        for (size_t p = 0; p < count; p++)
+            if (pause_covers_binding(&list[p], config, config->bindings[i])) {
+                paused = true;
+                until_ms = list[p].until_ms > until_ms ? list[p].until_ms : until_ms;
+            }
+        atomic_store(&engine->bindings[i].paused_until_ms, until_ms);
         atomic_store(&engine->bindings[i].paused, paused);
     }
     for (size_t p = 0; p < count; p++)

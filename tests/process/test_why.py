@@ -27,11 +27,12 @@ engine: {group: why, lanes: 2}
 http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
 plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
 defaults: {retry: {max_retries: 2, backoff: {initial_interval: 1h, max_interval: 2h, jitter: 0}}, timeout: 100s}
+dependencies: {gateway: {failures: 2, window: 10m, open: 1h}}
 topics:
   in: {key: "{k}", handler: effects.record, routes: {
     done: out, again: {retry: climb, initial_interval: 1h, max_retries: 2, exhausted: out}}}
   out: {key: "{k}", final: true}
-  missing: {key: "{k}", handler: chaos.act_sql, routes: {ok: drop, other: drop}}
+  guarded: {key: "{k}", handler: chaos.act_sql, dependency: gateway, routes: {ok: drop, other: drop}}
   paid: {key: "{origin}", final: true}
   failed: {key: "{origin}", final: true}
   refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}
@@ -212,6 +213,24 @@ class Postgres(Waits, SqlCase):
         self.run_command(wait)
         self.gone("paused", "paused")
 
+    def breaker(self):
+        for n in range(3):
+            path = str(self.folder / f"once-{n}")
+            data = {"k": f"b{n}", "origin": f"breaker-{n}", "mode": "unavailable_once", "path": path}
+            self.emit("guarded", self.event(data))
+        self.await_value("select count(*) from sluice.pause where kind = 'breaker'", 1, WAIT_S)
+        self.emit("guarded", self.event({"k": "b", "origin": "breaker", "mode": "ok"}))
+        wait = self.tells(
+            "breaker",
+            "breaker",
+            "breaker gateway is open since .*: 2 calls failed within 10m; the last: ",
+            "sluice resume CONFIG breaker:gateway",
+            name="gateway",
+            until=ANY_TIME,
+        )
+        self.run_command(wait)
+        self.gone("breaker", "breaker")
+
     def chain_stuck(self):
         self.emit("paid", self.one("stuck", refuse=1))
         self.await_value("select count(*) from sluice.chain", 1)
@@ -290,6 +309,7 @@ class Postgres(Waits, SqlCase):
             "handler_stopped": self.handler_stopped,
             "delayed": self.delayed,
             "paused": self.paused,
+            "breaker": self.breaker,
             "chain_stuck": self.chain_stuck,
             "unknown_topic": self.unknown,
             "open_transaction": self.open_transaction,
