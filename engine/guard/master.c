@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "guard/orphans.h"
 #include "guard/watch.h"
 
 #include <errno.h>
@@ -53,6 +54,7 @@ struct master {
     unsigned lives; /* of the worker, when the service manager was told */
     sigset_t signals;
     int64_t forgot_ms;
+    struct orphans orphans;
 };
 
 static bool spawn(struct master *master, struct worker_process *ret, int (*work)(struct suspects *, void *),
@@ -178,7 +180,9 @@ static int attend(struct master *master, struct worker_process *worker)
                 suspects_ask(master->suspects);
             kill(worker->pid, signal);
         }
-        if (waitpid(worker->pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == worker->pid) {
+        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0;) {
+            if (pid != worker->pid)
+                continue; /* what a handler left has ended */
             if (WIFEXITED(status) || WIFSIGNALED(status))
                 return status;
             worker->stopped = WIFSTOPPED(status);
@@ -222,6 +226,7 @@ static bool judge(struct master *master, struct worker_process *worker, int stat
     struct process_ending ending = worker->ending.kind != 0 ? worker->ending : ending_of_status(status);
     close(worker->lifeline);
     kill(-worker->pid, SIGKILL); /* children that handlers left: they hold the worker's connections open */
+    orphans_end(&master->orphans);
     if (suspects_decided(master->suspects) || suspects_asked(master->suspects) > 0) {
         *ret_status = worker->ending.kind != 0 ? EXIT_FAILURE
                       : WIFEXITED(status)      ? WEXITSTATUS(status)
@@ -253,6 +258,7 @@ int master_run(int (*work)(struct suspects *suspects, void *context), void *cont
     sigaddset(&master.signals, SIGHUP);
     sigaddset(&master.signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &master.signals, &before);
+    orphans_adopt(&master.orphans);
     for (;;) {
         struct worker_process worker;
         size_t named = 0;

@@ -162,6 +162,31 @@ topics:
         self.matrix("topic", ENDS + CHANGES, self.row)
 
 
+class Daemons(Hostile):
+    """What a handler starts in a session of its own ends with the worker: it has its connections."""
+
+    yaml = Topics.yaml
+
+    def daemon(self, n):
+        path = self.folder / f"daemon{n}"
+        self.emit("act", self.event({"mode": "daemon", "n": n, "k": f"daemon{n}", "path": str(path)}))
+        until(lambda: path.exists() and path.read_text().endswith("\n"), "the daemon", 30)
+        return pathlib.Path(f"/proc/{path.read_text().strip()}")
+
+    def test_they_end_with_a_worker_that_crashes(self):
+        engine = self.engine()
+        daemons = [self.daemon(0), self.daemon(1)]
+        self.await_value("select count(*) from handled where k like 'daemon%'", 2, 30)
+        self.assertTrue(all(daemon.exists() for daemon in daemons), "they go on as long as the worker does")
+        self.emit("act", self.event({"mode": "segv", "k": "bad"}))
+        until(lambda: not any(daemon.exists() for daemon in daemons), "the end of the daemons", 30)
+        self.emit("act", *self.innocents(1))
+        self.waited(30)
+        last = self.daemon(1)
+        self.assertEqual(engine.stop(), 0, engine.text())
+        self.assertFalse(last.exists(), "it ended with the engine")
+
+
 class Surroundings(Hostile):
     """What belongs to the whole process is the engine's again after each call, and the plugin is named."""
 

@@ -7,7 +7,7 @@
  * Reads     mode           one of the table; anything else is outcome ok
  *           n              a signal, an exit status, or the number of a descriptor, by mode
  *           k              what is written down
- *           path           a program for exec
+ *           path           a program for exec; where a daemon writes its process number
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -242,6 +243,28 @@ static void do_fork_linger(const struct act *act)
             pause();
 }
 
+/* A process with a session of its own, whose parent has ended when n is 1. */
+static void do_daemon(const struct act *act)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%.*s", (int)act->path.length, act->path.at);
+    pid_t child = fork();
+    if (child > 0 && act->n == 1)
+        waitpid(child, NULL, 0);
+    if (child != 0)
+        return;
+    setsid();
+    if (act->n == 1 && fork() != 0)
+        _exit(0);
+    FILE *file = fopen(path, "w");
+    if (file != NULL) {
+        fprintf(file, "%d\n", (int)getpid());
+        fclose(file);
+    }
+    for (;;)
+        pause();
+}
+
 static void do_fork_exit(const struct act *act)
 {
     if (fork() == 0)
@@ -335,7 +358,7 @@ static const struct {
     MODE(hang),          MODE(spin),           MODE(deadlock),  MODE(close_all),  MODE(fork_return),
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
-    MODE(dup_all),       MODE(end_never),      MODE(slow),      MODE(few_files),
+    MODE(dup_all),       MODE(end_never),      MODE(slow),      MODE(few_files),  MODE(daemon),
 };
 
 static void attack(const struct act *act)

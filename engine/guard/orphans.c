@@ -1,0 +1,73 @@
+/*
+ * orphans.c - see orphans.h.
+ */
+#include "guard/orphans.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ORPHANS_MS = 2000, ORPHANS_PAUSE_MS = 2 };
+
+/* Up to `max` children of this process, which has one thread; there may be more. */
+static size_t children(pid_t *ret, size_t max)
+{
+    char path[64];
+    size_t count = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "re");
+    for (int pid; file != NULL && count < max && fscanf(file, "%d", &pid) == 1;)
+        ret[count++] = pid;
+    if (file != NULL)
+        fclose(file);
+    return count;
+}
+
+void orphans_adopt(struct orphans *ret)
+{
+    ret->other_count = children(ret->others, ORPHANS_OTHERS_MAX);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+        log_warn("master", "processes that a handler leaves may outlive the worker: %s", strerror(errno));
+}
+
+static bool is_other(const struct orphans *orphans, pid_t pid)
+{
+    for (size_t i = 0; i < orphans->other_count; i++)
+        if (orphans->others[i] == pid)
+            return true;
+    return false;
+}
+
+void orphans_end(const struct orphans *orphans)
+{
+    enum { AT_ONCE = 2 * ORPHANS_OTHERS_MAX };
+    int64_t end_ms = clock_monotonic_ms() + ORPHANS_MS;
+    for (;;) {
+        pid_t found[AT_ONCE];
+        size_t count = children(found, AT_ONCE), ours = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (is_other(orphans, found[i]))
+                continue;
+            ours++;
+            kill(found[i], SIGKILL);
+            waitpid(found[i], NULL, WNOHANG);
+        }
+        if (ours == 0)
+            return;
+        if (clock_monotonic_ms() > end_ms) {
+            log_warn("master", "%zu processes that handlers left do not end", ours);
+            return;
+        }
+        struct timespec pause = timespec_of_ms(ORPHANS_PAUSE_MS); /* theirs are ours when they have ended */
+        nanosleep(&pause, NULL);
+    }
+}
