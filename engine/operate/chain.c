@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "flow/chain.h"
 #include "operate/json.h"
+#include "operate/page.h"
 #include "pipeline/tree.h"
 
 #include <errno.h>
@@ -50,7 +51,6 @@ int chain_filter_set(const struct operation *operation, struct chain_filter *fil
 {
     static const char *const names[] = {"chain", "state", "older", "limit", "after", NULL};
     const char *text = arena_string(operation->arena, value);
-    char *end = NULL;
     if (span_is(name, "chain")) {
         filter->chain = text;
         return chain_of(operation->pipeline, text) != NULL ? 0 : no_chain(operation, text, error);
@@ -65,24 +65,14 @@ int chain_filter_set(const struct operation *operation, struct chain_filter *fil
                          text);
     }
     if (span_is(name, "older"))
-        return duration_parse(value, &filter->older_ms) == 0 && filter->older_ms >= 0
-                   ? 0
-                   : error_set(error, EINVAL, "older: expected a duration, as 15m, got '%.100s'", text);
-    if (span_is(name, "limit")) {
-        filter->limit = strtoll(text, &end, 10);
-        return *text >= '0' && *text <= '9' && *end == '\0' && filter->limit >= 1 && filter->limit <= CHAIN_LIMIT_MAX
-                   ? 0
-                   : error_set(error, EINVAL, "limit: expected a number from 1 to %d, got '%.100s'", CHAIN_LIMIT_MAX,
-                               text);
-    }
+        return page_older(value, &filter->older_ms, error);
+    if (span_is(name, "limit"))
+        return page_limit(value, operation->arena, CHAIN_LIMIT_MAX, &filter->limit, error);
     if (span_is(name, "after")) {
         filter->after = value;
         return 0;
     }
-    const char *near = nearest_name(arena_string(operation->arena, name), names);
-    return error_set(error, EINVAL, "unknown '%.*s'%s%s%s; expected chain, state, older, limit or after",
-                     name.length < 100 ? (int)name.length : 100, name.at, near != NULL ? "; did you mean '" : "",
-                     near != NULL ? near : "", near != NULL ? "'?" : "");
+    return page_unknown(name, operation->arena, names, "chain, state, older, limit or after", error);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- rows */
@@ -218,8 +208,8 @@ static int read_place(struct span after, struct chain_query *query, struct error
     long began, chain;
     snprintf(text, sizeof text, "%.*s", (int)(after.length < sizeof text ? after.length : sizeof text - 1), after.at);
     if (after.length >= sizeof text || !read_number(&at, INT32_MAX, &began) || !read_number(&at, INT16_MAX, &chain) ||
-        strlen(at) != 36 || strspn(at, "-0123456789abcdef") != 36)
-        return error_set(error, EINVAL, "after: expected the \"next\" of a page before");
+        !page_id(at))
+        return page_bad_place(error);
     query->after_began = (int32_t)began;
     query->after_chain = (int16_t)chain;
     query->after_correlation = event_id_of(span_of(at));
@@ -250,12 +240,12 @@ int chain_list(const struct operation *operation, const struct chain_filter *fil
         ledger_chain_list(operation->connection, &query, operation_timeout_ms(operation), &rows, error), error);
     if (code != 0)
         return code;
-    size_t count = rows_count(rows), most = (size_t)filter->limit;
-    *ret = (struct chain_page){.list = arena_array(operation->arena, struct chain_view, count + 1),
-                               .count = count > most ? most : count};
-    for (size_t i = 0; i < ret->count; i++)
+    bool more;
+    size_t count = page_count(rows_count(rows), filter->limit, &more);
+    *ret = (struct chain_page){.list = arena_array(operation->arena, struct chain_view, count + 1), .count = count};
+    for (size_t i = 0; i < count; i++)
         ret->list[i] = read_row(operation, rows, i);
-    ret->next = count > most ? ret->list[most - 1].place : NULL;
+    ret->next = more ? ret->list[count - 1].place : NULL;
     return 0;
 }
 
@@ -324,14 +314,12 @@ void chain_did_json(const struct chain_view *view, const struct chain_did *did, 
     buffer_format(out, ",\"undos\":%zu}", did->undos);
 }
 
+static void each_json(const void *list, size_t i, struct buffer *out)
+{
+    chain_json((const struct chain_view *)list + i, out);
+}
+
 void chain_page_json(const struct chain_page *page, struct buffer *out)
 {
-    buffer_text(out, "{\"chains\":[");
-    for (size_t i = 0; i < page->count; i++) {
-        buffer_text(out, i == 0 ? "" : ",");
-        chain_json(&page->list[i], out);
-    }
-    buffer_text(out, "]");
-    json_text(out, ",", "next", page->next);
-    buffer_text(out, "}\n");
+    page_json("chains", page->list, page->count, page->next, each_json, out);
 }

@@ -7,7 +7,7 @@
 #include "event/record_batch.h"
 #include "operate/chain.h"
 #include "operate/json.h"
-#include "pipeline/tree.h"
+#include "operate/page.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,6 @@ int delayed_filter_set(const struct operation *operation, struct delayed_filter 
 {
     static const char *const names[] = {"topic", "state", "older", "limit", "after", NULL};
     const char *text = arena_string(operation->arena, value);
-    char *end = NULL;
     if (span_is(name, "topic")) {
         filter->topic = value; /* also one that the file does not have any more */
         return 0;
@@ -39,21 +38,11 @@ int delayed_filter_set(const struct operation *operation, struct delayed_filter 
                 return 0;
         return error_set(error, EINVAL, "state: expected delayed, stuck, unknown or key, got '%.100s'", text);
     }
-    if (span_is(name, "older")) {
-        if (duration_parse(value, &filter->older_ms) == 0 && filter->older_ms >= 0)
-            return 0;
-        return error_set(error, EINVAL, "older: expected a duration, as 15m, got '%.100s'", text);
-    }
-    if (span_is(name, "limit")) {
-        filter->limit = strtoll(text, &end, 10);
-        if (*text >= '0' && *text <= '9' && *end == '\0' && filter->limit >= 1 && filter->limit <= DELAYED_LIMIT_MAX)
-            return 0;
-        return error_set(error, EINVAL, "limit: expected a number from 1 to %d, got '%.100s'", DELAYED_LIMIT_MAX, text);
-    }
-    const char *near = nearest_name(arena_string(operation->arena, name), names);
-    return error_set(error, EINVAL, "unknown '%.*s'%s%s%s; expected topic, state, older, limit or after",
-                     name.length < 100 ? (int)name.length : 100, name.at, near != NULL ? "; did you mean '" : "",
-                     near != NULL ? near : "", near != NULL ? "'?" : "");
+    if (span_is(name, "older"))
+        return page_older(value, &filter->older_ms, error);
+    if (span_is(name, "limit"))
+        return page_limit(value, operation->arena, DELAYED_LIMIT_MAX, &filter->limit, error);
+    return page_unknown(name, operation->arena, names, "topic, state, older, limit or after", error);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- rows */
@@ -126,8 +115,8 @@ static int read_place(const struct operation *operation, struct span after, stru
     char *end = NULL;
     const char *text = arena_string(operation->arena, after);
     query->after_us = strtoll(text, &end, 10);
-    if (end == text || *end != '.' || strlen(end + 1) != 36 || strspn(end + 1, "0123456789abcdef-") != 36)
-        return error_set(error, EINVAL, "after: expected the \"next\" of a page before");
+    if (end == text || *end != '.' || !page_id(end + 1))
+        return page_bad_place(error);
     query->after_id = event_id_of(span_of(end + 1));
     return 0;
 }
@@ -153,12 +142,12 @@ int delayed_list(const struct operation *operation, const struct delayed_filter 
         ledger_delayed_list(operation->connection, &query, operation_timeout_ms(operation), &rows, error), error);
     if (code != 0)
         return code;
-    size_t count = rows_count(rows), most = (size_t)filter->limit;
-    *ret = (struct delayed_page){.list = arena_array(operation->arena, struct delayed_view, count + 1),
-                                 .count = count > most ? most : count};
-    for (size_t i = 0; i < ret->count; i++)
+    bool more;
+    size_t count = page_count(rows_count(rows), filter->limit, &more);
+    *ret = (struct delayed_page){.list = arena_array(operation->arena, struct delayed_view, count + 1), .count = count};
+    for (size_t i = 0; i < count; i++)
         ret->list[i] = read_row(operation, rows, i);
-    ret->next = count > most ? ret->list[most - 1].place : NULL;
+    ret->next = more ? ret->list[count - 1].place : NULL;
     return 0;
 }
 
@@ -278,14 +267,12 @@ void delayed_json(const struct delayed_view *view, struct buffer *out)
     buffer_format(out, ",\"tries\":%lld,\"behind\":%lld}", (long long)view->tries, (long long)view->behind);
 }
 
+static void each_json(const void *list, size_t i, struct buffer *out)
+{
+    delayed_json((const struct delayed_view *)list + i, out);
+}
+
 void delayed_page_json(const struct delayed_page *page, struct buffer *out)
 {
-    buffer_text(out, "{\"delayed\":[");
-    for (size_t i = 0; i < page->count; i++) {
-        buffer_text(out, i == 0 ? "" : ",");
-        delayed_json(&page->list[i], out);
-    }
-    buffer_text(out, "]");
-    json_text(out, ",", "next", page->next);
-    buffer_text(out, "}\n");
+    page_json("delayed", page->list, page->count, page->next, each_json, out);
 }
