@@ -64,6 +64,23 @@ static void look_version(struct exam *exam)
         exam_good(exam, "PostgreSQL %s, %s", version, encoding);
 }
 
+static void look_encryption(struct exam *exam)
+{
+    char mode[32];
+    bool local = false;
+    const struct rows *rows = exam_rows(exam, &statement_settings, 0, NULL);
+    if (rows == NULL || !connection_encryption(exam->connection, mode, sizeof mode, &local))
+        return;
+    if (strncmp(mode, "verify-", 7) == 0)
+        exam_good(exam, "TLS, and the server is known by its certificate (sslmode=%s)", mode);
+    else if (strcmp(mode, "require") == 0 || (mode[0] != '\0' && !local))
+        exam_warns(exam, NULL, "TLS, and nobody asks who the server is (sslmode=%s)", mode);
+    else if (!local)
+        exam_warns(exam, NULL, "the connection is not encrypted, and the server is on another machine");
+    else
+        exam_good(exam, "the server is on this machine");
+}
+
 static void look_durability(struct exam *exam)
 {
     static const char *const names[] = {"fsync", "full_page_writes", "synchronous_commit"};
@@ -334,6 +351,10 @@ static const struct check checks[] = {
      look_version},
     {"durability", "`fsync`, `full_page_writes` or `synchronous_commit` is off",
      "turn it on; `store.allow_unsafe` is for databases whose contents do not matter", look_durability},
+    {"encryption",
+     "the database is on another machine and the connection is not encrypted, or the server's certificate is not "
+     "verified (`sslmode=require`)",
+     "sslmode=verify-full and sslrootcert=FILE in `store.url`", look_encryption},
     {"connections",
      "`max_connections`, or the limit of the database or the role, leaves fewer connections than one process opens",
      "raise max_connections or the limit (alter database, alter role), or use fewer `engine.lanes`", look_connections},

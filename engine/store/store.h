@@ -77,6 +77,9 @@ void connection_destroy(struct connection *connection); /* rolls back; NULL is f
 /* From another thread: a wait in progress on this connection, or else the next one, ends soon with STORE_DOWN
  * (STORE_UNKNOWN when the commit was sent). For shutdown. */
 void connection_interrupt(struct connection *connection);
+/* The sslmode with which a connection that is open was encrypted ("verify-full"), in `buf`; "" when it is not.
+ * *ret_local: the server is on this machine, by its address. False while not connected. */
+bool connection_encryption(const struct connection *connection, char *buf, size_t size, bool *ret_local);
 int connection_socket(const struct connection *connection); /* -1 while not connected; for poll() by a listener */
 /* How many connections of this store were lost or could not be made so far. One that was lost in a transaction in which
  * a plugin's statement ran is not counted: the statement may have ended it. */

@@ -104,7 +104,9 @@ class Tls(PostgresCase):
         env = self.env(url)
         done = sluice("validate", "--connect", self.config, env=env)
         self.assertEqual(done.stderr, "")
-        self.assertIn("good         session:", sluice("doctor", self.config, env=env).stdout)
+        said = sluice("doctor", self.config, env=env).stdout
+        self.assertIn("good         session:", said)
+        self.assertIn("good         encryption: TLS, and the server is known by its certificate", said)
         with Engine(self.config, env):
             encrypted = self.postgres.value(
                 "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid)"
@@ -147,6 +149,13 @@ class Tls(PostgresCase):
             f"postgresql://postgres@{HOST}:{self.postgres.port}/tls?hostaddr=127.0.0.1&sslmode=verify-full"
             f"&sslrootcert={self.made.file('ca.pem')}"
         )
+
+    def test_encrypted_and_not_verified(self):
+        self.serve("alien")
+        said = sluice("doctor", self.config, env=self.env(self.url(sslmode="require", sslrootcert=""))).stdout
+        self.assertRegex(said, r"warns +encryption: TLS, and nobody asks who the server is \(sslmode=require\)")
+        said = sluice("doctor", self.config, env=self.env(self.url("postgres", sslmode="disable")), check=False).stdout
+        self.assertIn("good         encryption: the server is on this machine", said)
 
     def test_an_authority_that_is_not_known(self):
         self.serve("alien")

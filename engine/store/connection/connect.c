@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -170,6 +171,22 @@ static bool connection_alive(struct connection *connection)
             return false;
     }
     return PQtransactionStatus(connection->pg) == PQTRANS_IDLE;
+}
+
+bool connection_encryption(const struct connection *connection, char *buf, size_t size, bool *ret_local)
+{
+    if (connection->pg == NULL || size == 0)
+        return false;
+    const char *address = PQhostaddr(connection->pg); /* "": a socket of this machine's file system */
+    *ret_local = address == NULL || address[0] == '\0' || strncmp(address, "127.", 4) == 0 ||
+                 strcmp(address, "::1") == 0;
+    buf[0] = '\0';
+    PQconninfoOption *options = PQsslInUse(connection->pg) ? PQconninfo(connection->pg) : NULL;
+    for (const PQconninfoOption *option = options; option != NULL && option->keyword != NULL; option++)
+        if (strcmp(option->keyword, "sslmode") == 0)
+            snprintf(buf, size, "%s", option->val == NULL ? "prefer" : option->val);
+    PQconninfoFree(options);
+    return true;
 }
 
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error)
