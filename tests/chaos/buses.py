@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import uuid
 
 from chaos.facts import Record, model_of, sluice_out, sql
@@ -98,12 +99,13 @@ class KafkaBus:
     kind = "kafka"
     transactional = False
     partitions = 6
+    ask_again_s, asks = 0.2, 50
     section = 'bus: {kind: kafka, partitions: 6, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}'
 
     def __init__(self, url, kafka, group=None):
         self.url, self.kafka, self.env = url, kafka, {"KAFKA_BROKERS": kafka.servers}
         self.group = group or f"chaos-{uuid.uuid4().hex[:8]}"
-        self.names, self.groups = [], {}
+        self.names, self.groups, self.seen = [], {}, {}
 
     @property
     def places(self):
@@ -173,21 +175,43 @@ class KafkaBus:
     def _ends(self, names):
         return {name: self.kafka.end_offsets(name) for name in sorted(names)}
 
+    def _offsets(self):
+        return {
+            (group, topic, n): offset
+            for group in self.groups
+            for topic, offsets in self.kafka.committed(group).items()
+            for n, offset in offsets.items()
+        }
+
+    def _committed(self):
+        """The offsets of all groups. A coordinator that has just started answers from its log below the high watermark,
+        which is that of its last checkpoint until followers have fetched: older offsets, or none, and no error. So what
+        went back is asked for again. It is the group's position when it moves on from there, or stays; an old answer
+        is followed by one that has not gone back."""
+        found = self._offsets()
+        for _ in range(self.asks):
+            behind = {place: offset for place, offset in found.items() if offset < self.seen.get(place, 0)}
+            if not behind:
+                break
+            time.sleep(self.ask_again_s)
+            again = self._offsets()
+            moved = any(offset < again.get(place, offset) < self.seen[place] for place, offset in behind.items())
+            found = again
+            if moved:
+                break
+        self.seen.update(found)
+        return found
+
     def sample(self):
         """Offsets first: what they claim to be done must be seen in all that is looked at after them."""
-        committed = {group: self.kafka.committed(group) for group in self.groups}
+        committed = self._committed()
         row = sql(
             self.url,
             "SELECT pg_current_snapshot()::text AS snapshot,"
             " (SELECT coalesce(json_agg(p), '[]') FROM sluice.bus_position p) AS positions",
         )[0]
         return {
-            "positions": {
-                f"{group}/{topic}/{n}": [offset, 0]
-                for group, topics in committed.items()
-                for topic, offsets in topics.items()
-                for n, offset in offsets.items()
-            },
+            "positions": {f"{group}/{topic}/{n}": [offset, 0] for (group, topic, n), offset in committed.items()},
             "recorded": {f"{p['consumer_group']}/{p['topic']}/{p['partition']}": p["next"] for p in row["positions"]},
             "snapshot": row["snapshot"],
             "ends": self._ends(self.names),
