@@ -229,7 +229,7 @@ static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_se
     if (search != TIMELINE_BY_PARENT)
         scan.contains = span_of(timeline->correlation);
     int code = bus_scan(bus, &scan, error);
-    if (code != -EAGAIN || timeline->count == 0)
+    if ((code != -EAGAIN && code != -ETIMEDOUT) || timeline->count == 0)
         return code;
     timeline->incomplete = arena_string(timeline->arena, span_of(error->text)); /* a partition without a leader, say */
     return 0;

@@ -135,6 +135,29 @@ class Management(PipelineCase):
         lock.stdin.flush()
         until(lambda: engine.request("GET", "/chains")[0] == 200, "an answer once the lock is released")
 
+    def test_a_timeline_that_takes_too_long(self):
+        """It ends with http.timeout, and keeps no other call waiting."""
+        engine = self.engine()
+        lock = subprocess.Popen(["psql", "-qX", self.url], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        self.addCleanup(lock.communicate)
+        lock.stdin.write("begin; lock table sluice.bus_log in access exclusive mode;\n")
+        lock.stdin.flush()
+        self.await_value("select count(*) > 0 from pg_locks where mode = 'AccessExclusiveLock' and granted", "t")
+        answers = []
+        asker = threading.Thread(target=lambda: answers.append(engine.request("GET", "/correlations/o1")))
+        asker.start()
+        waits = "select count(*) from pg_stat_activity where wait_event = 'relation'"
+        until(lambda: self.value(waits) != "0", "a wait for the lock")
+        self.assertEqual(engine.request("GET", "/chains")[0], 200)
+        self.assertEqual(answers, [])
+        asker.join(30)
+        (status, body) = answers[0]
+        self.assertEqual((status, body["error"]), (503, "unavailable"))
+        self.assertIn("more than could be read in time; `sluice explain` reads", body["message"])
+        lock.stdin.write("rollback;\n")
+        lock.stdin.flush()
+        until(lambda: engine.request("GET", "/correlations/o1")[0] == 200, "an answer once the lock is released")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

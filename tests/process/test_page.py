@@ -161,6 +161,29 @@ class Page(PageCase):
         self.browser.keys("Enter")
         self.await_value("select count(*) from sluice.dead_letter where state = 0", 1)
 
+    def test_what_waits_for_a_limit(self):
+        self.running.kill()
+        self.use(
+            self.yaml.replace(
+                '{key: "{k}", handler: gate.pass, routes: {done: out}}',
+                '{key: "{k}", handler: gate.pass, limit: {rate: 2/h}, routes: {done: out}}',
+            ),
+            migrate=False,
+        )
+        self.running = self.engine()
+        self.site = f"http://127.0.0.1:{self.running.port}"
+        self.emit("in", *(self.event({"k": f"k{n}", "seq": n}) for n in range(1, 8)))
+        self.show(token=None)
+        self.browser.wait_text("for the limit of in", "main")
+        self.browser.wait_text("≤ 2/h", "[aria-label='topic in']")
+        self.browser.wait_text("over the limit", "[aria-label='topic in']")
+        last = self.value(
+            "select h.k from (select 'k' || n as k from generate_series(1, 7) n) h"
+            " where h.k not in (select k from effects) limit 1"
+        )
+        self.browser.run(f"location.hash = '#/timeline/{last}'")
+        self.browser.wait_text("the limit of topic in", "ol.events")
+
     def test_read_only_without_the_token(self):
         self.fail_some(1)
         self.show("#/dead-letters/1", token=None)

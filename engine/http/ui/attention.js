@@ -40,6 +40,15 @@ function attentionLines() {
             pause.reason ? ": " : "",
             text(pause.reason),
         );
+    for (const one of series("sluice_limit_waiting_keys"))
+        if (one.value > 0)
+            add(
+                "warn",
+                null,
+                plural(one.value, "key waits", "keys wait"),
+                " for the limit of ",
+                text(one.labels.topic),
+            );
     const keys = metric("sluice_held_keys") || 0;
     if (keys > 0)
         add(

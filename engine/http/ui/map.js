@@ -36,6 +36,7 @@ function mapNodes(pipeline) {
             handler: topic.handler,
             retries: topic.retriesOf,
             needs: topic.dependency,
+            limit: topic.limit,
             rows: rows(topic.routes),
         });
     for (const chain of pipeline.chains)
@@ -125,6 +126,9 @@ function mapCard(name, node) {
             card.together,
             word ? h("span", { class: "dim" }, word) : null,
             node.needs ? h("span", { class: "dim" }, "needs " + node.needs) : null,
+            node.limit
+                ? h("span", { class: "dim" }, "≤ " + node.limit.rate + (node.limit.per ? " per " + node.limit.per : ""))
+                : null,
             card.badges,
         ),
         node.rows.length === 0
@@ -259,6 +263,8 @@ function mapBadges(card, paused) {
         paused.has("schedule " + node.title);
     if (stops) words.push(["stopped", "bad"]);
     if (waits) words.push(["paused", "warn", "#/pauses"]);
+    const limited = node.topic ? metric("sluice_limit_waiting_keys", { topic: node.topic }) || 0 : 0;
+    if (limited > 0) words.push([plural(limited, "key") + " over the limit", "warn"]);
     if (letters > 0)
         words.push([plural(letters, "dead letter"), "bad", "#/dead-letters" + query({ topic: node.topic })]);
     const now = JSON.stringify(words);
