@@ -122,7 +122,8 @@ static void print_one(const struct chain_view *view)
     print_word("why", view->reason);
     print_word("abort asked", view->asked);
     if (strcmp(view->state, "stuck") == 0)
-        printf("An undo failed for good: `sluice delayed list` says why. With the cause removed: `sluice chain "
+        printf("An undo failed for good: `sluice explain CONFIG CORRELATION --why` says why. With the cause removed: "
+               "`sluice chain "
                "resume`.\n");
 }
 

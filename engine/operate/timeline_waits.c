@@ -8,6 +8,7 @@
 #include "operate/timeline.h"
 
 #include "event/record_batch.h"
+#include "operate/dead_letter.h"
 
 #include <errno.h>
 
@@ -202,21 +203,63 @@ static int find_outbox(struct timeline *timeline, struct bus *bus, struct connec
     return 0;
 }
 
+/* ----------------------------------------------------------------------------------------------------- dead letters */
+
+/* Why an event became a dead letter: its record on the dead letter topic says. */
+static const char *dead_because(const struct timeline *timeline, const struct timeline_event *event)
+{
+    for (size_t i = 0; i < timeline->count; i++) {
+        const struct timeline_event *dead = &timeline->events[i];
+        if (dead->dead_letter && dead->reason != NULL &&
+            memcmp(&dead->payload_id, &event->payload_id, sizeof event->payload_id) == 0)
+            return dead->reason;
+    }
+    return NULL;
+}
+
+static void find_dead_letters(struct timeline *timeline)
+{
+    for (size_t i = 0; i < timeline->count; i++) {
+        struct timeline_event *event = &timeline->events[i];
+        const char *why = event->letter_count > 0 ? dead_because(timeline, event) : NULL;
+        for (size_t l = 0; l < event->letter_count; l++) {
+            long long id = (long long)event->letters[l].id;
+            if (event->letters[l].state != DEAD_LETTER_OPEN)
+                continue;
+            wait_add(&event->waits, timeline->arena,
+                     (struct wait){
+                         .cause = WAIT_DEAD_LETTER,
+                         .sentence = arena_format(timeline->arena, "dead letter %lld waits for a decision%s%s", id,
+                                                  why != NULL ? ": " : "", why != NULL ? why : ""),
+                         .command = arena_format(timeline->arena, "sluice dead-letter show CONFIG %lld", id),
+                     });
+        }
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------------ chain */
 
 static void find_chain(struct timeline *timeline)
 {
-    bool stuck = timeline->chain_state != NULL && strncmp(timeline->chain_state, "stuck", 5) == 0;
-    for (size_t i = 0; i < timeline->count && stuck; i++)
-        stuck = !waits_have(&timeline->events[i].waits, WAIT_STUCK);
-    if (stuck) /* its undo waits where this pipeline does not look, or is gone */
+    if (timeline->chain_state == NULL || strncmp(timeline->chain_state, "stuck", 5) != 0)
+        return;
+    const char *command = arena_format(timeline->arena, "sluice chain resume CONFIG %s", timeline->correlation);
+    bool shown = false;
+    for (size_t i = 0; i < timeline->count; i++)
+        for (size_t w = 0; w < timeline->events[i].waits.count; w++)
+            if (timeline->events[i].waits.list[w].cause == WAIT_STUCK) {
+                timeline->events[i].waits.list[w].command = command;
+                shown = true;
+            }
+    if (!shown) /* its undo waits where this pipeline does not look, or is gone */
         wait_add(&timeline->waits, timeline->arena,
                  (struct wait){
                      .cause = WAIT_STUCK,
                      .name = timeline->chain,
                      .sentence = arena_format(timeline->arena, "chain %s is stuck: an undo failed for good",
                                               timeline->chain),
-                     .command = arena_format(timeline->arena, "sluice chain resume CONFIG %s", timeline->correlation)});
+                     .command = command,
+                 });
 }
 
 int timeline_find_waits(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error)
@@ -225,6 +268,7 @@ int timeline_find_waits(struct timeline *timeline, struct bus *bus, struct conne
     find_reading(timeline, bus, error);
     if (connection != NULL && timeline->pipeline->bus.kind == BUS_CHOICE_KAFKA)
         code = find_outbox(timeline, bus, connection, error);
+    find_dead_letters(timeline);
     find_chain(timeline);
     return code;
 }

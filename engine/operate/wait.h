@@ -19,10 +19,11 @@ enum wait_cause {
     WAIT_HANDLER,     /* its handler has stopped */
     WAIT_DELAYED,     /* until its time: a step of a retry ladder */
     WAIT_PAUSED,
-    WAIT_BREAKER, /* of what it depends on is open */
-    WAIT_STUCK,   /* an undo failed for good */
-    WAIT_UNKNOWN, /* the file does not have its topic */
-    WAIT_OUTBOX,  /* committed, and refused by the bus or not yet published */
+    WAIT_BREAKER,     /* of what it depends on is open */
+    WAIT_STUCK,       /* an undo failed for good */
+    WAIT_DEAD_LETTER, /* one is open: an operator decides */
+    WAIT_UNKNOWN,     /* the file does not have its topic */
+    WAIT_OUTBOX,      /* committed, and refused by the bus or not yet published */
     WAIT_NO_LEADER,
     WAIT_ENGINE,      /* no process of the group runs */
     WAIT_NO_READER,   /* none of them reads its partition */

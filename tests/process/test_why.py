@@ -239,9 +239,21 @@ class Postgres(Waits, SqlCase):
             "stuck",
             "chain_stuck",
             "its undo failed for good and waits for an operator: .*refused on demand",
-            RELEASE,
+            "sluice chain resume CONFIG stuck",
             name="why",
         )
+
+    def dead_letter(self):
+        self.emit("in", self.one("dead", refuse=1))
+        wait = self.tells(
+            "dead",
+            "dead_letter",
+            r"dead letter \d+ waits for a decision: .*refused on demand",
+            r"sluice dead-letter show CONFIG \d+",
+        )
+        self.run_command(wait)
+        self.run_command({"command": "sluice dead-letter drop CONFIG --all"})
+        self.gone("dead", "dead_letter")
 
     def unknown(self):
         """As an engine with another file leaves it; one that has the topic would take it."""
@@ -311,6 +323,7 @@ class Postgres(Waits, SqlCase):
             "paused": self.paused,
             "breaker": self.breaker,
             "chain_stuck": self.chain_stuck,
+            "dead_letter": self.dead_letter,
             "unknown_topic": self.unknown,
             "open_transaction": self.open_transaction,
             "no_reader": self.no_reader,
