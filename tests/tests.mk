@@ -81,6 +81,10 @@ demo: ## real purchases through HTTP on a private PostgreSQL in ./var (BUS=kafka
 	@$(MAKE) --no-print-directory -j2 all
 	tests/demo/demo $(if $(SERVICES),services,$(BUS))
 
+container: ## the image of config/package/Containerfile, built by buildah and run; minutes, and root
+	@tests/deps --container
+	tests/package/container
+
 check: all ## the rules of the house, static analysers, and the tests under the sanitizers
 	@tests/deps --tools
 	TEST_LIMIT_S=1500 B=$(B) tests/run check $(T)
@@ -111,5 +115,5 @@ clean: end-servers
 end-servers:
 	@for dir in $(wildcard var/*); do tests/lib/private_postgres stop $$dir; tests/lib/kafka_cluster stop $$dir; done >/dev/null 2>&1 || true
 
-.PHONY: unit test test-programs faults demo check sim fuzz bench deps end-servers
+.PHONY: unit test test-programs faults demo container check sim fuzz bench deps end-servers
 -include $(shell find $(B)tests -name '*.d' 2>/dev/null)

@@ -70,25 +70,33 @@ def codename():
     raise AssertionError("/etc/os-release names no release")
 
 
+def make(path, temporary, *options):
+    """A clean root at `path`, a folder or a .tar."""
+    done = subprocess.run(
+        ["mmdebstrap", "--mode=root", "--dpkgopt=force-unsafe-io", *options, codename(), str(path), "-"],
+        input=sources(),
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, TMPDIR=str(temporary)),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+
+
 class CleanRoot:
     def __init__(self, *packages):
         """packages: names, or paths of .deb files, whose dependencies come with them."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-root-"))
         self.path = self.folder / "root"
         self.process = self.first = self.group = None
-        wanted = [f"--include={package}" for package in packages]
-        done = subprocess.run(
-            ["mmdebstrap", "--mode=root", "--variant=essential", "--dpkgopt=force-unsafe-io", *wanted]
-            + ["--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount", codename(), str(self.path), "-"],
-            input=sources(),
-            capture_output=True,
-            text=True,
-            env=dict(os.environ, TMPDIR=str(self.folder)),
-            check=False,
-        )
-        if done.returncode != 0:
+        options = [f"--include={package}" for package in packages]
+        options.append("--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount")
+        try:
+            make(self.path, self.folder, "--variant=essential", *options)
+        except AssertionError:
             self.remove()
-            raise AssertionError(done.stderr)
+            raise
 
     def boot(self):
         # Services of the machine, not of a test.
