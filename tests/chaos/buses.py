@@ -184,9 +184,10 @@ class KafkaBus:
         }
 
     def _committed(self):
-        """The offsets of all groups. A coordinator that has just started answers from its log below the high watermark,
-        which is that of its last checkpoint until followers have fetched: older offsets, or none, and no error. So what
-        went back is asked for again. It is the group's position when it moves on from there, or stays; an old answer
+        """The offsets of all groups. Once, after all brokers had been killed, they went back to 0 and nothing else did.
+        Kafka's clients leave out what a broker answers with an error, so it was none; a coordinator that has just
+        started may answer from the part of its log that it knows to be replicated, which was not seen again. So what
+        went back is asked for again. It is the group's position when it stays, or moves on from there; an old answer
         is followed by one that has not gone back."""
         found = self._offsets()
         for _ in range(self.asks):
