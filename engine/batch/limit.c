@@ -205,8 +205,10 @@ static void ask(struct batch_env *env, struct limit_bucket **buckets, size_t cou
     if (count == 0)
         return;
     for (size_t i = 0; i < count; i++)
-        slots[i] = (struct slots){
-            .bucket = (int64_t)buckets[i]->id, .step_ns = buckets[i]->limit->step_ns, .want = buckets[i]->want};
+        slots[i] = (struct slots){.asker = i,
+                                  .bucket = (int64_t)buckets[i]->id,
+                                  .step_ns = buckets[i]->limit->step_ns,
+                                  .want = buckets[i]->want};
     enum store_result result = ledger_limit_take(env->connection, env->numbers->groups[env->group->index], slots, count,
                                                  LIMIT_AHEAD_MS, &error);
     int64_t at_us = now_us();
@@ -214,11 +216,12 @@ static void ask(struct batch_env *env, struct limit_bucket **buckets, size_t cou
         log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s",
                    error.text);
     for (size_t i = 0; i < count; i++) {
+        struct limit_bucket *bucket = buckets[slots[i].asker];
         if (result == STORE_OK)
-            add_slots(buckets[i], &slots[i], at_us);
+            add_slots(bucket, &slots[i], at_us);
         else
-            buckets[i]->ask_us = at_us + (int64_t)LIMIT_AGAIN_MS * 1000;
-        buckets[i]->want = 0;
+            bucket->ask_us = at_us + (int64_t)LIMIT_AGAIN_MS * 1000;
+        bucket->want = 0;
     }
 }
 

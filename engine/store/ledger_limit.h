@@ -6,14 +6,16 @@
 
 #include "store/ledger.h"
 
-struct slots { /* of one bucket */
+struct slots {    /* of one bucket */
+    size_t asker; /* the caller's */
     int64_t bucket, step_ns;
     int32_t want;  /* so many */
     int32_t given; /* got these, one each step */
     int64_t in_us; /* the first is in so long, or would be; below 0: it was due so long ago */
 };
 
-/* On its own: those up to `ahead_ms` from now that nobody has. Each bucket once. */
+/* On its own: those up to `ahead_ms` from now that nobody has. Each bucket once; they may come back in another order,
+ * with `want` 0 where there was an answer. */
 enum store_result ledger_limit_take(struct connection *connection, int16_t group, struct slots *slots, size_t count,
                                     int64_t ahead_ms, struct error *error);
 /* On its own: buckets that nobody asked for in the last minute are forgotten. */

@@ -61,13 +61,19 @@ enum store_result ledger_limit_take(struct connection *connection, int16_t group
     enum store_result result = take(connection, group, slots, count, ahead_ms, &found, error);
     if (result != STORE_OK || found == count)
         return result;
+    struct slots *answered = slots; /* those first, and the others behind them */
+    for (size_t i = 0; i < count; i++)
+        if (slots[i].want == 0) {
+            struct slots one = slots[i];
+            slots[i] = *answered;
+            *answered++ = one;
+        }
+    count -= (size_t)(answered - slots);
+    slots = answered;
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
                                          STORE_COLUMN(PARAM_INT8, &slots[0].bucket, count, sizeof *slots)};
     result = connection_run(connection, &statement_known, 2, params, &rows, error);
-    for (size_t i = 0; i < count && result == STORE_OK; i++)
-        if (slots[i].want > 0)
-            result = take(connection, group, &slots[i], 1, ahead_ms, &found, error);
-    return result;
+    return result != STORE_OK ? result : take(connection, group, slots, count, ahead_ms, &found, error);
 }
 
 static const struct statement statement_prune = {
