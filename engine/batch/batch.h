@@ -111,6 +111,7 @@ struct undo {
     int32_t generation, doing;
     uint32_t repeats; /* how often the step was done before, in this generation */
     struct span data, correlation, reason;
+    struct span traceparent; /* of the span that did the step; {NULL, 0}: it is not known */
 };
 void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo);
 /* dead_letter.c: the record on the dead letter topic, if there is one; and with a store, the rows of dead letters. */

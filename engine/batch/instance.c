@@ -6,6 +6,7 @@
 #include "batch/definitions.h"
 #include "event/correlation.h"
 #include "pipeline/chain_definition.h"
+#include "store/ledger_span.h"
 
 bool chain_correlation(struct batch *batch, const struct work *work, const struct chain *chain, struct span *ret)
 {
@@ -50,6 +51,15 @@ bool instance_open(struct batch *batch, struct work *work, const struct chain *c
     return true;
 }
 
+/* Who did the step, if that is known. */
+static void undo_span(struct batch *batch, const struct instance *instance, struct undo *undo, int16_t step)
+{
+    struct chain_span span = {.chain = instance->row.chain, .step = step, .correlation = instance->row.correlation};
+    batch->result = ledger_chain_span_find(batch->connection, &span, &batch->error);
+    if (batch->result == STORE_OK && span.traceparent.length > 0)
+        undo->traceparent = arena_span(batch->arena, span.traceparent);
+}
+
 void instance_apply(struct batch *batch, struct work *work, struct instance *instance, uint64_t undos)
 {
     const struct chain_facts *facts = &instance->row.facts;
@@ -61,8 +71,11 @@ void instance_apply(struct batch *batch, struct work *work, struct instance *ins
                             .repeats = chain_repeats(facts, doing),
                             .correlation = instance->correlation};
         undos &= ~((uint64_t)1 << doing);
-        batch->result = ledger_chain_data(batch->connection, instance->row.chain, instance->row.correlation, doing,
-                                          &undo.data, &undo.reason, &batch->error);
+        if (batch->env->tracer != NULL)
+            undo_span(batch, instance, &undo, facts->steps[doing]);
+        if (batch->result == STORE_OK)
+            batch->result = ledger_chain_data(batch->connection, instance->row.chain, instance->row.correlation, doing,
+                                              &undo.data, &undo.reason, &batch->error);
         if (batch->result == STORE_OK)
             outputs_undo(batch, work, &undo);
     }

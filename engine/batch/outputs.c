@@ -167,6 +167,24 @@ void outputs_of_work(struct batch *batch, struct work *work)
 
 enum { UNDO_REASON_MAX = 1000 };
 
+/* An undo is in the trace of the step: when what aborts the chain is in another one, or in none that is recorded (the
+ * tick that found a hold too old), it goes on from the step itself. */
+static void undo_trace(struct output *output, struct span step)
+{
+    struct record *record = &output->record;
+    size_t at = 0;
+    if (step.length != TRACEPARENT_TEXT)
+        return;
+    while (at < record->header_count && !span_is(record->headers[at].name, HEADER_TRACEPARENT))
+        at++;
+    bool known = at < record->header_count;
+    if (!known || memcmp(record->headers[at].value.at, step.at, TRACEPARENT_TRACE) != 0) {
+        record->header_count = known ? at : record->header_count; /* tracestate stands behind, and is of that trace */
+        output_header(output, HEADER_TRACEPARENT, step);
+    }
+    output_header(output, HEADER_UNDOES, step);
+}
+
 void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo)
 {
     struct json_object object = {.text = {"{}", 2}};
@@ -197,6 +215,7 @@ void outputs_undo(struct batch *batch, struct work *work, const struct undo *und
         return;
     output->work = work;
     output->record.headers[1].value = work->event.id_text;
+    undo_trace(output, undo->traceparent);
     output_header(output, HEADER_UNDO, span_of(arena_format(batch->arena, "%d.%d", undo->generation, undo->doing)));
 }
 

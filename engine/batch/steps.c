@@ -5,7 +5,9 @@
 
 #include "base/log.h"
 #include "batch/instance.h"
+#include "batch/traced.h"
 #include "pipeline/chain_definition.h"
+#include "store/ledger_span.h"
 
 /* The steps that were done in a part of a batch. */
 struct steps {
@@ -129,6 +131,23 @@ static void steps_noted(struct batch *batch, const struct steps *steps, const st
     }
 }
 
+/* Who did the steps, where their traces are recorded. */
+static void note_spans(struct batch *batch, const struct steps *steps)
+{
+    struct chain_span *spans = arena_array(batch->arena, struct chain_span, steps->count);
+    size_t count = 0;
+    for (size_t i = 0; i < steps->count; i++) {
+        const char *span = steps->done[i].data.at == NULL ? NULL : traced_step(batch, steps->works[i]);
+        if (span != NULL)
+            spans[count++] = (struct chain_span){.chain = steps->done[i].chain,
+                                                 .step = steps->done[i].step,
+                                                 .correlation = steps->done[i].correlation,
+                                                 .traceparent = span_of(span)};
+    }
+    if (count > 0)
+        batch->result = ledger_chain_spans_note(batch->connection, spans, count, &batch->error);
+}
+
 void chain_steps(struct batch *batch, size_t first, size_t last)
 {
     size_t most = 0, count = 0;
@@ -169,4 +188,6 @@ void chain_steps(struct batch *batch, size_t first, size_t last)
     batch->result = ledger_chain_done(batch->connection, steps.done, steps.count, noted, &count, &batch->error);
     if (batch->result == STORE_OK)
         steps_noted(batch, &steps, noted, count);
+    if (batch->result == STORE_OK && !batch->condemned && batch->env->tracer != NULL)
+        note_spans(batch, &steps);
 }

@@ -83,6 +83,18 @@ const char *traced_parent(struct batch *batch, const struct work *work)
     return text;
 }
 
+const char *traced_step(struct batch *batch, const struct work *work)
+{
+    if (work->trace == NULL)
+        return NULL;
+    struct trace_context step = work->trace->own;
+    if (work->trace->parent != 0)
+        step.span = work->trace->parent; /* who emitted it */
+    char *text = arena_alloc_raw(batch->arena, TRACEPARENT_TEXT + 1);
+    trace_format(&step, text);
+    return text;
+}
+
 const char *traced_first(struct batch *batch, const struct work *work)
 {
     return arena_format(batch->arena, "%016llx", (unsigned long long)work->trace->first);
@@ -132,12 +144,12 @@ static void describe(struct batch *batch, const struct work *work, struct trace_
 {
     const struct item *item = work->item;
     const struct verdict_row *row = work_row(work);
-    if (item->topic != NULL && batch->env->group != NULL) {
+    if (item->topic != NULL && batch->env->group != NULL && item->timed_out == NULL) {
         describe_event(batch, work, span);
     } else {
         span->kind = TRACE_INTERNAL;
-        span->name = SPAN("handle");
-        span->subject = span_of(handler_of(work));
+        span->name = item->timed_out != NULL ? SPAN("abort") : SPAN("handle");
+        span->subject = span_of(item->timed_out != NULL ? item->timed_out->chain->name : handler_of(work));
     }
     trace_text(span, "sluice.handler", span_of(handler_of(work)));
     trace_text(span, "sluice.outcome", span_of(outcome_of(work)));
@@ -150,8 +162,9 @@ static void describe(struct batch *batch, const struct work *work, struct trace_
         trace_text(span, "sluice.why", span->why);
 }
 
-/* What the try stands beside: the first one, the event that this one replays, who emitted what has waited. */
-static void describe_links(const struct work *work, struct trace_span *span)
+/* What the try stands beside: the first one, the event that this one replays, what it undoes, who emitted what has
+ * waited. */
+static void describe_links(const struct batch *batch, const struct work *work, struct trace_span *span)
 {
     const struct work_trace *trace = work->trace;
     struct trace_context to = {.trace = trace->own.trace, .span = trace->first};
@@ -164,6 +177,10 @@ static void describe_links(const struct work *work, struct trace_span *span)
         to.span = trace_span_of(&id, handler_of(work), 0);
         trace_link(span, to, "replay_of");
     }
+    struct trace_context undone;
+    bool sampled;
+    if (trace_parse(header_of(work, HEADER_UNDOES), &undone, &sampled) && batch->env->group->tap == NULL)
+        trace_link(span, undone, "undoes");
     if (span->link_count == 0 && waited && trace->parent != 0) {
         to.span = trace->parent;
         trace_link(span, to, "delayed");
@@ -196,8 +213,9 @@ static void record(struct batch *batch, struct buffer *out, struct work *work, i
     struct trace_span span = {.context = work->trace->own, .parent = work->trace->parent};
     bool called = work->trace->began_ns != 0;
     if (comes_again(batch, work))
-        span.context.span = trace_span_salted(span.context.span, (uint64_t)now_ns);
-    describe_links(work, &span);
+        span.context.span = trace_span_salted(span.context.span, /* the same event may be in the batch twice */
+                                              (uint64_t)now_ns << 16 | (uint64_t)(work - batch->works));
+    describe_links(batch, work, &span);
     if (work->item->first_span == 0)
         work->item->first_span = span.context.span;
     span.began_ns = wall_ns - (now_ns - (called ? work->trace->began_ns : batch->now_ms * 1000000));

@@ -25,6 +25,8 @@ void traced_begin(struct batch *batch);
 void traced_called(struct work **works, size_t count, int64_t began_ns, int64_t ended_ns);
 /* The traceparent of what the work emits; NULL: its trace is not recorded. */
 const char *traced_parent(struct batch *batch, const struct work *work);
+/* Of an event that says that a step was done: the traceparent of what did it; NULL: its trace is not recorded. */
+const char *traced_step(struct batch *batch, const struct work *work);
 /* The span of its first try, 16 hexadecimal digits, for HEADER_FIRST_TRY; its trace is recorded. */
 const char *traced_first(struct batch *batch, const struct work *work);
 /* After COMMIT, or when it is not known whether there was one. */

@@ -21,6 +21,7 @@ enum {
     EVENT_KEY_MAX = 1024,        /* bytes */
     EVENT_ATTRIBUTES_MAX = 8192, /* bytes of all ce_ headers and content-type, in binary mode */
     TRACEPARENT_TEXT = 55,       /* bytes, without the NUL */
+    TRACEPARENT_TRACE = 35,      /* of them, version and trace */
     TRACESTATE_MAX = 512,        /* bytes; a longer one is not carried on */
 };
 

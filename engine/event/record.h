@@ -26,9 +26,10 @@ struct span record_header(const struct record *record, const char *name);
 /* Headers that the engine reads and writes. Anything else travels through unread. */
 #define HEADER_TRACEPARENT "traceparent" /* W3C Trace Context: see traceparent_derive() */
 #define HEADER_TRACESTATE "tracestate"
-#define HEADER_CONTENT_TYPE "content-type"      /* tells the CloudEvents modes apart */
-#define HEADER_HOPS "sluice-hops"               /* decimal; each emission adds one */
-#define HEADER_UNDO "sluice-undo"               /* of an undo: the chain's generation and doing, "0.1" */
+#define HEADER_CONTENT_TYPE "content-type" /* tells the CloudEvents modes apart */
+#define HEADER_HOPS "sluice-hops"          /* decimal; each emission adds one */
+#define HEADER_UNDO "sluice-undo"          /* of an undo: the chain's generation and doing, "0.1" */
+#define HEADER_UNDOES "sluice-undoes"      /* likewise, where a trace is recorded: traceparent of what did the step */
 #define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
 #define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
 #define HEADER_FIRST_TRY "sluice-first-try"     /* likewise, in a trace that is recorded: the span of the first try */

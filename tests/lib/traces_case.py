@@ -1,4 +1,5 @@
 """A test case that runs the reference pipeline with `tracing:`, and a collector that takes its spans."""
+import json
 import pathlib
 import subprocess
 import tempfile
@@ -71,6 +72,11 @@ class TracesCase(PostgresCase):
         )
         self.assertEqual(status, 202, answer)
         return f"tx-{n}"
+
+    @staticmethod
+    def purchase(n):
+        """Data of a payment.try, as another service would send it."""
+        return json.dumps({"userId": n, "seatId": n, "reservationId": n, "paymentTxId": f"tx-{n}", "amount": 100})
 
     def spans_of(self, purchase, count):
         """All spans of the trace of a purchase, once there are `count` of them."""

@@ -79,6 +79,28 @@ class Purchases(TracesCase):
         self.assertEqual(retries[0].parent, first.id)
         self.assertEqual(self.only(spans, "process payment.failure", TAP).parent, retries[2].id)
 
+    def test_an_undo_links_to_the_step(self):
+        """Its reservation is gone: reservation.failure aborts the chain, payment.cancel gives the points back."""
+        self.sql("update reservations set status = 'CANCELLED' where id = 6")
+        sluice("emit", self.config, "payment.try", "--data", self.purchase(6), env=self.env)  # no request would take it
+        spans = self.spans_of("tx-6", 8)
+        self.assertEqual(tree_faults(spans, roots=2), [], spans)  # its handler's and the tap's
+        charged = self.only(spans, "process payment.try", "payment.charge")
+        [aborted] = [s for s in spans if s.name.endswith(".failure") and "sluice.handler" not in s.attributes]
+        refunded = self.only(spans, "process payment.cancel", "payment.refund")
+        self.assertEqual(refunded.links, [("undoes", charged.trace, charged.id)])
+        self.assertEqual(refunded.parent, aborted.id)
+
+    def test_an_abort_of_another_trace(self):
+        """The undo is in the trace of its purchase, whatever aborts the chain."""
+        spans = self.spans_of(self.buy(7), 7)
+        charged = self.only(spans, "process payment.try", "payment.charge")
+        data = {"paymentTxId": "tx-7", "reservationId": 7, "userId": 7, "seatId": 7, "reason": "too late"}
+        sluice("emit", self.config, "reservation.timeout", "--data", json.dumps(data), env=self.env)
+        refunded = self.collector.await_span(trace=charged.trace, handler="payment.refund")
+        self.assertEqual(refunded.links, [("undoes", charged.trace, charged.id)])
+        self.assertEqual(refunded.parent, charged.id)
+
     def test_a_dead_letter_and_its_replay(self):
         """Its amount is no number: a dead letter, again after its replay."""
         data = {"userId": 5, "seatId": 5, "reservationId": 5, "paymentTxId": "tx-dead", "amount": "much"}
@@ -130,12 +152,8 @@ class Shares(TracesCase):
         other = Engine(self.config, self.env)
         self.addCleanup(other.kill)
         other.start()
-        same = {"amount": 100, "paymentToken": "token"}
-        lines = [
-            json.dumps({"userId": n, "seatId": n, "reservationId": n, "paymentTxId": f"tx-{n}", **same})
-            for n in range(20, 60)
-        ]
-        sluice("emit", self.config, "payment.try", "--data", "-", env=self.env, data="\n".join(lines))
+        lines = "\n".join(self.purchase(n) for n in range(20, 60))
+        sluice("emit", self.config, "payment.try", "--data", "-", env=self.env, data=lines)
         until(
             lambda: self.sql("select count(*) from reservations where status = 'CONFIRMED'") == "40",
             "40 confirmed reservations",

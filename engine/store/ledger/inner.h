@@ -10,6 +10,7 @@
  *   prune.c      deletes old inbox rows      held.c       events of held keys
  *   health.c     the figures of the health page   audit.c      what operators changed
  *   dead_letter.c  dead letters, and what became of them
+ *   chain_span.c  the spans that did steps of chains
  *   pause.c      what operators have paused       breaker.c    breakers of dependencies
  *   limit.c      slots of topics with a limit
  */

@@ -4,6 +4,8 @@
  */
 #include "sim.h"
 
+#include "store/ledger_span.h"
+
 #include <stdlib.h>
 
 static uint32_t chain_of(const struct world *world, int16_t config, struct event_id correlation)
@@ -164,4 +166,18 @@ enum store_result ledger_chain_definition(struct connection *connection, int32_t
     (void)error;
     sim_fail(connection->world, "definition %d is asked for", number);
     return STORE_DEPLOY;
+}
+
+/* No traces are recorded there. */
+enum store_result ledger_chain_spans_note(struct connection *connection, const struct chain_span *spans, size_t count,
+                                          struct error *error)
+{
+    (void)spans, (void)count;
+    return connection_trip(connection, error);
+}
+
+enum store_result ledger_chain_span_find(struct connection *connection, struct chain_span *span, struct error *error)
+{
+    span->traceparent = (struct span){NULL, 0};
+    return connection_trip(connection, error);
 }

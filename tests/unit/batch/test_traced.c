@@ -318,22 +318,14 @@ static void a_dead_letter_and_its_replay(void **state)
     traced_test_end(test);
 }
 
-/* Poison has an id of its own making. */
-static void poison(void **state)
+/* What was rolled back is not told, what came again neither; what may have been committed is, and poison. */
+static void only_what_is_committed(void **state)
 {
     struct lane_test *test = traced_test(1);
     (void)state;
     lane_test_offer(test, &(struct record){.topic = SPAN("order.new"), .value = SPAN("no JSON")});
     lane_test_run_all(test);
     assert_told(fake_tracer_take(&tracer), "{\"key\":\"error.type\",\"value\":{\"stringValue\":\"bad_json\"}}");
-    traced_test_end(test);
-}
-
-/* What was rolled back is not told, what came again neither; what may have been committed is. */
-static void only_what_is_committed(void **state)
-{
-    struct lane_test *test = traced_test(1);
-    (void)state;
     fake_store_fail(test->store, "commit", 0, 1, STORE_TRANSIENT, "deadlock");
     offer(test, "order.new", "a", NULL, NULL, NULL, "{}");
     lane_test_run(test);
@@ -370,6 +362,81 @@ static void a_tap_that_records_nothing(void **state)
         snprintf(first, sizeof first, "%s", told(span, "spanId"));
         fake_clock_advance(1);
     }
+    offer(test, "order.new", "b", NULL, NULL, NULL, "{}"); /* twice in one batch, as after a rebalance */
+    offer(test, "order.new", "b", NULL, NULL, NULL, "{}");
+    lane_test_run_all(test);
+    assert_int_equal(tracer.count, 2);
+    const char *spans = fake_tracer_take(&tracer);
+    assert_string_not_equal(told(spans, "spanId"), told(strchr(spans, '\n'), "spanId"));
+    traced_test_end(test);
+}
+
+static const char chain_yaml[] = "store: {url: 'postgres://x'}\n"
+                                 "topics:\n"
+                                 "  done.train: {handler: work.handle, routes: {done: drop, later: drop}}\n"
+                                 "  undo.train: {handler: work.handle, routes: {done: drop, later: drop}}\n"
+                                 "chains:\n"
+                                 "  trip:\n"
+                                 "    correlate: trip\n"
+                                 "    steps: [{name: train, done: done.train, undo: undo.train}]\n"
+                                 "    abort_on: [trip.failed]\n"
+                                 "    on_undo_failure: pause\n";
+
+/* An undo is beside the step that it undoes, and in its trace, whatever aborts the chain: something of the same trace,
+ * of another one, of none that is recorded. */
+static void undos(void **state)
+{
+    static const struct {
+        const char *trip, *aborts;
+        bool same;
+    } rows[] = {{"t-1", "00-" TRACE "-00000000000000aa-01", true},
+                {"t-2", "00-ffffffffffffffffffffffffffffffff-00000000000000aa-01", false},
+                {"t-3", "00-ffffffffffffffffffffffffffffffff-00000000000000aa-00", false},
+                {"t-4", NULL, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct lane_test *test = lane_test_create(chain_yaml, LANE_TEST_OUTBOX);
+        char data[64], wanted[TRACEPARENT_TEXT + 1];
+        fake_tracer_init(&tracer, 0);
+        test->env.tracer = &tracer;
+        snprintf(data, sizeof data, "{\"trip\":\"%s\"}", rows[i].trip);
+        offer(test, "done.train", "a", "00-" TRACE "-" PARENT "-01", "tracestate", "x=y", data);
+        lane_test_run_all(test);
+        fake_tracer_take(&tracer);
+        offer(test, "trip.failed", "b", rows[i].aborts, "tracestate", "x=y", data);
+        lane_test_run_all(test);
+        const char *abort = fake_tracer_take(&tracer);
+        const struct record *undo = assert_published(test, "undo.train", 0);
+        assert_header(undo, HEADER_UNDOES, "00-" TRACE "-" PARENT "-01"); /* who emitted done.train did the step */
+        snprintf(wanted, sizeof wanted, "00-" TRACE "-%s-01", rows[i].same ? told(abort, "spanId") : PARENT);
+        assert_header(undo, HEADER_TRACEPARENT, wanted);
+        assert_header(undo, HEADER_TRACESTATE, rows[i].same ? "x=y" : NULL);
+        assert_header(undo, HEADER_UNDO, "0.0");
+        lane_test_offer(test, undo);
+        lane_test_run_all(test);
+        const char *link = strstr(fake_tracer_take(&tracer), "\"links\":[");
+        assert_non_null(link);
+        assert_string_equal(told(link, "spanId"), PARENT);
+        assert_told(link, "\"undoes\"");
+        traced_test_end(test);
+    }
+}
+
+/* A step that was not recorded leaves nothing to link to. */
+static void an_undo_of_what_was_not_recorded(void **state)
+{
+    struct lane_test *test = lane_test_create(chain_yaml, LANE_TEST_OUTBOX);
+    (void)state;
+    fake_tracer_init(&tracer, 0);
+    test->env.tracer = &tracer;
+    offer(test, "done.train", "a", NULL, NULL, NULL, "{\"trip\":\"t-5\"}");
+    lane_test_run_all(test);
+    assert_null(strstr(fake_store_calls(test->store), "chain_spans_note"));
+    offer(test, "trip.failed", "b", "00-" TRACE "-" PARENT "-01", NULL, NULL, "{\"trip\":\"t-5\"}");
+    lane_test_run_all(test);
+    const struct record *undo = assert_published(test, "undo.train", 0);
+    assert_header(undo, HEADER_UNDOES, NULL);
+    assert_memory_equal(record_header(undo, HEADER_TRACEPARENT).at, "00-" TRACE, 35);
     traced_test_end(test);
 }
 
@@ -418,9 +485,10 @@ int main(void)
         cmocka_unit_test(a_ladder),
         cmocka_unit_test(what_was_delayed),
         cmocka_unit_test(a_dead_letter_and_its_replay),
-        cmocka_unit_test(poison),
         cmocka_unit_test(only_what_is_committed),
         cmocka_unit_test(a_tap_that_records_nothing),
+        cmocka_unit_test(undos),
+        cmocka_unit_test(an_undo_of_what_was_not_recorded),
         cmocka_unit_test(requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
