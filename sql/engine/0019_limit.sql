@@ -9,5 +9,6 @@ create unlogged table sluice.limit_slot (
 comment on table sluice.limit_slot is
     'What is limited (`limit:`): slots are given to lanes a moment ahead. Unlogged: a crash of the server loses no '
     'more than that moment';
+comment on column sluice.limit_slot.consumer_group is 'sluice.name, kind g: whose limit it is';
 comment on column sluice.limit_slot.bucket is 'A hash of the topic, and of the value of `per:`';
 comment on column sluice.limit_slot.next is 'The first slot that nobody has; in the past: the next one is now';
