@@ -10,7 +10,9 @@ import tempfile
 
 from lib.engine import until
 
-BOOT = """
+# At $1 is a root, which has these folders: they become what systemd needs as first process of its own namespaces.
+FOLDERS = ("proc", "sys", "run", "dev")
+MOUNTS = """
 set -eu
 mount --make-rprivate /
 mount --bind "$1" "$1"
@@ -28,11 +30,16 @@ for name in null zero full random urandom tty; do touch dev/$name; mount --bind 
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mkdir -p run/old
 pivot_root . run/old
+"""
+BOOT = (
+    MOUNTS
+    + """
 umount -l /run/old
 mount --make-rshared /
 export container=sluice
 exec /lib/systemd/systemd --unit=basic.target --show-status=no
 """
+)
 NAMESPACES = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup"]
 
 
@@ -49,9 +56,18 @@ def why_not():
     """Why this machine cannot make and boot one; None: it can."""
     if os.geteuid() != 0:
         return "not root"
-    if subprocess.run(["unshare", *NAMESPACES, "--fork", "true"], capture_output=True, check=False).returncode != 0:
-        return "no namespaces"
-    return None if groups() else "no control groups of version 2"
+    if groups() is None:
+        return "no control groups of version 2"
+    with tempfile.TemporaryDirectory(prefix="sluice-root-") as folder:
+        for name in FOLDERS:
+            os.mkdir(os.path.join(folder, name))
+        tried = subprocess.run(
+            ["unshare", *NAMESPACES, "--fork", "sh", "-c", MOUNTS, "sh", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return None if tried.returncode == 0 else f"no namespaces: {tried.stderr.strip()}"
 
 
 def sources():
