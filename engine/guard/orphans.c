@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -21,12 +22,12 @@ enum { ORPHANS_MS = 2000, ORPHANS_PAUSE_MS = 2 };
 /* Up to `max` children of this process, which has one thread; there may be more. */
 static size_t children(pid_t *ret, size_t max)
 {
-    char path[64];
+    char path[64], word[16];
     size_t count = 0;
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
     FILE *file = fopen(path, "re");
-    for (int pid; file != NULL && count < max && fscanf(file, "%d", &pid) == 1;)
-        ret[count++] = pid;
+    while (file != NULL && count < max && fscanf(file, "%15s", word) == 1)
+        ret[count++] = (pid_t)strtol(word, NULL, 10);
     if (file != NULL)
         fclose(file);
     return count;
