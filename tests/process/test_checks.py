@@ -171,7 +171,7 @@ class Checks(unittest.TestCase):
         self.red(
             "commands", page, lambda text: text + "\nThen `sluice repair CONFIG`.\n", "there is no `sluice repair`"
         )
-        self.red("commands", page, lambda text: text + "\n```sh\nbuild/sluice doctor x\n```\n", "no `sluice doctor`")
+        self.red("commands", page, lambda text: text + "\n```sh\nbuild/sluice repair x\n```\n", "no `sluice repair`")
         self.red("commands", page, lambda text: text + "\n`sluice chain release`\n", "`sluice chain` has no release")
         self.red(
             "commands", source, lambda text: text.replace("usage: sluice emit", "usage: sluice omit"), "sluice omit"
