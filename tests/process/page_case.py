@@ -71,6 +71,7 @@ class PageCase(DeadLetterCase):
             self.browser.keys("Enter")
             self.browser.wait_text("Can act", "#authority")
             self.browser.wait("!document.getElementById('dialog').open", "the dialog to close")
+            self.browser.wait("!document.querySelector('.readonly')", "the view to be drawn anew")
 
     def click(self, words, selector="button"):
         found = MARK.format(selector, repr(words))
