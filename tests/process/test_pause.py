@@ -271,7 +271,11 @@ class Names(PauseCase):
         for command, word, sentence in (
             ("pause", "effects.record", "'effects.record' is a topic and a handler; say 'topic:effects.record' or"),
             ("pause", "in", "'in' is a topic and a tap; say 'topic:in' or 'tap:in'"),
-            ("pause", "climbs", "no topic, handler, tap, schedule or dependency of the pipeline is named 'climbs'; did you mean"),
+            (
+                "pause",
+                "climbs",
+                "no topic, handler, tap, schedule or dependency of the pipeline is named 'climbs'; did you mean",
+            ),
             ("pause", "tap:oftn", "the pipeline has no tap 'oftn'; did you mean 'often'?"),
             ("pause", "out", "topic 'out' has no handler in this pipeline: there is nothing to pause"),
             ("resume", "in", "nothing is paused that is named 'in'"),
