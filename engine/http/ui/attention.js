@@ -27,19 +27,7 @@ function attentionLines() {
             " of outputs are refused by the brokers; sluice.outbox says why",
         );
     attentionDependencies(add);
-    for (const pause of attention.paused)
-        add(
-            "warn",
-            "#/pauses",
-            pause.kind + " ",
-            text(pause.name),
-            " is paused by ",
-            text(pause.actor),
-            pause.until ? ", ends " : "",
-            pause.until ? age(pause.until) : "",
-            pause.reason ? ": " : "",
-            text(pause.reason),
-        );
+    for (const pause of attention.paused) add("warn", "#/pauses", ...pauseWords(pause));
     for (const one of series("sluice_limit_waiting_keys"))
         if (one.value > 0)
             add(

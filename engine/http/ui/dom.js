@@ -100,6 +100,20 @@ function ageUpdate(element) {
     element.textContent = seconds < 0 ? "in " + duration(-seconds) : duration(seconds) + " ago";
 }
 
+/* What is paused, by whom, until when and why: words and nodes of one sentence. */
+function pauseWords(pause) {
+    return [
+        pause.kind + " ",
+        text(pause.name),
+        " is paused by ",
+        text(pause.actor),
+        pause.until ? ", ends " : "",
+        pause.until ? age(pause.until) : "",
+        pause.reason ? ": " : "",
+        text(pause.reason),
+    ];
+}
+
 function agesUpdate() {
     document.querySelectorAll("time[data-at]").forEach(ageUpdate);
 }

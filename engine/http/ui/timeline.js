@@ -214,16 +214,6 @@ function timelineWaits(event) {
         lines.push("waits behind " + plural(event.held.before, "event") + " of its key");
     else if (event.held) lines.push(["holds its key; next try ", event.held.until ? age(event.held.until) : "now"]);
     else if (event.parkedUntil) lines.push(["waits for its time, ", age(event.parkedUntil)]);
-    for (const pause of event.paused)
-        lines.push([
-            pause.kind + " ",
-            text(pause.name),
-            " is paused by ",
-            text(pause.actor),
-            pause.until ? ", ends " : "",
-            pause.until ? age(pause.until) : "",
-            pause.reason ? ": " : "",
-            text(pause.reason),
-        ]);
+    for (const pause of event.paused) lines.push(pauseWords(pause));
     return lines;
 }
