@@ -3,15 +3,13 @@
  */
 #include "batch/breaker.h"
 
-#include "store/ledger_breaker.h"
-
 #include <stdio.h>
 
 enum { BREAKER_WAIT_MS = 50 /* at least, between tries of one event while it is closed */ };
 
-static struct breaker breaker_of(const struct batch_env *env, const struct dependency *dependency)
+struct breaker breaker_of(const struct pipeline *config, const struct dependency *dependency)
 {
-    return (struct breaker){.pipeline = span_of(env->config->engine.group),
+    return (struct breaker){.pipeline = span_of(config->engine.group),
                             .name = span_of(dependency->name),
                             .failures = dependency->failures,
                             .window_ms = dependency->window_ms,
@@ -44,7 +42,7 @@ static void give_up(const struct batch *batch, struct work *work)
 
 bool breaker_lets_through(struct batch *batch, struct work *work)
 {
-    struct breaker breaker = breaker_of(batch->env, needed_by(work));
+    struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
     bool alone = false;
     if (batch->result == STORE_OK && !batch->transaction) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
@@ -94,7 +92,7 @@ void breaker_record(struct batch *batch)
         const struct work *work = &batch->works[i];
         if (work->try != TRY_PASSED && work->try != TRY_FAILED)
             continue;
-        struct breaker breaker = breaker_of(batch->env, needed_by(work));
+        struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
         struct span why = span_of(work->why == NULL ? "" : work->why);
         batch->result = work->try == TRY_PASSED
                             ? ledger_breaker_close(batch->connection, &breaker, &batch->error)
@@ -109,7 +107,7 @@ void breaker_over(struct batch *batch, bool committed)
         if (work->try == TRY_NONE)
             continue;
         if (work->try == TRY_FAILED && !committed) {
-            struct breaker breaker = breaker_of(batch->env, needed_by(work));
+            struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
             (void)ledger_breaker_reopen(batch->connection, &breaker, span_of(batch->error.text), NULL);
         }
         give_up(batch, work);

@@ -11,7 +11,10 @@
 #define SLUICE_BATCH_BREAKER_H
 
 #include "batch/batch.h"
+#include "store/ledger_breaker.h"
 
+/* As the store knows it; its texts are the pipeline's. */
+struct breaker breaker_of(const struct pipeline *config, const struct dependency *dependency);
 /* An event whose topic is paused by nothing but a half-open breaker may try it: this one does. */
 bool breaker_wanted(const struct batch_env *env, struct work *work);
 /* After the claim: whether it is the one. False: it waits, or batch->result says why nobody knows. */

@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "batch/breaker.h"
 #include "run/state.h"
-#include "store/ledger_breaker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,11 +40,7 @@ static void report(struct engine *engine, struct connection *connection, const s
     int failures = atomic_exchange(&run->failures, 0);
     if (failures == 0)
         return;
-    struct breaker breaker = {.pipeline = span_of(engine->config->engine.group),
-                              .name = span_of(dependency->name),
-                              .failures = dependency->failures,
-                              .window_ms = dependency->window_ms,
-                              .open_ms = dependency->open_ms};
+    struct breaker breaker = breaker_of(engine->config, dependency);
     pthread_mutex_lock(&run->lock);
     snprintf(reason, sizeof reason, "%d calls failed within %s; the last: %.*s", dependency->failures,
              duration_text(dependency->window_ms, window), DEPENDENCY_WORDS_MAX, run->words);
@@ -65,9 +61,11 @@ void breakers_report(struct engine *engine, struct connection *connection)
 bool breakers_want_a_try(struct engine *engine, struct connection *connection)
 {
     const struct pipeline *config = engine->config;
-    struct span *topics = calloc(config->topic_count + 1, sizeof *topics);
+    if (config->dependency_count == 0)
+        return false;
+    struct span *topics = calloc(config->topic_count, sizeof *topics);
     size_t count = 0;
-    for (size_t i = 0; topics != NULL && config->dependency_count > 0 && i < config->topic_count; i++)
+    for (size_t i = 0; topics != NULL && i < config->topic_count; i++)
         if (atomic_load(&engine->topic_runs[i].half_open) &&
             !atomic_load(&engine->dependencies[config->topics[i]->binding->dependency->index].trying))
             topics[count++] = span_of(config->topics[i]->name);
