@@ -130,6 +130,12 @@ const struct rows *exam_rows(struct exam *exam, const struct statement *statemen
     return NULL;
 }
 
+const struct rows *exam_rows_of_ms(struct exam *exam, const struct statement *statement, int64_t ms)
+{
+    struct store_param param = STORE_VALUE(PARAM_INT8, &ms);
+    return exam_rows(exam, statement, 1, &param);
+}
+
 const struct rows *exam_rows_of_groups(struct exam *exam, const struct statement *statement)
 {
     const struct pipeline *pipeline = exam->pipeline;

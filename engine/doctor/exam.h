@@ -64,6 +64,8 @@ void exam_unchecked(struct exam *exam, const char *format, ...) __attribute__((f
 /* The rows of one statement on the pipeline's store, until the next one. NULL: it could not be asked, which is said. */
 const struct rows *exam_rows(struct exam *exam, const struct statement *statement, size_t param_count,
                              const struct store_param *params);
+/* The same, for a statement whose only parameter is a time. */
+const struct rows *exam_rows_of_ms(struct exam *exam, const struct statement *statement, int64_t ms);
 /* The same, for a statement whose only parameter is the names of the pipeline's groups. */
 const struct rows *exam_rows_of_groups(struct exam *exam, const struct statement *statement);
 /* Whether there is a store to ask that answered so far; what keeps it from being asked is said. */

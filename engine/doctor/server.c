@@ -166,8 +166,7 @@ static void look_open(struct exam *exam)
 {
     int64_t limit_ms = pipeline_longest_call_ms(exam->pipeline);
     limit_ms = limit_ms > SERVER_OPEN_S * 1000 ? limit_ms : SERVER_OPEN_S * 1000;
-    struct store_param limit = STORE_VALUE(PARAM_INT8, &limit_ms);
-    const struct rows *rows = exam_rows(exam, &statement_open, 1, &limit);
+    const struct rows *rows = exam_rows_of_ms(exam, &statement_open, limit_ms);
     bool stops = exam->pipeline->bus.kind == BUS_CHOICE_POSTGRES;
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++) {
         long long pid = (long long)rows_int64(rows, i, 0);
@@ -197,9 +196,7 @@ static const struct statement statement_prepared = {
 
 static void look_prepared(struct exam *exam)
 {
-    int64_t limit_ms = SERVER_OPEN_S * 1000;
-    struct store_param limit = STORE_VALUE(PARAM_INT8, &limit_ms);
-    const struct rows *rows = exam_rows(exam, &statement_prepared, 1, &limit);
+    const struct rows *rows = exam_rows_of_ms(exam, &statement_prepared, SERVER_OPEN_S * 1000);
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++) {
         const char *gid = exam_text(exam, rows, i, 0);
         exam_bad(exam, arena_format(exam->arena, "commit prepared '%s', or rollback prepared '%s'", gid, gid),
@@ -227,9 +224,7 @@ static const struct statement statement_locks = {
 
 static void look_locks(struct exam *exam)
 {
-    int64_t limit_ms = SERVER_LOCK_S * 1000;
-    struct store_param limit = STORE_VALUE(PARAM_INT8, &limit_ms);
-    const struct rows *rows = exam_rows(exam, &statement_locks, 1, &limit);
+    const struct rows *rows = exam_rows_of_ms(exam, &statement_locks, SERVER_LOCK_S * 1000);
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++)
         exam_warns(exam, NULL, "pid %lld (%s) has waited for a lock (%s) for %s; pid %s has it",
                    (long long)rows_int64(rows, i, 0), exam_text(exam, rows, i, 1), exam_text(exam, rows, i, 3),
