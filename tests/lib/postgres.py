@@ -156,3 +156,9 @@ class PrivatePostgres:
         """The first column of the first row, or None."""
         rows = self.query(sql, url)
         return rows[0][0] if rows else None
+
+
+def psql(url, text):
+    """What psql prints of the last statement's rows: columns with | between them, a line each."""
+    command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url, "-c", text]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

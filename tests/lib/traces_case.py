@@ -1,11 +1,11 @@
 """A test case that runs the reference pipeline with `tracing:`, and a collector that takes its spans."""
 import json
 import pathlib
-import subprocess
 import tempfile
 
 from lib.collector import Collector
 from lib.engine import ROOT, Engine, sluice
+from lib.postgres import psql
 from lib.server_case import PostgresCase
 
 TRACING = '\ntracing: {otlp: "${OTLP_URL}", sample: "${SAMPLE:-1}", headers: {authorization: "${OTLP_TOKEN:-}"}}\n'
@@ -52,12 +52,7 @@ class TracesCase(PostgresCase):
 
     @classmethod
     def sql(cls, text):
-        return subprocess.run(
-            ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", cls.url, "-c", text],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
+        return psql(cls.url, text)
 
     def tearDown(self):
         self.assertEqual(self.collector.wrong, [])

@@ -71,7 +71,7 @@ class PageCase(DeadLetterCase):
             self.browser.keys("Enter")
             self.browser.wait_text("Can act", "#authority")
             self.browser.wait("!document.getElementById('dialog').open", "the dialog to close")
-            self.browser.wait("!document.querySelector('.readonly')", "the view to be drawn anew")
+            self.browser.wait("!document.querySelector('.readonly')", "a view with what may be done")
 
     def click(self, words, selector="button"):
         found = MARK.format(selector, repr(words))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Requests of the reference pipeline: the HTTP contract of a purchase, ?wait=, Idempotency-Key."""
-import subprocess
 import threading
 import time
 import unittest
 
 import _path
 from lib.engine import Engine, sluice
+from lib.postgres import psql
 from lib.server_case import PostgresCase
 
 CONFIG = "config/pipeline.yaml"
@@ -34,12 +34,7 @@ class Requests(PostgresCase):
 
     @classmethod
     def sql(cls, text):
-        return subprocess.run(
-            ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", cls.url, "-c", text],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
+        return psql(cls.url, text)
 
     def body(self, n, **more):
         return {"userId": n, "reservationId": n, "paymentToken": f"token-{n}", **more}
