@@ -37,6 +37,7 @@ static void batch_begin(struct batch *batch, struct lane_entry **entries)
     batch->wall_ms = clock_wall_ms();
     batch->deadline_ms = batch->now_ms + (timeout > 0 ? timeout : env->config->defaults.timeout_ms);
     batch_prepare(batch);
+    batch_suspects(batch);
     traced_begin(batch);
     batch_behind(batch, false);
     batch_limit(batch);

@@ -74,6 +74,9 @@ void batch_call(struct batch *batch, struct binding *binding, struct work **work
 void call_put_back(const struct batch *batch);
 enum { CALL_LOOKS = 4 };
 
+/* suspect.c: suspected events are written down, for explain; and are no more, once the transaction ends them. */
+void batch_suspects(struct batch *batch);
+void batch_suspects_over(struct batch *batch);
 /* held.c: what goes behind rows of its key is not handled. Judged before the claim; after it, that whose last COMMIT is
  * not known: its claim tells whether it was done. */
 void batch_behind(struct batch *batch, bool claimed);

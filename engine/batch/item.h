@@ -28,6 +28,7 @@ struct item {
     bool queued;      /* it has waited for one, in memory */
     bool postponed;   /* suspected of a hang: others have had their turn */
     bool quarantined; /* suspected of ending the process: in a batch of its own it runs while no other lane does */
+    bool suspected;   /* of either: sluice.suspect has a row of it */
     bool isolate;     /* it broke a batch of its own: whenever it comes again, it runs alone */
     /* Since it broke the last batch for its own sake, batches of its own ended by an outage after its handler was
      * called; and how many in a row lost the connection while nobody else's was lost, or only by the crash of the

@@ -75,12 +75,14 @@ static bool prepare_handler(const struct batch *batch, struct work *work)
 /* False when suspicion decided about the work. */
 static bool prepare_suspect(struct batch *batch, struct work *work)
 {
-    char why[ENDING_WORDS_MAX];
     if (!suspects_any(batch->env->suspects))
         return true;
-    switch (suspects_look(batch->env->suspects, work_suspect_id(work), why)) {
+    struct suspect_story *story = arena_alloc(batch->arena, sizeof *story);
+    enum suspicion suspicion = suspects_look(batch->env->suspects, work_suspect_id(work), story);
+    work->suspect = suspicion == SUSPECT_NONE ? NULL : story;
+    switch (suspicion) {
     case SUSPECT_CONVICTED:
-        work_dead(batch, work, DEAD_CRASHED, "%s", why);
+        work_dead(batch, work, DEAD_CRASHED, "%s", story->why);
         return false;
     case SUSPECT_ALONE:
         if (batch->count == 1 && work->item->quarantined)

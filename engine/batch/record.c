@@ -136,6 +136,8 @@ void batch_record(struct batch *batch)
         batch_held(batch);
     if (batch->result == STORE_OK && batch->transaction)
         record_claims(batch);
+    if (batch->result == STORE_OK && batch->transaction)
+        batch_suspects_over(batch);
     breaker_record(batch);
 }
 

@@ -35,8 +35,9 @@ struct work {
     enum verdict verdict;
     bool condemned; /* in this batch */
     bool claimed;
-    bool again;   /* it was a dead letter, which came again and is handled again */
-    size_t claim; /* index in batch->claims, when claimed */
+    const struct suspect_story *suspect; /* what the guard knows of it; NULL: it is not suspected */
+    bool again;                          /* it was a dead letter, which came again and is handled again */
+    size_t claim;                        /* index in batch->claims, when claimed */
     size_t outcome;
     enum dead_reason reason;
     const char *why;

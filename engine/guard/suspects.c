@@ -143,27 +143,48 @@ bool suspects_any(const struct suspects *suspects)
     return suspects != NULL && atomic_load_explicit(&suspects->count, memory_order_relaxed) > 0;
 }
 
-static enum suspicion row_look(const struct suspect_row *row, char ret_why[ENDING_WORDS_MAX])
+static enum suspicion row_suspicion(const struct suspect_row *row)
 {
-    char words[ENDING_WORDS_MAX];
-    uint32_t convictions = row_convictions(row);
-    if (convictions == 0)
+    if (row_convictions(row) == 0)
         return row->alone ? SUSPECT_ALONE : row->last ? SUSPECT_LAST : row->apart ? SUSPECT_APART : SUSPECT_NONE;
-    if (row->suspended_until_ms != 0 && clock_monotonic_ms() >= row->suspended_until_ms)
-        return SUSPECT_ALONE;
-    if (ret_why != NULL)
-        snprintf(ret_why, ENDING_WORDS_MAX, "its handler ended the worker process, alone, %u time%s: %.120s",
-                 convictions, convictions == 1 ? "" : "s", ending_text(&row->ending, words));
-    return SUSPECT_CONVICTED;
+    bool over = row->suspended_until_ms != 0 && clock_monotonic_ms() >= row->suspended_until_ms;
+    return over ? SUSPECT_ALONE : SUSPECT_CONVICTED;
 }
 
-enum suspicion suspects_look(struct suspects *suspects, struct event_id id, char ret_why[ENDING_WORDS_MAX])
+/* How often the process must end as it did last in its call alone, until it is convicted. */
+static uint32_t row_left(const struct suspect_row *row)
+{
+    return ending_is_kill(&row->ending)      ? SUSPECT_KILLS - row->kills
+           : row->ending.kind == ENDING_HANG ? SUSPECT_HANGS - row->hangs
+                                             : SUSPECT_FAULTS - row->faults;
+}
+
+static void row_tell(const struct suspect_row *row, enum suspicion suspicion, struct suspect_story *ret)
+{
+    char words[ENDING_WORDS_MAX];
+    uint32_t times = suspicion == SUSPECT_CONVICTED ? row_convictions(row) : row->times, left = row_left(row);
+    ret->times = row->times;
+    ending_text(&row->ending, words);
+    if (suspicion == SUSPECT_CONVICTED)
+        snprintf(ret->why, sizeof ret->why, "its handler ended the worker process, alone, %u time%s: %.120s", times,
+                 times == 1 ? "" : "s", words);
+    else
+        snprintf(ret->why, sizeof ret->why,
+                 "the worker process ended %u time%s in its handler's call: %.120s; it is tried in a batch of its "
+                 "own%s, and is a dead letter when that ends the process %u more time%s",
+                 times, times == 1 ? "" : "s", words, suspicion == SUSPECT_ALONE ? " while no other lane runs" : "",
+                 left, left == 1 ? "" : "s");
+}
+
+enum suspicion suspects_look(struct suspects *suspects, struct event_id id, struct suspect_story *ret)
 {
     if (!suspects_any(suspects))
         return SUSPECT_NONE;
     rows_lock(suspects);
     const struct suspect_row *row = row_find(suspects, id);
-    enum suspicion suspicion = row == NULL ? SUSPECT_NONE : row_look(row, ret_why);
+    enum suspicion suspicion = row == NULL ? SUSPECT_NONE : row_suspicion(row);
+    if (suspicion != SUSPECT_NONE && ret != NULL)
+        row_tell(row, suspicion, ret);
     pthread_mutex_unlock(&suspects->lock);
     return suspicion;
 }
@@ -302,6 +323,7 @@ static void row_blame(struct suspect_row *row, const struct process_ending *endi
     row->touched_ms = clock_monotonic_ms();
     row->suspended_until_ms = 0;
     row->ending = *ending;
+    row->times++;
     if (ending_is_kill(ending)) {
         row->kills += alone;
         row->alone = row->alone || ++row->kills_seen >= SUSPECT_KILLS_SEEN;

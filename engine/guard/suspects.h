@@ -18,6 +18,7 @@ enum {
     SUSPECT_LANES_MAX = 512,
     SUSPECT_CALL_MAX = 10000,
     SUSPECT_TABLE_MAX = 16384,
+    SUSPECT_TEXT = 400,
     /* How often the process must end in the call of one event alone: by a fault, which is any end but the next two; by
      * SIGKILL, which may have come from outside; by the master, because the call ran past its deadline. */
     SUSPECT_FAULTS = 2,
@@ -51,8 +52,13 @@ enum suspicion {
     SUSPECT_ALONE, /* in a batch of its own, while no other lane runs */
     SUSPECT_CONVICTED,
 };
-/* *ret_why (may be NULL): of a convicted one, what it did how often. */
-enum suspicion suspects_look(struct suspects *suspects, struct event_id id, char ret_why[ENDING_WORDS_MAX]);
+/* What is known of one that is suspected: for people. */
+struct suspect_story {
+    uint32_t times;         /* the process ended in its call */
+    char why[SUSPECT_TEXT]; /* what it did how often, and what comes next */
+};
+/* *ret (may be NULL) is filled unless it is SUSPECT_NONE. */
+enum suspicion suspects_look(struct suspects *suspects, struct event_id id, struct suspect_story *ret);
 void suspects_acquit(struct suspects *suspects, struct event_id id);
 /* A convicted event has ended: it is remembered, for its position may be lost with the next worker, and then it comes
  * again. A call that comes again by itself, a schedule's or a request's, is skipped for a time that doubles with each

@@ -26,6 +26,7 @@ struct suspect_row {
     bool apart, last, alone;       /* how it is isolated */
     uint32_t faults, kills, hangs; /* while it ran alone */
     uint32_t kills_seen;           /* kills in its call, alone or not */
+    uint32_t times;                /* ends of any kind, alone or not */
     uint32_t suspensions;
     int64_t suspended_until_ms; /* monotonic; 0: not suspended */
     int64_t touched_ms;

@@ -1,5 +1,6 @@
 /*
- * timeline_waiting.c - the events of a timeline that have a row to wait in: delayed ones, held keys, counted tries.
+ * timeline_waiting.c - the events of a timeline that have a row to wait in: delayed ones, held keys, counted tries,
+ * suspects.
  */
 #include "operate/timeline.h"
 
@@ -131,6 +132,43 @@ static void read_row(struct timeline *timeline, const struct rows *rows, size_t 
     }
 }
 
+static bool has_ended(const struct timeline_event *event, const char *handler)
+{
+    bool ended = event->dead_letter;
+    for (size_t e = 0; e < event->ended_count && !ended; e++)
+        ended = strcmp(event->ended[e].handler, handler) == 0;
+    return ended;
+}
+
+/* Of a suspect: what its handler did, and what comes next. */
+static void read_suspect(struct timeline *timeline, const struct rows *rows, size_t r)
+{
+    struct arena *arena = timeline->arena;
+    struct event_id id = rows_uuid(rows, r, 0);
+    const char *handler = arena_string(arena, rows_span(rows, r, 1)), *dot = strchr(handler, '.');
+    const char *reason = arena_string(arena, rows_span(rows, r, 3));
+    struct wait wait = {.cause = WAIT_PLUGIN, .name = handler, .count = rows_int64(rows, r, 2)};
+    wait.sentence = arena_format(arena, "handler %s of plugin %.*s: %s", handler,
+                                 dot == NULL ? 0 : (int)(dot - handler), handler, reason);
+    for (size_t i = 0; i < timeline->count; i++)
+        if (memcmp(&timeline->events[i].id128, &id, sizeof id) == 0 && !has_ended(&timeline->events[i], handler))
+            wait_add(&timeline->events[i].waits, arena, wait);
+}
+
+static enum store_result read_suspects(struct timeline *timeline, struct connection *connection,
+                                       const struct store_param *ids, struct error *error)
+{
+    static const struct statement suspects = {
+        "select s.event_id, n.name, s.times::int8, s.reason from sluice.suspect s"
+        " join sluice.name n on n.number = s.handler and n.kind = 'h' where s.event_id = any($1::uuid[])",
+        false};
+    struct rows *rows = NULL;
+    enum store_result result = connection_once(connection, &suspects, 1, ids, TIMELINE_TIMEOUT_MS, &rows, error);
+    for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++)
+        read_suspect(timeline, rows, r);
+    return result;
+}
+
 enum store_result timeline_read_waiting(struct timeline *timeline, struct connection *connection,
                                         const struct store_param *ids, struct error *error)
 {
@@ -157,5 +195,5 @@ enum store_result timeline_read_waiting(struct timeline *timeline, struct connec
     enum store_result result = connection_once(connection, &waiting, 1, ids, TIMELINE_TIMEOUT_MS, &rows, error);
     for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++)
         read_row(timeline, rows, r);
-    return result;
+    return result == STORE_OK ? read_suspects(timeline, connection, ids, error) : result;
 }

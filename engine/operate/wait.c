@@ -8,6 +8,7 @@ static const char *const causes[WAIT_CAUSE_COUNT] = {
     [WAIT_RETRY] = "retry",
     [WAIT_UNAVAILABLE] = "unavailable",
     [WAIT_HANDLER] = "handler_stopped",
+    [WAIT_PLUGIN] = "plugin_fault",
     [WAIT_DELAYED] = "delayed",
     [WAIT_PAUSED] = "paused",
     [WAIT_BREAKER] = "breaker",

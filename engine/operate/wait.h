@@ -17,6 +17,7 @@ enum wait_cause {
     WAIT_RETRY,       /* it failed, and is tried again */
     WAIT_UNAVAILABLE, /* what its handler needs does not answer; no try is counted */
     WAIT_HANDLER,     /* its handler has stopped */
+    WAIT_PLUGIN,      /* its handler's call ended the worker process */
     WAIT_DELAYED,     /* until its time: a step of a retry ladder */
     WAIT_PAUSED,
     WAIT_BREAKER,     /* of what it depends on is open */
@@ -38,7 +39,7 @@ struct wait {
     const char *command;  /* that moves it; NULL: it moves by itself */
     const char *name;     /* of the handler, tap or whatever is paused, or the group; NULL: it needs none */
     int64_t until_ms;     /* since 1970 UTC; 0: not known */
-    int64_t count, tries; /* events that come first; failed tries. 0: none */
+    int64_t count, tries; /* events that come first, or ends of the process; failed tries. 0: none */
     int64_t pid;          /* of a session in the server; 0: none */
 };
 

@@ -189,6 +189,25 @@ class Postgres(Waits, SqlCase):
         self.rows("alter table away rename to effects")
         self.gone("stopped", "handler_stopped")
 
+    def plugin_fault(self):
+        """It ended the process in its first call; in the second it is looked at."""
+        path = self.folder / "crashed"
+        data = {"k": "p", "origin": "faulty", "mode": "crash_once_then_wait", "path": str(path)}
+        self.emit("guarded", self.event(data))
+        self.tells(
+            "faulty",
+            "plugin_fault",
+            "handler chaos.act_sql of plugin chaos: the worker process ended 1 time in its handler's call: signal 11 "
+            ".*; it is tried in a batch of its own while no other lane runs, and is a dead letter when that ends the "
+            "process 1 more time",
+            name="chaos.act_sql",
+            count=1,
+        )
+        self.assertNotIn("queue", [wait["cause"] for wait in self.waits("faulty")])
+        path.unlink()
+        self.gone("faulty", "plugin_fault")
+        self.await_value("select count(*) from sluice.suspect", 0)
+
     def delayed(self):
         self.emit("in", self.one("delayed", climb=1))
         wait = self.tells(
@@ -319,6 +338,7 @@ class Postgres(Waits, SqlCase):
             "key": self.key,
             "unavailable": self.unavailable,
             "handler_stopped": self.handler_stopped,
+            "plugin_fault": self.plugin_fault,
             "delayed": self.delayed,
             "paused": self.paused,
             "breaker": self.breaker,

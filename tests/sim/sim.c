@@ -40,6 +40,7 @@
 #include "world/pipeline.c"
 #include "world/process.c"
 #include "world/streams.c"
+#include "world/suspect.c"
 
 enum { SIM_TICKS_STILL = 100000, SIM_TICKS_CALM = 3000000, SIM_BACKLOG = 400, SIM_POOL = 24, EVENTS_MAX = 5000000 };
 

@@ -12,7 +12,7 @@
  *   dead_letter.c  dead letters, and what became of them
  *   chain_span.c  the spans that did steps of chains
  *   pause.c      what operators have paused       breaker.c    breakers of dependencies
- *   limit.c      slots of topics with a limit
+ *   limit.c      slots of topics with a limit     suspect.c    in whose calls the worker process ended
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H

@@ -104,6 +104,7 @@ struct connection {
     size_t answer_count, answer_next;
     int64_t next_row, deadline_ms;
     int64_t next_slot_us;                        /* of the limit */
+    size_t suspects;                             /* rows of sluice.suspect */
     int64_t takes_ms;                            /* each statement that is executed, by the fake clock */
     struct store_param params[STORE_PARAMS_MAX]; /* of the last statement of a plugin */
     size_t param_count;

@@ -101,6 +101,15 @@ static void do_crash_once(struct sluice_call *call, size_t n, const struct act *
     call->host->outcome(call, n, OK);
 }
 
+static void do_crash_once_then_wait(struct sluice_call *call, size_t n, const struct act *act)
+{
+    if (is_first(act))
+        do_crash(call, n, act);
+    while (!is_first(act)) /* until the test deletes the file */
+        sleep_ms(20);
+    call->host->outcome(call, n, OK);
+}
+
 static void do_abort(struct sluice_call *call, size_t n, const struct act *act)
 {
     (void)call, (void)n, (void)act;
@@ -350,6 +359,7 @@ static const struct mode modes[] = {
     MODE(log),
     MODE(crash),
     MODE(crash_once),
+    MODE(crash_once_then_wait),
     MODE(abort),
     MODE(exit),
     MODE(hang),

@@ -63,6 +63,7 @@ static void a_convict(void **state)
     lane_test_event(test, "order.new", "k", "c", "{}");
     assert_int_equal(lane_test_run_all(test), 1);
     assert_string_equal(lane_test_calls(test), "[a] [c]");
+    assert_null(strstr(fake_store_calls(test->store), "suspects_note")); /* nothing of it waits */
     assert_header(assert_dead(test, "order.new-dlt", 0, "crashed"), HEADER_DLT_REASON,
                   "its handler ended the worker process, alone, 2 times: signal 11 (Segmentation fault)");
     assert_string_equal(lane_test_ends(test), "0 1 2");
@@ -102,7 +103,9 @@ static void a_suspect_among_many(void **state)
     assert_int_equal(lane_test_run(test), 4);
     assert_string_equal(lane_test_calls(test), "[a d]");
     assert_string_equal(lane_test_ends(test), "0 3");
+    assert_int_equal(test->store->suspects, 1); /* written down before its handler is called */
     assert_int_equal(lane_test_run(test), 1);
+    assert_int_equal(test->store->suspects, 0); /* with its end */
     assert_string_equal(lane_test_calls(test), "[b]");
     assert_false(suspects_any(test->env.suspects)); /* acquitted: it ended well */
     assert_int_equal(lane_test_run(test), 1);
@@ -124,6 +127,44 @@ static void a_suspect_that_comes_again(void **state)
     assert_true(suspects_any(test->env.suspects));
     lane_test_run(test);
     assert_true(suspects_any(test->env.suspects));
+    assert_int_equal(test->store->suspects, 1);
+    unwatched(test);
+}
+
+/* A table that cannot be written changes nothing for the event. */
+static void a_suspect_that_is_not_written_down(void **state)
+{
+    struct lane_test *test = watched();
+    (void)state;
+    crash(test, "b");
+    fake_store_fail(test->store, "suspects_note", 0, 1, STORE_DEPLOY, "no such table");
+    lane_test_event(test, "order.new", "k", "b", "{}");
+    lane_test_run_all(test);
+    assert_string_equal(lane_test_calls(test), "[b]");
+    assert_string_equal(lane_test_ends(test), "0");
+    assert_int_equal(test->store->suspects, 0);
+    unwatched(test);
+}
+
+/* What is told of a suspect: how often the process ended in its call, and what makes it a dead letter. */
+static void a_story(void **state)
+{
+    struct lane_test *test = watched();
+    struct suspect_story story;
+    (void)state;
+    crash(test, "b");
+    assert_int_equal(suspects_look(test->env.suspects, id_of("b"), &story), SUSPECT_ALONE);
+    assert_int_equal(story.times, 1);
+    assert_string_equal(story.why,
+                        "the worker process ended 1 time in its handler's call: signal 11 (Segmentation fault); it is "
+                        "tried in a batch of its own while no other lane runs, and is a dead letter when that ends the "
+                        "process 1 more time");
+    for (int i = 0; i < SUSPECT_KILLS - 1; i++)
+        end_in(test, "k", ENDING_SIGNAL, 9);
+    assert_int_equal(suspects_look(test->env.suspects, id_of("k"), &story), SUSPECT_ALONE);
+    assert_int_equal(story.times, SUSPECT_KILLS - 1);
+    assert_non_null(strstr(story.why, "ended 4 times in its handler's call: signal 9 (Killed); "));
+    assert_non_null(strstr(story.why, "ends the process 1 more time"));
     unwatched(test);
 }
 
@@ -176,19 +217,20 @@ static void convictions(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct lane_test *test = watched();
         struct suspects *suspects = test->env.suspects;
-        char why[ENDING_WORDS_MAX] = "", words[ENDING_WORDS_MAX];
+        struct suspect_story story = {0};
+        char words[ENDING_WORDS_MAX];
         for (int times = 1; times <= (rows[i].times == 0 ? 3 : rows[i].times); times++) {
             struct process_ending ending = rows[i].ending;
             suspects_add(suspects, ELSEWHERE, 0, id_of("x"));
             suspects_open(suspects, ELSEWHERE, 1, INT64_MAX, false);
             assert_int_equal(suspects_judge(suspects, &ending), 1);
-            enum suspicion suspicion = suspects_look(suspects, id_of("x"), why);
+            enum suspicion suspicion = suspects_look(suspects, id_of("x"), &story);
             if (times == 1)
                 assert_int_equal(suspicion, rows[i].before);
             assert_int_equal(suspicion == SUSPECT_CONVICTED, times == rows[i].times);
         }
         if (rows[i].times > 0)
-            assert_non_null(strstr(why, ending_text(&rows[i].ending, words)));
+            assert_non_null(strstr(story.why, ending_text(&rows[i].ending, words)));
         suspects_over(suspects, ELSEWHERE);
         unwatched(test);
     }
@@ -276,6 +318,8 @@ int main(void)
         cmocka_unit_test(a_convict),
         cmocka_unit_test(a_suspect_among_many),
         cmocka_unit_test(a_suspect_that_comes_again),
+        cmocka_unit_test(a_suspect_that_is_not_written_down),
+        cmocka_unit_test(a_story),
         cmocka_unit_test(a_call_is_written_down),
         cmocka_unit_test(convictions),
         cmocka_unit_test(several_calls),
