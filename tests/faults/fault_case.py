@@ -168,10 +168,11 @@ class FaultCase(ChaosCase):
         return found[-1] if found else 0
 
     def await_shared(self, limit_s=30):
-        """All partitions are somebody's."""
+        """Every engine has partitions, and all are somebody's: until one has joined, its peer has them all."""
 
         def shared():
-            return sum(self.held(engine) for engine in self.engines) == self.bus.places
+            held = [self.held(engine) for engine in self.engines]
+            return all(held) and sum(held) == self.bus.places
 
         try:
             until(shared, f"all {self.bus.places} partitions", limit_s, 0.05)

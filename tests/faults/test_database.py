@@ -117,7 +117,7 @@ class Planted(FaultCase):
         cut from outside, hardly one is lost just there."""
         self.end(self.engines[0])
         planted = self.engine("store.commit.before=error%5", mistake="commit_ignored")
-        mistakes.happened("commit_ignored", planted)
+        mistakes.happened("commit_ignored", planted, times=10)  # an event that was sent twice may be lost once
         with self._rounds:  # what lies behind a committed position does not come again
             until(lambda: self.bus.lags()[self.bus.group] == 0, "positions behind what was lost", 30)
         self.end(planted)

@@ -121,10 +121,15 @@ def word(name):
     return f"planted: {name} happened"
 
 
-def happened(name, engine, traffic=None, limit_s=60.0):
-    """Until an engine with the mistake has made it. `traffic` is called again and again; it is what leads there."""
+def happened(name, engine, traffic=None, limit_s=60.0, times=1):
+    """Until an engine with the mistake has made it. `traffic` is called again and again; it is what leads there.
+    `times`: how often, where one alone may do no harm."""
+
+    def enough():
+        return sum(word(name) in line for line in list(engine.log)) >= times
+
     end = time.monotonic() + limit_s
-    while not any(word(name) in line for line in list(engine.log)):
+    while not enough():
         if time.monotonic() > end:
             raise AssertionError(
                 f"the planted mistake '{name}' was not made within {limit_s:.0f} s: its patch or the traffic misses it;"
@@ -133,5 +138,5 @@ def happened(name, engine, traffic=None, limit_s=60.0):
         if traffic is not None:
             traffic()
         heard = time.monotonic() + 1.0
-        while time.monotonic() < heard and not any(word(name) in line for line in list(engine.log)):
+        while time.monotonic() < heard and not enough():
             time.sleep(0.01)

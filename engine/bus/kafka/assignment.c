@@ -58,13 +58,16 @@ static void unassign(struct bus_consumer *consumer, const rd_kafka_topic_partiti
         rd_kafka_topic_partition_list_destroy(all);
 }
 
+/* What is assigned is taken, and comes back as revoked. Refused, librdkafka would wait for it to be taken: it would
+ * neither unsubscribe nor leave, and the group would miss this member for the whole session. */
 static void answer_closing(struct bus_consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list)
 {
-    if (assigned && cooperative(consumer->rk))
-        /* it comes back as revoked */
+    if (!assigned)
+        unassign(consumer, list);
+    else if (cooperative(consumer->rk))
         note_refused(consumer, "taken", rd_kafka_incremental_assign(consumer->rk, list));
     else
-        unassign(consumer, assigned ? NULL : list);
+        (void)rd_kafka_assign(consumer->rk, list);
 }
 
 static void set_partitions(struct kafka_assignment *assignment, const rd_kafka_topic_partition_list_t *list)
