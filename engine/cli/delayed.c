@@ -64,7 +64,7 @@ static void print_one(const struct delayed_view *view)
         printf("; %lld behind it", (long long)view->behind);
     if (view->kind == PARKED_STUCK)
         printf("; waits for an operator");
-    else if (view->kind != PARKED_UNKNOWN && left_ms > 0)
+    else if (view->kind != PARKED_UNKNOWN && left_ms > 0 && view->due_ms != INT64_MAX)
         printf("; due in %llds", (long long)((left_ms + 999) / 1000));
     if (view->tries > 0)
         printf("; tried %lld time%s", (long long)view->tries, view->tries == 1 ? "" : "s");

@@ -4,6 +4,7 @@
  */
 #include "operate/timeline.h"
 
+#include "flow/chain.h"
 #include "store/ledger.h"
 
 static const char *outcome_name(const struct timeline *timeline, const char *handler, int64_t outcome)
@@ -72,6 +73,49 @@ static bool all_steps_done(const struct timeline *timeline)
     return false;
 }
 
+/* How many doings are known to be undone. Of an undo that no handler of the file has, nothing else is ever known than
+ * that it was emitted. */
+static int64_t count_undone(const struct chain *chain, struct span steps, uint64_t undoing, uint64_t undone)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < steps.length && i < CHAIN_DOINGS_MAX; i++) {
+        size_t number = (unsigned char)steps.at[i];
+        const struct chain_step *step = chain != NULL && number < chain->step_count ? &chain->steps[number] : NULL;
+        bool followed = step != NULL && (step->undone != NULL || (step->undo != NULL && step->undo->binding != NULL));
+        count += (int64_t)((followed ? undone : undone | undoing) >> i & 1);
+    }
+    return count;
+}
+
+static void read_chain(struct timeline *timeline, const struct rows *rows)
+{
+    static const char *const states[] = {[CHAIN_RUNNING] = "running",
+                                         [CHAIN_ABORTED] = "aborted",
+                                         [CHAIN_UNDONE] = "undone",
+                                         [CHAIN_STUCK] = "stuck: an undo failed and waits for an operator",
+                                         [CHAIN_CLOSED] = "closed"};
+    const struct pipeline *pipeline = timeline->pipeline;
+    const struct chain *chain = NULL;
+    int64_t state = rows_int64(rows, 0, 1);
+    timeline->chain = arena_string(timeline->arena, rows_span(rows, 0, 0));
+    for (size_t c = 0; c < pipeline->chain_count && chain == NULL; c++)
+        if (strcmp(pipeline->chains[c].name, timeline->chain) == 0)
+            chain = &pipeline->chains[c];
+    timeline->chain_begun = rows_int64(rows, 0, 3) + 1;
+    timeline->chain_doings = (int64_t)rows_span(rows, 0, 4).length;
+    timeline->chain_undos = count_undone(chain, rows_span(rows, 0, 4), (uint64_t)rows_int64(rows, 0, 5),
+                                         (uint64_t)rows_int64(rows, 0, 7));
+    /* The engine takes a chain as undone once its undos are emitted; for people it is when they were handled. */
+    if (state == CHAIN_UNDONE && timeline->chain_undos < timeline->chain_doings)
+        state = CHAIN_ABORTED;
+    timeline->chain_state = state == CHAIN_RUNNING && all_steps_done(timeline)                ? "complete"
+                            : state >= 0 && state < (int64_t)(sizeof states / sizeof *states) ? states[state]
+                                                                                              : "?";
+    timeline->chain_older_definition = chain != NULL && !rows_null(rows, 0, 6) &&
+                                       !span_equal(rows_span(rows, 0, 6), chain->definition);
+    timeline->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(timeline->arena, rows_span(rows, 0, 2));
+}
+
 enum store_result timeline_read_store(struct timeline *timeline, struct connection *connection, struct error *error)
 {
     static const struct statement inbox = {
@@ -82,13 +126,10 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
     static const struct statement letters = {
         "select event_id, id, state from sluice.dead_letter where event_id = any($1::uuid[]) order by id", false};
     static const struct statement chain = {
-        "select n.name, c.state, c.reason, c.generation::int8, octet_length(c.steps)::int8,"
-        "  length(replace(c.undoing::bit(64)::text, '0', ''))::int8, d.definition"
+        "select n.name, c.state, c.reason, c.generation::int8, c.steps, c.undoing, d.definition, c.undone"
         " from sluice.chain c join sluice.name n on n.number = c.chain"
         " left join sluice.chain_definition d on d.number = c.definition where c.correlation = $1",
         false};
-    static const char *const states[] = {"running", "aborted", "undone",
-                                         "stuck: an undo failed and waits for an operator", "closed"};
     struct event_id *ids = arena_array(timeline->arena, struct event_id, 2 * timeline->count + 1);
     struct rows *rows = NULL;
     for (size_t i = 0; i < timeline->count; i++)
@@ -109,21 +150,8 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
         struct store_param of_chain = STORE_VALUE(PARAM_UUID, &correlation);
         result = connection_once(connection, &chain, 1, &of_chain, TIMELINE_TIMEOUT_MS, &rows, error);
     }
-    if (result == STORE_OK && rows_count(rows) > 0) {
-        timeline->chain_begun = rows_int64(rows, 0, 3) + 1;
-        timeline->chain_doings = rows_int64(rows, 0, 4);
-        timeline->chain_undos = rows_int64(rows, 0, 5);
-        int64_t state = rows_int64(rows, 0, 1);
-        timeline->chain = arena_string(timeline->arena, rows_span(rows, 0, 0));
-        timeline->chain_state = state == 0 && all_steps_done(timeline) ? "complete"
-                                : state >= 0 && state < 5              ? states[state]
-                                                                       : "?";
-        for (size_t c = 0; !rows_null(rows, 0, 6) && c < timeline->pipeline->chain_count; c++)
-            if (strcmp(timeline->pipeline->chains[c].name, timeline->chain) == 0)
-                timeline->chain_older_definition = !span_equal(rows_span(rows, 0, 6),
-                                                               timeline->pipeline->chains[c].definition);
-        timeline->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(timeline->arena, rows_span(rows, 0, 2));
-    }
+    if (result == STORE_OK && rows_count(rows) > 0)
+        read_chain(timeline, rows);
     struct pause *pauses = NULL;
     size_t pause_count = 0;
     if (result == STORE_OK)

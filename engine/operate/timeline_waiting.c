@@ -13,6 +13,8 @@ enum { WHEN_TEXT = TIMESTAMP_TEXT + 40 };
 
 /* The engine's words for a handler that the database refuses, in batch/stopped.c. */
 static const char stopped_words[] = " has stopped: ";
+/* Its words for a key that waits for a limit, in batch/limit.c. */
+static const char limit_words[] = "the limit of topic ";
 
 struct waiting_row {
     struct timeline_event *event;
@@ -28,6 +30,8 @@ static const char *when_text(int64_t due_ms, char text[WHEN_TEXT])
     timestamp_format(due_ms, at);
     if (due_ms == 0 || left_ms <= 0)
         snprintf(text, WHEN_TEXT, "now");
+    else if (due_ms == INT64_MAX) /* an operator's infinity */
+        snprintf(text, WHEN_TEXT, "when it is released");
     else
         snprintf(text, WHEN_TEXT, "at %s, in %lld.%lld s", at, (long long)left_ms / 1000,
                  (long long)left_ms / 100 % 10);
@@ -62,6 +66,11 @@ static void add_row_wait(const struct timeline *timeline, const struct waiting_r
         wait.sentence = arena_format(arena, "behind its key: %lld event%s before it%s%s%s", (long long)row->before,
                                      row->before == 1 ? "" : "s", row->why != NULL ? "; the first waits" : "", colon,
                                      why);
+    } else if (row->paused && row->why != NULL && strncmp(row->why, limit_words, sizeof limit_words - 1) == 0) {
+        wait.cause = WAIT_LIMIT;
+        wait.name = event->topic;
+        wait.until_ms = 0;
+        wait.sentence = arena_format(arena, "%s; it comes by itself, in its turn", row->why);
     } else if (row->paused) {
         return; /* what is paused says so */
     } else if (row->why != NULL && strstr(row->why, stopped_words) != NULL) {

@@ -21,6 +21,7 @@ enum wait_cause {
     WAIT_DELAYED,     /* until its time: a step of a retry ladder */
     WAIT_PAUSED,
     WAIT_BREAKER,     /* of what it depends on is open */
+    WAIT_LIMIT,       /* its topic's, which lets it through in its turn */
     WAIT_STUCK,       /* an undo failed for good */
     WAIT_DEAD_LETTER, /* one is open: an operator decides */
     WAIT_UNKNOWN,     /* the file does not have its topic */

@@ -33,6 +33,7 @@ topics:
     done: out, again: {retry: climb, initial_interval: 1h, max_retries: 2, exhausted: out}}}
   out: {key: "{k}", final: true}
   guarded: {key: "{k}", handler: chaos.act_sql, dependency: gateway, routes: {ok: drop, other: drop}}
+  limited: {key: "{k}", handler: effects.record, limit: {rate: 1/h}, routes: {done: drop, again: drop}}
   paid: {key: "{origin}", final: true}
   failed: {key: "{origin}", final: true}
   refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}
@@ -250,6 +251,16 @@ class Postgres(Waits, SqlCase):
         self.run_command(wait)
         self.gone("breaker", "breaker")
 
+    def limit(self):
+        self.emit("limited", self.one("limit-1"))
+        self.await_value("select count(*) from effects where origin = 'limit-1'", 1)
+        self.emit("limited", self.one("limit-2", "l"), self.one("limit-3", "l"))
+        self.tells("limit-2", "limit", "the limit of topic limited, 1/h; it comes by itself", name="limited")
+        behind = "behind its key: 1 event before it; the first waits: the limit of topic limited, 1/h"
+        self.tells("limit-3", "key", behind, name="effects.record", count=1)
+        listed = sluice("delayed", "list", self.config, "--topic", "limited", env=self.vars).stdout
+        self.assertRegex(listed, r"key l; 1 behind it; the limit of topic limited, 1/h\n")
+
     def chain_stuck(self):
         self.emit("paid", self.one("stuck", refuse=1))
         self.await_value("select count(*) from sluice.chain", 1)
@@ -261,6 +272,24 @@ class Postgres(Waits, SqlCase):
             "sluice chain resume CONFIG stuck",
             name="why",
         )
+
+    def undo_waits(self):
+        """A chain whose undos are on their way is not undone."""
+        sluice("pause", self.config, "refund", env=self.vars)
+        until(lambda: self.running.metric("sluice_paused") == 1, "a pause that the engine obeys", WAIT_S, 0.1)
+        self.emit("paid", self.one("undo"))
+        self.await_value("select count(*) from sluice.chain where correlation_text = 'undo'", 1)
+        self.emit("failed", self.one("undo"))
+        wait = self.tells(
+            "undo", "paused", "topic refund is paused by", "sluice resume CONFIG topic:refund", name="refund"
+        )
+        story = self.story("undo")
+        self.assertEqual((story["chainState"], story["chainUndos"], story["chainDoings"]), ("aborted", 0, 1))
+        self.run_command(wait)
+        self.gone("undo", "paused")
+        self.await_value("select undone from sluice.chain where correlation_text = 'undo'", 1)
+        story = self.story("undo")
+        self.assertEqual((story["chainState"], story["chainUndos"], story["chainDoings"]), ("undone", 1, 1))
 
     def dead_letter(self):
         self.emit("in", self.one("dead", refuse=1))
@@ -342,6 +371,7 @@ class Postgres(Waits, SqlCase):
             "delayed": self.delayed,
             "paused": self.paused,
             "breaker": self.breaker,
+            "limit": self.limit,
             "chain_stuck": self.chain_stuck,
             "dead_letter": self.dead_letter,
             "unknown_topic": self.unknown,
@@ -355,6 +385,8 @@ class Postgres(Waits, SqlCase):
         for cause, test in told.items():
             with self.subTest(cause):
                 test()
+        with self.subTest("undo_waits"):
+            self.undo_waits()
 
     def test_nothing(self):
         self.start()
