@@ -63,7 +63,7 @@ _sluice() {
     while (( i > 0 && i >= ${#wanted[@]} )); do (( i-- )); done # TOPIC… is wanted again and again
     (( i == ${#given[@]} )) || [[ ${wanted[i]} == *… ]] || return
     case ${wanted[i]} in
-    CONFIG) mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
+    CONFIG*) mapfile -t COMPREPLY < <(compgen -f -- "$word" | grep -E '\.ya?ml$'; compgen -d -- "$word") ;;
     TOPIC* | NAME* | "[NAME]") _sluice_topics "$program" "${given[0]}" "$word" ;;
     PLUGIN.so) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$word"; compgen -d -- "$word") ;;
     esac

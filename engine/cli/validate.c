@@ -1,6 +1,7 @@
 /*
- * validate.c - `sluice validate CONFIG`: everything that would go wrong, in one run, before anything starts. With
- * --connect it also compares the file with the database and the brokers that it names.
+ * validate.c - `sluice validate CONFIG…`: everything that would go wrong, in one run, before anything starts. Several
+ * files are looked at one by one, and then together. With --connect it also compares each file with the database and
+ * the brokers that it names.
  */
 #include "cli/cli.h"
 
@@ -16,13 +17,17 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { FILES_MAX = 64, ARENA_MAX = 256 * 1024 * 1024 };
 enum { NAMES_WAIT_MS = 10000, NAMES_AGAIN_US = 200000 };
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice validate CONFIG [--connect] [--json] [--deny-warnings]\n"
+    fputs("usage: sluice validate CONFIG… [--connect] [--json] [--deny-warnings]\n"
           "Reads CONFIG and its plugins, and says everything that is wrong with them: file:line:column, what was "
           "expected, what to do.\n"
+          "Several files are pipelines that work together: it also says what is wrong between them (topics that none "
+          "handles, keys,\n"
+          "partitions, groups, fields, cycles, a retry ladder that outlasts a hold).\n"
           "Exit code 0, or 78 when there are errors.\n\n"
           "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, "
           "sizes, retention,\n"
@@ -130,7 +135,28 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, cons
     problems_sort(problems);
 }
 
-static void print_good(const char *file, const struct pipeline *pipeline)
+/* Adds what is wrong between the files to the problems of the first, and those of the others. */
+static void validate_together(struct arena *arena, struct reading *readings, size_t count)
+{
+    const struct pipeline **pipelines = arena_array(arena, const struct pipeline *, count);
+    struct problems *problems = &readings[0].problems;
+    bool whole = true;
+    for (size_t i = 0; i < count; i++) {
+        const struct pipeline *pipeline = pipelines[i] = readings[i].pipeline;
+        if (i > 0)
+            problems_merge(problems, &readings[i].problems);
+        if (!pipeline->whole)
+            problem_warn(problems, (struct place){pipeline->file, 1, 1}, "not_together",
+                         "with errors in it this file says too little: what is wrong between the files is looked for "
+                         "when they are corrected");
+        whole = whole && pipeline->whole;
+    }
+    if (whole)
+        pipelines_check(pipelines, count, problems);
+    problems_sort(problems);
+}
+
+static void print_good(const struct pipeline *pipeline)
 {
     size_t dead_letter_topics = 0;
     for (size_t i = 0; i < pipeline->topic_count; i++)
@@ -145,7 +171,7 @@ static void print_good(const char *file, const struct pipeline *pipeline)
                   {pipeline->tap_count, "tap"},
                   {pipeline->schedule_count, "schedule"},
                   {pipeline->request_count, "request"}};
-    printf("%s: good", file);
+    printf("%s: good", pipeline->file);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         printf("%s%zu %s%s", i == 0 ? ": " : ", ", counts[i].count, counts[i].what, counts[i].count == 1 ? "" : "s");
     putchar('\n');
@@ -177,29 +203,36 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
             return CLI_USAGE;
         }
     }
-    if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
+    if (!cli_operands(argc, argv, 1, FILES_MAX, "a CONFIG or more"))
         return CLI_USAGE;
-    struct arena *arena = arena_create(64 * 1024, 64 * 1024 * 1024);
-    struct reading reading;
+    struct arena *arena = arena_create(64 * 1024, ARENA_MAX);
+    struct reading readings[FILES_MAX] = {0};
+    size_t count = (size_t)(argc - optind);
+    struct problems *problems = &readings[0].problems;
     struct buffer text;
-    reading_begin(argv[optind], arena, &reading);
-    reading_finish(&reading, true);
-    const struct pipeline *pipeline = reading.pipeline;
-    struct problems *problems = &reading.problems;
-    if (connect || pipeline->bus.kind == BUS_CHOICE_KAFKA)
-        validate_opened(arena, reading.pipeline, buses, connect, problems);
+    for (size_t i = 0; i < count; i++) {
+        struct reading *reading = &readings[i];
+        reading_begin(argv[optind + (int)i], arena, reading);
+        reading_finish(reading, true);
+        if (connect || reading->pipeline->bus.kind == BUS_CHOICE_KAFKA)
+            validate_opened(arena, reading->pipeline, buses, connect, &reading->problems);
+    }
+    if (count > 1)
+        validate_together(arena, readings, count);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(problems, json, &text);
     if (text.length > 0)
         fwrite(text.at, 1, text.length, json ? stdout : stderr);
     buffer_free(&text);
     bool good = problems->errors == 0 && (!deny || problems->count == 0);
-    if (good && !json)
-        print_good(argv[optind], pipeline);
-    else if (!json)
-        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", argv[optind], problems->errors,
-                problems->errors == 1 ? "" : "s", problems->count - problems->errors,
-                problems->count - problems->errors == 1 ? "" : "s");
+    for (size_t i = 0; good && !json && i < count; i++)
+        print_good(readings[i].pipeline);
+    const char *what = count == 1 ? argv[optind] : arena_format(arena, "%zu files", count);
+    if (good && !json && count > 1)
+        printf("%s: good together\n", what);
+    else if (!good && !json)
+        fprintf(stderr, "%s: %zu error%s, %zu warning%s\n", what, problems->errors, problems->errors == 1 ? "" : "s",
+                problems->count - problems->errors, problems->count - problems->errors == 1 ? "" : "s");
     arena_destroy(arena);
     return good ? CLI_OK : CLI_CONFIG;
 }

@@ -20,23 +20,6 @@ static const char *nearest_topic(const struct pipeline *pipeline, const struct t
     return topic->declared || strlen(topic->name) < 4 ? NULL : nearest_name(topic->name, names);
 }
 
-static void mark_emitted(const struct route *route, struct topic *target, void *context)
-{
-    (void)route;
-    ((struct check *)context)->emitted[target->index] = true;
-}
-
-static void find_emitted(struct check *check)
-{
-    const struct pipeline *pipeline = check->pipeline;
-    for (size_t i = 0; i < pipeline->binding_count; i++)
-        binding_targets(pipeline->bindings[i], mark_emitted, check);
-    for (size_t c = 0; c < pipeline->chain_count; c++)
-        for (size_t s = 0; s < pipeline->chains[c].step_count; s++)
-            if (pipeline->chains[c].steps[s].undo != NULL)
-                check->emitted[pipeline->chains[c].steps[s].undo->index] = true;
-}
-
 static void check_ends(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
@@ -75,7 +58,7 @@ static void check_taps(const struct check *check)
         for (size_t t = 0; t < tap->topic_count; t++) {
             const struct topic *topic = pipeline_topic(pipeline, tap->topics[t]);
             const char *near = topic == NULL ? NULL : nearest_name(topic->name, names);
-            if (topic != NULL && !topic->declared && !topic->is_dead_letter && !check->emitted[topic->index])
+            if (topic != NULL && !topic->declared && !topic->is_dead_letter && !check->emitted[topic->number])
                 problem_warn(check->problems, topic->place, "never_emitted",
                              "tap '%s' waits for topic '%s', to which nothing here emits%s%s%s", tap->name, topic->name,
                              near != NULL ? "; did you mean '"
@@ -86,12 +69,11 @@ static void check_taps(const struct check *check)
 }
 
 /* Names that differ too little: for people in case, for Kafka's own metrics in '.' and '_'. */
-static void check_names(const struct check *check)
+void check_names(const struct check *check)
 {
-    const struct pipeline *pipeline = check->pipeline;
-    for (size_t i = 0; i < pipeline->topic_count; i++)
+    for (size_t i = 0; i < check->topic_count; i++)
         for (size_t other = 0; other < i; other++) {
-            const struct topic *a = pipeline->topics[other], *b = pipeline->topics[i];
+            const struct topic *a = check->topics[other].list[0], *b = check->topics[i].list[0];
             bool punctuation = strlen(a->name) == strlen(b->name);
             if (a->is_dead_letter || b->is_dead_letter)
                 continue;
@@ -101,7 +83,7 @@ static void check_names(const struct check *check)
             for (size_t at = 0; punctuation && a->name[at] != '\0'; at++)
                 punctuation = a->name[at] == b->name[at] ||
                               (strchr("._", a->name[at]) != NULL && strchr("._", b->name[at]) != NULL);
-            if (punctuation && pipeline->bus.kind == BUS_CHOICE_KAFKA)
+            if (punctuation && check->pipelines[0]->bus.kind == BUS_CHOICE_KAFKA)
                 problem_add(check->problems, b->place, "name_twins",
                             "topics '%s' and '%s' differ in '.' and '_' only, which Kafka refuses", a->name, b->name);
         }
@@ -168,10 +150,9 @@ static void check_dependencies(const struct check *check)
 
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
 {
-    struct check check = {.pipeline = pipeline,
-                          .problems = problems,
-                          .emitted = arena_array(pipeline->arena, bool, pipeline->topic_count + 1)};
-    find_emitted(&check);
+    struct check check;
+    check_begin(&pipeline, 1, problems, &check);
+    check.pipeline = pipeline;
     check_ends(&check);
     check_taps(&check);
     check_names(&check);
@@ -182,6 +163,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_cycles(&check);
     check_keys(&check);
     check_chains(&check);
+    check_retains(&check);
     check_holds(&check);
-    check_fields(pipeline, problems);
+    check_fields(&check);
 }

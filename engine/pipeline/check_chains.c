@@ -7,7 +7,7 @@
 
 static void check_watched(const struct check *check, const struct chain *chain, const struct topic *topic)
 {
-    if (!check->emitted[topic->index] && !topic->declared)
+    if (!check->emitted[topic->number] && !topic->declared)
         problem_add(check->problems, topic->place, "never_emitted",
                     "chain '%s' waits for topic '%s', to which nothing here emits; if it comes from elsewhere, declare "
                     "it under 'topics'",
@@ -38,18 +38,22 @@ static void check_step(const struct check *check, const struct chain *chain, siz
             problem_add(check->problems, step->place, "bad_chain", "two steps of chain '%s' are called '%s'",
                         chain->name, step->name);
     }
-    for (size_t a = 0; a < chain->abort_count; a++)
-        if (chain->abort_on[a] == step->done || chain->abort_on[a] == step->undo || chain->abort_on[a] == step->undone)
+    for (size_t a = 0; a < chain->abort_count; a++) {
+        const struct topic *aborts = chain->abort_on[a];
+        if (aborts == step->done || (step->undo != NULL && aborts == step->undo) ||
+            (step->undone != NULL && aborts == step->undone))
             problem_add(check->problems, step->place, "bad_chain",
-                        "topic '%s' aborts chain '%s' and belongs to its step '%s' too", chain->abort_on[a]->name,
-                        chain->name, step->name);
+                        "topic '%s' aborts chain '%s' and belongs to its step '%s' too", aborts->name, chain->name,
+                        step->name);
+    }
     check_watched(check, chain, step->done);
     if (step->undone != NULL)
         check_watched(check, chain, step->undone);
 }
 
 struct reach {
-    bool *seen;
+    const struct check *check;
+    bool *seen; /* by number */
     const struct chain *chain;
     bool found; /* an event that does a step of the chain can come from here */
 };
@@ -58,28 +62,36 @@ static void reach_topic(const struct route *route, struct topic *target, void *c
 {
     struct reach *reach = context;
     (void)route;
-    if (reach->found || reach->seen[target->index])
+    if (reach->found || reach->seen[target->number])
         return;
-    reach->seen[target->index] = true;
+    reach->seen[target->number] = true;
     for (size_t s = 0; s < reach->chain->step_count; s++)
-        reach->found = reach->found || reach->chain->steps[s].done == target;
-    if (target->binding != NULL)
-        binding_targets(target->binding, reach_topic, reach);
+        reach->found = reach->found || reach->chain->steps[s].done->number == target->number;
+    const struct shared_topic *shared = &reach->check->topics[target->number];
+    for (size_t i = 0; i < shared->count; i++)
+        if (shared->list[i]->binding != NULL)
+            binding_targets(shared->list[i]->binding, reach_topic, reach);
 }
 
 /* Whether what climbs the ladder of `binding` can still become a step of the chain. */
-static bool leads_to(const struct pipeline *pipeline, const struct binding *binding, const struct chain *chain)
+static bool leads_to(const struct check *check, const struct binding *binding, const struct chain *chain)
 {
-    struct reach reach = {.seen = arena_array(pipeline->arena, bool, pipeline->topic_count + 1), .chain = chain};
+    struct reach reach = {
+        .check = check, .seen = arena_array(check->arena, bool, check->topic_count + 1), .chain = chain};
     binding_targets(binding, reach_topic, &reach);
     return reach.found;
 }
 
+static int64_t ladder_total_ms(const struct ladder *ladder)
+{
+    return backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
+                            ladder->max_retries);
+}
+
 /* Until then an event of it may come again: again from the bus or a client, which the inbox knows for that long; an
  * undo whose id is that of one before is a duplicate; and what climbs a ladder may still become a step. */
-static void check_retain(const struct check *check, const struct chain *chain)
+static void check_retain(const struct check *check, const struct pipeline *pipeline, const struct chain *chain)
 {
-    const struct pipeline *pipeline = check->pipeline;
     char retain_text[32], least_text[32];
     int64_t least = pipeline->store.inbox_retention_ms;
     const char *why = "store.inbox_retention, for which its events may come again";
@@ -87,18 +99,14 @@ static void check_retain(const struct check *check, const struct chain *chain)
         least = chain->timeout_ms;
         why = "its timeout";
     }
-    for (size_t i = 0; i < pipeline->binding_count; i++) {
-        const struct binding *binding = pipeline->bindings[i];
-        const struct ladder *ladder = binding->ladder;
-        if (ladder == NULL || !leads_to(pipeline, binding, chain))
-            continue;
-        int64_t total = backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
-                                         ladder->max_retries);
-        if (total <= least)
+    for (size_t i = 0; i < check->ladder_count; i++) {
+        const struct binding *binding = check->ladders[i];
+        int64_t total = ladder_total_ms(binding->ladder);
+        if (total <= least || !leads_to(check, binding, chain))
             continue;
         least = total;
-        why = arena_format(pipeline->arena, "what the retry ladder on '%s' takes, after which a step may still be done",
-                           ladder->topic->name);
+        why = arena_format(check->arena, "what the retry ladder on '%s'%s takes, after which a step may still be done",
+                           binding->ladder->topic->name, check_other_file(check, chain->place, binding->place));
     }
     if (chain->retain_ms == 0 || chain->retain_ms >= least)
         return;
@@ -124,11 +132,17 @@ void check_chains(const struct check *check)
                     problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice",
                                 chain->name, chain->abort_on[a]->name);
         }
-        check_retain(check, chain);
         if (!undoes)
             problem_warn(check->problems, chain->place, "no_effect",
                          "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
     }
+}
+
+void check_retains(const struct check *check)
+{
+    for (size_t p = 0; p < check->count; p++)
+        for (size_t c = 0; c < check->pipelines[p]->chain_count; c++)
+            check_retain(check, check->pipelines[p], &check->pipelines[p]->chains[c]);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- holds */
@@ -155,36 +169,42 @@ static int64_t hold_setting(const struct plugin_ref *ref, struct place *ret_plac
 static void check_hold(const struct check *check, const struct schedule *schedule, const struct chain *chain,
                        int64_t hold, struct place place)
 {
-    const struct pipeline *pipeline = check->pipeline;
     char total_text[32], hold_text[32];
-    for (size_t i = 0; i < pipeline->binding_count; i++) {
-        const struct binding *binding = pipeline->bindings[i];
-        const struct ladder *ladder = binding->ladder;
-        if (ladder == NULL)
-            continue;
-        int64_t total = backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
-                                         ladder->max_retries);
-        if (total < hold || !leads_to(pipeline, binding, chain))
+    for (size_t i = 0; i < check->ladder_count; i++) {
+        const struct binding *binding = check->ladders[i];
+        int64_t total = ladder_total_ms(binding->ladder);
+        if (total < hold || !leads_to(check, binding, chain))
             continue;
         problem_add(check->problems, place, "hold_too_short",
-                    "the retry ladder on '%s' takes %s in all, and schedule '%s' aborts chain '%s' after a hold of %s: "
-                    "what is still retried would be undone; "
-                    "make the hold longer, or the ladder shorter",
-                    ladder->topic->name, duration_text(total, total_text), schedule->name, chain->name,
-                    duration_text(hold, hold_text));
+                    "the retry ladder on '%s'%s takes %s in all, and schedule '%s' aborts chain '%s'%s after a hold of "
+                    "%s: what is still retried would be undone; make the hold longer, or the ladder shorter",
+                    binding->ladder->topic->name, check_other_file(check, place, binding->place),
+                    duration_text(total, total_text), schedule->name, chain->name,
+                    check_other_file(check, place, chain->place), duration_text(hold, hold_text));
     }
+}
+
+/* The chains that a topic aborts, of any file. */
+static void check_aborted(const struct check *check, const struct schedule *schedule, const struct topic *topic,
+                          int64_t hold, struct place place)
+{
+    const struct shared_topic *shared = &check->topics[topic->number];
+    for (size_t i = 0; i < shared->count; i++)
+        for (size_t w = 0; w < shared->list[i]->watch_count; w++)
+            if (shared->list[i]->watches[w].role == CHAIN_ABORT)
+                check_hold(check, schedule, shared->list[i]->watches[w].chain, hold, place);
 }
 
 void check_holds(const struct check *check)
 {
-    const struct pipeline *pipeline = check->pipeline;
-    for (size_t s = 0; s < pipeline->schedule_count; s++) {
-        const struct binding *binding = pipeline->schedules[s].binding;
-        struct place place = binding->place;
-        int64_t hold = hold_setting(binding->plugin, &place);
-        for (size_t r = 0; hold >= 0 && r < binding->route_count; r++)
-            for (size_t w = 0; binding->routes[r].kind == ROUTE_TOPIC && w < binding->routes[r].topic->watch_count; w++)
-                if (binding->routes[r].topic->watches[w].role == CHAIN_ABORT)
-                    check_hold(check, &pipeline->schedules[s], binding->routes[r].topic->watches[w].chain, hold, place);
-    }
+    for (size_t p = 0; p < check->count; p++)
+        for (size_t s = 0; s < check->pipelines[p]->schedule_count; s++) {
+            const struct schedule *schedule = &check->pipelines[p]->schedules[s];
+            const struct binding *binding = schedule->binding;
+            struct place place = binding->place;
+            int64_t hold = hold_setting(binding->plugin, &place);
+            for (size_t r = 0; hold >= 0 && r < binding->route_count; r++)
+                if (binding->routes[r].kind == ROUTE_TOPIC)
+                    check_aborted(check, schedule, binding->routes[r].topic, hold, place);
+        }
 }

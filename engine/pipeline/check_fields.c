@@ -4,7 +4,8 @@
  * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and
  * what the next handler sets. So for every topic that only known sources feed, the set of fields that surely arrive
  * is the intersection over its routes, found by iterating to a fixed point. A topic that is declared may also be fed
- * from outside, with unknown fields; still, each route that leads to it must carry what its handler needs.
+ * from outside, with unknown fields; still, each route that leads to it must carry what its handler needs. Of several
+ * files, a topic is one in all of them, and its event must have what each handler of it needs.
  */
 #include "pipeline/check.h"
 
@@ -17,11 +18,10 @@ struct field_set {
 };
 
 struct fields {
-    const struct pipeline *pipeline;
-    struct problems *problems;
+    const struct check *check;
     const char *names[FIELDS_MAX];
     size_t count;
-    struct field_set *by_topic;
+    struct field_set *by_topic; /* by number */
     bool changed;
 };
 
@@ -61,7 +61,7 @@ static void add_all(struct fields *fields, struct field_set *set, const struct s
 /* Another source emits these fields to the topic: only those that all of its sources emit surely come there. */
 static void merge_into_topic(struct fields *fields, const struct topic *topic, const struct field_set *from)
 {
-    struct field_set *set = &fields->by_topic[topic->index];
+    struct field_set *set = &fields->by_topic[topic->number];
     for (size_t i = 0; i < FIELDS_MAX / 64; i++) {
         uint64_t both = set->known ? set->bits[i] & from->bits[i] : from->bits[i];
         fields->changed = fields->changed || both != set->bits[i];
@@ -83,24 +83,33 @@ static bool is_missing(struct fields *fields, const struct field_set *set, const
     return !is_meta(field) && !(field->flags & SLUICE_OPTIONAL) && !has(set, number_of(fields, field->name));
 }
 
+static void check_handler_needs(struct emission *emission, const struct route *route, const struct topic *target)
+{
+    struct fields *fields = emission->fields;
+    const struct binding *handler = target->binding;
+    for (const struct sluice_field *field = handler == NULL ? NULL : handler->input;
+         field != NULL && field->name != NULL; field++)
+        if (is_missing(fields, &emission->set, field))
+            problem_add(fields->check->problems, route->place, "missing_field",
+                        "'%s' of %s leads to topic '%s', whose handler %s%s needs the field '%s'; nothing on the way "
+                        "carries it",
+                        route->outcome, emission->binding->handler_name, target->name, handler->handler_name,
+                        check_other_file(fields->check, route->place, handler->place), field->name);
+}
+
 static void check_needs(struct emission *emission, const struct route *route, const struct topic *target)
 {
     struct fields *fields = emission->fields;
+    const struct shared_topic *shared = &fields->check->topics[target->number];
     const struct span *names = NULL;
-    for (const struct sluice_field *field = target->binding == NULL ? NULL : target->binding->input;
-         field != NULL && field->name != NULL; field++)
-        if (is_missing(fields, &emission->set, field))
-            problem_add(
-                fields->problems, route->place, "missing_field",
-                "'%s' of %s leads to topic '%s', whose handler %s needs the field '%s'; nothing on the way carries it",
-                route->outcome, emission->binding->handler_name, target->name, target->binding->handler_name,
-                field->name);
+    for (size_t i = 0; i < shared->count; i++)
+        check_handler_needs(emission, route, shared->list[i]);
     size_t count = target->key == NULL || target->ladder_of != NULL ? 0 : key_template_fields(target->key, &names);
     for (size_t i = 0; i < count; i++) {
-        const char *name = arena_string(fields->pipeline->arena, names[i]);
+        const char *name = arena_string(fields->check->arena, names[i]);
         if (!has(&emission->set, number_of(fields, name)))
             problem_add(
-                fields->problems, route->place, "missing_field",
+                fields->check->problems, route->place, "missing_field",
                 "'%s' of %s leads to topic '%s', whose key %s needs the field '%s'; nothing on the way carries it",
                 route->outcome, emission->binding->handler_name, target->name, target->key_text, name);
     }
@@ -129,27 +138,25 @@ static void emit_from(struct fields *fields, const struct binding *binding, cons
     binding_targets(binding, emission_edge, &emission);
 }
 
-static void undo_edges(struct fields *fields, bool report)
+static void undo_edges(struct fields *fields, const struct pipeline *pipeline, bool report)
 {
-    const struct pipeline *pipeline = fields->pipeline;
     for (size_t c = 0; c < pipeline->chain_count; c++)
         for (size_t s = 0; s < pipeline->chains[c].step_count; s++) {
             const struct chain_step *step = &pipeline->chains[c].steps[s];
-            if (step->undo == NULL || !fields->by_topic[step->done->index].known)
+            if (step->undo == NULL || !fields->by_topic[step->done->number].known)
                 continue;
             struct route route = {.place = step->place, .outcome = "undo", .kind = ROUTE_TOPIC, .topic = step->undo};
-            struct binding chain = {.handler_name = arena_format(pipeline->arena, "step '%s'", step->name)};
+            struct binding chain = {.handler_name = arena_format(fields->check->arena, "step '%s'", step->name)};
             struct emission emission = {
-                .fields = fields, .set = fields->by_topic[step->done->index], .binding = &chain, .report = report};
+                .fields = fields, .set = fields->by_topic[step->done->number], .binding = &chain, .report = report};
             add(&emission.set, number_of(fields, "reason"));
             emission_edge(&route, step->undo, &emission);
         }
 }
 
 /* Every edge once: the fields of its source are merged into its target, or with `report` what is missing there is. */
-static void propagate_once(struct fields *fields, bool report)
+static void propagate_file(struct fields *fields, const struct pipeline *pipeline, bool report)
 {
-    const struct pipeline *pipeline = fields->pipeline;
     for (size_t i = 0; i < pipeline->request_count; i++) {
         struct field_set from = {0};
         add_all(fields, &from, pipeline->requests[i].binding->input, true);
@@ -161,23 +168,28 @@ static void propagate_once(struct fields *fields, bool report)
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];
-        if (topic->binding != NULL && topic->ladder_of == NULL && fields->by_topic[i].known)
-            emit_from(fields, topic->binding, &fields->by_topic[i], report);
+        if (topic->binding != NULL && topic->ladder_of == NULL && fields->by_topic[topic->number].known)
+            emit_from(fields, topic->binding, &fields->by_topic[topic->number], report);
     }
-    undo_edges(fields, report);
+    undo_edges(fields, pipeline, report);
+}
+
+static void propagate_once(struct fields *fields, bool report)
+{
+    for (size_t p = 0; p < fields->check->count; p++)
+        propagate_file(fields, fields->check->pipelines[p], report);
 }
 
 /* What watches a topic needs fields of everything that comes there. */
-static void check_watchers(struct fields *fields, const struct topic *topic)
+static void check_watchers(struct fields *fields, const struct pipeline *pipeline, const struct topic *topic)
 {
-    const struct pipeline *pipeline = fields->pipeline;
-    const struct field_set *set = &fields->by_topic[topic->index];
+    const struct field_set *set = &fields->by_topic[topic->number];
     for (size_t i = 0; i < pipeline->tap_count; i++) {
         const struct tap *tap = &pipeline->taps[i];
         const struct sluice_field *field = tap_sees(tap, topic) ? tap->binding->input : NULL;
         for (; field != NULL && field->name != NULL; field++)
             if (is_missing(fields, set, field))
-                problem_add(fields->problems, tap->binding->place, "missing_field",
+                problem_add(fields->check->problems, tap->binding->place, "missing_field",
                             "tap '%s' watches topic '%s', and its handler %s needs the field '%s', which does not come "
                             "there on every route",
                             tap->name, topic->name, tap->binding->handler_name, field->name);
@@ -186,24 +198,26 @@ static void check_watchers(struct fields *fields, const struct topic *topic)
         const struct chain_watch *watch = &topic->watches[w];
         if (!has(set, number_of(fields, watch->chain->correlate)))
             problem_add(
-                fields->problems, watch->step >= 0 ? watch->chain->steps[watch->step].place : watch->chain->place,
-                "missing_field",
+                fields->check->problems,
+                watch->step >= 0 ? watch->chain->steps[watch->step].place : watch->chain->place, "missing_field",
                 "chain '%s' knows its events by the field '%s', which does not come to topic '%s' on every route",
                 watch->chain->name, watch->chain->correlate, topic->name);
     }
 }
 
-void check_fields(const struct pipeline *pipeline, struct problems *problems)
+void check_fields(const struct check *check)
 {
-    struct fields fields = {.pipeline = pipeline,
-                            .problems = problems,
-                            .by_topic = arena_array(pipeline->arena, struct field_set, pipeline->topic_count + 1)};
+    struct fields fields = {.check = check,
+                            .by_topic = arena_array(check->arena, struct field_set, check->topic_count + 1)};
     do {
         fields.changed = false;
         propagate_once(&fields, false);
     } while (fields.changed);
     propagate_once(&fields, true);
-    for (size_t i = 0; i < pipeline->topic_count; i++)
-        if (fields.by_topic[i].known && !pipeline->topics[i]->is_dead_letter)
-            check_watchers(&fields, pipeline->topics[i]);
+    for (size_t p = 0; p < check->count; p++)
+        for (size_t i = 0; i < check->pipelines[p]->topic_count; i++) {
+            const struct topic *topic = check->pipelines[p]->topics[i];
+            if (fields.by_topic[topic->number].known && !topic->is_dead_letter)
+                check_watchers(&fields, check->pipelines[p], topic);
+        }
 }

@@ -7,7 +7,7 @@
 
 struct walk {
     const struct check *check;
-    unsigned char *color; /* by topic: 0 new, 1 on the path, 2 done */
+    unsigned char *color; /* by topic's number: 0 new, 1 on the path, 2 done */
     const struct topic **path;
     size_t depth;
 };
@@ -16,9 +16,9 @@ enum { PATH_SHOWN_MAX = 12, CHECK_INPUTS_MAX = 256, CHECK_WORD_MIN = 4 };
 
 static void report_cycle(const struct walk *walk, const struct route *route, const struct topic *target)
 {
-    struct arena *arena = walk->check->pipeline->arena;
+    struct arena *arena = walk->check->arena;
     size_t first = 0;
-    while (walk->path[first] != target)
+    while (walk->path[first]->number != target->number)
         first++;
     const char *path = "";
     for (size_t i = first; i < walk->depth && i < first + PATH_SHOWN_MAX; i++)
@@ -38,41 +38,52 @@ static void visit_edge(const struct route *route, struct topic *target, void *co
     struct walk *walk = context;
     if (route->kind == ROUTE_LADDER && target == route->ladder.topic)
         return; /* a ladder is a bound; so is a chain, which undoes each step once */
-    if (walk->color[target->index] == 0)
+    if (walk->color[target->number] == 0)
         visit(walk, target);
-    else if (walk->color[target->index] == 1)
+    else if (walk->color[target->number] == 1)
         report_cycle(walk, route, target);
 }
 
 static void visit(struct walk *walk, const struct topic *topic)
 {
-    walk->color[topic->index] = 1;
+    const struct shared_topic *shared = &walk->check->topics[topic->number];
+    walk->color[topic->number] = 1;
     walk->path[walk->depth++] = topic;
-    if (topic->binding != NULL)
-        binding_targets(topic->binding, visit_edge, walk);
+    for (size_t i = 0; i < shared->count; i++)
+        if (shared->list[i]->binding != NULL)
+            binding_targets(shared->list[i]->binding, visit_edge, walk);
     walk->depth--;
-    walk->color[topic->index] = 2;
+    walk->color[topic->number] = 2;
 }
 
 void check_cycles(const struct check *check)
 {
-    const struct pipeline *pipeline = check->pipeline;
     struct walk walk = {.check = check,
-                        .color = arena_array(pipeline->arena, unsigned char, pipeline->topic_count + 1),
-                        .path = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1)};
+                        .color = arena_array(check->arena, unsigned char, check->topic_count + 1),
+                        .path = arena_array(check->arena, const struct topic *, check->topic_count + 1)};
     /* A retry topic comes last: its binding is another topic's, under whose name the cycle is clearer. */
     for (int retry = 0; retry < 2; retry++)
-        for (size_t i = 0; i < pipeline->topic_count; i++)
-            if (walk.color[i] == 0 && (retry == 1 || pipeline->topics[i]->ladder_of == NULL))
-                visit(&walk, pipeline->topics[i]);
+        for (size_t i = 0; i < check->topic_count; i++)
+            if (walk.color[i] == 0 && (retry == 1 || check->topics[i].list[0]->ladder_of == NULL))
+                visit(&walk, check->topics[i].list[0]);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ keys */
 
+/* Whether a file has a handler for the topic. */
+static bool has_handler(const struct check *check, const struct topic *topic)
+{
+    const struct shared_topic *shared = &check->topics[topic->number];
+    for (size_t i = 0; i < shared->count; i++)
+        if (shared->list[i]->binding != NULL)
+            return true;
+    return false;
+}
+
 static void require_key(const struct route *route, struct topic *target, void *context)
 {
     const struct check *check = context;
-    if (target->key == NULL && target->binding != NULL)
+    if (target->key == NULL && has_handler(check, target))
         problem_add(check->problems, route->place, "no_key",
                     "events that start here go to topic '%s', which has no key, so nothing orders them; say topics: "
                     "{%s: {key: \"{field}\"}}",
@@ -103,7 +114,7 @@ static void check_key_words(const struct check *check, const struct topic *topic
             "a field is written \"{field}\"",
             topic->name, topic->key_text);
     for (size_t i = 0; count != SIZE_MAX && i < count; i++) {
-        const char *name = arena_string(check->pipeline->arena, names[i]);
+        const char *name = arena_string(check->arena, names[i]);
         const char *near = nearest_name(name, inputs);
         if (topic->binding != NULL && near != NULL && names[i].length >= CHECK_WORD_MIN && !reads(inputs, name))
             problem_warn(check->problems, topic->place, "key_field",
@@ -112,27 +123,27 @@ static void check_key_words(const struct check *check, const struct topic *topic
     }
 }
 
-/* Whose `key:` the events of a topic carry: by topic, the topic that declares it. */
+/* Whose `key:` the events of a topic carry: by its number, the topic that declares it. */
 struct key_origin {
     const struct topic **by_topic;
     const struct topic *from; /* of what is emitted now */
     const struct check *check;
-    bool *mixed; /* by topic: reported */
+    bool *mixed; /* by number: reported */
     bool changed;
 };
 
 static void propagate_key(const struct route *route, struct topic *target, void *context)
 {
     struct key_origin *origin = context;
-    const struct topic *had = origin->by_topic[target->index];
+    const struct topic *had = origin->by_topic[target->number];
     (void)route;
-    if (target->key != NULL || target->binding == NULL || origin->mixed[target->index])
+    if (target->key != NULL || !has_handler(origin->check, target) || origin->mixed[target->number])
         return;
     if (had == NULL) {
-        origin->by_topic[target->index] = origin->from;
+        origin->by_topic[target->number] = origin->from;
         origin->changed = true;
     } else if (strcmp(had->key_text, origin->from->key_text) != 0) {
-        origin->mixed[target->index] = true;
+        origin->mixed[target->number] = true;
         problem_add(origin->check->problems, target->place, "mixed_keys",
                     "events come to topic '%s' with the key of '%s' (%s) and with that of '%s' (%s), so nothing orders "
                     "them; say topics: {%s: {key: …}}",
@@ -140,28 +151,52 @@ static void propagate_key(const struct route *route, struct topic *target, void 
     }
 }
 
-void check_keys(const struct check *check)
+/* A topic has one key, whichever file's handler emits to it. */
+static void declared_keys(struct key_origin *origin, const struct shared_topic *shared)
 {
-    const struct pipeline *pipeline = check->pipeline;
-    struct key_origin origin = {
-        .by_topic = arena_array(pipeline->arena, const struct topic *, pipeline->topic_count + 1),
-        .mixed = arena_array(pipeline->arena, bool, pipeline->topic_count + 1),
-        .check = check};
+    const struct topic **declared = &origin->by_topic[shared->list[0]->number];
+    for (size_t i = 0; i < shared->count; i++) {
+        const struct topic *topic = shared->list[i];
+        if (topic->key_text == NULL)
+            continue;
+        if (*declared == NULL)
+            *declared = topic;
+        else if (strcmp((*declared)->key_text, topic->key_text) != 0)
+            problem_add(origin->check->problems, topic->place, "other_key",
+                        "the key of topic '%s' is %s here and %s in %s, so events of one key have two, and nothing "
+                        "orders them; say the same key in both files",
+                        topic->name, topic->key_text, (*declared)->key_text,
+                        check_place(origin->check, (*declared)->place));
+    }
+}
+
+static void check_file_keys(const struct check *check, const struct pipeline *pipeline)
+{
     for (size_t i = 0; i < pipeline->request_count; i++)
         binding_targets(pipeline->requests[i].binding, require_key, (void *)check);
     for (size_t i = 0; i < pipeline->schedule_count; i++)
         binding_targets(pipeline->schedules[i].binding, require_key, (void *)check);
     for (size_t i = 0; i < pipeline->topic_count; i++)
         check_key_words(check, pipeline->topics[i]);
-    for (size_t i = 0; i < pipeline->topic_count; i++)
-        if (pipeline->topics[i]->key_text != NULL)
-            origin.by_topic[i] = pipeline->topics[i];
+}
+
+void check_keys(const struct check *check)
+{
+    struct key_origin origin = {.by_topic = arena_array(check->arena, const struct topic *, check->topic_count + 1),
+                                .mixed = arena_array(check->arena, bool, check->topic_count + 1),
+                                .check = check};
+    for (size_t p = 0; p < check->count; p++)
+        check_file_keys(check, check->pipelines[p]);
+    for (size_t i = 0; i < check->topic_count; i++)
+        declared_keys(&origin, &check->topics[i]);
     do {
         origin.changed = false;
-        for (size_t i = 0; i < pipeline->topic_count; i++) {
+        for (size_t i = 0; i < check->topic_count; i++) {
+            const struct shared_topic *shared = &check->topics[i];
             origin.from = origin.by_topic[i];
-            if (pipeline->topics[i]->binding != NULL && pipeline->topics[i]->ladder_of == NULL && origin.from != NULL)
-                binding_targets(pipeline->topics[i]->binding, propagate_key, &origin);
+            for (size_t t = 0; origin.from != NULL && t < shared->count; t++)
+                if (shared->list[t]->binding != NULL && shared->list[t]->ladder_of == NULL)
+                    binding_targets(shared->list[t]->binding, propagate_key, &origin);
         }
     } while (origin.changed);
 }

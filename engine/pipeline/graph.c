@@ -153,7 +153,7 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
                           topic->binding->dependency != NULL ? "  needs " : "",
                           topic->binding->dependency != NULL ? topic->binding->dependency->name : "");
         else
-            buffer_text(out, topic->final ? "  final\n" : "  no handler\n");
+            buffer_text(out, topic->elsewhere ? "  elsewhere\n" : topic->final ? "  final\n" : "  no handler\n");
         if (topic->binding != NULL && topic->ladder_of == NULL && topic->binding->limit != NULL)
             buffer_format(out, "      at most     %s%s%s\n", topic->binding->limit->rate_text,
                           topic->binding->limit->per != NULL ? " for each " : "",

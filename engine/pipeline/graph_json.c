@@ -28,6 +28,8 @@ static json_t *routes_json(const struct binding *binding)
 static json_t *topic_json(const struct topic *topic)
 {
     json_t *json = json_pack("{s:s, s:b}", "name", topic->name, "final", topic->final);
+    if (topic->elsewhere)
+        json_object_set_new(json, "elsewhere", json_true());
     if (topic->key_text != NULL)
         json_object_set_new(json, "key", json_string(topic->key_text));
     if (topic->binding != NULL)

@@ -71,8 +71,10 @@ static void load_engine(struct load *load, struct node *root)
         options_apply(engine_options_table, engine, engine->place, "engine", pipeline, load->arena, load->problems);
         if ((node = node_get(engine, "event_format")) != NULL)
             pipeline->engine.cloudevents = span_is(node->text, "cloudevents");
-        if ((node = node_get(engine, "group")) != NULL && node->kind == NODE_SCALAR && !node->broken)
+        if ((node = node_get(engine, "group")) != NULL && node->kind == NODE_SCALAR && !node->broken) {
             pipeline->engine.group = load_name(load, node, "engine.group", 200);
+            pipeline->engine.group_place = node->place;
+        }
         load_start(load, engine, "engine", &pipeline->engine.start);
         struct node *batch = node_get(engine, "batch");
         if (batch != NULL) {
@@ -81,8 +83,10 @@ static void load_engine(struct load *load, struct node *root)
         }
     }
     pipeline->engine.max_events = (uint32_t)most;
-    if (pipeline->engine.group == NULL)
+    if (pipeline->engine.group == NULL) {
         pipeline->engine.group = pipeline->name;
+        pipeline->engine.group_place = pipeline->name_place;
+    }
 }
 
 static void load_defaults(struct load *load, struct node *root)
@@ -205,8 +209,11 @@ int pipeline_load(const char *path, struct arena *arena, struct problems *proble
         return -EINVAL;
     }
     options_apply(pipeline_options, root, root->place, "the pipeline", pipeline, arena, problems);
-    if ((name = node_get(root, "pipeline")) != NULL && name->kind == NODE_SCALAR)
+    pipeline->name_place = root->place;
+    if ((name = node_get(root, "pipeline")) != NULL && name->kind == NODE_SCALAR) {
         pipeline->name = load_name(&load, name, "pipeline name", 100);
+        pipeline->name_place = name->place;
+    }
     load_bus(&load, root);
     load_store(&load, root);
     load_engine(&load, root);

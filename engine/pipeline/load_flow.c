@@ -28,9 +28,15 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
     else if (node_get(mapping, "routes") != NULL)
         problem_add(load->problems, node_get(mapping, "routes")->place, "bad_value",
                     "%s.routes: there is no handler whose outcomes these could be", what);
-    if (topic->binding != NULL && topic->final)
-        problem_add(load->problems, key->place, "bad_value", "%s: it is final and has a handler; it can be one of both",
+    if (topic->final && topic->elsewhere)
+        problem_add(load->problems, key->place, "bad_value",
+                    "%s: nobody handles what is final, and another pipeline what is handled elsewhere; it can be one "
+                    "of both",
                     what);
+    else if (topic->binding != NULL && (topic->final || topic->elsewhere))
+        problem_add(load->problems, key->place, "bad_value", "%s: it is %s and has a handler; it can be one of both",
+                    what, topic->final ? "final" : "handled elsewhere");
+    topic->final = topic->final || topic->elsewhere;
     load_dependency_of(load, mapping, what, topic->binding);
     load_limit(load, mapping, what, topic);
     if (node_get(mapping, "dead_letter") != NULL)
@@ -56,7 +62,8 @@ static void join_ladders(struct load *load)
                             "one ladder, which hands its events "
                             "to the same handler",
                             topic->name, retry->name,
-                            retry->final               ? "is final"
+                            retry->elsewhere           ? "is handled elsewhere"
+                            : retry->final             ? "is final"
                             : retry->ladder_of != NULL ? "is another ladder's"
                                                        : "has a handler of its own");
                 continue;

@@ -147,6 +147,8 @@ const struct option topic_options[] = {
      .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .help = "PLUGIN.HANDLER"},
     {"final", OPTION_BOOL, offsetof(struct topic, final), .fallback = "false", .help = "nobody handles it, on purpose"},
+    {"elsewhere", OPTION_BOOL, offsetof(struct topic, elsewhere), .fallback = "false",
+     .help = "another pipeline handles it; `sluice validate` of all their files together looks whether one does"},
     {"routes", OPTION_ROUTES, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}",
      .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "of transient failures; default: defaults.retry", .section = retry_options},

@@ -74,9 +74,11 @@ struct binding {
 struct topic {
     struct place place; /* where it was first named */
     uint32_t index;     /* dense, in pipeline->topics */
+    uint32_t number;    /* while files are checked: the same in each file that names it, dense over all of them */
     const char *name;
     bool declared;        /* stands under `topics:` */
-    bool final;           /* declared to have no handler on purpose */
+    bool final;           /* declared to have no handler here on purpose */
+    bool elsewhere;       /* then: because another pipeline handles it */
     const char *key_text; /* `key:` or NULL */
     struct key_template *key;
     struct binding *binding;     /* what handles it in the pipeline's own group; NULL: nothing */
@@ -198,6 +200,7 @@ struct pipeline {
     const char *file;
     struct arena *arena;
     const char *name;
+    struct place name_place;
     /* its topics and what works on them were read and resolved without a problem: pipeline_check() makes sense */
     bool whole;
     struct {
@@ -223,7 +226,8 @@ struct pipeline {
     } store;
     struct {
         const char *group;
-        struct start start; /* of the pipeline's own group */
+        struct place group_place; /* that of the pipeline's name when the group has it */
+        struct start start;       /* of the pipeline's own group */
         int32_t lanes;
         uint32_t max_events;
         int32_t hop_limit;
@@ -281,6 +285,9 @@ int pipeline_load(const char *path, struct arena *arena, struct problems *proble
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
+/* What else files that work together would do wrong: each is whole, resolved and checked alone; all share one arena.
+ * A problem that `problems` has already is not added again. */
+void pipelines_check(const struct pipeline *const *pipelines, size_t count, struct problems *problems);
 /* Whether this is the group's name, or one that it had before (`renamed`). */
 bool group_is_called(const struct pipeline *pipeline, const struct group *group, struct span name);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */

@@ -79,6 +79,30 @@ void problem_warn(struct problems *problems, struct place place, const char *cod
     va_end(args);
 }
 
+static bool has_problem(const struct problems *problems, const struct problem *problem)
+{
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct problem *other = &problems->list[i];
+        if (strcmp(other->text, problem->text) == 0 && other->place.line == problem->place.line &&
+            other->place.column == problem->place.column && strcmp(other->place.file, problem->place.file) == 0)
+            return true;
+    }
+    return false;
+}
+
+void problems_merge(struct problems *problems, const struct problems *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const struct problem *problem = &from->list[i];
+        if (has_problem(problems, problem))
+            continue;
+        if (problem->warning)
+            problem_warn(problems, problem->place, problem->code, "%s", problem->text);
+        else
+            problem_add(problems, problem->place, problem->code, "%s", problem->text);
+    }
+}
+
 static int by_place(const void *left, const void *right)
 {
     const struct problem *a = left, *b = right;

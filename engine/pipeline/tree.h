@@ -50,6 +50,7 @@ void problem_add(struct problems *problems, struct place place, const char *code
     __attribute__((format(printf, 4, 5)));
 void problem_warn(struct problems *problems, struct place place, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+void problems_merge(struct problems *problems, const struct problems *from); /* adds those that it lacks */
 void problems_sort(struct problems *problems);
 /* "file:line:column: error: text" lines, or a JSON array. */
 void problems_print(const struct problems *problems, bool json, struct buffer *out);
