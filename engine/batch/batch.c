@@ -54,7 +54,7 @@ static void batch_claim_first(struct batch *batch)
     (void)FAILPOINT("lane.claim.after");
     batch_behind(batch, true);
     batch_pause(batch);
-    batch_limit_unused(batch);
+    batch_limit_claimed(batch);
 }
 
 /* The steps of the transaction; each runs while nothing failed and no work was condemned. */

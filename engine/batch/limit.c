@@ -6,224 +6,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "batch/bucket.h"
 #include "store/ledger_limit.h"
 
 #include <stdlib.h>
 
 enum {
-    LIMIT_AHEAD_MS = 200,    /* slots are given out so long ahead */
-    LIMIT_EARLY_US = 20000,  /* a slot this close is now: batches are not cut smaller than that */
-    LIMIT_LATE_US = 1000000, /* one that was due so long ago is over */
-    LIMIT_LOOK_MS = 50,      /* keys that wait are looked after so often, and up to twice as much later by chance, */
-    LIMIT_LOOK_SHARE = 20,   /* for one part of so many of the time at most */
-    LIMIT_AGAIN_MS = 200,    /* when the store did not answer */
-    LIMIT_ASK_US = 1000000,  /* when there is none for longer, it is asked again: an operator may have changed that */
-    LIMIT_PARKED_MS = 500,   /* delayed events come again after so long, and up to twice as much later */
-    LIMIT_ASK_MAX = 256,     /* buckets in one statement */
-    LIMIT_KEEP_US = 60000000,
-    LIMIT_BUCKETS_MAX = 100000,
-    LIMIT_VALUE_MAX = 64 * 1024,
-    LIMIT_RUNS_MAX = 8,
+    LIMIT_EARLY_US = 20000,    /* a slot this close is now: batches are not cut smaller than that */
+    LIMIT_LOOK_MS = 50,        /* keys that wait are looked after so often, and up to twice as much later by chance, */
+    LIMIT_PLACES_LOOK_MS = 20, /* likewise where they wait for a place */
+    LIMIT_LOOK_SHARE = 20,     /* for one part of so many of the time at most */
+    LIMIT_PARKED_MS = 500,     /* delayed events come again after so long, and up to twice as much later */
+    LIMIT_ASK_MAX = 256,       /* buckets in one statement */
+    LIMIT_PLACES_MAX = 64,     /* of a batch: the server keeps max_locks_per_transaction for each, 64 by default */
 };
-
-struct run_of_slots {
-    int64_t next_us; /* monotonic; then one each step */
-    int32_t count;
-};
-
-struct limit_bucket {
-    uint64_t id;
-    const struct limit *limit;
-    uint32_t number;                          /* of what its keys wait for, as flow/lane keeps it */
-    int32_t stock;                            /* slots that the lane has: */
-    struct run_of_slots runs[LIMIT_RUNS_MAX]; /* the oldest first */
-    size_t run_count;
-    int64_t ask_us;        /* before that there are none */
-    int64_t used_us;       /* the last time that an event of it came */
-    size_t waiting, left;  /* keys, as last seen; and while they are looked through */
-    size_t shown;          /* of them, in the gauge */
-    int32_t want, due;     /* of one batch; keys that are made due */
-    struct series *series; /* METRIC_LIMIT_WAITING */
-};
-
-struct limits {
-    struct intmap *by_id;
-    struct limit_bucket **list; /* by number, from 1 on; NULL: it is free */
-    uint32_t count, size;
-    int64_t due_ms;
-    size_t turn; /* bucket that is asked for next */
-};
-
-static int64_t now_us(void)
-{
-    return clock_monotonic_ns() / 1000;
-}
-
-/* ---------------------------------------------------------------------------------------------------------- buckets */
-
-static struct limits *limits_of(struct batch_env *env)
-{
-    if (env->limits == NULL) {
-        env->limits = calloc(1, sizeof *env->limits);
-        if (env->limits != NULL && (env->limits->by_id = intmap_create(16)) == NULL) {
-            free(env->limits);
-            env->limits = NULL;
-        }
-        if (env->limits != NULL)
-            env->limits->due_ms = INT64_MAX;
-    }
-    return env->limits;
-}
-
-/* Those that nothing waits for and nobody asked for lately make room. */
-static void forget_idle(struct limits *limits)
-{
-    int64_t over_us = now_us() - LIMIT_KEEP_US;
-    for (uint32_t i = 0; i < limits->count; i++) {
-        struct limit_bucket *bucket = limits->list[i];
-        if (bucket == NULL || bucket->waiting > 0 || bucket->used_us > over_us)
-            continue;
-        (void)intmap_remove(limits->by_id, bucket->id);
-        free(bucket);
-        limits->list[i] = NULL;
-    }
-}
-
-/* A free place in the list, or its end; UINT32_MAX: there is none. */
-static uint32_t place_for_one(struct limits *limits)
-{
-    if (limits->count < limits->size)
-        return limits->count++;
-    forget_idle(limits);
-    for (uint32_t i = 0; i < limits->count; i++)
-        if (limits->list[i] == NULL)
-            return i;
-    uint32_t size = limits->size == 0 ? 64 : limits->size * 2;
-    struct limit_bucket **grown = size > LIMIT_BUCKETS_MAX ? NULL : realloc(limits->list, size * sizeof(void *));
-    if (grown == NULL)
-        return UINT32_MAX;
-    limits->list = grown;
-    limits->size = size;
-    return limits->count++;
-}
-
-/* The bucket of this limit and value; NULL: there is no room for it now. */
-static struct limit_bucket *bucket_of(struct batch_env *env, const struct limit *limit, struct span value)
-{
-    struct limits *limits = limits_of(env);
-    char *name = arena_format(env->arena, "%s %.*s", limit->topic, (int)value.length,
-                              value.length == 0 ? "" : value.at); /* a topic's name has no space */
-    struct event_id hash = event_id_of(span_of(name));
-    uint64_t id;
-    memcpy(&id, hash.bytes, sizeof id);
-    struct limit_bucket *bucket = limits == NULL ? NULL : intmap_get(limits->by_id, id);
-    if (bucket == NULL && limits != NULL) {
-        uint32_t place = place_for_one(limits);
-        bucket = place == UINT32_MAX ? NULL : calloc(1, sizeof *bucket);
-        if (place != UINT32_MAX)
-            limits->list[place] = bucket;
-        if (bucket == NULL)
-            return NULL;
-        const struct topic *topic = map_get(env->topic_names, span_of(limit->topic));
-        *bucket = (struct limit_bucket){.id = id,
-                                        .limit = limit,
-                                        .number = (uint32_t)env->config->topic_count + 1 + place,
-                                        .series = topic == NULL ? NULL : env->topics[topic->index].limited};
-        (void)intmap_set(limits->by_id, id, bucket);
-    }
-    if (bucket != NULL)
-        bucket->used_us = now_us();
-    return bucket;
-}
-
-static struct limit_bucket *bucket_of_work(struct batch *batch, const struct work *work)
-{
-    const struct limit *limit = work->item->binding->limit;
-    struct buffer value;
-    struct error error = {0};
-    if (limit->per == NULL)
-        return bucket_of(batch->env, limit, (struct span){NULL, 0});
-    buffer_init(&value, LIMIT_VALUE_MAX);
-    bool good = key_template_apply(limit->per, &work->event.data, NULL, 0, batch->arena, &value, &error) == 0;
-    struct span kept = arena_span(batch->arena, buffer_view(&value));
-    buffer_free(&value);
-    return bucket_of(batch->env, limit, good ? kept : (struct span){NULL, 0}); /* without the field: one for those */
-}
-
-/* ------------------------------------------------------------------------------------------------------------ slots */
-
-/* When the slot is that an event takes now. */
-static int64_t take_slot(struct limit_bucket *bucket)
-{
-    struct run_of_slots *run = &bucket->runs[0];
-    int64_t slot_us = run->next_us;
-    run->next_us += bucket->limit->step_ns / 1000;
-    bucket->stock--;
-    if (--run->count == 0)
-        memmove(run, run + 1, --bucket->run_count * sizeof *run);
-    return slot_us;
-}
-
-static void drop_late(struct limit_bucket *bucket, int64_t at_us)
-{
-    while (bucket->stock > 0 && bucket->runs[0].next_us < at_us - LIMIT_LATE_US)
-        (void)take_slot(bucket);
-}
-
-/* An event that has taken it was handled before: another one may have it. */
-static void give_back(struct limit_bucket *bucket, int64_t slot_us)
-{
-    if (bucket->run_count == LIMIT_RUNS_MAX)
-        return;
-    memmove(&bucket->runs[1], &bucket->runs[0], bucket->run_count++ * sizeof bucket->runs[0]);
-    bucket->runs[0] = (struct run_of_slots){slot_us, 1};
-    bucket->stock++;
-}
-
-static void add_slots(struct limit_bucket *bucket, const struct slots *slots, int64_t at_us)
-{
-    int64_t step_us = bucket->limit->step_ns / 1000, first_us = at_us + slots->in_us;
-    if (slots->given > 0) {
-        bucket->runs[bucket->run_count++] = (struct run_of_slots){first_us, slots->given};
-        bucket->stock += slots->given;
-    }
-    int64_t none_us = slots->in_us + slots->given * step_us - (int64_t)LIMIT_AHEAD_MS * 1000;
-    bucket->ask_us = slots->given == bucket->want ? 0 : at_us + (none_us < LIMIT_ASK_US ? none_us : LIMIT_ASK_US);
-}
-
-/* Whether it is of use to ask for slots now. */
-static bool may_ask(const struct limit_bucket *bucket, int64_t at_us)
-{
-    return bucket->ask_us <= at_us && bucket->run_count < LIMIT_RUNS_MAX;
-}
-
-/* `count` buckets want some: one statement. */
-static void ask(struct batch_env *env, struct limit_bucket **buckets, size_t count)
-{
-    struct slots *slots = arena_array(env->arena, struct slots, count + 1);
-    struct error error = {0};
-    if (count == 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        slots[i] = (struct slots){.asker = i,
-                                  .bucket = (int64_t)buckets[i]->id,
-                                  .step_ns = buckets[i]->limit->step_ns,
-                                  .want = buckets[i]->want};
-    enum store_result result = ledger_limit_take(env->connection, env->numbers->groups[env->group->index], slots, count,
-                                                 LIMIT_AHEAD_MS, &error);
-    int64_t at_us = now_us();
-    if (result != STORE_OK)
-        log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s",
-                   error.text);
-    for (size_t i = 0; i < count; i++) {
-        struct limit_bucket *bucket = buckets[slots[i].asker];
-        if (result == STORE_OK)
-            add_slots(bucket, &slots[i], at_us);
-        else
-            bucket->ask_us = at_us + (int64_t)LIMIT_AGAIN_MS * 1000;
-        bucket->want = 0;
-    }
-}
 
 /* ------------------------------------------------------------------------------------------------------------ batch */
 
@@ -247,27 +43,41 @@ static bool blocked_add(struct blocked *blocked, uint64_t hash, bool add)
     }
 }
 
-static bool is_limited(const struct work *work)
+/* Whether its handler may be called in this batch. */
+static bool may_be_called(const struct work *work)
 {
     const struct item *item = work->item;
     return work->verdict == VERDICT_NONE && item->binding != NULL && item->binding->limit != NULL &&
-           item->failed == 0 && item->uncertain_row == 0 && !item->entry.append;
+           item->failed == 0 && !item->entry.append;
+}
+
+/* One whose last COMMIT is not known is judged after its claim: mostly it was handled. */
+static bool is_judged(const struct work *work)
+{
+    return may_be_called(work) && work->item->uncertain_row == 0;
 }
 
 /* What comes new does not overtake what waits. */
-static bool is_new(const struct item *item)
+static bool goes_behind(const struct work *work)
 {
-    return item->source == ITEM_BUS && !item->queued;
+    const struct item *item = work->item;
+    return item->source == ITEM_BUS && !item->queued && !item->has_slot && item->uncertain_row == 0 &&
+           work->bucket->waiting > 0;
 }
 
-static void wait_for_slot(struct batch *batch, struct work *work, struct limit_bucket *bucket, int64_t slot_us)
+static void look_at(struct limits *limits, int64_t at_ms)
+{
+    limits->due_ms = at_ms < limits->due_ms ? at_ms : limits->due_ms;
+}
+
+static void wait_for_slot(struct batch *batch, struct work *work, int64_t slot_us)
 {
     struct item *item = work->item;
-    const struct limit *limit = bucket == NULL ? item->binding->limit : bucket->limit;
+    struct limit_bucket *bucket = work->bucket;
     double chance = random_unit(&batch->env->random);
     work->verdict = VERDICT_DELAY;
-    work->why = arena_format(batch->arena, "the limit of topic %s, %s%s%s", limit->topic, limit->rate_text,
-                             limit->per == NULL ? "" : " for each ", limit->per == NULL ? "" : limit->per_text);
+    work->why = arena_format(batch->arena, "the limit of topic %s, %s", item->binding->limit->topic,
+                             item->binding->limit->text);
     if (slot_us != 0) {
         item->has_slot = true;
         work->due_ms = slot_us / 1000;
@@ -278,76 +88,153 @@ static void wait_for_slot(struct batch *batch, struct work *work, struct limit_b
         work->due_ms = INT64_MAX;
         work->pause = bucket->number;
         bucket->waiting++;
-        struct limits *limits = batch->env->limits;
-        int64_t look_ms = batch->now_ms + LIMIT_LOOK_MS;
-        limits->due_ms = look_ms < limits->due_ms ? look_ms : limits->due_ms;
+        look_at(batch->env->limits, batch->now_ms + LIMIT_LOOK_MS);
     }
 }
 
-static void judge(struct batch *batch, struct work *work, struct limit_bucket *bucket, int64_t at_us)
+static void give_slot_back(struct work *work, int64_t slot_us)
+{
+    if (work->bucket != NULL && slot_us != 0)
+        bucket_give_back(work->bucket, slot_us);
+}
+
+static void judge(struct batch *batch, struct work *work, int64_t at_us)
 {
     struct item *item = work->item;
-    work->bucket = bucket;
-    if (item->has_slot) {
+    struct limit_bucket *bucket = work->bucket;
+    const struct limit *limit = item->binding->limit;
+    bool has_place = limit->places == 0 || (bucket != NULL && bucket->places > 0);
+    if (!has_place && bucket != NULL && bucket->places_later) {
+        work->verdict = VERDICT_REQUEUE;
+    } else if (has_place && item->has_slot) {
         item->has_slot = false;
         work->slot_us = at_us;
-    } else if (bucket == NULL || bucket->stock == 0 || (is_new(item) && bucket->waiting > 0)) {
-        wait_for_slot(batch, work, bucket, 0);
-    } else {
-        work->slot_us = take_slot(bucket);
+    } else if (!has_place || bucket == NULL || goes_behind(work) || (limit->step_ns > 0 && bucket->stock == 0)) {
+        give_slot_back(work, item->has_slot ? at_us : 0);
+        item->has_slot = false;
+        wait_for_slot(batch, work, 0);
+    } else if (limit->step_ns > 0) {
+        work->slot_us = bucket_take_slot(bucket);
         if (work->slot_us > at_us + LIMIT_EARLY_US)
-            wait_for_slot(batch, work, bucket, work->slot_us);
+            wait_for_slot(batch, work, work->slot_us);
+    }
+}
+
+/* The event has one of its bucket's places, if its handler may be called. */
+static void take_place(struct work *work)
+{
+    work->has_place = may_be_called(work) && work->bucket != NULL && work->bucket->places > 0;
+    if (work->has_place)
+        work->bucket->places--;
+}
+
+static void ask_slots(struct batch *batch)
+{
+    struct limit_bucket **asking = arena_array(batch->arena, struct limit_bucket *, batch->count);
+    size_t asked = 0, wanting = 0;
+    int64_t at_us = bucket_now_us();
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct work *work = &batch->works[i];
+        struct limit_bucket *bucket = work->bucket;
+        if (bucket == NULL || bucket->limit->step_ns == 0 || !is_judged(work) || work->item->has_slot ||
+            goes_behind(work) || !bucket_may_ask(bucket, at_us))
+            continue;
+        bucket_drop_late(bucket, at_us);
+        if (bucket->want++ == 0)
+            asking[asked++] = bucket;
+    }
+    for (size_t i = 0; i < asked; i++) {
+        asking[i]->want = asking[i]->want > asking[i]->stock ? asking[i]->want - asking[i]->stock : 0;
+        if (asking[i]->want > 0)
+            asking[wanting++] = asking[i];
+    }
+    buckets_ask(batch->env, asking, wanting);
+}
+
+/* As many as the events need whose turn it is, and at most so many as a batch may have: in its transaction, which gives
+ * them back by its end, however it ends. */
+static void ask_places(struct batch *batch)
+{
+    struct limit_bucket **asking = arena_array(batch->arena, struct limit_bucket *, batch->count);
+    struct places *places = arena_array(batch->arena, struct places, batch->count);
+    size_t asked = 0;
+    int32_t left = LIMIT_PLACES_MAX;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct work *work = &batch->works[i];
+        struct limit_bucket *bucket = work->bucket;
+        if (bucket == NULL || bucket->limit->places == 0 || goes_behind(work) ||
+            (bucket->limit->step_ns > 0 && bucket->stock == 0 && !work->item->has_slot))
+            continue;
+        if (bucket->places_want++ == 0)
+            asking[asked++] = bucket;
+    }
+    for (size_t i = 0; i < asked; i++) {
+        struct limit_bucket *bucket = asking[i];
+        int32_t want = bucket->places_want < bucket->limit->places ? bucket->places_want : bucket->limit->places;
+        places[i] = (struct places){
+            .first = (int64_t)(bucket->id >> 2), .most = bucket->limit->places, .want = want < left ? want : left};
+        bucket->places_later = places[i].want < want;
+        bucket->places_want = 0;
+        left -= places[i].want;
+    }
+    if (asked == 0)
+        return;
+    if (!batch->transaction) {
+        batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
+        batch->transaction = true;
+    }
+    if (batch->result == STORE_OK)
+        batch->result = ledger_limit_places(batch->connection, places, asked, &batch->error);
+    for (size_t i = 0; i < asked && batch->result == STORE_OK; i++) {
+        asking[i]->places = places[i].given;
+        if (places[i].given > 0)
+            batch->env->limits->places_since_ms = batch->now_ms;
+        if (places[i].given > 0 && asking[i]->waiting > 0)
+            look_at(batch->env->limits, batch->now_ms);
     }
 }
 
 void batch_limit(struct batch *batch)
 {
     struct batch_env *env = batch->env;
-    size_t size = 1, asked = 0;
+    size_t size = 1;
     if (env->config->limit_count == 0 || env->group == NULL || env->group->tap != NULL || env->connection == NULL)
         return;
-    struct limit_bucket **buckets = arena_array(batch->arena, struct limit_bucket *, batch->count),
-                        **asking = arena_array(batch->arena, struct limit_bucket *, batch->count);
-    int64_t at_us = now_us();
     for (size_t i = 0; i < batch->count; i++) {
         struct work *work = &batch->works[i];
-        struct limit_bucket *bucket = buckets[i] = is_limited(work) ? bucket_of_work(batch, work) : NULL;
-        if (bucket == NULL || work->item->has_slot || !may_ask(bucket, at_us) ||
-            (is_new(work->item) && bucket->waiting > 0))
+        if (!may_be_called(work) || (work->bucket = bucket_of_work(batch, work)) == NULL)
             continue;
-        drop_late(bucket, at_us);
-        if (bucket->want++ == 0)
-            asking[asked++] = bucket;
+        work->bucket->places = 0;
+        work->bucket->places_later = false;
     }
-    size_t wanting = 0;
-    for (size_t i = 0; i < asked; i++) {
-        asking[i]->want = asking[i]->want > asking[i]->stock ? asking[i]->want - asking[i]->stock : 0;
-        if (asking[i]->want > 0)
-            asking[wanting++] = asking[i];
-    }
-    ask(env, asking, wanting);
+    ask_slots(batch);
+    ask_places(batch);
     while (size < 2 * batch->count)
         size *= 2;
     struct blocked blocked = {arena_array(batch->arena, uint64_t, size), size - 1};
-    at_us = now_us();
-    for (size_t i = 0; i < batch->count; i++) {
+    int64_t at_us = bucket_now_us();
+    for (size_t i = 0; i < batch->count && batch->result == STORE_OK; i++) {
         struct work *work = &batch->works[i];
         uint64_t key_hash = work->item->entry.key_hash;
-        if (is_limited(work) && blocked_add(&blocked, key_hash, false))
+        if (is_judged(work) && blocked_add(&blocked, key_hash, false))
             work->verdict = VERDICT_REQUEUE;
-        else if (is_limited(work))
-            judge(batch, work, buckets[i], at_us);
+        else if (is_judged(work))
+            judge(batch, work, at_us);
+        take_place(work);
         if (work_row(work)->holds_key)
             (void)blocked_add(&blocked, key_hash, true);
     }
 }
 
-void batch_limit_unused(struct batch *batch)
+void batch_limit_claimed(struct batch *batch)
 {
     for (size_t i = 0; batch->env->limits != NULL && i < batch->count; i++) {
-        const struct work *work = &batch->works[i];
-        if (work->bucket != NULL && work->slot_us != 0 && work->verdict == VERDICT_DUPLICATE)
-            give_back(work->bucket, work->slot_us);
+        struct work *work = &batch->works[i];
+        if (work->verdict == VERDICT_DUPLICATE)
+            give_slot_back(work, work->slot_us);
+        if (work->item->uncertain_row != 0 && may_be_called(work) && work->item->binding->limit->places > 0 &&
+            !work->has_place)
+            wait_for_slot(batch, work, 0);
     }
 }
 
@@ -356,12 +243,6 @@ void batch_limit_unused(struct batch *batch)
 int64_t limit_due_ms(const struct batch_env *env)
 {
     return env->limits == NULL ? INT64_MAX : env->limits->due_ms;
-}
-
-static struct limit_bucket *bucket_numbered(const struct batch_env *env, uint32_t pause)
-{
-    uint32_t first = (uint32_t)env->config->topic_count + 1;
-    return pause < first || pause - first >= env->limits->count ? NULL : env->limits->list[pause - first];
 }
 
 static bool gets_slot(uint32_t pause, const void *context)
@@ -377,37 +258,84 @@ static bool gets_slot(uint32_t pause, const void *context)
     return false;
 }
 
+/* How many places are free at this moment: their events come, and take them in a transaction, or wait again. */
+static void find_places(struct batch_env *env, struct limit_bucket **buckets, size_t count)
+{
+    struct places *places = arena_array(env->arena, struct places, count + 1);
+    struct error error = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct limit_bucket *bucket = buckets[i];
+        size_t most = bucket->limit->places < LIMIT_PLACES_MAX ? (size_t)bucket->limit->places : LIMIT_PLACES_MAX;
+        size_t want = bucket->limit->step_ns > 0 ? (size_t)bucket->stock : bucket->waiting;
+        want = want < bucket->waiting ? want : bucket->waiting;
+        places[i] = (struct places){.first = (int64_t)(bucket->id >> 2),
+                                    .most = bucket->limit->places,
+                                    .want = (int32_t)(want < most ? want : most)};
+    }
+    enum store_result result = count == 0 ? STORE_OK : ledger_limit_free(env->connection, places, count, &error);
+    if (result != STORE_OK)
+        log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s",
+                   error.text);
+    for (size_t i = 0; i < count && result == STORE_OK; i++)
+        buckets[i]->due = places[i].given;
+}
+
 /* As many as there are, a piece at a time, in turn. */
 static void ask_for_waiting(struct batch_env *env)
 {
     struct limits *limits = env->limits;
-    struct limit_bucket *asking[LIMIT_ASK_MAX];
-    size_t count = 0;
-    int64_t at_us = now_us();
-    for (uint32_t i = 0; i < limits->count && count < LIMIT_ASK_MAX; i++) {
+    struct limit_bucket *asking[LIMIT_ASK_MAX], *finding[LIMIT_ASK_MAX];
+    size_t asked = 0, found = 0;
+    int64_t at_us = bucket_now_us();
+    for (uint32_t i = 0; i < limits->count && asked < LIMIT_ASK_MAX && found < LIMIT_ASK_MAX; i++) {
         struct limit_bucket *bucket = limits->list[limits->turn++ % limits->count];
-        if (bucket == NULL || bucket->waiting == 0 || !may_ask(bucket, at_us))
+        if (bucket == NULL || bucket->waiting == 0)
             continue;
-        drop_late(bucket, at_us);
+        if (bucket->limit->places > 0)
+            finding[found++] = bucket;
+        if (bucket->limit->step_ns == 0 || !bucket_may_ask(bucket, at_us))
+            continue;
+        bucket_drop_late(bucket, at_us);
         int64_t want = (int64_t)bucket->waiting - bucket->stock;
         bucket->want = want > INT32_MAX ? INT32_MAX : (int32_t)want;
         if (want > 0)
-            asking[count++] = bucket;
+            asking[asked++] = bucket;
     }
-    ask(env, asking, count);
+    buckets_ask(env, asking, asked);
+    find_places(env, finding, found);
+}
+
+/* A lane that had places lets others look for them first, for a part of the time that it had them. False: not yet. */
+static bool others_had_their_turn(struct batch_env *env)
+{
+    struct limits *limits = env->limits;
+    int64_t now_ms = clock_monotonic_ms(), had_ms = now_ms - limits->places_since_ms;
+    bool had = limits->places_since_ms != 0;
+    limits->places_since_ms = 0;
+    had_ms = had_ms < LIMIT_LOOK_MS ? had_ms : LIMIT_LOOK_MS;
+    int64_t wait_ms = had ? (int64_t)(2 * (double)had_ms * random_unit(&env->random)) : 0;
+    if (wait_ms > 0)
+        limits->due_ms = now_ms + wait_ms;
+    return wait_ms == 0;
 }
 
 void limit_resume(struct batch_env *env)
 {
     struct limits *limits = env->limits;
-    int64_t began_ms = clock_monotonic_ms();
+    int64_t began_ms = clock_monotonic_ms(), look_ms = LIMIT_LOOK_MS;
     bool any = false, some = false;
+    if (!others_had_their_turn(env))
+        return;
+    for (uint32_t i = 0; i < limits->count; i++)
+        if (limits->list[i] != NULL)
+            limits->list[i]->due = 0;
     ask_for_waiting(env);
     for (uint32_t i = 0; i < limits->count; i++) {
         struct limit_bucket *bucket = limits->list[i];
         if (bucket == NULL || bucket->waiting == 0)
             continue;
-        bucket->due = bucket->stock;
+        if (bucket->limit->places == 0)
+            bucket->due = bucket->stock;
         bucket->left = 0;
         some = some || bucket->due > 0;
     }
@@ -422,9 +350,11 @@ void limit_resume(struct batch_env *env)
             series_add(bucket->series, (int64_t)left - (int64_t)bucket->shown);
         bucket->waiting = bucket->shown = left;
         any = any || left > 0;
+        if (left > 0 && bucket->limit->places > 0)
+            look_ms = LIMIT_PLACES_LOOK_MS;
     }
     int64_t now_ms = clock_monotonic_ms(), share_ms = LIMIT_LOOK_SHARE * (now_ms - began_ms);
-    int64_t wait_ms = LIMIT_LOOK_MS + (int64_t)(2 * LIMIT_LOOK_MS * random_unit(&env->random));
+    int64_t wait_ms = look_ms + (int64_t)(2 * (double)look_ms * random_unit(&env->random));
     limits->due_ms = any ? now_ms + (share_ms > wait_ms ? share_ms : wait_ms) : INT64_MAX;
 }
 

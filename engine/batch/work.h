@@ -48,6 +48,7 @@ struct work {
     enum work_try try;
     struct limit_bucket *bucket; /* of its topic's limit, see limit.h; and the slot that it takes; 0: none */
     int64_t slot_us;
+    bool has_place; /* likewise, until the end of the transaction */
     int64_t retry_count, retries_left;
     struct work_trace *trace; /* see traced.h; NULL: its trace is not recorded */
     struct overlays overlays;

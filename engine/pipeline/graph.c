@@ -155,9 +155,7 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         else
             buffer_text(out, topic->elsewhere ? "  elsewhere\n" : topic->final ? "  final\n" : "  no handler\n");
         if (topic->binding != NULL && topic->ladder_of == NULL && topic->binding->limit != NULL)
-            buffer_format(out, "      at most     %s%s%s\n", topic->binding->limit->rate_text,
-                          topic->binding->limit->per != NULL ? " for each " : "",
-                          topic->binding->limit->per != NULL ? topic->binding->limit->per_text : "");
+            buffer_format(out, "      at most     %s\n", topic->binding->limit->text);
         if (topic->binding != NULL && topic->ladder_of == NULL)
             text_routes(topic->binding, out);
         for (size_t w = 0; w < topic->watch_count; w++) {

@@ -38,7 +38,10 @@ static json_t *topic_json(const struct topic *topic)
         json_object_set_new(json, "dependency", json_string(topic->binding->dependency->name));
     const struct limit *limit = topic->binding == NULL ? NULL : topic->binding->limit;
     if (limit != NULL)
-        json_object_set_new(json, "limit", json_pack("{s:s, s:s?}", "rate", limit->rate_text, "per", limit->per_text));
+        json_object_set_new(json, "limit",
+                            json_pack("{s:s, s:s?, s:o*, s:s?}", "text", limit->text, "rate", limit->rate_text,
+                                      "concurrency", limit->places > 0 ? json_integer(limit->places) : NULL, "per",
+                                      limit->per_text));
     if (topic->ladder_of != NULL)
         json_object_set_new(json, "retriesOf", json_string(topic->ladder_of->name));
     else if (topic->binding != NULL)

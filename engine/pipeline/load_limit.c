@@ -1,5 +1,5 @@
 /*
- * load_limit.c - how often the handler of a topic may be called.
+ * load_limit.c - how often the handler of a topic may be called, and for how many events at once.
  */
 #include "pipeline/load.h"
 
@@ -26,6 +26,14 @@ static int64_t step_of(struct span rate)
     return 0;
 }
 
+static const char *limit_text(const struct limit *limit, struct arena *arena)
+{
+    const char *at_once = limit->places == 0 ? "" : arena_format(arena, "%d at once", limit->places);
+    return arena_format(arena, "%s%s%s%s%s", limit->rate_text == NULL ? "" : limit->rate_text,
+                        limit->rate_text != NULL && limit->places > 0 ? " and " : "", at_once,
+                        limit->per_text == NULL ? "" : " for each ", limit->per_text == NULL ? "" : limit->per_text);
+}
+
 void load_limit(struct load *load, struct node *mapping, const char *what, const struct topic *topic)
 {
     struct node *node = node_get(mapping, "limit"), *rate, *per;
@@ -42,13 +50,17 @@ void load_limit(struct load *load, struct node *mapping, const char *what, const
     limit->topic = topic->name;
     rate = node_get(node, "rate");
     per = node_get(node, "per");
-    if ((limit->step_ns = step_of(rate->text)) == 0)
+    if (rate == NULL && limit->places == 0)
+        problem_add(load->problems, node->place, "missing_key",
+                    "%s: expected 'rate', 'concurrency' or both, like {rate: 100/s, concurrency: 8}", what);
+    if (rate != NULL && (limit->step_ns = step_of(rate->text)) == 0)
         problem_add(load->problems, rate->place, "bad_value",
                     "%s.rate: expected a number up to %d and its unit of time, like 100/s, 20/m or 5/h, got %s", what,
                     LIMIT_RATE_MAX, node_shown(rate, load->arena));
     if (per != NULL && (limit->per = key_template_create(per->text, load->arena, &error)) == NULL)
         problem_add(load->problems, per->place, "bad_value", "%s.per: %s", what,
                     per->interpolated ? "expected a template like \"{tenantId}\", got ***" : error.text);
+    limit->text = limit_text(limit, load->arena);
     if (topic->binding == NULL)
         problem_add(load->problems, node->place, "bad_value", "%s: there is no handler whose calls it could limit",
                     what);

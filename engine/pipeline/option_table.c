@@ -135,8 +135,11 @@ const struct option dependency_options[] = {
 };
 
 const struct option limit_options[] = {
-    {"rate", OPTION_TEXT, offsetof(struct limit, rate_text), .min = 1, .required = true,
+    {"rate", OPTION_TEXT, offsetof(struct limit, rate_text), .min = 1,
      .help = "events a second, minute or hour, like `100/s`, in all processes together, evenly spread"},
+    {"concurrency", OPTION_INT32, offsetof(struct limit, places), .min = 1, .max = 1000,
+     .help = "events that are handled at once, in all processes together; each from before its handler is called until "
+             "its transaction has ended"},
     {"per", OPTION_TEXT, offsetof(struct limit, per_text), .min = 1,
      .help = "a limit for each value of this, from data fields: \"{tenantId}\"; default: one for all events"},
     {0},
@@ -155,7 +158,9 @@ const struct option topic_options[] = {
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {"dependency", OPTION_TEXT, .own = true, .min = 1,
      .help = "what its handler needs, by its name under `dependencies`: while that breaker is open, events wait"},
-    {"limit", OPTION_SECTION, .help = "how often its handler is called at most; what is over it waits, in order",
+    {"limit", OPTION_SECTION,
+     .help =
+         "how often its handler is called at most, and for how many events at once; what is over it waits, in order",
      .section = limit_options},
     {"dead_letter", OPTION_TEXT, .own = true, .help = "default: defaults.dead_letter"},
     {"partitions", OPTION_INT32, offsetof(struct topic, partitions), .min = 1, .max = 100000,

@@ -34,12 +34,14 @@ struct dependency {
     int64_t window_ms, open_ms;
 };
 
-/* How often the handler of a topic may be called for its events, in all processes together. */
+/* How often the handler of a topic may be called for its events, and for how many at once, in all processes. */
 struct limit {
     struct place place;
     const char *topic;     /* whose it is; those of its retry ladder count, too */
     const char *rate_text; /* "100/s", or NULL */
     int64_t step_ns;       /* between two events; 0: any rate */
+    int32_t places;        /* `concurrency`; 0: any number */
+    const char *text;      /* all of it: "100/s and 8 at once for each {tenantId}" */
     const char *per_text;  /* or NULL: one limit for all events */
     struct key_template *per;
 };

@@ -127,7 +127,7 @@ function mapCard(name, node) {
             word ? h("span", { class: "dim" }, word) : null,
             node.needs ? h("span", { class: "dim" }, "needs " + node.needs) : null,
             node.limit
-                ? h("span", { class: "dim" }, "≤ " + node.limit.rate + (node.limit.per ? " per " + node.limit.per : ""))
+                ? h("span", { class: "dim" }, "≤ " + node.limit.text)
                 : null,
             card.badges,
         ),

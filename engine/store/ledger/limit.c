@@ -1,5 +1,8 @@
 /*
- * limit.c - slots of topics with a limit.
+ * limit.c - slots and places of topics with a limit.
+ *
+ * A place is an advisory lock that ends with its transaction, and so with its process: nobody has to give it back, and
+ * no row can say that it is taken when it is not. Two buckets of one number, which is a hash, would share theirs.
  *
  * A bucket's row says when its next slot is. Who asks gets those from there on, or from now on, up to a moment ahead;
  * the row is locked while it is changed, and in the order of the buckets. Nothing is saved up while nobody asks. A slot
@@ -86,4 +89,41 @@ enum store_result ledger_limit_prune(struct connection *connection, struct error
 {
     struct rows *rows = NULL;
     return connection_run(connection, &statement_prune, 0, NULL, &rows, error);
+}
+
+/* The inner LIMIT ends the search: no more locks are taken than are wanted. */
+static const struct statement statement_places = {
+    "select (select count(*) from (select from generate_series(0, a.most - 1) as p(place)"
+    "    where pg_try_advisory_xact_lock(a.first + p.place) limit a.want) as taken)::int4"
+    " from unnest($1, $2, $3) with ordinality as a(first, most, want, number) order by a.number",
+    false,
+};
+
+typedef enum store_result run_statement(struct connection *connection, const struct statement *statement,
+                                        size_t param_count, const struct store_param *params, struct rows **ret,
+                                        struct error *error);
+
+static enum store_result find_places(struct connection *connection, run_statement *run, struct places *places,
+                                     size_t count, struct error *error)
+{
+    struct rows *rows = NULL;
+    const struct store_param params[] = {STORE_COLUMN(PARAM_INT8, &places[0].first, count, sizeof *places),
+                                         STORE_COLUMN(PARAM_INT4, &places[0].most, count, sizeof *places),
+                                         STORE_COLUMN(PARAM_INT4, &places[0].want, count, sizeof *places)};
+    enum store_result result = run(connection, &statement_places, 3, params, &rows, error);
+    for (size_t i = 0; i < count && result == STORE_OK; i++)
+        places[i].given = (int32_t)rows_int64(rows, i, 0);
+    return result;
+}
+
+enum store_result ledger_limit_places(struct connection *connection, struct places *places, size_t count,
+                                      struct error *error)
+{
+    return find_places(connection, connection_exec, places, count, error);
+}
+
+enum store_result ledger_limit_free(struct connection *connection, struct places *places, size_t count,
+                                    struct error *error)
+{
+    return find_places(connection, connection_run, places, count, error);
 }

@@ -105,6 +105,7 @@ struct connection {
     int64_t next_row, deadline_ms;
     int64_t next_slot_us;                        /* of the limit */
     size_t suspects;                             /* rows of sluice.suspect */
+    int32_t taken;                               /* its places, by others */
     int64_t takes_ms;                            /* each statement that is executed, by the fake clock */
     struct store_param params[STORE_PARAMS_MAX]; /* of the last statement of a plugin */
     size_t param_count;

@@ -12,6 +12,7 @@
     "topics:\n"                                                                                                        \
     "  in: {handler: work.handle, limit: {rate: 10/s}, routes: {done: out, later: out}}\n"                             \
     "  each: {handler: work.handle, limit: {rate: 10/s, per: '{tenant}'}, routes: {done: out, later: out}}\n"          \
+    "  few: {handler: work.handle, limit: {concurrency: 2}, routes: {done: out, later: out}}\n"                        \
     "  free: {handler: work.handle, routes: {done: out, later: out}}\n"                                                \
     "  out: {final: true}\n"
 
@@ -111,9 +112,54 @@ static void nobody_knows(void **state)
     lane_test_destroy(test);
 }
 
+/* Of two places others have one, then both, then none; what waits has no try counted, and its key's order. */
+static void at_once(void **state)
+{
+    struct lane_test *test = lane_test_create(TOPICS, LANE_TEST_OUTBOX);
+    struct fake_tables *tables = &test->store->tables;
+    (void)state;
+    test->store->taken = 1;
+    for (char id[2] = "a"; id[0] < 'd'; id[0]++)
+        lane_test_event(test, "few", id, id, "{}");
+    lane_test_event(test, "few", "b", "e", "{}"); /* behind its key */
+    lane_test_event(test, "free", "z", "z", "{}");
+    lane_test_run(test);
+    assert_string_equal(lane_test_calls(test), "[a] [z]");
+    assert_int_equal(tables->held_count, 3);
+    assert_true(span_is(tables->held_keys[0].key.reason, "the limit of topic few, 2 at once"));
+    test->store->taken = 2;
+    run_until_idle(test, 20);
+    assert_string_equal(lane_test_calls(test), "");
+    assert_int_equal(tables->held_count, 3);
+    test->store->taken = 0;
+    run_until_idle(test, 200);
+    const char *calls = lane_test_calls(test);
+    assert_true(strstr(calls, "b") < strstr(calls, "e"));
+    assert_int_equal(tables->claim_count, 5);
+    assert_int_equal(tables->held_count, 0);
+    assert_int_equal(tables->attempt_count, 0);
+    lane_test_destroy(test);
+}
+
+/* The store does not give places: the batch is rolled back and comes again. */
+static void no_places_known(void **state)
+{
+    struct lane_test *test = lane_test_create(TOPICS, LANE_TEST_OUTBOX);
+    (void)state;
+    fake_store_fail(test->store, "limit_places", 0, 1, STORE_DOWN, "away");
+    lane_test_event(test, "few", "a", "a", "{}");
+    lane_test_run(test);
+    assert_string_equal(lane_test_calls(test), "");
+    run_until_idle(test, 20);
+    assert_string_equal(lane_test_calls(test), "[a]");
+    assert_int_equal(test->store->tables.claim_count, 1);
+    lane_test_destroy(test);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(in_turn), cmocka_unit_test(each_its_own),
-                                       cmocka_unit_test(duplicates), cmocka_unit_test(nobody_knows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(in_turn),    cmocka_unit_test(each_its_own),
+                                       cmocka_unit_test(duplicates), cmocka_unit_test(nobody_knows),
+                                       cmocka_unit_test(at_once),    cmocka_unit_test(no_places_known)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
