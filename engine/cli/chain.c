@@ -213,7 +213,7 @@ static int run_act(const struct operation *operation, const struct line *line, s
     for (size_t i = 0; i < page.count && code == 0; i++) {
         code = act_on(operation, line, &page.list[i], json, error);
         if (code == -EBUSY) {
-            fprintf(stderr, "sluice chain: %s\n", error->text);
+            cli_failed("chain", error);
             failed++;
             code = 0;
         }
@@ -238,9 +238,10 @@ static int run(const struct line *line, const struct buses *buses)
     int code = operator_open(line->config, buses, &operator);
     if (code != CLI_OK)
         return code;
-    operator.operation.reason = span_of(line->read.why);
     buffer_init(&json, 256 * 1024 * 1024);
-    code = runs[line->read.verb](&operator.operation, line, &json, &error);
+    code = operation_because(&operator.operation, span_of(line->read.why), &error);
+    if (code == 0)
+        code = runs[line->read.verb](&operator.operation, line, &json, &error);
     print_json(&json);
     buffer_free(&json);
     code = code == 0 ? CLI_OK : operator_failed("chain", &error);

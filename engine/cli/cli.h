@@ -43,12 +43,15 @@ int cli_version(int argc, char **argv, const struct buses *buses);
 
 /* options.c: what the commands share. A wrong line is a sentence on stderr that names what was expected. */
 struct option;
+struct error;
 /* getopt_long() with -h and `options`; '?' when an option is unknown, lacks its value or has one too many, which was
  * reported then. */
 int cli_option(int argc, char **argv, const struct option *options);
 /* After the last option: are there `least` to `most` words left? `what` names them: "a CONFIG and a TOPIC". */
 bool cli_operands(int argc, char **argv, int least, int most, const char *what);
-bool cli_count(const char *command, const char *option, const char *text, int64_t *ret);            /* 1 or more */
+bool cli_count(const char *command, const char *option, const char *text, int64_t *ret); /* 1 or more */
+/* Says on stderr why it failed. CLI_FAILED */
+int cli_failed(const char *command, const struct error *error);
 int cli_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3))); /* CLI_USAGE */
 
 #endif

@@ -8,6 +8,7 @@
 #include "cli/dead_letter_text.h"
 #include "cli/editor.h"
 #include "cli/letters.h"
+#include "cli/operator.h"
 #include "operate/edit.h"
 
 #include <errno.h>
@@ -28,12 +29,6 @@ static void on_signal(int signal)
 
 /* ---------------------------------------------------------------------------------------------------------- answers */
 
-static int fail(const struct error *error)
-{
-    fprintf(stderr, "sluice dead-letter: %s%s%s\n", error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
-    return CLI_FAILED;
-}
-
 static void print_json(struct buffer *out)
 {
     buffer_byte(out, '\n');
@@ -48,7 +43,7 @@ static int run_list(struct letters *letters)
     int64_t limit = letters->limit > 0 ? letters->limit : LIST_LIMIT;
     if (dead_letters_read(&letters->operation, &letters->filter, letters->below, limit, letters->arena, &page,
                           &error) != 0)
-        return fail(&error);
+        return cli_failed("dead-letter", &error);
     if (letters->json) {
         struct buffer out;
         buffer_init(&out, JSON_MAX);
@@ -70,7 +65,7 @@ static int run_show(struct letters *letters)
         struct error error = {0};
         struct buffer out;
         if (dead_letter_read(&letters->operation, letters->filter.ids[i], letters->arena, &letter, &error) != 0) {
-            code = fail(&error);
+            code = cli_failed("dead-letter", &error);
             continue;
         }
         if (letters->json) {
@@ -99,7 +94,7 @@ static int name_others(const struct letters *letters, enum dead_letter_state wan
         struct dead_letter_page page;
         struct error error = {0};
         if (dead_letters_read(&letters->operation, &one, 0, 1, letters->arena, &page, &error) != 0)
-            return fail(&error);
+            return cli_failed("dead-letter", &error);
         if (page.count == 0) {
             fprintf(stderr, "sluice dead-letter: pipeline '%s' has no dead letter %lld\n",
                     letters->operation.pipeline->name, (long long)filter->ids[i]);
@@ -144,10 +139,11 @@ static int print_moved(const struct letters *letters, const struct replay_progre
                 "sluice dead-letter: %lld of them were replayed %d times before and are left; look at the reason, or "
                 "replay them with --force\n",
                 (long long)progress->exhausted, DEAD_LETTER_ROUNDS_MAX);
-    if (progress->unfit > 0)
-        fprintf(stderr, "sluice dead-letter: %lld of them cannot be replayed and are left; %s%s%s\n",
-                (long long)progress->unfit, progress->unfit_why.text, progress->unfit_why.hint[0] != '\0' ? "; " : "",
-                progress->unfit_why.hint);
+    if (progress->unfit > 0) {
+        struct error why = progress->unfit_why;
+        error_prefix(&why, "%lld of them cannot be replayed and are left", (long long)progress->unfit);
+        cli_failed("dead-letter", &why);
+    }
     if (progress->stopped)
         fprintf(stderr, "sluice dead-letter: interrupted; run it again for the rest of the %lld that there were\n",
                 (long long)progress->found);
@@ -159,7 +155,7 @@ static int print_dry_run(const struct letters *letters, const struct replay *rep
     struct replay_progress progress;
     struct error error = {0};
     if (dead_letters_count(&letters->operation, replay, &progress, &error) != 0)
-        return fail(&error);
+        return cli_failed("dead-letter", &error);
     if (!replays)
         progress.exhausted = 0;
     if (letters->json)
@@ -198,7 +194,7 @@ static int run_move(struct letters *letters, bool replays)
     if (letters->shown_ms != 0)
         fputs("\r", stderr);
     int code = print_moved(letters, &progress, clock_monotonic_ms() - began_ms, word);
-    return failed != 0 ? fail(&error) : code != CLI_OK ? code : others;
+    return failed != 0 ? cli_failed("dead-letter", &error) : code != CLI_OK ? code : others;
 }
 
 static int run_replay(struct letters *letters)
@@ -238,7 +234,7 @@ static int new_data(struct letters *letters, int64_t id, struct span *ret)
     }
     if (code == 0)
         return 0;
-    (void)fail(&error);
+    (void)cli_failed("dead-letter", &error);
     return -1;
 }
 
@@ -250,7 +246,7 @@ static int run_edit(struct letters *letters)
     if (new_data(letters, id, &data) != 0)
         return CLI_FAILED;
     if (dead_letter_edit(&letters->operation, id, data, letters->arena, &error) != 0)
-        return fail(&error);
+        return cli_failed("dead-letter", &error);
     if (letters->json)
         printf("{\"id\":%lld,\"edited\":true}\n", (long long)id);
     else
@@ -272,6 +268,7 @@ static const struct action actions[] = {
 
 static int run(struct letters *letters, const struct buses *buses)
 {
+    struct error error = {0};
     int code = parts_open(letters->config, letters->action->wanted, false, buses, &letters->parts);
     if (code != CLI_OK)
         return code;
@@ -286,9 +283,11 @@ static int run(struct letters *letters, const struct buses *buses)
                                             .bus = letters->parts.bus,
                                             .connection = connection_create(letters->parts.store, "dead-letter"),
                                             .arena = letters->arena,
-                                            .actor = operation_actor(letters->arena),
-                                            .reason = span_of(letters->reason)};
-    code = letters->action->run(letters);
+                                            .actor = operation_actor(letters->arena)};
+    if (operation_because(&letters->operation, span_of(letters->reason), &error) != 0)
+        code = operator_failed("dead-letter", &error);
+    else
+        code = letters->action->run(letters);
     connection_destroy(letters->operation.connection);
     return code;
 }

@@ -159,8 +159,8 @@ static int run(const struct line *line, const struct buses *buses)
     if (code != CLI_OK)
         return code;
     const struct operation *operation = &operator.operation;
-    operator.operation.reason = span_of(line->read.why);
     buffer_init(&json, 256 * 1024 * 1024);
+    code = operation_because(&operator.operation, span_of(line->read.why), &error);
     for (size_t i = 0; code == 0 && i < CONDITION_COUNT; i++)
         if (line->read.value[i] != NULL)
             code = delayed_filter_set(operation, &filter, span_of(line->read.name[i]), span_of(line->read.value[i]),

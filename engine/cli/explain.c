@@ -50,7 +50,7 @@ static int explain(const struct parts *parts, const char *correlation, void (*pr
     struct connection *connection = parts->store == NULL ? NULL : connection_create(parts->store, "explain");
     bool good = timeline_read(&timeline, parts->bus, connection, &error) == 0;
     if (!good)
-        fprintf(stderr, "sluice explain: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        cli_failed("explain", &error);
     else
         print(&timeline);
     connection_destroy(connection);

@@ -29,10 +29,8 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
     const struct sluice_plugin *plugin;
     struct error error = {0};
     struct buffer out;
-    if (plugin_probe(path, timeout_ms, &error) != 0 || plugin_load(path, &plugin, &error) != 0) {
-        fprintf(stderr, "sluice inspect: %s%s%s\n", error.text, error.hint[0] == '\0' ? "" : "; ", error.hint);
-        return CLI_FAILED;
-    }
+    if (plugin_probe(path, timeout_ms, &error) != 0 || plugin_load(path, &plugin, &error) != 0)
+        return cli_failed("inspect", &error);
     buffer_init(&out, INSPECT_BYTES_MAX);
     (json ? describe_json : describe_text)(plugin, path, &out);
     bool written = !out.failed && fwrite(out.at, 1, out.length, stdout) == out.length && fflush(stdout) == 0;

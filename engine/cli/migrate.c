@@ -45,7 +45,7 @@ static int migrate_store(struct parts *parts, const char *config, bool check, in
         result = check ? migrate_check(parts->store, parts->migrations, &error)
                        : migrate_apply(parts->store, parts->migrations, print_applied, applied, &error);
     if (result != STORE_OK)
-        fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        cli_failed("migrate", &error);
     else if (*applied == 0)
         printf("the database is up to date\n");
     return result == STORE_OK ? CLI_OK : CLI_FAILED;
@@ -79,10 +79,8 @@ static int migrate_topics(struct parts *parts, const char *config, bool check)
     }
     if (code == 0)
         code = bus_topics(parts->bus, !check, print_finding, &topics, &error);
-    if (code != 0) {
-        fprintf(stderr, "sluice migrate: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-        return CLI_FAILED;
-    }
+    if (code != 0)
+        return cli_failed("migrate", &error);
     if (topics.made + topics.missing == 0)
         printf("every topic is there\n");
     return topics.missing == 0 ? CLI_OK : CLI_FAILED;

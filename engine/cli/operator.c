@@ -39,7 +39,7 @@ void operator_close(struct operator* operator)
 
 int operator_failed(const char *command, const struct error *error)
 {
-    fprintf(stderr, "sluice %s: %s%s%s\n", command, error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
+    (void)cli_failed(command, error);
     return error->code == EINVAL ? CLI_USAGE : CLI_FAILED;
 }
 

@@ -5,6 +5,8 @@
  */
 #include "cli/cli.h"
 
+#include "base/error.h"
+#include "cli/plain.h"
 #include "pipeline/tree.h"
 
 #include <errno.h>
@@ -14,15 +16,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 24 };
+enum { OPTIONS_MAX = 24, MISUSE_MAX = 1024 };
+
+int cli_failed(const char *command, const struct error *error)
+{
+    fprintf(stderr, "sluice %s: ", command);
+    plain_write(stderr, span_of(error->text), 0);
+    fputs(error->hint[0] != '\0' ? "; " : "", stderr);
+    plain_write(stderr, span_of(error->hint), 0);
+    fputc('\n', stderr);
+    return CLI_FAILED;
+}
 
 int cli_misuse(const char *command, const char *format, ...)
 {
+    char text[MISUSE_MAX];
     va_list args;
-    fprintf(stderr, "sluice %s: ", command);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fprintf(stderr, "sluice %s: ", command);
+    plain_write(stderr, span_of(text), 0);
     fprintf(stderr, "\n`sluice %s -h` tells more\n", command);
     return CLI_USAGE;
 }

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include "cli/operator.h"
+#include "cli/plain.h"
 #include "operate/pause.h"
 
 #include <getopt.h>
@@ -57,8 +58,11 @@ static void print_one(const struct operation *operation, const struct pause *pau
     struct buffer text;
     buffer_init(&text, PAUSE_TEXT_MAX);
     pause_print_text(pause, &text);
-    printf("%s %s: %.*s%s\n", pause_kind_word(pause->kind), pause->name, (int)text.length, text.at,
-           pause_in_file(operation, pause) ? "" : " (the file does not have it)");
+    printf("%s ", pause_kind_word(pause->kind));
+    plain_print(span_of(pause->name), 0);
+    fputs(": ", stdout);
+    plain_print(buffer_view(&text), 0);
+    puts(pause_in_file(operation, pause) ? "" : " (the file does not have it)");
     buffer_free(&text);
 }
 
@@ -101,14 +105,6 @@ static int run_resume(const struct act *act, const struct operation *operation, 
     return code;
 }
 
-static bool good_reason(const char *command, const char *reason)
-{
-    bool good = pause_reason_fits(span_of(reason));
-    if (!good)
-        cli_misuse(command, "--reason: expected a line of text, at most %d bytes of UTF-8", PAUSE_REASON_MAX);
-    return good;
-}
-
 static bool good_duration(const char *text, int64_t *ret_ms)
 {
     struct error error = {0};
@@ -126,8 +122,8 @@ static int act_on(const struct act *act, const struct buses *buses,
     int code = operator_open(act->config, buses, &operator);
     if (code != CLI_OK)
         return code;
-    operator.operation.reason = span_of(act->reason);
-    if (run(act, &operator.operation, &error) != 0)
+    if (operation_because(&operator.operation, span_of(act->reason), &error) != 0 ||
+        run(act, &operator.operation, &error) != 0)
         code = operator_failed(act->command, &error);
     operator_close(&operator);
     return code;
@@ -146,8 +142,7 @@ int cli_pause(int argc, char **argv, const struct buses *buses)
             usage_pause(stdout);
             return CLI_OK;
         }
-        if (option == '?' || (option == 'f' && !good_duration(optarg, &act.for_ms)) ||
-            (option == 'r' && !good_reason("pause", optarg)))
+        if (option == '?' || (option == 'f' && !good_duration(optarg, &act.for_ms)))
             return CLI_USAGE;
         act.json = act.json || option == 'j';
         act.reason = option == 'r' ? optarg : act.reason;
@@ -175,7 +170,7 @@ int cli_resume(int argc, char **argv, const struct buses *buses)
             usage_resume(stdout);
             return CLI_OK;
         }
-        if (option == '?' || (option == 'r' && !good_reason("resume", optarg)))
+        if (option == '?')
             return CLI_USAGE;
         act.json = act.json || option == 'j';
         all = all || option == 'a';

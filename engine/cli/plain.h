@@ -6,8 +6,12 @@
 
 #include "base/span.h"
 
-/* To standard output, at most `most` bytes of it, then "…"; 0: all. Valid UTF-8 stays, control characters (line ends
+#include <stdio.h>
+
+/* At most `most` bytes of it, then "…"; 0: all. Valid UTF-8 stays, control characters (line ends
  * and tabs, DEL and those of C1 included) and other bytes are escaped. */
+void plain_write(FILE *out, struct span bytes, size_t most);
+/* The same, to standard output. */
 void plain_print(struct span bytes, size_t most);
 /* The same, and blanks up to `width` columns (a character is one). */
 void plain_column(struct span bytes, size_t width);

@@ -331,7 +331,7 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     const char *seed = getenv("SLUICE_SEED"), *rules = getenv("SLUICE_FAILPOINTS");
     if (failpoints_arm(rules, seed == NULL ? 1 : (unsigned)strtoul(seed, NULL, 10), &error) != 0) {
-        fprintf(stderr, "sluice run: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        cli_failed("run", &error);
         return CLI_USAGE;
     }
     warn_failpoints(rules);

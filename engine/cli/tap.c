@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "cli/parts.h"
+#include "cli/plain.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TAP_KEY_WIDTH = 16, TAP_TOPIC_MAX = 249 /* Kafka's */ };
+enum { TAP_TOPIC_WIDTH = 24, TAP_KEY_WIDTH = 16, TAP_TOPIC_MAX = 249 /* Kafka's */ };
 
 struct tap_output {
     bool json;
@@ -94,12 +95,6 @@ static void print_json(const struct record *record, int32_t partition)
     buffer_free(&line);
 }
 
-static void print_plain(struct span text)
-{
-    for (size_t i = 0; i < text.length; i++)
-        putchar((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f ? ' ' : text.at[i]);
-}
-
 /* Of a dead letter. */
 static void print_reason(const struct record *record)
 {
@@ -107,10 +102,10 @@ static void print_reason(const struct record *record)
     if (code.at == NULL)
         return;
     fputs("  dead letter: ", stdout);
-    print_plain(code);
+    plain_print(code, 0);
     if (why.length > 0) {
         fputs(": ", stdout);
-        print_plain(why);
+        plain_print(why, 0);
     }
 }
 
@@ -142,11 +137,12 @@ static bool print_record(const struct record *record, int32_t partition, struct 
         time_t seconds = (time_t)(record->timestamp_ms / 1000);
         struct tm tm;
         gmtime_r(&seconds, &tm);
-        printf("%02d:%02d:%02d.%03d  %-24.*s ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000),
-               (int)record->topic.length, record->topic.at);
-        print_plain(record->key);
-        printf("%*s ", record->key.length < TAP_KEY_WIDTH ? TAP_KEY_WIDTH - (int)record->key.length : 0, "");
-        print_plain(record->value);
+        printf("%02d:%02d:%02d.%03d  ", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(record->timestamp_ms % 1000));
+        plain_column(record->topic, TAP_TOPIC_WIDTH);
+        putchar(' ');
+        plain_column(record->key, TAP_KEY_WIDTH);
+        putchar(' ');
+        plain_print(record->value, 0);
         print_reason(record);
         putchar('\n');
     }
@@ -246,7 +242,7 @@ int cli_tap(int argc, char **argv, const struct buses *buses)
                             .context = &output};
     code = bus_scan(parts.bus, &scan, &error);
     if (code < 0)
-        fprintf(stderr, "sluice tap: %s%s%s\n", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
+        cli_failed("tap", &error);
     parts_close(&parts);
     if (output.broken == EPIPE)
         clearerr(stdout); /* who reads has seen enough */

@@ -17,8 +17,8 @@ int call_read(struct call *call, struct span body)
         return 0;
     if (reason->kind != JSON_KIND_STRING)
         return error_set(call->error, EINVAL, "\"why\" must be a text");
-    call->operation.reason = json_unescape(reason->value, reason->value_escaped, call->operation.arena);
-    return 0;
+    return operation_because(&call->operation,
+                             json_unescape(reason->value, reason->value_escaped, call->operation.arena), call->error);
 }
 
 struct span call_param(const struct call *call, const char *name)

@@ -34,6 +34,26 @@ struct span *operation_groups(const struct operation *operation, size_t *ret_cou
     return names;
 }
 
+/* Whether it is UTF-8 without control characters, those of C1 (U+0080 to U+009F) included. */
+static bool is_line(struct span text)
+{
+    bool good = span_utf8(text) == text.length;
+    for (size_t i = 0; i < text.length && good; i++) {
+        unsigned char byte = (unsigned char)text.at[i];
+        good = byte >= 0x20 && byte != 0x7f && (byte != 0xc2 || (unsigned char)text.at[i + 1] >= 0xa0);
+    }
+    return good;
+}
+
+int operation_because(struct operation *operation, struct span reason, struct error *error)
+{
+    if (reason.length > OPERATION_REASON_MAX || !is_line(reason))
+        return error_set(error, EINVAL, "the reason must be a line of text, at most %d bytes of UTF-8",
+                         OPERATION_REASON_MAX);
+    operation->reason = reason;
+    return 0;
+}
+
 struct span operation_words(const struct operation *operation)
 {
     struct span actor = operation->actor, reason = operation->reason;

@@ -18,6 +18,8 @@
 #include "pipeline/pipeline.h"
 #include "store/ledger.h"
 
+enum { OPERATION_REASON_MAX = 500 /* bytes */ };
+
 struct operation {
     const struct pipeline *pipeline;
     struct bus *bus;               /* NULL: this operation publishes nothing */
@@ -34,6 +36,9 @@ struct span operation_actor(struct arena *arena);
 /* Names of the pipeline's groups, in the arena. */
 struct span *operation_groups(const struct operation *operation, size_t *ret_count);
 
+/* Keeps why: a line of text, which goes into rows, log lines and a page; empty: nothing was said. -EINVAL: it is none,
+ * or longer than OPERATION_REASON_MAX. */
+int operation_because(struct operation *operation, struct span reason, struct error *error);
 /* "BY: why", or "BY" when nothing was said; in the arena. */
 struct span operation_words(const struct operation *operation);
 

@@ -97,22 +97,6 @@ int pause_duration(struct span text, int64_t *ret_ms, struct error *error)
                      text.length > 100 ? 100 : (int)text.length, text.at);
 }
 
-bool pause_reason_fits(struct span reason)
-{
-    bool fits = reason.length <= PAUSE_REASON_MAX && span_utf8(reason) == reason.length;
-    for (size_t i = 0; i < reason.length && fits; i++)
-        fits = (unsigned char)reason.at[i] >= 0x20 && reason.at[i] != 0x7f;
-    return fits;
-}
-
-static int check_reason(const struct operation *operation, struct error *error)
-{
-    return pause_reason_fits(operation->reason)
-               ? 0
-               : error_set(error, EINVAL, "the reason must be a line of text, at most %d bytes of UTF-8",
-                           PAUSE_REASON_MAX);
-}
-
 int pause_list(const struct operation *operation, struct pauses_listed *ret, struct error *error)
 {
     int code = operation_needs_store(operation, "pauses are", error);
@@ -155,8 +139,6 @@ int pause_make(const struct operation *operation, const char *name, int64_t for_
     struct pauses_listed listed = {0};
     int code = operation_needs_store(operation, "pauses are", error);
     if (code == 0)
-        code = check_reason(operation, error);
-    if (code == 0)
         code = find_in_file(operation, name, &making.pause, error);
     if (code == 0)
         code = operation_transact(operation, make, &making, error);
@@ -190,8 +172,6 @@ int pause_end(const struct operation *operation, const char *name, struct pauses
     struct pauses_listed listed = {0};
     size_t at = 0;
     int code = pause_list(operation, &listed, error);
-    if (code == 0)
-        code = check_reason(operation, error);
     if (code == 0 && name != NULL)
         code = find_in_list(&listed, operation->arena, name, &at, error);
     if (code != 0)

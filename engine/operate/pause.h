@@ -10,8 +10,6 @@
 #include "flow/pause.h"
 #include "operate/operation.h"
 
-enum { PAUSE_REASON_MAX = 500 /* bytes */ };
-
 struct pauses_listed { /* those in effect, the oldest first */
     struct pause *list;
     size_t count;
@@ -19,8 +17,6 @@ struct pauses_listed { /* those in effect, the oldest first */
 
 /* "10m", up to ten years. 0, or -EINVAL with a sentence. */
 int pause_duration(struct span text, int64_t *ret_ms, struct error *error);
-/* A reason goes into a row, a log line and a page: a line of text. */
-bool pause_reason_fits(struct span reason);
 int pause_list(const struct operation *operation, struct pauses_listed *ret, struct error *error);
 /* Pauses `name`, or gives its pause another end, actor and reason. for_ms 0: until it is resumed. *ret: as it is. */
 int pause_make(const struct operation *operation, const char *name, int64_t for_ms, struct pause *ret,

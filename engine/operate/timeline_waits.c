@@ -243,7 +243,7 @@ static void find_chain(struct timeline *timeline)
 {
     if (timeline->chain_state == NULL || strncmp(timeline->chain_state, "stuck", 5) != 0)
         return;
-    const char *command = arena_format(timeline->arena, "sluice chain resume CONFIG %s", timeline->correlation);
+    const char *command = wait_command(timeline->arena, "sluice chain resume CONFIG", timeline->correlation);
     bool shown = false;
     for (size_t i = 0; i < timeline->count; i++)
         for (size_t w = 0; w < timeline->events[i].waits.count; w++)

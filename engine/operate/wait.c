@@ -24,6 +24,24 @@ static const char *const causes[WAIT_CAUSE_COUNT] = {
     [WAIT_QUEUE] = "queue",
 };
 
+const char *wait_command(struct arena *arena, const char *command, const char *name)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.,:@%+=/";
+    const char *dashes = name[0] == '-' ? "-- " : ""; /* else it would be an option */
+    if (name[0] != '\0' && name[strspn(name, plain)] == '\0')
+        return arena_format(arena, "%s %s%s", command, dashes, name);
+    struct buffer quoted;
+    buffer_init(&quoted, 4 * strlen(name) + 1);
+    for (const char *at = name; *at != '\0'; at++)
+        if (*at == '\'')
+            buffer_text(&quoted, "'\\''");
+        else
+            buffer_byte(&quoted, *at);
+    char *text = arena_format(arena, "%s %s'%.*s'", command, dashes, (int)quoted.length, quoted.at);
+    buffer_free(&quoted);
+    return text;
+}
+
 void wait_add(struct waits *waits, struct arena *arena, struct wait wait)
 {
     waits->list = arena_grown(arena, waits->list, waits->count, sizeof *waits->list);

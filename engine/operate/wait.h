@@ -49,6 +49,8 @@ struct waits {
     size_t count;
 };
 
+/* `command` with `name`, which anybody may have chosen: quoted for a shell where it needs that. In the arena. */
+const char *wait_command(struct arena *arena, const char *command, const char *name);
 /* A copy; its texts live as long as the arena or longer. */
 void wait_add(struct waits *waits, struct arena *arena, struct wait wait);
 bool waits_have(const struct waits *waits, enum wait_cause cause);

@@ -54,6 +54,13 @@ class Http(DeadLetterCase):
             with self.subTest(path):
                 self.assertIn(words, self.get(path, status)["message"])
 
+    def test_a_reason_is_a_line(self):
+        (number,) = self.fail_some(1)
+        for why in ("two\nlines", "\x1b[31m", "\u009b31m", "x" * 501):
+            said = self.post(f"/dead-letters/{number}/drop", {"why": why}, status=400)
+            self.assertIn("the reason must be a line of text", said["message"])
+        self.assertEqual(self.value("select count(*) from sluice.audit"), "0")
+
     def test_moving(self):
         ids = self.fail_some(9, keys=2)
         self.post(f"/dead-letters/{ids[0]}/replay", status=401, headers={})

@@ -4,6 +4,7 @@
 Run alone: python3 tests/process/test_dead_letters.py [-k NAME].
 """
 import json
+import os
 import unittest
 
 import _path
@@ -113,6 +114,18 @@ class Rows(DeadLetterCase):
                 self.assertNotIn(bad, out)
         self.assertIn("\\x1b[2Jc", self.letters("list").stdout)
         self.assertEqual(len(self.letters("list").stdout.splitlines()), 2)
+
+    def test_a_reason_is_a_line(self):
+        """What is kept with an act is refused before anything is done, and in a sentence."""
+        self.fail_some(1)
+        for why in ("two\nlines", "\x1b[31m", "\u009b31m", b"\xff", "x" * 501):
+            with self.subTest(why[:10]):
+                for action in ("drop", "replay"):
+                    done = self.letters(action, "1", "--why", os.fsdecode(why), code=2)
+                    self.assertIn("the reason must be a line of text, at most 500 bytes of UTF-8", done.stderr)
+        self.assertEqual(self.value("select count(*) from sluice.dead_letter where state = 0"), "1")
+        self.assertEqual(self.value("select count(*) from sluice.audit"), "0")
+        self.letters("drop", "1", "--why", "x" * 500)
 
 
 class Replay(DeadLetterCase):

@@ -6,6 +6,7 @@ Run alone: python3 tests/process/test_explain.py [-k NAME].
 """
 import json
 import re
+import shlex
 import unittest
 
 import _path
@@ -176,6 +177,29 @@ class Explain(PipelineCase):
             if any("waits for an operator" in text for text, _ in event["waits"])
         ]
         self.assertEqual((stuck["topic"], stuck["tries"]), ("climb", 4))
+
+    def test_hostile_bytes_do_not_reach_the_terminal(self):
+        """Keys, reasons and correlations are anybody's; the command to copy is one command, whatever a client wrote."""
+        evil = "\x1b]0;owned\x07\x1b[2J\r\u202etext\u009b31m"
+        correlation = "x'; touch /tmp/owned; '"
+        self.rows(TABLE)
+        self.engine()
+        self.emit("in", self.event({"k": evil, "seq": 1, "origin": "o", "refuse": 1}), key=evil)
+        self.emit("stop", self.event({"k": "k", "origin": correlation, "reason": evil}))
+        self.await_value("select count(*) from sluice.chain where state > 0", 1)
+        self.await_value("select count(*) from sluice.dead_letter", 1)
+        self.rows("update sluice.chain set state = 3")
+        shown = {
+            args: sluice(*args[:1], self.config, *args[1:], env=self.vars).stdout
+            for args in (("explain", correlation), ("explain", correlation, "--why"), ("tap", "in", "--no-follow"))
+        }
+        for args, out in shown.items():
+            for bad in ("\x1b", "\x07", "\r", "\u202e", "\u009b"):
+                self.assertNotIn(bad, out, args)
+        self.assertIn("because: \\x1b]0;owned", shown["explain", correlation])
+        self.assertIn("\\x1b]0;owned", shown["tap", "in", "--no-follow"])
+        command = shown["explain", correlation, "--why"].partition("→ ")[2].strip()
+        self.assertEqual(shlex.split(command), ["sluice", "chain", "resume", "CONFIG", correlation])
 
     def test_over_http(self):
         """GET /correlations/… is what `explain --json` says; a correlation that is in every event costs no memory."""

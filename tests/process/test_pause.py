@@ -332,7 +332,7 @@ class Names(PauseCase):
             ("pause", ["in", "--for", "soon"], 2, "--for 'soon': expected a duration as 30s, 10m or 2h"),
             ("pause", ["in", "--for", "0s"], 2, "--for '0s': expected a duration"),
             ("pause", ["--for", "1s"], 2, "expected the NAME of what is to be paused"),
-            ("pause", ["in", "--reason", "two\nlines"], 2, "--reason: expected a line of text"),
+            ("pause", ["in", "--reason", "two\nlines"], 2, "the reason must be a line of text"),
             ("pause", ["in", "side"], 2, "a CONFIG and, to pause something, its NAME"),
             ("resume", [], 2, "expected the NAME of what is paused, or --all"),
             ("resume", ["in", "--all"], 2, "--all ends every pause: no NAME goes with it"),
