@@ -55,10 +55,12 @@ bool breaker_lets_through(struct batch *batch, struct work *work)
     return alone;
 }
 
+/* They become a reason in sluice.pause: text, also where a letter did not fit. */
 static void note_words(struct dependency_run *run, const char *why)
 {
     pthread_mutex_lock(&run->lock);
     snprintf(run->words, sizeof run->words, "%s", why);
+    text_clean(run->words);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -108,7 +110,8 @@ void breaker_over(struct batch *batch, bool committed)
             continue;
         if (work->try == TRY_FAILED && !committed) {
             struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
-            (void)ledger_breaker_reopen(batch->connection, &breaker, span_of(batch->error.text), NULL);
+            const char *why = text_clean(arena_string(batch->arena, span_of(batch->error.text)));
+            (void)ledger_breaker_reopen(batch->connection, &breaker, span_of(why), NULL);
         }
         give_up(batch, work);
     }

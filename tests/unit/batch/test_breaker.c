@@ -18,12 +18,13 @@
 static atomic_uint pauses;
 static struct dependency_run gate;
 static bool away;
+static const char *words;
 
 static void answer(struct lane_test *test, struct sluice_call *call)
 {
     (void)test;
     if (away && call->events[0].topic.length == 2)
-        call->host->unavailable(call, "nobody there");
+        call->host->unavailable(call, words);
     else
         for (size_t n = 0; n < call->count; n++)
             call->host->outcome(call, n, 0);
@@ -39,6 +40,7 @@ static struct lane_test *breaker_test(void)
     test->env.dependencies = &gate;
     test->handle = answer;
     away = true;
+    words = "nobody there";
     return test;
 }
 
@@ -74,6 +76,27 @@ static void failures_are_counted(void **state)
     assert_int_equal(strlen(lane_test_calls(test)), strlen("[a] [b]"));
     assert_int_equal(atomic_load(&gate.failures), 2);
     lane_test_destroy(test);
+}
+
+/* Longer than what is kept: it is cut, and no letter is torn, which the database would not take. */
+static void a_long_answer_stays_text(void **state)
+{
+    char answers[2][401];
+    (void)state;
+    for (size_t n = 0; n < 2; n++) {
+        struct lane_test *test = breaker_test();
+        for (size_t i = 0; i < 400; i++)
+            answers[n][i] = i % 2 == n ? '\xc3' : i == 0 ? 'e' : '\xa9';
+        answers[n][400] = '\0';
+        words = answers[n];
+        lane_test_event(test, "in", "k", "a", "{}");
+        lane_test_run(test);
+        struct span kept = span_of(gate.words);
+        assert_int_equal(atomic_load(&gate.failures), 1);
+        assert_int_equal(kept.length, DEPENDENCY_WORDS_MAX - 1);
+        assert_int_equal(span_utf8(kept), kept.length);
+        lane_test_destroy(test);
+    }
 }
 
 static void one_is_let_through(void **state)
@@ -141,7 +164,8 @@ static void a_try_that_is_rolled_back(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(failures_are_counted), cmocka_unit_test(one_is_let_through),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(failures_are_counted),
+                                       cmocka_unit_test(a_long_answer_stays_text), cmocka_unit_test(one_is_let_through),
                                        cmocka_unit_test(a_try_that_is_rolled_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
