@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/parts.h"
+#include "cli/plain.h"
 #include "operate/json.h"
 
 #include <getopt.h>
@@ -59,10 +60,14 @@ static void show_text(const struct examined *examined, void *context)
     shown->subject = examined->subject;
     for (size_t i = 0; i < examined->count; i++) {
         const struct finding *finding = &examined->findings[i];
-        printf("  %s%-11s%s  %s: %s\n", color ? colors[finding->health] : "", health_word(finding->health),
-               color ? "\033[0m" : "", examined->check->name, finding->text);
-        if (finding->cure != NULL)
-            printf("               → %s\n", finding->cure);
+        printf("  %s%-11s%s  %s: ", color ? colors[finding->health] : "", health_word(finding->health),
+               color ? "\033[0m" : "", examined->check->name);
+        plain_print(span_of(finding->text), 0); /* servers and other users speak in it */
+        if (finding->cure != NULL) {
+            fputs("\n               → ", stdout);
+            plain_print(span_of(finding->cure), 0);
+        }
+        putchar('\n');
     }
     if (examined->further > 0)
         printf("  %-11s  %s: and %zu more\n", health_word(examined->health), examined->check->name, examined->further);

@@ -5,6 +5,8 @@ Run alone: python3 tests/process/test_database_refused.py [-k NAME].
 """
 import contextlib
 import pathlib
+import socket
+import threading
 import unittest
 
 import _path
@@ -37,6 +39,33 @@ class Refused(PostgresCase):
         env = {"DATABASE_URL": url, "DATA_PLATFORM_URL": "http://127.0.0.1:9/events"}
         self.assertEqual(sluice("migrate", CONFIG, env=env).stderr, "")
         self.assertEqual(sluice("validate", "--connect", CONFIG, env=env).returncode, 0)
+
+    def test_a_server_that_writes_to_the_terminal(self):
+        """What a server says is text for people: nothing of it reaches their terminal as an escape sequence."""
+        words = b"SFATAL\0C28000\0M\x1b]0;owned\x07\x1b[2J\xff\0\0"
+
+        def answer(listener):
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    with client:
+                        client.recv(1000)
+                        client.sendall(b"N")  # no TLS
+                        client.recv(1000)
+                        client.sendall(b"E" + (len(words) + 4).to_bytes(4, "big") + words)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=answer, args=(listener,), daemon=True).start()
+            env = {
+                "DATABASE_URL": f"postgresql://u@127.0.0.1:{listener.getsockname()[1]}/x",
+                "HTTP_LISTEN": "127.0.0.1:0",
+            }
+            for line in (["doctor"], ["doctor", "--json"], ["chain", "list"], ["migrate"], ["dead-letter", "list"]):
+                done = sluice(*line, CONFIG, env=env, check=False)
+                said = done.stdout + done.stderr
+                self.assertIn("owned", said, line)
+                for bad in ("\x1b", "\x07", "\udcff"):
+                    self.assertNotIn(bad, said, line)
 
     def test_a_pooler_in_transaction_mode(self):
         for mode in ("transaction", "statement"):
