@@ -73,6 +73,9 @@ int cli_main(int argc, char **argv, const struct buses *buses)
         usage(stderr);
         return CLI_USAGE;
     }
+    char option[] = "--help", *help_of[] = {argv[0], argc > 2 ? argv[2] : NULL, option, NULL};
+    if (strcmp(word, "help") == 0 && argc == 3 && argv[2][0] != '-')
+        return cli_main(3, help_of, buses);
     if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "help") == 0) {
         usage(stdout);
         return finish(CLI_OK);
@@ -87,6 +90,9 @@ int cli_main(int argc, char **argv, const struct buses *buses)
     const char *near = nearest_name(word, names);
     fprintf(stderr, "sluice: unknown %s '%.100s'%s%s%s\n", word[0] == '-' ? "option" : "command", word,
             near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
-    usage(stderr);
+    if (near != NULL)
+        fputs("`sluice -h` lists all\n", stderr);
+    else
+        usage(stderr);
     return CLI_USAGE;
 }

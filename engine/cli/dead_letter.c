@@ -201,7 +201,7 @@ static int run_replay(struct letters *letters)
 {
     if (letters->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY && !letters->dry_run) {
         fputs("sluice dead-letter: the memory bus lives inside the engine that runs it; nothing can be replayed into "
-              "it from here\n",
+              "it from here; POST /dead-letters/replay of its http.listen can\n",
               stderr);
         return CLI_FAILED;
     }
@@ -269,14 +269,16 @@ static const struct action actions[] = {
 static int run(struct letters *letters, const struct buses *buses)
 {
     struct error error = {0};
-    int code = parts_open(letters->config, letters->action->wanted, false, buses, &letters->parts);
+    const char *config = letters->config;
+    int code = parts_open(config, letters->action->wanted, false, buses, &letters->parts);
     if (code != CLI_OK)
         return code;
     if (letters->parts.store == NULL) {
-        fprintf(stderr,
-                "sluice dead-letter: %s has no store, so its dead letters are on their topics only; `sluice tap %s "
-                "'*-dlt'` shows them\n",
-                letters->config, letters->config);
+        fprintf(stderr, "sluice dead-letter: %s has no store, so its dead letters are on their topics only", config);
+        if (letters->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY)
+            fputs(", inside the engine that runs it; its log has a line for each\n", stderr);
+        else
+            fprintf(stderr, "; `sluice tap %s '*-dlt'` shows them\n", config);
         return CLI_FAILED;
     }
     letters->operation = (struct operation){.pipeline = letters->parts.pipeline,

@@ -180,7 +180,7 @@ static int emit_run(struct emit *emit, const char *config, const char *topic, co
     if (emit->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
         fprintf(
             stderr,
-            "sluice emit: the memory bus lives inside the engine that runs it; post to its HTTP requests instead\n");
+            "sluice emit: the memory bus lives inside the engine that runs it; post to its `http.requests` instead\n");
         return CLI_FAILED;
     }
     emit->topic = pipeline_topic(emit->parts.pipeline, topic);

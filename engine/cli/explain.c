@@ -42,7 +42,7 @@ static int explain(const struct parts *parts, const char *correlation, void (*pr
     struct error error = {0};
     if (parts->pipeline->bus.kind == BUS_CHOICE_MEMORY) {
         fprintf(stderr, "sluice explain: the memory bus lives inside the engine that runs it; nothing of it can be "
-                        "seen from here\n");
+                        "seen from here; GET /correlations/ID of its http.listen, and /ui, show it\n");
         return CLI_FAILED;
     }
     struct timeline timeline = {

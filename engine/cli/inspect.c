@@ -9,8 +9,11 @@
 #include "plugin/describe.h"
 #include "plugin/plugin.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { INSPECT_TIMEOUT_MS = 10000, INSPECT_BYTES_MAX = 16 * 1024 * 1024 };
 
@@ -29,6 +32,10 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
     const struct sluice_plugin *plugin;
     struct error error = {0};
     struct buffer out;
+    if (access(path, R_OK) != 0) {
+        error_set(&error, errno, "%s cannot be read: %s; expected the path of a plugin's .so", path, strerror(errno));
+        return cli_failed("inspect", &error);
+    }
     if (plugin_probe(path, timeout_ms, &error) != 0 || plugin_load(path, &plugin, &error) != 0)
         return cli_failed("inspect", &error);
     buffer_init(&out, INSPECT_BYTES_MAX);

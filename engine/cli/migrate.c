@@ -13,7 +13,7 @@
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice migrate CONFIG\n"
+    fputs("usage: sluice migrate CONFIG [--check]\n"
           "Applies the numbered SQL files that the database of CONFIG does not have yet: the engine's, then each "
           "plugin's. On the kafka\n"
           "bus it makes the topics that the brokers lack, with the partitions and the replication that CONFIG says.\n\n"

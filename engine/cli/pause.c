@@ -28,7 +28,7 @@ static void usage_pause(FILE *out)
           "it is that of "
           "two\n"
           "  --for 10m       ends by itself; else `sluice resume` ends it\n"
-          "  --reason TEXT   why, for those who look\n"
+          "  --reason TEXT   why, for those who look, and for the audit; --why is the same\n"
           "  --json          for programs\n"
           "  -h, --help      this text\n",
           out);
@@ -40,7 +40,7 @@ static void usage_resume(FILE *out)
           "Ends a pause that `sluice pause` made, or closes a breaker: what waited is handled, in order.\n\n"
           "  NAME            as `sluice pause CONFIG` lists it\n"
           "  --all           every pause of the pipeline\n"
-          "  --reason TEXT   why, for the audit\n"
+          "  --reason TEXT   why, for the audit; --why is the same\n"
           "  --json          for programs\n"
           "  -h, --help      this text\n",
           out);
@@ -131,11 +131,10 @@ static int act_on(const struct act *act, const struct buses *buses,
 
 int cli_pause(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option options[] = {{"for", required_argument, NULL, 'f'},
-                                            {"reason", required_argument, NULL, 'r'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"for", required_argument, NULL, 'f'}, {"reason", required_argument, NULL, 'r'},
+        {"why", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},      {0}};
     struct act act = {.command = "pause"};
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         if (option == 'h') {
@@ -158,11 +157,10 @@ int cli_pause(int argc, char **argv, const struct buses *buses)
 
 int cli_resume(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option options[] = {{"all", no_argument, NULL, 'a'},
-                                            {"reason", required_argument, NULL, 'r'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"all", no_argument, NULL, 'a'},       {"reason", required_argument, NULL, 'r'},
+        {"why", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},      {0}};
     struct act act = {.command = "resume"};
     bool all = false;
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {

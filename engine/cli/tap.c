@@ -203,9 +203,8 @@ int cli_tap(int argc, char **argv, const struct buses *buses)
     if (code != CLI_OK)
         return code;
     if (parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {
-        fprintf(
-            stderr,
-            "sluice tap: the memory bus lives inside the engine that runs it; nothing of it can be seen from here\n");
+        fprintf(stderr, "sluice tap: the memory bus lives inside the engine that runs it; nothing of it can be seen "
+                        "from here; GET /correlations/ID of its http.listen, and /ui, show it\n");
         parts_close(&parts);
         return CLI_FAILED;
     }

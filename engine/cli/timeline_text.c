@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { DAY_MS = 24 * 60 * 60 * 1000 };
+
 #define INDENT "                                  "
 
 static void print_letters(const struct timeline_event *event)
@@ -30,21 +32,34 @@ static void print_between(const char *before, const char *text, const char *afte
     fputs(after, stdout);
 }
 
+/* The command as it is typed: CONFIG stands for the file. */
+static void print_command(const struct timeline *timeline, const char *command)
+{
+    static const char word[] = " CONFIG";
+    const char *at = strstr(command, word);
+    if (at != NULL) {
+        const char *begin = arena_format(timeline->arena, "%.*s", (int)(at - command), command);
+        begin = wait_command(timeline->arena, begin, timeline->pipeline->file);
+        command = arena_format(timeline->arena, "%s%s", begin, at + sizeof word - 1);
+    }
+    print_between("  → ", command, "");
+}
+
 /* `before`: what stands before each line. */
-static void print_waits(const struct waits *waits, const char *before)
+static void print_waits(const struct timeline *timeline, const struct waits *waits, const char *before)
 {
     for (size_t i = 0; i < waits->count; i++) {
         const struct wait *wait = &waits->list[i];
         print_between(before, wait->sentence, "");
         if (wait->command != NULL)
-            print_between("  → ", wait->command, "");
+            print_command(timeline, wait->command);
         putchar('\n');
     }
 }
 
-static void print_event_waits(const struct timeline_event *event)
+static void print_event_waits(const struct timeline *timeline, const struct timeline_event *event)
 {
-    print_waits(&event->waits, INDENT "waits: ");
+    print_waits(timeline, &event->waits, INDENT "waits: ");
     if (event->tries > 0)
         printf(INDENT "tried %lld time%s\n", (long long)event->tries, event->tries == 1 ? "" : "s");
     if (event->why != NULL)
@@ -74,7 +89,7 @@ void timeline_print_text(const struct timeline *timeline)
     if (timeline->chain != NULL)
         print_chain(timeline);
     putchar('\n');
-    print_waits(&timeline->waits, "  waits: ");
+    print_waits(timeline, &timeline->waits, "  waits: ");
     if (timeline->incomplete != NULL)
         print_between("  not all of it: ", timeline->incomplete, "\n");
     for (size_t i = 0; i < timeline->count; i++) {
@@ -82,6 +97,8 @@ void timeline_print_text(const struct timeline *timeline)
         time_t seconds = (time_t)(event->at_ms / 1000);
         struct tm tm;
         gmtime_r(&seconds, &tm);
+        if (i == 0 || event->at_ms / DAY_MS != timeline->events[i - 1].at_ms / DAY_MS)
+            printf("  %s%04d-%02d-%02d, UTC%s\n", dim, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, off);
         printf("  %02d:%02d:%02d.%03d %s%+8lld ms%s  %s", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(event->at_ms % 1000),
                dim, (long long)(event->at_ms - timeline->events[0].at_ms), off, event->dead_letter ? red : bold);
         plain_column(span_of(event->topic), 22);
@@ -103,7 +120,7 @@ void timeline_print_text(const struct timeline *timeline)
         if (event->copies > 1)
             printf("  %s(on the topic %zu times)%s", dim, event->copies, off);
         putchar('\n');
-        print_event_waits(event);
+        print_event_waits(timeline, event);
         if (!event->dead_letter || event->letter_count > 0)
             print_letters(event);
     }
@@ -115,12 +132,12 @@ void timeline_print_text(const struct timeline *timeline)
 void timeline_print_why(const struct timeline *timeline)
 {
     size_t count = timeline->waits.count;
-    print_waits(&timeline->waits, "");
+    print_waits(timeline, &timeline->waits, "");
     for (size_t i = 0; i < timeline->count; i++) {
         const struct timeline_event *event = &timeline->events[i];
         char before[512];
         snprintf(before, sizeof before, "%s %s: ", event->topic, event->id); /* names of topics and ids are plain */
-        print_waits(&event->waits, before);
+        print_waits(timeline, &event->waits, before);
         count += event->waits.count;
     }
     if (timeline->incomplete != NULL)

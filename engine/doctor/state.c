@@ -4,6 +4,8 @@
  */
 #include "doctor/doctor.h"
 
+#include "flow/pause.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -248,10 +250,17 @@ static void look_pauses(struct exam *exam)
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++) {
         const char *kind = exam_text(exam, rows, i, 0), *of = exam_text(exam, rows, i, 1);
         int64_t age_s = rows_int64(rows, i, 2);
-        const char *text = arena_format(exam->arena, "%s %s has been paused for %s by %s%s", kind, of,
-                                        exam_duration(exam, age_s), exam_text(exam, rows, i, 3),
-                                        exam_text(exam, rows, i, 4));
-        if (age_s > STATE_PAUSE_S)
+        const char *since = exam_duration(exam, age_s), *why = exam_text(exam, rows, i, 4);
+        const char *text = arena_format(exam->arena, "%s %s has been paused for %s by %s%s", kind, of, since,
+                                        exam_text(exam, rows, i, 3), why);
+        if (strcmp(kind, pause_kind_word(PAUSE_BREAKER)) == 0)
+            exam_warns(exam,
+                       arena_format(exam->arena,
+                                    "mend what does not answer, and it closes by itself; when it answers again: "
+                                    "`sluice resume %s %s:%s`",
+                                    exam->config, kind, of),
+                       "%s %s has been open for %s, and events that need it wait%s", kind, of, since, why);
+        else if (age_s > STATE_PAUSE_S)
             exam_warns(exam, arena_format(exam->arena, "`sluice resume %s %s:%s`", exam->config, kind, of), "%s", text);
         else
             exam_good(exam, "%s", text);
@@ -360,7 +369,7 @@ static const struct check checks[] = {
      "`sluice chain list CONFIG --state stuck`, then resume or "
      "close them",
      look_stuck},
-    {"pauses", "a pause that is older than a day", "`sluice resume CONFIG NAME`", look_pauses},
+    {"pauses", "a pause that is older than a day; a breaker that is open", "`sluice resume CONFIG NAME`", look_pauses},
     {"delayed_events", "delayed events that are overdue by 60 s; those of topics that the file does not have",
      "an engine must run with this file; `sluice explain CONFIG CORRELATION` says what one of them waits for",
      look_delayed},

@@ -67,7 +67,8 @@ class Lines(unittest.TestCase):
 
     def test_unknown_commands(self):
         self.refused(["rum"], "sluice: unknown command 'rum'; did you mean 'run'?")
-        self.refused(["explian", "x"], "sluice: unknown command 'explian'; did you mean 'explain'?")
+        near = self.refused(["explian", "x"], "sluice: unknown command 'explian'; did you mean 'explain'?")
+        self.assertEqual(near.stderr.count("\n"), 2)
         self.refused(["frobnicate"], "sluice: unknown command 'frobnicate'")
         self.refused(["--frobnicate"], "sluice: unknown option '--frobnicate'")
         self.refused([""], "sluice: unknown command ''")
@@ -160,9 +161,9 @@ class Lines(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertTrue(done.stdout.startswith("usage: sluice COMMAND"))
         for command in COMMANDS:
-            for flag in ("-h", "--help"):
+            for line in ([command, "-h"], [command, "--help"], ["help", command]):
                 with self.subTest(command):
-                    done = run(command, flag)
+                    done = run(*line)
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
                     self.assertTrue(done.stdout.startswith(f"usage: sluice {command}"), done.stdout)
                     self.assertLessEqual(max(map(len, done.stdout.splitlines())), 130)
@@ -264,6 +265,7 @@ class Files(unittest.TestCase):
     def test_the_memory_bus_cannot_be_seen_from_outside(self):
         config = self.at / "small.yaml"
         config.write_text(NO_STORE % "127.0.0.1:0")
+        self.assertIn("inside the engine that runs it; its log has", run("dead-letter", "list", config).stderr)
         for line in (
             ["emit", config, "greeting", "--data", "{}"],
             ["tap", config, "greeting"],

@@ -121,9 +121,11 @@ BROKEN_BY_SQL = {
     ),
     "pauses": (
         "warns",
-        r"topic payment.try has been paused for 3 d by me: why\n`sluice resume .*pipeline.yaml topic:payment.try`",
-        "insert into sluice.pause (pipeline, kind, name, at, actor, reason) values"
-        " ('ticketing', 'topic', 'payment.try', now() - interval '3 days', 'me', 'why')",
+        r"topic payment.try has been paused for 3 d by me: why\n`sluice resume .*pipeline.yaml topic:payment.try`"
+        r"(?s:.*)breaker cards has been open for \d+ s, and .* wait: 3 failed\n.*`sluice resume .* breaker:cards`",
+        "insert into sluice.pause (pipeline, kind, name, at, until, actor, reason) values"
+        " ('ticketing', 'topic', 'payment.try', now() - interval '3 days', null, 'me', 'why'),"
+        " ('ticketing', 'breaker', 'cards', now(), now() + interval '1 hour', 'sluice', '3 failed')",
         "delete from sluice.pause",
     ),
     "delayed_events": (

@@ -7,6 +7,7 @@ Run alone: python3 tests/process/test_explain.py [-k NAME].
 import json
 import re
 import shlex
+import time
 import unittest
 
 import _path
@@ -79,7 +80,7 @@ def facts_of_text(text):
             events[-1]["why"] = because.group(1)
         elif waits := re.fullmatch(r" +waits: (.+?)(?:  → (.+))?", line):
             events[-1]["waits"].append((timeless(waits.group(1)), waits.group(2)))
-        else:
+        elif not re.fullmatch(r"  \d{4}-\d\d-\d\d, UTC", line):
             raise AssertionError(f"what is this line? {line!r}")
     return {"chain": chain.group(1), "state": state or None, "because": reason or None, "events": events}
 
@@ -113,6 +114,7 @@ class Explain(PipelineCase):
     def explain(self, correlation):
         """What both views say; they say the same."""
         text = sluice("explain", self.config, correlation, env=self.vars).stdout
+        text = text.replace(f" {self.config}", " CONFIG")  # JSON does not name the file
         facts = facts_of_json(sluice("explain", self.config, correlation, "--json", env=self.vars).stdout)
         self.assertEqual(facts_of_text(text), facts, text)
         return facts
@@ -199,7 +201,18 @@ class Explain(PipelineCase):
         self.assertIn("because: \\x1b]0;owned", shown["explain", correlation])
         self.assertIn("\\x1b]0;owned", shown["tap", "in", "--no-follow"])
         command = shown["explain", correlation, "--why"].partition("→ ")[2].strip()
-        self.assertEqual(shlex.split(command), ["sluice", "chain", "resume", "CONFIG", correlation])
+        self.assertEqual(shlex.split(command), ["sluice", "chain", "resume", str(self.config), correlation])
+
+    def test_the_day_and_the_file(self):
+        self.send("in", "one")
+        self.send("in", "one")
+        head, day, *lines = sluice("explain", self.config, "one", env=self.vars).stdout.splitlines()
+        today = json.loads(sluice("explain", self.config, "one", "--json", env=self.vars).stdout)["events"][0][
+            "timestamp"
+        ]
+        self.assertEqual((head, day), ("one", time.strftime("  %Y-%m-%d, UTC", time.gmtime(today / 1000))))
+        self.assertEqual([line for line in lines if line.endswith(", UTC")], [])
+        self.assertRegex("\n".join(lines), rf"  → sluice run {self.config}\n")
 
     def test_over_http(self):
         """GET /correlations/… is what `explain --json` says; a correlation that is in every event costs no memory."""

@@ -94,7 +94,7 @@ class Page(PageCase):
         self.browser.keys("Enter")
         self.browser.wait_text("3 dead letters were replayed", "#said")
         self.await_value("select count(*) from effects", 3)
-        self.browser.wait_text("No dead letter is like that", "main")
+        self.browser.wait_text("No dead letter matches the filter", "main")
 
     def test_a_chain_resumed_and_its_timeline(self):
         self.stuck_chain()
@@ -138,6 +138,7 @@ class Page(PageCase):
         self.await_value("select count(*) from sluice.held", 1)
         self.browser.keys("4")
         self.browser.wait_text("held key", "tbody")
+        self.assertNotRegex(self.browser.text("tbody"), r"in \d+ d|now")  # it is due when somebody resumes it
         self.browser.keys("5")
         self.browser.wait_text("a deploy", "tbody")
         self.browser.keys("j", "r")

@@ -78,7 +78,7 @@ class Waits:
             self.assertTrue(good, f"{name} of {wait}: {wanted}")
         self.assertLessEqual(set(wait), {"cause", "text", "command", *fields}, wait)
         text = sluice("explain", self.config, origin, env=self.vars).stdout
-        arrow = f"  → {wait['command']}" if command else ""
+        arrow = f"  → {wait['command'].replace(' CONFIG', f' {self.config}')}" if command else ""
         for said in (text, self.why(origin)):
             line = next((line for line in said.splitlines() if re.search(sentence, line)), None)
             self.assertIsNotNone(line, f"{sentence}\n{said}")

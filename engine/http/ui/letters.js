@@ -29,7 +29,7 @@ const letters = listView({
         return { rows: page.deadLetters, next: page.next };
     },
     empty: (params) =>
-        Object.values(params).some(Boolean) ? "No dead letter is like that." : "There is no open dead letter.",
+        Object.values(params).some(Boolean) ? "No dead letter matches the filter." : "There is no open dead letter.",
     table: (rows) =>
         rowsTable(
             "Dead letters",

@@ -71,7 +71,7 @@ function timelinePaint(found) {
             : h(
                   "ol",
                   { class: "events" },
-                  found.events.map((event) => timelineEvent(event, begin)),
+                  found.events.map((event, i) => timelineEvent(event, begin, found.events[i - 1])),
               ),
     );
 }
@@ -120,7 +120,11 @@ function timelineCause(wait) {
     ];
 }
 
-function timelineEvent(event, begin) {
+function dayOf(event) {
+    return new Date(event.timestamp).toISOString().slice(0, 10);
+}
+
+function timelineEvent(event, begin, before) {
     const failed = event.deadLetter || event.stuck || event.handled.some((one) => one.outcome === "dead letter");
     const waits = timelineWaits(event);
     const tone = failed
@@ -131,6 +135,7 @@ function timelineEvent(event, begin) {
             ? "good"
             : "";
     const when = new Date(event.timestamp);
+    const day = dayOf(event);
     return h(
         "li",
         {
@@ -142,6 +147,7 @@ function timelineEvent(event, begin) {
         h(
             "div",
             { class: "at" },
+            before && day === dayOf(before) ? null : h("span", { class: "dim" }, day),
             h("time", { datetime: when.toISOString(), title: when.toISOString() }, when.toISOString().slice(11, 23)),
             h("span", { class: "dim" }, "+" + since(event.timestamp - begin)),
         ),

@@ -1,6 +1,8 @@
 /*
  * waits.js - chains, events that wait in the database, and pauses: lists whose rows are moved where they stand.
  */
+/* What `due` says of an event that no time frees: it is paused, or waits for a limit. */
+const ENDLESS = "9999-12-31T23:59:59.999Z";
 const CHAIN_TONES = { running: "", complete: "good", aborted: "warn", stuck: "bad", undone: "", closed: "" };
 
 const chains = listView({
@@ -30,7 +32,7 @@ const chains = listView({
         const rank = (chain) => (chain.state === "stuck" ? 0 : chain.state === "aborted" ? 1 : 2);
         return { rows: page.chains.sort((a, b) => rank(a) - rank(b)), next: page.next };
     },
-    empty: () => "No chain is like that.",
+    empty: () => "No chain matches the filter.",
     bar: () => (authority.may ? null : actsBar([])),
     table: (rows) =>
         rowsTable("Chains", [["Correlation"], ["State"], ["Steps"], ["Began"], ["Aborts"]], rows.map(chainRow)),
@@ -176,7 +178,13 @@ function delayedRow(one) {
             ["Topic", text(one.topic)],
             [
                 "Due",
-                one.state === "stuck" ? h("span", { class: "dim" }, "when resumed") : one.due ? age(one.due) : "now",
+                one.state === "stuck"
+                    ? h("span", { class: "dim" }, "when resumed")
+                    : one.due === ENDLESS
+                      ? age(null)
+                      : one.due
+                        ? age(one.due)
+                        : "now",
                 "when",
             ],
             ["Since", age(one.since), "when"],
