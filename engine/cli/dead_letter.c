@@ -281,6 +281,10 @@ static int run(struct letters *letters, const struct buses *buses)
             fprintf(stderr, "; `sluice tap %s '*-dlt'` shows them\n", config);
         return CLI_FAILED;
     }
+    /* One that has left the file may have dead letters: it is looked for all the same. */
+    const char *topic = arena_string(letters->arena, letters->filter.topic);
+    if (topic[0] != '\0' && strchr(topic, '*') == NULL && pipeline_topic(letters->parts.pipeline, topic) == NULL)
+        parts_no_topic(&letters->parts, "dead-letter", config, topic);
     letters->operation = (struct operation){.pipeline = letters->parts.pipeline,
                                             .bus = letters->parts.bus,
                                             .connection = connection_create(letters->parts.store, "dead-letter"),

@@ -91,6 +91,8 @@ class Rows(DeadLetterCase):
         for args, wanted in cases:
             with self.subTest(args):
                 self.assertEqual(ids(*args), wanted)
+        said = self.letters("list", "--topic", "othr").stderr
+        self.assertIn("names no topic 'othr'; did you mean 'other'?", said)
         pages, below = [], None
         while True:
             page = json.loads(

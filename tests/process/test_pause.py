@@ -334,7 +334,7 @@ class Names(PauseCase):
             ("pause", ["--for", "1s"], 2, "expected the NAME of what is to be paused"),
             ("pause", ["in", "--reason", "two\nlines"], 2, "the reason must be a line of text"),
             ("pause", ["in", "side"], 2, "a CONFIG and, to pause something, its NAME"),
-            ("pause", ["in", "--why", "two\nlines"], 2, "--reason: expected a line of text"),
+            ("pause", ["in", "--why", "two\nlines"], 2, "the reason must be a line of text"),
             ("resume", [], 2, "expected the NAME of what is paused, or --all"),
             ("resume", ["in", "--all"], 2, "--all ends every pause: no NAME goes with it"),
         ):
