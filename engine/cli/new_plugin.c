@@ -21,6 +21,7 @@
 
 EMBED(embedded_plugin, "plugins/template/template.c");
 EMBED(embedded_readme, "plugins/template/README.md");
+EMBED(embedded_pipeline, "plugins/template/pipeline.yaml");
 EMBED(embedded_makefile, "plugins/template/Makefile.alone");
 EMBED(embedded_test, "tests/plugins/test_template.c");
 EMBED(embedded_host_h, "tests/plugins/fake_host.h");
@@ -37,12 +38,19 @@ static const struct {
     const char *text;
     bool renamed; /* the words of the template become the plugin's */
 } files[] = {
-    {"template.c", embedded_plugin, true},          {"README.md", embedded_readme, true},
-    {"Makefile", embedded_makefile, true},          {"test/test_template.c", embedded_test, true},
-    {"test/fake_host.h", embedded_host_h, false},   {"test/fake_host.c", embedded_host_c, false},
-    {"test/fake_inside.h", embedded_inside, false}, {"test/fake_call.c", embedded_call, false},
-    {"test/fake_query.c", embedded_query, false},   {"test/fake_json.h", embedded_json_h, false},
-    {"test/fake_json.c", embedded_json_c, false},   {"test/fake_database.c", embedded_database, false},
+    {"template.c", embedded_plugin, true},
+    {"pipeline.yaml", embedded_pipeline, true},
+    {"README.md", embedded_readme, true},
+    {"Makefile", embedded_makefile, true},
+    {"test/test_template.c", embedded_test, true},
+    {"test/fake_host.h", embedded_host_h, false},
+    {"test/fake_host.c", embedded_host_c, false},
+    {"test/fake_inside.h", embedded_inside, false},
+    {"test/fake_call.c", embedded_call, false},
+    {"test/fake_query.c", embedded_query, false},
+    {"test/fake_json.h", embedded_json_h, false},
+    {"test/fake_json.c", embedded_json_c, false},
+    {"test/fake_database.c", embedded_database, false},
 };
 
 enum { NAME_MAX_BYTES = 64, FILE_BYTES_MAX = 1024 * 1024 };
@@ -203,8 +211,9 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
     if (code == CLI_OK)
         code = files_write(folder, name);
     if (code == CLI_OK)
-        printf("%s is a plugin that builds and passes its test:\n\n  cd %s && make test\n\nREADME.md shows how a "
-               "pipeline uses it.\n",
-               folder, folder);
+        printf(
+            "%s is a plugin that builds and passes its test:\n\n  cd %s && make test\n\nREADME.md says how to run it "
+            "with pipeline.yaml.\n",
+            folder, folder);
     return code;
 }

@@ -13,6 +13,9 @@ import sys
 import tempfile
 import unittest
 
+import _path
+from lib.postgres import PrivatePostgres
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SLUICE = os.environ.get("SLUICE", str(ROOT / os.environ.get("B", "build/") / "sluice"))
 
@@ -23,7 +26,7 @@ def run(*command, cwd=None, env=None):
     )
 
 
-class NewPlugin(unittest.TestCase):
+class MadePlugin(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="sluice-new-plugin-")
         self.addCleanup(folder.cleanup)
@@ -42,6 +45,8 @@ class NewPlugin(unittest.TestCase):
         self.assertEqual((made.returncode, made.stderr), (0, ""))
         return self.at / name
 
+
+class NewPlugin(MadePlugin):
     def test_it_builds_and_passes_its_test_at_once(self):
         for name in ("shout", "loyalty_points2", "test", "int"):
             with self.subTest(name=name):
@@ -104,6 +109,21 @@ class NewPlugin(unittest.TestCase):
         self.assertEqual(run(SLUICE, "new-plugin").returncode, 2)
         self.assertEqual(run(SLUICE, "new-plugin", "--unknown", "shout").returncode, 2)
         self.assertEqual(run(SLUICE, "new-plugin", "-h").returncode, 0)
+
+
+class Readme(MadePlugin):
+    def test_its_commands_greet_somebody(self):
+        """The block of its README, as it stands but for the database."""
+        folder = self.new("shout")
+        (block,) = re.findall(r"^```sh\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
+        block = re.sub(r"^export DATABASE_URL.*\n", "", block, flags=re.M)
+        with PrivatePostgres() as postgres:
+            env = {**os.environ, "DATABASE_URL": postgres.create_database()}
+            env["PATH"] = f"{pathlib.Path(SLUICE).parent}:{env['PATH']}"
+            command = ["bash", "-euo", "pipefail", "-c", f"trap 'kill %1; wait' EXIT\n{block}"]
+            done = run(*command, cwd=folder, env=env)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn('"greeting":"Servus, Ada!"}', done.stdout)
 
 
 if __name__ == "__main__":
