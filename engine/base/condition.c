@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
+
 void cond_init_monotonic(pthread_cond_t *cond)
 {
     pthread_condattr_t monotonic;
@@ -16,6 +18,10 @@ void cond_init_monotonic(pthread_cond_t *cond)
 
 int cond_timedwait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms)
 {
+    if (clock_is_stopped()) {
+        clock_move_to(until_ms);
+        return ETIMEDOUT;
+    }
     struct timespec until = timespec_of_ms(until_ms);
     return pthread_cond_timedwait(cond, lock, &until);
 }

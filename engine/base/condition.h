@@ -1,6 +1,7 @@
 /*
  * condition.h - condition variables whose deadlines are on the monotonic clock, in milliseconds as clock_monotonic_ms()
- * gives them. Every timed wait of the engine is one of these, so that setting the system's clock delays nothing.
+ * gives them. Every timed wait of the engine is one of these, so that setting the system's clock delays nothing, and in
+ * virtual time (clock_stop()) none takes time.
  */
 #ifndef SLUICE_BASE_CONDITION_H
 #define SLUICE_BASE_CONDITION_H

@@ -194,6 +194,10 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
         return error_set(error, ENOMEM, "out of memory");
     }
     int code = keeper_start(engine, error);
+    if (engine->parts.stepped) {
+        *ret = engine;
+        return code != 0 ? code : opener_step(engine, error);
+    }
     if (code == 0)
         code = start_workers(engine, error);
     if (code == 0 && (code = pthread_create(&engine->opener, NULL, opener_main, engine)) != 0)

@@ -21,6 +21,7 @@ struct engine_parts {                /* made by whoever starts the engine; they 
     struct suspects *suspects;           /* NULL: nobody watches for crashes */
     struct tracer *tracer;               /* NULL: no traces are recorded */
     struct metrics *metrics;
+    bool stepped; /* no thread is made: engine_step() does what they would, see below */
 };
 
 /* What an engine of this pipeline opens and takes at most: connections to the database, bytes of memory. Estimates for
@@ -28,7 +29,8 @@ struct engine_parts {                /* made by whoever starts the engine; they 
 int64_t engine_connections(const struct pipeline *pipeline);
 int64_t engine_memory(const struct pipeline *pipeline);
 
-/* Starts every thread. Returns at once; the database and the bus need not answer yet (engine_ready() tells). */
+/* Starts every thread. Returns at once; the database and the bus need not answer yet (engine_ready() tells). A stepped
+ * engine is open when this returns 0. */
 int engine_start(const struct engine_parts *parts, struct engine **ret, struct error *error);
 /* No new work; what runs is finished, committed and handed over, for at most drain_ms and then a few seconds for
  * what was interrupted; events that are queued are redelivered. 0, -ETIMEDOUT when requests or a tick had no time,
@@ -39,5 +41,14 @@ void engine_stop(struct engine *engine); /* drains for no time, joins every thre
  * database or bus that is not as the configuration says, a plugin that does not open; -ENOKEY: the configuration does
  * not say what becomes of names that left it, or where a group begins). Any thread. */
 int engine_fault(struct engine *engine, struct error *ret);
+
+/* An engine that was started `stepped`, for virtual time (base/clock.h): the same readers, lanes and chores, one after
+ * the other in the caller's thread, so that what happens is the same in every run. It is not drained or stopped: its
+ * process ends. */
+/* Does what is due now, until nothing is; `looks`: with what others may have changed in the database. 0, or negative:
+ * it has a fault, or there is no end of it. */
+int engine_step(struct engine *engine, bool looks, struct error *error);
+/* When something more is due, monotonic; INT64_MAX: never. *ret_tick_ms: the same, of ticks of schedules. */
+int64_t engine_due_ms(struct engine *engine, int64_t *ret_tick_ms);
 
 #endif

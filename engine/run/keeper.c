@@ -14,7 +14,9 @@
 #include "run/sweep.h"
 #include "run/timeouts.h"
 #include "run/watchdog.h"
+#include "store/ledger.h"
 #include "store/ledger_limit.h"
+#include "store/ledger_timeout.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -266,6 +268,45 @@ static int64_t keeper_pass(struct keeper *keeper)
     return wait;
 }
 
+/* What no other process and no operator changes: only these go on while time passes in one step. */
+static bool chore_is_own(const struct keeper *keeper, size_t i)
+{
+    return chores[i].run == chore_maintain || chores[i].run == chore_timeouts ||
+           (chores[i].run == chore_pauses && keeper->engine->config->dependency_count > 0);
+}
+
+void keeper_step(struct engine *engine, bool looks)
+{
+    struct keeper *keeper = engine->keeper;
+    for (size_t i = 0; i < CHORE_COUNT; i++)
+        keeper->due_ms[i] = looks || chore_is_own(keeper, i) ? 0 : INT64_MAX;
+    (void)keeper_pass(keeper);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t keeper_due_ms(struct engine *engine, int64_t *ret_tick_ms)
+{
+    struct keeper *keeper = engine->keeper;
+    int64_t due_ms = timer_due_ms(&engine->parked_timer), timeout_ms = INT64_MAX;
+    *ret_tick_ms = INT64_MAX;
+    for (size_t i = 0; i < engine->config->schedule_count; i++)
+        if (!atomic_load(&engine->bindings[engine->config->schedules[i].binding->index].paused))
+            *ret_tick_ms = earlier(*ret_tick_ms, keeper->schedules[i].next_ms);
+    for (size_t i = 0; i < CHORE_COUNT; i++)
+        if (chores[i].run == chore_pauses && atomic_load(&engine->pauses.count) > 0)
+            *ret_tick_ms = earlier(*ret_tick_ms, keeper->due_ms[i]);
+    bool timeouts = false;
+    for (size_t i = 0; i < engine->config->chain_count; i++)
+        timeouts = timeouts || engine->config->chains[i].timeout_ms > 0;
+    if (keeper->connection != NULL && timeouts)
+        (void)ledger_chain_timeout_next(keeper->connection, &timeout_ms, NULL);
+    return earlier(due_ms, timeout_ms);
+}
+
 static void *keeper_main(void *context)
 {
     struct keeper *keeper = context;
@@ -306,6 +347,8 @@ int keeper_start(struct engine *engine, struct error *error)
         keeper_destroy(engine);
         return error_set(error, ENOMEM, "out of memory for the keeper");
     }
+    if (engine->parts.stepped)
+        return 0;
     int code = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
     if (code != 0) {
         keeper_destroy(engine);

@@ -209,6 +209,24 @@ static int engine_open_store(struct engine *engine, struct error *error)
     return code;
 }
 
+static void opener_done(struct engine *engine)
+{
+    atomic_store(&engine->open, true);
+    if (engine->store != NULL)
+        timer_advance(&engine->parked_timer, clock_wall_ms());
+}
+
+int opener_step(struct engine *engine, struct error *error)
+{
+    int code = engine_open_store(engine, error);
+    for (size_t i = 0; i < engine->group_count && code == 0; i++)
+        if (reader_has_topics(&engine->groups[i]))
+            code = reader_start(&engine->groups[i], error);
+    if (code == 0)
+        opener_done(engine);
+    return code;
+}
+
 void *opener_main(void *context)
 {
     struct engine *engine = context;
@@ -249,8 +267,6 @@ void *opener_main(void *context)
         if (!life_sleep(&engine->life, pause))
             return NULL;
     }
-    atomic_store(&engine->open, true);
-    if (engine->store != NULL)
-        timer_advance(&engine->parked_timer, clock_wall_ms());
+    opener_done(engine);
     return NULL;
 }

@@ -8,6 +8,11 @@
 #ifndef SLUICE_RUN_OPENER_H
 #define SLUICE_RUN_OPENER_H
 
+struct engine;
+struct error;
+
+/* Instead of the thread, see engine_step(): one try. 0, or negative with a sentence. */
+int opener_step(struct engine *engine, struct error *error);
 void *opener_main(void *engine); /* a thread's function; it ends when the engine is open, stops or has a fault */
 
 #endif

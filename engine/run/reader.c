@@ -302,15 +302,29 @@ static void reader_event(struct group_run *group, const struct bus_event *event)
     }
 }
 
+/* Waits up to wait_ms for what the bus has, and takes it. 0, -EAGAIN: nothing came, or the group cannot go on. */
+static int reader_pass(struct group_run *group, int wait_ms)
+{
+    struct engine *engine = group->engine;
+    struct bus_event event = {0};
+    struct error error = {0};
+    int code = bus_poll(engine->bus, group->consumer, wait_ms, &event, &error);
+    if (code == 0) {
+        reader_event(group, &event);
+    } else if (code != -EAGAIN) {
+        error_prefix(&error, "group %s cannot go on", group->config->name);
+        life_set_fault(&engine->life, &error);
+    }
+    return code;
+}
+
 static void *reader_main(void *context)
 {
     struct group_run *group = context;
-    struct engine *engine = group->engine;
     int64_t next_commit = clock_monotonic_ms() + READER_COMMIT_MS;
+    int code = 0;
 
-    while (!atomic_load(&group->stop)) {
-        struct bus_event event = {0};
-        struct error error = {0};
+    while (!atomic_load(&group->stop) && (code == 0 || code == -EAGAIN)) {
         reader_pace(group);
         halted_look(group);
         int64_t now = clock_monotonic_ms();
@@ -321,16 +335,20 @@ static void *reader_main(void *context)
         /* While events are in flight a commit is soon due; an idle group sleeps. */
         int wait = atomic_load(&group->in_flight) > 0 || next_commit - now < READER_COMMIT_MS ? (int)(next_commit - now)
                                                                                               : READER_POLL_MS;
-        int code = bus_poll(engine->bus, group->consumer, wait > 0 ? wait : 1, &event, &error);
-        if (code == 0)
-            reader_event(group, &event);
-        else if (code != -EAGAIN) {
-            error_prefix(&error, "group %s cannot go on", group->config->name);
-            life_set_fault(&engine->life, &error);
-            break;
-        }
+        code = reader_pass(group, wait > 0 ? wait : 1);
     }
     return NULL;
+}
+
+bool reader_step(struct group_run *group)
+{
+    if (group->consumer == NULL)
+        return false;
+    reader_pace(group);
+    if (reader_pass(group, 0) == 0)
+        return true;
+    reader_commit(group);
+    return false;
 }
 
 bool reader_has_topics(const struct group_run *group)
@@ -371,6 +389,8 @@ int reader_start(struct group_run *group, struct error *error)
     if (code != 0)
         return code;
     atomic_store(&group->member, bus_member(engine->bus, group->consumer));
+    if (engine->parts.stepped)
+        return 0;
     code = pthread_create(&group->reader, NULL, reader_main, group);
     if (code != 0)
         return error_set(error, code, "no thread for the reader of group %s: %s", group->config->name, strerror(code));

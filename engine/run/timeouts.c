@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "run/state.h"
-#include "store/ledger.h"
+#include "store/ledger_timeout.h"
 
 enum {
     TIMEOUTS_HOLD_MS = 30000, /* one taken by a process that died comes again after this */

@@ -31,6 +31,14 @@ void timer_advance(struct timer *timer, int64_t due_wall_ms)
     pthread_mutex_unlock(&timer->lock);
 }
 
+int64_t timer_due_ms(struct timer *timer)
+{
+    pthread_mutex_lock(&timer->lock);
+    int64_t due_ms = timer->due_ms;
+    pthread_mutex_unlock(&timer->lock);
+    return due_ms;
+}
+
 bool timer_due(struct timer *timer)
 {
     pthread_mutex_lock(&timer->lock);

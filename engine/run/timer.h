@@ -20,6 +20,7 @@ void timer_destroy(struct timer *timer);
 /* Something is due at due_wall_ms: the timer goes off then, or earlier, also when the wall clock is set meanwhile. Any
  * thread. */
 void timer_advance(struct timer *timer, int64_t due_wall_ms);
+int64_t timer_due_ms(struct timer *timer); /* when it goes off, monotonic; INT64_MAX: never */
 /* True once for each time it went off: until it is advanced again, nothing is due. */
 bool timer_due(struct timer *timer);
 /* Sleeps until it goes off, it is advanced or stopped, or wait_ms are over. False when it is stopped. */

@@ -241,27 +241,35 @@ static void worker_resume(struct worker *worker)
     pause_resume(&worker->env);
 }
 
+/* When there is something to do, but for what comes through the mailbox (monotonic); INT64_MAX: never. `looks`: what
+ * others may have changed in the database counts, too. */
+static int64_t worker_until(struct worker *worker, int64_t now, bool looks)
+{
+    struct lane *lane = worker->env.lane;
+    int64_t fill = worker_fill_ms(worker, now);
+    int64_t due = held_is_unknown(worker) ? INT64_MAX : lane_due(lane, now);
+    int64_t held = !looks && !held_is_unknown(worker) ? INT64_MAX : held_due(worker);
+    int64_t limit = limit_due_ms(&worker->env);
+    int64_t until = !worker->opened ? INT64_MAX : fill > 0 ? now + fill : due;
+    held = limit < held ? limit : held;
+    until = worker->opened && held < until ? held : until;
+    int64_t published = outbox_needs_settling(&worker->env.outbox) ? worker->delete_published_ms : INT64_MAX;
+    return until < published ? until : published;
+}
+
 /* Sleeps until there is something to do, and takes what is in the mailbox. False: the lane is to stop. */
-static bool worker_wait(struct worker *worker, bool opened, struct lane_entry **ret_entries,
+static bool worker_wait(struct worker *worker, struct lane_entry **ret_entries,
                         const struct release_request **ret_release)
 {
     struct mailbox *mailbox = &worker->mailbox;
-    struct lane *lane = worker->env.lane;
     pthread_mutex_lock(&mailbox->lock);
     for (;;) {
-        int64_t now = clock_monotonic_ms();
-        int64_t fill = worker_fill_ms(worker, now);
-        int64_t due = held_is_unknown(worker) ? INT64_MAX : lane_due(lane, now);
-        int64_t held = opened ? held_due(worker) : INT64_MAX, limit = limit_due_ms(&worker->env);
-        held = opened && limit < held ? limit : held;
-        int64_t published = outbox_needs_settling(&worker->env.outbox) ? worker->delete_published_ms : INT64_MAX;
-        if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || (opened && due <= now && fill == 0) ||
-            published <= now || held <= now || pauses_changed(worker))
+        int64_t now = clock_monotonic_ms(), until = worker_until(worker, now, true);
+        if (mailbox->stop || mailbox->release != NULL || mailbox->head != NULL || until <= now ||
+            pauses_changed(worker))
             break;
-        mailbox->idle = lane_waiting(lane) == 0;
-        int64_t until = !opened ? INT64_MAX : fill > 0 ? now + fill : due;
-        until = held < until ? held : until;
-        mailbox_wait_locked(mailbox, until < published ? until : published);
+        mailbox->idle = lane_waiting(worker->env.lane) == 0;
+        mailbox_wait_locked(mailbox, until);
     }
     bool stop = mailbox->stop;
     mailbox->idle = false;
@@ -290,49 +298,84 @@ static void worker_gauge(struct worker *worker)
     worker->held_keys = keys;
 }
 
+static void worker_begin(struct worker *worker)
+{
+    watch_lane(worker->env.suspects, worker->env.lane_number);
+    worker->taken = calloc(worker_batch_max(worker), sizeof(struct lane_entry *));
+    worker->opened = worker->taken != NULL && worker_open_plugins(worker);
+}
+
+static void worker_offer(struct worker *worker, struct lane_entry *entry)
+{
+    while (entry != NULL) {
+        struct lane_entry *next = entry->next;
+        lane_offer(worker->env.lane, entry);
+        entry = next;
+    }
+}
+
+/* What is due now: a batch, or what stands beside the batches. */
+static void worker_pass(struct worker *worker)
+{
+    struct batch_env *env = &worker->env;
+    if (pauses_changed(worker))
+        worker_resume(worker);
+    if (limit_due_ms(env) <= clock_monotonic_ms()) {
+        limit_resume(env);
+        arena_reset(env->arena);
+    }
+    bool may_take = worker->opened && held_update(worker);
+    int64_t now = clock_monotonic_ms();
+    size_t count = !may_take || worker_fill_ms(worker, now) > 0
+                       ? 0
+                       : lane_take(env->lane, now, worker_batch_max(worker), worker->taken);
+    if (count > 0) {
+        worker_batch(worker, worker->taken, count);
+    } else if (outbox_needs_settling(&env->outbox) && now >= worker->delete_published_ms) {
+        outbox_settle(env);
+        worker->delete_published_ms = now + WORKER_DELETE_AGAIN_MS;
+    }
+    worker_gauge(worker);
+}
+
 static void *worker_main(void *context)
 {
     struct worker *worker = context;
-    struct batch_env *env = &worker->env;
-    size_t max = worker_batch_max(worker);
-    watch_lane(env->suspects, env->lane_number);
-    struct lane_entry **taken = calloc(max, sizeof *taken);
-    bool opened = taken != NULL && worker_open_plugins(worker);
-
+    worker_begin(worker);
     for (;;) {
         struct lane_entry *entry;
         const struct release_request *release;
-        bool go_on = worker_wait(worker, opened, &entry, &release);
-        while (entry != NULL) {
-            struct lane_entry *next = entry->next;
-            lane_offer(env->lane, entry);
-            entry = next;
-        }
+        bool go_on = worker_wait(worker, &entry, &release);
+        worker_offer(worker, entry);
         if (release != NULL)
             worker_release(worker, release);
         if (!go_on)
             break;
-        if (pauses_changed(worker))
-            worker_resume(worker);
-        if (limit_due_ms(env) <= clock_monotonic_ms()) {
-            limit_resume(env);
-            arena_reset(env->arena);
-        }
-        bool may_take = opened && held_update(worker);
-        int64_t now = clock_monotonic_ms();
-        size_t count = !may_take || worker_fill_ms(worker, now) > 0 ? 0 : lane_take(env->lane, now, max, taken);
-        if (count > 0) {
-            worker_batch(worker, taken, count);
-        } else if (outbox_needs_settling(&env->outbox) && now >= worker->delete_published_ms) {
-            outbox_settle(env);
-            worker->delete_published_ms = now + WORKER_DELETE_AGAIN_MS;
-        }
-        worker_gauge(worker);
+        worker_pass(worker);
     }
-    outbox_settle(env);
-    outbox_release_uncertain(env);
-    free(taken);
+    outbox_settle(&worker->env);
+    outbox_release_uncertain(&worker->env);
     return NULL;
+}
+
+bool worker_step(struct worker *worker)
+{
+    if (worker->taken == NULL)
+        worker_begin(worker);
+    pthread_mutex_lock(&worker->mailbox.lock);
+    struct lane_entry *entry = mailbox_take_locked(&worker->mailbox);
+    pthread_mutex_unlock(&worker->mailbox.lock);
+    int64_t now = clock_monotonic_ms();
+    if (entry == NULL && worker_until(worker, now, true) > now && !pauses_changed(worker))
+        return false;
+    worker_offer(worker, entry);
+    worker_pass(worker);
+    return true;
+}
+
+int64_t worker_due_ms(struct worker *worker)
+{
+    return worker_until(worker, clock_monotonic_ms(), false);
 }
 
 int worker_start(struct worker *worker, struct error *error)
@@ -371,6 +414,7 @@ void worker_destroy(struct worker *worker)
         for (size_t i = 0; i < worker->engine->config->plugin_count; i++)
             plugin_close(&env->plugins[i]);
     free(env->plugins);
+    free(worker->taken);
     connection_destroy(env->connection);
     lane_destroy(env->lane);
     arena_destroy(env->arena);

@@ -34,11 +34,18 @@ struct worker {
     unsigned held_page_assignment; /* the group's, when the walk began that was to learn them */
     unsigned pause_changes;        /* the engine's, when the lane last looked */
     int64_t batch_since_ms;        /* taps: since when this lane fills a batch; 0: it does not */
+    struct lane_entry **taken;     /* room for a batch; NULL: the lane has not begun */
+    bool opened;                   /* the plugins are: it may handle events */
 };
 
 /* `group`: NULL for requests and ticks. `number`: of the lane, over the whole engine. NULL: no memory. */
 struct worker *worker_create(struct engine *engine, struct group_run *group, uint32_t number);
 int worker_start(struct worker *worker, struct error *error);
+/* Instead of a thread, see engine_step(): takes what is in the mailbox and runs what is due now. False when there was
+ * nothing. */
+bool worker_step(struct worker *worker);
+/* When there is something to do that nobody will tell the worker of (monotonic); INT64_MAX: never. */
+int64_t worker_due_ms(struct worker *worker);
 void worker_stop(struct worker *worker);    /* asks; worker_destroy() waits */
 void worker_destroy(struct worker *worker); /* NULL and half-built ones are fine */
 

@@ -271,13 +271,6 @@ enum store_result ledger_chain_note(struct connection *connection, const struct 
 /* Queued: writes state, undoing and undone of a row locked before. */
 enum store_result ledger_chain_update(struct connection *connection, const struct chain_row *row, struct error *error);
 
-/* In a transaction of its own: instances of these chains whose timeout is over, or that an operator wants aborted, at
- * most `limit`; each comes again after hold_ms unless it was aborted by then. Rows: the chain's place in the list int4,
- * correlation text, value bytea: an event that says so, whose data has the correlation in the chain's field of
- * `correlates`, the `generation`, and `timeout` or `asked`. */
-enum store_result ledger_chain_timeouts(struct connection *connection, const int16_t *chains,
-                                        const struct span *correlates, size_t count, int64_t hold_ms, int32_t limit,
-                                        struct rows **ret, struct error *error);
 /* Queued: a running engine aborts a chain whose row is locked. */
 enum store_result ledger_chain_ask(struct connection *connection, const struct chain_row *row, struct span why,
                                    struct error *error);

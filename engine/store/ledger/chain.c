@@ -5,6 +5,7 @@
  * at the same time, one sees the other.
  */
 #include "store/ledger/inner.h"
+#include "store/ledger_timeout.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -326,6 +327,18 @@ enum store_result ledger_chain_update(struct connection *connection, const struc
 }
 
 /* --------------------------------------------------------------------------------------------------------- timeouts */
+
+static const struct statement statement_chain_timeout_next = {
+    "select min(c.due) from sluice.chain c where c.due is not null and c.state = 0", false};
+
+enum store_result ledger_chain_timeout_next(struct connection *connection, int64_t *ret_ms, struct error *error)
+{
+    struct rows *rows;
+    enum store_result result = connection_run(connection, &statement_chain_timeout_next, 0, NULL, &rows, error);
+    if (result == STORE_OK)
+        *ret_ms = rows_null(rows, 0, 0) ? INT64_MAX : rows_int64(rows, 0, 0);
+    return result;
+}
 
 static const struct statement statement_chain_timeouts = {
     "with over as (select c.chain, c.correlation, u.correlate, u.place from sluice.chain c"
