@@ -29,6 +29,7 @@ static const struct command {
     {"resume", "end a pause", cli_resume},
     {"doctor", "what is wrong with file, database, brokers and machine, and its cure", cli_doctor},
     {"migrate", "bring the database to this program's level", cli_migrate},
+    {"test", "run flows in virtual time, with the real plugins", cli_test},
     {"new-plugin", "start a plugin that builds and passes its test", cli_new_plugin},
     {"version", "this program's version", cli_version},
 };

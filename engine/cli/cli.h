@@ -37,6 +37,7 @@ int cli_delayed(int argc, char **argv, const struct buses *buses);
 int cli_pause(int argc, char **argv, const struct buses *buses);
 int cli_resume(int argc, char **argv, const struct buses *buses);
 int cli_doctor(int argc, char **argv, const struct buses *buses);
+int cli_test(int argc, char **argv, const struct buses *buses);
 int cli_migrate(int argc, char **argv, const struct buses *buses);
 int cli_new_plugin(int argc, char **argv, const struct buses *buses);
 int cli_version(int argc, char **argv, const struct buses *buses);

@@ -56,6 +56,8 @@ int json_scan_inner(struct span text, struct arena *arena, struct json_object *r
                     struct error *error);
 /* The members of a value that json_scan() accepted (kind JSON_KIND_OBJECT): no check is made again. */
 void json_members(struct span object, struct arena *arena, struct json_object *ret);
+/* The elements of an accepted array, as members without names. */
+void json_elements(struct span array, struct arena *arena, struct json_object *ret);
 /* The member called `name` (plain UTF-8), or NULL. */
 const struct json_member *json_find(const struct json_object *object, struct span name);
 /* The bytes of an accepted string value (quotes included in `string`); a span into `string` when nothing is escaped,

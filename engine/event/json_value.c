@@ -73,6 +73,16 @@ static const char *value_skip(const char *at, const char *end, enum json_kind *r
     }
 }
 
+/* Reads a value at `at` and the comma behind it, if there is one; the position behind. */
+static const char *value_read(const char *at, const char *end, struct json_member *ret)
+{
+    const char *value = at;
+    at = value_skip(at, end, &ret->kind, &ret->value_escaped);
+    ret->value = (struct span){value, (size_t)(at - value)};
+    at = value_space(at, end);
+    return at < end ? at + 1 : end;
+}
+
 /* Reads `"name": value` at `at` and the comma behind it, if there is one; the position behind, or NULL when there is
  * none. */
 static const char *value_member(const char *at, const char *end, struct json_member *ret)
@@ -86,17 +96,20 @@ static const char *value_member(const char *at, const char *end, struct json_mem
     ret->name = (struct span){name, (size_t)(at - name)};
     at = value_space(at < end ? at + 1 : end, end);
     at = value_space(at < end ? at + 1 : end, end); /* over the colon */
-    if (at == end)
-        return NULL;
-
-    const char *value = at;
-    at = value_skip(at, end, &ret->kind, &ret->value_escaped);
-    ret->value = (struct span){value, (size_t)(at - value)};
-    at = value_space(at, end);
-    return at < end ? at + 1 : end;
+    return at == end ? NULL : value_read(at, end, ret);
 }
 
-void json_members(struct span object, struct arena *arena, struct json_object *ret)
+/* Reads an element of an array at `at`, likewise. */
+static const char *value_element(const char *at, const char *end, struct json_member *ret)
+{
+    *ret = (struct json_member){0};
+    at = value_space(at, end);
+    return at == end || *at == ']' ? NULL : value_read(at, end, ret);
+}
+
+static void values_read(struct span object,
+                        const char *(*read)(const char *at, const char *end, struct json_member *ret),
+                        struct arena *arena, struct json_object *ret)
 {
     struct json_member local[MEMBERS_LOCAL], *members = local;
     size_t count = 0, size = MEMBERS_LOCAL;
@@ -104,7 +117,7 @@ void json_members(struct span object, struct arena *arena, struct json_object *r
     const char *at = object.length > 0 ? object.at + 1 : end;
     struct json_member member;
 
-    while ((at = value_member(at, end, &member)) != NULL) {
+    while ((at = read(at, end, &member)) != NULL) {
         if (count == size) {
             struct json_member *larger = arena_alloc_raw(arena, 2 * size * sizeof *larger);
             memcpy(larger, members, size * sizeof *larger);
@@ -116,6 +129,16 @@ void json_members(struct span object, struct arena *arena, struct json_object *r
     ret->text = object;
     ret->count = count;
     ret->members = members == local ? arena_copy(arena, local, count * sizeof *local) : members;
+}
+
+void json_members(struct span object, struct arena *arena, struct json_object *ret)
+{
+    values_read(object, value_member, arena, ret);
+}
+
+void json_elements(struct span array, struct arena *arena, struct json_object *ret)
+{
+    values_read(array, value_element, arena, ret);
 }
 
 const struct json_member *json_find(const struct json_object *object, struct span name)

@@ -62,6 +62,9 @@ enum { STORE_VERSION_MIN = 140000 /* of the server: TID range scans, client_conn
 /* Connects nowhere. -ENOMEM, or -EINVAL with the reason when the url cannot be understood. */
 int store_open(const struct store_options *options, struct store **ret, struct error *error);
 void store_close(struct store *store); /* after its connections; NULL is fine */
+/* The url of another database of the same server; `options` ("-c name=value"; NULL: none) come before what the engine
+ * sets. Allocated; NULL when the url cannot be understood. It may hold a password, as `url`. */
+char *store_url_of(const char *url, const char *database, const char *options);
 
 /* One try to connect, and what keeps a server that answers from being used: a standby (STORE_DOWN); sessions that are
  * read-only by default, a search path without a schema, a connection pooler in transaction mode (STORE_DEPLOY). */

@@ -77,6 +77,22 @@ static void test_inner(void **state)
     assert_true(span_is(inner.text, "{}"));
 }
 
+static void test_elements(void **state)
+{
+    struct json_object object, list, none;
+    static const char text[] = "{\"l\": [ 1, \"a,]\", [2, []] ,{\"b\":[3]},null ],\"e\":[ ]}";
+    assert_int_equal(json_scan(span_of(text), *state, &object, NULL), 0);
+    json_elements(object.members[0].value, *state, &list);
+    assert_int_equal(list.count, 5);
+    assert_member(&list, 0, "", "1", JSON_KIND_NUMBER);
+    assert_member(&list, 1, "", "\"a,]\"", JSON_KIND_STRING);
+    assert_member(&list, 2, "", "[2, []]", JSON_KIND_ARRAY);
+    assert_member(&list, 3, "", "{\"b\":[3]}", JSON_KIND_OBJECT);
+    assert_member(&list, 4, "", "null", JSON_KIND_NULL);
+    json_elements(object.members[1].value, *state, &none);
+    assert_int_equal(none.count, 0);
+}
+
 static void test_find(void **state)
 {
     struct json_object object;
@@ -177,8 +193,9 @@ static void test_double(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members),  cmocka_unit_test(test_inner), cmocka_unit_test(test_find),
-        cmocka_unit_test(test_unescape), cmocka_unit_test(test_int64), cmocka_unit_test(test_double),
+        cmocka_unit_test(test_members),  cmocka_unit_test(test_inner),    cmocka_unit_test(test_find),
+        cmocka_unit_test(test_elements), cmocka_unit_test(test_unescape), cmocka_unit_test(test_int64),
+        cmocka_unit_test(test_double),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

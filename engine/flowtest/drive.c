@@ -1,0 +1,303 @@
+/*
+ * drive.c - see drive.h.
+ */
+#include "flowtest/drive.h"
+
+#include "base/clock.h"
+#include "flowtest/database.h"
+#include "http/route.h"
+
+#include <errno.h>
+
+enum {
+    DRIVE_TICKS_MAX = 300,    /* of schedules, in one advance */
+    DRIVE_STOPS_MAX = 200000, /* in one advance or run */
+    DRIVE_SQL_MS = 60000,
+    DRIVE_VALUE_MAX = 16 * 1024 * 1024,
+};
+
+static const int64_t DRIVE_RUN_MAX_MS = 366LL * 24 * 3600 * 1000;
+
+int64_t drive_elapsed_ms(void)
+{
+    return clock_wall_ms() - FLOW_BEGINS_MS;
+}
+
+/* The process's clock may have moved by itself, when something waited. */
+static int sync_database(struct drive *drive, struct error *error)
+{
+    int64_t now_ms = clock_wall_ms();
+    if (drive->connection == NULL || drive->database_ms == now_ms)
+        return 0;
+    drive->database_ms = now_ms;
+    return database_set_clock(drive->connection, now_ms, error);
+}
+
+int drive_start(struct drive *drive, struct engine_parts *parts, struct error *error)
+{
+    parts->stepped = true;
+    clock_stop(FLOW_BEGINS_MS);
+    drive->pipeline = parts->pipeline;
+    drive->bus = parts->bus;
+    if (parts->store != NULL && (drive->connection = connection_create(parts->store, "test")) == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    int code = sync_database(drive, error);
+    return code != 0 ? code : engine_start(parts, &drive->engine, error);
+}
+
+int drive_sql(struct drive *drive, const char *sql, struct error *error)
+{
+    if (drive->connection == NULL)
+        return error_set(error, EINVAL, "the pipeline has no store to run this in");
+    enum store_result result = connection_script(drive->connection, sql, DRIVE_SQL_MS, error);
+    return result == STORE_OK ? 0 : -EIO;
+}
+
+/* What is due now; at the beginning of a step with what others may have changed. */
+static int settle(struct drive *drive, bool begin, struct error *error)
+{
+    int code = engine_step(drive->engine, begin, error);
+    return code != 0 ? code : sync_database(drive, error);
+}
+
+static int move_to(struct drive *drive, int64_t wall_ms, struct error *error)
+{
+    clock_move_to(wall_ms);
+    int code = sync_database(drive, error);
+    return code != 0 ? code : settle(drive, false, error);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* To the next moment at which something is due, at most `until_ms`; ticks not sooner than after `stride_ms`. *ret_due:
+ * something but a tick was, then. */
+static int next_stop(struct drive *drive, int64_t until_ms, int64_t stride_ms, bool *ret_due, struct error *error)
+{
+    int64_t tick_ms, now_ms = clock_wall_ms(), due_ms = engine_due_ms(drive->engine, &tick_ms);
+    if (tick_ms < now_ms + stride_ms)
+        tick_ms = now_ms + stride_ms;
+    *ret_due = due_ms <= until_ms;
+    return move_to(drive, earlier(earlier(due_ms, tick_ms), until_ms), error);
+}
+
+int drive_advance(struct drive *drive, int64_t ms, struct error *error)
+{
+    int64_t until_ms = clock_wall_ms() + ms;
+    bool due;
+    int code = settle(drive, true, error);
+    for (int stops = 0; code == 0 && clock_wall_ms() < until_ms; stops++) {
+        if (stops == DRIVE_STOPS_MAX)
+            return error_set(error, ELOOP, "more than %d times something was due on the way", DRIVE_STOPS_MAX);
+        code = next_stop(drive, until_ms, ms / DRIVE_TICKS_MAX, &due, error);
+    }
+    return code;
+}
+
+int drive_run(struct drive *drive, struct error *error)
+{
+    int64_t end_ms = clock_wall_ms() + DRIVE_RUN_MAX_MS, tick_ms;
+    int code = settle(drive, true, error);
+    for (int stops = 0; code == 0; stops++) {
+        int64_t now_ms = clock_wall_ms(), due_ms = engine_due_ms(drive->engine, &tick_ms);
+        bool due = true;
+        if (due_ms == INT64_MAX)
+            return 0;
+        if (stops == DRIVE_STOPS_MAX || due_ms > end_ms)
+            return error_set(error, ELOOP, "something is still due after %s: `advance` goes on for a given time",
+                             stops == DRIVE_STOPS_MAX ? "200000 stops" : "a year");
+        for (int64_t stride_ms = (due_ms - now_ms) / DRIVE_TICKS_MAX; code == 0 && clock_wall_ms() < due_ms && due;) {
+            code = next_stop(drive, due_ms, stride_ms, &due, error);
+            due = engine_due_ms(drive->engine, &tick_ms) == due_ms;
+        }
+    }
+    return code;
+}
+
+/* -------------------------------------------------------------------------------------------------------- requests */
+
+struct asked {
+    struct gateway_request request; /* first */
+    struct drive *drive;
+    struct reply *reply;
+};
+
+static void request_done(struct gateway_request *request, int status, struct span json)
+{
+    struct asked *asked = (struct asked *)request;
+    asked->reply->json = arena_span(asked->drive->arena, json);
+    asked->reply->status = status;
+}
+
+/* As the listener answers. */
+static int refuse(struct drive *drive, const struct refusal *refusal, struct reply *ret)
+{
+    struct buffer json;
+    buffer_init(&json, DRIVE_VALUE_MAX);
+    buffer_text(&json, "{\"error\":");
+    buffer_json_string(&json, span_of(refusal->word));
+    buffer_text(&json, ",\"message\":");
+    buffer_json_string(&json, span_of(refusal->message));
+    buffer_byte(&json, '}');
+    ret->json = arena_span(drive->arena, buffer_view(&json));
+    ret->status = refusal->status;
+    buffer_free(&json);
+    return 0;
+}
+
+int drive_request(struct drive *drive, const char *method, const char *target, struct span body, const char *key,
+                  struct reply *ret, struct error *error)
+{
+    const struct pipeline *pipeline = drive->pipeline;
+    struct refusal refusal = {0};
+    struct target parsed;
+    struct match match;
+    const char *allow;
+    *ret = (struct reply){0};
+    if (!target_parse(arena_span(drive->arena, span_of(target)), drive->arena, &parsed, &refusal) ||
+        !match_request(pipeline->requests, pipeline->request_count, span_of(method), &parsed, drive->arena, &match,
+                       &allow, &refusal))
+        return refuse(drive, &refusal, ret);
+    struct asked *asked = arena_new(drive->arena, struct asked);
+    asked->drive = drive;
+    asked->reply = ret;
+    asked->request = (struct gateway_request){.route = match.index,
+                                              .body = body,
+                                              .params = match.params,
+                                              .param_count = match.param_count,
+                                              .idempotency_key = span_of(key),
+                                              .wait_ms = parsed.wait_ms,
+                                              .done = request_done};
+    int code = gateway_submit(drive->engine, &asked->request);
+    if (code != 0)
+        return error_set(error, -code, "the engine takes no request");
+    code = settle(drive, true, error);
+    for (bool due = true; code == 0 && ret->status == 0;) {
+        code = next_stop(drive, clock_wall_ms() + WAIT_MAX_MS, 0, &due, error);
+        if (code == 0 && !due && ret->status == 0)
+            return error_set(error, ETIMEDOUT, "the request is not answered");
+    }
+    return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- events */
+
+static int no_topic(struct drive *drive, const char *name, struct error *error)
+{
+    const struct pipeline *pipeline = drive->pipeline;
+    const char **names = arena_array(drive->arena, const char *, pipeline->topic_count + 1);
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        names[i] = pipeline->topics[i]->name;
+    const char *near = nearest_name(name, names);
+    return error_set(error, EINVAL, "the pipeline has no topic '%s'%s%s%s", name,
+                     near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+int drive_emit(struct drive *drive, const char *topic_name, struct span data_text, const char *key, const char *id,
+               struct error *error)
+{
+    const struct topic *topic = pipeline_topic(drive->pipeline, topic_name);
+    struct record record = {.topic = span_of(topic_name), .timestamp_ms = clock_wall_ms()};
+    struct json_object data;
+    struct buffer value, key_bytes;
+    char new_id[37];
+    size_t failed;
+    if (topic == NULL)
+        return no_topic(drive, topic_name, error);
+    if (json_scan(data_text, drive->arena, &data, error) != 0)
+        return -EINVAL;
+    event_id_new(clock_wall_ms(), new_id);
+    buffer_init(&value, DRIVE_VALUE_MAX);
+    buffer_init(&key_bytes, EVENT_KEY_MAX);
+    event_compose(&value, span_of(id != NULL ? id : new_id), record.topic, clock_wall_ms(),
+                  drive->pipeline->engine.cloudevents, &data, NULL, 0);
+    record.value = buffer_view(&value);
+    int code = 0;
+    if (key != NULL)
+        record.key = span_of(key);
+    else if (topic->key != NULL) {
+        code = key_template_apply(topic->key, &data, NULL, 0, drive->arena, &key_bytes, error);
+        record.key = buffer_view(&key_bytes);
+    }
+    if (code == 0)
+        code = bus_publish(drive->bus, &record, 1, clock_monotonic_ms() + DRIVE_SQL_MS, &failed, error);
+    buffer_free(&value);
+    buffer_free(&key_bytes);
+    return code != 0 ? code : settle(drive, true, error);
+}
+
+struct look {
+    struct drive *drive;
+    struct seen *list;
+    size_t count;
+};
+
+static struct record *record_kept(struct arena *arena, const struct record *record)
+{
+    struct record *kept = arena_copy(arena, record, sizeof *record);
+    kept->topic = arena_span(arena, record->topic);
+    kept->key = record->key.at == NULL ? record->key : arena_span(arena, record->key);
+    kept->value = arena_span(arena, record->value);
+    kept->headers = arena_copy(arena, record->headers, record->header_count * sizeof *record->headers);
+    for (size_t i = 0; i < record->header_count; i++) {
+        kept->headers[i].name = arena_span(arena, record->headers[i].name);
+        if (record->headers[i].value.at != NULL)
+            kept->headers[i].value = arena_span(arena, record->headers[i].value);
+    }
+    return kept;
+}
+
+static bool look_at(const struct record *record, int32_t partition, struct position position, void *context)
+{
+    struct look *look = context;
+    struct arena *arena = look->drive->arena;
+    struct event event;
+    enum dead_reason reason;
+    (void)partition, (void)position;
+    look->list = arena_grown(arena, look->list, look->count, sizeof *look->list);
+    struct seen *seen = &look->list[look->count++];
+    seen->record = record_kept(arena, record);
+    seen->key = seen->record->key;
+    const struct topic *topic = pipeline_topic(look->drive->pipeline, arena_string(arena, record->topic));
+    seen->dead_letter = topic != NULL && topic->is_dead_letter;
+    if (event_parse(seen->record, DRIVE_VALUE_MAX, arena, &event, &reason, NULL) == 0) {
+        seen->data = event.data.text.at == NULL ? SPAN("{}") : event.data.text;
+        return true;
+    }
+    struct buffer text;
+    buffer_init(&text, DRIVE_VALUE_MAX);
+    buffer_json_string(&text, (struct span){seen->record->value.at, span_utf8(seen->record->value)});
+    seen->data = arena_span(arena, buffer_view(&text));
+    buffer_free(&text);
+    return true;
+}
+
+int drive_events(struct drive *drive, struct seen **ret, size_t *ret_count, struct error *error)
+{
+    static const char *const all[] = {"*"};
+    struct look look = {.drive = drive};
+    const struct bus_scan scan = {.topics = all, .topic_count = 1, .each = look_at, .context = &look};
+    int code = bus_scan(drive->bus, &scan, error);
+    *ret = look.list;
+    *ret_count = look.count;
+    return code;
+}
+
+int drive_duplicate(struct drive *drive, const char *topic, struct error *error)
+{
+    const struct seen *last = NULL;
+    struct seen *list;
+    size_t count, failed;
+    int code = drive_events(drive, &list, &count, error);
+    for (size_t i = 0; code == 0 && i < count; i++)
+        if (topic == NULL ? !list[i].dead_letter : span_is(list[i].record->topic, topic))
+            last = &list[i];
+    if (code == 0 && last == NULL)
+        return error_set(error, ENOENT, "there is no event%s%s to come again", topic == NULL ? "" : " on ",
+                         topic == NULL ? "" : topic);
+    if (last != NULL)
+        code = bus_publish(drive->bus, last->record, 1, clock_monotonic_ms() + DRIVE_SQL_MS, &failed, error);
+    return code != 0 ? code : settle(drive, true, error);
+}

@@ -1,0 +1,195 @@
+/*
+ * expect.c - see expect.h.
+ */
+#include "flowtest/expect.h"
+
+#include "flowtest/database.h"
+#include "flowtest/value.h"
+
+#include <stdio.h>
+
+static bool missed(struct miss *ret, struct place place, const char *what, const char *expected, const char *actual)
+{
+    *ret = (struct miss){.place = place, .what = what, .expected = expected, .actual = actual};
+    return false;
+}
+
+static bool missed_value(struct drive *drive, const char *what, const struct difference *difference, struct miss *ret)
+{
+    const char *path = difference->path;
+    return missed(ret, difference->place,
+                  path[0] == '\0'  ? what
+                  : path[0] == '[' ? arena_format(drive->arena, "%s%s", what, path)
+                                   : arena_format(drive->arena, "%s.%s", what, path),
+                  difference->expected, difference->actual);
+}
+
+static bool reply_holds(struct drive *drive, const struct expectation *expect, const struct reply *reply,
+                        struct miss *ret)
+{
+    struct difference difference = {.path = ""};
+    const char *status = arena_format(drive->arena, "%d", reply->status);
+    if (expect->status != NULL && !span_is(expect->status->text, status))
+        return missed(ret, expect->status->place, "status", value_text(expect->status, drive->arena),
+                      arena_format(drive->arena, "%s with %.*s", status, (int)reply->json.length, reply->json.at));
+    if (expect->reply == NULL)
+        return true;
+    if (reply->json.length == 0)
+        return missed(ret, expect->reply->place, "reply", value_text(expect->reply, drive->arena), NULL);
+    return value_matches(expect->reply, reply->json, drive->arena, &difference) ||
+           missed_value(drive, "reply", &difference, ret);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- events */
+
+/* An event as a test may write it: `topic`, `key`, `data`; of a dead letter `handler` and `reason` too, and the topic
+ * that it was on. */
+static struct span seen_json(struct drive *drive, const struct seen *seen)
+{
+    struct buffer json;
+    struct span topic = seen->dead_letter ? record_header(seen->record, HEADER_DLT_TOPIC) : seen->record->topic;
+    buffer_init(&json, 64 * 1024 * 1024);
+    buffer_text(&json, "{\"topic\":");
+    buffer_json_string(&json, topic.at == NULL ? seen->record->topic : topic);
+    if (seen->key.at != NULL) {
+        buffer_text(&json, ",\"key\":");
+        buffer_json_string(&json, (struct span){seen->key.at, span_utf8(seen->key)});
+    }
+    if (seen->dead_letter) {
+        buffer_text(&json, ",\"handler\":");
+        buffer_json_string(&json, record_header(seen->record, HEADER_DLT_HANDLER));
+        buffer_text(&json, ",\"reason\":");
+        buffer_json_string(&json, record_header(seen->record, HEADER_DLT_CODE));
+    }
+    buffer_text(&json, ",\"data\":");
+    buffer_span(&json, seen->data);
+    buffer_byte(&json, '}');
+    struct span text = arena_span(drive->arena, buffer_view(&json));
+    buffer_free(&json);
+    return text;
+}
+
+/* A plain text is a topic. */
+static bool seen_matches(struct drive *drive, const struct node *node, const struct seen *seen, struct difference *ret)
+{
+    struct span json = seen_json(drive, seen), topic;
+    struct json_object object;
+    *ret = (struct difference){.path = "", .place = node->place};
+    if (node->kind != NODE_SCALAR)
+        return value_matches(node, json, drive->arena, ret);
+    json_members(json, drive->arena, &object);
+    topic = json_unescape(object.members[0].value, object.members[0].value_escaped, drive->arena);
+    ret->expected = arena_string(drive->arena, node->text);
+    ret->actual = arena_string(drive->arena, topic);
+    return span_equal(topic, node->text);
+}
+
+static const char *seen_shown(struct drive *drive, const struct seen *seen)
+{
+    struct span json = seen_json(drive, seen);
+    return arena_format(drive->arena, "%.*s", (int)(json.length > 500 ? 500 : json.length), json.at);
+}
+
+static const char *node_expected(struct drive *drive, const struct node *node)
+{
+    return node->kind == NODE_SCALAR ? arena_string(drive->arena, node->text) : value_text(node, drive->arena);
+}
+
+/* Of all events the one with most in common, and where it differs. */
+static const char *nearest(struct drive *drive, const struct node *node, const struct seen *list, size_t count)
+{
+    const char *best = NULL;
+    size_t best_same = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct difference difference;
+        if (seen_matches(drive, node, &list[i], &difference))
+            return arena_format(drive->arena, "it is there, at another place: [%zu]", i);
+        if (difference.same > best_same) {
+            best_same = difference.same;
+            best = arena_format(drive->arena, "[%zu], whose %s is %s", i, difference.path,
+                                difference.actual == NULL ? "missing" : difference.actual);
+        }
+    }
+    return best;
+}
+
+/* In order, each, and no more. */
+static bool list_holds(struct drive *drive, const struct node *expected, const char *what, const struct seen *list,
+                       size_t count, struct miss *ret)
+{
+    for (size_t i = 0; i < expected->count || i < count; i++) {
+        const char *at = arena_format(drive->arena, "%s[%zu]", what, i);
+        struct difference difference;
+        if (i >= expected->count)
+            return missed(ret, expected->place, at, "nothing more", seen_shown(drive, &list[i]));
+        if (i < count && seen_matches(drive, expected->items[i], &list[i], &difference))
+            continue;
+        (void)missed(ret, i < count && difference.path[0] != '\0' ? difference.place : expected->items[i]->place, at,
+                     node_expected(drive, expected->items[i]), i < count ? seen_shown(drive, &list[i]) : NULL);
+        ret->nearest = nearest(drive, expected->items[i], list, count);
+        return false;
+    }
+    return true;
+}
+
+static bool events_hold(struct drive *drive, const struct expectation *expect, bool end, struct looked *looked,
+                        struct miss *ret)
+{
+    struct seen *list, *events, *letters;
+    size_t count, event_count = 0, letter_count = 0;
+    struct error error = {0};
+    if (drive_events(drive, &list, &count, &error) != 0)
+        return missed(ret, expect->events != NULL ? expect->events->place : expect->dead_letters->place, "events",
+                      "to read the topics", arena_format(drive->arena, "%s", error.text));
+    events = arena_array(drive->arena, struct seen, count + 1);
+    letters = arena_array(drive->arena, struct seen, count + 1);
+    for (size_t i = 0; i < count; i++)
+        if (list[i].dead_letter)
+            letters[letter_count++] = list[i];
+        else
+            events[event_count++] = list[i];
+    size_t from = end ? 0 : looked->events, letters_from = end ? 0 : looked->dead_letters;
+    if (expect->events != NULL) {
+        looked->events = event_count;
+        if (!list_holds(drive, expect->events, "events", events + from, event_count - from, ret))
+            return false;
+    }
+    if (expect->dead_letters == NULL)
+        return true;
+    looked->dead_letters = letter_count;
+    return list_holds(drive, expect->dead_letters, "dead_letters", letters + letters_from, letter_count - letters_from,
+                      ret);
+}
+
+/* --------------------------------------------------------------------------------------------------------- the SQL */
+
+static bool sql_holds(struct drive *drive, const struct node *sql, struct miss *ret)
+{
+    for (size_t i = 0; i < sql->count; i++) {
+        const char *query = arena_string(drive->arena, sql->keys[i]->text);
+        struct difference difference = {.path = ""};
+        struct error error = {0};
+        struct span rows;
+        if (drive->connection == NULL)
+            return missed(ret, sql->place, "sql", "a pipeline with a store", NULL);
+        if (database_rows(drive->connection, query, &rows, &error) != 0)
+            return missed(ret, sql->keys[i]->place, query, value_text(sql->items[i], drive->arena),
+                          arena_format(drive->arena, "%s", error.text));
+        if (value_matches(sql->items[i], rows, drive->arena, &difference))
+            continue;
+        (void)missed(ret, difference.place, query, value_text(sql->items[i], drive->arena),
+                     arena_format(drive->arena, "%.*s", (int)(rows.length > 1000 ? 1000 : rows.length), rows.at));
+        return false;
+    }
+    return true;
+}
+
+bool expect_holds(struct drive *drive, const struct expectation *expect, const struct reply *reply, bool end,
+                  struct looked *looked, struct miss *ret)
+{
+    if (reply != NULL && !reply_holds(drive, expect, reply, ret))
+        return false;
+    if ((expect->events != NULL || expect->dead_letters != NULL) && !events_hold(drive, expect, end, looked, ret))
+        return false;
+    return expect->sql == NULL || sql_holds(drive, expect->sql, ret);
+}

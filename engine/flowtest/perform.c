@@ -1,0 +1,172 @@
+/*
+ * perform.c - see perform.h.
+ */
+#include "flowtest/perform.h"
+
+#include "flowtest/expect.h"
+#include "flowtest/value.h"
+
+enum { PERFORM_ARENA_BLOCK = 256 * 1024, PERFORM_ARENA_MAX = 1024 * 1024 * 1024, PERFORM_LINE_MAX = 240 };
+
+/* What a step did, for the timeline. */
+struct told {
+    int64_t at_ms;
+    size_t events; /* on the topics when it began */
+    const char *text;
+};
+
+struct performance {
+    struct drive drive;
+    const struct flow *flow;
+    struct told *told;
+    size_t told_count;
+    struct looked looked;
+    FILE *out;
+};
+
+static size_t event_count(struct performance *performance)
+{
+    struct seen *list;
+    size_t count = 0;
+    (void)drive_events(&performance->drive, &list, &count, NULL);
+    return count;
+}
+
+static void tell(struct performance *performance, const char *text)
+{
+    performance->told[performance->told_count++] = (struct told){drive_elapsed_ms(), event_count(performance), text};
+}
+
+static int step_request(struct performance *performance, const struct step *step, struct reply *reply,
+                        struct error *error)
+{
+    struct drive *drive = &performance->drive;
+    const char *body = step->body == NULL ? NULL : value_text(step->body, drive->arena);
+    int code = drive_request(drive, step->method, step->path, span_of(body), step->idempotency_key, reply, error);
+    struct told *told = &performance->told[performance->told_count - 1];
+    told->text = arena_format(drive->arena, "%s → %d %.*s", told->text, reply->status, (int)reply->json.length,
+                              reply->json.at == NULL ? "" : reply->json.at);
+    return code;
+}
+
+static int step_do(struct performance *performance, const struct step *step, struct reply *reply, struct error *error)
+{
+    struct drive *drive = &performance->drive;
+    char text[32];
+    switch (step->kind) {
+    case STEP_EXPECT:
+        return 0;
+    case STEP_REQUEST:
+        tell(performance, arena_format(drive->arena, "request %s %s", step->method, step->path));
+        return step_request(performance, step, reply, error);
+    case STEP_EMIT:
+        tell(performance, arena_format(drive->arena, "emit %s", step->topic));
+        return drive_emit(drive, step->topic,
+                          step->body == NULL ? SPAN("{}") : span_of(value_text(step->body, drive->arena)), step->key,
+                          step->id, error);
+    case STEP_DUPLICATE:
+        tell(performance, arena_format(drive->arena, "duplicate %s", step->topic == NULL ? "last" : step->topic));
+        return drive_duplicate(drive, step->topic, error);
+    case STEP_SQL:
+        tell(performance, arena_format(drive->arena, "sql %s", step->sql));
+        return drive_sql(drive, step->sql, error);
+    case STEP_ADVANCE:
+        tell(performance, arena_format(drive->arena, "advance %s", duration_text(step->advance_ms, text)));
+        return drive_advance(drive, step->advance_ms, error);
+    case STEP_RUN:
+        tell(performance, "run");
+        return drive_run(drive, error);
+    }
+    return 0;
+}
+
+static void print_time(FILE *out, int64_t ms)
+{
+    fprintf(out, "      %8lld.%03lld s  ", (long long)(ms / 1000), (long long)(ms % 1000));
+}
+
+static void print_line(FILE *out, const char *before, struct span text)
+{
+    size_t length = text.length > PERFORM_LINE_MAX ? span_utf8((struct span){text.at, PERFORM_LINE_MAX}) : text.length;
+    fprintf(out, "%s%.*s%s\n", before, (int)length, text.at, length < text.length ? "…" : "");
+}
+
+/* Steps and events, in the order in which they came. */
+static void print_timeline(struct performance *performance)
+{
+    FILE *out = performance->out;
+    struct seen *list;
+    size_t count = 0, step = 0;
+    if (drive_events(&performance->drive, &list, &count, NULL) != 0)
+        return;
+    fputs("    timeline\n", out);
+    for (size_t i = 0; i <= count; i++) {
+        for (; step < performance->told_count && performance->told[step].events <= i; step++) {
+            print_time(out, performance->told[step].at_ms);
+            print_line(out, "", span_of(performance->told[step].text));
+        }
+        if (i == count)
+            break;
+        const struct record *record = list[i].record;
+        struct span reason = record_header(record, HEADER_DLT_REASON);
+        print_time(out, record->timestamp_ms - FLOW_BEGINS_MS);
+        fprintf(out, "    %.*s  key %.*s", (int)record->topic.length, record->topic.at, (int)record->key.length,
+                record->key.at == NULL ? "" : record->key.at);
+        if (list[i].dead_letter)
+            fprintf(out, "  because %.*s", (int)reason.length, reason.at == NULL ? "" : reason.at);
+        print_line(out, "  ", list[i].data);
+    }
+}
+
+static void print_miss(const struct performance *performance, const struct miss *miss)
+{
+    FILE *out = performance->out;
+    fprintf(out, "    %s:%d:%d: %s\n", miss->place.file, miss->place.line, miss->place.column, miss->what);
+    fprintf(out, "      expected  %s\n", miss->expected);
+    fprintf(out, "      got       %s\n", miss->actual == NULL ? "nothing" : miss->actual);
+    if (miss->nearest != NULL)
+        fprintf(out, "      nearest   %s\n", miss->nearest);
+}
+
+static bool print_error(const struct performance *performance, struct place place, const struct error *error)
+{
+    fprintf(performance->out, "    %s:%d:%d: %s%s%s\n", place.file, place.line, place.column, error->text,
+            error->hint[0] == '\0' ? "" : "; ", error->hint);
+    return false;
+}
+
+static bool perform_steps(struct performance *performance)
+{
+    const struct flow *flow = performance->flow;
+    for (size_t i = 0; i < flow->step_count; i++) {
+        const struct step *step = &flow->steps[i];
+        struct reply reply = {0};
+        struct error error = {0};
+        struct miss miss;
+        if (step_do(performance, step, &reply, &error) != 0) {
+            (void)print_error(performance, step->place, &error);
+            print_timeline(performance);
+            return false;
+        }
+        if (expect_holds(&performance->drive, &step->expect, step->kind == STEP_REQUEST ? &reply : NULL, step->at_end,
+                         &performance->looked, &miss))
+            continue;
+        print_miss(performance, &miss);
+        print_timeline(performance);
+        return false;
+    }
+    return true;
+}
+
+bool flow_perform(const struct flow_file *file, const struct flow *flow, struct engine_parts *parts, FILE *out)
+{
+    struct arena *arena = arena_create(PERFORM_ARENA_BLOCK, PERFORM_ARENA_MAX);
+    struct performance performance = {.drive = {.arena = arena}, .flow = flow, .out = out};
+    struct error error = {0};
+    performance.told = arena_array(arena, struct told, flow->step_count + 1);
+    if (drive_start(&performance.drive, parts, &error) != 0 ||
+        (file->sql != NULL && drive_sql(&performance.drive, file->sql, &error) != 0) ||
+        (flow->sql != NULL && drive_sql(&performance.drive, flow->sql, &error) != 0))
+        return print_error(&performance, flow->place, &error);
+    return perform_steps(&performance);
+}
