@@ -1,5 +1,5 @@
 /*
- * check_fields.c - does every handler, tap, key and chain get the fields that it needs?
+ * check_fields.c - does every handler, tap, key, limit and chain get the fields that it needs?
  *
  * A request's event carries the fields that its handler takes and sets; what is emitted from it carries the same and
  * what the next handler sets. So for every topic that only known sources feed, the set of fields that surely arrive
@@ -97,21 +97,38 @@ static void check_handler_needs(struct emission *emission, const struct route *r
                         check_other_file(fields->check, route->place, handler->place), field->name);
 }
 
-static void check_needs(struct emission *emission, const struct route *route, const struct topic *target)
+/* `what` of the target is made of fields. */
+static void check_template(struct emission *emission, const struct route *route, const struct topic *target,
+                           const struct key_template *template, const char *what)
 {
     struct fields *fields = emission->fields;
-    const struct shared_topic *shared = &fields->check->topics[target->number];
     const struct span *names = NULL;
-    for (size_t i = 0; i < shared->count; i++)
-        check_handler_needs(emission, route, shared->list[i]);
-    size_t count = target->key == NULL || target->ladder_of != NULL ? 0 : key_template_fields(target->key, &names);
+    size_t count = template == NULL ? 0 : key_template_fields(template, &names);
     for (size_t i = 0; i < count; i++) {
         const char *name = arena_string(fields->check->arena, names[i]);
         if (!has(&emission->set, number_of(fields, name)))
-            problem_add(
-                fields->check->problems, route->place, "missing_field",
-                "'%s' of %s leads to topic '%s', whose key %s needs the field '%s'; nothing on the way carries it",
-                route->outcome, emission->binding->handler_name, target->name, target->key_text, name);
+            problem_add(fields->check->problems, route->place, "missing_field",
+                        "'%s' of %s leads to topic '%s', whose %s needs the field '%s'; nothing on the way carries it",
+                        route->outcome, emission->binding->handler_name, target->name, what, name);
+    }
+}
+
+static void check_needs(struct emission *emission, const struct route *route, const struct topic *target)
+{
+    const struct check *check = emission->fields->check;
+    const struct shared_topic *shared = &check->topics[target->number];
+    for (size_t i = 0; i < shared->count; i++)
+        check_handler_needs(emission, route, shared->list[i]);
+    if (target->ladder_of != NULL)
+        return;
+    check_template(emission, route, target, target->key, arena_format(check->arena, "key %s", target->key_text));
+    for (size_t i = 0; i < shared->count; i++) {
+        const struct binding *handler = shared->list[i]->binding;
+        const struct limit *limit = handler == NULL ? NULL : handler->limit;
+        if (limit != NULL)
+            check_template(emission, route, target, limit->per,
+                           arena_format(check->arena, "limit for each %s%s", limit->per_text,
+                                        check_other_file(check, route->place, limit->place)));
     }
 }
 
