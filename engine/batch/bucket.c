@@ -14,7 +14,7 @@ enum {
     BUCKET_LATE_US = 1000000, /* one that was due so long ago is over */
     BUCKET_AGAIN_MS = 200,    /* when the store did not answer */
     BUCKET_ASK_US = 1000000,  /* when there is none for longer, it is asked again: an operator may have changed that */
-    BUCKET_KEEP_US = 60000000,
+    BUCKET_KEEP_US = 2 * BUCKET_LATE_US, /* then it has no slot that is of use */
     BUCKET_VALUE_MAX = 64 * 1024,
     BUCKETS_MAX = 100000,
 };
@@ -40,10 +40,11 @@ static struct limits *limits_of(struct batch_env *env)
     return env->limits;
 }
 
-/* Those that nothing waits for and nobody asked for lately make room. */
-static void forget_idle(struct limits *limits)
+/* Those that nothing waits for and nobody asked for lately make room; their number. */
+static uint32_t forget_idle(struct limits *limits)
 {
     int64_t over_us = bucket_now_us() - BUCKET_KEEP_US;
+    uint32_t forgotten = 0;
     for (uint32_t i = 0; i < limits->count; i++) {
         struct limit_bucket *bucket = limits->list[i];
         if (bucket == NULL || bucket->waiting > 0 || bucket->used_us > over_us)
@@ -51,25 +52,37 @@ static void forget_idle(struct limits *limits)
         (void)intmap_remove(limits->by_id, bucket->id);
         free(bucket);
         limits->list[i] = NULL;
+        forgotten++;
     }
+    limits->next = 0;
+    return forgotten;
 }
 
-/* A free place in the list, or its end; UINT32_MAX: there is none. */
-static uint32_t place_for_one(struct limits *limits)
+static bool grow(struct limits *limits)
 {
-    if (limits->count < limits->size)
-        return limits->count++;
-    forget_idle(limits);
-    for (uint32_t i = 0; i < limits->count; i++)
-        if (limits->list[i] == NULL)
-            return i;
     uint32_t size = limits->size == 0 ? 64 : limits->size * 2;
     struct limit_bucket **grown = size > BUCKETS_MAX ? NULL : realloc(limits->list, size * sizeof(void *));
     if (grown == NULL)
-        return UINT32_MAX;
+        return false;
     limits->list = grown;
     limits->size = size;
-    return limits->count++;
+    return true;
+}
+
+/* A free place in the list, or its end; UINT32_MAX: there is none. All are looked through only when that pays. */
+static uint32_t place_for_one(struct limits *limits)
+{
+    for (; limits->next < limits->count; limits->next++)
+        if (limits->list[limits->next] == NULL)
+            return limits->next;
+    if (limits->count == limits->size && forget_idle(limits) <= limits->size / 4 && grow(limits))
+        limits->next = limits->count;
+    if (limits->count < limits->size && limits->next == limits->count)
+        return limits->count++;
+    for (; limits->next < limits->count; limits->next++)
+        if (limits->list[limits->next] == NULL)
+            return limits->next;
+    return UINT32_MAX;
 }
 
 /* The bucket of this limit and value; NULL: there is no room for it now. */
@@ -171,6 +184,7 @@ void buckets_ask(struct batch_env *env, struct limit_bucket **buckets, size_t co
         return;
     for (size_t i = 0; i < count; i++)
         slots[i] = (struct slots){.asker = i,
+                                  .is_new = !buckets[i]->asked,
                                   .bucket = (int64_t)buckets[i]->id,
                                   .step_ns = buckets[i]->limit->step_ns,
                                   .want = buckets[i]->want};
@@ -182,6 +196,7 @@ void buckets_ask(struct batch_env *env, struct limit_bucket **buckets, size_t co
                    error.text);
     for (size_t i = 0; i < count; i++) {
         struct limit_bucket *bucket = buckets[slots[i].asker];
+        bucket->asked = bucket->asked || result == STORE_OK;
         if (result == STORE_OK)
             add_slots(bucket, &slots[i], at_us);
         else

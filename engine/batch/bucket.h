@@ -2,7 +2,7 @@
  * bucket.h - the buckets of a lane: a limit, or one value of its `per:`, with the slots of its rate that the lane has,
  * and how many keys wait for one.
  *
- * Made when the first event of a bucket comes, forgotten when none has come for a minute. All on the lane's thread.
+ * Made when the first event of a bucket comes, forgotten when none has come for a moment. All on the lane's thread.
  */
 #ifndef SLUICE_BATCH_BUCKET_H
 #define SLUICE_BATCH_BUCKET_H
@@ -23,6 +23,7 @@ struct limit_bucket {
     int32_t stock;                         /* slots that the lane has: */
     struct slot_run runs[BUCKET_RUNS_MAX]; /* the oldest first */
     size_t run_count;
+    bool asked;                  /* for slots, ever */
     int64_t ask_us;              /* before that there are none */
     int64_t used_us;             /* the last time that an event of it came */
     size_t waiting, left;        /* keys, as last seen; and while they are looked through */
@@ -36,8 +37,8 @@ struct limit_bucket {
 
 struct limits {
     struct intmap *by_id;
-    struct limit_bucket **list; /* by number; NULL: it is free */
-    uint32_t count, size;
+    struct limit_bucket **list;      /* by number; NULL: it is free */
+    uint32_t count, size, next;      /* below `next` none is free */
     int64_t due_ms, places_since_ms; /* see limit_due_ms(); the last batch with places began then; 0: it had none */
     size_t turn;                     /* bucket that is asked for next */
 };

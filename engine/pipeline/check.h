@@ -45,8 +45,8 @@ void binding_targets(const struct binding *binding, target_function each, void *
 /* Whether a tap names the topic, or has a pattern that matches it when it is declared. */
 bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic);
 
-/* check_fields.c: every handler, tap, key, limit and chain gets the fields that it needs, along every route whose source
- * is known. */
+/* check_fields.c: every handler, tap, key, limit and chain gets the fields that it needs, along every route whose
+ * source is known. */
 void check_fields(const struct check *check);
 /* check_flow.c: a cycle has a bound, and what is ordered has a key. */
 void check_cycles(const struct check *check);

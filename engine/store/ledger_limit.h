@@ -8,6 +8,7 @@
 
 struct slots {    /* of one bucket */
     size_t asker; /* the caller's */
+    bool is_new;  /* the caller has not asked for it before: mostly nobody has */
     int64_t bucket, step_ns;
     int32_t want;  /* so many */
     int32_t given; /* got these, one each step */

@@ -28,55 +28,79 @@ static const struct statement statement_take = {
     false,
 };
 
-static const struct statement statement_known = {
-    "insert into sluice.limit_slot (consumer_group, bucket, next) select $1, u.bucket, now() from unnest($2) as "
-    "u(bucket) order by 2 on conflict on constraint limit_slot_pkey do nothing",
+/* Of buckets that nobody asked for lately: a row each, its first slot is now. Those that have one are left out. */
+static const struct statement statement_begin = {
+    "with asked as materialized (select a.bucket, a.ns, clock_timestamp() as now,"
+    "    least(a.want, 1 + floor($5 * 1e6::float8 / a.ns))::int4 as slots"
+    "  from unnest($2, $3, $4) as a(bucket, ns, want)),"
+    " made as (insert into sluice.limit_slot (consumer_group, bucket, next)"
+    "  select $1, a.bucket, a.now + make_interval(secs => a.slots * (a.ns / 1e9)::float8) from asked a order by 2"
+    "  on conflict on constraint limit_slot_pkey do nothing returning bucket) "
+    "select a.bucket, a.slots, (extract(epoch from a.now - clock_timestamp())::float8 * 1e6)::int8"
+    " from asked a join made m on m.bucket = a.bucket",
     false,
 };
 
-static enum store_result take(struct connection *connection, int16_t group, struct slots *slots, size_t count,
-                              int64_t ahead_ms, size_t *ret_found, struct error *error)
+/* What is answered gets `want` 0. */
+static enum store_result answer(struct connection *connection, const struct statement *statement, int16_t group,
+                                struct slots *slots, size_t count, int64_t ahead_ms, struct error *error)
 {
     struct rows *rows = NULL;
     const struct store_param params[] = {
         STORE_VALUE(PARAM_INT2, &group), STORE_COLUMN(PARAM_INT8, &slots[0].bucket, count, sizeof *slots),
         STORE_COLUMN(PARAM_INT8, &slots[0].step_ns, count, sizeof *slots),
         STORE_COLUMN(PARAM_INT4, &slots[0].want, count, sizeof *slots), STORE_VALUE(PARAM_INT8, &ahead_ms)};
-    enum store_result result = connection_run(connection, &statement_take, 5, params, &rows, error);
-    *ret_found = result == STORE_OK ? rows_count(rows) : 0;
-    for (size_t r = 0; r < *ret_found; r++)
+    enum store_result result = count == 0 ? STORE_OK : connection_run(connection, statement, 5, params, &rows, error);
+    size_t found = count == 0 || result != STORE_OK ? 0 : rows_count(rows);
+    for (size_t r = 0; r < found; r++)
         for (size_t i = 0; i < count; i++)
             if (slots[i].bucket == rows_int64(rows, r, 0)) {
                 slots[i].given = (int32_t)rows_int64(rows, r, 1);
                 slots[i].in_us = rows_int64(rows, r, 2);
-                slots[i].want = 0; /* answered */
+                slots[i].want = 0;
+                break;
             }
     return result;
+}
+
+static bool is_new(const struct slots *slots)
+{
+    return slots->is_new && slots->want > 0;
+}
+
+static bool is_open(const struct slots *slots)
+{
+    return slots->want > 0;
+}
+
+/* Those that are, before the others; their number. */
+static size_t put_first(struct slots *slots, size_t count, bool (*is)(const struct slots *slots))
+{
+    size_t first = 0;
+    for (size_t i = 0; i < count; i++)
+        if (is(&slots[i])) {
+            struct slots one = slots[i];
+            slots[i] = slots[first];
+            slots[first++] = one;
+        }
+    return first;
 }
 
 enum store_result ledger_limit_take(struct connection *connection, int16_t group, struct slots *slots, size_t count,
                                     int64_t ahead_ms, struct error *error)
 {
-    struct rows *rows = NULL;
-    size_t found = 0;
     for (size_t i = 0; i < count; i++)
         slots[i].given = 0;
-    enum store_result result = take(connection, group, slots, count, ahead_ms, &found, error);
-    if (result != STORE_OK || found == count)
-        return result;
-    struct slots *answered = slots; /* those first, and the others behind them */
-    for (size_t i = 0; i < count; i++)
-        if (slots[i].want == 0) {
-            struct slots one = slots[i];
-            slots[i] = *answered;
-            *answered++ = one;
-        }
-    count -= (size_t)(answered - slots);
-    slots = answered;
-    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
-                                         STORE_COLUMN(PARAM_INT8, &slots[0].bucket, count, sizeof *slots)};
-    result = connection_run(connection, &statement_known, 2, params, &rows, error);
-    return result != STORE_OK ? result : take(connection, group, slots, count, ahead_ms, &found, error);
+    /* Mostly the first of these answers all that are new, and the second one the others. */
+    size_t first = put_first(slots, count, is_new);
+    enum store_result result = answer(connection, &statement_begin, group, slots, first, ahead_ms, error);
+    for (int i = 0; i < 2 && result == STORE_OK && (first = put_first(slots, count, is_open)) > 0; i++) {
+        result = answer(connection, &statement_take, group, slots, first, ahead_ms, error);
+        first = put_first(slots, count, is_open);
+        if (result == STORE_OK)
+            result = answer(connection, &statement_begin, group, slots, first, ahead_ms, error);
+    }
+    return result;
 }
 
 static const struct statement statement_prune = {
