@@ -121,6 +121,12 @@ static void print_one(const struct chain_view *view)
         print_word(i == 0 ? "missing" : "", view->missing[i]);
     print_word("why", view->reason);
     print_word("abort asked", view->asked);
+    bool sent = false;
+    for (size_t i = 0; i < view->doing_count; i++)
+        sent = sent || strcmp(view->doings[i].state, "undoing") == 0;
+    if (sent && strcmp(view->state, "undone") == 0)
+        printf("Its undos are sent, and not all of them known to be handled: `sluice explain CONFIG CORRELATION --why` "
+               "says what they wait for.\n");
     if (strcmp(view->state, "stuck") == 0)
         printf("An undo failed for good: `sluice explain CONFIG CORRELATION --why` says why. With the cause removed: "
                "`sluice chain "

@@ -341,7 +341,8 @@ static const struct check checks[] = {
     {"session",
      "the database cannot be reached, refuses the user or its certificate, is a standby or read-only, has no schema on "
      "its search path, or is behind a connection pooler in transaction or statement mode",
-     "`store.url` must lead to a primary server, as a user who may use the database", look_session},
+     "start the server, or mend `store.url`: it must lead to a primary, as a user who may use the database",
+     look_session},
     {"version", "PostgreSQL older than 14, or a database whose encoding is not UTF-8", "use PostgreSQL 14 or later",
      look_version},
     {"durability", "`fsync`, `full_page_writes` or `synchronous_commit` is off",

@@ -106,7 +106,9 @@ static void exchange_authorize(struct exchange *exchange, struct span method)
         return;
     *refusal = (struct refusal){0}; /* who may not ask is not told what there is */
     if (token == NULL)
-        refusal_set(refusal, 403, "no_token", "http.token is not set in the pipeline: nothing can be changed here.");
+        refusal_set(refusal, 403, "no_token",
+                    "http.token is not set in the pipeline, or is empty: nothing can be changed here; the commands of "
+                    "`sluice` need none.");
     else
         refusal_set(refusal, 401, "unauthorized", "This needs http.token, as a header: Authorization: Bearer TOKEN.");
 }

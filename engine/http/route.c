@@ -260,7 +260,7 @@ bool match_request(const struct request *list, size_t count, struct span method,
         return false;
     }
     if (best == NULL) {
-        refusal_set(ret_refusal, 404, "not_found", "Nothing is served at this path.");
+        refusal_set(ret_refusal, 404, "not_found", "Nothing is served at this path; /ui is the page for people.");
         return false;
     }
     struct match match = {.index = (uint32_t)(best - list)};

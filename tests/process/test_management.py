@@ -79,7 +79,7 @@ class Management(PipelineCase):
             "/chains?chain=ordr": (404, "not_found", "the pipeline has no chain 'ordr'; did you mean 'order'?"),
             "/chains/ordr/1": (404, "not_found", "the pipeline has no chain 'ordr'; did you mean 'order'?"),
             "/chains/order/1": (404, "not_found", "no chain 'order' has begun under the correlation '1'"),
-            "/chains/order": (404, "not_found", "Nothing is served at this path."),
+            "/chains/order": (404, "not_found", "Nothing is served at this path; /ui is the page for people."),
         }
         for path, (status, word, sentence) in table.items():
             with self.subTest(path):

@@ -285,11 +285,14 @@ class Postgres(Waits, SqlCase):
         )
         story = self.story("undo")
         self.assertEqual((story["chainState"], story["chainUndos"], story["chainDoings"]), ("aborted", 0, 1))
+        sent = "Its undos are sent, and not all of them known to be handled"
+        self.assertIn(sent, sluice("chain", "show", self.config, "undo", env=self.vars).stdout)
         self.run_command(wait)
         self.gone("undo", "paused")
         self.await_value("select undone from sluice.chain where correlation_text = 'undo'", 1)
         story = self.story("undo")
         self.assertEqual((story["chainState"], story["chainUndos"], story["chainDoings"]), ("undone", 1, 1))
+        self.assertNotIn(sent, sluice("chain", "show", self.config, "undo", env=self.vars).stdout)
 
     def dead_letter(self):
         self.emit("in", self.one("dead", refuse=1))

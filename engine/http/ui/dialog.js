@@ -75,7 +75,7 @@ function tokenDialog() {
         authoritySave("");
         throw new Error(
             word === "no_token"
-                ? "http.token is not set in the pipeline: nothing can be changed here."
+                ? "http.token is not set in the pipeline, or is empty: nothing can be changed here."
                 : word === "away"
                   ? "The engine does not answer."
                   : "The engine refuses this token.",

@@ -188,7 +188,7 @@ function actsBar(acts) {
             acts.filter(Boolean).map((act) => actButton(act)),
         );
     if (authority.word === "no_token")
-        return h("p", { class: "note readonly" }, "Read-only: http.token is not set in the pipeline.");
+        return h("p", { class: "note readonly" }, "Read-only: http.token is not set in the pipeline, or is empty.");
     return h(
         "p",
         { class: "note readonly" },
