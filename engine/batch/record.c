@@ -136,7 +136,7 @@ void batch_record(struct batch *batch)
         batch_held(batch);
     if (batch->result == STORE_OK && batch->transaction)
         record_claims(batch);
-    if (batch->result == STORE_OK && batch->transaction)
+    if (batch->result == STORE_OK)
         batch_suspects_over(batch);
     breaker_record(batch);
 }

@@ -51,6 +51,10 @@ void batch_suspects_over(struct batch *batch)
             over = arena_array(batch->arena, struct noted_suspect, batch->count);
         over[count++] = suspect_of(batch, work);
     }
-    if (count > 0)
+    if (count > 0 && !batch->transaction) { /* of a tap that records nothing */
+        batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
+        batch->transaction = batch->result == STORE_OK;
+    }
+    if (count > 0 && batch->result == STORE_OK)
         batch->result = ledger_suspects_clear(batch->connection, over, count, &batch->error);
 }

@@ -91,6 +91,8 @@ enum store_result timeline_read_waiting(struct timeline *timeline, struct connec
                                         const struct store_param *ids, struct error *error);
 /* timeline_paused.c: which of `pauses`, which live as long as the timeline, each event waits for. */
 void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count);
+/* timeline_reading.c: which of them the groups have not read, and why. */
+void timeline_find_reading(struct timeline *timeline, struct bus *bus, struct error *error);
 /* timeline_waits.c: what the bus, the outbox and the chain know of those that no row explains. */
 int timeline_find_waits(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error);
 /* timeline_json.c: the same facts that cli/timeline_text.c prints. */

@@ -154,11 +154,13 @@ static void read_suspect(struct timeline *timeline, const struct rows *rows, siz
 {
     struct arena *arena = timeline->arena;
     struct event_id id = rows_uuid(rows, r, 0);
-    const char *handler = arena_string(arena, rows_span(rows, r, 1)), *dot = strchr(handler, '.');
+    const char *handler = arena_string(arena, rows_span(rows, r, 1)), *slash = strchr(handler, '/');
+    const char *plugin = slash == NULL ? handler : slash + 1,
+               *dot = strchr(plugin, '.'); /* of a tap: TAP/PLUGIN.NAME */
     const char *reason = arena_string(arena, rows_span(rows, r, 3));
     struct wait wait = {.cause = WAIT_PLUGIN, .name = handler, .count = rows_int64(rows, r, 2)};
-    wait.sentence = arena_format(arena, "handler %s of plugin %.*s: %s", handler,
-                                 dot == NULL ? 0 : (int)(dot - handler), handler, reason);
+    wait.sentence = arena_format(arena, "handler %s of plugin %.*s: %s", handler, dot == NULL ? 0 : (int)(dot - plugin),
+                                 plugin, reason);
     for (size_t i = 0; i < timeline->count; i++)
         if (memcmp(&timeline->events[i].id128, &id, sizeof id) == 0 && !has_ended(&timeline->events[i], handler))
             wait_add(&timeline->events[i].waits, arena, wait);

@@ -1,9 +1,6 @@
 /*
- * timeline_waits.c - why events of a timeline do not go on that have no row to wait in: they are not read, or are not
- * published; and that their chain is stuck.
- *
- * An event that its handler has had waits for nothing. One that waits in a row has its cause already, but nothing moves
- * it while no process runs. Only what the pipeline's own group does is looked at here: a tap holds nobody back.
+ * timeline_waits.c - why events of a timeline do not go on that have no row to wait in: those that are not read are in
+ * timeline_reading.c, those that are not published here; and dead letters, and that their chain is stuck.
  */
 #include "operate/timeline.h"
 
@@ -13,117 +10,6 @@
 #include <errno.h>
 
 enum { OUTBOX_ROWS = 100 };
-
-/* ---------------------------------------------------------------------------------------------------------- reading */
-
-static bool is_handled(const struct timeline_event *event, const struct binding *binding)
-{
-    for (size_t e = 0; e < event->ended_count; e++)
-        if (strcmp(event->ended[e].handler, binding->id) == 0)
-            return true;
-    return event->letter_count > 0;
-}
-
-/* The binding that an event waits for; NULL: for none. */
-static const struct binding *binding_of(const struct timeline *timeline, const struct timeline_event *event)
-{
-    const struct topic *topic = pipeline_topic(timeline->pipeline, event->topic);
-    const struct binding *binding = topic == NULL || event->dead_letter || event->poison ? NULL : topic->binding;
-    return binding == NULL || is_handled(event, binding) ? NULL : binding;
-}
-
-static void add_engine(const struct timeline *timeline, struct timeline_event *event)
-{
-    const char *group = timeline->pipeline->engine.group;
-    wait_add(&event->waits, timeline->arena,
-             (struct wait){.cause = WAIT_ENGINE,
-                           .name = group,
-                           .sentence = arena_format(timeline->arena, "no process of group %s runs", group),
-                           .command = "sluice run CONFIG"});
-}
-
-static void add_transaction(const struct timeline *timeline, struct timeline_event *event,
-                            const struct bus_reading *reading)
-{
-    long long pid = (long long)reading->transaction_pid;
-    struct wait wait = {.cause = WAIT_TRANSACTION, .pid = pid};
-    if (reading->transaction[0] == '\0')
-        wait.sentence = "a transaction of the server was open, behind which nothing is read";
-    else if (pid == 0)
-        wait.sentence = arena_format(timeline->arena,
-                                     "a transaction is open in the server, and nothing behind it is read: %s",
-                                     reading->transaction);
-    else {
-        wait.sentence = arena_format(timeline->arena,
-                                     "a transaction is open in the server, and nothing behind it is read: pid %lld, %s",
-                                     pid, reading->transaction);
-        wait.command = arena_format(timeline->arena, "psql \"$DATABASE_URL\" -c \"select pg_terminate_backend(%lld)\"",
-                                    pid);
-    }
-    wait_add(&event->waits, timeline->arena, wait);
-}
-
-static void add_reading(const struct timeline *timeline, struct timeline_event *event,
-                        const struct bus_reading *reading)
-{
-    struct arena *arena = timeline->arena;
-    const char *group = timeline->pipeline->engine.group;
-    bool waits_in_row = event->waits.count > 0;
-    if (reading->members == 0)
-        add_engine(timeline, event);
-    if (waits_in_row || reading->consumed)
-        return;
-    if (reading->hidden)
-        add_transaction(timeline, event, reading);
-    else if (reading->members > 0 && reading->no_leader)
-        wait_add(&event->waits, arena,
-                 (struct wait){.cause = WAIT_NO_LEADER,
-                               .name = event->topic,
-                               .sentence = arena_format(arena, "partition %d of %s has no leader", event->partition,
-                                                        event->topic)});
-    else if (reading->members > 0 && !reading->has_reader)
-        wait_add(&event->waits, arena,
-                 (struct wait){
-                     .cause = WAIT_NO_READER,
-                     .name = group,
-                     .command = "sluice validate --connect CONFIG",
-                     .sentence = arena_format(arena, "no process of group %s reads its partition, %d", group,
-                                              event->partition),
-                 });
-    else if (reading->members > 0)
-        wait_add(
-            &event->waits, arena,
-            (struct wait){
-                .cause = WAIT_QUEUE,
-                .name = group,
-                .count = reading->before,
-                .sentence = reading->before == 0
-                                ? "it is next in its partition: a handler has it, or tries it again within a second"
-                                : arena_format(arena, "its turn: at most %lld record%s of its partition before it",
-                                               (long long)reading->before, reading->before == 1 ? "" : "s"),
-            });
-}
-
-static void find_reading(struct timeline *timeline, struct bus *bus, struct error *error)
-{
-    struct arena *arena = timeline->arena;
-    struct bus_place *places = arena_array(arena, struct bus_place, timeline->count + 1);
-    struct bus_reading *readings = arena_array(arena, struct bus_reading, timeline->count + 1);
-    struct timeline_event **waiting = arena_array(arena, struct timeline_event *, timeline->count + 1);
-    size_t count = 0;
-    for (size_t i = 0; i < timeline->count; i++) {
-        struct timeline_event *event = &timeline->events[i];
-        if (event->waits.count == 0 && binding_of(timeline, event) == NULL)
-            continue;
-        waiting[count] = event;
-        places[count++] = (struct bus_place){event->topic, event->partition, event->position};
-    }
-    int code = count == 0 ? 0 : bus_reading(bus, timeline->pipeline->engine.group, places, count, readings, error);
-    for (size_t i = 0; i < count && code == 0; i++)
-        add_reading(timeline, waiting[i], &readings[i]);
-    if (code != 0 && code != -ENOTSUP && timeline->incomplete == NULL)
-        timeline->incomplete = arena_string(timeline->arena, span_of(error->text));
-}
 
 /* ----------------------------------------------------------------------------------------------------------- outbox */
 
@@ -265,7 +151,7 @@ static void find_chain(struct timeline *timeline)
 int timeline_find_waits(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error)
 {
     int code = 0;
-    find_reading(timeline, bus, error);
+    timeline_find_reading(timeline, bus, error);
     if (connection != NULL && timeline->pipeline->bus.kind == BUS_CHOICE_KAFKA)
         code = find_outbox(timeline, bus, connection, error);
     find_dead_letters(timeline);

@@ -20,6 +20,7 @@ static const char *const causes[WAIT_CAUSE_COUNT] = {
     [WAIT_NO_LEADER] = "no_leader",
     [WAIT_ENGINE] = "engine_stopped",
     [WAIT_NO_READER] = "no_reader",
+    [WAIT_TAP] = "tap",
     [WAIT_TRANSACTION] = "open_transaction",
     [WAIT_QUEUE] = "queue",
 };

@@ -1,8 +1,9 @@
 /*
  * wait.h - why something does not go on: the causes, a sentence each, and the command that moves it.
  *
- * Who finds a cause: timeline_store.c those that have a row in the store, timeline_waits.c those that the bus and the
- * outbox know. A further one is a row of `causes` in wait.c, beside a place that calls wait_add().
+ * Who finds a cause: timeline_store.c those that have a row in the store, timeline_reading.c those that the bus knows,
+ * timeline_waits.c those of the outbox. A further one is a row of `causes` in wait.c, beside a place that calls
+ * wait_add().
  */
 #ifndef SLUICE_OPERATE_WAIT_H
 #define SLUICE_OPERATE_WAIT_H
@@ -29,6 +30,7 @@ enum wait_cause {
     WAIT_NO_LEADER,
     WAIT_ENGINE,      /* no process of the group runs */
     WAIT_NO_READER,   /* none of them reads its partition */
+    WAIT_TAP,         /* a tap has not read it */
     WAIT_TRANSACTION, /* one is open in the server, and readers stop below it */
     WAIT_QUEUE,       /* nothing but its turn: events of its partition come first, or a handler has it now */
     WAIT_CAUSE_COUNT

@@ -37,6 +37,8 @@ topics:
   paid: {key: "{origin}", final: true}
   failed: {key: "{origin}", final: true}
   refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}
+  seen: {key: "{k}", final: true}
+taps: {watch: {topics: [seen], handler: chaos.act, routes: {ok: drop, other: drop}, from: earliest}}
 chains:
   order: {correlate: origin, steps: [{name: pay, done: paid, undo: refund}], abort_on: [failed]}
 """
@@ -347,6 +349,32 @@ class Postgres(Waits, SqlCase):
             os.kill(worker, signal.SIGCONT)
         self.gone("unread", "no_reader")
 
+    def tap(self):
+        """It is at an earlier event; then no process runs; then its handler ends the process."""
+        path = self.folder / "held"
+        path.touch()
+        data = {"k": "t", "mode": "crash_once_then_wait", "path": str(path)}
+        self.emit("seen", self.event({**data, "origin": "tapped-1"}))
+        self.tells("tapped-1", "tap", "tap watch has not read it: it", "sluice doctor CONFIG", name="watch", count=ANY)
+        self.emit("seen", self.event({"k": "t", "origin": "tapped-2", "mode": "ok"}))
+        sentence = r"tap watch has not read it: its turn: at most \d+ records? of its partition before it"
+        self.tells("tapped-2", "tap", sentence, "sluice doctor CONFIG", name="watch", count=ANY)
+        path.unlink()
+        self.gone("tapped-2", "tap")
+        self.gone("tapped-1", "tap")
+        self.stop()
+        self.emit("seen", self.event({**data, "origin": "tapped"}))
+        sentence = "tap watch has not read it: no process of group why.watch runs"
+        self.tells("tapped", "tap", sentence, "sluice run CONFIG", name="watch")
+        path.unlink()
+        self.start()
+        sentence = "handler watch/chaos.act of plugin chaos: the worker process ended 1 time in its handler's call"
+        self.tells("tapped", "plugin_fault", sentence, name="watch/chaos.act", count=1)
+        self.assertEqual(["plugin_fault"], [wait["cause"] for wait in self.waits("tapped")])
+        path.unlink()
+        self.gone("tapped", "plugin_fault")
+        self.gone("tapped", "tap")
+
     def queue(self):
         self.rows("create table go (n int)")
         self.cause(
@@ -380,6 +408,7 @@ class Postgres(Waits, SqlCase):
             "unknown_topic": self.unknown,
             "open_transaction": self.open_transaction,
             "no_reader": self.no_reader,
+            "tap": self.tap,
             "queue": self.queue,
             "engine_stopped": self.engine_stopped,
         }
