@@ -124,7 +124,7 @@ void timeline_print_text(const struct timeline *timeline)
         if (!event->dead_letter || event->letter_count > 0)
             print_letters(event);
     }
-    if (timeline->count == 0)
+    if (timeline->count == 0 && timeline->incomplete == NULL)
         printf(
             "  nothing on this pipeline's topics carries it: it is no value of an event's data, and no event's id\n");
 }
@@ -142,7 +142,7 @@ void timeline_print_why(const struct timeline *timeline)
     }
     if (timeline->incomplete != NULL)
         print_between("not all of it: ", timeline->incomplete, "\n");
-    if (timeline->count == 0)
+    if (timeline->count == 0 && timeline->incomplete == NULL)
         printf("nothing on this pipeline's topics carries it\n");
     else if (count == 0)
         printf("nothing of it waits%s%s%s%s\n", timeline->chain != NULL ? "; chain " : "",

@@ -229,10 +229,16 @@ static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_se
     if (search != TIMELINE_BY_PARENT)
         scan.contains = span_of(timeline->correlation);
     int code = bus_scan(bus, &scan, error);
-    if ((code != -EAGAIN && code != -ETIMEDOUT) || timeline->count == 0)
-        return code;
-    timeline->incomplete = arena_string(timeline->arena, span_of(error->text)); /* a partition without a leader, say */
-    return 0;
+    if (code == -EAGAIN || code == -ETIMEDOUT) /* a partition without a leader, say */
+        timeline->incomplete = arena_string(timeline->arena, span_of(error->text));
+    return code;
+}
+
+/* What is there, where not all of it could be read. */
+static int read_in_part(struct timeline *timeline, struct bus *bus, enum timeline_search search, struct error *error)
+{
+    int code = read_log(timeline, bus, search, error);
+    return (code == -EAGAIN || code == -ETIMEDOUT) && timeline->count > 0 ? 0 : code;
 }
 
 static int read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
@@ -241,15 +247,17 @@ static int read_bus(struct timeline *timeline, struct bus *bus, struct error *er
     timeline->scratch = arena_create(64 * 1024, SCRATCH_MAX);
     if (timeline->scratch == NULL)
         return error_set(error, ENOMEM, "out of memory while reading topics");
-    int code = read_log(timeline, bus, TIMELINE_BY_CORRELATION, error);
-    if (code >= 0 && timeline->count == 0) {
-        code = read_log(timeline, bus, TIMELINE_BY_ID, error);
-        for (size_t before = 0; code >= 0 && timeline->count > before && timeline->count < TIMELINE_EVENTS_MAX;) {
+    int code = read_in_part(timeline, bus, TIMELINE_BY_CORRELATION, error);
+    if ((code == 0 || code == -EAGAIN) && timeline->count == 0) {
+        code = read_in_part(timeline, bus, TIMELINE_BY_ID, error);
+        for (size_t before = 0; code == 0 && timeline->count > before && timeline->count < TIMELINE_EVENTS_MAX;) {
             before = timeline->count;
-            code = read_log(timeline, bus, TIMELINE_BY_PARENT, error);
+            code = read_in_part(timeline, bus, TIMELINE_BY_PARENT, error);
         }
     }
     arena_destroy(timeline->scratch);
+    if (code == -EAGAIN && timeline_find_leaderless(timeline, bus))
+        code = 0;
     if (code < 0)
         return code;
     order_events(timeline);

@@ -91,7 +91,10 @@ enum store_result timeline_read_waiting(struct timeline *timeline, struct connec
                                         const struct store_param *ids, struct error *error);
 /* timeline_paused.c: which of `pauses`, which live as long as the timeline, each event waits for. */
 void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count);
-/* timeline_reading.c: which of them the groups have not read, and why. */
+/* timeline_reading.c: of a correlation of which nothing is seen, topics with a partition that nobody can read; false:
+ * there is none. */
+bool timeline_find_leaderless(struct timeline *timeline, struct bus *bus);
+/* Which of them the groups have not read, and why. */
 void timeline_find_reading(struct timeline *timeline, struct bus *bus, struct error *error);
 /* timeline_waits.c: what the bus, the outbox and the chain know of those that no row explains. */
 int timeline_find_waits(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error);

@@ -197,3 +197,36 @@ void timeline_find_reading(struct timeline *timeline, struct bus *bus, struct er
     if (code != 0 && code != -ENOTSUP && timeline->incomplete == NULL)
         timeline->incomplete = arena_string(timeline->arena, span_of(error->text));
 }
+
+bool timeline_find_leaderless(struct timeline *timeline, struct bus *bus)
+{
+    const struct pipeline *pipeline = timeline->pipeline;
+    struct arena *arena = timeline->arena;
+    struct bus_place *places = arena_array(arena, struct bus_place, pipeline->topic_count + 1);
+    struct bus_reading *readings = arena_array(arena, struct bus_reading, pipeline->topic_count + 1);
+    struct error error;
+    for (size_t i = 0; i < pipeline->topic_count; i++)
+        places[i] = (struct bus_place){pipeline->topics[i]->name, -1, {0, 0}};
+    if (bus_reading(bus, pipeline->engine.group, places, pipeline->topic_count, readings, &error) != 0)
+        return false;
+    size_t first = pipeline->topic_count, others = 0;
+    for (size_t i = 0; i < pipeline->topic_count; i++) {
+        if (!readings[i].no_leader)
+            continue;
+        others += first < pipeline->topic_count;
+        first = first == pipeline->topic_count ? i : first;
+    }
+    if (first == pipeline->topic_count)
+        return false;
+    const char *more = others == 0 ? ""
+                                   : arena_format(arena, ", nor do partitions of %zu other topic%s have one", others,
+                                                  others == 1 ? "" : "s");
+    wait_add(&timeline->waits, arena,
+             (struct wait){.cause = WAIT_NO_LEADER,
+                           .name = places[first].topic,
+                           .sentence = arena_format(arena,
+                                                    "partition %d of %s has no leader%s: an event there is neither "
+                                                    "handled nor seen from here",
+                                                    readings[first].leaderless, places[first].topic, more)});
+    return true;
+}

@@ -16,6 +16,7 @@ import subprocess
 import unittest
 
 import _path
+from lib.data_platform import DataPlatform
 from lib.engine import BUILD, Engine, sluice, until
 from lib.server_case import PostgresCase
 
@@ -108,10 +109,13 @@ class Commands(PostgresCase):
 
     def setUp(self):
         super().setUp()
+        platform = DataPlatform()
+        self.addCleanup(platform.server_close)
+        self.addCleanup(platform.shutdown)
         self.numbers = iter(range(1, 1000))
         self.vars = {
             "DATABASE_URL": self.url,
-            "DATA_PLATFORM_URL": "http://127.0.0.1:9/none",
+            "DATA_PLATFORM_URL": f"http://127.0.0.1:{platform.server_port}/events",
             "PATH": f"{BUILD}:{os.environ['PATH']}",
             "PLUGIN": str(BUILD / "plugins/payment.so"),
         }
@@ -198,7 +202,11 @@ class Commands(PostgresCase):
         self.purchase = self.buy()
         self.status(self.purchase, "SUCCESS")
         self.becomes("select count(*) from reservations where status = 'CONFIRMED'", 1)
+        until(lambda: "has not read it" not in self.why(self.purchase), "the tap to have the purchase", WAIT_S, 0.1)
         return {"PURCHASE": self.purchase}
+
+    def why(self, purchase):
+        return sluice("explain", self.vars["CONFIG"], purchase, "--why", env=self.vars).stdout
 
     def same_purchase(self):
         return {"PURCHASE": self.purchase}

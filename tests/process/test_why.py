@@ -472,8 +472,25 @@ class Kafka(Waits, PostgresCase):
             self.tells("large", "outbox", sentence, "sluice validate --connect CONFIG", name="out")
             self.no_leader(kafka)
             self.assertEqual(engine.stop(), 0)
+        self.unread(kafka)
         self.emit("alone")
         self.tells("alone", "engine_stopped", "no process of group why runs", "sluice run CONFIG", name="why")
+
+    def unread(self, kafka):
+        """Of its own topic: it is there, and nobody can read it."""
+        away = kafka.leader("in", 0)
+        data = {"eventId": "unread", "data": {"k": "unread", "origin": "unread", "seq": 1}}
+        kafka.produce("in", "unread", json.dumps(data), partition=0)
+        kafka.kill(away)
+        until(lambda: kafka.leader("in", 0) == -1, "a partition without a leader", WAIT_S)
+        with Engine(self.config, self.vars):
+            for origin in ("unread", data["eventId"]):
+                sentence = "partition 0 of in has no leader.*: an event there is neither handled nor seen from here"
+                self.tells(origin, "no_leader", sentence, name="in")
+            self.assertNotIn("nothing on this pipeline's topics", self.why("unread"))
+            kafka.restart(away)
+            until(lambda: self.story("unread")["events"], "the event", WAIT_S, 0.2)
+            until(lambda: not self.waits("unread"), "an event that waits for nothing", WAIT_S, 0.2)
 
     def no_leader(self, kafka):
         """Of the topic to which an event leads: it waits in the outbox; then of its own."""
