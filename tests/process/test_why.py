@@ -4,91 +4,15 @@ command that moves it, and `--json` has the same with its fields.
 
 Run alone: python3 tests/process/test_why.py [-k NAME].
 """
-import json
 import os
-import re
 import signal
 import subprocess
 import unittest
 
 import _path
-from lib.engine import BUILD, ROOT, Engine, sluice, until
-from lib.kafka import PrivateKafka
-from lib.pipeline_case import CHAOS, EFFECTS
-from lib.server_case import PostgresCase
-from lib.sql_case import TABLE, SqlCase
-
-WAIT_S = 60
-YAML = """
-pipeline: why
-bus: {kind: postgres, partitions: 2}
-store: {url: "${DATABASE_URL}"}
-engine: {group: why, lanes: 2}
-http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
-plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
-defaults: {retry: {max_retries: 2, backoff: {initial_interval: 1h, max_interval: 2h, jitter: 0}}, timeout: 100s}
-dependencies: {gateway: {failures: 2, window: 10m, open: 1h}}
-topics:
-  in: {key: "{k}", handler: effects.record, routes: {
-    done: out, again: {retry: climb, initial_interval: 1h, max_retries: 2, exhausted: out}}}
-  out: {key: "{k}", final: true}
-  guarded: {key: "{k}", handler: chaos.act_sql, dependency: gateway, routes: {ok: drop, other: drop}}
-  limited: {key: "{k}", handler: effects.record, limit: {rate: 1/h}, routes: {done: drop, again: drop}}
-  paid: {key: "{origin}", final: true}
-  failed: {key: "{origin}", final: true}
-  refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}
-  seen: {key: "{k}", final: true}
-taps: {watch: {topics: [seen], handler: chaos.act, routes: {ok: drop, other: drop}, from: earliest}}
-chains:
-  order: {correlate: origin, steps: [{name: pay, done: paid, undo: refund}], abort_on: [failed]}
-"""
-RELEASE = r"sluice delayed release CONFIG [0-9a-f-]{36}"
-
-
-class Waits:
-    """What explain says of a correlation, in its three ways."""
-
-    def why(self, origin):
-        return sluice("explain", self.config, origin, "--why", env=self.vars).stdout
-
-    def story(self, origin):
-        return json.loads(sluice("explain", self.config, origin, "--json", env=self.vars).stdout)
-
-    def waits(self, origin):
-        story = self.story(origin)
-        return story["waits"] + [wait for event in story["events"] for wait in event["waits"]]
-
-    def tells(self, origin, cause, sentence, command=None, **fields):
-        """The cause comes, with its fields; and the texts say the same."""
-        found = []
-
-        def is_there():
-            found[:] = self.waits(origin)
-            return any(wait["cause"] == cause and re.search(sentence, wait["text"]) for wait in found)
-
-        try:
-            until(is_there, f"{origin} to wait: {cause}: {sentence}", WAIT_S, 0.2)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; it has {found}\n{self.story(origin)}") from None
-        (wait,) = [wait for wait in found if wait["cause"] == cause]
-        (self.assertIsNone if command is None else lambda got: self.assertRegex(got, rf"\A{command}\Z"))(
-            wait["command"]
-        )
-        for name, wanted in fields.items():
-            got = wait.get(name)
-            good = wanted is ANY or (got > 1.7e12 if wanted is ANY_TIME else got == wanted)
-            self.assertTrue(good, f"{name} of {wait}: {wanted}")
-        self.assertLessEqual(set(wait), {"cause", "text", "command", *fields}, wait)
-        text = sluice("explain", self.config, origin, env=self.vars).stdout
-        arrow = f"  → {wait['command'].replace(' CONFIG', f' {self.config}')}" if command else ""
-        for said in (text, self.why(origin)):
-            line = next((line for line in said.splitlines() if re.search(sentence, line)), None)
-            self.assertIsNotNone(line, f"{sentence}\n{said}")
-            self.assertTrue(line.endswith(arrow), said)
-        return wait
-
-
-ANY, ANY_TIME = object(), object()
+from lib.engine import BUILD, sluice, until
+from lib.sql_case import SqlCase
+from why_case import ANY, ANY_TIME, KAFKA_CAUSES, RELEASE, WAIT_S, YAML, Waits, causes_of_the_source
 
 
 class Postgres(Waits, SqlCase):
@@ -412,7 +336,7 @@ class Postgres(Waits, SqlCase):
             "queue": self.queue,
             "engine_stopped": self.engine_stopped,
         }
-        self.assertEqual({*told, *Kafka.causes}, causes_of_the_source())
+        self.assertEqual({*told, *KAFKA_CAUSES}, causes_of_the_source())
         self.start()
         for cause, test in told.items():
             with self.subTest(cause):
@@ -426,89 +350,6 @@ class Postgres(Waits, SqlCase):
         self.await_topic("out", 1)
         self.assertEqual(self.why("good"), "nothing of it waits\n")
         self.assertEqual(self.why("nobody"), "nothing on this pipeline's topics carries it\n")
-
-
-def causes_of_the_source():
-    """A cause that is added needs a row here."""
-    return set(re.findall(r'\[WAIT_\w+\] = "(\w+)"', (ROOT / "engine/operate/wait.c").read_text()))
-
-
-class Kafka(Waits, PostgresCase):
-    causes = {"outbox", "no_leader", "engine_stopped", "retry", "key"}
-
-    def test_causes(self):
-        with PrivateKafka(3) as kafka:
-            self.kafka = kafka
-            self.vars = {
-                "DATABASE_URL": self.url,
-                "EFFECTS_SO": str(EFFECTS),
-                "CHAOS_SO": str(CHAOS),
-                **kafka.env(),
-            }
-            self.config = self.folder / "pipeline.yaml"
-            kind = (
-                'bus: {kind: kafka, partitions: 2, replication: 1, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}'
-            )
-            yaml = YAML.replace("bus: {kind: postgres, partitions: 2}", kind)
-            self.config.write_text(yaml.replace("  out: {", "  out: {partitions: 1, "))
-            sluice("migrate", self.config, env=self.vars)
-            self.postgres.query(TABLE, self.url)
-            self.causes_on(kafka)
-
-    def emit(self, origin, key=None, **data):
-        event = {"k": key or origin, "origin": origin, "seq": 1, **data}
-        sluice("emit", self.config, "in", "--data", json.dumps(event), env=self.vars)
-
-    def causes_on(self, kafka):
-        with Engine(self.config, self.vars) as engine:
-            self.emit("retry", flaky=9)
-            retry = {"name": "effects.record", "until": ANY_TIME}
-            self.tells("retry", "retry", "failed 1 time, .*: flaky on demand", RELEASE, tries=1, **retry)
-            self.emit("second", key="retry")
-            self.tells("second", "key", "1 event before it", RELEASE, count=1, name="effects.record")
-            kafka.alter_topic_config("out", {"max.message.bytes": "100"})
-            self.emit("large")
-            sentence = "an event for out is committed, and the brokers refuse it; .*large"
-            self.tells("large", "outbox", sentence, "sluice validate --connect CONFIG", name="out")
-            self.no_leader(kafka)
-            self.assertEqual(engine.stop(), 0)
-        self.unread(kafka)
-        self.emit("alone")
-        self.tells("alone", "engine_stopped", "no process of group why runs", "sluice run CONFIG", name="why")
-
-    def unread(self, kafka):
-        """Of its own topic: it is there, and nobody can read it."""
-        away = kafka.leader("in", 0)
-        data = {"eventId": "unread", "data": {"k": "unread", "origin": "unread", "seq": 1}}
-        kafka.produce("in", "unread", json.dumps(data), partition=0)
-        kafka.kill(away)
-        until(lambda: kafka.leader("in", 0) == -1, "a partition without a leader", WAIT_S)
-        with Engine(self.config, self.vars):
-            for origin in ("unread", data["eventId"]):
-                sentence = "partition 0 of in has no leader.*: an event there is neither handled nor seen from here"
-                self.tells(origin, "no_leader", sentence, name="in")
-            self.assertNotIn("nothing on this pipeline's topics", self.why("unread"))
-            kafka.restart(away)
-            until(lambda: self.story("unread")["events"], "the event", WAIT_S, 0.2)
-            until(lambda: not self.waits("unread"), "an event that waits for nothing", WAIT_S, 0.2)
-
-    def no_leader(self, kafka):
-        """Of the topic to which an event leads: it waits in the outbox; then of its own."""
-        kafka.alter_topic_config("out", {"max.message.bytes": "1000000"})
-        self.postgres.query("update sluice.outbox set tried_at = null", self.url)
-        until(lambda: not self.waits("large"), "an empty outbox", WAIT_S, 0.2)
-        away = kafka.leader("out", 0)
-        partition = 0 if kafka.leader("in", 0) != away else 1
-        kafka.kill(away)
-        until(lambda: kafka.leader("out", 0) == -1, "a partition without a leader", WAIT_S)
-        data = {"eventId": "leaderless", "data": {"k": "leaderless", "origin": "leaderless", "seq": 1}}
-        kafka.produce("in", "leaderless", json.dumps(data), partition=partition)
-        sentence = "an event for out is committed and not published: partition 0 has no leader"
-        self.tells("leaderless", "no_leader", sentence, name="out")
-        self.assertRegex(self.story("leaderless")["incomplete"], "partitions are not read since they have no leader")
-        self.assertIn("not all of it: ", self.why("leaderless"))
-        kafka.restart(away)
-        until(lambda: not self.waits("leaderless"), "an empty outbox", WAIT_S, 0.2)
 
 
 if __name__ == "__main__":
