@@ -30,6 +30,7 @@ enum {
     TEST_SECONDS_MAX = 60, /* real ones: a handler that does not return, a database that does not answer */
     TEST_PROBLEMS_MAX = 1024 * 1024,
     TEST_ARENA_MAX = 64 * 1024 * 1024,
+    TEST_REPORT_MAX = 256 * 1024 * 1024,
 };
 
 struct suite { /* a file, and what its tests start from */
@@ -41,6 +42,8 @@ struct tests {
     struct arena *arena;
     const struct buses *buses;
     const char *filter; /* NULL: every test */
+    const char *junit;  /* path of the report; NULL: none is written */
+    struct buffer report;
     struct suite *suites;
     size_t suite_count, total, passed, failed;
     struct server *server;
@@ -57,13 +60,14 @@ static void interrupt(int number)
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice test FILE… [--filter TEXT]\n"
+    fputs("usage: sluice test FILE… [--filter TEXT] [--junit REPORT]\n"
           "Runs the flow tests of each FILE: the pipeline that it names, with its plugins, on a bus in memory and in "
           "virtual time.\n"
           "Handlers with SQL get a fresh database for each test, on the server of $DATABASE_URL, or on a private one "
           "that is\n"
           "started where initdb is found. Exits 0 when all pass, 1 when one fails, 78 when a file is wrong.\n\n"
           "  --filter TEXT   only tests whose name holds TEXT; none is a failure\n"
+          "  --junit REPORT  writes what became of each test, as CI systems read it\n"
           "  -h, --help      this text\n",
           out);
 }
@@ -211,6 +215,67 @@ static void print_said(int said)
         fwrite(bytes, 1, (size_t)length, stdout);
 }
 
+/* As text of an XML file. What it may not hold becomes '?'. */
+static void report_text(struct buffer *report, struct span text)
+{
+    for (size_t i = 0; i < text.length;) {
+        size_t valid = span_utf8((struct span){text.at + i, text.length - i});
+        for (size_t end = i + valid; i < end; i++) {
+            char c = text.at[i];
+            if (c == '<' || c == '>' || c == '&' || c == '"')
+                buffer_format(report, "&#%d;", c);
+            else
+                buffer_byte(report, (unsigned char)c < 0x20 && c != '\n' && c != '\t' ? '?' : c);
+        }
+        if (i < text.length) {
+            buffer_byte(report, '?');
+            i++;
+        }
+    }
+}
+
+static void report_test(struct tests *tests, const struct suite *suite, const struct flow *flow, int64_t took_ms,
+                        int said, bool good)
+{
+    struct buffer *report = &tests->report;
+    char bytes[4096];
+    if (tests->junit == NULL)
+        return;
+    buffer_text(report, "  <testcase classname=\"");
+    report_text(report, span_of(suite->file.path));
+    buffer_text(report, "\" name=\"");
+    report_text(report, span_of(flow->name));
+    buffer_format(report, "\" line=\"%d\" time=\"%.3f\"", flow->place.line, (double)took_ms / 1000);
+    if (good) {
+        buffer_text(report, "/>\n");
+        return;
+    }
+    buffer_text(report, "><failure message=\"not as expected\">\n");
+    (void)lseek(said, 0, SEEK_SET);
+    for (ssize_t length; (length = read(said, bytes, sizeof bytes)) > 0;)
+        report_text(report, (struct span){bytes, (size_t)length});
+    buffer_text(report, "</failure></testcase>\n");
+}
+
+static int report_write(const struct tests *tests, double seconds)
+{
+    FILE *out = tests->junit == NULL ? NULL : fopen(tests->junit, "w");
+    if (tests->junit == NULL)
+        return CLI_OK;
+    bool written = out != NULL &&
+                   fprintf(out,
+                           "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                           "<testsuite name=\"sluice test\" tests=\"%zu\" failures=\"%zu\" time=\"%.3f\">\n",
+                           tests->passed + tests->failed, tests->failed, seconds) > 0 &&
+                   fwrite(tests->report.at, 1, tests->report.length, out) == tests->report.length &&
+                   fputs("</testsuite>\n", out) >= 0;
+    if (out != NULL && fclose(out) != 0)
+        written = false;
+    if (!written)
+        fprintf(stderr, "sluice test: %s cannot be written: %s\n", tests->junit, strerror(errno));
+    return written ? CLI_OK : CLI_FAILED;
+}
+
 /* How the child ended, when it was not by itself. */
 static void print_end(int status)
 {
@@ -274,8 +339,9 @@ static int test_one(struct tests *tests, struct suite *suite, const struct flow 
     tests->failed += !good;
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
-    printf("%s  %s: %s (%lld ms)\n", good ? "ok  " : "FAIL", suite->file.path, flow->name,
-           (long long)(clock_monotonic_ms() - began_ms));
+    int64_t took_ms = clock_monotonic_ms() - began_ms;
+    report_test(tests, suite, flow, took_ms, said, good);
+    printf("%s  %s: %s (%lld ms)\n", good ? "ok  " : "FAIL", suite->file.path, flow->name, (long long)took_ms);
     if (!good) {
         print_said(said);
         print_end(status);
@@ -320,7 +386,10 @@ static int test_all(struct tests *tests, const char *url)
     if (interrupted == 0 && code == CLI_OK)
         printf("%zu passed, %zu failed in %.1f s, beside %.1f s for server and schema\n", tests->passed, tests->failed,
                seconds, (double)tests->server_ms / 1000);
-    return code != CLI_OK ? code : tests->failed == 0 && interrupted == 0 ? CLI_OK : CLI_FAILED;
+    int reported = report_write(tests, seconds);
+    if (code != CLI_OK)
+        return code;
+    return tests->failed == 0 && interrupted == 0 && reported == CLI_OK ? CLI_OK : CLI_FAILED;
 }
 
 /* A pipeline names its database with ${DATABASE_URL}, which each test has another one for. */
@@ -335,13 +404,18 @@ static const char *given_url(void)
 
 int cli_test(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option options[] = {
-        {"filter", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"filter", required_argument, NULL, 'f'},
+                                            {"junit", required_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     struct tests tests = {.buses = buses};
     for (int option; (option = cli_option(argc, argv, options)) != -1;) {
         switch (option) {
         case 'f':
             tests.filter = optarg;
+            break;
+        case 'j':
+            tests.junit = optarg;
             break;
         case 'h':
             usage(stdout);
@@ -356,6 +430,7 @@ int cli_test(int argc, char **argv, const struct buses *buses)
     const struct sigaction action = {.sa_handler = interrupt};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    buffer_init(&tests.report, TEST_REPORT_MAX);
     tests.arena = arena_create(64 * 1024, TEST_ARENA_MAX);
     tests.suites = arena_array(tests.arena, struct suite, (size_t)(argc - optind));
     int code = CLI_OK;
@@ -369,6 +444,7 @@ int cli_test(int argc, char **argv, const struct buses *buses)
     server_stop(tests.server);
     for (size_t i = 0; i < tests.suite_count; i++)
         parts_close(&tests.suites[i].parts);
+    buffer_free(&tests.report);
     arena_destroy(tests.arena);
     return code;
 }

@@ -5,8 +5,10 @@
 
 #include "flowtest/database.h"
 #include "flowtest/value.h"
+#include "operate/chain.h"
+#include "run/gateway.h"
 
-#include <stdio.h>
+enum { CHAIN_JSON_MAX = 1024 * 1024, METRICS_TEXT_MAX = 16 * 1024 * 1024 };
 
 static bool missed(struct miss *ret, struct place place, const char *what, const char *expected, const char *actual)
 {
@@ -184,6 +186,71 @@ static bool sql_holds(struct drive *drive, const struct node *sql, struct miss *
     return true;
 }
 
+/* ---------------------------------------------------------------------------------------------- chains and metrics */
+
+/* A plain text is the state. */
+static bool chain_holds(struct drive *drive, const struct node *expected, const char *correlation, struct miss *ret)
+{
+    const char *what = arena_format(drive->arena, "chains.%s", correlation);
+    struct operation operation = {.pipeline = drive->pipeline, .connection = drive->connection, .arena = drive->arena};
+    struct difference difference = {.path = ""};
+    struct chain_view view;
+    struct error error = {0};
+    struct buffer json;
+    if (chain_find(&operation, NULL, span_of(correlation), &view, &error) != 0)
+        return missed(ret, expected->place, what, node_expected(drive, expected),
+                      arena_format(drive->arena, "%s", error.text));
+    if (expected->kind == NODE_SCALAR)
+        return span_is(expected->text, view.state) ||
+               missed(ret, expected->place, what, node_expected(drive, expected), view.state);
+    buffer_init(&json, CHAIN_JSON_MAX);
+    chain_json(&view, &json);
+    struct span text = arena_span(drive->arena, buffer_view(&json));
+    buffer_free(&json);
+    return value_matches(expected, text, drive->arena, &difference) || missed_value(drive, what, &difference, ret);
+}
+
+static bool chains_hold(struct drive *drive, const struct node *chains, struct miss *ret)
+{
+    for (size_t i = 0; i < chains->count; i++)
+        if (!chain_holds(drive, chains->items[i], arena_string(drive->arena, chains->keys[i]->text), ret))
+            return false;
+    return true;
+}
+
+/* What stands behind a series in the text of /metrics; {NULL, 0}: it is not there. */
+static struct span metric_value(struct span text, struct span series)
+{
+    for (const char *at = text.at, *end = text.at + text.length; at < end;) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline == NULL ? end : newline;
+        size_t length = (size_t)(stop - at);
+        if (length > series.length && at[series.length] == ' ' && memcmp(at, series.at, series.length) == 0)
+            return (struct span){at + series.length + 1, length - series.length - 1};
+        at = stop + 1;
+    }
+    return (struct span){NULL, 0};
+}
+
+static bool metrics_hold(struct drive *drive, const struct node *metrics, struct miss *ret)
+{
+    struct buffer text;
+    bool hold = true;
+    buffer_init(&text, METRICS_TEXT_MAX);
+    metrics_print(engine_metrics(drive->engine), &text);
+    for (size_t i = 0; hold && i < metrics->count; i++) {
+        struct difference difference = {.path = ""};
+        struct span value = metric_value(buffer_view(&text), metrics->keys[i]->text);
+        const char *series = arena_string(drive->arena, metrics->keys[i]->text);
+        value = value.at == NULL ? value : arena_span(drive->arena, value);
+        if (value.at == NULL)
+            hold = missed(ret, metrics->keys[i]->place, series, node_expected(drive, metrics->items[i]), NULL);
+        else if (!value_matches(metrics->items[i], value, drive->arena, &difference))
+            hold = missed_value(drive, series, &difference, ret);
+    }
+    buffer_free(&text);
+    return hold;
+}
+
 bool expect_holds(struct drive *drive, const struct expectation *expect, const struct reply *reply, bool end,
                   struct looked *looked, struct miss *ret)
 {
@@ -191,5 +258,9 @@ bool expect_holds(struct drive *drive, const struct expectation *expect, const s
         return false;
     if ((expect->events != NULL || expect->dead_letters != NULL) && !events_hold(drive, expect, end, looked, ret))
         return false;
-    return expect->sql == NULL || sql_holds(drive, expect->sql, ret);
+    if (expect->sql != NULL && !sql_holds(drive, expect->sql, ret))
+        return false;
+    if (expect->chains != NULL && !chains_hold(drive, expect->chains, ret))
+        return false;
+    return expect->metrics == NULL || metrics_hold(drive, expect->metrics, ret);
 }

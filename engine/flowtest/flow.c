@@ -48,7 +48,7 @@ static const char *read_given(struct reading *reading, const struct node *mappin
 
 static void read_expect(struct reading *reading, struct node *node, bool of_request, struct expectation *ret)
 {
-    static const char *const known[] = {"status", "reply", "events", "dead_letters", "sql", NULL};
+    static const char *const known[] = {"status", "reply", "events", "dead_letters", "sql", "chains", "metrics", NULL};
     if (want(reading, node, NODE_MAPPING, "expect") == NULL)
         return;
     *ret = (struct expectation){
@@ -57,6 +57,8 @@ static void read_expect(struct reading *reading, struct node *node, bool of_requ
         .events = want(reading, node_get(node, "events"), NODE_SEQUENCE, "expect.events"),
         .dead_letters = want(reading, node_get(node, "dead_letters"), NODE_SEQUENCE, "expect.dead_letters"),
         .sql = want(reading, node_get(node, "sql"), NODE_MAPPING, "expect.sql"),
+        .chains = want(reading, node_get(node, "chains"), NODE_MAPPING, "expect.chains"),
+        .metrics = want(reading, node_get(node, "metrics"), NODE_MAPPING, "expect.metrics"),
     };
     node_refuse_unknown(node, "expect", known, reading->problems);
     const struct node *reply = ret->status != NULL ? ret->status : ret->reply;
@@ -115,9 +117,37 @@ static void read_duplicate(struct reading *reading, struct node *node, struct st
         step->topic = NULL;
 }
 
+static void read_fail(struct reading *reading, struct node *node, struct step *step)
+{
+    static const char *const known[] = {"handler", "outcome", "retry", "unavailable", "times", NULL};
+    size_t ways = 0;
+    step->kind = STEP_FAIL;
+    step->fail.times = 1;
+    if (want(reading, node, NODE_MAPPING, "fail") == NULL)
+        return;
+    step->fail.handler = text_at(reading, node, "handler", "fail.handler");
+    for (enum fail_kind kind = FAIL_OUTCOME; kind <= FAIL_UNAVAILABLE; kind++) {
+        const char *word = text_at(reading, node, known[kind], known[kind]);
+        if (word == NULL)
+            continue;
+        step->fail.kind = kind;
+        step->fail.word = word;
+        ways++;
+    }
+    struct node *times = node_get(node, "times");
+    if (times != NULL)
+        (void)node_int(times, "times", 1, 1000000, &step->fail.times, reading->problems);
+    node_refuse_unknown(node, "fail", known, reading->problems);
+    if (step->fail.handler == NULL || ways != 1)
+        problem_add(reading->problems, node->place, "no_failure",
+                    "fail needs a handler and one of outcome, retry and unavailable, as in "
+                    "{handler: payment.charge, retry: a lock, times: 2}");
+}
+
 static void read_step(struct reading *reading, struct node *node, struct step *step)
 {
-    static const char *const known[] = {"request", "emit", "duplicate", "sql", "advance", "run", "expect", NULL};
+    static const char *const known[] = {"request", "emit", "duplicate", "sql", "fail",
+                                        "advance", "run",  "expect",    NULL};
     size_t kinds = 0;
     step->place = node->place;
     if (node->kind == NODE_SCALAR && span_is(node->text, "run")) {
@@ -128,13 +158,15 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         return;
     struct node *request = node_get(node, "request"), *emit = node_get(node, "emit"),
                 *advance = node_get(node, "advance"), *duplicate = node_get(node, "duplicate"),
-                *sql = node_get(node, "sql");
+                *sql = node_get(node, "sql"), *fail = node_get(node, "fail");
     if (request != NULL && ++kinds)
         read_request(reading, request, step);
     if (emit != NULL && ++kinds)
         read_emit(reading, emit, step);
     if (duplicate != NULL && ++kinds)
         read_duplicate(reading, duplicate, step);
+    if (fail != NULL && ++kinds)
+        read_fail(reading, fail, step);
     if (sql != NULL && ++kinds) {
         step->kind = STEP_SQL;
         (void)node_text(sql, "sql", &step->sql, reading->problems);
@@ -177,7 +209,7 @@ static void read_flow(struct reading *reading, struct node *node, struct flow *f
     for (size_t i = 0; i < flow->step_count; i++) {
         const struct expectation *looks = &flow->steps[i].expect;
         if (looks->status != NULL || looks->reply != NULL || looks->events != NULL || looks->dead_letters != NULL ||
-            looks->sql != NULL)
+            looks->sql != NULL || looks->chains != NULL || looks->metrics != NULL)
             return;
     }
     problem_add(reading->problems, node->place, "no_expectation",

@@ -14,15 +14,20 @@ enum step_kind {
     STEP_EMIT,
     STEP_DUPLICATE, /* an event is put on its topic again, as a bus may do */
     STEP_SQL,       /* somebody else changes the database */
+    STEP_FAIL,      /* the next calls of a handler end otherwise */
     STEP_ADVANCE,   /* time goes on, and what is due on the way happens */
     STEP_RUN,       /* the same, until nothing is due but ticks of schedules */
 };
+
+enum fail_kind { FAIL_OUTCOME = 1, FAIL_RETRY, FAIL_UNAVAILABLE };
 
 struct expectation {             /* each NULL when it is not looked at */
     struct node *status, *reply; /* of the step's request */
     struct node *events;         /* a list: a topic, or {topic, key, data} */
     struct node *dead_letters;   /* a list: a topic, or {topic, handler, reason, data} */
     struct node *sql;            /* a mapping: a query, and its rows as a list of lists */
+    struct node *chains;  /* a mapping: a correlation, and the state of its chain, or what `chain show` has of it */
+    struct node *metrics; /* a mapping: a series as /metrics writes it, and its value */
 };
 
 struct step {
@@ -36,6 +41,12 @@ struct step {
     const char *topic, *key, *id;
     const char *sql;
     int64_t advance_ms;
+    struct {
+        const char *handler;
+        enum fail_kind kind;
+        const char *word; /* the outcome, or why */
+        int64_t times;    /* calls */
+    } fail;
     struct expectation expect;
     bool at_end; /* what the test expects at its end, of all that happened */
 };

@@ -4,6 +4,7 @@
 #include "flowtest/perform.h"
 
 #include "flowtest/expect.h"
+#include "flowtest/stand_in.h"
 #include "flowtest/value.h"
 
 enum { PERFORM_ARENA_BLOCK = 256 * 1024, PERFORM_ARENA_MAX = 1024 * 1024 * 1024, PERFORM_LINE_MAX = 240 };
@@ -70,6 +71,9 @@ static int step_do(struct performance *performance, const struct step *step, str
     case STEP_SQL:
         tell(performance, arena_format(drive->arena, "sql %s", step->sql));
         return drive_sql(drive, step->sql, error);
+    case STEP_FAIL:
+        tell(performance, arena_format(drive->arena, "fail %s", step->fail.handler));
+        return stand_in(drive->pipeline, step, drive->arena, error);
     case STEP_ADVANCE:
         tell(performance, arena_format(drive->arena, "advance %s", duration_text(step->advance_ms, text)));
         return drive_advance(drive, step->advance_ms, error);

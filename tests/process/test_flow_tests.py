@@ -7,7 +7,9 @@ Run alone: python3 tests/process/test_flow_tests.py [-k NAME]
 import os
 import pathlib
 import re
+import shutil
 import unittest
+import xml.etree.ElementTree
 
 import _path
 from lib.engine import ROOT, sluice
@@ -64,6 +66,32 @@ class Shipped(PostgresCase):
             without_times(done.stdout),
         )
         self.assertIn("0.000 s      reservation.success  key 1-7  {", done.stdout)
+
+    def test_a_refund_of_half_is_found(self):
+        """A mistake in the plugin's function: each flow that gives points back fails, and no other one."""
+        shutil.copytree(ROOT / "sql", self.folder / "sql")
+        refund = self.folder / "sql/payment/0001_payment.sql"
+        whole = refund.read_text()
+        half = whole.replace("array_agg(u.refunded) into", "array_agg(u.refunded / 2) into")
+        self.assertNotEqual(whole, half)
+        refund.write_text(half)
+        pipeline = (ROOT / "config/pipeline.yaml").read_text()
+        store = 'store: {url: "${DATABASE_URL}"'
+        self.assertIn(store, pipeline)
+        (self.folder / "pipeline.yaml").write_text(pipeline.replace(store, f"{store}, migrations: {self.folder}/sql"))
+        file = self.folder / "flows.yaml"
+        file.write_text((ROOT / "config/tests/payment.yaml").read_text().replace("../pipeline.yaml", "pipeline.yaml"))
+        done = run(file, "--filter", "points", url=self.postgres.url)
+        self.assertEqual((done.returncode, done.stderr), (1, ""), done.stdout)
+        self.assertEqual(
+            re.findall(r"^(ok  |FAIL)  .*: (.*) \(", done.stdout, re.M),
+            [
+                ("ok  ", "declined, until the points are there"),
+                ("FAIL", "a reservation that cannot be confirmed gives the points back"),
+                ("FAIL", "a confirmation that fails gives all points back"),
+            ],
+        )
+        self.assertIn("      expected  [[500]]\n      got       [[450]]\n", done.stdout)
 
 
 class OwnServer(ServerCase):
@@ -190,6 +218,59 @@ class Small(ServerCase):
         done = self.run_it(tests, "--filter", "third")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr, "sluice test: no test has 'third' in its name\n")
+
+    def test_a_handler_that_fails(self):
+        given = (
+            "tests:\n  - name: x\n    steps:\n      - fail: {handler: template.greet, HOW, times: 3}\n"
+            "      - emit: {topic: wanted, data: {name: Ada}}\n      - run\n    expect: "
+        )
+        for how, expect in (
+            ("retry: busy", "{metrics: {'sluice_retries_total{handler=\"template.greet\"}': 3}}"),
+            ("unavailable: down", "{events: [wanted, said], dead_letters: []}"),
+            ("outcome: done", "{events: [wanted, {topic: said, data: {name: Ada}}]}"),
+        ):
+            with self.subTest(how=how):
+                done = self.run_it(given.replace("HOW", how) + expect + "\n")
+                self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.fails(
+            given.replace("HOW", "retry: busy").replace("times: 3", "times: 9") + "{dead_letters: []}\n",
+            ": dead_letters[0]\n",
+            '"reason":"retries_exhausted"',
+        )
+        self.fails(
+            given.replace("HOW", "outcome: dine") + "{events: []}\n",
+            f"{self.file}:5:9: handler template.greet has no outcome 'dine'\n",
+        )
+        self.fails(
+            given.replace("HOW", "retry: x").replace("greet", "grit") + "{events: []}\n",
+            f"{self.file}:5:9: the pipeline binds no handler 'template.grit' to a topic or tap\n",
+        )
+        both = given.replace("HOW", "retry: x, outcome: done")
+        self.refuses(both + "{events: []}\n", "5:15: error: fail needs a handler")
+
+    def test_metrics(self):
+        self.fails(
+            "tests:\n  - name: x\n    steps: [{emit: {topic: wanted, data: {name: Ada}}}]\n"
+            '    expect: {metrics: {\'sluice_events_total{handler="template.greet",outcome="done"}\': 2}}\n',
+            'sluice_events_total{handler="template.greet",outcome="done"}\n      expected  2\n      got       1\n',
+        )
+
+    def test_junit(self):
+        report = self.folder / "report.xml"
+        tests = (
+            "tests:\n"
+            "  - {name: good & <well>, steps: [run], expect: {events: []}}\n"
+            "  - {name: bad, steps: [run], expect: {events: [wanted]}}\n"
+        )
+        self.assertEqual(self.run_it(tests, "--junit", report).returncode, 1)
+        suite = xml.etree.ElementTree.parse(report).getroot()
+        self.assertEqual((suite.get("tests"), suite.get("failures")), ("2", "1"))
+        self.assertEqual([case.get("name") for case in suite], ["good & <well>", "bad"])
+        self.assertIn("expected  wanted", suite[1].find("failure").text)
+        self.assertIsNone(suite[0].find("failure"))
+        done = self.run_it(tests, "--filter", "good", "--junit", self.folder / "no/report.xml")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("report.xml cannot be written: No such file or directory", done.stderr)
 
     def test_usage(self):
         self.assertEqual(run().returncode, 2)

@@ -1,0 +1,79 @@
+/*
+ * stand_in.c - see stand_in.h. The binding gets a handler that is the plugin's but for its function.
+ */
+#include "flowtest/stand_in.h"
+
+#include "batch/host.h"
+
+#include <errno.h>
+
+/* What all bindings of one handler share. */
+struct failing {
+    enum fail_kind kind;
+    size_t outcome;
+    const char *why;
+    int64_t left; /* calls */
+};
+
+struct replaced {
+    struct sluice_handler handler; /* first: what the binding points to */
+    const struct sluice_handler *original;
+    struct failing *failing;
+};
+
+static void call_instead(void *state, struct sluice_call *call)
+{
+    const struct replaced *replaced = (const struct replaced *)call_of(call)->binding->handler;
+    struct failing *failing = replaced->failing;
+    if (failing->left == 0) {
+        replaced->original->handle(state, call);
+        return;
+    }
+    failing->left--;
+    if (failing->kind == FAIL_UNAVAILABLE)
+        call->host->unavailable(call, failing->why);
+    for (uint32_t i = 0; i < call->count && failing->kind != FAIL_UNAVAILABLE; i++) {
+        if (failing->kind == FAIL_OUTCOME)
+            call->host->outcome(call, i, failing->outcome);
+        else
+            call->host->retry(call, i, failing->why);
+    }
+}
+
+static int find_outcome(const struct binding *binding, const char *name, size_t *ret, struct error *error)
+{
+    for (*ret = 0; *ret < binding->outcome_count; ++*ret)
+        if (strcmp(binding->outcomes[*ret].name, name) == 0)
+            return 0;
+    return error_set(error, EINVAL, "handler %s has no outcome '%s'", binding->handler_name, name);
+}
+
+static void replace(struct binding *binding, struct failing *failing, struct arena *arena)
+{
+    struct replaced *replaced = arena_new(arena, struct replaced);
+    replaced->original = binding->handler->handle == call_instead
+                             ? ((const struct replaced *)binding->handler)->original
+                             : binding->handler;
+    replaced->handler = *replaced->original;
+    replaced->handler.handle = call_instead;
+    replaced->failing = failing;
+    binding->handler = &replaced->handler;
+}
+
+int stand_in(const struct pipeline *pipeline, const struct step *step, struct arena *arena, struct error *error)
+{
+    struct failing *failing = arena_new(arena, struct failing);
+    bool found = false;
+    *failing = (struct failing){.kind = step->fail.kind, .why = step->fail.word, .left = step->fail.times};
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        struct binding *binding = pipeline->bindings[i];
+        if (strcmp(binding->handler_name, step->fail.handler) != 0 || binding->handler->kind != SLUICE_EVENT)
+            continue;
+        if (failing->kind == FAIL_OUTCOME && find_outcome(binding, step->fail.word, &failing->outcome, error) != 0)
+            return -EINVAL;
+        replace(binding, failing, arena);
+        found = true;
+    }
+    return found ? 0
+                 : error_set(error, EINVAL, "the pipeline binds no handler '%s' to a topic or tap", step->fail.handler);
+}
