@@ -106,24 +106,28 @@ static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
 }
 
 /* Events of a call that waits for something outside, which had run statements already. When it had the batch to itself
- * the next one lets them wait without a call; else each event runs alone, so that what is behind one of them in its key
- * cannot overtake it. */
+ * the next one lets them wait without a call, and finds anew what waits for a pause or a limit, which has no time. Else
+ * each event runs alone, so that what is behind one of them in its key cannot overtake it. */
 static void requeue_unavailable(struct batch *batch, struct lane_entry **entries)
 {
     struct lane *lane = batch->env->lane;
+    struct lane_entry **requeued = arena_array(batch->arena, struct lane_entry *, batch->count);
     bool all = true;
-    size_t count = 0;
+    size_t count = 0, requeued_count = 0;
     for (size_t i = 0; i < batch->count; i++)
         all = all && batch->works[i].verdict == VERDICT_DELAY;
     for (size_t i = 0; i < batch->count; i++) {
         struct item *item = batch->works[i].item;
         if (request_answer_if_late(batch, item, not_available))
             end_item(batch, item);
-        else if (all)
+        else if (all && batch->works[i].pause == 0)
             item_wait(batch, item, batch->works[i].due_ms);
+        else if (all)
+            requeued[requeued_count++] = &item->entry;
         else
             entries[count++] = &item->entry;
     }
+    lane_requeue(lane, requeued, requeued_count);
     if (count > 0)
         lane_isolate(lane, entries, count);
 }

@@ -13,6 +13,7 @@
     "  in: {handler: work.handle, limit: {rate: 10/s}, routes: {done: out, later: out}}\n"                             \
     "  each: {handler: work.handle, limit: {rate: 10/s, per: '{tenant}'}, routes: {done: out, later: out}}\n"          \
     "  few: {handler: work.handle, limit: {concurrency: 2}, routes: {done: out, later: out}}\n"                        \
+    "  calls: {handler: work.query, routes: {done: out, later: out}}\n"                                                \
     "  free: {handler: work.handle, routes: {done: out, later: out}}\n"                                                \
     "  out: {final: true}\n"
 
@@ -77,6 +78,43 @@ static void each_its_own(void **state)
     lane_test_event(test, "each", "c", "c", "{}");
     lane_test_run(test);
     assert_string_equal(lane_test_calls(test), "[a] [b] [c]");
+    lane_test_destroy(test);
+}
+
+static void unavailable_after_a_statement(struct lane_test *test, struct sluice_call *call)
+{
+    static const struct sluice_sql sql = {"insert into effect"};
+    (void)test;
+    assert_non_null(call->host->query(call, &sql, 0, NULL));
+    call->host->unavailable(call, "the target is down");
+}
+
+/* The batch is rolled back for the target: who waits for a slot in it waits for a slot still, not for a time. */
+static void beside_one_that_is_unavailable(void **state)
+{
+    struct lane_test *test = lane_test_create(TOPICS, LANE_TEST_OUTBOX);
+    const struct fake_tables *tables = &test->store->tables;
+    (void)state;
+    lane_test_event(test, "in", "a", "a", "{}");
+    lane_test_run(test);
+    test->store->next_slot_us += 60000000;
+    test->handle = unavailable_after_a_statement;
+    atomic_store(&test->env.bindings[pipeline_topic(test->config, "calls")->binding->index].unavailable, 6);
+    lane_test_event(test, "in", "b", "b", "{}");
+    lane_test_event(test, "calls", "c", "c", "{}");
+    lane_test_run_all(test);
+    assert_int_equal(tables->held_count, 2);
+    size_t waiting = 0;
+    for (size_t i = 0; i < tables->held_key_count; i++) {
+        const struct fake_held_key *row = &tables->held_keys[i];
+        bool limited = span_is(row->key.reason, "the limit of topic in, 10/s");
+        if (limited)
+            assert_true(span_is(row->key.paused, "in"));
+        else
+            assert_in_range(row->due_ms - clock_wall_ms(), 1000, 60000);
+        waiting += limited;
+    }
+    assert_int_equal(waiting, 1);
     lane_test_destroy(test);
 }
 
@@ -158,8 +196,12 @@ static void no_places_known(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(in_turn),    cmocka_unit_test(each_its_own),
-                                       cmocka_unit_test(duplicates), cmocka_unit_test(nobody_knows),
-                                       cmocka_unit_test(at_once),    cmocka_unit_test(no_places_known)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(in_turn),
+                                       cmocka_unit_test(each_its_own),
+                                       cmocka_unit_test(duplicates),
+                                       cmocka_unit_test(nobody_knows),
+                                       cmocka_unit_test(at_once),
+                                       cmocka_unit_test(no_places_known),
+                                       cmocka_unit_test(beside_one_that_is_unavailable)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
