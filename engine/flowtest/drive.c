@@ -10,8 +10,9 @@
 #include <errno.h>
 
 enum {
-    DRIVE_TICKS_MAX = 300,    /* of schedules, in one advance */
-    DRIVE_STOPS_MAX = 200000, /* in one advance or run */
+    DRIVE_EXACT_MS = 5 * 60 * 1000, /* so long an advance has every tick of its schedules; */
+    DRIVE_TICKS = 100,              /* a longer one about so many */
+    DRIVE_STOPS_MAX = 200000,       /* in one advance or run */
     DRIVE_SQL_MS = 60000,
     DRIVE_VALUE_MAX = 16 * 1024 * 1024,
 };
@@ -72,6 +73,12 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* How far ticks are apart, at least. */
+static int64_t stride_of(int64_t ms)
+{
+    return ms <= DRIVE_EXACT_MS ? 0 : ms / DRIVE_TICKS;
+}
+
 /* To the next moment at which something is due, at most `until_ms`; ticks not sooner than after `stride_ms`. *ret_due:
  * something but a tick was, then. */
 static int next_stop(struct drive *drive, int64_t until_ms, int64_t stride_ms, bool *ret_due, struct error *error)
@@ -91,7 +98,7 @@ int drive_advance(struct drive *drive, int64_t ms, struct error *error)
     for (int stops = 0; code == 0 && clock_wall_ms() < until_ms; stops++) {
         if (stops == DRIVE_STOPS_MAX)
             return error_set(error, ELOOP, "more than %d times something was due on the way", DRIVE_STOPS_MAX);
-        code = next_stop(drive, until_ms, ms / DRIVE_TICKS_MAX, &due, error);
+        code = next_stop(drive, until_ms, stride_of(ms), &due, error);
     }
     return code;
 }
@@ -108,7 +115,7 @@ int drive_run(struct drive *drive, struct error *error)
         if (stops == DRIVE_STOPS_MAX || due_ms > end_ms)
             return error_set(error, ELOOP, "something is still due after %s: `advance` goes on for a given time",
                              stops == DRIVE_STOPS_MAX ? "200000 stops" : "a year");
-        for (int64_t stride_ms = (due_ms - now_ms) / DRIVE_TICKS_MAX; code == 0 && clock_wall_ms() < due_ms && due;) {
+        for (int64_t stride_ms = stride_of(due_ms - now_ms); code == 0 && clock_wall_ms() < due_ms && due;) {
             code = next_stop(drive, due_ms, stride_ms, &due, error);
             due = engine_due_ms(drive->engine, &tick_ms) == due_ms;
         }

@@ -268,11 +268,20 @@ static int64_t keeper_pass(struct keeper *keeper)
     return wait;
 }
 
+static bool has_timeouts(const struct pipeline *config)
+{
+    for (size_t i = 0; i < config->chain_count; i++)
+        if (config->chains[i].timeout_ms > 0)
+            return true;
+    return false;
+}
+
 /* What no other process and no operator changes: only these go on while time passes in one step. */
 static bool chore_is_own(const struct keeper *keeper, size_t i)
 {
-    return chores[i].run == chore_maintain || chores[i].run == chore_timeouts ||
-           (chores[i].run == chore_pauses && keeper->engine->config->dependency_count > 0);
+    const struct pipeline *config = keeper->engine->config;
+    return chores[i].run == chore_maintain || (chores[i].run == chore_timeouts && has_timeouts(config)) ||
+           (chores[i].run == chore_pauses && config->dependency_count > 0);
 }
 
 void keeper_step(struct engine *engine, bool looks)
@@ -299,10 +308,7 @@ int64_t keeper_due_ms(struct engine *engine, int64_t *ret_tick_ms)
     for (size_t i = 0; i < CHORE_COUNT; i++)
         if (chores[i].run == chore_pauses && atomic_load(&engine->pauses.count) > 0)
             *ret_tick_ms = earlier(*ret_tick_ms, keeper->due_ms[i]);
-    bool timeouts = false;
-    for (size_t i = 0; i < engine->config->chain_count; i++)
-        timeouts = timeouts || engine->config->chains[i].timeout_ms > 0;
-    if (keeper->connection != NULL && timeouts)
+    if (keeper->connection != NULL && has_timeouts(engine->config))
         (void)ledger_chain_timeout_next(keeper->connection, &timeout_ms, NULL);
     return earlier(due_ms, timeout_ms);
 }
