@@ -36,7 +36,7 @@ static struct span number_span(struct batch *batch, int64_t number)
     return span_of(arena_format(batch->arena, "%lld", (long long)number));
 }
 
-enum { OUTPUT_HEADERS_MAX = 8 };
+enum { OUTPUT_HEADERS_MAX = 8 + FORMAT_HEADERS_MAX };
 
 /* The trace of what the work came from, with the span of this try where that is recorded, else one of the emitted
  * event's own. Invalid: none is carried on. */
@@ -64,13 +64,14 @@ static void output_trace(struct batch *batch, const struct work *work, struct ou
 static void output_headers(struct batch *batch, const struct work *work, struct output *output, struct span id,
                            struct span correlation)
 {
-    output->record.headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
+    struct record *record = &output->record;
+    record->headers = arena_array(batch->arena, struct header, OUTPUT_HEADERS_MAX);
     output_header(output, HEADER_HOPS, number_span(batch, work->event.hops + 1));
     output_header(output, HEADER_PARENT, work->event.id_text);
     if (correlation.length > 0)
         output_header(output, HEADER_CORRELATION, correlation);
-    if (batch->env->config->engine.cloudevents)
-        output_header(output, HEADER_CONTENT_TYPE, SPAN(EVENT_TYPE_CLOUDEVENT));
+    record->header_count += event_headers(batch->env->config->engine.event_format, id, record->topic, batch->wall_ms,
+                                          batch->arena, record->headers + record->header_count);
     output_trace(batch, work, output, id);
 }
 
@@ -106,7 +107,7 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
     output->key_length = bytes->length - output->key_at;
     output->value_at = bytes->length;
     event_compose(bytes, (struct span){id, 36}, span_of(topic->name), batch->wall_ms,
-                  batch->env->config->engine.cloudevents, data, overlays->list, overlays->count);
+                  batch->env->config->engine.event_format, data, overlays->list, overlays->count);
     output->value_length = bytes->length - output->value_at;
     if (bytes->failed || output->value_length > (size_t)batch->env->config->engine.max_event_size ||
         output->key_length > EVENT_KEY_MAX) {

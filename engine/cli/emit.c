@@ -83,7 +83,8 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     struct error error = {0};
     struct json_object data;
     struct buffer value, key;
-    char id[37];
+    enum event_format format = emit->parts.pipeline->engine.event_format;
+    char *id = arena_alloc_raw(emit->arena, 37);
 
     if (json_scan(text, emit->arena, &data, &error) != 0) {
         emit_bad_line(emit, "expected the event's data, a JSON object: ", &error);
@@ -91,8 +92,10 @@ static int emit_compose(struct emit *emit, struct span text, struct record *ret)
     }
     event_id_new(clock_wall_ms(), id);
     buffer_init(&value, EMIT_BYTES_MAX);
-    event_compose(&value, emit->id != NULL ? span_of(emit->id) : span_of(id), span_of(emit->topic->name),
-                  clock_wall_ms(), emit->parts.pipeline->engine.cloudevents, &data, NULL, 0);
+    struct span id_text = span_of(emit->id != NULL ? emit->id : id);
+    event_compose(&value, id_text, ret->topic, ret->timestamp_ms, format, &data, NULL, 0);
+    ret->headers = arena_array(emit->arena, struct header, FORMAT_HEADERS_MAX);
+    ret->header_count = event_headers(format, id_text, ret->topic, ret->timestamp_ms, emit->arena, ret->headers);
     ret->value = arena_span(emit->arena, buffer_view(&value));
     buffer_free(&value);
     if (emit->key != NULL || emit->topic->key == NULL)

@@ -6,6 +6,8 @@
 
 #include "event/timestamp.h"
 
+#define COMPOSE_SOURCE "/sluice" /* a CloudEvent's; ids are unique without it */
+
 /* The overlay that counts for a name: of several the last one. */
 static const struct overlay *compose_overlay(const struct overlay *overlays, size_t count,
                                              const struct json_member *member)
@@ -65,14 +67,19 @@ static void compose_data(struct buffer *out, const struct json_object *data, con
     buffer_byte(out, '}');
 }
 
-void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, bool cloudevent,
+void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, enum event_format format,
                    const struct json_object *data, const struct overlay *overlays, size_t overlay_count)
 {
+    bool cloudevent = format == FORMAT_STRUCTURED;
     char time[TIMESTAMP_TEXT + 1];
+    if (format == FORMAT_BINARY) {
+        compose_data(out, data, overlays, overlay_count);
+        return;
+    }
     timestamp_format(timestamp_ms, time);
 
-    buffer_span(out,
-                cloudevent ? SPAN("{\"specversion\":\"1.0\",\"source\":\"/sluice\",\"id\":") : SPAN("{\"eventId\":"));
+    buffer_span(out, cloudevent ? SPAN("{\"specversion\":\"1.0\",\"source\":\"" COMPOSE_SOURCE "\",\"id\":")
+                                : SPAN("{\"eventId\":"));
     buffer_json_string(out, id);
     buffer_span(out, cloudevent ? SPAN(",\"type\":") : SPAN(",\"eventName\":"));
     buffer_json_string(out, name);
@@ -81,6 +88,26 @@ void event_compose(struct buffer *out, struct span id, struct span name, int64_t
     buffer_span(out, cloudevent ? SPAN("\",\"datacontenttype\":\"application/json\",\"data\":") : SPAN("\",\"data\":"));
     compose_data(out, data, overlays, overlay_count);
     buffer_byte(out, '}');
+}
+
+size_t event_headers(enum event_format format, struct span id, struct span name, int64_t timestamp_ms,
+                     struct arena *arena, struct header *ret)
+{
+    if (format == FORMAT_SLUICE)
+        return 0;
+    if (format == FORMAT_STRUCTURED) {
+        ret[0] = (struct header){SPAN(HEADER_CONTENT_TYPE), SPAN(EVENT_TYPE_CLOUDEVENT)};
+        return 1;
+    }
+    char *time = arena_alloc_raw(arena, TIMESTAMP_TEXT + 1);
+    timestamp_format(timestamp_ms, time);
+    ret[0] = (struct header){SPAN("ce_specversion"), SPAN("1.0")};
+    ret[1] = (struct header){SPAN("ce_id"), id};
+    ret[2] = (struct header){SPAN("ce_source"), SPAN(COMPOSE_SOURCE)};
+    ret[3] = (struct header){SPAN("ce_type"), name};
+    ret[4] = (struct header){SPAN("ce_time"), {time, TIMESTAMP_TEXT}};
+    ret[5] = (struct header){SPAN(HEADER_CONTENT_TYPE), SPAN("application/json")};
+    return FORMAT_HEADERS_MAX;
 }
 
 void event_rewrite(struct buffer *out, const struct event *event, struct span id, const struct json_object *data,

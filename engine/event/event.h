@@ -25,6 +25,14 @@ enum {
     TRACESTATE_MAX = 512,        /* bytes; a longer one is not carried on */
 };
 
+/* The form of an event that is emitted. */
+enum event_format {
+    FORMAT_SLUICE = 0,
+    FORMAT_STRUCTURED, /* a CloudEvent as JSON */
+    FORMAT_BINARY,     /* its attributes are headers, the value is the data */
+};
+enum { FORMAT_HEADERS_MAX = 6 };
+
 /* The content-type of a structured CloudEvent that we write. */
 #define EVENT_TYPE_CLOUDEVENT "application/cloudevents+json; charset=UTF-8"
 
@@ -109,10 +117,14 @@ struct overlay {
     struct span json; /* its value as JSON */
 };
 
-/* Appends the value of an emitted event: the envelope (in the form of `cloudevent`), then source->data (NULL: empty)
+/* Appends the value of an emitted event: the envelope of that format, if it has one, then source->data (NULL: empty)
  * with `overlays` replaced in place or appended at the end. `name` is the eventName: the topic it goes to. */
-void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, bool cloudevent,
+void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, enum event_format format,
                    const struct json_object *data, const struct overlay *overlays, size_t overlay_count);
+/* Writes the headers that the format wants beside such a value, at most FORMAT_HEADERS_MAX, and returns how many. `id`
+ * and `name` are kept; the time's text is in the arena. */
+size_t event_headers(enum event_format format, struct span id, struct span name, int64_t timestamp_ms,
+                     struct arena *arena, struct header *ret);
 
 /* Appends the value of a parsed event with another id and, unless `data` is NULL, other data; the rest of its envelope
  * stays as it was written. In binary mode the id is a header, ce_id, which is the caller's. */

@@ -206,7 +206,9 @@ int drive_emit(struct drive *drive, const char *topic_name, struct span data_tex
                struct error *error)
 {
     const struct topic *topic = pipeline_topic(drive->pipeline, topic_name);
-    struct record record = {.topic = span_of(topic_name), .timestamp_ms = clock_wall_ms()};
+    struct header headers[FORMAT_HEADERS_MAX];
+    struct record record = {.topic = span_of(topic_name), .headers = headers, .timestamp_ms = clock_wall_ms()};
+    enum event_format format = drive->pipeline->engine.event_format;
     struct json_object data;
     struct buffer value, key_bytes;
     char new_id[37];
@@ -218,9 +220,10 @@ int drive_emit(struct drive *drive, const char *topic_name, struct span data_tex
     event_id_new(clock_wall_ms(), new_id);
     buffer_init(&value, DRIVE_VALUE_MAX);
     buffer_init(&key_bytes, EVENT_KEY_MAX);
-    event_compose(&value, span_of(id != NULL ? id : new_id), record.topic, clock_wall_ms(),
-                  drive->pipeline->engine.cloudevents, &data, NULL, 0);
+    struct span id_text = span_of(id != NULL ? id : new_id);
+    event_compose(&value, id_text, record.topic, record.timestamp_ms, format, &data, NULL, 0);
     record.value = buffer_view(&value);
+    record.header_count = event_headers(format, id_text, record.topic, record.timestamp_ms, drive->arena, headers);
     int code = 0;
     if (key != NULL)
         record.key = span_of(key);

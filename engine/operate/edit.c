@@ -48,10 +48,10 @@ static void edited_value(const struct pipeline *pipeline, const struct record *r
             if (!of_value)
                 ret->headers[ret->header_count++] = record->headers[i];
         }
-        if (pipeline->engine.cloudevents)
-            ret->headers[ret->header_count++] = (struct header){SPAN(HEADER_CONTENT_TYPE), SPAN(EVENT_TYPE_CLOUDEVENT)};
-        event_compose(&value, span_of(id), record->topic, record->timestamp_ms, pipeline->engine.cloudevents, data,
-                      NULL, 0);
+        enum event_format format = pipeline->engine.event_format;
+        ret->header_count += event_headers(format, span_of(id), record->topic, record->timestamp_ms, arena,
+                                           ret->headers + ret->header_count);
+        event_compose(&value, span_of(id), record->topic, record->timestamp_ms, format, data, NULL, 0);
     }
     ret->value = arena_span(arena, buffer_view(&value));
     buffer_free(&value);
@@ -112,7 +112,7 @@ static int edited_record(const struct pipeline *pipeline, const struct dead_lett
     if (topic == NULL)
         return error_set(error, EINVAL, "its topic '%s' is not in the file", letter->topic);
     *ret = *record;
-    ret->headers = arena_array(arena, struct header, record->header_count + 1);
+    ret->headers = arena_array(arena, struct header, record->header_count + FORMAT_HEADERS_MAX);
     if (record->header_count > 0)
         memcpy(ret->headers, record->headers, record->header_count * sizeof *ret->headers);
     edited_value(pipeline, record, &object, arena, ret);

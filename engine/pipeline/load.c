@@ -69,8 +69,11 @@ static void load_engine(struct load *load, struct node *root)
     options_default(engine_options_table, pipeline);
     if (load_section(load, root, "engine", &engine)) {
         options_apply(engine_options_table, engine, engine->place, "engine", pipeline, load->arena, load->problems);
-        if ((node = node_get(engine, "event_format")) != NULL)
-            pipeline->engine.cloudevents = span_is(node->text, "cloudevents");
+        int format = (node = node_get(engine, "event_format")) == NULL
+                         ? -1
+                         : choice_index("sluice|cloudevents|cloudevents_binary", node->text);
+        if (format >= 0)
+            pipeline->engine.event_format = (enum event_format)format;
         if ((node = node_get(engine, "group")) != NULL && node->kind == NODE_SCALAR && !node->broken) {
             pipeline->engine.group = load_name(load, node, "engine.group", 200);
             pipeline->engine.group_place = node->place;
@@ -160,14 +163,14 @@ static void load_http(struct load *load, struct node *root)
     bool good = colon != NULL && colon > text && colon[1] != '\0' && strlen(colon) < 7 &&
                 strspn(colon + 1, "0123456789") == strlen(colon + 1);
     long port = good ? strtol(colon + 1, NULL, 10) : -1;
-    if (port < 0 || port > 65535) {
+    if (listen != NULL && (port < 0 || port > 65535)) {
         problem_add(load->problems, listen->place, "bad_value",
                     "http.listen: expected HOST:PORT, like 127.0.0.1:8080, got %s", node_shown(listen, load->arena));
         return;
     }
     pipeline->http.host = load_host(load, (struct span){text, (size_t)(colon - text)});
     pipeline->http.port = (int32_t)port;
-    if (token_fits && pipeline->http.token == NULL && !host_is_loopback(pipeline->http.host))
+    if (listen != NULL && token_fits && pipeline->http.token == NULL && !host_is_loopback(pipeline->http.host))
         problem_add(load->problems, listen->place, "token_missing",
                     "http.listen: other machines reach an address that is not loopback, so http.token is required: "
                     "set it, to \"${HTTP_TOKEN}\" for example, or listen on 127.0.0.1");

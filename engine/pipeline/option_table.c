@@ -64,8 +64,9 @@ const struct option engine_options_table[] = {
      .help = "longest wait for what runs, on SIGTERM"},
     {"sweep_after", OPTION_DURATION, AT(engine.sweep_after_ms), .min = 100, .max = 3600000, .fallback = "5s",
      .help = "age at which committed and unpublished outputs are published by the sweeper"},
-    {"event_format", OPTION_TEXT, .own = true, .choices = "sluice|cloudevents", .fallback = "sluice",
-     .help = "envelope of what is emitted; both are read"},
+    {"event_format", OPTION_TEXT, .own = true, .choices = "sluice|cloudevents|cloudevents_binary", .fallback = "sluice",
+     .help =
+         "form of what is emitted; all are read. `cloudevents`: structured mode, `cloudevents_binary`: binary mode"},
     {"plugin_dir", OPTION_TEXT, AT(engine.plugin_dir), .min = 1,
      .help = "where plain plugin names are looked for; default: beside the program, then the installed folder"},
     {0},

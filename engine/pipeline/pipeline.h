@@ -234,7 +234,7 @@ struct pipeline {
         uint32_t max_events;
         int32_t hop_limit;
         int64_t max_event_size, drain_timeout_ms, sweep_after_ms;
-        bool cloudevents; /* event_format: cloudevents */
+        enum event_format event_format;
         const char *plugin_dir;
     } engine;
     struct {

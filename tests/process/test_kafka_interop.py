@@ -4,7 +4,9 @@ headers and ids.
 
 Run alone: python3 tests/process/test_kafka_interop.py [-k NAME]. The page is docs/events.md.
 """
+import datetime
 import json
+import re
 import time
 import unittest
 import uuid
@@ -16,6 +18,22 @@ from lib.pipeline_case import PipelineCase, new_id
 from lib.server_case import KafkaCase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def cloudevent_of(record):
+    """An event in binary mode as the binding tells a consumer to read it, attributes and data."""
+    names = [name for name, _ in record.headers]
+    attributes = {name: value.decode() for name, value in record.headers if name.startswith("ce_")}
+    if len(set(names)) != len(names) or attributes.get("ce_specversion") != "1.0":
+        raise AssertionError(f"no CloudEvent 1.0: {record.headers}")
+    for name, value in attributes.items():
+        if not re.fullmatch("ce_[a-z0-9]{1,20}", name) or not value:
+            raise AssertionError(f"no attribute: {name}: {value!r}")
+    event = {name[3:]: value for name, value in attributes.items()}
+    kind = dict(record.headers)["content-type"].decode()
+    if kind.startswith("application/cloudevents"):
+        raise AssertionError("structured mode")
+    return event | {"datacontenttype": kind, "data": json.loads(record.value)}
 
 
 class Interop(PipelineCase, KafkaCase):
@@ -109,6 +127,32 @@ chains:
         self.assertEqual(self.headers(record)["content-type"], "application/cloudevents+json; charset=UTF-8")
         self.assertEqual((event["specversion"], event["type"], event["data"]["k"]), ("1.0", f"{self.name}.out", "k1"))
         self.assertEqual([name for name in ("id", "source", "time") if not event.get(name)], [])
+
+    def test_binary_cloudevents_are_emitted_as_their_binding_says(self):
+        """Kafka Protocol Binding for CloudEvents 1.0, 3.2; what climbs a retry ladder is read by the engine again."""
+        self.begin(", event_format: cloudevents_binary")
+        sent = new_id()
+        data = {"k": "k1", "origin": "o-\u00e9", "seq": 1, "climb": 1}
+        self.put(json.dumps({"eventId": sent, "data": data}).encode(), [("traceparent", TRACE.encode())])
+        step, last = self.out(1, "again")[0], self.out(1)[0]
+        first = derive(sent, "effects.record", "again")
+        end = derive(first, "effects.record", "done")
+        for record, wanted, topic in ((step, first, "again"), (last, end, "out")):
+            with self.subTest(topic=topic):
+                event = cloudevent_of(record)
+                self.assertEqual(
+                    {name: event[name] for name in ("id", "source", "type", "datacontenttype")},
+                    {
+                        "id": wanted,
+                        "source": "/sluice",
+                        "type": f"{self.name}.{topic}",
+                        "datacontenttype": "application/json",
+                    },
+                )
+                at = datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00"))
+                self.assertLess(abs((datetime.datetime.now(datetime.timezone.utc) - at).total_seconds()), 300)
+                self.assertEqual((event["data"]["k"], event["data"]["origin"]), ("k1", "o-\u00e9"))
+                self.assertEqual(self.headers(record)["sluice-correlation"], "o-\u00e9")
 
     def test_a_key_has_the_partition_that_java_gives_it(self):
         """Else an event that a Java program writes and one of ours would not be in one order."""

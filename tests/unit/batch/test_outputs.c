@@ -297,6 +297,23 @@ static void cloudevents(void **state)
     lane_test_destroy(test);
 }
 
+static void cloudevents_binary(void **state)
+{
+    struct lane_test *test = lane_test_create(YAML("cloudevents_binary"), LANE_TEST_OUTBOX);
+    (void)state;
+    lane_test_event(test, "order.new", "k", "a", "{\"n\":1}");
+    lane_test_run_all(test);
+    const struct record *made = assert_published(test, "order.done", 0);
+    assert_true(span_is(made->value, "{\"n\":1}"));
+    assert_header(made, "ce_specversion", "1.0");
+    assert_header(made, "ce_type", "order.done");
+    assert_header(made, "ce_source", "/sluice");
+    assert_header(made, HEADER_CONTENT_TYPE, "application/json");
+    assert_header(made, HEADER_PARENT, "a");
+    assert_int_equal(record_header(made, "ce_id").length, 36);
+    lane_test_destroy(test);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +326,7 @@ int main(void)
         cmocka_unit_test(too_large_to_emit),
         cmocka_unit_test(what_a_tick_adds),
         cmocka_unit_test(cloudevents),
+        cmocka_unit_test(cloudevents_binary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

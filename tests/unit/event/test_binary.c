@@ -372,23 +372,25 @@ static void test_whole(void **state)
     assert_true(whole.length > 2 * sizeof quotes);
 }
 
-/* Both forms of what is emitted from it, without its headers, are read again. */
+/* Each form of what is emitted from it, without its headers, is read again. */
 static void test_emission(void **state)
 {
     const struct message message = {{VERSION, EVENT_ID, TYPE, JSON_TYPE}, SPAN(DATA)};
     struct record record = record_of(&message);
     struct event event = parsed(&record, *state);
-    for (int cloudevent = 0; cloudevent <= 1; cloudevent++) {
+    for (enum event_format format = FORMAT_SLUICE; format <= FORMAT_BINARY; format++) {
         struct buffer out;
-        struct header type = H("content-type", EVENT_TYPE_CLOUDEVENT);
+        struct header headers[FORMAT_HEADERS_MAX];
         buffer_init(&out, 1000);
-        event_compose(&out, SPAN("e-2"), SPAN("next"), 1735787045678, cloudevent != 0, &event.data, NULL, 0);
-        struct record emitted = {.topic = SPAN("next"), .value = buffer_view(&out), .headers = &type};
-        emitted.header_count = cloudevent != 0;
+        event_compose(&out, SPAN("e-2"), SPAN("next"), 1735787045678, format, &event.data, NULL, 0);
+        struct record emitted = {.topic = SPAN("next"), .value = buffer_view(&out), .headers = headers};
+        emitted.header_count = event_headers(format, SPAN("e-2"), SPAN("next"), 1735787045678, *state, headers);
         struct event again = parsed(&emitted, *state);
-        assert_int_equal(again.cloudevent, cloudevent);
-        assert_false(again.binary);
+        assert_int_equal(again.cloudevent, format != FORMAT_SLUICE);
+        assert_int_equal(again.binary, format == FORMAT_BINARY);
         assert_true(span_is(again.id_text, "e-2"));
+        assert_true(span_is(again.name, "next"));
+        assert_int_equal(again.timestamp_ms, 1735787045678);
         assert_true(span_is(again.data.text, DATA));
         buffer_free(&out);
     }

@@ -14,18 +14,18 @@ static void test_envelopes(void **state)
     struct json_object data;
     assert_int_equal(json_scan(SPAN("{ \"a\" : [1, 2] }"), *state, &data, NULL), 0);
     buffer_text(&out, "before ");
-    event_compose(&out, SPAN("e-\"\\1"), SPAN("payment.success"), time_ms, false, &data, NULL, 0);
+    event_compose(&out, SPAN("e-\"\\1"), SPAN("payment.success"), time_ms, FORMAT_SLUICE, &data, NULL, 0);
     assert_true(span_is(buffer_view(&out), "before {\"eventId\":\"e-\\\"\\\\1\",\"eventName\":\"payment.success\","
                                            "\"timestamp\":\"2025-01-02T03:04:05.678Z\",\"data\":{ \"a\" : [1, 2] }}"));
     buffer_clear(&out);
-    event_compose(&out, SPAN("e-1"), SPAN("payment.success"), time_ms, true, NULL, NULL, 0);
+    event_compose(&out, SPAN("e-1"), SPAN("payment.success"), time_ms, FORMAT_STRUCTURED, NULL, NULL, 0);
     assert_true(span_is(buffer_view(&out),
                         "{\"specversion\":\"1.0\",\"source\":\"/sluice\",\"id\":\"e-1\",\"type\":\"payment.success\","
                         "\"time\":\"2025-01-02T03:04:05.678Z\",\"datacontenttype\":\"application/json\",\"data\":{}}"));
     buffer_free(&out);
 
     buffer_init(&out, 50);
-    event_compose(&out, SPAN("e-1"), SPAN("payment.success"), time_ms, true, NULL, NULL, 0);
+    event_compose(&out, SPAN("e-1"), SPAN("payment.success"), time_ms, FORMAT_STRUCTURED, NULL, NULL, 0);
     assert_true(out.failed);
     buffer_free(&out);
 }
@@ -74,8 +74,8 @@ static void test_overlays(void **state)
             assert_int_equal(json_scan(span_of(rows[i].data), *state, &data, NULL), 0);
         struct buffer out;
         buffer_init(&out, 10000);
-        event_compose(&out, SPAN("e-1"), SPAN("t"), time_ms, false, rows[i].data != NULL ? &data : NULL, overlays,
-                      count);
+        event_compose(&out, SPAN("e-1"), SPAN("t"), time_ms, FORMAT_SLUICE, rows[i].data != NULL ? &data : NULL,
+                      overlays, count);
         assert_false(out.failed);
         assert_memory_equal(out.at, head, sizeof head - 1);
         struct span made = {out.at + sizeof head - 1, out.length - sizeof head};
@@ -104,7 +104,7 @@ static void test_chain(void **state)
     buffer_init(&out[0], 100000);
     buffer_init(&out[1], 100000);
     struct event event = {0};
-    event_compose(&out[0], SPAN("e-0"), SPAN("t"), time_ms, false, NULL, NULL, 0);
+    event_compose(&out[0], SPAN("e-0"), SPAN("t"), time_ms, FORMAT_SLUICE, NULL, NULL, 0);
     for (int i = 1; i <= 50; i++) {
         struct record record = {.topic = SPAN("t"), .value = buffer_view(&out[(i - 1) % 2])};
         enum dead_reason reason;
@@ -118,7 +118,8 @@ static void test_chain(void **state)
         snprintf(json, sizeof json, "%d", i);
         struct overlay overlays[] = {{span_of(name), span_of(json)}, {SPAN("f1"), span_of(json)}};
         buffer_clear(&out[i % 2]);
-        event_compose(&out[i % 2], span_of(id), SPAN("t"), time_ms, i % 3 == 1, &event.data, overlays, i == 1 ? 1 : 2);
+        event_compose(&out[i % 2], span_of(id), SPAN("t"), time_ms, i % 3 == 1 ? FORMAT_STRUCTURED : FORMAT_SLUICE,
+                      &event.data, overlays, i == 1 ? 1 : 2);
     }
     assert_int_equal(event.data.count, 49);
     int64_t value;

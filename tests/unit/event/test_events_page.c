@@ -89,7 +89,7 @@ static struct event example(struct page *page, size_t index)
     return (struct event){0};
 }
 
-enum { OWN, STRUCTURED, BINARY, EMITTED, EMITTED_CLOUDEVENT, EXAMPLES };
+enum { OWN, STRUCTURED, BINARY, EMITTED, EMITTED_STRUCTURED, EMITTED_BINARY, EXAMPLES };
 
 /* The three forms say the same event. */
 static void test_forms(void **state)
@@ -122,23 +122,32 @@ static void test_emitted(void **state)
     char id[37], trace[TRACEPARENT_TEXT + 1];
     event_id_derive(binary.id_text, SPAN("payment.charge"), SPAN("success"), 0, id);
     assert_true(traceparent_derive(record_header(binary.record, HEADER_TRACEPARENT), span_of(id), trace));
-    for (size_t i = EMITTED; i <= EMITTED_CLOUDEVENT; i++) {
+    for (size_t i = EMITTED; i <= EMITTED_BINARY; i++) {
         struct event event = example(page, i);
+        enum event_format format = (enum event_format)(i - EMITTED);
+        struct header headers[FORMAT_HEADERS_MAX];
         struct buffer out;
+        size_t count = event_headers(format, span_of(id), SPAN("payment.success"), event.timestamp_ms, page->arena,
+                                     headers);
+        for (size_t h = 0; h < count; h++)
+            if (!span_equal(record_header(event.record, headers[h].name.at), headers[h].value))
+                fail_msg(PAGE ", example %zu has not the header %s: %.*s", i + 1, headers[h].name.at,
+                         (int)headers[h].value.length, headers[h].value.at);
         buffer_init(&out, 4096);
-        event_compose(&out, span_of(id), SPAN("payment.success"), event.timestamp_ms, i == EMITTED_CLOUDEVENT,
-                      &binary.data, NULL, 0);
+        event_compose(&out, span_of(id), SPAN("payment.success"), event.timestamp_ms, format, &binary.data, NULL, 0);
         buffer_byte(&out, '\0');
         if (!span_is(event.record->value, out.at))
             fail_msg(PAGE ", example %zu is not what is emitted:\n%s", i + 1, out.at);
         buffer_free(&out);
     }
-    struct event emitted = example(page, EMITTED_CLOUDEVENT);
-    if (!span_is(record_header(emitted.record, HEADER_TRACEPARENT), trace))
-        fail_msg(PAGE ": the traceparent emitted is %s", trace);
-    assert_true(span_is(record_header(emitted.record, HEADER_CONTENT_TYPE), EVENT_TYPE_CLOUDEVENT));
-    assert_true(span_is(record_header(emitted.record, HEADER_PARENT), PARENT));
-    assert_int_equal(emitted.hops, 1);
+    for (size_t i = EMITTED_STRUCTURED; i <= EMITTED_BINARY; i++) {
+        struct event emitted = example(page, i);
+        if (!span_is(record_header(emitted.record, HEADER_TRACEPARENT), trace))
+            fail_msg(PAGE ": the traceparent emitted is %s", trace);
+        assert_int_equal(emitted.binary, i == EMITTED_BINARY);
+        assert_true(span_is(record_header(emitted.record, HEADER_PARENT), PARENT));
+        assert_int_equal(emitted.hops, 1);
+    }
 }
 
 /* Every reason has its row; a row's example is refused for it. */

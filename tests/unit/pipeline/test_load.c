@@ -90,7 +90,7 @@ static void the_least(void **state)
     assert_int_equal(p->engine.max_event_size, 1024 * 1024);
     assert_int_equal(p->engine.drain_timeout_ms, 10000);
     assert_int_equal(p->engine.sweep_after_ms, 5000);
-    assert_false(p->engine.cloudevents);
+    assert_int_equal(p->engine.event_format, FORMAT_SLUICE);
     assert_int_equal(p->defaults.retry.max_retries, 5);
     assert_int_equal(p->defaults.retry.initial_interval_ms, 200);
     assert_true(p->defaults.retry.multiplier == 2 && p->defaults.retry.jitter == 0.2);
