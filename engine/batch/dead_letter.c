@@ -10,24 +10,12 @@
 #include <errno.h>
 
 enum {
-    DEAD_HEADERS = 9, /* its own 8, and a traceparent */
+    DEAD_HEADERS = 10, /* its own 9, and a traceparent */
     DEAD_KEY_MAX = 32768,
     DEAD_SENTENCE_MAX = 500,
     RECORD_HEADERS_MAX = 255,
     DEAD_ROWS_MAX = 512 * 1024 * 1024, /* bytes of one batch; what is in flight is bounded far below */
 };
-
-/* Headers of an earlier dead letter of the same event: the new one has its own in their place. */
-static bool is_of_dead_letter(struct span name)
-{
-    static const char *const names[] = {HEADER_DLT_TOPIC,     HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,
-                                        HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON,    HEADER_DLT_CODE,
-                                        HEADER_DLT_HANDLER,   HEADER_ATTEMPTS};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (span_is(name, names[i]))
-            return true;
-    return false;
-}
 
 /* The event's record as far as a record can be kept, with room for the dead letter's own headers. Where its trace is
  * recorded it is carried on, so that a replay is in it, too. */
@@ -44,7 +32,8 @@ static struct record source_record(struct batch *batch, const struct work *work)
     record.header_count = 0;
     for (size_t i = 0; i < source->header_count && !item->minimal && record.header_count < most; i++)
         if (source->headers[i].name.length <= EVENT_HEADER_NAME_MAX &&
-            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX && !is_of_dead_letter(source->headers[i].name))
+            source->headers[i].value.length <= EVENT_HEADER_VALUE_MAX &&
+            !header_of_dead_letter(source->headers[i].name))
             record.headers[record.header_count++] = source->headers[i];
     const char *trace = record_header(source, HEADER_TRACEPARENT).length == 0 ? traced_parent(batch, work) : NULL;
     if (trace != NULL)
@@ -90,6 +79,8 @@ void outputs_dead_letter(struct batch *batch, struct work *work)
     output_header(output, HEADER_DLT_REASON, dead_sentence(work));
     if (item->binding != NULL)
         output_header(output, HEADER_DLT_HANDLER, span_of(item->binding->id));
+    if (batch->env->group != NULL)
+        output_header(output, HEADER_DLT_GROUP, span_of(batch->env->group->name));
     output_header(output, HEADER_ATTEMPTS, number_text(batch, item->tries + 1));
 }
 

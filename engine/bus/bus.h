@@ -32,6 +32,7 @@
 
 struct bus;
 struct bus_consumer;
+struct bus_writer;
 
 /* Records arrive in chunks: one allocation with everything that its records point to. The receiver of a record
  * releases its chunk once for it; the chunk is freed with the last reference (an atomic count). */
@@ -81,8 +82,9 @@ struct bus_subscription {
 struct bus_scan {
     const char *const *topics; /* exact names or with a trailing '*' */
     size_t topic_count;
-    struct span contains;     /* only records whose value contains these bytes; empty: every record */
-    bool follow;              /* at the end, wait for more instead of returning */
+    struct span contains; /* only records whose value contains these bytes; empty: every record */
+    bool follow;          /* at the end, wait for more instead of returning */
+    bool exact;           /* each partition in its own order, not by time; transactions that are open are waited for */
     const volatile int *stop; /* another thread or a signal handler sets it, and the scan soon returns 0; or NULL */
     int64_t deadline_ms;      /* monotonic; the scan soon returns -ETIMEDOUT when it is over; 0: none */
     /* Gets records that live during the call; may call the bus. false: the scan returns 0. */
@@ -175,6 +177,17 @@ struct bus_kind {
     /* The process stops: publishes in progress and later ones end soon, whatever has become of their records. NULL:
      * they end by their deadlines. */
     void (*abort_publishes)(struct bus *bus);
+    /* Publishing as a whole: only the last one, of all processes, that opened the writer of a name publishes under it.
+     * What others began is over then: it is there as a whole, or not at all. -EAGAIN: cannot be reached in time. NULL:
+     * the bus has append(). */
+    int (*writer_open)(struct bus *bus, const char *name, int64_t deadline_ms, struct bus_writer **ret,
+                       struct error *error);
+    /* Readers see all of the records, or none. Permanent refusals, with *ret_failed, as of publish(): none is there,
+     * and the writer can go on. After others it can only be closed: -EBUSY: another one has opened it; -EAGAIN: whether
+     * they are there shows when it is opened again. */
+    int (*writer_publish)(struct bus_writer *writer, const struct record *records, size_t count, int64_t deadline_ms,
+                          size_t *ret_failed, struct error *error);
+    void (*writer_close)(struct bus_writer *writer);
     /* Transactional buses, others NULL: puts the records into the open transaction of `connection` (queued; see
      * store.h). After its COMMIT, published() notifies readers, those of other processes through a consumer of this
      * one. */
@@ -277,6 +290,22 @@ static inline int bus_publish(struct bus *bus, const struct record *records, siz
                               size_t *ret_failed, struct error *error)
 {
     return bus->kind->publish(bus, records, count, deadline_ms, ret_failed, error);
+}
+/* -ENOTSUP: outputs are part of the store's transactions here. */
+static inline int bus_writer_open(struct bus *bus, const char *name, int64_t deadline_ms, struct bus_writer **ret,
+                                  struct error *error)
+{
+    return bus->kind->writer_open == NULL ? error_set(error, ENOTSUP, "this bus has no writers")
+                                          : bus->kind->writer_open(bus, name, deadline_ms, ret, error);
+}
+static inline int bus_writer_publish(struct bus *bus, struct bus_writer *writer, const struct record *records,
+                                     size_t count, int64_t deadline_ms, size_t *ret_failed, struct error *error)
+{
+    return bus->kind->writer_publish(writer, records, count, deadline_ms, ret_failed, error);
+}
+static inline void bus_writer_close(struct bus *bus, struct bus_writer *writer)
+{
+    bus->kind->writer_close(writer);
 }
 static inline void bus_abort_publishes(struct bus *bus)
 {

@@ -17,6 +17,7 @@ struct bus_topic {
     const char *key;                 /* its `key:` as written, or NULL: topics of one key need as many partitions */
     int32_t partitions, replication; /* when it is made; 0: bus.partitions, and the brokers' own replication */
     bool dead_letters;               /* of others: no pattern of a subscription matches it */
+    bool own;                        /* notes of the engine: no pattern matches it; a key's last record is kept */
     const char *dead_letter;         /* the topic of its own; NULL: none, as nothing of it is read */
 };
 

@@ -41,8 +41,9 @@ static int run_list(struct letters *letters)
     struct dead_letter_page page;
     struct error error = {0};
     int64_t limit = letters->limit > 0 ? letters->limit : LIST_LIMIT;
-    if (dead_letters_read(&letters->operation, &letters->filter, letters->below, limit, letters->arena, &page,
-                          &error) != 0)
+    if (dead_letters_read(&letters->operation, &letters->filter,
+                          letters->below == NULL ? (struct span){NULL, 0} : span_of(letters->below), limit,
+                          letters->arena, &page, &error) != 0)
         return cli_failed("dead-letter", &error);
     if (letters->json) {
         struct buffer out;
@@ -52,8 +53,8 @@ static int run_list(struct letters *letters)
         return CLI_OK;
     }
     dead_letters_print(&page);
-    if (page.next != 0)
-        printf("there are more: --below %lld\n", (long long)page.next);
+    if (page.next != NULL)
+        printf("there are more: --below %s\n", page.next);
     return CLI_OK;
 }
 
@@ -83,26 +84,40 @@ static int run_show(struct letters *letters)
 
 /* ----------------------------------------------------------------------------------------------------------- moving */
 
-/* Those of the given numbers that are not open are named. CLI_OK when there are none but what was moved before, as when
- * the command is run again. */
+static const struct dead_letter *letter_of(const struct dead_letter_page *page, struct span id)
+{
+    for (size_t i = 0; i < page->count; i++)
+        if (span_is(id, page->letters[i].id))
+            return &page->letters[i];
+    return NULL;
+}
+
+/* Those of the given ids that are not open are named. CLI_OK when there are none but what was moved before, as when the
+ * command is run again. */
 static int name_others(const struct letters *letters, enum dead_letter_state wanted)
 {
-    const struct dead_letter_filter *filter = &letters->filter;
+    const struct letter_filter *filter = &letters->filter;
+    struct dead_letter_page page = {0};
+    struct error error = {0};
     int code = CLI_OK;
     for (size_t i = 0; i < filter->id_count; i++) {
-        const struct dead_letter_filter one = {.ids = &filter->ids[i], .id_count = 1, .state_to = DEAD_LETTER_DROPPED};
-        struct dead_letter_page page;
-        struct error error = {0};
-        if (dead_letters_read(&letters->operation, &one, 0, 1, letters->arena, &page, &error) != 0)
+        size_t left = filter->id_count - i;
+        const struct letter_filter next = {.ids = filter->ids + i,
+                                           .id_count = left < DEAD_LETTER_PAGE_MAX ? left : DEAD_LETTER_PAGE_MAX,
+                                           .state_to = DEAD_LETTER_DROPPED};
+        if (i % DEAD_LETTER_PAGE_MAX == 0 &&
+            dead_letters_read(&letters->operation, &next, (struct span){NULL, 0}, DEAD_LETTER_PAGE_MAX, letters->arena,
+                              &page, &error) != 0)
             return cli_failed("dead-letter", &error);
-        if (page.count == 0) {
-            fprintf(stderr, "sluice dead-letter: pipeline '%s' has no dead letter %lld\n",
-                    letters->operation.pipeline->name, (long long)filter->ids[i]);
+        const struct dead_letter *letter = letter_of(&page, filter->ids[i]);
+        if (letter == NULL) {
+            fprintf(stderr, "sluice dead-letter: pipeline '%s' has no dead letter %.*s\n",
+                    letters->operation.pipeline->name, (int)filter->ids[i].length, filter->ids[i].at);
             code = CLI_FAILED;
-        } else if (page.letters[0].state != DEAD_LETTER_OPEN) {
-            fprintf(stderr, "sluice dead-letter: dead letter %lld is %s already\n", (long long)filter->ids[i],
-                    dead_letter_state_word(page.letters[0].state));
-            code = page.letters[0].state == wanted ? code : CLI_FAILED;
+        } else if (letter->state != DEAD_LETTER_OPEN) {
+            fprintf(stderr, "sluice dead-letter: dead letter %s is %s already\n", letter->id,
+                    dead_letter_state_word(letter->state));
+            code = letter->state == wanted ? code : CLI_FAILED;
         }
     }
     return code;
@@ -173,7 +188,7 @@ static int run_move(struct letters *letters, bool replays)
     const enum dead_letter_state wanted = replays ? DEAD_LETTER_REPLAYED : DEAD_LETTER_DROPPED;
     const char *word = dead_letter_state_word(wanted);
     struct replay replay = {.filter = letters->filter,
-                            .chosen = dead_letter_filter_words(&letters->filter, letters->arena),
+                            .chosen = letter_filter_words(&letters->filter, letters->arena),
                             .limit = letters->limit,
                             .rate = letters->rate,
                             .force = letters->force,
@@ -199,12 +214,6 @@ static int run_move(struct letters *letters, bool replays)
 
 static int run_replay(struct letters *letters)
 {
-    if (letters->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY && !letters->dry_run) {
-        fputs("sluice dead-letter: the memory bus lives inside the engine that runs it; nothing can be replayed into "
-              "it from here; POST /dead-letters/replay of its http.listen can\n",
-              stderr);
-        return CLI_FAILED;
-    }
     return run_move(letters, true);
 }
 
@@ -216,7 +225,7 @@ static int run_drop(struct letters *letters)
 /* ---------------------------------------------------------------------------------------------------------- editing */
 
 /* The data as they are to be from now on; -1: there are none, which was reported. */
-static int new_data(struct letters *letters, int64_t id, struct span *ret)
+static int new_data(struct letters *letters, struct span id, struct span *ret)
 {
     struct dead_letter letter;
     struct error error = {0};
@@ -240,18 +249,19 @@ static int new_data(struct letters *letters, int64_t id, struct span *ret)
 
 static int run_edit(struct letters *letters)
 {
-    int64_t id = letters->filter.ids[0];
+    struct span id = letters->filter.ids[0];
     struct span data;
     struct error error = {0};
     if (new_data(letters, id, &data) != 0)
         return CLI_FAILED;
     if (dead_letter_edit(&letters->operation, id, data, letters->arena, &error) != 0)
         return cli_failed("dead-letter", &error);
+    const char *quote = letters->operation.connection == NULL ? "\"" : "";
     if (letters->json)
-        printf("{\"id\":%lld,\"edited\":true}\n", (long long)id);
+        printf("{\"id\":%s%.*s%s,\"edited\":true}\n", quote, (int)id.length, id.at, quote);
     else
-        printf("dead letter %lld is edited; `sluice dead-letter replay %s %lld` sends it\n", (long long)id,
-               letters->config, (long long)id);
+        printf("dead letter %.*s is edited; `sluice dead-letter replay %s %.*s` sends it\n", (int)id.length, id.at,
+               letters->config, (int)id.length, id.at);
     return CLI_OK;
 }
 
@@ -266,30 +276,44 @@ static const struct action actions[] = {
     {0},
 };
 
+/* On the memory bus they are in the engine: only it can list and move them. */
+static int refuse_memory(const struct letters *letters)
+{
+    const struct pipeline *pipeline = letters->parts.pipeline;
+    const bool replays = letters->action->wanted == PARTS_BUS && !letters->dry_run;
+    if (pipeline->bus.kind != BUS_CHOICE_MEMORY || (pipeline->store.present && !replays))
+        return CLI_OK;
+    fprintf(stderr,
+            "sluice dead-letter: the memory bus lives inside the engine that runs it; nothing can be %s from here, "
+            "but over its HTTP: /dead-letters%s\n",
+            replays ? "replayed into it" : "read of it",
+            pipeline->http.present ? "" : "; give it one: http: {listen: ...}");
+    return CLI_FAILED;
+}
+
 static int run(struct letters *letters, const struct buses *buses)
 {
     struct error error = {0};
-    const char *config = letters->config;
-    int code = parts_open(config, letters->action->wanted, false, buses, &letters->parts);
+    int code = parts_open(letters->config, PARTS_PIPELINE, false, buses, &letters->parts);
+    if (code == CLI_OK)
+        code = refuse_memory(letters);
     if (code != CLI_OK)
         return code;
-    if (letters->parts.store == NULL) {
-        fprintf(stderr, "sluice dead-letter: %s has no store, so its dead letters are on their topics only", config);
-        if (letters->parts.pipeline->bus.kind == BUS_CHOICE_MEMORY)
-            fputs(", inside the engine that runs it; its log has a line for each\n", stderr);
-        else
-            fprintf(stderr, "; `sluice tap %s '*-dlt'` shows them\n", config);
+    bool stored = letters->parts.pipeline->store.present;
+    if (parts_attach(&letters->parts, stored ? letters->action->wanted : PARTS_BUS, &error) != 0) {
+        fprintf(stderr, "%s: %s%s%s\n", letters->config, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
         return CLI_FAILED;
     }
     /* One that has left the file may have dead letters: it is looked for all the same. */
     const char *topic = arena_string(letters->arena, letters->filter.topic);
     if (topic[0] != '\0' && strchr(topic, '*') == NULL && pipeline_topic(letters->parts.pipeline, topic) == NULL)
-        parts_no_topic(&letters->parts, "dead-letter", config, topic);
+        parts_no_topic(&letters->parts, "dead-letter", letters->config, topic);
     letters->operation = (struct operation){.pipeline = letters->parts.pipeline,
                                             .bus = letters->parts.bus,
-                                            .connection = connection_create(letters->parts.store, "dead-letter"),
                                             .arena = letters->arena,
                                             .actor = operation_actor(letters->arena)};
+    if (letters->parts.store != NULL)
+        letters->operation.connection = connection_create(letters->parts.store, "dead-letter");
     if (operation_because(&letters->operation, span_of(letters->reason), &error) != 0)
         code = operator_failed("dead-letter", &error);
     else

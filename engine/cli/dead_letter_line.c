@@ -60,8 +60,8 @@ static bool take_option(struct letters *letters, int option, const char *value)
     struct error error = {0};
     letters->given |= 1u << (option - 'a');
     if (strchr("tmrcsz", option) != NULL) {
-        if (dead_letter_filter_set(&letters->filter, span_of(conditions[option]), span_of(value), letters->arena,
-                                   &error) == 0)
+        if (letter_filter_set(&letters->filter, span_of(conditions[option]), span_of(value), letters->arena, &error) ==
+            0)
             return true;
         cli_misuse("dead-letter", "--%s", error.text);
         return false;
@@ -70,7 +70,11 @@ static bool take_option(struct letters *letters, int option, const char *value)
     case 'l':
         return cli_count("dead-letter", "--limit", value, &letters->limit);
     case 'b':
-        return cli_count("dead-letter", "--below", value, &letters->below);
+        letters->below = value;
+        if (letter_id_valid(span_of(value)))
+            return true;
+        cli_misuse("dead-letter", "--below: expected the ID of a dead letter, got '%.300s'", value);
+        return false;
     case 'p':
         return cli_count("dead-letter", "--rate", value, &letters->rate);
     case 'w':
@@ -110,26 +114,31 @@ static bool has_filter(const struct letters *letters)
     return false;
 }
 
+/* Numbers by their size; places, of one partition, by their offsets. */
 static int id_compare(const void *left, const void *right)
 {
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return a < b ? -1 : a > b;
+    const struct span *a = left, *b = right;
+    if (a->length != b->length)
+        return a->length < b->length ? -1 : 1;
+    return memcmp(a->at, b->at, a->length);
 }
 
 /* Sorted, each once. False: one of the words is none, which was reported. */
 static bool take_ids(struct letters *letters, char **words, size_t count)
 {
-    int64_t *ids = arena_array(letters->arena, int64_t, count + 1);
+    struct span *ids = arena_array(letters->arena, struct span, count + 1);
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!dead_letter_id_of(span_of(words[i]), &ids[i])) {
-            cli_misuse("dead-letter", "'%.100s' is no number of a dead letter; `sluice dead-letter list` shows them",
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = span_of(words[i]);
+        if (!letter_id_valid(ids[i])) {
+            cli_misuse("dead-letter", "'%.300s' is no ID of a dead letter; `sluice dead-letter list` shows them",
                        words[i]);
             return false;
         }
+    }
     qsort(ids, count, sizeof *ids, id_compare);
     for (size_t i = 0; i < count; i++)
-        if (kept == 0 || ids[kept - 1] != ids[i])
+        if (kept == 0 || !span_equal(ids[kept - 1], ids[i]))
             ids[kept++] = ids[i];
     letters->filter.ids = ids;
     letters->filter.id_count = kept;

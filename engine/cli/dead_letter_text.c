@@ -26,9 +26,7 @@ void dead_letters_print(const struct dead_letter_page *page)
 {
     size_t id = 2, topic = 5, reason = 6, correlation = 11;
     for (size_t i = 0; i < page->count; i++) {
-        char number[24];
-        snprintf(number, sizeof number, "%lld", (long long)page->letters[i].id);
-        id = wider(id, number);
+        id = strlen(page->letters[i].id) > id ? strlen(page->letters[i].id) : id;
         topic = wider(topic, page->letters[i].topic);
         reason = wider(reason, page->letters[i].reason);
         correlation = wider(correlation, page->letters[i].correlation);
@@ -39,7 +37,7 @@ void dead_letters_print(const struct dead_letter_page *page)
     for (size_t i = 0; i < page->count; i++) {
         const struct dead_letter *letter = &page->letters[i];
         char at[TIMESTAMP_TEXT + 1];
-        printf("%*lld  %s  %-8s  ", (int)id, (long long)letter->id, time_text(letter->at_ms, at),
+        printf("%*s  %s  %-8s  ", (int)id, letter->id, time_text(letter->at_ms, at),
                dead_letter_state_word(letter->state));
         plain_column(span_of(letter->topic), topic + 2);
         plain_column(span_of(letter->reason), reason + 2);
@@ -81,7 +79,7 @@ static void print_record(const struct record *record, const char *word)
 void dead_letter_print(const struct dead_letter *letter)
 {
     char at[TIMESTAMP_TEXT + 1];
-    printf("%-13s %lld, %s\n", "dead letter", (long long)letter->id, dead_letter_state_word(letter->state));
+    printf("%-13s %s, %s\n", "dead letter", letter->id, dead_letter_state_word(letter->state));
     line("reason", letter->reason);
     line("message", letter->message);
     line("topic", letter->topic);
@@ -93,9 +91,11 @@ void dead_letter_print(const struct dead_letter *letter)
     line("correlation", letter->correlation);
     printf("%-13s %s, tried %d time%s\n", "at", time_text(letter->at_ms, at), letter->attempts,
            letter->attempts == 1 ? "" : "s");
-    if (letter->before != 0)
-        printf("%-13s dead letter %lld, replayed %d time%s\n", "before", (long long)letter->before, letter->rounds,
-               letter->rounds == 1 ? "" : "s");
+    if (letter->before[0] != '\0') {
+        printf("%-13s dead letter ", "before");
+        plain_print(span_of(letter->before), 0);
+        printf(", replayed %d time%s\n", letter->rounds, letter->rounds == 1 ? "" : "s");
+    }
     if (letter->ended_at_ms != 0) {
         printf("%-13s %s by ", dead_letter_state_word(letter->state), time_text(letter->ended_at_ms, at));
         plain_print(span_of(letter->ended_by), 0);

@@ -13,9 +13,9 @@ struct letters { /* what the line says, then what it is done with */
     struct parts parts;
     struct arena *arena;
     struct operation operation;
-    struct dead_letter_filter filter;
-    int64_t limit, rate, below; /* 0: not given */
-    const char *data, *reason;  /* --data, --why */
+    struct letter_filter filter;
+    int64_t limit, rate;               /* 0: not given */
+    const char *data, *reason, *below; /* --data, --why, --below; NULL: not given */
     bool all, force, dry_run, json, editor;
     uint32_t given; /* options, a bit for each of their letters */
     int64_t shown_ms;
@@ -23,10 +23,10 @@ struct letters { /* what the line says, then what it is done with */
 
 struct action {
     const char *name;
-    const char *options; /* the letters of those it takes */
-    bool ids;            /* it needs one at least */
-    bool moves;          /* many: IDs, a filter, or --all */
-    enum parts_wanted wanted;
+    const char *options;      /* the letters of those it takes */
+    bool ids;                 /* it needs one at least */
+    bool moves;               /* many: IDs, a filter, or --all */
+    enum parts_wanted wanted; /* with a store; without one all need the bus */
     int (*run)(struct letters *letters);
 };
 #define LETTERS_FILTERS "tmrcs" /* options that choose */

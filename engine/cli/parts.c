@@ -102,6 +102,7 @@ static int open_bus(struct parts *parts, struct error *error)
     const struct pipeline *pipeline = parts->pipeline;
     struct bus_property *properties = arena_array(parts->arena, struct bus_property, pipeline->bus.property_count + 1);
     struct bus_topic *topics = arena_array(parts->arena, struct bus_topic, pipeline->topic_count + 1);
+    size_t topic_count = pipeline->topic_count;
     for (size_t i = 0; i < pipeline->bus.property_count; i++)
         properties[i] = (struct bus_property){pipeline->bus.properties[i].name, pipeline->bus.properties[i].value};
     for (size_t i = 0; i < pipeline->topic_count; i++) {
@@ -113,6 +114,9 @@ static int open_bus(struct parts *parts, struct error *error)
                                        .dead_letters = topic->is_dead_letter,
                                        .dead_letter = is_read(pipeline, topic) ? topic->dead_letter->name : NULL};
     }
+    if (!pipeline->store.present)
+        topics[topic_count++] = (struct bus_topic){
+            .name = pipeline_notes_topic(pipeline->engine.group, parts->arena), .partitions = 1, .own = true};
     bus_open_function *open = pipeline->bus.kind == BUS_CHOICE_MEMORY     ? parts->buses->memory
                               : pipeline->bus.kind == BUS_CHOICE_POSTGRES ? parts->buses->postgres
                                                                           : parts->buses->kafka;
@@ -126,7 +130,7 @@ static int open_bus(struct parts *parts, struct error *error)
         .properties = properties,
         .property_count = pipeline->bus.property_count,
         .topics = topics,
-        .topic_count = pipeline->topic_count,
+        .topic_count = topic_count,
         .max_event_size = (size_t)pipeline->engine.max_event_size,
         .longest_delay_ms = pipeline_longest_delay_ms(pipeline),
     };

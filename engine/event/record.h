@@ -48,6 +48,10 @@ struct span record_header(const struct record *record, const char *name);
 #define HEADER_DLT_REASON "kafka_dlt-exception-message"
 #define HEADER_DLT_CODE "sluice-dlt-reason" /* one of DEAD_* as a word */
 #define HEADER_DLT_HANDLER "sluice-dlt-handler"
+#define HEADER_DLT_GROUP "sluice-dlt-group" /* whose dead letter it is */
 #define HEADER_ATTEMPTS "retry_topic-attempts"
+
+/* Whether it is one of those that a dead letter has more than its event: from HEADER_DLT_TOPIC on. */
+bool header_of_dead_letter(struct span name);
 
 #endif

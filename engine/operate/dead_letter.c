@@ -3,120 +3,49 @@
  */
 #include "operate/dead_letter.h"
 
-#include "base/clock.h"
 #include "event/record_batch.h"
 #include "event/timestamp.h"
+#include "operate/letter_page.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-static const char *const state_words[] = {"open", "replayed", "dropped"};
-enum { STATE_COUNT = sizeof state_words / sizeof state_words[0] };
+/* ------------------------------------------------------------------------------------------------------------ rows */
 
-const char *dead_letter_state_word(enum dead_letter_state state)
+static int id_compare(const void *left, const void *right)
 {
-    return (size_t)state < STATE_COUNT ? state_words[state] : "?";
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return a < b ? -1 : a > b;
 }
 
-/* False when there is no such word. */
-static bool dead_letter_state_of(const char *word, enum dead_letter_state *ret)
+int dead_letter_rows_filter(const struct operation *operation, const struct letter_filter *filter, struct arena *arena,
+                            struct dead_letter_filter *ret, struct error *error)
 {
-    for (size_t i = 0; i < STATE_COUNT; i++)
-        if (strcmp(word, state_words[i]) == 0) {
-            *ret = (enum dead_letter_state)i;
-            return true;
-        }
-    return false;
-}
-
-bool dead_letter_id_of(struct span text, int64_t *ret)
-{
-    for (size_t i = 0; i < text.length; i++)
-        if (text.at[i] < '0' || text.at[i] > '9')
-            return false;
-    int64_t id = 0;
-    if (text.length == 0 || (text.length > 1 && text.at[0] == '0') || json_int64(text, &id) != 0 || id <= 0)
-        return false;
-    *ret = id;
-    return true;
-}
-
-static bool since_of(struct span text, int64_t *ret_ms)
-{
-    int64_t ms;
-    if (duration_parse(text, &ms) == 0 && ms > 0)
-        *ret_ms = clock_wall_ms() - ms;
-    else if (timestamp_parse(text, &ms) == 0)
-        *ret_ms = ms;
-    else
-        return false;
-    return true;
-}
-
-int dead_letter_filter_set(struct dead_letter_filter *filter, struct span name, struct span value, struct arena *arena,
-                           struct error *error)
-{
-    struct span *text = span_is(name, "topic")         ? &filter->topic
-                        : span_is(name, "handler")     ? &filter->handler
-                        : span_is(name, "reason")      ? &filter->reason
-                        : span_is(name, "correlation") ? &filter->correlation
-                                                       : NULL;
-    int shown = value.length > 100 ? 100 : (int)value.length;
-    if (text != NULL) {
-        *text = value;
-        bool good = value.length > 0 && memchr(value.at, '\0', value.length) == NULL;
-        return good ? 0
-                    : error_set(error, EINVAL, "%.*s: expected a text; without it any will do", (int)name.length,
-                                name.at);
-    }
-    if (span_is(name, "since"))
-        return since_of(value, &filter->since_ms)
-                   ? 0
-                   : error_set(error, EINVAL, "since %.*s: expected a duration (15m) or a time (2026-01-02T03:04:05Z)",
-                               shown, value.at);
-    if (!span_is(name, "state"))
-        return error_set(error, EINVAL, "'%.*s': expected topic, handler, reason, correlation, since or state",
-                         name.length > 40 ? 40 : (int)name.length, name.at);
-    filter->state = DEAD_LETTER_OPEN;
-    filter->state_to = DEAD_LETTER_DROPPED;
-    if (span_is(value, "all"))
-        return 0;
-    if (!dead_letter_state_of(arena_string(arena, value), &filter->state))
-        return error_set(error, EINVAL, "state %.*s: expected open, replayed, dropped or all", shown, value.at);
-    filter->state_to = filter->state;
+    int64_t *ids = arena_array(arena, int64_t, filter->id_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < filter->id_count; i++)
+        if (!letter_number_of(filter->ids[i], &ids[i]))
+            return error_set(error, EINVAL,
+                             "'%.*s' is no number: pipeline '%s' has its dead letters in its store, numbered",
+                             filter->ids[i].length > 300 ? 300 : (int)filter->ids[i].length, filter->ids[i].at,
+                             operation->pipeline->name);
+    if (filter->id_count > 0)
+        qsort(ids, filter->id_count, sizeof *ids, id_compare);
+    for (size_t i = 0; i < filter->id_count; i++)
+        if (count == 0 || ids[count - 1] != ids[i])
+            ids[count++] = ids[i];
+    *ret = (struct dead_letter_filter){.group = span_of(operation->pipeline->engine.group),
+                                       .topic = filter->topic,
+                                       .handler = filter->handler,
+                                       .reason = filter->reason,
+                                       .correlation = filter->correlation,
+                                       .since_ms = filter->since_ms,
+                                       .ids = ids,
+                                       .id_count = count,
+                                       .state = filter->state,
+                                       .state_to = filter->state_to};
     return 0;
 }
-
-const char *dead_letter_filter_words(const struct dead_letter_filter *filter, struct arena *arena)
-{
-    const struct {
-        const char *name;
-        struct span text;
-    } words[] = {{"topic", filter->topic},
-                 {"handler", filter->handler},
-                 {"reason", filter->reason},
-                 {"correlation", filter->correlation}};
-    const char *text = filter->id_count > 0 ? "ids" : "";
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (words[i].text.length > 0)
-            text = arena_format(arena, "%s%s%s %.*s", text, text[0] != '\0' ? ", " : "", words[i].name,
-                                (int)words[i].text.length, words[i].text.at);
-    if (filter->since_ms != 0) {
-        char since[TIMESTAMP_TEXT + 1];
-        timestamp_format(filter->since_ms, since);
-        text = arena_format(arena, "%s%ssince %s", text, text[0] != '\0' ? ", " : "", since);
-    }
-    return text[0] != '\0' ? text : "all";
-}
-
-struct dead_letter_filter dead_letter_filter_of(const struct operation *operation,
-                                                const struct dead_letter_filter *filter)
-{
-    struct dead_letter_filter of_group = *filter;
-    of_group.group = span_of(operation->pipeline->engine.group);
-    return of_group;
-}
-
-/* --------------------------------------------------------------------------------------------------------- reading */
 
 static const char *text_of(const struct rows *rows, size_t row, size_t column, struct arena *arena)
 {
@@ -131,7 +60,7 @@ static int64_t number_of(const struct rows *rows, size_t row, size_t column)
 static struct dead_letter letter_of(const struct rows *rows, size_t row, struct arena *arena)
 {
     return (struct dead_letter){
-        .id = rows_int64(rows, row, 0),
+        .id = arena_format(arena, "%lld", (long long)rows_int64(rows, row, 0)),
         .group = text_of(rows, row, 1, arena),
         .state = (enum dead_letter_state)rows_int64(rows, row, 2),
         .noted = rows_int64(rows, row, 3) != 0,
@@ -140,7 +69,7 @@ static struct dead_letter letter_of(const struct rows *rows, size_t row, struct 
         .placed = !rows_null(rows, row, 6),
         .partition = (int32_t)number_of(rows, row, 6),
         .offset = number_of(rows, row, 7),
-        .before = number_of(rows, row, 8),
+        .before = rows_null(rows, row, 8) ? "" : arena_format(arena, "%lld", (long long)rows_int64(rows, row, 8)),
         .at_ms = rows_int64(rows, row, 9),
         .topic = text_of(rows, row, 10, arena),
         .handler = text_of(rows, row, 11, arena),
@@ -170,13 +99,18 @@ static int record_of(const struct rows *rows, size_t column, struct arena *arena
     return 0;
 }
 
-int dead_letters_read(const struct operation *operation, const struct dead_letter_filter *filter, int64_t below,
-                      int64_t limit, struct arena *arena, struct dead_letter_page *ret, struct error *error)
+static int rows_page(const struct operation *operation, const struct letter_filter *filter, struct span below,
+                     int64_t limit, struct arena *arena, struct dead_letter_page *ret, struct error *error)
 {
-    struct dead_letter_filter of_group = dead_letter_filter_of(operation, filter);
+    struct dead_letter_filter of_rows;
     struct rows *rows;
-    limit = limit < 1 ? 1 : limit > DEAD_LETTER_PAGE_MAX ? DEAD_LETTER_PAGE_MAX : limit;
-    enum store_result result = ledger_dead_letters(operation->connection, &of_group, below, limit + 1, false, &rows,
+    int64_t before = 0;
+    if (below.length > 0 && !letter_number_of(below, &before))
+        return error_set(error, EINVAL, "below: expected the number of a dead letter");
+    int code = dead_letter_rows_filter(operation, filter, arena, &of_rows, error);
+    if (code != 0)
+        return code;
+    enum store_result result = ledger_dead_letters(operation->connection, &of_rows, before, limit + 1, false, &rows,
                                                    error);
     if (result != STORE_OK)
         return operation_result(result, error);
@@ -189,23 +123,50 @@ int dead_letters_read(const struct operation *operation, const struct dead_lette
     return 0;
 }
 
-int dead_letter_read(const struct operation *operation, int64_t id, struct arena *arena, struct dead_letter *ret,
-                     struct error *error)
+int dead_letters_read(const struct operation *operation, const struct letter_filter *filter, struct span below,
+                      int64_t limit, struct arena *arena, struct dead_letter_page *ret, struct error *error)
 {
-    struct dead_letter_filter filter = {.group = span_of(operation->pipeline->engine.group),
-                                        .ids = &id,
-                                        .id_count = 1,
-                                        .state_to = DEAD_LETTER_DROPPED};
+    limit = limit < 1 ? 1 : limit > DEAD_LETTER_PAGE_MAX ? DEAD_LETTER_PAGE_MAX : limit;
+    return operation->connection == NULL ? letter_topics_page(operation, filter, below, limit, arena, ret, error)
+                                         : rows_page(operation, filter, below, limit, arena, ret, error);
+}
+
+static int rows_one(const struct operation *operation, const struct letter_filter *filter, struct arena *arena,
+                    struct dead_letter *ret, struct error *error)
+{
+    struct dead_letter_filter of_rows;
     struct rows *rows;
-    enum store_result result = ledger_dead_letters(operation->connection, &filter, 0, 1, true, &rows, error);
+    int code = dead_letter_rows_filter(operation, filter, arena, &of_rows, error);
+    if (code != 0)
+        return code;
+    enum store_result result = ledger_dead_letters(operation->connection, &of_rows, 0, 1, true, &rows, error);
     if (result != STORE_OK)
         return operation_result(result, error);
     if (rows_count(rows) == 0)
-        return error_set(error, ENOENT, "pipeline '%s' has no dead letter %lld", operation->pipeline->name,
-                         (long long)id);
+        return -ENOENT;
     *ret = letter_of(rows, 0, arena);
-    int code = record_of(rows, 20, arena, &ret->record, error);
+    code = record_of(rows, 20, arena, &ret->record, error);
     return code == 0 && ret->edited ? record_of(rows, 21, arena, &ret->edited_record, error) : code;
+}
+
+int dead_letter_read(const struct operation *operation, struct span id, struct arena *arena, struct dead_letter *ret,
+                     struct error *error)
+{
+    const struct letter_filter filter = {.ids = &id, .id_count = 1, .state_to = DEAD_LETTER_DROPPED};
+    struct dead_letter_page page = {0};
+    int code;
+    if (operation->connection != NULL) {
+        code = rows_one(operation, &filter, arena, ret, error);
+    } else {
+        code = letter_topics_page(operation, &filter, (struct span){NULL, 0}, 1, arena, &page, error);
+        code = code == 0 && page.count == 0 ? -ENOENT : code;
+    }
+    if (code == -ENOENT && error->code == 0)
+        return error_set(error, ENOENT, "pipeline '%s' has no dead letter %.*s", operation->pipeline->name,
+                         id.length > 300 ? 300 : (int)id.length, id.at);
+    if (code == 0 && page.count > 0)
+        *ret = page.letters[0];
+    return code;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ JSON */
@@ -270,9 +231,20 @@ static void record_json(const struct record *record, struct buffer *out)
     buffer_byte(out, '}');
 }
 
+/* A number, or the text of a place. */
+static void id_value(struct buffer *out, const char *id)
+{
+    int64_t number;
+    if (letter_number_of(span_of(id), &number))
+        buffer_text(out, id);
+    else
+        buffer_json_string(out, span_of(id));
+}
+
 void dead_letter_json(const struct dead_letter *letter, bool whole, struct buffer *out)
 {
-    buffer_format(out, "{\"id\":%lld", (long long)letter->id);
+    buffer_text(out, "{\"id\":");
+    id_value(out, letter->id);
     member(out, "state", span_of(dead_letter_state_word(letter->state)));
     member(out, "group", span_of(letter->group));
     member(out, "topic", span_of(letter->topic));
@@ -286,8 +258,10 @@ void dead_letter_json(const struct dead_letter *letter, bool whole, struct buffe
     buffer_format(out, ",\"attempts\":%d,\"rounds\":%d,\"edited\":%s", letter->attempts, letter->rounds,
                   letter->edited ? "true" : "false");
     time_member(out, "at", letter->at_ms);
-    if (letter->before != 0)
-        buffer_format(out, ",\"before\":%lld", (long long)letter->before);
+    if (letter->before[0] != '\0') {
+        buffer_text(out, ",\"before\":");
+        id_value(out, letter->before);
+    }
     if (letter->ended_at_ms != 0) {
         time_member(out, "endedAt", letter->ended_at_ms);
         member(out, "endedBy", span_of(letter->ended_by));
@@ -313,8 +287,8 @@ void dead_letters_json(const struct dead_letter_page *page, struct buffer *out)
         dead_letter_json(&page->letters[i], false, out);
     }
     buffer_text(out, "],\"next\":");
-    if (page->next != 0)
-        buffer_int64(out, page->next);
+    if (page->next != NULL)
+        id_value(out, page->next);
     else
         buffer_text(out, "null");
     buffer_byte(out, '}');

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "event/correlation.h"
 #include "event/record_batch.h"
+#include "operate/letter_topics.h"
 #include "operate/replayed_event.h"
 #include "plugin/plugin.h"
 
@@ -128,6 +129,15 @@ static int edited_record(const struct pipeline *pipeline, const struct dead_lett
     return code == 0 ? 0 : error_prefix(error, "no key for topic '%s'", topic->name);
 }
 
+static int check_open(const struct dead_letter *letter, struct error *error)
+{
+    return letter->state == DEAD_LETTER_OPEN ? 0
+                                             : error_set(error, EBUSY, "dead letter %s is %s already", letter->id,
+                                                         dead_letter_state_word(letter->state));
+}
+
+/* ---------------------------------------------------------------------------------------------------- in the store */
+
 static int write_edit(const struct operation *operation, const struct dead_letter *letter, const struct record *record,
                       struct span correlation, struct arena *arena, struct error *error)
 {
@@ -140,18 +150,18 @@ static int write_edit(const struct operation *operation, const struct dead_lette
     buffer_free(&packed);
     if (failed)
         return error_set(error, EINVAL, "the data are too large");
-    enum store_result result = ledger_dead_letter_edit(operation->connection, letter->id, bytes, correlation, noted,
-                                                       error);
+    int64_t number = 0;
+    (void)letter_number_of(span_of(letter->id), &number);
+    enum store_result result = ledger_dead_letter_edit(operation->connection, number, bytes, correlation, noted, error);
     if (result == STORE_OK)
-        result = operation_audit(operation, "dead-letter edit",
-                                 span_of(arena_format(arena, "%lld", (long long)letter->id)), error);
+        result = operation_audit(operation, "dead-letter edit", span_of(letter->id), error);
     if (result == STORE_OK)
         result = connection_commit(operation->connection, error);
     return operation_result(result, error);
 }
 
-int dead_letter_edit(const struct operation *operation, int64_t id, struct span data, struct arena *arena,
-                     struct error *error)
+static int edit_row(const struct operation *operation, struct span id, struct span data, struct arena *arena,
+                    struct error *error)
 {
     const struct pipeline *pipeline = operation->pipeline;
     struct dead_letter letter = {0};
@@ -163,9 +173,8 @@ int dead_letter_edit(const struct operation *operation, int64_t id, struct span 
         result = ledger_dead_letters_alone(operation->connection, span_of(pipeline->engine.group), error);
     int code = result == STORE_OK ? dead_letter_read(operation, id, arena, &letter, error)
                                   : operation_result(result, error);
-    if (code == 0 && letter.state != DEAD_LETTER_OPEN)
-        code = error_set(error, EBUSY, "dead letter %lld is %s already", (long long)id,
-                         dead_letter_state_word(letter.state));
+    if (code == 0)
+        code = check_open(&letter, error);
     if (code == 0)
         code = edited_record(pipeline, &letter, data, arena, &record, &correlation, error);
     if (code == 0)
@@ -173,4 +182,57 @@ int dead_letter_edit(const struct operation *operation, int64_t id, struct span 
     if (code != 0)
         connection_rollback(operation->connection);
     return code;
+}
+
+/* --------------------------------------------------------------------------------------------------- on its topic */
+
+struct editing {
+    const struct letter_topics *topics;
+    struct span data;
+    struct arena *arena;
+    struct error *error;
+    int code; /* -ENOENT: it has not come */
+};
+
+static bool edit_letter(const struct dead_letter *letter, void *context)
+{
+    struct editing *editing = context;
+    struct dead_letter edited = *letter;
+    struct span correlation = {NULL, 0};
+    size_t failed;
+    editing->code = check_open(letter, editing->error);
+    if (editing->code == 0)
+        editing->code = edited_record(editing->topics->operation->pipeline, letter, editing->data, editing->arena,
+                                      &edited.edited_record, &correlation, editing->error);
+    if (editing->code != 0)
+        return false;
+    edited.edited = true;
+    const struct record note = letter_topics_note(editing->topics, &edited, DEAD_LETTER_OPEN, (struct span){NULL, 0},
+                                                  editing->arena);
+    editing->code = note.value.length == 0 ? error_set(editing->error, EINVAL, "the data are too large")
+                                           : letter_topics_publish(editing->topics, &note, 1, &failed, editing->error);
+    return false;
+}
+
+static int edit_on_topic(const struct operation *operation, struct span id, struct span data, struct arena *arena,
+                         struct error *error)
+{
+    const struct letter_filter only = {.ids = &id, .id_count = 1, .state_to = DEAD_LETTER_DROPPED};
+    struct letter_topics topics = {0};
+    struct editing editing = {.topics = &topics, .data = data, .arena = arena, .error = error, .code = -ENOENT};
+    int code = letter_topics_open(operation, true, &topics, error);
+    if (code == 0)
+        code = letter_topics_each(&topics, &only, edit_letter, &editing, error);
+    letter_topics_close(&topics);
+    if (code == 0 && editing.code == -ENOENT && error->code == 0)
+        return error_set(error, ENOENT, "pipeline '%s' has no dead letter %.*s", operation->pipeline->name,
+                         id.length > 300 ? 300 : (int)id.length, id.at);
+    return code == 0 ? editing.code : code;
+}
+
+int dead_letter_edit(const struct operation *operation, struct span id, struct span data, struct arena *arena,
+                     struct error *error)
+{
+    return operation->connection == NULL ? edit_on_topic(operation, id, data, arena, error)
+                                         : edit_row(operation, id, data, arena, error);
 }

@@ -6,10 +6,10 @@
 #include "base/clock.h"
 #include "batch/refused.h"
 #include "event/record_batch.h"
+#include "operate/letter_move.h"
 #include "operate/replayed_event.h"
 
 #include <errno.h>
-#include <time.h>
 
 enum {
     REPLAY_BATCH = 500,
@@ -19,15 +19,14 @@ enum {
     REPLAY_PUBLISH_MS = 30000,
     REPLAY_ARENA = 1024 * 1024,
     REPLAY_ARENA_MAX = 1 << 30,
-    REPLAY_PAUSE_MS = 50,  /* the longest sleep between two looks at `stop` */
-    REPLAY_SLICE_MS = 100, /* with a rate, a batch is what so much time allows */
-    REPLAY_OWNER = -1,     /* of rows in sluice.outbox: no process has it, so any sweeper publishes them */
+    REPLAY_OWNER = -1, /* of rows in sluice.outbox: no process has it, so any sweeper publishes them */
 };
 
 /* Dead letters on their way; of a batch but for the first four. */
 struct moving {
     const struct operation *operation;
     const struct replay *replay;
+    struct dead_letter_filter filter; /* as the store takes it */
     struct replay_progress *progress;
     int64_t above, last; /* ids: behind the last one that had its turn, up to the highest there was at the beginning */
     bool drops;
@@ -99,15 +98,6 @@ static enum store_result outbox_row(struct moving *moving)
 
 /* ---------------------------------------------------------------------------------------------------------- a batch */
 
-static void note_unfit(struct moving *moving, int64_t id, const struct error *why)
-{
-    struct replay_progress *progress = moving->progress;
-    if (progress->unfit++ > 0)
-        return;
-    progress->unfit_why = *why;
-    error_prefix(&progress->unfit_why, "dead letter %lld", (long long)id);
-}
-
 /* One row of the batch becomes an event; false: it stays as it is. */
 static bool take_row(struct moving *moving, const struct rows *rows, size_t row)
 {
@@ -115,7 +105,7 @@ static bool take_row(struct moving *moving, const struct rows *rows, size_t row)
     struct record *source = NULL;
     size_t count = 0;
     struct error why = {0};
-    struct replayed from = {.letter = id,
+    struct replayed from = {.letter = arena_format(moving->arena, "%lld", (long long)id),
                             .round = (int32_t)rows_int64(rows, row, 2) + 1,
                             .noted = rows_int64(rows, row, 3) != 0,
                             .group = rows_span(rows, row, 1),
@@ -132,7 +122,7 @@ static bool take_row(struct moving *moving, const struct rows *rows, size_t row)
         code = replayed_event(moving->operation->pipeline, &from, moving->arena, &moving->records[moving->count],
                               &moving->events[moving->count], &why);
     if (code != 0)
-        note_unfit(moving, id, &why);
+        replay_note_unfit(moving->progress, from.letter, &why);
     return code == 0;
 }
 
@@ -199,7 +189,7 @@ static int move_batch(struct moving *moving, int64_t most, size_t *ret_seen)
     if (code == 0 && publishes(moving))
         code = publish_left(moving, &over);
     if (code == 0 && most > 0) {
-        result = ledger_dead_letters_next(connection, &moving->replay->filter, moving->above, moving->last, most, &rows,
+        result = ledger_dead_letters_next(connection, &moving->filter, moving->above, moving->last, most, &rows,
                                           moving->error);
         if (result == STORE_OK && rows_count(rows) > 0) {
             *ret_seen = rows_count(rows);
@@ -224,34 +214,9 @@ static int move_batch(struct moving *moving, int64_t most, size_t *ret_seen)
     return 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- pacing */
-
-static bool stopped(const struct replay *replay)
-{
-    return (replay->stop != NULL && *replay->stop) ||
-           (replay->until_ms > 0 && clock_monotonic_ms() >= replay->until_ms);
-}
-
-/* Sleeps until the rate allows what was moved so far. */
-static void keep_rate(const struct moving *moving, int64_t began_ms)
-{
-    const struct replay *replay = moving->replay;
-    int64_t due_ms = began_ms + (replay->rate > 0 ? moving->progress->moved * 1000 / replay->rate : 0);
-    for (int64_t left; !stopped(replay) && (left = due_ms - clock_monotonic_ms()) > 0;) {
-        struct timespec pause = timespec_of_ms(left < REPLAY_PAUSE_MS ? left : REPLAY_PAUSE_MS);
-        nanosleep(&pause, NULL);
-    }
-}
-
 static int64_t batch_size(const struct moving *moving)
 {
-    const struct replay *replay = moving->replay;
-    int64_t most = moving->drops ? DROP_BATCH : REPLAY_BATCH;
-    int64_t slice = replay->rate * REPLAY_SLICE_MS / 1000;
-    if (replay->rate > 0 && !moving->drops && slice < most)
-        most = slice < 1 ? 1 : slice;
-    int64_t left = replay->limit - moving->progress->moved;
-    return replay->limit > 0 && left < most ? left : most;
+    return replay_batch_size(moving->replay, moving->progress->moved, moving->drops ? DROP_BATCH : REPLAY_BATCH);
 }
 
 static int move(struct moving *moving)
@@ -263,7 +228,7 @@ static int move(struct moving *moving)
     /* What a process that ended has left goes first, also when there is nothing else. */
     int code = publishes(moving) ? move_batch(moving, 0, &seen) : 0;
     for (seen = 1; code == 0 && seen > 0 && batch_size(moving) > 0;) {
-        if (stopped(replay)) {
+        if (replay_stopped(replay)) {
             progress->stopped = true;
             break;
         }
@@ -276,7 +241,7 @@ static int move(struct moving *moving)
         if (replay->progress != NULL)
             replay->progress(progress, replay->context);
         if (code == 0 && seen > 0)
-            keep_rate(moving, began_ms);
+            replay_keep_rate(replay, progress->moved, began_ms);
     }
     return code;
 }
@@ -296,21 +261,24 @@ static int count_found(const struct operation *operation, const struct dead_lett
     return 0;
 }
 
-static struct replay with_group(const struct operation *operation, const struct replay *replay)
+/* The open ones of the filter, as the store takes it. */
+static int open_rows(const struct operation *operation, const struct replay *replay, struct dead_letter_filter *ret,
+                     struct error *error)
 {
-    struct replay of_group = *replay;
-    of_group.filter = dead_letter_filter_of(operation, &replay->filter);
-    of_group.filter.state = of_group.filter.state_to = DEAD_LETTER_OPEN;
-    return of_group;
+    int code = dead_letter_rows_filter(operation, &replay->filter, operation->arena, ret, error);
+    ret->state = ret->state_to = DEAD_LETTER_OPEN;
+    return code;
 }
 
 static int start(const struct operation *operation, const struct replay *replay, bool drops,
                  struct replay_progress *ret, struct error *error)
 {
-    struct replay of_group = with_group(operation, replay);
-    struct moving moving = {
-        .operation = operation, .replay = &of_group, .progress = ret, .drops = drops, .error = error};
-    int code = count_found(operation, &of_group.filter, ret, &moving.last, error);
+    struct moving moving = {.operation = operation, .replay = replay, .progress = ret, .drops = drops, .error = error};
+    if (operation->connection == NULL)
+        return letter_move(operation, replay, drops, ret, error);
+    int code = open_rows(operation, replay, &moving.filter, error);
+    if (code == 0)
+        code = count_found(operation, &moving.filter, ret, &moving.last, error);
     ret->exhausted = 0; /* counted as they have their turn */
     if (code != 0)
         return code;
@@ -335,9 +303,16 @@ int dead_letters_drop(const struct operation *operation, const struct replay *re
 int dead_letters_count(const struct operation *operation, const struct replay *replay, struct replay_progress *ret,
                        struct error *error)
 {
-    struct replay of_group = with_group(operation, replay);
+    struct dead_letter_filter rows = {0};
     int64_t last;
-    int code = count_found(operation, &of_group.filter, ret, &last, error);
+    int code;
+    if (operation->connection == NULL) {
+        code = letter_count(operation, replay, ret, error);
+    } else {
+        code = open_rows(operation, replay, &rows, error);
+        if (code == 0)
+            code = count_found(operation, &rows, ret, &last, error);
+    }
     if (code == 0 && replay->force)
         ret->exhausted = 0;
     return code;

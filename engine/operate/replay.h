@@ -11,34 +11,15 @@
  * what a process leaves behind that ends in between is published by the next one that moves dead letters, or by the
  * sweeper of an engine, and never twice to a handler, nor out of order. Only one at a time moves dead letters of a
  * group.
+ *
+ * Without a store a batch is one transaction of the bus, with the events and the notes of what became of their dead
+ * letters (letter_topics.h): what a process that ends in between leaves behind is done as a whole, or not at all.
  */
 #ifndef SLUICE_OPERATE_REPLAY_H
 #define SLUICE_OPERATE_REPLAY_H
 
 #include "operate/dead_letter.h"
-
-#include <signal.h>
-
-struct replay_progress {
-    int64_t found;          /* open ones that the filter chose when it began */
-    int64_t moved;          /* replayed, or dropped */
-    int64_t exhausted;      /* not replayed: they were DEAD_LETTER_ROUNDS_MAX times before */
-    int64_t unfit;          /* not replayed for another reason; */
-    struct error unfit_why; /* that of the first one */
-    bool stopped;           /* before all that were found had their turn */
-};
-
-struct replay {
-    struct dead_letter_filter filter;
-    const char *chosen;                /* the same in words, for the audit */
-    int64_t limit;                     /* at most so many; 0: all */
-    int64_t rate;                      /* at most so many a second; 0: as fast as it goes */
-    int64_t until_ms;                  /* monotonic: no batch begins later; 0: none */
-    bool force;                        /* also those that were replayed DEAD_LETTER_ROUNDS_MAX times */
-    const volatile sig_atomic_t *stop; /* set by a signal: the batch in progress is the last one; or NULL */
-    void (*progress)(const struct replay_progress *progress, void *context); /* after each batch; or NULL */
-    void *context;
-};
+#include "operate/pace.h"
 
 /* The operation needs its bus. 0, or negative with a sentence; *ret says how far it came in either case. */
 int dead_letters_replay(const struct operation *operation, const struct replay *replay, struct replay_progress *ret,

@@ -41,14 +41,13 @@ static int check_reader(const struct pipeline *pipeline, const struct replayed *
 /* Headers that the engine gives to each event, or that speak of an earlier dead letter. */
 static bool is_replaced(struct span name, bool binary)
 {
-    static const char *const names[] = {
-        HEADER_HOPS,          HEADER_NOT_BEFORE,   HEADER_REPLAY_OF, HEADER_REPLAY_LETTER, HEADER_REPLAY_COUNT,
-        HEADER_REPLAY_FOR,    HEADER_REPLAY_NOTED, HEADER_DLT_TOPIC, HEADER_DLT_PARTITION, HEADER_DLT_OFFSET,
-        HEADER_DLT_TIMESTAMP, HEADER_DLT_REASON,   HEADER_DLT_CODE,  HEADER_DLT_HANDLER,   HEADER_ATTEMPTS};
+    static const char *const names[] = {HEADER_HOPS,          HEADER_NOT_BEFORE,   HEADER_REPLAY_OF,
+                                        HEADER_REPLAY_LETTER, HEADER_REPLAY_COUNT, HEADER_REPLAY_FOR,
+                                        HEADER_REPLAY_NOTED};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (span_is(name, names[i]))
             return true;
-    return binary && span_is(name, "ce_id");
+    return header_of_dead_letter(name) || (binary && span_is(name, "ce_id"));
 }
 
 static void header_add(struct record *record, const char *name, struct span value)
@@ -68,7 +67,7 @@ static void replayed_headers(const struct event *event, const struct replayed *f
     if (event->binary)
         header_add(ret, "ce_id", id);
     header_add(ret, HEADER_REPLAY_OF, event->id_text);
-    header_add(ret, HEADER_REPLAY_LETTER, span_of(arena_format(arena, "%lld", (long long)from->letter)));
+    header_add(ret, HEADER_REPLAY_LETTER, span_of(from->letter));
     header_add(ret, HEADER_REPLAY_COUNT, span_of(arena_format(arena, "%d", from->round)));
     header_add(ret, HEADER_REPLAY_FOR, group);
     if (from->noted)
@@ -91,8 +90,7 @@ int replayed_event(const struct pipeline *pipeline, const struct replayed *from,
         return error_hint(error, "`sluice dead-letter edit` gives it data that can");
     }
     char *id = arena_alloc_raw(arena, 37);
-    event_id_derive(event.id_text, SPAN("dead-letter"),
-                    span_of(arena_format(arena, "%019lld", (long long)from->letter)), (uint32_t)from->round, id);
+    event_id_derive(event.id_text, SPAN("dead-letter"), span_of(from->letter), (uint32_t)from->round, id);
     *ret_id = (struct span){id, 36};
     buffer_init(&value, REPLAYED_VALUE_MAX);
     event_rewrite(&value, &event, *ret_id, NULL, arena);

@@ -6,10 +6,10 @@
 
 #include "operate/operation.h"
 
-struct replayed { /* what it is made of */
-    int64_t letter;
-    int32_t round; /* this one: 1 or more */
-    bool noted;    /* chains have noted the event */
+struct replayed {       /* what it is made of */
+    const char *letter; /* its id */
+    int32_t round;      /* this one: 1 or more */
+    bool noted;         /* chains have noted the event */
     struct span group, topic;
     const struct record *record; /* the event as it came, or as it was edited */
 };

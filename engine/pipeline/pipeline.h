@@ -290,6 +290,8 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 /* What else files that work together would do wrong: each is whole, resolved and checked alone; all share one arena.
  * A problem that `problems` has already is not added again. */
 void pipelines_check(const struct pipeline *const *pipelines, size_t count, struct problems *problems);
+/* The topic on which a group without a store notes what became of its dead letters. In the arena. */
+const char *pipeline_notes_topic(const char *group, struct arena *arena);
 /* Whether this is the group's name, or one that it had before (`renamed`). */
 bool group_is_called(const struct pipeline *pipeline, const struct group *group, struct span name);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */

@@ -160,6 +160,11 @@ static bool chain_has_work(const struct topic *topic)
     return false;
 }
 
+const char *pipeline_notes_topic(const char *group, struct arena *arena)
+{
+    return arena_format(arena, "%s.dead-letters", group);
+}
+
 /* `name`, or what `renamed` says that its new name is. */
 static bool is_called(const struct pipeline *pipeline, const char *now, struct span name)
 {

@@ -49,7 +49,7 @@ class Http(DeadLetterCase):
             ("/dead-letters?limit=x", 400, "limit: expected a whole number"),
             ("/dead-letters?topic=", 400, "topic: expected a text"),
             ("/dead-letters/99", 404, "no dead letter 99"),
-            ("/dead-letters/x", 400, "'x' is no number of a dead letter"),
+            ("/dead-letters/x", 400, "'x' is no id of a dead letter"),
         ):
             with self.subTest(path):
                 self.assertIn(words, self.get(path, status)["message"])

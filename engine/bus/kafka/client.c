@@ -14,6 +14,13 @@
 
 enum { CLIENT_END_MS = 1000 };
 
+/* Of a producer of transactions. What one that died has left open is aborted after so long, and readers of the
+ * partitions that it wrote to wait until then. The other two must not be longer, whatever the user has set. */
+static const struct {
+    const char *name, *value;
+} transaction_properties[] = {
+    {"transaction.timeout.ms", "20000"}, {"message.timeout.ms", "20000"}, {"socket.timeout.ms", "15000"}};
+
 /* ----------------------------------------------------------------------------------------------------------- making */
 
 /* FAIL, ERROR and SSL also reach an error callback or the maker of the client, GETPID is repeated by librdkafka,
@@ -48,6 +55,12 @@ static rd_kafka_conf_t *conf_make(const struct bus_options *options, const struc
         code = kafka_options_set(conf, "group.id", config->group, error);
     if (code == 0 && config->instance != NULL)
         code = kafka_options_set(conf, "group.instance.id", config->instance, error);
+    if (code == 0 && config->transactional != NULL)
+        code = kafka_options_set(conf, "transactional.id", config->transactional, error);
+    for (size_t i = 0; i < sizeof transaction_properties / sizeof transaction_properties[0] && code == 0 &&
+                       config->transactional != NULL;
+         i++)
+        code = kafka_options_set(conf, transaction_properties[i].name, transaction_properties[i].value, error);
     if (code != 0) {
         rd_kafka_conf_destroy(conf);
         return NULL;

@@ -16,6 +16,7 @@ enum { KAFKA_REQUEST_MS = 5000 }; /* the longest wait for an answer of the broke
 struct kafka_client_config {
     enum kafka_role role;
     const char *group, *instance;                 /* of consumers: group.id, group.instance.id; or NULL */
+    const char *transactional;                    /* of a producer: transactional.id; or NULL */
     void (*set_callbacks)(rd_kafka_conf_t *conf); /* NULL: none */
     void *opaque;                                 /* of the callbacks */
 };

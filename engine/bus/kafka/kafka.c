@@ -16,6 +16,7 @@
 #include "bus/kafka/scan.h"
 #include "bus/kafka/standing.h"
 #include "bus/kafka/topics.h"
+#include "bus/kafka/writer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -78,6 +79,9 @@ static const struct bus_kind kafka_kind = {
     .describe = kafka_describe,
     .stream_name = kafka_stream_name,
     .publish = kafka_publish,
+    .writer_open = kafka_writer_open,
+    .writer_publish = kafka_writer_publish,
+    .writer_close = kafka_writer_close,
     .abort_publishes = kafka_abort_publishes,
     .scan = kafka_scan,
     .lag = kafka_lag,

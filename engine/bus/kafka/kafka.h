@@ -17,7 +17,8 @@
  *
  * Writing. One idempotent producer, acks=all. publish() returns when every record has its delivery report. A fatal
  * error of the producer, or a deadline, retires it: its unacknowledged records are purged and sent again by a new one,
- * in order. So a record may be there twice, but for the first time always in its key's order (producer.h).
+ * in order. So a record may be there twice, but for the first time always in its key's order (producer.h). What is to
+ * be there as a whole or not at all goes through transactions of a producer of its own (writer.h).
  *
  * Threads: as bus/bus.h says. Each client has librdkafka's own threads; each producer has one of ours that serves its
  * reports. All clients are made after fork(): their threads would not survive it.
@@ -29,6 +30,7 @@
  *   positions instance health joining pause    parts of a consumer; consumer.h puts them together
  *   commit resume assignment                   what a member does with its partitions
  *   producer member poll                       publishing; joining and leaving; reading
+ *   writer                                     publishing as a whole
  *   scan topics lag standing kafka             the other calls of the contract, and the table of them all
  */
 #ifndef SLUICE_BUS_KAFKA_KAFKA_H

@@ -243,7 +243,8 @@ rd_kafka_topic_partition_list_t *kafka_options_topics(const struct bus_options *
             rd_kafka_topic_partition_list_add(list, topics[t], RD_KAFKA_PARTITION_UA);
         for (size_t i = 0; pattern && i < options->topic_count; i++) {
             const char *name = options->topics[i].name;
-            if (topics_match(&topics[t], 1, span_of(name)) && (dead_letters || !options->topics[i].dead_letters) &&
+            if (topics_match(&topics[t], 1, span_of(name)) && !options->topics[i].own &&
+                (dead_letters || !options->topics[i].dead_letters) &&
                 rd_kafka_topic_partition_list_find(list, name, RD_KAFKA_PARTITION_UA) == NULL)
                 rd_kafka_topic_partition_list_add(list, name, RD_KAFKA_PARTITION_UA);
         }

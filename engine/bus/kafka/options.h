@@ -26,7 +26,8 @@ int64_t kafka_options_largest_record(const struct bus_options *options);
 const char *kafka_options_property(const struct bus_options *options, const char *name);
 /* group.protocol: consumer (KIP-848), where the brokers decide about sessions and assignments. */
 bool kafka_options_new_protocol(const struct bus_options *options);
-/* The names, and for each pattern those of the options' topics that match; dead letter topics only if wanted.
+/* The names, and for each pattern those of the options' topics that match; dead letter topics only if wanted, the
+ * engine's own never.
  * The caller destroys the list. */
 rd_kafka_topic_partition_list_t *kafka_options_topics(const struct bus_options *options, const char *const *topics,
                                                       size_t topic_count, bool dead_letters);

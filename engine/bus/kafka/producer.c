@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bus/chunk.h"
 #include "bus/kafka/client.h"
+#include "bus/kafka/record.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -255,25 +256,8 @@ static rd_kafka_topic_t *topic_of(rd_kafka_t *rk, struct topics *topics, struct 
 static rd_kafka_resp_err_t send_one(struct kafka_producer *producer, struct topics *topics, const struct record *record,
                                     struct slot *slot)
 {
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
-    for (size_t i = 0; i < record->header_count; i++) {
-        const struct header *header = &record->headers[i];
-        rd_kafka_header_add(headers, header->name.at, (ssize_t)header->name.length, header->value.at,
-                            (ssize_t)header->value.length);
-    }
     rd_kafka_topic_t *topic = topic_of(producer->rk, topics, record->topic);
-    if (topic == NULL) {
-        rd_kafka_headers_destroy(headers);
-        return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-    }
-    rd_kafka_resp_err_t err = rd_kafka_producev(
-        producer->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(record->key.at, record->key.length),
-        RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.at, record->value.length),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
-        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        rd_kafka_headers_destroy(headers);
-    return err;
+    return topic == NULL ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : kafka_record_produce(producer->rk, topic, record, slot);
 }
 
 /* For most_ms, or until the last report. */

@@ -21,6 +21,7 @@ enum {
     SCAN_POLL_MS = 100,
     SCAN_STALLED_MS = 10000, /* so long nothing has come, and partitions are not at their end */
     SCAN_MERGED_MAX = 10000, /* records that wait to be merged */
+    SCAN_SETTLED_MS = 5000,  /* the longest wait for transactions that are open */
 };
 
 struct scan {
@@ -29,12 +30,16 @@ struct scan {
     struct kafka_reason reason;
     struct kafka_fetch fetch;
     rd_kafka_topic_partition_list_t *list; /* of all partitions */
-    bool *ended;                           /* of each: read up to its end */
+    struct reading {                       /* of each */
+        int64_t end;                       /* where it ended when its first message came; 0: not known yet */
+        bool ended;                        /* read up to there, or to its end */
+        bool waits;                        /* read up to a transaction that is open, and there is more behind it */
+    } * reading;
     size_t ended_count;
     size_t leaderless; /* partitions that are left out */
     char first_leaderless[280];
-    int last; /* index in the list: of the last message */
-    int64_t began_ms;
+    int last;                     /* index in the list: of the last message */
+    int64_t began_ms, settled_ms; /* transactions that are open are waited for until then; 0: are not */
     struct span contains;
     bool (*each)(const struct record *record, int32_t partition, struct position position, void *context);
     void *context;
@@ -45,6 +50,7 @@ struct scan {
     } * waiting;
     size_t waiting_count, waiting_size;
     int64_t numbered; /* messages of equal time are delivered as they came */
+    bool exact;       /* all are */
 };
 
 static int waiting_compare(const void *left, const void *right)
@@ -95,8 +101,8 @@ static int scan_partitions(struct scan *scan, const char *const *topics, size_t 
             error_set(error, ENOENT, "the brokers have no topic %s", topics[t]);
             return error_hint(error, "`sluice migrate CONFIG` makes what is missing");
         }
-    scan->ended = calloc((size_t)scan->list->cnt + 1, sizeof *scan->ended);
-    if (scan->ended == NULL)
+    scan->reading = calloc((size_t)scan->list->cnt + 1, sizeof *scan->reading);
+    if (scan->reading == NULL)
         return error_set(error, ENOMEM, "out of memory");
     rd_kafka_resp_err_t err = rd_kafka_assign(scan->rk, scan->list);
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be read");
@@ -116,18 +122,21 @@ static int scan_index(struct scan *scan, const rd_kafka_message_t *message)
 
 /* What is behind a transaction that is open is there, and no reader sees it: it ends for them before its end, also when
  * they ask again. */
-static void report_open(const struct scan *scan, const rd_kafka_message_t *message)
+static void report_open(const struct scan *scan, const char *topic, int32_t partition, int64_t end)
 {
-    const char *topic = rd_kafka_topic_name(message->rkt);
     int64_t low, high = 0, stable = 0;
-    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-        rd_kafka_get_watermark_offsets(scan->rk, topic, message->partition, &low, &high) != 0 ||
-        high <= message->offset ||
-        rd_kafka_query_watermark_offsets(scan->rk, topic, message->partition, &low, &stable, KAFKA_REQUEST_MS) != 0 ||
+    if (rd_kafka_get_watermark_offsets(scan->rk, topic, partition, &low, &high) != 0 || high <= end ||
+        rd_kafka_query_watermark_offsets(scan->rk, topic, partition, &low, &stable, KAFKA_REQUEST_MS) != 0 ||
         stable >= high)
         return;
     log_warn("kafka", "partition %d of %s: %lld records are not shown, for a producer's transaction is open at %lld",
-             (int)message->partition, topic, (long long)(high - stable), (long long)stable);
+             (int)partition, topic, (long long)(high - stable), (long long)stable);
+}
+
+static void scan_end(struct scan *scan, int index)
+{
+    scan->ended_count += !scan->reading[index].ended;
+    scan->reading[index].ended = true;
 }
 
 static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
@@ -135,10 +144,39 @@ static void scan_ended(struct scan *scan, const rd_kafka_message_t *message)
     int index = scan_index(scan, message);
     if (index < 0)
         return;
-    if (!scan->ended[index])
-        report_open(scan, message);
-    scan->ended_count += !scan->ended[index];
-    scan->ended[index] = true;
+    struct reading *reading = &scan->reading[index];
+    bool at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    reading->waits = at_end && !reading->ended && scan->settled_ms != 0 && message->offset < reading->end;
+    if (reading->waits)
+        return;
+    if (at_end && !reading->ended)
+        report_open(scan, rd_kafka_topic_name(message->rkt), message->partition, message->offset);
+    scan_end(scan, index);
+}
+
+/* A message of a partition has come. The end is that of the beginning: on a busy one, another comes before the reader
+ * hears of an end. */
+static void scan_came(struct scan *scan, int index, const rd_kafka_message_t *message)
+{
+    struct reading *reading = &scan->reading[index];
+    int64_t low, high = 0;
+    if (reading->end == 0 && rd_kafka_get_watermark_offsets(scan->rk, rd_kafka_topic_name(message->rkt),
+                                                            message->partition, &low, &high) == 0)
+        reading->end = high > 0 ? high : 0;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && reading->end > 0 && message->offset + 1 >= reading->end)
+        scan_end(scan, index);
+}
+
+/* The transactions that are still open have been waited for long enough. */
+static void scan_settle(struct scan *scan)
+{
+    scan->settled_ms = 0;
+    for (int i = 0; i < scan->list->cnt; i++) {
+        if (scan->reading[i].ended || !scan->reading[i].waits)
+            continue;
+        report_open(scan, scan->list->elems[i].topic, scan->list->elems[i].partition, 0);
+        scan_end(scan, i);
+    }
 }
 
 /* An error in place of a message. The leader of a partition of a new topic may not know it yet; after a while nothing
@@ -193,8 +231,8 @@ static bool scan_merge(struct scan *scan, rd_kafka_message_t *message)
         scan->waiting = grown;
         scan->waiting_size = size;
     }
-    scan->waiting[scan->waiting_count++] = (struct waiting){message, rd_kafka_message_timestamp(message, &kind),
-                                                            scan->numbered++};
+    scan->waiting[scan->waiting_count++] = (struct waiting){
+        message, scan->exact ? 0 : rd_kafka_message_timestamp(message, &kind), scan->numbered++};
     return true;
 }
 
@@ -218,7 +256,7 @@ static bool scan_deliver_oldest(struct scan *scan, size_t count)
 static int scan_stalled_error(const struct scan *scan, struct error *error)
 {
     int i = 0;
-    while (i + 1 < scan->list->cnt && scan->ended[i])
+    while (i + 1 < scan->list->cnt && scan->reading[i].ended)
         i++;
     return error_set(
         error, EAGAIN,
@@ -233,6 +271,8 @@ static int scan_run(struct scan *scan, const struct bus_scan *wanted, struct err
     bool more = scan->list->cnt > 0, merging = true;
     int code = 0;
     for (int64_t progress_ms = clock_monotonic_ms(); more && !scan_stopped(wanted);) {
+        if (scan->settled_ms != 0 && clock_monotonic_ms() >= scan->settled_ms)
+            scan_settle(scan);
         if (scan->ended_count == (size_t)scan->list->cnt)
             merging = false;
         if (merging && clock_monotonic_ms() > progress_ms + SCAN_STALLED_MS) {
@@ -249,8 +289,10 @@ static int scan_run(struct scan *scan, const struct bus_scan *wanted, struct err
         if (message == NULL)
             continue;
         int index = merging && message->rkt != NULL ? scan_index(scan, message) : -1;
-        if (index >= 0 && !scan->ended[index])
+        if (index >= 0 && !scan->reading[index].ended)
             progress_ms = clock_monotonic_ms(); /* new records behind the end are no progress */
+        if (index >= 0)
+            scan_came(scan, index, message);
         kafka_fetch_took(&scan->fetch, scan->rk, message);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && scan_wanted(scan, message)) {
             if (!merging)
@@ -275,6 +317,8 @@ int kafka_scan(struct bus *head, const struct bus_scan *wanted, struct error *er
                         .each = wanted->each,
                         .context = wanted->context,
                         .began_ms = clock_monotonic_ms()};
+    scan.exact = wanted->exact;
+    scan.settled_ms = wanted->exact ? scan.began_ms + SCAN_SETTLED_MS : 0;
     scan.rk = kafka_client_scanner(&scan.bus->options, &scan.reason, error);
     if (scan.rk == NULL)
         return -EINVAL;
@@ -289,7 +333,7 @@ int kafka_scan(struct bus *head, const struct bus_scan *wanted, struct error *er
     for (size_t i = 0; i < scan.waiting_count; i++)
         rd_kafka_message_destroy(scan.waiting[i].message);
     free(scan.waiting);
-    free(scan.ended);
+    free(scan.reading);
     rd_kafka_topic_partition_list_destroy(scan.list);
     kafka_client_end(scan.rk);
     return code;

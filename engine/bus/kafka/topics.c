@@ -88,11 +88,19 @@ static void set_largest(const struct check *check, const struct bus_topic *topic
 {
     char text[32];
     int64_t largest = (int64_t)check->bus->options.max_event_size + MADE_EXTRA;
-    if (check->largest_default < 0 || (!topic->dead_letters && check->largest_default >= largest))
+    if (check->largest_default < 0 || (!topic->dead_letters && !topic->own && check->largest_default >= largest))
         return;
     largest = largest > check->largest_default ? largest : check->largest_default;
-    snprintf(text, sizeof text, "%lld", (long long)(topic->dead_letters ? largest + MADE_EXTRA : largest));
+    snprintf(text, sizeof text, "%lld",
+             (long long)(topic->dead_letters || topic->own ? largest + MADE_EXTRA : largest));
     (void)rd_kafka_NewTopic_set_config(made, "max.message.bytes", text);
+}
+
+static void set_configuration(const struct check *check, const struct bus_topic *topic, rd_kafka_NewTopic_t *made)
+{
+    set_largest(check, topic, made);
+    if (topic->own)
+        (void)rd_kafka_NewTopic_set_config(made, "cleanup.policy", "compact");
 }
 
 static rd_kafka_NewTopic_t *new_topic(const struct kafka_bus *bus, const struct bus_topic *topic, char *text,
@@ -176,7 +184,7 @@ static int make_missing(struct check *check, bool *ret_deleted, struct error *er
         if (topics[count] == NULL)
             code = error_set(error, EINVAL, "topic %s cannot be made: %s", bus->options.topics[i].name, text);
         else
-            set_largest(check, &bus->options.topics[i], topics[count++]);
+            set_configuration(check, &bus->options.topics[i], topics[count++]);
     }
     if (code == 0 && count > 0) {
         rd_kafka_queue_t *queue = rd_kafka_queue_new(check->rk);
@@ -273,6 +281,14 @@ static void compare_retention(const struct check *check, const struct bus_topic 
 {
     const struct bus_options *options = &check->bus->options;
     int64_t retention = config_number(resource, "retention.ms");
+    if (topic->own && config_deletes(resource)) {
+        report(
+            check, BUS_FINDING_WARNING, "topic_cleanup", topic->name,
+            "topic '%s' loses what became of dead letters (cleanup.policy): those that were replayed would look open "
+            "again; set cleanup.policy=compact",
+            topic->name);
+        return;
+    }
     if (config_deletes(resource) && retention >= 0 && retention < options->longest_delay_ms)
         report(check, BUS_FINDING_WARNING, "topic_retention", topic->name,
                "topic '%s' keeps events for %lld s (retention.ms), and a retry may be %lld s away: after an outage it "

@@ -115,7 +115,8 @@ static size_t consumer_take(struct bus_consumer *consumer, uint32_t p, size_t by
                 break;
             lease->cursor = segment->offset + i + 1;
             const struct record *record = &segment->records[i];
-            if (!topics_match((const char *const *)consumer->topics, consumer->topic_count, record->topic))
+            if (!memory_matches(consumer->bus, (const char *const *)consumer->topics, consumer->topic_count,
+                                record->topic))
                 continue;
             struct position position = {segment->offset + i, 0};
             consumer->records[(*count)++] = (struct bus_record){

@@ -94,6 +94,9 @@ static const struct bus_kind memory_kind = {
     .describe = memory_describe,
     .stream_name = memory_stream_name,
     .publish = memory_publish,
+    .writer_open = memory_writer_open,
+    .writer_publish = memory_writer_publish,
+    .writer_close = memory_writer_close,
     .scan = memory_scan,
     .lag = memory_lag,
     .maintain = memory_maintain,
@@ -115,6 +118,8 @@ int bus_memory_open(const struct bus_options *options, struct bus **ret, struct 
     bus->partition_count = options->partitions;
     bus->partitions = partitions;
     bus->retention_ms = options->retention_ms;
+    for (size_t i = 0; i < options->topic_count; i++)
+        bus->own = options->topics[i].own ? options->topics[i].name : bus->own;
     bus->bytes_max = MEMORY_BYTES_MAX;
     pthread_mutex_init(&bus->lock, NULL);
     cond_init_monotonic(&bus->completed);

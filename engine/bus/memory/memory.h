@@ -58,10 +58,12 @@ struct memory_bus {
     struct bus bus; /* first */
     uint32_t partition_count;
     int64_t retention_ms;
+    const char *own;          /* the engine's own topic, which no pattern matches; NULL: it has none */
     pthread_mutex_t lock;     /* everything below, the groups and their consumers */
     pthread_cond_t completed; /* records were completed: publishers wait for it while the log is full */
     pthread_cond_t appended;  /* records were published: scans that follow wait for it */
     uint64_t sequence;        /* of the last publish */
+    uint64_t writers;         /* that were opened */
     size_t bytes, bytes_max;  /* of all segments */
     struct memory_group *groups;
     struct memory_log *partitions;
@@ -93,6 +95,14 @@ void memory_groups_notify(struct memory_bus *bus); /* wakes every member of ever
 void memory_groups_free(struct memory_bus *bus);
 
 /* publish.c */
+/* Whether one of the names or patterns is this topic. */
+bool memory_matches(const struct memory_bus *bus, const char *const *topics, size_t count, struct span topic);
+/* The only process of the bus: the last writer that was opened is the one that publishes. */
+int memory_writer_open(struct bus *bus, const char *name, int64_t deadline_ms, struct bus_writer **ret,
+                       struct error *error);
+int memory_writer_publish(struct bus_writer *writer, const struct record *records, size_t count, int64_t deadline_ms,
+                          size_t *ret_failed, struct error *error);
+void memory_writer_close(struct bus_writer *writer);
 int memory_publish(struct bus *bus, const struct record *records, size_t count, int64_t deadline_ms, size_t *ret_failed,
                    struct error *error);
 /* Drops what every group completed and was published before `before_ms`; nothing while there is no group. With the

@@ -10,6 +10,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+bool memory_matches(const struct memory_bus *bus, const char *const *topics, size_t count, struct span topic)
+{
+    if (bus->own == NULL || !span_is(topic, bus->own))
+        return topics_match(topics, count, topic);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(topics[i], bus->own) == 0)
+            return true;
+    return false;
+}
+
 void memory_trim(struct memory_bus *bus, int64_t before_ms)
 {
     if (bus->groups == NULL)
@@ -105,4 +115,40 @@ int memory_publish(struct bus *head, const struct record *records, size_t count,
     pthread_mutex_unlock(&bus->lock);
     free(segments);
     return result;
+}
+
+struct bus_writer { /* of the memory bus */
+    struct memory_bus *bus;
+    uint64_t number;
+};
+
+int memory_writer_open(struct bus *head, const char *name, int64_t deadline_ms, struct bus_writer **ret,
+                       struct error *error)
+{
+    struct memory_bus *bus = (struct memory_bus *)head;
+    struct bus_writer *writer = calloc(1, sizeof *writer);
+    (void)name, (void)deadline_ms;
+    if (writer == NULL)
+        return error_set(error, ENOMEM, "out of memory");
+    pthread_mutex_lock(&bus->lock);
+    *writer = (struct bus_writer){bus, ++bus->writers};
+    pthread_mutex_unlock(&bus->lock);
+    *ret = writer;
+    return 0;
+}
+
+int memory_writer_publish(struct bus_writer *writer, const struct record *records, size_t count, int64_t deadline_ms,
+                          size_t *ret_failed, struct error *error)
+{
+    pthread_mutex_lock(&writer->bus->lock);
+    bool last = writer->number == writer->bus->writers;
+    pthread_mutex_unlock(&writer->bus->lock);
+    if (!last)
+        return error_set(error, EBUSY, "another call writes now");
+    return memory_publish(&writer->bus->bus, records, count, deadline_ms, ret_failed, error);
+}
+
+void memory_writer_close(struct bus_writer *writer)
+{
+    free(writer);
 }

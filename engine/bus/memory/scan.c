@@ -30,9 +30,9 @@ static struct segment *scan_next(struct memory_bus *bus, uint64_t *cursors, uint
     return found;
 }
 
-static bool scan_matches(const struct bus_scan *scan, const struct record *record)
+static bool scan_matches(const struct memory_bus *bus, const struct bus_scan *scan, const struct record *record)
 {
-    return topics_match(scan->topics, scan->topic_count, record->topic) &&
+    return memory_matches(bus, scan->topics, scan->topic_count, record->topic) &&
            (scan->contains.length == 0 ||
             (record->value.length >= scan->contains.length &&
              memmem(record->value.at, record->value.length, scan->contains.at, scan->contains.length) != NULL));
@@ -56,7 +56,7 @@ int memory_scan(struct bus *head, const struct bus_scan *scan, struct error *err
             continue;
         }
         for (size_t i = 0; more && i < segment->count; i++)
-            if (scan_matches(scan, &segment->records[i]))
+            if (scan_matches(bus, scan, &segment->records[i]))
                 more = scan->each(&segment->records[i], (int32_t)partition, (struct position){segment->offset + i, 0},
                                   scan->context);
         bus_chunk_release(&segment->chunk, 1);

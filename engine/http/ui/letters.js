@@ -181,7 +181,7 @@ letter.show = (view, route) => {
     paint(
         view,
         h("p", { class: "crumb" }, h("a", { href: "#/dead-letters" }, "← Dead letters")),
-        h("h1", {}, "Dead letter " + shown(letter.id, 20)),
+        h("h1", {}, "Dead letter " + shown(letter.id, 80)),
         letter.note,
         letter.body,
     );

@@ -94,7 +94,7 @@ static const struct {
     {"GET /metrics", 200, false},
     {"GET /pipeline", 200, false},
     {"GET /chains", 501, false},
-    {"GET /dead-letters/1", 501, false},
+    {"GET /chains/purchase/1", 501, false},
     {"DELETE /pauses?all=true", 501, false},
     {"DELETE /chains", 405, false},
 };
