@@ -30,6 +30,7 @@ struct bus_options {
     uint32_t partitions;
     int32_t replication;  /* of a topic that is made; 0: the brokers' own default (kafka) */
     int64_t retention_ms; /* how long handled records are kept (postgres, memory) */
+    bool looked_at;       /* only: opening it writes nothing, and nothing is published */
     struct store *store;  /* postgres: the log; kafka: positions beside the effects; NULL: none */
     /* kafka: */
     const struct bus_property *properties; /* librdkafka's names, checked by the pipeline */

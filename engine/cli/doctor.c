@@ -130,7 +130,7 @@ static void open_parts(struct parts *parts, struct exam *exam)
     if (parts_migrations(parts, &error) != 0)
         exam->migrations_error = sentence(parts->arena, &error);
     error = (struct error){0};
-    if (pipeline->bus.kind == BUS_CHOICE_KAFKA && pipeline->bus.whole && parts_attach(parts, PARTS_BUS, &error) != 0)
+    if (pipeline->bus.kind == BUS_CHOICE_KAFKA && pipeline->bus.whole && parts_attach(parts, PARTS_LOOK, &error) != 0)
         exam->bus_error = sentence(parts->arena, &error);
     exam->store = parts->store;
     exam->bus = parts->bus;

@@ -84,7 +84,7 @@ int cli_explain(int argc, char **argv, const struct buses *buses)
         return cli_misuse(
             "explain", "the CORRELATION is empty; expected a value that the events carry, a paymentTxId for example");
     struct parts parts;
-    int code = parts_open(argv[optind], PARTS_BUS, false, buses, &parts);
+    int code = parts_open(argv[optind], PARTS_LOOK, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     code = explain(&parts, argv[optind + 1], print);

@@ -29,16 +29,12 @@ static void print_applied(const struct migration_step *step, void *context)
     fflush(stdout);
 }
 
-static int migrate_store(struct parts *parts, const char *config, bool check, int *applied)
+static int migrate_store(struct parts *parts, bool check, int *applied)
 {
     struct error error = {0};
     if (parts->store == NULL)
         return CLI_OK;
     enum store_result result = parts_migrations(parts, &error) == 0 ? STORE_OK : STORE_DEPLOY;
-    if (result == STORE_OK && parts->migrations == NULL) {
-        fprintf(stderr, "%s: no folder with migrations was found; say where it is in store.migrations\n", config);
-        return CLI_FAILED;
-    }
     if (result == STORE_OK)
         result = store_check_session(parts->store, &error);
     if (result == STORE_OK)
@@ -109,7 +105,7 @@ int cli_migrate(int argc, char **argv, const struct buses *buses)
     int code = parts_open(argv[optind], PARTS_STORE, false, buses, &parts);
     if (code != CLI_OK)
         return code;
-    code = migrate_store(&parts, argv[optind], check, &applied);
+    code = migrate_store(&parts, check, &applied);
     if (code == CLI_OK)
         code = migrate_topics(&parts, argv[optind], check);
     parts_close(&parts);

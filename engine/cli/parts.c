@@ -64,8 +64,16 @@ int parts_migrations(struct parts *parts, struct error *error)
     const char *given = pipeline->store.migrations;
     if (given != NULL && access(given, R_OK | X_OK) != 0)
         return error_set(error, errno, "cannot read the folder of store.migrations, %s: %s", given, strerror(errno));
-    if (!pipeline->store.present || owners[0].folder == NULL)
+    if (!pipeline->store.present)
         return 0;
+    if (owners[0].folder == NULL) {
+        error_set(error, ENOENT,
+                  "the engine's migrations are not found, so that nobody knows whether the database has its tables: "
+                  "expected the folder sql/engine of the source tree, or share/sluice/sql/engine of the installation, "
+                  "that the program came with");
+        error_hint(error, "install the program whole, or say in store.migrations in which folder `engine` is");
+        return -ENOENT;
+    }
     return migrations_read(owners, pipeline->plugin_count + 1, &parts->migrations, error);
 }
 
@@ -97,7 +105,7 @@ static bool is_read(const struct pipeline *pipeline, const struct topic *topic)
     return read && topic->dead_letter != NULL;
 }
 
-static int open_bus(struct parts *parts, struct error *error)
+static int open_bus(struct parts *parts, bool looked_at, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
     struct bus_property *properties = arena_array(parts->arena, struct bus_property, pipeline->bus.property_count + 1);
@@ -126,6 +134,7 @@ static int open_bus(struct parts *parts, struct error *error)
         .partitions = (uint32_t)pipeline->bus.partitions,
         .replication = pipeline->bus.replication,
         .retention_ms = pipeline->bus.retention_ms,
+        .looked_at = looked_at,
         .store = parts->store,
         .properties = properties,
         .property_count = pipeline->bus.property_count,
@@ -144,8 +153,8 @@ int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *erro
         ret->metrics = metrics_create();
     if (wanted >= PARTS_STORE && ret->store == NULL)
         code = open_store(ret, error);
-    if (code == 0 && wanted >= PARTS_BUS && ret->bus == NULL)
-        code = open_bus(ret, error);
+    if (code == 0 && wanted >= PARTS_LOOK && ret->bus == NULL)
+        code = open_bus(ret, wanted == PARTS_LOOK, error);
     struct error why = {0};
     if (code != 0 && ret->store != NULL && store_check_session(ret->store, &why) != STORE_OK)
         *error = why; /* rather than what it does to a statement of the bus */

@@ -21,7 +21,8 @@ struct parts {
     struct migrations *migrations; /* see parts_migrations() */
 };
 
-enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_BUS };
+/* PARTS_LOOK: the bus, only to be looked at; PARTS_BUS: to publish, or to read for a group. */
+enum parts_wanted { PARTS_PIPELINE, PARTS_STORE, PARTS_LOOK, PARTS_BUS };
 
 /* Reads, checks and opens up to what is wanted; prints every problem to stderr. CLI_OK, CLI_CONFIG or CLI_FAILED.
  * Nothing is connected yet. `probe`: look at plugins in a child process first. */
@@ -32,8 +33,8 @@ int parts_check(struct parts *parts, bool probe);
 /* The same for parts that were opened before, but for more of them; ret->arena, ret->pipeline and ret->buses are set.
  * 0, or negative with a sentence. */
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error);
-/* Reads the migrations of the engine and of the pipeline's plugins. They stay NULL when there is no store, or no folder
- * to be found. 0, or negative with a sentence. */
+/* Reads the migrations of the engine and of the pipeline's plugins. They stay NULL when there is no store. 0, or
+ * negative with a sentence: without the engine's nobody knows whether a database has its tables. */
 int parts_migrations(struct parts *parts, struct error *error);
 /* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);

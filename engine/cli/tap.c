@@ -199,7 +199,7 @@ int cli_tap(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     struct parts parts;
     struct error error = {0};
-    int code = parts_open(argv[optind], PARTS_BUS, false, buses, &parts);
+    int code = parts_open(argv[optind], PARTS_LOOK, false, buses, &parts);
     if (code != CLI_OK)
         return code;
     if (parts.pipeline->bus.kind == BUS_CHOICE_MEMORY) {

@@ -178,8 +178,6 @@ static int open_databases(struct tests *tests, struct suite *suite, const char *
         code = databases_open(url, &tests->databases, &error);
     if (code == 0)
         code = parts_migrations(parts, &error);
-    if (code == 0 && parts->migrations == NULL)
-        code = error_set(&error, ENOENT, "no folder with migrations was found; say where it is in store.migrations");
     if (code == 0)
         code = databases_template(tests->databases, parts->migrations, FLOW_BEGINS_MS, &error);
     tests->server_ms += clock_monotonic_ms() - began_ms;

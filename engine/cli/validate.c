@@ -97,8 +97,7 @@ static void connect_store(struct parts *parts, struct problems *problems)
     if (store_check(parts->store, &error) != STORE_OK)
         problem_add(problems, place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
-    else if (parts_migrations(parts, &error) != 0 ||
-             (parts->migrations != NULL && migrate_check(parts->store, parts->migrations, &error) != STORE_OK))
+    else if (parts_migrations(parts, &error) != 0 || migrate_check(parts->store, parts->migrations, &error) != STORE_OK)
         problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
 }
@@ -120,7 +119,7 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, cons
         connect_store(&parts, problems);
     bool in_store = pipeline->bus.kind == BUS_CHOICE_POSTGRES;
     if (store == 0 && pipeline->bus.whole && (!in_store || (parts.store != NULL && problems->errors == before)))
-        code = parts_attach(&parts, PARTS_BUS, &error);
+        code = parts_attach(&parts, PARTS_LOOK, &error);
     if (code == 0 && connect && parts.bus != NULL)
         code = bus_topics(parts.bus, false, found_one, &found, &error);
     if (code == 0 && connect && parts.bus != NULL && problems->errors == 0)

@@ -25,8 +25,7 @@ static void look_migrations(struct exam *exam)
     if (!exam_has_store(exam))
         return;
     if (exam->migrations == NULL) {
-        exam_bad(exam, "say in `store.migrations` where they are", "%s",
-                 exam->migrations_error != NULL ? exam->migrations_error : "no folder with migrations was found");
+        exam_bad(exam, "say in `store.migrations` where they are", "%s", exam->migrations_error);
         return;
     }
     enum store_result result = migrate_check(exam->store, exam->migrations, &error);

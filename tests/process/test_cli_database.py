@@ -6,6 +6,7 @@ Run alone: python3 tests/process/test_cli_database.py [-k NAME]
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ import unittest
 
 import _path
 from lib.engine import ROOT, SLUICE, Engine, sluice, topic_dump, until
+from lib.pipeline_case import CHAOS
 from lib.server_case import PostgresCase
 
 PIPELINE = "config/pipeline.yaml"
@@ -64,6 +66,70 @@ class Migrate(Case):
         done = self.run_it("run", PIPELINE, "--log-format", "text")
         self.assertEqual(done.returncode, 1)
         self.assertIn("sluice migrate", done.stderr)
+
+
+class Look(Case):
+    """Commands that only look at the database."""
+
+    def test_a_role_that_may_only_read(self):
+        self.postgres.query(
+            "create role looker login; grant usage on schema sluice, public to looker;"
+            " grant select on all tables in schema sluice, public to looker",
+            self.url,
+        )
+        self.addCleanup(self.postgres.query, "drop owned by looker; drop role looker", self.url)
+        self.assertEqual(self.emit("payment.try", "--data", json.dumps(PURCHASE)).returncode, 0)
+        self.env["DATABASE_URL"] = self.url + ("&" if "?" in self.url else "?") + "user=looker"
+        for line in (
+            ["validate", "--connect", PIPELINE],
+            ["explain", PIPELINE, "p-1"],
+            ["tap", PIPELINE, "payment.*", "--no-follow"],
+        ):
+            done = self.run_it(*line)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), line)
+
+
+class NoMigrations(Case):
+    """A program that was copied without its files does not know what the database must have."""
+
+    def test_it_is_refused(self):
+        program, config = self.folder / "sluice", self.folder / "pipeline.yaml"
+        shutil.copy(SLUICE, program)
+        config.write_text(
+            'pipeline: bare\nbus: {kind: postgres}\nstore: {url: "${DATABASE_URL}"}\n'
+            f'plugins: {{chaos: {{library: "{CHAOS}"}}}}\n'
+            "topics: {a: {key: '{k}', handler: chaos.act, routes: {ok: drop, other: drop}}}\n"
+        )
+
+        def lines():
+            for line in (
+                ["validate", "--connect"],
+                ["run", "--log-format", "text"],
+                ["migrate"],
+                ["migrate", "--check"],
+            ):
+                yield line, subprocess.run(
+                    [program, line[0], config, *line[1:]],
+                    env={**os.environ, **self.env},
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+
+        for line, done in lines():
+            self.assertIn(done.returncode, (1, 78), line)
+            self.assertRegex(done.stderr, "the engine's migrations are not found, .*store.migrations", line)
+        config.write_text(config.read_text().replace('URL}"', f'URL}}", migrations: {ROOT / "sql"}'))
+        done = subprocess.run(
+            [program, "validate", "--connect", config],
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 
 class Start(Case):

@@ -10,6 +10,13 @@
 #include <errno.h>
 
 static const struct statement statement_open = {.text = "select * from sluice.bus_open($1)"};
+/* The same where nothing may be written: a log that nobody has opened would have as many partitions as are wanted. */
+static const struct statement statement_look = {
+    .text = "with s as (select coalesce((select b.partitions from sluice.bus_setting b), $1) as partitions)"
+            " select s.partitions, coalesce((select max(at.high) from (select l.high from sluice.bus_lease l"
+            "   union all select (select b.xid::text::int8 from sluice.bus_log b where b.partition = p"
+            "    order by b.xid desc limit 1) from generate_series(0, s.partitions - 1) p) at), 0),"
+            "  pg_snapshot_xmax(pg_current_snapshot())::text::int8 from s"};
 static const struct statement statement_lag = {.text = "select sluice.bus_lag($1)"};
 static const struct statement statement_maintain = {.text = "select * from sluice.bus_maintain($1, $2)"};
 
@@ -27,14 +34,14 @@ static int settings_verify(struct postgres_bus *bus, struct error *error)
     int32_t wanted = (int32_t)bus->partition_count;
     struct store_param param = STORE_VALUE(PARAM_INT4, &wanted);
     struct rows *rows;
-    enum store_result result = connection_once(bus->maintenance, &statement_open, 1, &param, STATEMENT_MS, &rows,
-                                               error);
+    enum store_result result = connection_once(bus->maintenance, bus->looked_at ? &statement_look : &statement_open, 1,
+                                               &param, STATEMENT_MS, &rows, error);
     if (result != STORE_OK) {
         error_prefix(error, "cannot open the postgres bus");
         return result == STORE_DEPLOY || result == STORE_DATA ? -EPROTO : -EAGAIN;
     }
     if (rows_count(rows) != 1)
-        return error_set(error, EPROTO, "cannot open the postgres bus: sluice.bus_open() gave %zu rows instead of one",
+        return error_set(error, EPROTO, "cannot open the postgres bus: its settings are %zu rows instead of one",
                          rows_count(rows));
     int64_t partitions = rows_int64(rows, 0, 0), newest = rows_int64(rows, 0, 1), now = rows_int64(rows, 0, 2);
     if (partitions != wanted) {

@@ -103,6 +103,7 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
     bus->bus.kind = &postgres_kind;
     bus->store = options->store;
     bus->partition_count = options->partitions;
+    bus->looked_at = options->looked_at;
     bus->retention_ms = options->retention_ms;
     pthread_mutex_init(&bus->consumers_lock, NULL);
     pthread_mutex_init(&bus->publish_lock, NULL);
@@ -123,8 +124,8 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
     } else if (result < 0) {
         postgres_close(&bus->bus);
         return result;
-    } else {
-        postgres_maintain(&bus->bus);
+    } else if (!options->looked_at) {
+        postgres_maintain(&bus->bus); /* room for what is published, also where no engine runs */
     }
     *ret = &bus->bus;
     return 0;

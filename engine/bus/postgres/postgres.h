@@ -78,6 +78,7 @@ struct postgres_bus {
     struct bus bus; /* first */
     struct store *store;
     uint32_t partition_count;
+    bool looked_at; /* only */
     int64_t retention_ms;
     char process[37];
     atomic_uint consumer_count;
