@@ -71,7 +71,8 @@ static void print_chain(const struct timeline *timeline)
     printf("   chain %s: %s", timeline->chain, timeline->chain_state);
     if (timeline->chain_reason != NULL)
         print_between(", because: ", timeline->chain_reason, "");
-    if (timeline->chain_doings > 1 || timeline->chain_undos > 0)
+    bool undoes = strcmp(timeline->chain_state, "running") != 0 && strcmp(timeline->chain_state, "complete") != 0;
+    if (undoes && timeline->chain_doings > 0)
         printf("; %lld of %lld done steps undone", (long long)timeline->chain_undos, (long long)timeline->chain_doings);
     if (timeline->chain_begun > 1)
         printf("; begun %lld times", (long long)timeline->chain_begun);

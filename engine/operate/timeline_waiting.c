@@ -185,7 +185,8 @@ enum store_result timeline_read_waiting(struct timeline *timeline, struct connec
 {
     /* The id is that by which `sluice delayed` knows it: see store/ledger/delayed.c. */
     static const struct statement waiting = {
-        "select p.event_id, p.due, p.state::int8, p.tries::int8, null::int8, p.reason, p.event_id, g.name,"
+        "select p.event_id, p.due, p.state::int8, (p.tries + (p.state = 1)::int4)::int8, null::int8, p.reason, "
+        "p.event_id, g.name,"
         "  (p.state = 3)::int4, 0 as place"
         " from sluice.parked p join sluice.name g on g.number = p.consumer_group and g.kind = 'g'"
         " where p.event_id = any($1::uuid[])"

@@ -197,6 +197,7 @@ class Postgres(Waits, SqlCase):
             "its undo failed for good and waits for an operator: .*refused on demand",
             "sluice chain resume CONFIG stuck",
             name="why",
+            tries=1,
         )
 
     def undo_waits(self):
@@ -211,6 +212,8 @@ class Postgres(Waits, SqlCase):
         )
         story = self.story("undo")
         self.assertEqual((story["chainState"], story["chainUndos"], story["chainDoings"]), ("aborted", 0, 1))
+        text = sluice("explain", self.config, "undo", env=self.vars).stdout
+        self.assertRegex(text, r"^undo   chain order: aborted, because: .*; 0 of 1 done steps undone\n")
         sent = "Its undos are sent, and not all of them known to be handled"
         self.assertIn(sent, sluice("chain", "show", self.config, "undo", env=self.vars).stdout)
         self.run_command(wait)

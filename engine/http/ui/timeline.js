@@ -79,7 +79,7 @@ function timelinePaint(found) {
 function timelineChain(found) {
     const [word] = found.chainState.split(":");
     const undone =
-        found.chainDoings > 1 || found.chainUndos > 0
+        found.chainDoings > 0 && word !== "running" && word !== "complete"
             ? found.chainUndos + " of " + plural(found.chainDoings, "done step") + " undone"
             : null;
     return h(
@@ -147,7 +147,7 @@ function timelineEvent(event, begin, before) {
         h(
             "div",
             { class: "at" },
-            before && day === dayOf(before) ? null : h("span", { class: "dim" }, day),
+            before && day === dayOf(before) ? null : h("span", { class: "dim" }, day + " UTC"),
             h("time", { datetime: when.toISOString(), title: when.toISOString() }, when.toISOString().slice(11, 23)),
             h("span", { class: "dim" }, "+" + since(event.timestamp - begin)),
         ),

@@ -10,7 +10,8 @@
 #define KEY_ID "md5(k.consumer_group || '/' || k.key_hash || '/' || k.stream)::uuid"
 
 #define PARKED                                                                                                         \
-    "select n.name, p.state, p.event_id as id, p.parked_at as since, p.due, p.tries, p.reason, p.record,"              \
+    "select n.name, p.state, p.event_id as id, p.parked_at as since, p.due, p.tries + (p.state = 1)::int4 as tries,"   \
+    "  p.reason, p.record,"                                                                                            \
     "  0::int8 as behind, p.cancelled, p.consumer_group, null::int8 as head, " MICROSECONDS(                           \
         "p.parked_at") " as us"                                                                                        \
                        " from sluice.parked p join sluice.name n on n.number = p.consumer_group and n.kind = 'g' "     \
