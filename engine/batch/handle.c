@@ -4,6 +4,7 @@
 #include "batch/batch.h"
 
 #include "flow/plan.h"
+#include "store/ledger_schedule.h"
 
 enum { HANDLE_UNDO_AGAIN_MS = 30000 /* pause of an undo under retry_forever */ };
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { FILES_MAX = 64, ARENA_MAX = 256 * 1024 * 1024 };
-enum { NAMES_WAIT_MS = 10000, NAMES_AGAIN_US = 200000 };
+enum { NAMES_WAIT_MS = 10000, NAMES_AGAIN_US = 200000, TICKS_SHOWN = 3 };
 
 static void usage(FILE *out)
 {
@@ -28,7 +28,7 @@ static void usage(FILE *out)
           "Several files are pipelines that work together: it also says what is wrong between them (topics that none "
           "handles, keys,\n"
           "partitions, groups, fields, cycles, a retry ladder that outlasts a hold).\n"
-          "Exit code 0, or 78 when there are errors.\n\n"
+          "Shows the next ticks of schedules with `cron`. Exit code 0, or 78 when there are errors.\n\n"
           "  --connect          look at the database and the brokers, too: tables, topics, partitions, replicas, "
           "sizes, retention,\n"
           "                     what waits for names that left the file, where groups begin, the collector of traces;\n"
@@ -155,6 +155,18 @@ static void validate_together(struct arena *arena, struct reading *readings, siz
     problems_sort(problems);
 }
 
+static void print_ticks(const struct schedule *schedule)
+{
+    char text[ZONE_TEXT_MAX];
+    int64_t at_ms = clock_wall_ms();
+    printf("schedule %s: next ticks", schedule->name);
+    for (int i = 0; i < TICKS_SHOWN; i++) {
+        at_ms = cron_next_ms(&schedule->cron, schedule->zone, at_ms);
+        printf("%s %s", i == 0 ? "" : ",", zone_text(schedule->zone, at_ms / 1000, text));
+    }
+    putchar('\n');
+}
+
 static void print_good(const struct pipeline *pipeline)
 {
     size_t dead_letter_topics = 0;
@@ -174,6 +186,9 @@ static void print_good(const struct pipeline *pipeline)
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         printf("%s%zu %s%s", i == 0 ? ": " : ", ", counts[i].count, counts[i].what, counts[i].count == 1 ? "" : "s");
     putchar('\n');
+    for (size_t i = 0; i < pipeline->schedule_count; i++)
+        if (pipeline->schedules[i].every_ms == 0)
+            print_ticks(&pipeline->schedules[i]);
 }
 
 int cli_validate(int argc, char **argv, const struct buses *buses)

@@ -317,27 +317,36 @@ static void look_held(struct exam *exam)
 
 static const struct statement statement_schedules = {
     "select n.name, extract(epoch from clock_timestamp() - s.at)::int8 "
-    "from unnest($1, $2) want(name, every_ms) join sluice.name n on n.kind = 's' and n.name = want.name "
+    "from unnest($1, $2) want(name, age_ms) join sluice.name n on n.kind = 's' and n.name = want.name "
     "join sluice.schedule s on s.schedule = n.number "
-    "where s.at < clock_timestamp() - greatest(3 * want.every_ms, 60000) * interval '1 ms'"
+    "where s.at < clock_timestamp() - want.age_ms * interval '1 ms'"
     "  and not exists (select from sluice.pause p where p.pipeline = $3 and p.kind = 'schedule' and p.name = n.name"
     "                  and coalesce(p.until, 'infinity') > now()) "
     "order by 1",
     false,
 };
 
+/* How old its last tick may be: three periods; since the last time that `cron` says, one minute ago. */
+static int64_t most_age_ms(const struct schedule *schedule)
+{
+    int64_t now_ms = clock_wall_ms();
+    if (schedule->every_ms == 0)
+        return now_ms - cron_last_ms(&schedule->cron, schedule->zone, now_ms - STATE_OVERDUE_S * 1000);
+    return 3 * schedule->every_ms > STATE_OVERDUE_S * 1000 ? 3 * schedule->every_ms : STATE_OVERDUE_S * 1000;
+}
+
 static void look_schedules(struct exam *exam)
 {
     const struct pipeline *pipeline = exam->pipeline;
     struct span *names = arena_array(exam->arena, struct span, pipeline->schedule_count + 1);
     struct span name = span_of(pipeline->name);
-    int64_t *every_ms = arena_array(exam->arena, int64_t, pipeline->schedule_count + 1);
+    int64_t *ages_ms = arena_array(exam->arena, int64_t, pipeline->schedule_count + 1);
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
         names[i] = span_of(pipeline->schedules[i].name);
-        every_ms[i] = pipeline->schedules[i].every_ms;
+        ages_ms[i] = most_age_ms(&pipeline->schedules[i]);
     }
     const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, names, pipeline->schedule_count),
-                                         STORE_ARRAY(PARAM_INT8, every_ms, pipeline->schedule_count),
+                                         STORE_ARRAY(PARAM_INT8, ages_ms, pipeline->schedule_count),
                                          STORE_VALUE(PARAM_TEXT, &name)};
     const struct rows *rows = exam_rows(exam, &statement_schedules, 3, params);
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++)
@@ -374,7 +383,9 @@ static const struct check checks[] = {
      look_delayed},
     {"held_keys", "keys whose first event is overdue by 60 s, with everything behind it",
      "an engine must read their partitions: see members and leases; `sluice delayed list CONFIG`", look_held},
-    {"schedules", "a schedule whose last tick is older than three of its periods, and than 60 s",
+    {"schedules",
+     "a schedule whose last tick is older than three of its periods, and than 60 s; one with `cron` that has missed "
+     "its time by 60 s",
      "an engine must run with this file; its log says why a tick fails", look_schedules},
 };
 const struct checks state_checks = {"what waits and what failed", checks, sizeof checks / sizeof checks[0]};

@@ -1,29 +1,12 @@
 /*
- * timestamp.c - see timestamp.h. Own arithmetic on the Gregorian calendar: strptime() and timegm() depend on the locale
- * or are slow, and this runs once or twice an event.
+ * timestamp.c - see timestamp.h. Own arithmetic: strptime() and timegm() depend on the locale or are slow, and this
+ * runs once or twice an event.
  */
 #include "event/timestamp.h"
 
+#include "base/calendar.h"
+
 #include <errno.h>
-
-enum { DAY_MS = 86400000 };
-
-/* Days since 1970-01-01. The year is counted from March, so that a leap day is the last of its year. */
-static int64_t timestamp_days(int year, int month, int day)
-{
-    int march_year = month <= 2 ? year - 1 : year;
-    int era = (march_year >= 0 ? march_year : march_year - 399) / 400;
-    int of_era = march_year - era * 400;
-    int of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return (int64_t)era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-static int timestamp_month_days(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return days[month - 1] + (month == 2 && leap);
-}
 
 /* `count` digits at *at as a number, or -1; moves *at behind them. */
 static int timestamp_digits(const char **at, const char *end, int count)
@@ -102,14 +85,14 @@ int timestamp_parse(struct span text, int64_t *ret_ms)
     int minute = timestamp_digits(&at, end, 2);
     form &= timestamp_take(&at, end, ':');
     int second = timestamp_digits(&at, end, 2);
-    if (!form || year < 0 || month < 1 || month > 12 || day < 1 || day > timestamp_month_days(year, month) ||
-        hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) /* 60: a leap second */
+    if (!form || year < 0 || month < 1 || month > 12 || day < 1 || day > calendar_month_days(year, month) || hour < 0 ||
+        hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) /* 60: a leap second */
         return -EINVAL;
 
     int offset_minutes, fraction_ms = timestamp_fraction(&at, end);
     if (fraction_ms < 0 || timestamp_offset(&at, end, &offset_minutes) != 0 || at != end)
         return -EINVAL;
-    int64_t ms = timestamp_days(year, month, day) * DAY_MS +
+    int64_t ms = calendar_days((struct date){year, month, day}) * DAY_S * 1000 +
                  ((int64_t)hour * 3600 + (minute - offset_minutes) * 60 + second) * 1000 + fraction_ms;
     if (ms < TIMESTAMP_MIN_MS || ms > TIMESTAMP_MAX_MS)
         return -EINVAL;
@@ -131,22 +114,13 @@ void timestamp_format(int64_t ms, char buf[TIMESTAMP_TEXT + 1])
         ms = TIMESTAMP_MIN_MS;
     if (ms > TIMESTAMP_MAX_MS)
         ms = TIMESTAMP_MAX_MS;
-    /* Counted from 0000-03-01 of an era before year 0, so that nothing is negative. */
-    int64_t days = (ms - TIMESTAMP_MIN_MS) / DAY_MS;
-    int of_day = (int)((ms - TIMESTAMP_MIN_MS) % DAY_MS);
-    int shifted = (int)days + 146097 - 60; /* year 0 is a leap year: March begins on its day 60 */
-    int era = shifted / 146097, of_era_days = shifted % 146097;
-    int of_era = (of_era_days - of_era_days / 1460 + of_era_days / 36524 - of_era_days / 146096) / 365;
-    int of_year = of_era_days - (365 * of_era + of_era / 4 - of_era / 100);
-    int march_month = (5 * of_year + 2) / 153;
-    int day = of_year - (153 * march_month + 2) / 5 + 1;
-    int month = march_month < 10 ? march_month + 3 : march_month - 9;
-    int year = of_era + era * 400 - 400 + (month <= 2);
+    int of_day = (int)((ms - TIMESTAMP_MIN_MS) % (DAY_S * 1000));
+    struct date date = calendar_date((ms - of_day) / 1000 / DAY_S);
 
     memcpy(buf, "0000-00-00T00:00:00.000Z", TIMESTAMP_TEXT + 1);
-    timestamp_put(buf, 4, year);
-    timestamp_put(buf + 5, 2, month);
-    timestamp_put(buf + 8, 2, day);
+    timestamp_put(buf, 4, (int)date.year);
+    timestamp_put(buf + 5, 2, date.month);
+    timestamp_put(buf + 8, 2, date.day);
     timestamp_put(buf + 11, 2, of_day / 3600000);
     timestamp_put(buf + 14, 2, of_day / 60000 % 60);
     timestamp_put(buf + 17, 2, of_day / 1000 % 60);

@@ -136,9 +136,13 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
         text_routes(pipeline->requests[i].binding, out);
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++) {
-        buffer_format(out, "\n  every %s  %s  %s\n", duration_text(pipeline->schedules[i].every_ms, every),
-                      pipeline->schedules[i].name, pipeline->schedules[i].binding->handler_name);
-        text_routes(pipeline->schedules[i].binding, out);
+        const struct schedule *schedule = &pipeline->schedules[i];
+        if (schedule->every_ms > 0)
+            buffer_format(out, "\n  every %s", duration_text(schedule->every_ms, every));
+        else
+            buffer_format(out, "\n  cron %s %s", schedule->cron_text, schedule->timezone);
+        buffer_format(out, "  %s  %s\n", schedule->name, schedule->binding->handler_name);
+        text_routes(schedule->binding, out);
     }
     for (size_t i = 0; i < pipeline->topic_count; i++) {
         const struct topic *topic = pipeline->topics[i];

@@ -66,6 +66,19 @@ static json_t *chain_json(const struct chain *chain)
                      "abortOn", aborts);
 }
 
+static json_t *schedule_json(const struct schedule *schedule)
+{
+    json_t *json = json_pack("{s:s, s:s}", "name", schedule->name, "handler", schedule->binding->handler_name);
+    if (schedule->every_ms > 0) {
+        json_object_set_new(json, "everyMs", json_integer(schedule->every_ms));
+    } else {
+        json_object_set_new(json, "cron", json_string(schedule->cron_text));
+        json_object_set_new(json, "timezone", json_string(schedule->timezone));
+    }
+    json_object_set_new(json, "routes", routes_json(schedule->binding));
+    return json;
+}
+
 void graph_json(const struct pipeline *pipeline, struct buffer *out)
 {
     static const char *const kinds[] = {"", "memory", "postgres", "kafka"};
@@ -84,10 +97,7 @@ void graph_json(const struct pipeline *pipeline, struct buffer *out)
                                               pipeline->taps[i].binding->handler_name, "topics", names));
     }
     for (size_t i = 0; i < pipeline->schedule_count; i++)
-        json_array_append_new(schedules, json_pack("{s:s, s:s, s:I, s:o}", "name", pipeline->schedules[i].name,
-                                                   "handler", pipeline->schedules[i].binding->handler_name, "everyMs",
-                                                   (json_int_t)pipeline->schedules[i].every_ms, "routes",
-                                                   routes_json(pipeline->schedules[i].binding)));
+        json_array_append_new(schedules, schedule_json(&pipeline->schedules[i]));
     for (size_t i = 0; i < pipeline->request_count; i++)
         json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].binding->id,
                                                   "handler", pipeline->requests[i].binding->handler_name, "routes",

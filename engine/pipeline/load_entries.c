@@ -78,6 +78,35 @@ void load_taps(struct load *load, struct node *root)
     }
 }
 
+/* A schedule that cannot be read ticks by the hour in UTC, so that nothing else asks about it. */
+static void load_cron(struct load *load, struct node *mapping, const char *what, struct schedule *schedule)
+{
+    const struct node *every = node_get(mapping, "every"), *cron = node_get(mapping, "cron"),
+                      *timezone = node_get(mapping, "timezone");
+    struct error error = {0};
+    schedule->zone = zone_read("UTC", load->arena, NULL);
+    cron_parse(SPAN("@hourly"), &schedule->cron, NULL);
+    if (mapping->kind == NODE_MAPPING && (every != NULL) == (cron != NULL))
+        problem_add(load->problems, schedule->place, every == NULL ? "missing_key" : "bad_value",
+                    "%s: %s; say when it ticks, with 'every: 5m' or 'cron: \"0 3 * * *\"'", what,
+                    every == NULL ? "'every' is missing, and so is 'cron'" : "it has 'every' and 'cron'");
+    if (timezone != NULL && cron == NULL)
+        problem_add(load->problems, timezone->place, "bad_value", "%s.timezone: it is of 'cron', which is missing",
+                    what);
+    if (schedule->cron_text == NULL)
+        return;
+    schedule->every_ms = 0;
+    if (cron_parse(span_of(schedule->cron_text), &schedule->cron, &error) != 0)
+        problem_add(load->problems, cron->place, "bad_value", "%s.cron: %s", what,
+                    cron->interpolated ? "expected five fields, minute hour day month weekday, got ***" : error.text);
+    const struct zone *zone = timezone == NULL ? schedule->zone : zone_read(schedule->timezone, load->arena, &error);
+    if (zone == NULL)
+        problem_add(load->problems, timezone->place, "bad_value", "%s.timezone: %s; %s", what,
+                    timezone->interpolated ? "the time zone *** cannot be read" : error.text, error.hint);
+    else
+        schedule->zone = zone;
+}
+
 void load_schedules(struct load *load, struct node *root)
 {
     struct pipeline *pipeline = load->pipeline;
@@ -93,6 +122,7 @@ void load_schedules(struct load *load, struct node *root)
         const char *what = arena_format(load->arena, "schedules.%s", schedule->name);
         options_apply(schedule_options, schedules->items[i], schedule->place, what, schedule, load->arena,
                       load->problems);
+        load_cron(load, schedules->items[i], what, schedule);
         schedule->binding = load_binding(load, schedules->items[i], schedule->place, what);
         schedule->binding->id = arena_format(load->arena, "schedule/%s", schedule->name);
     }

@@ -213,8 +213,13 @@ const struct option tap_options[] = {
 };
 
 const struct option schedule_options[] = {
-    {"every", OPTION_DURATION, offsetof(struct schedule, every_ms), .min = 10, .max = 2592000000, .required = true,
-     .help = "period; one process of a group runs each tick"},
+    {"every", OPTION_DURATION, offsetof(struct schedule, every_ms), .min = 10, .max = 2592000000,
+     .help = "period; one process of a group runs each tick. A schedule has this or `cron`"},
+    {"cron", OPTION_TEXT, offsetof(struct schedule, cron_text), .min = 1,
+     .help = "\"minute hour day month weekday\", each a list of numbers, names (jan, mon), ranges and steps: "
+             "\"0,30 9-17 * * mon-fri\"; or @hourly, @daily, @weekly, @monthly, @yearly"},
+    {"timezone", OPTION_TEXT, offsetof(struct schedule, timezone), .min = 1, .fallback = "UTC",
+     .help = "of `cron`: a name of the system's time zone database, like Europe/Berlin"},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
     {"routes", OPTION_ROUTES, .help = "where each outcome goes", .section = ladder_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},

@@ -10,6 +10,7 @@
 
 #include "event/event.h"
 #include "flow/chain.h"
+#include "flow/cron.h"
 #include "flow/retry.h"
 #include "flow/start.h"
 #include "pipeline/tree.h"
@@ -148,7 +149,11 @@ struct tap {
 struct schedule {
     struct place place;
     const char *name;
-    int64_t every_ms;
+    int64_t every_ms;      /* or 0: `cron` says when */
+    const char *cron_text; /* or NULL */
+    const char *timezone;
+    struct cron cron;
+    const struct zone *zone;
     struct binding *binding;
 };
 

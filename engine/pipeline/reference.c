@@ -23,6 +23,27 @@ static const char *const head =
     "  that the program runs in.\n"
     "* **Retries** do not count the first try: `max_retries: 3` is four tries.\n\n";
 
+static const char *const cron_text =
+    "`cron` says minute, hour, day of the month (1 to 31), month (1 to 12) and day of the week (0 to 7, Sunday is 0 "
+    "and "
+    "7) by the clocks of\n"
+    "`timezone`. When both day fields are restricted, that is neither begins with `*`, a day that fits one of them "
+    "ticks, as in cron.\n"
+    "`5/10` is from 5 on. `sluice validate` shows the next three ticks.\n\n"
+    "* **When clocks change**, a time that is skipped ticks once, at the moment the clocks go forward (02:30 becomes "
+    "03:00), and one that\n"
+    "  comes twice ticks the first time. With `*` for the hour, it ticks in each hour that passes: both times in one "
+    "that comes twice, and\n"
+    "  nothing is made up for. Time zones are read when the program starts.\n"
+    "* **Each tick once**, in one process of all, in the transaction of its handler. What was missed while no process "
+    "ran, the database\n"
+    "  was down or the schedule was paused, is one tick, with the time of the last one; so is one whose transaction "
+    "failed, which is tried\n"
+    "  again every second. A new schedule begins with its next time; an expression that was changed counts as if it "
+    "had "
+    "been so since the\n"
+    "  last tick. Without a `store` each process ticks for itself, and what is missed is not made up for.\n\n";
+
 static const char *type_word(const struct option *option)
 {
     switch (option->type) {
@@ -147,6 +168,8 @@ static void put_sections(struct pages *pages, const struct option *options, cons
             buffer_text(pages->out, "A route is a topic, `drop`, or a retry ladder: the event goes to the topic "
                                     "`retry` with its counter raised, comes to the same\n"
                                     "handler after the delay, and goes to `exhausted` after the last step.\n\n");
+        if (option->section == schedule_options)
+            buffer_text(pages->out, cron_text);
         if (option->section == property_options)
             buffer_text(pages->out, "With `kind: kafka`. Properties that load code, run a command, or that the engine "
                                     "owns (`group.id`, `acks`, offsets) are refused.\n\n");

@@ -145,6 +145,8 @@ static json_t *table_schema(const struct option *options)
         json_object_set(schema, "required", required);
     }
     json_decref(required);
+    if (options == schedule_options)
+        json_object_set_new(schema, "oneOf", json_pack("[{s:[s]}, {s:[s]}]", "required", "every", "required", "cron"));
     return schema;
 }
 

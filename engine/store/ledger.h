@@ -314,16 +314,6 @@ enum store_result ledger_chain_find(struct connection *connection, const struct 
                                     struct event_id correlation, int64_t timeout_ms, struct rows **ret,
                                     struct error *error);
 
-/* -------------------------------------------------------------------------------------------------------- schedules */
-
-/* Executed: claims a tick of a schedule for this transaction. *slot_ms, a multiple of the period on this process's
- * clock, becomes that of the server's. *ret is false when another process did it, or is doing it. */
-enum store_result ledger_tick(struct connection *connection, int16_t schedule, int64_t period_ms, int64_t *slot_ms,
-                              bool *ret, struct error *error);
-/* On its own: the slot of each schedule's last tick; 0: it has no row. */
-enum store_result ledger_slots(struct connection *connection, const int16_t *schedules, size_t count,
-                               int64_t *ret_slots_ms, struct error *error);
-
 /* ---------------------------------------------------------------------------------------------------------- replies */
 
 struct kept_reply { /* the answer to a request that came with an Idempotency-Key */

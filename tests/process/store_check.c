@@ -3,6 +3,8 @@
  */
 #include "store_harness.h"
 
+#include "store/ledger_schedule.h"
+
 /* ------------------------------------------------------------------------------------------------------------ names */
 
 static void names_are_made_once(void **state)

@@ -3,6 +3,8 @@
  */
 #include "fake_ledger.h"
 
+#include "store/ledger_schedule.h"
+
 #include "check.h"
 
 struct span fake_kept(struct connection *connection, struct span text)

@@ -6,6 +6,7 @@
 #include "sim.h"
 
 #include "event/record_batch.h"
+#include "store/ledger_schedule.h"
 
 #include <errno.h>
 
