@@ -142,6 +142,20 @@ static void output_ladder(struct batch *batch, struct work *work, const struct r
         output_header(output, HEADER_FIRST_TRY, span_of(traced_first(batch, work)));
 }
 
+/* One of a list has its topic in its id's name of the route, so that each has an id of its own wherever it stands. */
+static void output_target(struct batch *batch, struct work *work, const struct route *route,
+                          const struct route_target *target, const struct json_object *data, struct overlays *overlays,
+                          uint32_t ordinal)
+{
+    const char *name = route->target_count == 1
+                           ? route->outcome
+                           : arena_format(batch->arena, "%s %s", route->outcome, target->topic->name);
+    struct output *output = output_event(batch, work, target->topic, data, overlays, work->item->binding->id, name,
+                                         ordinal, output_correlation(batch, work, overlays));
+    if (output != NULL && target->delay_ms > 0)
+        output_header(output, HEADER_NOT_BEFORE, number_span(batch, batch->wall_ms + target->delay_ms));
+}
+
 static void output_route(struct batch *batch, struct work *work, size_t outcome, const struct json_object *data,
                          struct overlays *overlays, uint32_t ordinal)
 {
@@ -150,9 +164,8 @@ static void output_route(struct batch *batch, struct work *work, size_t outcome,
         return;
     if (route->kind == ROUTE_LADDER)
         output_ladder(batch, work, route, overlays);
-    else
-        output_event(batch, work, route->topic, data, overlays, work->item->binding->id, route->outcome, ordinal,
-                     output_correlation(batch, work, overlays));
+    for (size_t t = 0; t < route->target_count && !batch->condemned; t++)
+        output_target(batch, work, route, &route->targets[t], data, overlays, ordinal);
 }
 
 void outputs_of_work(struct batch *batch, struct work *work)

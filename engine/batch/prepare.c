@@ -108,6 +108,31 @@ static bool prepare_suspect(struct batch *batch, struct work *work)
     }
 }
 
+/* Until then it waits in the database, or without one in its lane, and its key with it. */
+static void prepare_until(const struct batch *batch, struct work *work, int64_t due_wall_ms)
+{
+    if (batch->connection != NULL) {
+        work->verdict = VERDICT_PARK;
+        work->due_ms = due_wall_ms;
+    } else {
+        work->verdict = VERDICT_DELAY;
+        work->due_ms = batch->now_ms + (due_wall_ms - batch->wall_ms);
+    }
+}
+
+/* A route with a delay led here. Only where one does does the header count, and never for longer than it could say. */
+static void prepare_delay(const struct batch *batch, struct work *work)
+{
+    const struct item *item = work->item;
+    const struct group *group = batch->env->group;
+    int64_t due_ms = work->event.not_before_ms;
+    if (item->topic == NULL || item->topic->delay_ms == 0 || group == NULL || group->tap != NULL ||
+        item->source == ITEM_PARKED || due_ms <= batch->wall_ms + PREPARE_EARLY_MS)
+        return;
+    int64_t latest_ms = batch->wall_ms + item->topic->delay_ms;
+    prepare_until(batch, work, due_ms < latest_ms ? due_ms : latest_ms);
+}
+
 static void prepare_ladder(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
@@ -134,13 +159,7 @@ static void prepare_ladder(struct batch *batch, struct work *work)
     int64_t due = work->event.not_before_ms < latest ? work->event.not_before_ms : latest;
     if (item->source == ITEM_PARKED)
         return;
-    if (batch->connection != NULL) {
-        work->verdict = VERDICT_PARK;
-        work->due_ms = due;
-    } else {
-        work->verdict = VERDICT_DELAY;
-        work->due_ms = batch->now_ms + (due - batch->wall_ms);
-    }
+    prepare_until(batch, work, due);
 }
 
 static bool tap_names(const struct tap *tap, const char *topic)
@@ -233,8 +252,11 @@ static void prepare(struct batch *batch, struct work *work)
         return;
     else if (!has_handler(batch, item))
         work->verdict = was_handled(batch, item) ? VERDICT_UNKNOWN : VERDICT_NO_HANDLER;
-    else if (prepare_handler(batch, work) && !prepare_wait(batch, work))
+    else if (prepare_handler(batch, work) && !prepare_wait(batch, work)) {
         prepare_ladder(batch, work);
+        if (work->verdict == VERDICT_NONE)
+            prepare_delay(batch, work);
+    }
     if (work->verdict == VERDICT_NONE)
         pause_prepare(batch, work);
 }

@@ -31,9 +31,10 @@ struct span record_header(const struct record *record, const char *name);
 #define HEADER_UNDO "sluice-undo"          /* of an undo: the chain's generation and doing, "0.1" */
 #define HEADER_UNDOES "sluice-undoes"      /* likewise, where a trace is recorded: traceparent of what did the step */
 #define HEADER_CORRELATION "sluice-correlation" /* the chain's correlation, when there is one */
-#define HEADER_NOT_BEFORE "sluice-not-before"   /* milliseconds since 1970 UTC: a step of a retry ladder is due then */
-#define HEADER_FIRST_TRY "sluice-first-try"     /* likewise, in a trace that is recorded: the span of the first try */
-#define HEADER_PARENT "sluice-parent"           /* id of the event it came from */
+#define HEADER_NOT_BEFORE                                                                                              \
+    "sluice-not-before" /* milliseconds since 1970 UTC: a step of a retry ladder, or a delayed event, is due */
+#define HEADER_FIRST_TRY "sluice-first-try" /* likewise, in a trace that is recorded: the span of the first try */
+#define HEADER_PARENT "sluice-parent"       /* id of the event it came from */
 /* Of a dead letter that was replayed: */
 #define HEADER_REPLAY_OF "sluice-replay-of"         /* the id of its event */
 #define HEADER_REPLAY_LETTER "sluice-replay-letter" /* what `sluice dead-letter` calls it */

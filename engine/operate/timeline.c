@@ -156,8 +156,9 @@ static bool binding_emits(const struct binding *binding, const struct topic *to)
 {
     for (size_t r = 0; binding != NULL && r < binding->route_count; r++) {
         const struct route *route = &binding->routes[r];
-        if (route->kind == ROUTE_TOPIC && route->topic == to)
-            return true;
+        for (size_t t = 0; t < route->target_count; t++)
+            if (route->targets[t].topic == to)
+                return true;
         if (route->kind == ROUTE_LADDER && (route->ladder.topic == to || route->ladder.exhausted == to))
             return true;
     }

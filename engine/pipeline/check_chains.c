@@ -82,6 +82,15 @@ static bool leads_to(const struct check *check, const struct binding *binding, c
     return reach.found;
 }
 
+/* Whether an event on the topic can still become a step of the chain. */
+static bool topic_leads_to(const struct check *check, struct topic *topic, const struct chain *chain)
+{
+    struct reach reach = {
+        .check = check, .seen = arena_array(check->arena, bool, check->topic_count + 1), .chain = chain};
+    reach_topic(NULL, topic, &reach);
+    return reach.found;
+}
+
 static int64_t ladder_total_ms(const struct ladder *ladder)
 {
     return backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
@@ -184,6 +193,32 @@ static void check_hold(const struct check *check, const struct schedule *schedul
     }
 }
 
+/* As check_hold(), for one route with a delay. */
+static void check_hold_delay(const struct check *check, const struct schedule *schedule, const struct chain *chain,
+                             int64_t hold, struct place place)
+{
+    char delay_text[32], hold_text[32];
+    for (size_t p = 0; p < check->count; p++)
+        for (size_t b = 0; b < check->pipelines[p]->binding_count; b++) {
+            const struct binding *binding = check->pipelines[p]->bindings[b];
+            for (size_t r = 0; r < binding->route_count; r++)
+                for (size_t t = 0; t < binding->routes[r].target_count; t++) {
+                    const struct route_target *target = &binding->routes[r].targets[t];
+                    if (target->delay_ms < hold || target->delay_ms == 0 ||
+                        !topic_leads_to(check, target->topic, chain))
+                        continue;
+                    problem_add(check->problems, place, "hold_too_short",
+                                "the route '%s' of %s%s to '%s' has a delay of %s, and schedule '%s' aborts chain "
+                                "'%s'%s after a hold of %s: what still waits would be undone; make the hold longer, or "
+                                "the delay shorter",
+                                binding->routes[r].outcome, binding->handler_name,
+                                check_other_file(check, place, binding->place), target->topic->name,
+                                duration_text(target->delay_ms, delay_text), schedule->name, chain->name,
+                                check_other_file(check, place, chain->place), duration_text(hold, hold_text));
+                }
+        }
+}
+
 /* The chains that a topic aborts, of any file. */
 static void check_aborted(const struct check *check, const struct schedule *schedule, const struct topic *topic,
                           int64_t hold, struct place place)
@@ -191,8 +226,10 @@ static void check_aborted(const struct check *check, const struct schedule *sche
     const struct shared_topic *shared = &check->topics[topic->number];
     for (size_t i = 0; i < shared->count; i++)
         for (size_t w = 0; w < shared->list[i]->watch_count; w++)
-            if (shared->list[i]->watches[w].role == CHAIN_ABORT)
+            if (shared->list[i]->watches[w].role == CHAIN_ABORT) {
                 check_hold(check, schedule, shared->list[i]->watches[w].chain, hold, place);
+                check_hold_delay(check, schedule, shared->list[i]->watches[w].chain, hold, place);
+            }
 }
 
 void check_holds(const struct check *check)
@@ -204,7 +241,7 @@ void check_holds(const struct check *check)
             struct place place = binding->place;
             int64_t hold = hold_setting(binding->plugin, &place);
             for (size_t r = 0; hold >= 0 && r < binding->route_count; r++)
-                if (binding->routes[r].kind == ROUTE_TOPIC)
-                    check_aborted(check, schedule, binding->routes[r].topic, hold, place);
+                for (size_t t = 0; t < binding->routes[r].target_count; t++)
+                    check_aborted(check, schedule, binding->routes[r].targets[t].topic, hold, place);
         }
 }

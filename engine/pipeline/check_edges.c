@@ -7,8 +7,8 @@ void binding_targets(const struct binding *binding, target_function each, void *
 {
     for (size_t r = 0; r < binding->route_count; r++) {
         const struct route *route = &binding->routes[r];
-        if (route->kind == ROUTE_TOPIC)
-            each(route, route->topic, context);
+        for (size_t t = 0; t < route->target_count; t++)
+            each(route, route->targets[t].topic, context);
         if (route->kind == ROUTE_LADDER) {
             each(route, route->ladder.topic, context);
             each(route, route->ladder.exhausted, context);

@@ -162,7 +162,7 @@ static void undo_edges(struct fields *fields, const struct pipeline *pipeline, b
             const struct chain_step *step = &pipeline->chains[c].steps[s];
             if (step->undo == NULL || !fields->by_topic[step->done->number].known)
                 continue;
-            struct route route = {.place = step->place, .outcome = "undo", .kind = ROUTE_TOPIC, .topic = step->undo};
+            struct route route = {.place = step->place, .outcome = "undo", .kind = ROUTE_TOPIC};
             struct binding chain = {.handler_name = arena_format(fields->check->arena, "step '%s'", step->name)};
             struct emission emission = {
                 .fields = fields, .set = fields->by_topic[step->done->number], .binding = &chain, .report = report};

@@ -53,10 +53,16 @@ static size_t topic_box(struct graph *graph, const struct topic *topic)
 
 static void routes(struct graph *graph, const struct binding *binding, size_t from)
 {
+    char delay[32];
     for (size_t r = 0; r < binding->route_count; r++) {
         const struct route *route = &binding->routes[r];
-        if (route->kind == ROUTE_TOPIC)
-            arrow_add(graph, ARROW_FLOW, from, topic_box(graph, route->topic), route->outcome);
+        for (size_t t = 0; t < route->target_count; t++) {
+            const struct route_target *target = &route->targets[t];
+            const char *label = route->outcome;
+            if (target->delay_ms > 0)
+                label = arena_format(graph->arena, "%s, after %s", label, duration_text(target->delay_ms, delay));
+            arrow_add(graph, ARROW_FLOW, from, topic_box(graph, target->topic), label);
+        }
         if (route->kind != ROUTE_LADDER)
             continue;
         arrow_add(graph, ARROW_RETRY, from, topic_box(graph, route->ladder.topic),
@@ -108,6 +114,17 @@ static void graph_build(const struct pipeline *pipeline, struct arena *arena, st
 
 /* ------------------------------------------------------------------------------------------------------------ text */
 
+static void text_targets(const struct route *route, struct buffer *out)
+{
+    char delay[32];
+    for (size_t t = 0; t < route->target_count; t++) {
+        const struct route_target *target = &route->targets[t];
+        buffer_format(out, "%s→ %s%s%s", t > 0 ? ", " : "", target->topic->name, target->delay_ms > 0 ? " after " : "",
+                      target->delay_ms > 0 ? duration_text(target->delay_ms, delay) : "");
+    }
+    buffer_byte(out, '\n');
+}
+
 static void text_routes(const struct binding *binding, struct buffer *out)
 {
     char delay[32], factor[NUMBER_TEXT_MAX];
@@ -118,7 +135,7 @@ static void text_routes(const struct binding *binding, struct buffer *out)
         if (route->kind == ROUTE_DROP)
             buffer_text(out, "nothing\n");
         else if (route->kind == ROUTE_TOPIC)
-            buffer_format(out, "→ %s\n", route->topic->name);
+            text_targets(route, out);
         else
             buffer_format(out, "→ %s, again after %s (× %s), %d times, then → %s\n", ladder->topic->name,
                           duration_text(ladder->initial_interval_ms, delay), number_text(ladder->multiplier, 6, factor),

@@ -6,6 +6,24 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+/* Its name; with a delay, {topic, delayMs}. */
+static json_t *target_json(const struct route_target *target)
+{
+    if (target->delay_ms == 0)
+        return json_string(target->topic->name);
+    return json_pack("{s:s, s:I}", "topic", target->topic->name, "delayMs", (json_int_t)target->delay_ms);
+}
+
+static json_t *targets_json(const struct route *route)
+{
+    if (route->target_count == 1)
+        return target_json(&route->targets[0]);
+    json_t *list = json_array();
+    for (size_t t = 0; t < route->target_count; t++)
+        json_array_append_new(list, target_json(&route->targets[t]));
+    return list;
+}
+
 static json_t *routes_json(const struct binding *binding)
 {
     json_t *routes = json_object();
@@ -19,8 +37,7 @@ static json_t *routes_json(const struct binding *binding)
                                           route->ladder.max_retries, "counter", route->ladder.counter, "exhausted",
                                           route->ladder.exhausted->name));
         else
-            json_object_set_new(routes, route->outcome,
-                                route->kind == ROUTE_DROP ? json_null() : json_string(route->topic->name));
+            json_object_set_new(routes, route->outcome, route->kind == ROUTE_DROP ? json_null() : targets_json(route));
     }
     return routes;
 }

@@ -32,22 +32,73 @@ static bool load_ladder(struct load *load, struct node *node, const char *what, 
     return ladder->topic != NULL && ladder->exhausted != NULL && ladder->max_retries > 0;
 }
 
+/* TOPIC, or {topic: TOPIC, delay: 10m}; false, with a problem, when it is neither. */
+static bool load_target(struct load *load, struct node *node, const char *what, struct route_target *target)
+{
+    *target = (struct route_target){0};
+    if (node->kind == NODE_MAPPING) {
+        options_apply(target_options, node, node->place, what, target, load->arena, load->problems);
+        target->topic = load_topic_at(load, node, "topic", what);
+        return target->topic != NULL;
+    }
+    if (node->kind != NODE_SCALAR || node->broken || node->text.length == 0 || span_is(node->text, "drop")) {
+        if (!node->broken)
+            problem_add(load->problems, node->place, "bad_value",
+                        "%s: expected a topic, or {topic: TOPIC, delay: 10m}, got %s", what,
+                        node_shown(node, load->arena));
+        return false;
+    }
+    target->topic = load_topic_named(load, node, what);
+    return true;
+}
+
+static void load_targets(struct load *load, struct node *list, const char *what, struct route *route)
+{
+    if (list->count == 0 || list->count > ROUTE_TARGETS_MAX) {
+        problem_add(load->problems, list->place, "bad_value", "%s: expected a list of 1 to %d topics", what,
+                    ROUTE_TARGETS_MAX);
+        return;
+    }
+    route->targets = arena_array(load->arena, struct route_target, list->count);
+    for (size_t i = 0; i < list->count; i++) {
+        struct route_target target;
+        bool twice = false;
+        if (!load_target(load, list->items[i], arena_format(load->arena, "%s[%zu]", what, i), &target))
+            continue;
+        for (size_t t = 0; t < route->target_count; t++)
+            twice = twice || route->targets[t].topic == target.topic;
+        if (twice && strcmp(target.topic->name, "?") != 0)
+            problem_add(load->problems, list->items[i]->place, "bad_value",
+                        "%s: topic '%s' is in the list twice; its event would have the same id", what,
+                        target.topic->name);
+        else
+            route->targets[route->target_count++] = target;
+    }
+    route->kind = route->target_count > 0 ? ROUTE_TOPIC : ROUTE_DROP;
+}
+
 /* A route that cannot be read counts as one all the same, so that its outcome is not called unrouted. */
 static void load_route(struct load *load, struct node *key, struct node *node, const char *what, struct route *route)
 {
     *route = (struct route){.place = key->place, .outcome = key->text.at, .kind = ROUTE_DROP};
-    if (node->kind == NODE_MAPPING && load_ladder(load, node, what, &route->ladder))
+    bool ladder = node->kind == NODE_MAPPING && node_get(node, "topic") == NULL;
+    if (ladder && load_ladder(load, node, what, &route->ladder))
         route->kind = ROUTE_LADDER;
-    if (node->kind == NODE_MAPPING || node->broken || span_is(node->text, "drop"))
+    if (ladder || node->broken || (node->kind == NODE_SCALAR && span_is(node->text, "drop")))
         return;
-    if (node->kind != NODE_SCALAR || node->text.length == 0) {
+    if (node->kind == NODE_SEQUENCE) {
+        load_targets(load, node, what, route);
+        return;
+    }
+    if (node->kind == NODE_SCALAR && node->text.length == 0) {
         problem_add(load->problems, node->place, "bad_value",
                     "%s: expected a topic, drop, or a retry ladder {retry: TOPIC, …}, got %s", what,
                     node_shown(node, load->arena));
         return;
     }
-    route->kind = ROUTE_TOPIC;
-    route->topic = load_topic_named(load, node, what);
+    route->targets = arena_new(load->arena, struct route_target);
+    route->target_count = load_target(load, node, what, route->targets);
+    route->kind = route->target_count > 0 ? ROUTE_TOPIC : ROUTE_DROP;
 }
 
 /* The plugin of "PLUGIN.HANDLER"; NULL, with a problem, when there is none. */

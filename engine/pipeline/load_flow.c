@@ -77,6 +77,29 @@ static void join_ladders(struct load *load)
     }
 }
 
+/* A delay is kept by the group that handles the topic, which must know how long it may be. */
+static void join_delays(struct load *load)
+{
+    for (size_t b = 0; b < load->pipeline->binding_count; b++) {
+        const struct binding *binding = load->pipeline->bindings[b];
+        for (size_t r = 0; r < binding->route_count; r++)
+            for (size_t t = 0; t < binding->routes[r].target_count; t++) {
+                struct route_target *target = &binding->routes[r].targets[t];
+                if (target->delay_ms == 0 || strcmp(target->topic->name, "?") == 0)
+                    continue;
+                if (target->topic->binding == NULL || target->topic->ladder_of != NULL)
+                    problem_add(load->problems, binding->routes[r].place, "delay_topic",
+                                "'%s' of %s leads to topic '%s' with a delay, and %s; the delay is kept where the "
+                                "topic is handled: route to a topic with a handler in this file",
+                                binding->routes[r].outcome, binding->handler_name, target->topic->name,
+                                target->topic->ladder_of != NULL ? "that is a retry topic, which has delays of its own"
+                                                                 : "nothing here handles that topic");
+                if (target->delay_ms > target->topic->delay_ms)
+                    target->topic->delay_ms = target->delay_ms;
+            }
+    }
+}
+
 static void join_dead_letters(struct load *load)
 {
     struct pipeline *pipeline = load->pipeline;
@@ -117,6 +140,7 @@ void load_flow(struct load *load, struct node *root)
     load_schedules(load, root);
     load_requests(load, root);
     join_ladders(load);
+    join_delays(load);
     join_dead_letters(load);
     load_retired_topics(load);
 }

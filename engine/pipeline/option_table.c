@@ -146,6 +146,13 @@ const struct option limit_options[] = {
     {0},
 };
 
+const struct option target_options[] = {
+    {"topic", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "where the event goes"},
+    {"delay", OPTION_DURATION, offsetof(struct route_target, delay_ms), .min = 1, .max = 2592000000,
+     .help = "how much later the topic's handler here gets it; default: at once"},
+    {0},
+};
+
 const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text),
      .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
@@ -153,7 +160,10 @@ const struct option topic_options[] = {
     {"final", OPTION_BOOL, offsetof(struct topic, final), .fallback = "false", .help = "nobody handles it, on purpose"},
     {"elsewhere", OPTION_BOOL, offsetof(struct topic, elsewhere), .fallback = "false",
      .help = "another pipeline handles it; `sluice validate` of all their files together looks whether one does"},
-    {"routes", OPTION_ROUTES, .help = "where each outcome goes: TOPIC, drop, or a retry ladder {retry: TOPIC, …}",
+    {"routes", OPTION_ROUTES,
+     .help =
+         "where each outcome goes: TOPIC, {topic: TOPIC, delay: 10m}, a list of them, drop, or a retry ladder {retry: "
+         "TOPIC, …}",
      .section = ladder_options},
     {"retry", OPTION_SECTION, .help = "of transient failures; default: defaults.retry", .section = retry_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},

@@ -18,11 +18,17 @@
 
 enum route_kind { ROUTE_TOPIC = 1, ROUTE_DROP, ROUTE_LADDER };
 
+enum { ROUTE_TARGETS_MAX = 16 };
+struct route_target {
+    struct topic *topic;
+    int64_t delay_ms; /* its handler gets the event so much later; 0: at once */
+};
 struct route {
     struct place place;
     const char *outcome;
     enum route_kind kind;
-    struct topic *topic;  /* ROUTE_TOPIC */
+    struct route_target *targets; /* ROUTE_TOPIC: one, or several with an event each */
+    size_t target_count;
     struct ladder ladder; /* ROUTE_LADDER */
 };
 
@@ -87,6 +93,7 @@ struct topic {
     struct binding *binding;     /* what handles it in the pipeline's own group; NULL: nothing */
     struct topic *ladder_of;     /* a retry topic: the topic whose ladder made it; `binding` is that topic's */
     const struct ladder *ladder; /* then: the ladder */
+    int64_t delay_ms;            /* the longest with which a route leads here; 0: none has one */
     struct topic *dead_letter;   /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
     const struct name_answer *retired; /* not in the file any more: what still comes on it becomes dead letters */

@@ -44,6 +44,26 @@ static const char *const cron_text =
     "been so since the\n"
     "  last tick. Without a `store` each process ticks for itself, and what is missed is not made up for.\n\n";
 
+static const char *const route_text =
+    "A route is a topic, a topic with a delay (`{topic: T, delay: 10m}`), a list of such, `drop`, or a retry "
+    "ladder.\n\n"
+    "* **A list** emits one event to each of its topics, in the same transaction. Each has an id of its own, derived "
+    "from the event, the\n"
+    "  handler, the outcome and the topic, so that a repeated emission repeats it. The order of the list does not "
+    "matter, but a topic alone\n"
+    "  and the same topic in a list have different ids.\n"
+    "* **A delay** is kept where the topic is handled, in the same file. The event is on its topic at once, where taps "
+    "see it; its handler\n"
+    "  gets it, and its chains are told, when the delay is over: in the database until then, listed by `sluice delayed "
+    "list`, released or\n"
+    "  cancelled by it. Other events of its key do not wait for it, so it comes behind those that came in the "
+    "meantime. "
+    "Without a `store` it\n"
+    "  waits in memory, and its key with it.\n\n";
+static const char *const ladder_text =
+    "A retry ladder: the event goes to the topic `retry` with its counter raised, comes to the same\n"
+    "handler after the delay, and goes to `exhausted` after the last step.\n\n";
+
 static const char *type_word(const struct option *option)
 {
     switch (option->type) {
@@ -164,10 +184,11 @@ static void put_sections(struct pages *pages, const struct option *options, cons
         if (done)
             continue;
         buffer_format(pages->out, "## `%s`\n\n", here);
-        if (option->section == ladder_options)
-            buffer_text(pages->out, "A route is a topic, `drop`, or a retry ladder: the event goes to the topic "
-                                    "`retry` with its counter raised, comes to the same\n"
-                                    "handler after the delay, and goes to `exhausted` after the last step.\n\n");
+        if (option->section == ladder_options) {
+            buffer_text(pages->out, route_text);
+            put_table(target_options, pages->out);
+            buffer_text(pages->out, ladder_text);
+        }
         if (option->section == schedule_options)
             buffer_text(pages->out, cron_text);
         if (option->section == property_options)

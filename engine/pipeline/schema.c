@@ -71,6 +71,13 @@ static json_t *map_schema(const struct option *option)
     return schema;
 }
 
+static json_t *route_schema(const struct option *option)
+{
+    return json_pack("{s:[{s:s}, o, o, {s:s, s:i, s:i, s:{s:[{s:s}, o]}}]}", "anyOf", "type", "string",
+                     table_schema(option->section), table_schema(target_options), "type", "array", "minItems", 1,
+                     "maxItems", ROUTE_TARGETS_MAX, "items", "anyOf", "type", "string", table_schema(target_options));
+}
+
 static json_t *type_schema(const struct option *option)
 {
     switch (option->type) {
@@ -98,8 +105,7 @@ static json_t *type_schema(const struct option *option)
                          option->section != NULL ? table_schema(option->section)
                                                  : json_pack("{s:s}", "type", "string"));
     case OPTION_ROUTES:
-        return json_pack("{s:s, s:o}", "type", "object", "additionalProperties",
-                         json_pack("{s:[{s:s}, o]}", "anyOf", "type", "string", table_schema(option->section)));
+        return json_pack("{s:s, s:o}", "type", "object", "additionalProperties", route_schema(option));
     case OPTION_NAMES:
         return json_pack("{s:[s,s], s:o}", "type", "object", "null", "additionalProperties",
                          option->choices != NULL ? choices_schema(option->choices) : text_schema(option));

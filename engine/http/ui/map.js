@@ -60,7 +60,7 @@ function mapRows(outcome, to) {
             { outcome, to: to.retry, note: "≤ " + to.maxRetries + "×" },
             { outcome: "exhausted", to: to.exhausted },
         ];
-    return [{ outcome, to: to.topic || null }];
+    return [{ outcome, to: to.topic || null, note: to.delayMs ? "after " + duration(to.delayMs / 1000) : undefined }];
 }
 
 /* The column of each: one more than that of what leads to it. Lines that lead back do not count. */

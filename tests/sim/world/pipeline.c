@@ -74,9 +74,12 @@ static struct binding *binding_add(struct world *world, enum kind kind, size_t o
     const struct route **by_outcome = arena_array(p->arena, const struct route *, outcome_count);
     struct route *routes = arena_array(p->arena, struct route, outcome_count);
     for (size_t i = 0; i < outcome_count; i++) {
+        struct route_target *target = arena_new(p->arena, struct route_target);
+        target->topic = topics[i];
         routes[i] = (struct route){.outcome = arena_format(p->arena, "outcome_%zu", i),
                                    .kind = topics[i] == NULL ? ROUTE_DROP : ROUTE_TOPIC,
-                                   .topic = topics[i]};
+                                   .targets = target,
+                                   .target_count = topics[i] != NULL};
         by_outcome[i] = &routes[i];
     }
     binding->routes = routes;
