@@ -24,7 +24,7 @@ static const struct command {
     {"explain", "one correlation's timeline: what happened, what it waits for", cli_explain},
     {"dead-letter", "list, replay, edit or drop events that no try can help", cli_dead_letter},
     {"chain", "chains that are not over: list, resume, abort, close", cli_chain},
-    {"delayed", "events that wait in the database: list, release, cancel", cli_delayed},
+    {"delayed", "events that wait in the database: list, show, release, cancel", cli_delayed},
     {"pause", "stop what happens to a topic, handler, tap, schedule or dependency for a while; list pauses", cli_pause},
     {"resume", "end a pause", cli_resume},
     {"doctor", "what is wrong with file, database, brokers and machine, and its cure", cli_doctor},

@@ -1,6 +1,6 @@
 /*
- * delayed.c - `sluice delayed list|release|cancel CONFIG [ID…]`: events that wait in the database, and what an operator
- * does with them. What is done and its JSON are in operate/delayed.h.
+ * delayed.c - `sluice delayed list|show|release|cancel CONFIG [ID…]`: events that wait in the database, and what an
+ * operator does with them. What is done and its JSON are in operate/delayed.h.
  */
 #include "cli/cli.h"
 
@@ -8,6 +8,7 @@
 #include "cli/operator.h"
 #include "cli/plain.h"
 #include "cli/verbs.h"
+#include "event/timestamp.h"
 #include "operate/delayed.h"
 #include "pipeline/tree.h"
 
@@ -20,10 +21,12 @@ static void usage(FILE *out)
 {
     fputs(
         "usage: sluice delayed list CONFIG [--topic TOPIC] [--state STATE] [--older AGE]\n"
+        "       sluice delayed show CONFIG ID…\n"
         "       sluice delayed release|cancel CONFIG ID… | --topic TOPIC | --state STATE | --older AGE\n"
         "Events that wait in the database: delayed ones, undos that are stuck, those of a name that the file does not\n"
         "have, and keys that are held, each shown by its first event.\n\n"
         "  list          the oldest first, with their ids\n"
+        "  show          all that is known of each: why it waits, since when and until when, how often it was tried\n"
         "  release       due now; of a stuck undo its chain is resumed\n"
         "  cancel        it becomes a dead letter, of a key its first event does; by a running engine, within a "
         "second\n\n"
@@ -38,10 +41,10 @@ static void usage(FILE *out)
         out);
 }
 
-enum verb { VERB_LIST, VERB_RELEASE, VERB_CANCEL, VERB_COUNT };
-static const char *const verb_names[VERB_COUNT + 1] = {"list", "release", "cancel", NULL};
+enum verb { VERB_LIST, VERB_SHOW, VERB_RELEASE, VERB_CANCEL, VERB_COUNT };
+static const char *const verb_names[VERB_COUNT + 1] = {"list", "show", "release", "cancel", NULL};
 
-static const struct verbs verbs = {"delayed", verb_names, "list, release or cancel", "topic", usage};
+static const struct verbs verbs = {"delayed", verb_names, "list, show, release or cancel", "topic", usage};
 
 struct line {
     struct verb_line read;
@@ -86,6 +89,42 @@ static void print_page(const struct delayed_page *page)
         printf("there are more: --after %s\n", page->next);
 }
 
+static void print_line(const char *name, struct span text)
+{
+    if (text.length == 0)
+        return;
+    printf("%-12s ", name);
+    plain_print(text, 1000);
+    putchar('\n');
+}
+
+static void print_time(const char *name, int64_t at_ms)
+{
+    char at[TIMESTAMP_TEXT + 1];
+    timestamp_format(at_ms, at);
+    printf("%-12s %s\n", name, at);
+}
+
+/* One entry, a line a fact; what is not known is left out. */
+static void print_whole(const struct delayed_view *view)
+{
+    printf("%-12s %s\n%-12s %s\n", "id", view->id, "state", view->state);
+    print_line("topic", span_of(view->topic));
+    print_line("event", span_of(view->event == NULL ? "" : view->event));
+    print_line("group", span_of(view->group));
+    print_line("key", view->key);
+    print_line("chain", span_of(view->chain == NULL ? "" : view->chain));
+    print_line("correlation", view->correlation);
+    print_time("since", view->since_ms);
+    if (view->due_ms > 0 && view->due_ms != INT64_MAX)
+        print_time("due", view->due_ms);
+    printf("%-12s %lld time%s\n", "tried", (long long)view->tries, view->tries == 1 ? "" : "s");
+    if (view->kind == DELAYED_KEY)
+        printf("%-12s %lld of its key\n", "behind it", (long long)view->behind);
+    print_line("why", span_of(view->reason == NULL ? "" : view->reason));
+    print_line("cancelled", span_of(view->cancelled == NULL ? "" : view->cancelled));
+}
+
 /* ------------------------------------------------------------------------------------------------------------ verbs */
 
 static int run_list(const struct operation *operation, const struct delayed_filter *filter, bool as_json,
@@ -97,6 +136,28 @@ static int run_list(const struct operation *operation, const struct delayed_filt
         delayed_page_json(&page, json);
     else if (code == 0)
         print_page(&page);
+    return code;
+}
+
+static int run_show(const struct operation *operation, const struct line *line, struct buffer *json, bool *ret_failed,
+                    struct error *error)
+{
+    int code = 0;
+    for (int i = 0; i < line->id_count && code == 0; i++) {
+        struct delayed_view view;
+        code = delayed_find(operation, span_of(line->ids[i]), &view, error);
+        if (code == -ENOENT) {
+            operator_failed("delayed", error);
+            *ret_failed = true;
+            code = 0;
+        } else if (code == 0 && line->read.json) {
+            delayed_json(&view, json);
+            buffer_byte(json, '\n');
+        } else if (code == 0) {
+            printf("%s", i > 0 ? "\n" : "");
+            print_whole(&view);
+        }
+    }
     return code;
 }
 
@@ -166,8 +227,9 @@ static int run(const struct line *line, const struct buses *buses)
             code = delayed_filter_set(operation, &filter, span_of(line->read.name[i]), span_of(line->read.value[i]),
                                       &error);
     if (code == 0)
-        code = line->read.verb == VERB_LIST ? run_list(operation, &filter, line->read.json, &json, &error)
-                                            : run_act(operation, line, &filter, &json, &failed, &error);
+        code = line->read.verb == VERB_LIST   ? run_list(operation, &filter, line->read.json, &json, &error)
+               : line->read.verb == VERB_SHOW ? run_show(operation, line, &json, &failed, &error)
+                                              : run_act(operation, line, &filter, &json, &failed, &error);
     fwrite(json.at, 1, json.length, stdout);
     buffer_free(&json);
     code = code != 0 ? operator_failed("delayed", &error) : failed ? CLI_FAILED : CLI_OK;
@@ -182,9 +244,13 @@ static int read_words(int argc, char **argv, struct line *line)
 {
     bool filter = line->read.value[CONDITION_SUBJECT] != NULL || line->read.value[CONDITION_STATE] != NULL ||
                   line->read.value[CONDITION_OLDER] != NULL;
-    bool list = line->read.verb == VERB_LIST;
+    bool list = line->read.verb == VERB_LIST, show = line->read.verb == VERB_SHOW;
+    if (show && filter)
+        return cli_misuse("delayed", "show takes IDs, and no --topic, --state or --older");
     if (!cli_operands(argc, argv, list || filter ? 1 : 2, list ? 1 : argc,
-                      list ? "a CONFIG" : "a CONFIG and an ID, or --topic, --state or --older"))
+                      list   ? "a CONFIG"
+                      : show ? "a CONFIG and an ID"
+                             : "a CONFIG and an ID, or --topic, --state or --older"))
         return CLI_USAGE;
     line->config = argv[optind];
     line->ids = argv + optind + 1;

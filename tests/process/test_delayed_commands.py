@@ -173,6 +173,25 @@ class Postgres(Waits):
         self.await_value(ORDER, "h2 h3")
         self.drain()
 
+    def test_show(self):
+        engine = self.all_wait()
+        for state in ("delayed", "key", "stuck"):
+            (listed,) = self.list("--state", state)
+            done = self.command("show", listed["id"])
+            for fact in (rf"^id +{listed['id']}$", rf"^state +{state}$", rf"^topic +{listed['topic']}$"):
+                self.assertRegex(done.stdout, f"(?m){fact}")
+            self.assertRegex(done.stdout, r"(?m)^since +20\d\d-\d\d-\d\dT\S+Z$")
+            self.assertRegex(done.stdout, rf"(?m)^tried +{listed['tries']} times?$")
+            shown = json.loads(self.command("show", listed["id"], "--json").stdout)
+            self.assertEqual(shown, engine.request("GET", f"/delayed/{listed['id']}")[1])
+        self.assertRegex(self.command("show", *self.ids("key")).stdout, r"(?m)^behind it +2 of its key$")
+        self.assertRegex(self.command("show", *self.ids("delayed")).stdout, r"(?m)^due +20\d\d-")
+        self.assertRegex(self.command("show", *self.ids("stuck")).stdout, r"(?m)^chain +order$")
+        done = self.command("show", "nobody", *self.ids("key"), check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nothing waits under the id 'nobody'", done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^state +key$")
+
     def test_refused(self):
         engine = self.all_wait()
         unknown = self.command("release", "00000000-0000-0000-0000-000000000000", check=False)
@@ -185,8 +204,10 @@ class Postgres(Waits):
         self.assertIn("say so in the file, retired: {climb: dead_letter}", unknown.stderr)
         engine = self.engine()
         for words, sentence in {
-            (): "expected list, release or cancel, got nothing",
+            (): "expected list, show, release or cancel, got nothing",
             ("relase", "x"): "got 'relase'; did you mean 'release'?",
+            ("show", "x"): "expected a CONFIG and an ID, got less",
+            ("show", "x", "y", "--topic", "in"): "show takes IDs",
             ("cancel", "x"): "expected a CONFIG and an ID, or --topic, --state or --older, got less",
             ("cancel", "x", "y", "--topic", "in"): "expected an ID, or --topic, --state or --older; got both",
         }.items():
