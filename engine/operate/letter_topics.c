@@ -9,7 +9,6 @@
 #include "event/record_batch.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 /* Headers of a note. */
 #define NOTE_STATE "sluice-letter-state" /* open (it was edited), replayed, dropped */
@@ -325,15 +324,14 @@ int letter_topics_each(const struct letter_topics *topics, const struct letter_f
                         .context = context,
                         .error = error,
                         .arena = arena_create(LETTER_ARENA, NOTES_ARENA_MAX)};
-    const char **names = calloc(pipeline->topic_count + 1, sizeof *names);
+    const char **names = arena_array(topics->arena, const char *, pipeline->topic_count + 1);
     size_t count = 0;
-    int code = walk.arena == NULL || names == NULL ? error_set(error, ENOMEM, "out of memory") : take_ids(&walk);
+    int code = walk.arena == NULL ? error_set(error, ENOMEM, "out of memory") : take_ids(&walk);
     for (size_t i = 0; code == 0 && i < pipeline->topic_count; i++)
         if (pipeline->topics[i]->is_dead_letter && id_is_on(filter, pipeline->topics[i]->name))
             names[count++] = pipeline->topics[i]->name;
     if (code == 0)
         code = read_topics(operation, names, count, walk_record, &walk, error);
-    free(names);
     map_destroy(walk.ids);
     arena_destroy(walk.arena);
     return code == 0 ? walk.code : code;
