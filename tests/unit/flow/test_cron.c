@@ -100,6 +100,24 @@ static void a_leap_day_that_a_century_leaves_out(void **state)
     arena_destroy(arena);
 }
 
+/* 02:15 for the second time, a quarter of an hour before the clocks show 02:30 again. */
+static void a_time_that_has_come_does_not_come_again(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_create(64 * 1024, 1024 * 1024);
+    const struct zone *zone = zone_read("Europe/Berlin", arena, NULL);
+    struct cron cron;
+    char text[ZONE_TEXT_MAX];
+    assert_non_null(zone);
+    assert_int_equal(cron_parse(SPAN("30 2 * * *"), &cron, NULL), 0);
+    int64_t first_ms = moment_ms(zone, "2026-10-25T02:30:00"), second_ms = first_ms + 45 * 60000;
+    assert_string_equal(zone_text(zone, second_ms / 1000, text), "2026-10-25T02:15:00+01:00");
+    assert_string_equal(zone_text(zone, cron_next_ms(&cron, zone, second_ms) / 1000, text),
+                        "2026-10-26T02:30:00+01:00");
+    assert_int_equal(cron_last_ms(&cron, zone, second_ms + 3600000), first_ms);
+    arena_destroy(arena);
+}
+
 static void what_is_refused(void **state)
 {
     (void)state;
@@ -139,6 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_ticks),
         cmocka_unit_test(a_leap_day_that_a_century_leaves_out),
+        cmocka_unit_test(a_time_that_has_come_does_not_come_again),
         cmocka_unit_test(what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
