@@ -30,6 +30,7 @@ bool breaker_wanted(const struct batch_env *env, struct work *work)
         !atomic_compare_exchange_strong(&env->dependencies[needed_by(work)->index].trying, &trying, true))
         return false;
     work->try = TRY_WANTED;
+    work->tried = needed_by(work);
     return true;
 }
 
@@ -37,12 +38,12 @@ bool breaker_wanted(const struct batch_env *env, struct work *work)
 static void give_up(const struct batch *batch, struct work *work)
 {
     work->try = TRY_NONE;
-    atomic_store(&batch->env->dependencies[needed_by(work)->index].trying, false);
+    atomic_store(&batch->env->dependencies[work->tried->index].trying, false);
 }
 
 bool breaker_lets_through(struct batch *batch, struct work *work)
 {
-    struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
+    struct breaker breaker = breaker_of(batch->env->config, work->tried);
     bool alone = false;
     if (batch->result == STORE_OK && !batch->transaction) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
@@ -94,7 +95,7 @@ void breaker_record(struct batch *batch)
         const struct work *work = &batch->works[i];
         if (work->try != TRY_PASSED && work->try != TRY_FAILED)
             continue;
-        struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
+        struct breaker breaker = breaker_of(batch->env->config, work->tried);
         struct span why = span_of(work->why == NULL ? "" : work->why);
         batch->result = work->try == TRY_PASSED
                             ? ledger_breaker_close(batch->connection, &breaker, &batch->error)
@@ -102,6 +103,7 @@ void breaker_record(struct batch *batch)
     }
 }
 
+/* The items may be gone. */
 void breaker_over(struct batch *batch, bool committed)
 {
     for (size_t i = 0; batch->env->dependencies != NULL && i < batch->count; i++) {
@@ -109,7 +111,7 @@ void breaker_over(struct batch *batch, bool committed)
         if (work->try == TRY_NONE)
             continue;
         if (work->try == TRY_FAILED && !committed) {
-            struct breaker breaker = breaker_of(batch->env->config, needed_by(work));
+            struct breaker breaker = breaker_of(batch->env->config, work->tried);
             const char *why = text_clean(arena_string(batch->arena, span_of(batch->error.text)));
             (void)ledger_breaker_reopen(batch->connection, &breaker, span_of(why), NULL);
         }

@@ -46,7 +46,8 @@ struct work {
     uint32_t
         pause; /* DELAY and HOLD_DELAY: it waits until this is over (batch/pause.h), not until due_ms; 0: it does not */
     enum work_try try;
-    struct limit_bucket *bucket; /* of its topic's limit, see limit.h; and the slot that it takes; 0: none */
+    const struct dependency *tried; /* with `try`; outlives the item */
+    struct limit_bucket *bucket;    /* of its topic's limit, see limit.h; and the slot that it takes; 0: none */
     int64_t slot_us;
     bool has_place; /* likewise, until the end of the transaction */
     int64_t retry_count, retries_left;

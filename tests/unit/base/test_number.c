@@ -6,6 +6,7 @@
 #include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,10 @@ static locale_t comma_locale(void)
     snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1", folder);
     int made = system(command);
     setenv("LOCPATH", folder, 1);
-    locale_t locale = made == 0 || made == 256 ? newlocale(LC_ALL_MASK, "de_DE.UTF-8", (locale_t)0) : (locale_t)0;
+    /* Not newlocale(): it leaks the parts of LOCPATH. */
+    bool set = (made == 0 || made == 256) && setlocale(LC_ALL, "de_DE.UTF-8") != NULL;
+    locale_t locale = set ? duplocale(LC_GLOBAL_LOCALE) : (locale_t)0;
+    setlocale(LC_ALL, "C");
     snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command) == 0 ? locale : (locale_t)0;
 }
