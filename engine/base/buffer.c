@@ -152,3 +152,8 @@ void buffer_json_string(struct buffer *buffer, struct span text)
         buffer_append(buffer, text.at + begin, text.length - begin);
     buffer_byte(buffer, '"');
 }
+
+bool buffer_write(const struct buffer *buffer, FILE *out)
+{
+    return buffer->length == 0 || fwrite(buffer->at, 1, buffer->length, out) == buffer->length;
+}

@@ -9,6 +9,8 @@
 
 #include "base/span.h"
 
+#include <stdio.h>
+
 struct buffer {
     char *at;      /* NULL while empty; owned */
     size_t length; /* bytes in use */
@@ -38,5 +40,8 @@ static inline struct span buffer_view(const struct buffer *buffer) /* valid unti
 {
     return (struct span){buffer->at, buffer->length};
 }
+
+/* What is in it, perhaps nothing; false when the stream takes less, which ferror() also tells. */
+bool buffer_write(const struct buffer *buffer, FILE *out);
 
 #endif

@@ -135,7 +135,7 @@ static void print_one(const struct chain_view *view)
 
 static void print_json(const struct buffer *json)
 {
-    fwrite(json->at, 1, json->length, stdout);
+    (void)buffer_write(json, stdout);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ verbs */

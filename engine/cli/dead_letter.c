@@ -32,7 +32,7 @@ static void on_signal(int signal)
 static void print_json(struct buffer *out)
 {
     buffer_byte(out, '\n');
-    fwrite(out->at, 1, out->length, stdout);
+    (void)buffer_write(out, stdout);
     buffer_free(out);
 }
 
@@ -141,7 +141,7 @@ static int print_moved(const struct letters *letters, const struct replay_progre
     buffer_init(&json, JSON_MAX);
     if (letters->json) {
         replay_progress_json(progress, word, &json);
-        fwrite(json.at, 1, json.length, stdout);
+        (void)buffer_write(&json, stdout);
     } else if (progress->moved >= 1000 && took_ms > 0) {
         printf("%lld %s, %lld a second\n", (long long)progress->moved, word,
                (long long)(progress->moved * 1000 / took_ms));

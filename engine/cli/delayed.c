@@ -230,7 +230,7 @@ static int run(const struct line *line, const struct buses *buses)
         code = line->read.verb == VERB_LIST   ? run_list(operation, &filter, line->read.json, &json, &error)
                : line->read.verb == VERB_SHOW ? run_show(operation, line, &json, &failed, &error)
                                               : run_act(operation, line, &filter, &json, &failed, &error);
-    fwrite(json.at, 1, json.length, stdout);
+    (void)buffer_write(&json, stdout);
     buffer_free(&json);
     code = code != 0 ? operator_failed("delayed", &error) : failed ? CLI_FAILED : CLI_OK;
     operator_close(&operator);

@@ -33,7 +33,7 @@ static void print_json(const struct timeline *timeline)
     struct buffer json;
     buffer_init(&json, EXPLAIN_JSON_MAX);
     timeline_json(timeline, &json);
-    fwrite(json.at, 1, json.length, stdout);
+    (void)buffer_write(&json, stdout);
     buffer_free(&json);
 }
 

@@ -48,7 +48,7 @@ int cli_graph(int argc, char **argv, const struct buses *buses)
         return code;
     buffer_init(&out, 64 * 1024 * 1024);
     pipeline_graph(parts.pipeline, (enum graph_format)format, &out);
-    fwrite(out.at, 1, out.length, stdout);
+    (void)buffer_write(&out, stdout);
     buffer_free(&out);
     parts_close(&parts);
     return CLI_OK;

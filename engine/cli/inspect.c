@@ -40,7 +40,7 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
         return cli_failed("inspect", &error);
     buffer_init(&out, INSPECT_BYTES_MAX);
     (json ? describe_json : describe_text)(plugin, path, &out);
-    bool written = !out.failed && fwrite(out.at, 1, out.length, stdout) == out.length && fflush(stdout) == 0;
+    bool written = !out.failed && buffer_write(&out, stdout) && fflush(stdout) == 0;
     buffer_free(&out);
     if (!written)
         fputs("sluice inspect: the description could not be written\n", stderr);

@@ -175,7 +175,7 @@ int parts_check(struct parts *parts, bool probe)
     if (parts->reading.problems.count > 0) {
         buffer_init(&text, PARTS_PRINT_MAX);
         problems_print(&parts->reading.problems, false, &text);
-        fwrite(text.at, 1, text.length, stderr);
+        (void)buffer_write(&text, stderr);
         buffer_free(&text);
     }
     return code == 0 ? CLI_OK : CLI_CONFIG;

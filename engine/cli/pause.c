@@ -71,7 +71,7 @@ static void print_json(const struct pauses_listed *listed)
     struct buffer text;
     buffer_init(&text, PAUSE_TEXT_MAX);
     pauses_json(listed, &text);
-    fwrite(text.at, 1, text.length, stdout);
+    (void)buffer_write(&text, stdout);
     buffer_free(&text);
 }
 

@@ -91,7 +91,7 @@ static void print_json(const struct record *record, int32_t partition)
     buffer_text(&line, "},\"value\":");
     buffer_json_string(&line, record->value);
     buffer_text(&line, "}\n");
-    fwrite(line.at, 1, line.length, stdout);
+    (void)buffer_write(&line, stdout);
     buffer_free(&line);
 }
 

@@ -81,7 +81,7 @@ static int print_problems(const struct problems *problems)
         return CLI_OK;
     buffer_init(&text, TEST_PROBLEMS_MAX);
     problems_print(problems, false, &text);
-    fwrite(text.at, 1, text.length, stderr);
+    (void)buffer_write(&text, stderr);
     buffer_free(&text);
     return CLI_CONFIG;
 }
@@ -265,8 +265,7 @@ static int report_write(const struct tests *tests, double seconds)
                            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
                            "<testsuite name=\"sluice test\" tests=\"%zu\" failures=\"%zu\" time=\"%.3f\">\n",
                            tests->passed + tests->failed, tests->failed, seconds) > 0 &&
-                   fwrite(tests->report.at, 1, tests->report.length, out) == tests->report.length &&
-                   fputs("</testsuite>\n", out) >= 0;
+                   buffer_write(&tests->report, out) && fputs("</testsuite>\n", out) >= 0;
     if (out != NULL && fclose(out) != 0)
         written = false;
     if (!written)

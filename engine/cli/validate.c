@@ -236,7 +236,7 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(problems, json, &text);
     if (text.length > 0)
-        fwrite(text.at, 1, text.length, json ? stdout : stderr);
+        (void)buffer_write(&text, json ? stdout : stderr);
     buffer_free(&text);
     bool good = problems->errors == 0 && (!deny || problems->count == 0);
     for (size_t i = 0; good && !json && i < count; i++)

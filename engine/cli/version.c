@@ -56,7 +56,7 @@ static int print_reference(const char *name)
         struct buffer out;
         buffer_init(&out, REFERENCE_BYTES_MAX);
         references[i].print(&out);
-        fwrite(out.at, 1, out.length, stdout);
+        (void)buffer_write(&out, stdout);
         buffer_free(&out);
         return CLI_OK;
     }
