@@ -391,7 +391,11 @@ BLOCKS = {
     "A chain does not end/1": (Commands.unfinished, ["reservation missing", '"state":"running"'], None),
     "A chain does not end/2": (Commands.same_purchase, ["abort"], Commands.aborted),
     "Events wait in the database/1": (Commands.declined, ["delayed .* payment.retry"], None),
-    "Events wait in the database/2": (Commands.points_are_there, ["released .* on payment.retry"], Commands.released),
+    "Events wait in the database/2": (
+        Commands.points_are_there,
+        [r"topic +payment.retry", "released .* on payment.retry"],
+        Commands.released,
+    ),
     "Events wait in the database/3": (Commands.declined_again, ["cancelled .* on payment.retry"], Commands.cancelled),
     "Something must stand still for a while/1": (
         Commands.nothing,
