@@ -135,7 +135,8 @@ class Completion(unittest.TestCase):
             ["reservation.failure", "reservation.failure-dlt"],
         )
         self.assertIn("config/pipeline.yaml", self.bash("validate", "config/pipe"))
-        self.assertEqual(self.bash("validate", "config/pipeline.yaml", ""), [])
+        self.assertIn("config/minimal.yaml", self.bash("validate", "config/pipeline.yaml", "config/mini"))
+        self.assertEqual(self.bash("migrate", "config/pipeline.yaml", ""), [])
         self.assertEqual(self.bash("new-plugin", "mine", "--dir", "con"), ["config"])
 
     def test_what_zsh_and_fish_add(self):
