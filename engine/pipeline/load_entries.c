@@ -93,14 +93,14 @@ static void load_cron(struct load *load, struct node *mapping, const char *what,
     if (timezone != NULL && cron == NULL)
         problem_add(load->problems, timezone->place, "bad_value", "%s.timezone: it is of 'cron', which is missing",
                     what);
-    if (schedule->cron_text == NULL)
+    if (schedule->cron_text == NULL || cron == NULL)
         return;
     schedule->every_ms = 0;
     if (cron_parse(span_of(schedule->cron_text), &schedule->cron, &error) != 0)
         problem_add(load->problems, cron->place, "bad_value", "%s.cron: %s", what,
                     cron->interpolated ? "expected five fields, minute hour day month weekday, got ***" : error.text);
     const struct zone *zone = timezone == NULL ? schedule->zone : zone_read(schedule->timezone, load->arena, &error);
-    if (zone == NULL)
+    if (zone == NULL && timezone != NULL)
         problem_add(load->problems, timezone->place, "bad_value", "%s.timezone: %s; %s", what,
                     timezone->interpolated ? "the time zone *** cannot be read" : error.text, error.hint);
     else
