@@ -1,9 +1,7 @@
 /*
- * store_check.c - names, claims, fences, attempts, ticks and late commits against a real database.
+ * store_check.c - names, claims, fences, attempts and late commits against a real database.
  */
 #include "store_harness.h"
-
-#include "store/ledger_schedule.h"
 
 /* ------------------------------------------------------------------------------------------------------------ names */
 
@@ -416,63 +414,6 @@ static void an_interrupt_ends_a_wait(void **state)
     connection_destroy(connection);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ ticks */
-
-enum { PERIOD_MS = 60000 };
-
-/* The tick of `slots` periods after the last whole one, as a process sees it whose clock is right. */
-static bool tick(struct connection *connection, int16_t schedule, int slots, int64_t *ret_slot_ms)
-{
-    bool mine = false;
-    *ret_slot_ms = (clock_wall_ms() / PERIOD_MS + slots) * PERIOD_MS;
-    OK(ledger_tick(connection, schedule, PERIOD_MS, ret_slot_ms, &mine, &error));
-    return mine;
-}
-
-static void a_tick_runs_in_one_process(void **state)
-{
-    (void)state;
-    int16_t schedule = next_number++;
-    struct connection *one = open_connection(), *two = open_connection();
-    int64_t first_ms, slot_ms;
-    begin(one);
-    assert_true(tick(one, schedule, -5, &first_ms));
-    OK(connection_commit(one, &error));
-    begin(one);
-    begin(two);
-    assert_true(tick(one, schedule, -3, &slot_ms));
-    assert_int_equal(slot_ms, first_ms + 2 * PERIOD_MS);
-    assert_false(tick(two, schedule, -3, &slot_ms)); /* has it now: no waiting */
-    connection_rollback(one);
-    connection_rollback(two);
-    begin(two);
-    assert_true(tick(two, schedule, -3, &slot_ms)); /* was rolled back */
-    OK(connection_commit(two, &error));
-    begin(one);
-    assert_false(tick(one, schedule, -3, &slot_ms));
-    assert_false(tick(one, schedule, -4, &slot_ms));
-    connection_destroy(one);
-    connection_destroy(two);
-}
-
-/* A row that is ahead of the server's clock, and what the next ticks are. */
-static void ticks_go_on_after_the_servers_clock_was_set_back(void **state)
-{
-    (void)state;
-    int16_t schedule = next_number++;
-    struct connection *connection = open_connection();
-    int64_t slot_ms, ahead_ms;
-    begin(connection);
-    assert_true(tick(connection, schedule, 60, &ahead_ms));
-    assert_true(tick(connection, schedule, 0, &slot_ms));
-    assert_int_equal(slot_ms, ahead_ms + 1);
-    assert_true(tick(connection, schedule, 1, &slot_ms));
-    assert_int_equal(slot_ms, ahead_ms + 2);
-    assert_true(tick(connection, schedule, 61, &slot_ms));
-    assert_int_equal(slot_ms, ahead_ms + PERIOD_MS);
-    connection_destroy(connection);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,8 +428,6 @@ int main(void)
         cmocka_unit_test(attempts_are_kept_until_cleared),
         cmocka_unit_test(a_row_is_given_away_when_its_transaction_is_over),
         cmocka_unit_test(an_interrupt_ends_a_wait),
-        cmocka_unit_test(a_tick_runs_in_one_process),
-        cmocka_unit_test(ticks_go_on_after_the_servers_clock_was_set_back),
     };
     if (harness_open() != 0)
         return 1;

@@ -10,7 +10,7 @@ from lib.store_drive import BUILD, ROOT, Drive
 
 failed = 0
 with PrivatePostgres() as server:
-    for program in ("store_check", "store_check_waits", "store_check_chains"):
+    for program in ("store_check", "store_check_waits", "store_check_chains", "store_check_ticks"):
         url = server.create_database()
         with Drive(url) as drive:
             answer = drive("migrate", os.path.join(ROOT, "sql"), "engine")
