@@ -20,6 +20,15 @@ static _Noreturn void map_exhausted(size_t slots)
     _exit(EX_OSERR);
 }
 
+/* No slot is free, which a map never comes to: something has written over it. Without an end to the search a thread
+ * would look for ever, and nobody would know. The fault is on the thread that looks, as one in memory is. */
+static _Noreturn void map_damaged(void)
+{
+    log_line(LOG_ERROR, "memory", "a table in memory has been written over; the process ends");
+    log_flush();
+    abort();
+}
+
 /* Slots, a power of two, for `expected` entries at a load of three quarters. */
 static size_t map_slots(size_t expected)
 {
@@ -75,11 +84,13 @@ void map_destroy(struct map *map)
 /* The slot that holds the key, or the free one where it belongs. */
 static struct map_entry *map_slot(const struct map *map, uint64_t hash, struct span key)
 {
-    for (size_t at = hash & map->mask;; at = (at + 1) & map->mask) {
+    size_t at = hash & map->mask;
+    for (size_t looked = 0; looked <= map->mask; looked++, at = (at + 1) & map->mask) {
         struct map_entry *entry = &map->entries[at];
         if (entry->value == NULL || (entry->hash == hash && span_equal(entry->key, key)))
             return entry;
     }
+    map_damaged();
 }
 
 void *map_get(const struct map *map, struct span key)
@@ -157,11 +168,13 @@ static size_t intmap_home(const struct intmap *map, uint64_t key)
 
 static struct intmap_entry *intmap_slot(const struct intmap *map, uint64_t key)
 {
-    for (size_t at = intmap_home(map, key);; at = (at + 1) & map->mask) {
+    size_t at = intmap_home(map, key);
+    for (size_t looked = 0; looked <= map->mask; looked++, at = (at + 1) & map->mask) {
         struct intmap_entry *entry = &map->entries[at];
         if (entry->value == NULL || entry->key == key)
             return entry;
     }
+    map_damaged();
 }
 
 void *intmap_get(const struct intmap *map, uint64_t key)
@@ -202,8 +215,10 @@ void *intmap_remove(struct intmap *map, uint64_t key)
     if (removed == NULL)
         return NULL;
 
-    size_t hole = (size_t)(entry - map->entries);
+    size_t hole = (size_t)(entry - map->entries), looked = 0;
     for (size_t at = (hole + 1) & map->mask; map->entries[at].value != NULL; at = (at + 1) & map->mask) {
+        if (looked++ > map->mask)
+            map_damaged();
         if (map_may_shift(hole, intmap_home(map, map->entries[at].key), at, map->mask)) {
             map->entries[hole] = map->entries[at];
             hole = at;

@@ -11,7 +11,7 @@ import time
 import unittest
 
 import _path
-from lib.engine import sluice
+from lib.engine import sluice, until
 from lib.pipeline_case import PipelineCase
 
 YAML = """
@@ -141,7 +141,12 @@ class Explain(PipelineCase):
         self.await_value("select count(*) from effects", 3)
         self.await_value("select count(*) from sluice.chain where state > 0", 1)
         self.await_topic("out", 3)
-        self.end_all()  # from here on nothing changes but by this test
+        self.end_all()
+        until(
+            lambda: "no process of group own runs" in sluice("explain", self.config, "climbs", env=self.vars).stdout,
+            "the end of the engine's lease",
+            30,
+        )  # from here on nothing changes but by this test
 
         def only(origin, topic):
             (event,) = [event for event in self.explain(origin)["events"] if event["topic"] == topic]

@@ -225,7 +225,10 @@ class Logs(PipelineCase):
         text = lambda: (self.folder / "log").read_text()
         until(lambda: "ready:" in text(), "the engine to be ready", 20)
         os.close(terminal)
-        ended = until(lambda: os.waitpid(pid, os.WNOHANG)[0] and text(), "the engine to end", 20)
+        try:
+            ended = until(lambda: os.waitpid(pid, os.WNOHANG)[0] and text(), "the engine to end", 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said\n{text()}") from None
         log.close()
         self.assertIn("the terminal has closed; draining", ended)
         self.assertIn("run: stopped", ended)

@@ -88,8 +88,7 @@ class Refusals(unittest.TestCase):
     def test_missing(self):
         self.refused(
             self.at / "none.so",
-            "PATH cannot be read: No such file or directory; a library is an absolute path, a path "
-            "relative to the pipeline's file, or a name in plugin_dir",
+            "PATH cannot be read: No such file or directory; expected the path of a plugin's .so",
         )
 
     def test_folder(self):

@@ -5,6 +5,10 @@
 
 #include "base/map.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 enum { KEYS = 3000, STEPS = 60000 };
 
 static char key_text[KEYS][16];
@@ -110,12 +114,59 @@ static void test_odd_keys(void **state)
     intmap_destroy(ints);
 }
 
+/* Both kinds begin with a pointer to their table; a map of nothing has 16 slots, of 32 bytes and of 16. */
+static void write_over(void *map, size_t bytes)
+{
+    memset(*(void **)map, 0x5a, bytes);
+}
+
+static void get(void)
+{
+    struct map *map = map_create(0);
+    write_over(map, 16 * 32);
+    (void)map_get(map, SPAN("a"));
+}
+
+static void get_int(void)
+{
+    struct intmap *map = intmap_create(0);
+    write_over(map, 16 * 16);
+    (void)intmap_get(map, 1);
+}
+
+static void remove_int(void)
+{
+    struct intmap *map = intmap_create(0);
+    write_over(map, 16 * 16);
+    (void)intmap_remove(map, 0x5a5a5a5a5a5a5a5a);
+}
+
+/* A plugin may have written over a map: the process ends then, it does not look for ever. */
+static void test_written_over(void **state)
+{
+    static void (*const acts[])(void) = {get, get_int, remove_int};
+    (void)state;
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(60);
+            acts[i]();
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGABRT);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map_against_model),
         cmocka_unit_test(test_intmap_against_model),
         cmocka_unit_test(test_odd_keys),
+        cmocka_unit_test(test_written_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
