@@ -20,7 +20,7 @@ def setUpModule():
 
 
 class Kafka(kill9.Kill9):
-    elsewhere = {"bus.heartbeat": "librdkafka's own"}
+    elsewhere = {**kill9.WRITER, "bus.heartbeat": "librdkafka's own"}
 
 
 class Frozen(cases.ChaosCase):
