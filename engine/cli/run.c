@@ -31,6 +31,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { HANGUP_LOOKS = 50, HANGUP_LOOK_MS = 10 };
+
 static void usage(FILE *out)
 {
     fputs("usage: sluice run CONFIG\n"
@@ -80,9 +82,20 @@ static bool terminal_open(void)
     return fd >= 0;
 }
 
+/* The kernel may send SIGHUP a moment before it takes the terminal away. */
+static bool terminal_closes(void)
+{
+    for (int looks = 0; looks < HANGUP_LOOKS; looks++) {
+        if (!terminal_open())
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = HANGUP_LOOK_MS * 1000000L}, NULL);
+    }
+    return false;
+}
+
 static void signals_hangup(struct signals *signals)
 {
-    if (signals->has_terminal && !terminal_open()) {
+    if (signals->has_terminal && terminal_closes()) {
         log_warn("run", "SIGHUP: the terminal has closed; draining");
         atomic_fetch_add(&signals->asked, 1);
     } else {
