@@ -175,6 +175,11 @@ bool bucket_may_ask(const struct limit_bucket *bucket, int64_t at_us)
     return bucket->ask_us <= at_us && bucket->run_count < BUCKET_RUNS_MAX;
 }
 
+void bucket_log_unasked(const struct batch_env *env, const struct error *error)
+{
+    log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s", error->text);
+}
+
 /* `count` buckets want some: one statement. */
 void buckets_ask(struct batch_env *env, struct limit_bucket **buckets, size_t count)
 {
@@ -192,8 +197,7 @@ void buckets_ask(struct batch_env *env, struct limit_bucket **buckets, size_t co
                                                  BUCKET_AHEAD_MS, &error);
     int64_t at_us = bucket_now_us();
     if (result != STORE_OK)
-        log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s",
-                   error.text);
+        bucket_log_unasked(env, &error);
     for (size_t i = 0; i < count; i++) {
         struct limit_bucket *bucket = buckets[slots[i].asker];
         bucket->asked = bucket->asked || result == STORE_OK;

@@ -57,6 +57,8 @@ void bucket_drop_late(struct limit_bucket *bucket, int64_t at_us);
 bool bucket_may_ask(const struct limit_bucket *bucket, int64_t at_us);
 /* Asks for bucket->want slots of each: one statement. */
 void buckets_ask(struct batch_env *env, struct limit_bucket **buckets, size_t count);
+/* The store has not answered for slots or places. */
+void bucket_log_unasked(const struct batch_env *env, const struct error *error);
 
 int64_t bucket_now_us(void);
 

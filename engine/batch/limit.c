@@ -274,8 +274,7 @@ static void find_places(struct batch_env *env, struct limit_bucket **buckets, si
     }
     enum store_result result = count == 0 ? STORE_OK : ledger_limit_free(env->connection, places, count, &error);
     if (result != STORE_OK)
-        log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s",
-                   error.text);
+        bucket_log_unasked(env, &error);
     for (size_t i = 0; i < count && result == STORE_OK; i++)
         buckets[i]->due = places[i].given;
 }
