@@ -105,9 +105,9 @@ static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
     }
 }
 
-/* Events of a call that waits for something outside, which had run statements already. When it had the batch to itself
- * the next one lets them wait without a call, and finds anew what waits for a pause or a limit, which has no time. Else
- * each event runs alone, so that what is behind one of them in its key cannot overtake it. */
+/* Events of a handler's call that said unavailable after it had run statements. When the call had the whole batch, each
+ * waits until it is due, without a call; one that waits for a pause or a limit has no due time, so it is requeued and
+ * judged again. Otherwise each event runs in a batch of its own, so that later events of its key cannot overtake it. */
 static void requeue_unavailable(struct batch *batch, struct lane_entry **entries)
 {
     struct lane *lane = batch->env->lane;

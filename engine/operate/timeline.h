@@ -91,8 +91,8 @@ enum store_result timeline_read_waiting(struct timeline *timeline, struct connec
                                         const struct store_param *ids, struct error *error);
 /* timeline_paused.c: which of `pauses`, which live as long as the timeline, each event waits for. */
 void timeline_find_paused(struct timeline *timeline, const struct pause *pauses, size_t count);
-/* timeline_reading.c: of a correlation of which nothing is seen, topics with a partition that nobody can read; false:
- * there is none. */
+/* timeline_reading.c: when no event of the correlation was found, adds a wait that names a topic with a partition that
+ * has no leader, where one may be; false: there is no such topic. */
 bool timeline_find_leaderless(struct timeline *timeline, struct bus *bus);
 /* Which of them the groups have not read, and why. */
 void timeline_find_reading(struct timeline *timeline, struct bus *bus, struct error *error);
