@@ -8,6 +8,7 @@
 #include "batch/request.h"
 
 #include "base/clock.h"
+#include "event/json.h"
 
 #include <stdio.h>
 
@@ -252,10 +253,7 @@ static void answer_error(struct gateway_request *request, int status, const char
 {
     struct buffer json;
     buffer_init(&json, 16 * 1024);
-    buffer_text(&json, "{\"error\":");
-    buffer_json_string(&json, span_of(word));
-    buffer_text(&json, ",\"message\":");
-    buffer_json_string(&json, span_of(why));
+    json_error(&json, word, why);
     buffer_byte(&json, '}');
     answer(request, status, buffer_view(&json));
     buffer_free(&json);

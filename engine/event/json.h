@@ -67,4 +67,7 @@ struct span json_unescape(struct span string, bool escaped, struct arena *arena)
 int json_int64(struct span number, int64_t *ret);
 int json_double(struct span number, double *ret); /* -ERANGE beyond a double's range */
 
+/* {"error":WORD,"message":MESSAGE, as each reply that says why begins: the caller may add members, and closes it. */
+void json_error(struct buffer *out, const char *word, const char *message);
+
 #endif

@@ -198,3 +198,11 @@ int json_double(struct span number, double *ret)
     *ret = value;
     return 0;
 }
+
+void json_error(struct buffer *out, const char *word, const char *message)
+{
+    buffer_text(out, "{\"error\":");
+    buffer_json_string(out, span_of(word));
+    buffer_text(out, ",\"message\":");
+    buffer_json_string(out, span_of(message));
+}

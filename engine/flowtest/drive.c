@@ -4,6 +4,7 @@
 #include "flowtest/drive.h"
 
 #include "base/clock.h"
+#include "event/json.h"
 #include "flowtest/database.h"
 #include "http/route.h"
 
@@ -143,10 +144,7 @@ static int refuse(struct drive *drive, const struct refusal *refusal, struct rep
 {
     struct buffer json;
     buffer_init(&json, DRIVE_VALUE_MAX);
-    buffer_text(&json, "{\"error\":");
-    buffer_json_string(&json, span_of(refusal->word));
-    buffer_text(&json, ",\"message\":");
-    buffer_json_string(&json, span_of(refusal->message));
+    json_error(&json, refusal->word, refusal->message);
     buffer_byte(&json, '}');
     ret->json = arena_span(drive->arena, buffer_view(&json));
     ret->status = refusal->status;

@@ -4,6 +4,7 @@
 #include "http/exchange.h"
 
 #include "base/clock.h"
+#include "event/json.h"
 
 #include <stdio.h>
 
@@ -73,10 +74,7 @@ enum MHD_Result reply_send(struct exchange *exchange, int status, const char *ty
 
 void reply_error_body(struct buffer *out, const char *word, const char *message, struct span reasons)
 {
-    buffer_text(out, "{\"error\":");
-    buffer_json_string(out, span_of(word));
-    buffer_text(out, ",\"message\":");
-    buffer_json_string(out, span_of(message));
+    json_error(out, word, message);
     if (reasons.length > 0) {
         const char *separator = ",\"reasons\":[";
         while (reasons.length > 0) {
