@@ -8,69 +8,21 @@ import unittest
 
 import _path
 from lib.engine import until
-from lib.pipeline_case import PipelineCase
+from limit_case import AT_ONCE, SLEEPING, YAML, LimitCase
 
-YAML = """
-pipeline: limited
-bus: {kind: postgres}
-store: {url: "${DATABASE_URL}"}
-engine: {group: own, lanes: 2}
-http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
-defaults: {timeout: 100s}
-plugins: {effects: {library: "${EFFECTS_SO}"}, chaos: {library: "${CHAOS_SO}"}}
-topics:
-  in: {key: "{k}", handler: effects.record, limit: LIMIT, routes: {done: out, again: drop}}
-  side: {key: "{k}", handler: effects.record, routes: {done: out, again: drop}}
-  busy: {key: "{k}", handler: chaos.act_sql, limit: {concurrency: 1}, routes: {ok: out, other: drop}}
-  out: {key: "{k}", final: true}
-"""
-# A row's time from `at` to `until` lies within that in which its event is handled: its statement begins, sleeps, and
-# the deferred trigger runs in COMMIT.
-TABLE = """
-CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint, unity bigint,
-    pid int DEFAULT pg_backend_pid(), at timestamptz DEFAULT statement_timestamp(), until timestamptz);
-CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END';
-CREATE FUNCTION over() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN UPDATE effects SET until = clock_timestamp() WHERE number = NEW.number; RETURN NULL; END';
-CREATE TRIGGER sleeps AFTER INSERT ON effects FOR EACH STATEMENT EXECUTE FUNCTION sleep();
-CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON effects DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION over();
-"""
-AT_ONCE = """
-SELECT max(n) FROM (SELECT sum(d) OVER (PARTITION BY value ORDER BY t, d) AS n FROM (
-    SELECT {value} AS value, at AS t, 1 AS d FROM effects WHERE {where}
-    UNION ALL SELECT {value}, until, -1 FROM effects WHERE {where}) x) y
+CHAOS = 'defaults: {timeout: 100s}\nplugins: {chaos: {library: "${CHAOS_SO}"}, '
+BUSY = """  busy: {key: "{k}", handler: chaos.act_sql, limit: {concurrency: 1}, routes: {ok: out, other: drop}}
 """
 
 
-class Concurrency(PipelineCase):
-    def setUp(self):
-        super().setUp()
-        self.sent = {}
-
-    def pipeline(self, limit):
-        self.use(YAML.replace("LIMIT", limit))
-        self.rows(TABLE)
-
-    def send(self, topic, keys, origin=None):
-        """One event for each of `keys`, with the next number of its key."""
-        values = []
-        for k in keys:
-            self.sent[k] = self.sent.get(k, 0) + 1
-            values.append(self.event({"k": k, "seq": self.sent[k], "origin": origin or f"{k}-{self.sent[k]}"}))
-        self.emit(topic, *values)
+class Concurrency(LimitCase):
+    yaml_with_limit, table = YAML.replace("plugins: {", CHAOS) + BUSY, SLEEPING
 
     def at_once(self, where="k NOT LIKE 'side%'", value="1"):
         return int(self.value(AT_ONCE.format(where=where, value=value)))
 
     def handled(self):
         return int(self.value("SELECT count(*) FROM effects WHERE k NOT LIKE 'side%'"))
-
-    def in_order(self):
-        for k, count in self.sent.items():
-            rows = self.rows(f"SELECT seq FROM effects WHERE k = '{k}' ORDER BY number")
-            self.assertEqual([int(row[0]) for row in rows], list(range(1, count + 1)), k)
-        self.assertEqual(self.value("SELECT count(*) FROM sluice.attempt"), "0")
 
     def test_at_most_so_many_over_two_processes(self):
         """Many keys; one process is killed while it handles some, and started again."""

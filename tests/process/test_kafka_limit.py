@@ -7,12 +7,9 @@ import unittest
 
 import _path
 from lib.engine import BUILD, until
-from lib.pipeline_case import PipelineCase
 from lib.server_case import KafkaCase
+from limit_case import AT_ONCE, SLEEPING, TABLE, LimitCase
 from test_breaker import BREAKER, Target
-from test_concurrency import AT_ONCE
-from test_concurrency import TABLE as SLEEPING
-from test_limit import TABLE
 
 YAML = """
 pipeline: NAME
@@ -32,10 +29,10 @@ topics:
 """
 
 
-class Limits(KafkaCase, PipelineCase):
+class Limits(KafkaCase, LimitCase):
     def setUp(self):
         super().setUp()
-        self.target, self.sent = Target(), {}
+        self.target = Target()
         self.addCleanup(self.target.server_close)
         self.addCleanup(self.target.shutdown)
         self.vars.update(
@@ -56,20 +53,14 @@ class Limits(KafkaCase, PipelineCase):
         )
         return first, second
 
-    def send(self, topic, keys, times):
+    def send_times(self, topic, keys, times):
         for _ in range(times):
-            values = []
-            for k in keys:
-                self.sent[k] = self.sent.get(k, 0) + 1
-                values.append(self.event({"k": k, "seq": self.sent[k], "origin": f"{k}-{self.sent[k]}"}))
-            self.emit(f"{self.name}-{topic}", *values)
+            self.send(f"{self.name}-{topic}", keys)
 
     def await_handled(self, count):
         self.await_value("SELECT count(*) FROM effects", count, 120)
         self.await_value("SELECT count(*) FROM sluice.held", 0, 30)
-        for k, last in self.sent.items():
-            rows = self.rows(f"SELECT seq FROM effects WHERE k = '{k}' ORDER BY number")
-            self.assertEqual([int(row[0]) for row in rows], list(range(1, last + 1)), k)
+        self.in_order()
         self.nothing_counted()
 
     def nothing_counted(self):
@@ -80,8 +71,8 @@ class Limits(KafkaCase, PipelineCase):
         """Never more than the slots that there were, though a process is killed; and all of them are used."""
         self.rows(TABLE)
         first, second = self.both()
-        self.send("rate", [f"k{n}" for n in range(40)], 10)
-        self.send("side", ["s"], 5)
+        self.send_times("rate", [f"k{n}" for n in range(40)], 10)
+        self.send_times("side", ["s"], 5)
         self.await_value("SELECT count(*) FROM effects WHERE k = 's'", 5, 60)
         until(lambda: int(self.value("SELECT count(*) FROM effects")) > 150, "the first ones", 60)
         second.kill()
@@ -99,7 +90,7 @@ class Limits(KafkaCase, PipelineCase):
     def test_at_once(self):
         self.rows(SLEEPING)
         first, second = self.both()
-        self.send("few", [f"k{n}" for n in range(40)], 5)
+        self.send_times("few", [f"k{n}" for n in range(40)], 5)
         until(lambda: int(self.value("SELECT count(*) FROM effects")) > 30, "the first ones", 60)
         second.kill()
         self.await_handled(200)
@@ -111,11 +102,11 @@ class Limits(KafkaCase, PipelineCase):
         self.rows(TABLE)
         first, second = self.both()
         keys = [f"k{n}" for n in range(40)]
-        self.send("sent", keys, 2)
+        self.send_times("sent", keys, 2)
         state = 'sluice_dependency_state{dependency="gateway"}'
         for engine in (first, second):
             until(lambda: engine.metric(state) == 2, "an open breaker", 60)
-        self.send("side", ["s"], 3)
+        self.send_times("side", ["s"], 3)
         self.await_value("SELECT count(*) FROM effects WHERE k = 's'", 3, 60)
         self.await_value("SELECT count(DISTINCT event_id) FROM sluice.held", 80, 60)
         query = "SELECT until FROM sluice.pause WHERE kind = 'breaker'"

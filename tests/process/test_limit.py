@@ -9,25 +9,8 @@ import unittest
 
 import _path
 from lib.engine import sluice, until
-from lib.pipeline_case import PipelineCase
 from lib.stalls import Stalls
-
-YAML = """
-pipeline: limited
-bus: {kind: postgres}
-store: {url: "${DATABASE_URL}"}
-engine: {group: own, lanes: 2}
-http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
-plugins: {effects: {library: "${EFFECTS_SO}"}}
-topics:
-  in: {key: "{k}", handler: effects.record, limit: LIMIT, routes: {done: out, again: drop}}
-  side: {key: "{k}", handler: effects.record, routes: {done: out, again: drop}}
-  out: {key: "{k}", final: true}
-"""
-TABLE = (
-    "CREATE TABLE effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint,"
-    " unity bigint, at timestamptz NOT NULL DEFAULT clock_timestamp())"
-)
+from limit_case import LimitCase
 
 RATE, SPARE = 100, 2
 APART_S = 3  # so long after a process was killed or started its seconds are left out
@@ -37,23 +20,7 @@ def jain(numbers):
     return sum(numbers) ** 2 / (len(numbers) * sum(n * n for n in numbers))
 
 
-class Limit(PipelineCase):
-    def setUp(self):
-        super().setUp()
-        self.sent = {}
-
-    def pipeline(self, limit):
-        self.use(YAML.replace("LIMIT", limit))
-        self.rows(TABLE)
-
-    def send(self, topic, keys, **more):
-        """One event for each of `keys`, with the next number of its key."""
-        values = []
-        for k in keys:
-            self.sent[k] = self.sent.get(k, 0) + 1
-            values.append(self.event({"k": k, "seq": self.sent[k], "origin": f"{k}-{self.sent[k]}", **more}))
-        self.emit(topic, *values)
-
+class Limit(LimitCase):
     def times(self, where="true"):
         """When each event was handled, as the store says; since 1970."""
         return [
@@ -82,12 +49,6 @@ class Limit(PipelineCase):
             self.assertLessEqual(abs(count - RATE), SPARE + RATE * stalled, f"second {second} of {counts}")
         print(f"events in each second, and how long threads had no CPU: {counts}")
         return [count for count, _ in counts]
-
-    def in_order(self):
-        for k, count in self.sent.items():
-            rows = self.rows(f"SELECT seq FROM effects WHERE k = '{k}' ORDER BY number")
-            self.assertEqual([int(row[0]) for row in rows], list(range(1, count + 1)), k)
-        self.assertEqual(self.value("SELECT count(*) FROM sluice.attempt"), "0")
 
     def test_a_hundred_a_second_over_two_processes(self):
         """One key, then ten, then two hundred; one process is killed and started again."""
