@@ -16,14 +16,19 @@ SLUICE = BUILD / "sluice"
 
 
 def until(condition, what, limit_s=20.0, step_s=0.01):
-    """Waits for a condition and returns what it gave; fails with a sentence when the bound is over."""
+    """Waits for a condition and returns what it gave; fails with a sentence when the bound is over. A condition that
+    asks an engine whose worker is being started again is refused the connection: it does not hold yet."""
     end = time.monotonic() + limit_s
     while True:
-        value = condition()
+        value, refused = None, ""
+        try:
+            value = condition()
+        except ConnectionError as error:
+            refused = f": {error}"
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {limit_s} s in vain for {what}")
+            raise AssertionError(f"waited {limit_s} s in vain for {what}{refused}")
         time.sleep(step_s)
 
 
