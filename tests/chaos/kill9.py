@@ -20,6 +20,7 @@ HANDOVER = {"bus.revoke", "reader.revoke"}
 LATEST = {
     "bus.assign": 1,
     "bus.heartbeat": 3,
+    "bus.offset.lost": 2,
     "bus.revoke": 1,
     "reader.revoke": 1,
     "store.connect": 8,

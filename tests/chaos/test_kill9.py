@@ -17,6 +17,7 @@ def setUpModule():
 class Postgres(kill9.Kill9):
     elsewhere = {
         **kill9.WRITER,
+        "bus.offset.lost": "of the kafka bus",
         "bus.producer.fatal": "of the kafka bus",
         "keeper.sweep": "the sweeper is for buses outside the transaction",
         "lane.emit.before": "the same: on this bus COMMIT is the emission",

@@ -8,7 +8,7 @@ import unittest
 
 import _path
 from lib.engine import until
-from test_kafka_positions import Case
+from test_kafka_positions import NO_STORE, Case
 
 SERVERS = 'bootstrap.servers: "${KAFKA_BROKERS}"'
 
@@ -78,6 +78,24 @@ class Strangers(Case):
 
 
 class Rebalance(Case):
+    def test_a_coordinator_that_forgets_an_offset_once(self):
+        """Nothing is read again for it, also where no store would find it done."""
+        self.pipeline(*NO_STORE).stop()
+        self.transaction("ok", "ok")
+        first = self.engine(env={"SLUICE_FAILPOINTS": "bus.offset.lost=error@3"})  # after those of two partitions
+        until(lambda: self.committed() == {0: 3, 1: 3}, f"positions past all of it\n{first.text()}")
+        second = self.engine()
+        until(
+            lambda: [one.metric("sluice_partitions") for one in (first, second)] == [1, 1],
+            f"a share each\n{first.text()}\n{second.text()}",
+            30,
+        )
+        self.transaction("ok")
+        until(lambda: self.committed() == {0: 5, 1: 5}, f"positions past the rest\n{first.text()}", 30)
+        self.assertEqual(self.handled(first) + self.handled(second), 6, first.text())
+        words = "Kafka says that it has no offset of partition"
+        self.assertTrue([line for line in first.log if words in line], first.text())
+
     def test_a_handler_that_holds_it_is_named(self):
         first = self.pipeline()
         until(lambda: first.metric("sluice_partitions") == 2, f"both partitions\n{first.text()}")

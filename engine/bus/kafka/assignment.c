@@ -224,7 +224,7 @@ static int start_reading(struct bus_consumer *consumer, rd_kafka_topic_partition
         stream->epoch = atomic_fetch_add(&consumer->bus->last_epoch, 1) + 1;
         stream->state = KAFKA_STREAM_READING;
         stream->halt_reported = stream->topic_deleted = stream->topic_recreated = stream->at_end = false;
-        stream->deleted_from = stream->deleted_to = 0;
+        stream->deleted_from = stream->deleted_to = stream->no_offset_ms = 0;
         stream->next = list->elems[i].offset;
         assignment->event_streams[count] = kafka_stream_number(&consumer->streams, stream);
         assignment->event_epochs[count++] = stream->epoch;
@@ -242,8 +242,10 @@ static int tell_assigned(struct bus_consumer *consumer, struct bus_event *ret)
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_stream *stream = kafka_stream_make(&consumer->streams, list->elems[i].topic,
                                                         list->elems[i].partition);
-        if (stream != NULL)
-            stream->state = KAFKA_STREAM_HALTED;
+        if (stream == NULL)
+            continue;
+        stream->state = KAFKA_STREAM_HALTED;
+        stream->no_offset_ms = 0;
     }
     int code = start_reading(consumer, list, ret);
     if (code != 0) {

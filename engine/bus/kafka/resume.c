@@ -3,6 +3,8 @@
  */
 #include "bus/kafka/resume.h"
 
+#include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "bus/kafka/commit.h"
 #include "bus/kafka/consumer.h"
@@ -122,18 +124,35 @@ static int replace_positions(struct bus_consumer *consumer, const rd_kafka_topic
     return code;
 }
 
+/* Whether to believe what the brokers say of the group's offset. */
+static enum kafka_answer weigh(struct bus_consumer *consumer, struct kafka_stream *stream,
+                               struct kafka_offsets *offsets)
+{
+    bool doubted = stream->no_offset_ms != 0;
+    if (FAILPOINT("bus.offset.lost") == FAILPOINT_ERROR)
+        offsets->committed = -1;
+    enum kafka_answer answer = kafka_start_weigh(offsets->committed, stream->had_committed_offset, clock_monotonic_ms(),
+                                                 &stream->no_offset_ms);
+    if (answer == KAFKA_ANSWER_DOUBTED && !doubted)
+        log_info("kafka",
+                 "group %s: Kafka says that it has no offset of partition %d of %s, and it had one; it is asked again "
+                 "before the topic counts as recreated",
+                 consumer->group, (int)stream->partition, stream->topic);
+    return answer;
+}
+
 /* Whether the stream's positions are of a topic that was deleted.
  *
  * A group that has members loses a committed offset only together with the topic. Then:
- *   1. this partition had an offset and has none now, so its topic was recreated;
+ *   1. this partition had an offset and has none now, so its topic was recreated. One answer does not show it: a broker
+ *      that has just become the group's may not know all of it yet, and everything would be read again;
  *   2. the topic's other partitions were recreated with it. Where one of them is longer than it was before, the brokers
  *      report no offset out of range, and reading would go on in its middle;
  *   3. so those that are read are marked here, lost to the engine, and read from their first record like this one. */
 static bool was_recreated(struct bus_consumer *consumer, struct kafka_stream *stream,
-                          const struct kafka_offsets *offsets)
+                          const struct kafka_offsets *offsets, bool offset_deleted)
 {
     struct kafka_streams *streams = &consumer->streams;
-    bool offset_deleted = stream->had_committed_offset && offsets->committed < 0;
     for (size_t i = 0; offset_deleted && !stream->topic_recreated && i < streams->count; i++) {
         struct kafka_stream *other = &streams->list[i];
         if (other->state == KAFKA_STREAM_READING && strcmp(other->topic, stream->topic) == 0)
@@ -179,9 +198,14 @@ static int start_partition(struct bus_consumer *consumer, rd_kafka_topic_partiti
 {
     struct kafka_stream *stream = kafka_stream_find(&consumer->streams, partition->topic, partition->partition);
     int64_t offset = 0;
+    enum kafka_answer answer = stream == NULL ? KAFKA_ANSWER_TAKEN : weigh(consumer, stream, offsets);
     int code = 0;
+    if (answer == KAFKA_ANSWER_DOUBTED && !stream->topic_recreated) {
+        partition->offset = RD_KAFKA_OFFSET_INVALID;
+        return 0;
+    }
     if (stream != NULL)
-        offsets->topic_recreated = was_recreated(consumer, stream, offsets);
+        offsets->topic_recreated = was_recreated(consumer, stream, offsets, answer == KAFKA_ANSWER_CONFIRMED);
     enum kafka_start start = kafka_start_decide(offsets, &offset);
     report(consumer, partition, stream, start, offsets, offset);
     if (stream != NULL)

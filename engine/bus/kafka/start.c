@@ -3,6 +3,17 @@
  */
 #include "bus/kafka/start.h"
 
+enum kafka_answer kafka_start_weigh(int64_t committed, bool had_offset, int64_t now_ms, int64_t *doubted_ms)
+{
+    if (committed >= 0 || !had_offset) {
+        *doubted_ms = 0;
+        return KAFKA_ANSWER_TAKEN;
+    }
+    if (*doubted_ms == 0)
+        *doubted_ms = now_ms;
+    return now_ms - *doubted_ms < KAFKA_DOUBT_MS ? KAFKA_ANSWER_DOUBTED : KAFKA_ANSWER_CONFIRMED;
+}
+
 enum kafka_start kafka_start_decide(const struct kafka_offsets *offsets, int64_t *ret_offset)
 {
     bool committed = offsets->committed >= 0, recorded = offsets->recorded >= 0;

@@ -30,6 +30,18 @@ enum kafka_start {
     KAFKA_START_DELETED, /* records were deleted before they were read: nothing is read until an operator decides */
 };
 
+/* What an answer of the brokers about a group's offset is worth. */
+enum kafka_answer {
+    KAFKA_ANSWER_TAKEN = 1, /* as it is */
+    KAFKA_ANSWER_DOUBTED,   /* there is no offset, and there was one: ask again before anything is done about it */
+    KAFKA_ANSWER_CONFIRMED, /* there is none, and none was there a second ago */
+};
+
+enum { KAFKA_DOUBT_MS = 1000 };
+
+/* `committed`: the answer; -1: no offset. had_offset: an earlier one had it. *doubted_ms: when an answer was doubted
+ * first; 0: none is. now_ms: of the same clock. */
+enum kafka_answer kafka_start_weigh(int64_t committed, bool had_offset, int64_t now_ms, int64_t *doubted_ms);
 /* *ret_offset: where to read from; of DELETED: where reading would go on. */
 enum kafka_start kafka_start_decide(const struct kafka_offsets *offsets, int64_t *ret_offset);
 

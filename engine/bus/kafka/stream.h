@@ -22,6 +22,7 @@
  *   at_end, open_…         READING; in other states they are ignored, and cleared where it begins
  *   topic_deleted          all; until READING again
  *   had_committed_offset   all
+ *   no_offset_ms           HALTED; until READING, or assigned again
  */
 #ifndef SLUICE_BUS_KAFKA_STREAM_H
 #define SLUICE_BUS_KAFKA_STREAM_H
@@ -51,6 +52,7 @@ struct kafka_stream {
     bool topic_deleted;         /* what was read of it is not committed any more */
     bool topic_recreated;       /* as another partition of it shows: read it from its first record as well */
     bool had_committed_offset;  /* as long as the group has members, Kafka deletes that only with the topic */
+    int64_t no_offset_ms;       /* since then Kafka says that it has none, although it had one; 0: it does not */
     uint32_t epoch;
     int64_t next;                     /* offset to read next: the log is consumed below it */
     int64_t deleted_from, deleted_to; /* HALTED: records that were deleted unread; 0, 0: none */

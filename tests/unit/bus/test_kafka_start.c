@@ -84,8 +84,25 @@ static void nothing_is_skipped(void **state)
                     }
 }
 
+/* One answer without an offset is no sign that its topic was recreated; the same answer a second later is. */
+static void an_offset_that_is_not_there_any_more(void **state)
+{
+    int64_t doubted = 0;
+    (void)state;
+    assert_int_equal(kafka_start_weigh(-1, false, 5, &doubted), KAFKA_ANSWER_TAKEN);
+    assert_int_equal(kafka_start_weigh(7, true, 5, &doubted), KAFKA_ANSWER_TAKEN);
+    assert_int_equal(doubted, 0);
+    assert_int_equal(kafka_start_weigh(-1, true, 5, &doubted), KAFKA_ANSWER_DOUBTED);
+    assert_int_equal(kafka_start_weigh(-1, true, 4 + KAFKA_DOUBT_MS, &doubted), KAFKA_ANSWER_DOUBTED);
+    assert_int_equal(kafka_start_weigh(-1, true, 5 + KAFKA_DOUBT_MS, &doubted), KAFKA_ANSWER_CONFIRMED);
+    assert_int_equal(kafka_start_weigh(-1, true, 6 + KAFKA_DOUBT_MS, &doubted), KAFKA_ANSWER_CONFIRMED);
+    assert_int_equal(kafka_start_weigh(7, true, 7 + KAFKA_DOUBT_MS, &doubted), KAFKA_ANSWER_TAKEN);
+    assert_int_equal(kafka_start_weigh(-1, true, 8 + KAFKA_DOUBT_MS, &doubted), KAFKA_ANSWER_DOUBTED);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_row), cmocka_unit_test(nothing_is_skipped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_row), cmocka_unit_test(nothing_is_skipped),
+                                       cmocka_unit_test(an_offset_that_is_not_there_any_more)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
