@@ -22,9 +22,9 @@ extern struct failpoint __stop_failpoints[] __attribute__((weak, visibility("hid
 
 enum { FAILPOINT_RULES_MAX = 64, FAILPOINT_DELAY_MAX_MS = 10 * 60 * 1000 };
 
-enum failpoint_effect { EFFECT_CRASH, EFFECT_EXIT, EFFECT_ERROR, EFFECT_DELAY, EFFECT_FREEZE };
+enum failpoint_effect { EFFECT_CRASH, EFFECT_EXIT, EFFECT_ERROR, EFFECT_DELAY, EFFECT_FREEZE, EFFECT_SPIN };
 
-static const char *const failpoint_effects[] = {"crash", "exit", "error", "delay", "freeze"};
+static const char *const failpoint_effects[] = {"crash", "exit", "error", "delay", "freeze", "spin"};
 
 struct failpoint_rule {
     enum failpoint_effect effect;
@@ -63,9 +63,9 @@ static int failpoint_read(const char *text, const char *whole, struct failpoint_
            (strlen(failpoint_effects[effect]) != length || strncmp(failpoint_effects[effect], text, length) != 0))
         effect++;
     if (effect == effects)
-        return error_set(error, EINVAL,
-                         "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS or freeze",
-                         whole);
+        return error_set(
+            error, EINVAL,
+            "SLUICE_FAILPOINTS: \"%s\" names no action; expected crash, exit, error, delay:MS, freeze or spin", whole);
 
     long delay_ms = 0, nth = 0, percent = 100;
     text += length;
@@ -159,6 +159,12 @@ static int failpoint_by_odds(const struct failpoint_rule *rule, unsigned long hi
     return span_hash((struct span){(const char *)&key, sizeof key}) % 100 < rule->percent;
 }
 
+static void failpoint_spin(void)
+{
+    for (volatile unsigned turns = 0;; turns++)
+        ;
+}
+
 static void failpoint_delay(long delay_ms)
 {
     struct timespec left = timespec_of_ms(delay_ms);
@@ -190,6 +196,8 @@ enum failpoint_action failpoint_fire(struct failpoint *point)
     case EFFECT_FREEZE:
         raise(SIGSTOP); /* stops before it returns; after kill() of the process this thread might take a step more */
         break;
+    case EFFECT_SPIN:
+        failpoint_spin();
     }
     return FAILPOINT_NONE;
 }

@@ -3,8 +3,8 @@
  *
  * SLUICE_FAILPOINTS="commit.after=crash@3,claim.before=delay:50%10" arms them: `@n` fires once, at the n-th hit;
  * `%p` with p percent odds from SLUICE_SEED; neither, always. Actions: crash (SIGKILL to itself), exit, error (the
- * site returns its error), delay:MS, freeze (SIGSTOP to itself). Off, a site costs one load and one predicted branch.
- * `sluice version --failpoints` lists them all.
+ * site returns its error), delay:MS, freeze (SIGSTOP to itself), spin (computes for ever). Off, a site costs one load
+ * and one predicted branch. `sluice version --failpoints` lists them all.
  */
 #ifndef SLUICE_BASE_FAILPOINT_H
 #define SLUICE_BASE_FAILPOINT_H

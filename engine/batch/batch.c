@@ -58,21 +58,29 @@ static void batch_claim_first(struct batch *batch)
 }
 
 /* The steps of the transaction; each runs while nothing failed and no work was condemned. */
-static void (*const steps[])(struct batch *batch) = {
-    batch_claim_first, batch_handle, batch_hold,    batch_claim_dead,
-    batch_chains,      batch_record, batch_outputs, batch_commit,
+static const struct {
+    const char *what; /* for the watchdog */
+    void (*run)(struct batch *batch);
+} steps[] = {
+    {"the claim", batch_claim_first}, {"the handlers", batch_handle},
+    {"holding keys", batch_hold},     {"the claim of dead letters", batch_claim_dead},
+    {"the chains", batch_chains},     {"recording", batch_record},
+    {"the outputs", batch_outputs},   {"the COMMIT", batch_commit},
 };
 
 static bool batch_transact(struct batch *batch)
 {
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && batch->result == STORE_OK && !batch->condemned; i++)
-        steps[i](batch);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && batch->result == STORE_OK && !batch->condemned; i++) {
+        batch_env_at(batch->env, steps[i].what);
+        steps[i].run(batch);
+    }
     return batch->result == STORE_OK && !batch->condemned;
 }
 
 /* After COMMIT. False: nothing is committed (there is no store) and nothing was published. */
 static bool batch_emit(struct batch *batch)
 {
+    batch_env_at(batch->env, "publishing and finishing");
     if (batch->env->outbox.uncertain_count > 0) {
         outbox_resolve_uncertain(batch);
         if (batch->outbox_row != 0)
@@ -98,6 +106,7 @@ static bool batch_emit(struct batch *batch)
 
 static void fail(struct batch *batch)
 {
+    batch_env_at(batch->env, "what follows a failure");
     batch_fail(batch);
     breaker_over(batch, false);
 }
@@ -107,6 +116,7 @@ static void batch_walk(struct batch_env *env, struct lane_entry **entries, size_
     struct batch batch = {.env = env, .arena = env->arena, .connection = env->connection, .count = count};
     int64_t began = clock_monotonic_ns();
 
+    batch_env_at(env, "preparing the batch");
     batch_begin(&batch, entries);
     if (!batch_transact(&batch)) {
         if (batch.result == STORE_UNKNOWN)

@@ -118,7 +118,11 @@ struct batch_env {
     uint64_t random;                       /* state of random_unit() */
     int32_t store_failures;                /* consecutive batches that the store refused */
     _Atomic int64_t call_deadline_ms;      /* of the handler call in progress, monotonic; 0: none. Read by any thread */
-    _Atomic(const char *) call_handler;
+    _Atomic(const char *) call_handler;    /* of that call, or of the last one */
+    /* What the lane does, and a number that changes whenever it begins something else: batch_env_at(). Read by any
+     * thread */
+    _Atomic(const char *) at;
+    atomic_uint moves;
 
     /* its group; all NULL for requests and ticks */
     const struct group *group;
@@ -146,5 +150,13 @@ struct batch_env {
     /* Names of the streams that are assigned to this process now (bus_stream_name()); their number. */
     size_t (*streams)(void *context, struct arena *arena, struct span **ret);
 };
+
+/* On the lane's thread: it begins `what`, a literal. */
+static inline void batch_env_at(struct batch_env *env, const char *what)
+{
+    unsigned moves = atomic_load_explicit(&env->moves, memory_order_relaxed);
+    atomic_store_explicit(&env->at, what, memory_order_relaxed);
+    atomic_store_explicit(&env->moves, moves + 1, memory_order_relaxed);
+}
 
 #endif

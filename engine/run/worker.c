@@ -37,7 +37,10 @@ enum {
 
 static bool worker_sleep(void *context, int64_t ms)
 {
-    return life_sleep(&((struct worker *)context)->engine->life, ms);
+    struct worker *worker = context;
+    bool goes_on = life_sleep(&worker->engine->life, ms);
+    batch_env_at(&worker->env, "what follows a wait");
+    return goes_on;
 }
 
 /* Requests and ticks. */
@@ -270,6 +273,7 @@ static bool worker_wait(struct worker *worker, struct lane_entry **ret_entries,
             break;
         mailbox->idle = lane_waiting(worker->env.lane) == 0;
         mailbox_wait_locked(mailbox, until);
+        batch_env_at(&worker->env, "what follows a wait");
     }
     bool stop = mailbox->stop;
     mailbox->idle = false;
@@ -318,6 +322,7 @@ static void worker_offer(struct worker *worker, struct lane_entry *entry)
 static void worker_pass(struct worker *worker)
 {
     struct batch_env *env = &worker->env;
+    batch_env_at(env, "choosing a batch");
     if (pauses_changed(worker))
         worker_resume(worker);
     if (limit_due_ms(env) <= clock_monotonic_ms()) {

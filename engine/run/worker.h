@@ -10,6 +10,7 @@
 
 #include "batch/held.h"
 #include "run/mailbox.h"
+#include "run/watchdog.h"
 
 struct engine;
 struct group_run;
@@ -19,6 +20,7 @@ struct worker {
     struct group_run *group; /* NULL for requests and ticks */
     pthread_t thread;
     bool started;
+    struct watched watched; /* the watchdog's */
     struct mailbox mailbox;
     struct batch_env env;
     /* the thread's own */

@@ -31,6 +31,7 @@ LATEST = {
     "reader.commit.before": 4,
     "reader.commit.after": 4,
     "keeper.sweep": 2,
+    "keeper.watchdog": 1,
     "store.hold.before": 4,
     "store.hold.after": 4,
     "store.held.ended": 4,

@@ -181,6 +181,19 @@ topics:
     def test_hang(self):
         self.culprit("hang")
 
+    def test_a_lane_that_computes_for_ever_outside_of_a_call(self):
+        """As when a handler wrote over what the engine searches there; keeper.watchdog: after 0.3 s, not after 30."""
+        bad = self.event({"mode": "sql_ok"})
+        engine = self.engine(env={"SLUICE_FAILPOINTS": "lane.handler.after=spin,keeper.watchdog=error"})
+        self.emit("act", bad)
+        letters = self.await_topic("act-dlt", 1, 60.0)
+        self.assertEqual([(reason(letter), json.loads(letter["value"])) for letter in letters], [("crashed", bad)])
+        words = (
+            "ms in one step and does not come out of it: what follows the handler's call; its last handler was chaos"
+        )
+        self.assertEqual(sum(words in line for line in engine.log), 2, f"alone, twice\n{engine.text()}")
+        self.assertIsNone(engine.process.poll(), "the engine goes on")
+
     def test_a_statement_that_hangs(self):
         self.culprit("sql_hang", wanted="deadline")
 
