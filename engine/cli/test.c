@@ -311,7 +311,8 @@ static void progress(const struct tests *tests, const char *name)
                 name[0] == '\0' ? "\r\033[K" : "");
 }
 
-static int test_one(struct tests *tests, struct suite *suite, const struct flow *flow)
+/* `more`: it is not the last one of its file. */
+static int test_one(struct tests *tests, struct suite *suite, const struct flow *flow, bool more)
 {
     const char *url = NULL;
     struct error error = {0};
@@ -328,6 +329,8 @@ static int test_one(struct tests *tests, struct suite *suite, const struct flow 
         close(said);
         return fail(suite->file.path, &error);
     }
+    if (url != NULL)
+        databases_ahead(tests->databases, more);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         if (interrupted != 0)
             (void)kill(child, SIGKILL);
@@ -362,7 +365,7 @@ static int test_suite(struct tests *tests, struct suite *suite, const char *url)
         code = open_databases(tests, suite, url);
     for (size_t i = 0; i < suite->file.count && code == CLI_OK && interrupted == 0; i++)
         if (is_wanted(tests, &suite->file.flows[i]))
-            code = test_one(tests, suite, &suite->file.flows[i]);
+            code = test_one(tests, suite, &suite->file.flows[i], --wanted > 0);
     return code;
 }
 

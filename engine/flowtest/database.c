@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SCRIPT_MS = 60000, NAME_MAX_BYTES = 64, SQL_MAX = 1024 };
+enum { SCRIPT_MS = 60000, NAME_MAX_BYTES = 64, SQL_MAX = 1024, TEMPLATES_MAX = 8 };
 
-static const char search_path[] = "-c search_path=public,pg_catalog -c synchronous_commit=off";
+/* A statement is planned once: five plans for the values of each cost more than they save on a few rows. */
+static const char session_options[] = "-c search_path=public,pg_catalog -c synchronous_commit=off"
+                                      " -c plan_cache_mode=force_generic_plan";
 
 static const char clock_sql[] =
     "create schema sluice_clock;"
@@ -25,11 +27,22 @@ static const char clock_sql[] =
     "  as 'select at from sluice_clock.now';"
     "insert into sluice_clock.now values ('epoch');";
 
+struct original {
+    char name[NAME_MAX_BYTES];
+    uint64_t digest; /* of its migrations */
+};
+
 struct databases {
     char *url, *url_now; /* of the server; of the present test's */
     struct store *server;
     struct connection *connection;
-    char template[NAME_MAX_BYTES], now[NAME_MAX_BYTES]; /* "": there is none */
+    const char *strategy; /* of a copy, as SQL; NULL: not asked yet */
+    struct original templates[TEMPLATES_MAX];
+    size_t template_count, template; /* the one that is copied */
+    unsigned made;                   /* of both, for their names */
+    /* Copies: the present test's; the next one's, of templates[next_of]; the last one's. "": there is none */
+    char now[NAME_MAX_BYTES], next[NAME_MAX_BYTES], last[NAME_MAX_BYTES];
+    size_t next_of;
 };
 
 static int failed(enum store_result result, struct error *error)
@@ -101,7 +114,10 @@ void databases_close(struct databases *databases)
         return;
     if (databases->connection != NULL) {
         drop(databases, databases->now);
-        drop(databases, databases->template);
+        drop(databases, databases->next);
+        drop(databases, databases->last);
+        for (size_t i = 0; i < databases->template_count; i++)
+            drop(databases, databases->templates[i].name);
     }
     connection_destroy(databases->connection);
     store_close(databases->server);
@@ -130,39 +146,105 @@ static int migrate(const char *url, const struct migrations *migrations, int64_t
     return code;
 }
 
+/* How a copy is made; a server of version 14 knows one way. Where nothing waits for the disk, files are copied faster
+ * than pages are logged, and what a first connection looks up is in them. */
+static int find_strategy(struct databases *databases, struct error *error)
+{
+    static const struct statement ask = {
+        "select current_setting('server_version_num')::int4 >= 150000 and current_setting('fsync') = 'off'", false};
+    struct rows *rows;
+    int code = failed(connection_once(databases->connection, &ask, 0, NULL, SCRIPT_MS, &rows, error), error);
+    if (code == 0)
+        databases->strategy = rows_int64(rows, 0, 0) != 0 ? " strategy file_copy" : "";
+    return code;
+}
+
+static bool find_template(struct databases *databases, uint64_t digest)
+{
+    for (size_t i = 0; i < databases->template_count; i++) {
+        databases->template = i;
+        if (databases->templates[i].digest == digest)
+            return true;
+    }
+    return false;
+}
+
+/* Room for one more; the oldest one goes. */
+static void forget_template(struct databases *databases)
+{
+    if (databases->template_count < TEMPLATES_MAX)
+        return;
+    drop(databases, databases->next);
+    drop(databases, databases->templates[0].name);
+    databases->template_count--;
+    memmove(databases->templates, databases->templates + 1, databases->template_count * sizeof *databases->templates);
+}
+
 int databases_template(struct databases *databases, const struct migrations *migrations, int64_t wall_ms,
                        struct error *error)
 {
-    char name[NAME_MAX_BYTES];
-    drop(databases, databases->now);
-    drop(databases, databases->template);
-    snprintf(name, sizeof name, "sluice_test_%d", (int)getpid());
-    int code = server_run(databases, error, "create database %s template template0 encoding 'UTF8'", name);
+    uint64_t digest = migrations_digest(migrations);
+    if (find_template(databases, digest))
+        return 0;
+    int code = databases->strategy == NULL ? find_strategy(databases, error) : 0;
     if (code != 0)
         return code;
-    memcpy(databases->template, name, sizeof name);
-    char *url = store_url_of(databases->url, name, search_path);
+    forget_template(databases);
+    struct original *original = &databases->templates[databases->template_count];
+    *original = (struct original){.digest = digest};
+    snprintf(original->name, sizeof original->name, "sluice_test_%d_%u", (int)getpid(), databases->made++);
+    code = server_run(databases, error, "create database %s template template0 encoding 'UTF8'%s", original->name,
+                      databases->strategy);
+    if (code != 0)
+        return code;
+    char *url = store_url_of(databases->url, original->name, session_options);
     code = url == NULL ? error_set(error, EINVAL, "the database url cannot be understood")
                        : migrate(url, migrations, wall_ms, error);
     free(url);
+    if (code != 0)
+        drop(databases, original->name);
+    else
+        databases->template = databases->template_count++;
+    return code;
+}
+
+static int copy(struct databases *databases, char name[NAME_MAX_BYTES], struct error *error)
+{
+    snprintf(name, NAME_MAX_BYTES, "sluice_test_%d_%u", (int)getpid(), databases->made++);
+    int code = server_run(databases, error, "create database %s template %s%s", name,
+                          databases->templates[databases->template].name, databases->strategy);
+    if (code != 0)
+        name[0] = '\0';
     return code;
 }
 
 int databases_fresh(struct databases *databases, const char **ret_url, struct error *error)
 {
-    char name[NAME_MAX_BYTES];
-    drop(databases, databases->now);
+    drop(databases, databases->last);
+    memcpy(databases->last, databases->now, sizeof databases->last);
+    databases->now[0] = '\0';
     forget_url(databases);
-    snprintf(name, sizeof name, "sluice_test_%d_now", (int)getpid());
-    int code = server_run(databases, error, "create database %s template %s", name, databases->template);
+    if (databases->next[0] != '\0' && databases->next_of != databases->template)
+        drop(databases, databases->next);
+    int code = databases->next[0] == '\0' ? copy(databases, databases->next, error) : 0;
     if (code != 0)
         return code;
-    memcpy(databases->now, name, sizeof name);
-    databases->url_now = store_url_of(databases->url, name, search_path);
+    memcpy(databases->now, databases->next, sizeof databases->now);
+    databases->next[0] = '\0';
+    databases->url_now = store_url_of(databases->url, databases->now, session_options);
     if (databases->url_now == NULL)
         return error_set(error, ENOMEM, "out of memory");
     *ret_url = databases->url_now;
     return 0;
+}
+
+void databases_ahead(struct databases *databases, bool more)
+{
+    struct error ignored = {0};
+    drop(databases, databases->last);
+    databases->next_of = databases->template;
+    if (more)
+        (void)copy(databases, databases->next, &ignored); /* else the next test says why */
 }
 
 /* ---------------------------------------------------------------------------------------------------- inside a test */

@@ -16,11 +16,13 @@ struct databases;
 /* On the server of this url. Nothing is connected yet. */
 int databases_open(const char *url, struct databases **ret, struct error *error);
 void databases_close(struct databases *databases); /* drops the template; NULL is fine */
-/* Makes the template, in place of the last one. */
+/* Makes the template, unless there is one of the same migrations. */
 int databases_template(struct databases *databases, const struct migrations *migrations, int64_t wall_ms,
                        struct error *error);
-/* A copy of it; *ret_url lives until the next one. One at a time: the last one is dropped. */
+/* A copy of it; *ret_url lives until the next one. One at a time: the last one goes. */
 int databases_fresh(struct databases *databases, const char **ret_url, struct error *error);
+/* While a test runs: drops the last one, and makes the next one when there are `more` tests of this template. */
+void databases_ahead(struct databases *databases, bool more);
 
 /* Inside of a test: */
 /* Sets what the database's clock says. */

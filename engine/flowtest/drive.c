@@ -12,7 +12,7 @@
 
 enum {
     DRIVE_EXACT_MS = 5 * 60 * 1000, /* so long an advance has every tick of its schedules; */
-    DRIVE_TICKS = 100,              /* a longer one about so many */
+    DRIVE_TICKS = 50,               /* a longer one about so many */
     DRIVE_STOPS_MAX = 200000,       /* in one advance or run */
     DRIVE_SQL_MS = 60000,
     DRIVE_VALUE_MAX = 16 * 1024 * 1024,
@@ -41,6 +41,8 @@ int drive_start(struct drive *drive, struct engine_parts *parts, struct error *e
     clock_stop(FLOW_BEGINS_MS);
     drive->pipeline = parts->pipeline;
     drive->bus = parts->bus;
+    if (parts->store != NULL)
+        store_share_session(parts->store);
     if (parts->store != NULL && (drive->connection = connection_create(parts->store, "test")) == NULL)
         return error_set(error, ENOMEM, "out of memory");
     int code = sync_database(drive, error);

@@ -37,7 +37,7 @@ struct seen {
 int drive_start(struct drive *drive, struct engine_parts *parts, struct error *error);
 int drive_sql(struct drive *drive, const char *sql, struct error *error);
 /* Time goes on, and what is due on the way happens when it is due. In up to five minutes schedules tick at each of
- * their times; in a longer time about a hundred times, evenly, as an engine that is late skips ticks. */
+ * their times; in a longer time about fifty times, evenly, as an engine that is late skips ticks. */
 int drive_advance(struct drive *drive, int64_t ms, struct error *error);
 /* Time goes on until nothing is due but ticks, at most a year. */
 int drive_run(struct drive *drive, struct error *error);

@@ -16,17 +16,20 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SERVER_START_MS = 60000, SERVER_CONNECT_MS = 5000 };
+enum { SERVER_START_MS = 60000, SERVER_CONNECT_MS = 5000, SERVER_ROOM = 512 * 1024 * 1024 };
 
 struct server {
     char folder[64], url[128];
     pid_t pid;         /* 0: not started */
     struct passwd *as; /* NULL: as this process */
+    int lock;          /* on the folder */
 };
 
 /* The folder of initdb and postgres: what PATH says, else the newest of the distribution's. */
@@ -151,7 +154,15 @@ static int start(struct server *server, struct error *error)
                                 "-c",
                                 "shared_buffers=32MB",
                                 "-c",
-                                "max_wal_size=256MB",
+                                "max_wal_size=64MB",
+                                "-c",
+                                "min_wal_size=32MB",
+                                "-c",
+                                "wal_level=minimal",
+                                "-c",
+                                "max_wal_senders=0",
+                                "-c",
+                                "synchronous_commit=off",
                                 NULL};
     server->pid = spawn(server, argv, SIGQUIT);
     if (server->pid < 0) {
@@ -161,13 +172,65 @@ static int start(struct server *server, struct error *error)
     return wait_until_ready(server, error);
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status, (void)kind, (void)walk;
+    (void)remove(path);
+    return 0;
+}
+
+static void remove_folder(const char *folder)
+{
+    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Whoever has a folder has a lock on it: one without belongs to a run that was killed. */
+static int lock_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static void remove_left_ones(const char *pattern)
+{
+    glob_t found;
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        int fd = lock_folder(found.gl_pathv[i]);
+        if (fd < 0)
+            continue;
+        remove_folder(found.gl_pathv[i]);
+        close(fd);
+    }
+    globfree(&found);
+}
+
+/* In memory where there is room for it: a database is some hundred files, which a disk takes longer to make than a test
+ * runs. */
+static bool make_folder(struct server *server)
+{
+    struct statvfs room;
+    remove_left_ones("/dev/shm/sluice-test.*");
+    bool fits = statvfs("/dev/shm", &room) == 0 && (uint64_t)room.f_bavail * room.f_frsize >= SERVER_ROOM;
+    for (int i = fits ? 0 : 1; i < 2; i++) {
+        snprintf(server->folder, sizeof server->folder, "%s/sluice-test.XXXXXX", i == 0 ? "/dev/shm" : "/tmp");
+        if (mkdtemp(server->folder) != NULL && (server->lock = lock_folder(server->folder)) >= 0)
+            return true;
+    }
+    return false;
+}
+
 int server_start(struct server **ret, struct error *error)
 {
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL)
         return error_set(error, ENOMEM, "out of memory");
-    snprintf(server->folder, sizeof server->folder, "/tmp/sluice-test.XXXXXX");
-    if (mkdtemp(server->folder) == NULL) {
+    if (!make_folder(server)) {
         free(server);
         return error_set(error, errno, "no folder in /tmp: %s", strerror(errno));
     }
@@ -188,19 +251,13 @@ const char *server_url(const struct server *server)
     return server->url;
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status, (void)kind, (void)walk;
-    (void)remove(path);
-    return 0;
-}
-
 void server_stop(struct server *server)
 {
     if (server == NULL)
         return;
     if (server->pid > 0 && kill(server->pid, SIGQUIT) == 0)
         (void)waitpid(server->pid, NULL, 0);
-    (void)nftw(server->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_folder(server->folder);
+    close(server->lock);
     free(server);
 }

@@ -1,5 +1,6 @@
 /*
- * server.h - a PostgreSQL of one's own for as long as tests run: in a folder of /tmp, on a socket there, not durable.
+ * server.h - a PostgreSQL of one's own for as long as tests run: in a folder of /dev/shm when that has room, else of
+ * /tmp, on a socket there, not durable.
  */
 #ifndef SLUICE_FLOWTEST_SERVER_H
 #define SLUICE_FLOWTEST_SERVER_H

@@ -302,9 +302,12 @@ int64_t keeper_due_ms(struct engine *engine, int64_t *ret_tick_ms)
     struct keeper *keeper = engine->keeper;
     int64_t due_ms = timer_due_ms(&engine->parked_timer), timeout_ms = INT64_MAX;
     *ret_tick_ms = INT64_MAX;
-    for (size_t i = 0; i < engine->config->schedule_count; i++)
-        if (!atomic_load(&engine->bindings[engine->config->schedules[i].binding->index].paused))
-            *ret_tick_ms = earlier(*ret_tick_ms, keeper->schedules[i].next_ms);
+    for (size_t i = 0; i < engine->config->schedule_count; i++) {
+        const struct schedule_run *run = &keeper->schedules[i];
+        if (!atomic_load(&engine->bindings[engine->config->schedules[i].binding->index].paused) &&
+            run->next_ms != INT64_MAX)
+            *ret_tick_ms = earlier(*ret_tick_ms, run->next_ms + run->ahead_ms);
+    }
     for (size_t i = 0; i < CHORE_COUNT; i++)
         if (chores[i].run == chore_pauses && atomic_load(&engine->pauses.count) > 0)
             *ret_tick_ms = earlier(*ret_tick_ms, keeper->due_ms[i]);

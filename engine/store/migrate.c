@@ -34,6 +34,18 @@ struct migrations {
     size_t count;
 };
 
+uint64_t migrations_digest(const struct migrations *set)
+{
+    uint64_t digest = 0;
+    for (size_t i = 0; set != NULL && i < set->count; i++) {
+        const struct migration_file *file = &set->files[i];
+        const uint64_t parts[] = {digest, span_hash(file->owner_span), span_hash(file->name_span),
+                                  span_hash(file->bytes)};
+        digest = span_hash((struct span){(const char *)parts, sizeof parts});
+    }
+    return digest;
+}
+
 void migrations_free(struct migrations *set)
 {
     if (set == NULL)

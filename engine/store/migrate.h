@@ -26,6 +26,8 @@ struct migrations_of {
 struct migrations;
 /* `owners` must live as long. A folder that is not there has no migrations. 0 or negative. */
 int migrations_read(const struct migrations_of *owners, size_t count, struct migrations **ret, struct error *error);
+/* Of owners, names and texts: the same for the same migrations. NULL is none. */
+uint64_t migrations_digest(const struct migrations *migrations);
 void migrations_free(struct migrations *migrations); /* NULL is fine */
 
 /* Applies what is missing. `each` (may be NULL) is called for every step after it is committed. */

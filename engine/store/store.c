@@ -107,6 +107,8 @@ void store_close(struct store *store)
 {
     if (store == NULL)
         return;
+    store->shares_session = false;
+    connection_destroy(store->spare);
     if (store->url != NULL)
         explicit_bzero(store->url, strlen(store->url));
     free(store->url);

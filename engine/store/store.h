@@ -62,6 +62,9 @@ enum { STORE_VERSION_MIN = 140000 /* of the server: TID range scans, client_conn
 /* Connects nowhere. -ENOMEM, or -EINVAL with the reason when the url cannot be understood. */
 int store_open(const struct store_options *options, struct store **ret, struct error *error);
 void store_close(struct store *store); /* after its connections; NULL is fine */
+/* For a store that only one thread uses: its connections hand one session on to each other between transactions, so
+ * that many of them cost one connect and one Parse of each statement. */
+void store_share_session(struct store *store);
 /* The url of another database of the same server; `options` ("-c name=value"; NULL: none) come before what the engine
  * sets. Allocated; NULL when the url cannot be understood. It may hold a password, as `url`. */
 char *store_url_of(const char *url, const char *database, const char *options);

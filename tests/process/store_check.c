@@ -414,6 +414,50 @@ static void an_interrupt_ends_a_wait(void **state)
     connection_destroy(connection);
 }
 
+static int64_t session_of(struct connection *connection)
+{
+    static const struct statement statement = {"select pg_backend_pid()", false};
+    struct rows *rows;
+    OK(connection_exec(connection, &statement, 0, NULL, &rows, &error));
+    return rows_int64(rows, 0, 0);
+}
+
+/* Between transactions, and beyond a connection's end; a transaction beside an open one has a session of its own. */
+static void connections_of_one_thread_share_a_session(void **state)
+{
+    (void)state;
+    static const struct statement set = {"select set_config('statement_timeout', '1234', false)", true};
+    const struct store_options options = {.url = getenv("DATABASE_URL"), .application = "sluice/shared"};
+    struct error refused = {0};
+    struct store *shared = NULL;
+    struct rows *rows;
+    assert_int_equal(store_open(&options, &shared, &refused), 0);
+    store_share_session(shared);
+    struct connection *one = connection_create(shared, "one"), *two = connection_create(shared, "two");
+    begin(one);
+    int64_t session = session_of(one);
+    OK(connection_exec(one, &set, 0, NULL, &rows, &error));
+    begin(two);
+    assert_int_not_equal(session_of(two), session);
+    OK(connection_commit(two, &error));
+    OK(connection_commit(one, &error));
+    assert_non_null(strstr(connection_changed(one), "statement_timeout"));
+    connection_destroy(two);
+    two = connection_create(shared, "two");
+    begin(two);
+    assert_int_equal(session_of(two), session);
+    OK(connection_exec(two, &set, 0, NULL, &rows, &error)); /* compared with what the first one found before it */
+    OK(connection_commit(two, &error));
+    assert_non_null(strstr(connection_changed(two), "statement_timeout"));
+    connection_destroy(two);
+    begin(one);
+    assert_int_equal(session_of(one), session);
+    connection_rollback(one);
+    connection_destroy(one);
+    store_close(shared);
+    wait_for("not exists (select from pg_stat_activity where application_name like 'sluice/shared%')");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +472,7 @@ int main(void)
         cmocka_unit_test(attempts_are_kept_until_cleared),
         cmocka_unit_test(a_row_is_given_away_when_its_transaction_is_over),
         cmocka_unit_test(an_interrupt_ends_a_wait),
+        cmocka_unit_test(connections_of_one_thread_share_a_session),
     };
     if (harness_open() != 0)
         return 1;

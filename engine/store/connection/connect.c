@@ -43,6 +43,7 @@ void connection_destroy(struct connection *connection)
 {
     if (connection == NULL)
         return;
+    shared_keep(connection);
     connection_drop(connection); /* closing rolls back */
     rows_release(connection);
     arena_destroy(connection->scratch);
@@ -59,7 +60,7 @@ void connection_destroy(struct connection *connection)
 
 /* Notices (a plugin's "raise notice", "already exists, skipping") are no errors and are dropped, but for the one with
  * which the server closes every connection but that of a server process that has crashed. */
-static void connect_notice(void *context, const PGresult *result)
+void connect_notice(void *context, const PGresult *result)
 {
     struct connection *connection = context;
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -191,6 +192,7 @@ bool connection_encryption(const struct connection *connection, char *buf, size_
 
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error)
 {
+    shared_borrow(connection);
     if (connection->pg != NULL && !connection_alive(connection)) {
         connection_count_outage(connection);
         connection_drop(connection);
@@ -208,6 +210,7 @@ enum store_result connection_open(struct connection *connection, int64_t deadlin
         connect_failed(connection, code, error);
         return STORE_DOWN;
     }
+    shared_own(connection);
     connection->backoff_ms = 0;
     connection->next_try_ms = 0;
     outage_end(connection->store);

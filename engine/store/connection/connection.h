@@ -3,6 +3,7 @@
  *
  *   connect.c       making a connection, opening it when it is needed
  *   advice.c        what to do about one that was not made
+ *   shared.c        one session for all connections of a store that one thread uses
  *   socket.c        every wait on its socket, losing it
  *   prepared.c      the statements that the server knows
  *   wire.c          statements in, results out, in libpq's pipeline mode
@@ -36,6 +37,8 @@ struct store {
     _Atomic int64_t unreachable_since_ms, announced_ms; /* monotonic; see outage.c */
     struct series *round_trips, *up;                    /* NULL: not counted */
     atomic_ullong outages, crashes;                     /* see connection_outages(), connection_crashes() */
+    bool shares_session;                                /* see shared.c; what follows is its own */
+    struct connection *holder, *spare; /* who has the session; who keeps it while no connection is there. NULL: none */
 };
 
 /* A statement as the server of this connection knows it: one a text and list of parameter types. */
@@ -129,10 +132,16 @@ struct connection {
 };
 
 /* --- connect.c */
+void connect_notice(void *context, const PGresult *result); /* libpq's; the context is the connection */
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error);
 
 /* --- advice.c */
 const char *connection_advice(const char *text); /* of libpq or the server; NULL: none */
+
+/* --- shared.c */
+void shared_borrow(struct connection *connection); /* the store's session, when nobody is in a transaction on it */
+void shared_keep(struct connection *connection);   /* before it is destroyed: the session outlives it */
+void shared_own(struct connection *connection);    /* it has opened a session: the next one to borrow has it */
 
 /* --- socket.c */
 /* Until the socket is ready for events (POLLIN, POLLOUT): 0, -ETIMEDOUT, -EINTR (connection_interrupt), -EIO. */
@@ -177,6 +186,8 @@ bool session_whole(struct connection *connection);                        /* whe
 void session_take(struct connection *connection, const PGresult *result); /* the answer to one, or its error */
 void session_take_left(struct connection *connection, const PGresult *result); /* the same, between two handlers */
 void session_forget(struct connection *connection);                            /* the connection is closed */
+/* Another connection has the session now: what is remembered of it goes there, what a transaction left stays. */
+void session_hand_on(struct session *from, struct session *to);
 
 /* --- param.c */
 Oid param_oid(enum param_type type, bool array);

@@ -169,6 +169,20 @@ void session_forget(struct connection *connection)
     session->asked = session->known = session->replace = false;
 }
 
+void session_hand_on(struct session *from, struct session *to)
+{
+    memcpy(to->before, from->before, sizeof to->before);
+    memcpy(to->own, from->own, sizeof to->own);
+    to->asked = from->asked;
+    to->known = from->known;
+    to->replace = from->replace;
+    to->whole_due = from->whole_due;
+    to->whole_ms = from->whole_ms;
+    memset(from->before, 0, sizeof from->before);
+    memset(from->own, 0, sizeof from->own);
+    from->asked = from->known = from->replace = from->whole_due = false;
+}
+
 const char *connection_changed(const struct connection *connection)
 {
     return connection->session.changed[0] == '\0' ? NULL : connection->session.changed;

@@ -57,6 +57,8 @@ void connection_drop(struct connection *connection)
 {
     PQfinish(connection->pg);
     connection->pg = NULL;
+    if (connection->store->holder == connection)
+        connection->store->holder = NULL;
     connection->pending_count = 0;
     connection->result_count = 0;
     prepared_release(connection);
