@@ -211,6 +211,7 @@ int pipeline_load(const char *path, struct arena *arena, struct problems *proble
         *ret = pipeline;
         return -EINVAL;
     }
+    pipeline->root = root;
     options_apply(pipeline_options, root, root->place, "the pipeline", pipeline, arena, problems);
     pipeline->name_place = root->place;
     if ((name = node_get(root, "pipeline")) != NULL && name->kind == NODE_SCALAR) {

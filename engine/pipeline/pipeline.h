@@ -213,6 +213,7 @@ enum bus_choice { BUS_CHOICE_MEMORY = 1, BUS_CHOICE_POSTGRES, BUS_CHOICE_KAFKA }
 struct pipeline {
     const char *file;
     struct arena *arena;
+    const struct node *root; /* of the file; NULL when it could not be read */
     const char *name;
     struct place name_place;
     /* its topics and what works on them were read and resolved without a problem: pipeline_check() makes sense */
