@@ -16,6 +16,12 @@ struct answer {
     char json[RELOAD_ANSWER_MAX];
 };
 
+struct note {
+    uint32_t reading; /* 0: unused */
+    size_t length;
+    char text[RELOAD_NOTE_MAX];
+};
+
 struct reload {
     pthread_mutex_t lock; /* of the rest; shared between processes and robust */
     uint32_t last;        /* ticket that was given out; never 0 after the first */
@@ -23,6 +29,7 @@ struct reload {
     uint32_t begun; /* what the master took last and has not answered; 0: nothing */
     uint32_t next;  /* answer to replace */
     struct answer answers[RELOAD_ANSWERS];
+    struct note notes[RELOAD_NOTES];
 };
 
 struct reload *reload_create(void)
@@ -41,7 +48,7 @@ struct reload *reload_create(void)
 }
 
 /* `r`: of pthread_mutex_lock() or _trylock(). What a worker left that ended inside is still good: a ticket that nobody
- * waits for, at worst. All end with the master. */
+ * waits for, at worst, or half a note. All end with the master. */
 static bool locked(struct reload *reload, int r)
 {
     if (r == EOWNERDEAD)
@@ -127,4 +134,27 @@ bool reload_answered(struct reload *reload, uint32_t ticket, bool *ret_accepted,
     }
     pthread_mutex_unlock(&reload->lock);
     return found != NULL || (given && !open);
+}
+
+void reload_note(struct reload *reload, uint32_t reading, struct span text)
+{
+    struct note *note = &reload->notes[reading % RELOAD_NOTES];
+    if (text.length > sizeof note->text)
+        text.length = span_utf8((struct span){text.at, sizeof note->text});
+    (void)locked(reload, pthread_mutex_lock(&reload->lock));
+    note->reading = 0;
+    note->length = text.length;
+    if (text.length > 0)
+        memcpy(note->text, text.at, text.length);
+    note->reading = reading;
+    pthread_mutex_unlock(&reload->lock);
+}
+
+void reload_noted(struct reload *reload, uint32_t reading, struct buffer *ret)
+{
+    const struct note *note = &reload->notes[reading % RELOAD_NOTES];
+    (void)locked(reload, pthread_mutex_lock(&reload->lock));
+    if (reading != 0 && note->reading == reading)
+        buffer_append(ret, note->text, note->length);
+    pthread_mutex_unlock(&reload->lock);
 }

@@ -17,24 +17,33 @@ const char *change_word(enum change_kind kind)
 
 /* ---------------------------------------------------------------------------------------------------------- changes */
 
-static const char *shown(const struct leaf *leaf, bool secret)
+/* Of the topic, plugin … that a leaf stands for when its field is empty. */
+static void add_entry(struct difference *difference, const struct leaf *leaf, enum change_kind kind,
+                      struct arena *arena)
 {
-    return leaf == NULL ? NULL : secret ? "***" : leaf->text;
+    difference->changes = arena_grown(arena, difference->changes, difference->count, sizeof *difference->changes);
+    difference->changes[difference->count++] = (struct change){.kind = kind, .of = leaf->kind, .name = leaf->name};
 }
 
-static void add(struct difference *difference, const struct leaf *before, const struct leaf *now, struct arena *arena)
+/* `leaf`: of either side; NULL for a side that does not have it. */
+static void add_field(struct difference *difference, const struct leaf *leaf, const struct leaf *before,
+                      const struct leaf *now, struct arena *arena)
 {
-    const struct leaf *leaf = before != NULL ? before : now;
-    bool secret = (before != NULL && before->secret) || (now != NULL && now->secret), entry = leaf->field[0] == '\0';
-    difference->changes = arena_grown(arena, difference->changes, difference->count, sizeof *difference->changes);
-    difference->changes[difference->count++] = (struct change){
-        .kind = entry && before == NULL ? CHANGE_ADDED : entry ? CHANGE_REMOVED : CHANGE_CHANGED,
-        .of = leaf->kind,
-        .name = leaf->name,
-        .field = entry ? NULL : leaf->field,
-        .before = entry ? NULL : shown(before, secret),
-        .now = entry ? NULL : shown(now, secret),
-    };
+    bool secret = (before != NULL && before->secret) || (now != NULL && now->secret);
+    add_entry(difference, leaf, CHANGE_CHANGED, arena);
+    struct change *change = &difference->changes[difference->count - 1];
+    change->field = leaf->field;
+    change->before = before == NULL ? NULL : secret ? "***" : before->text;
+    change->now = now == NULL ? NULL : secret ? "***" : now->text;
+}
+
+/* A leaf of one side only. */
+static void add(struct difference *difference, const struct leaf *leaf, enum change_kind kind, struct arena *arena)
+{
+    if (leaf->field[0] == '\0')
+        add_entry(difference, leaf, kind, arena);
+    else
+        add_field(difference, leaf, kind == CHANGE_REMOVED ? leaf : NULL, kind == CHANGE_ADDED ? leaf : NULL, arena);
 }
 
 /* The index behind a leaf that the other list does not have; behind all of a topic, plugin … that it does not have. */
@@ -54,25 +63,24 @@ static bool is_same(const struct leaf *before, const struct leaf *now)
 static void compare(const struct leaves *before, const struct leaves *now, struct arena *arena, struct difference *ret)
 {
     for (size_t b = 0, n = 0; b < before->count || n < now->count;) {
-        const struct leaf *old = b < before->count ? &before->list[b] : NULL;
-        const struct leaf *new = n < now->count ? &now->list[n] : NULL;
-        int order = old == NULL ? 1 : new == NULL ? -1 : leaf_compare(old, new);
+        const struct leaf *old = &before->list[b], *new = &now->list[n];
+        int order = b == before->count ? 1 : n == now->count ? -1 : leaf_compare(old, new);
         if (order < 0) {
-            add(ret, old, NULL, arena);
+            add(ret, old, CHANGE_REMOVED, arena);
             b = past(before, b);
         } else if (order > 0) {
-            add(ret, NULL, new, arena);
+            add(ret, new, CHANGE_ADDED, arena);
             n = past(now, n);
         } else {
             if (!is_same(old, new))
-                add(ret, old, new, arena);
+                add_field(ret, new, old, new, arena);
             b++;
             n++;
         }
     }
 }
 
-/* ---------------------------------------------------------------------------------------- what cannot change at once */
+/* --------------------------------------------------------------------------------------- what cannot change at once */
 
 /* Of a connection URI: who asks, and how, does not make it another database. */
 static struct span without_user(struct span url)
@@ -151,12 +159,12 @@ static void refuse(struct difference *difference, const char *sentence)
 static void refuse_bus(const struct pipeline *before, const struct pipeline *now, struct difference *ret)
 {
     if (before->bus.kind != now->bus.kind)
-        refuse(ret, "bus.kind: events and positions are on the bus of now and do not move to another one; "
-                    ANOTHER_PROCESS);
+        refuse(ret,
+               "bus.kind: events and positions are on the bus of now and do not move to another one; " ANOTHER_PROCESS);
     else if (now->bus.kind == BUS_CHOICE_KAFKA && !share_a_broker(brokers_of(before), brokers_of(now)))
-        refuse(ret, "bus.properties: 'bootstrap.servers' names none of the brokers of now, so it may be another "
-                    "cluster, where events and positions do not move to; keep one of them in the list, or "
-                    ANOTHER_PROCESS);
+        refuse(ret,
+               "bus.properties: 'bootstrap.servers' names none of the brokers of now, so it may be another "
+               "cluster, where events and positions do not move to; keep one of them in the list, or " ANOTHER_PROCESS);
     else if (now->bus.kind != BUS_CHOICE_KAFKA && before->bus.partitions != now->bus.partitions)
         refuse(ret, "bus.partitions: the log has the number that it was made with; keep it");
 }
@@ -166,13 +174,13 @@ static void refuse_store(const struct pipeline *before, const struct pipeline *n
 {
     if (before->store.present != now->store.present)
         refuse(ret, before->store.present
-                        ? "store: what waits, and what was handled, is in the database, and would be left there; "
-                          ANOTHER_PROCESS
+                        ? "store: what waits, and what was handled, is in the database, and would be left "
+                          "there; " ANOTHER_PROCESS
                         : "store: what was handled before there was a database is not in it; " ANOTHER_PROCESS);
     else if (before->store.url != NULL && now->store.url != NULL &&
              strcmp(database_of(before->store.url, arena), database_of(now->store.url, arena)) != 0)
-        refuse(ret, "store.url: it names another database, where what waits and what was handled is not; "
-                    ANOTHER_PROCESS);
+        refuse(ret,
+               "store.url: it names another database, where what waits and what was handled is not; " ANOTHER_PROCESS);
 }
 
 void difference_find(const struct pipeline *before, const struct pipeline *now, struct arena *arena,
@@ -186,14 +194,15 @@ void difference_find(const struct pipeline *before, const struct pipeline *now, 
     refuse_bus(before, now, ret);
     refuse_store(before, now, arena, ret);
     if (strcmp(before->engine.group, now->engine.group) != 0)
-        refuse(ret, arena_format(arena,
-                                 "engine.group: '%s' has the positions, and a worker of '%s' beside it would handle the "
-                                 "same events; stop this process, then start one with the new file (`renamed` takes "
-                                 "the positions along), or keep the group",
-                                 before->engine.group, now->engine.group));
+        refuse(ret,
+               arena_format(arena,
+                            "engine.group: '%s' has the positions, and a worker of '%s' beside it would handle the "
+                            "same events; stop this process, then start one with the new file (`renamed` takes "
+                            "the positions along), or keep the group",
+                            before->engine.group, now->engine.group));
 }
 
-/* ------------------------------------------------------------------------------------------------------------ hashes */
+/* ----------------------------------------------------------------------------------------------------------- hashes */
 
 void pipeline_hash(const struct pipeline *pipeline, char ret[HASH_TEXT])
 {

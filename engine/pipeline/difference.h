@@ -24,8 +24,8 @@ struct difference {
     size_t refused_count;
 };
 
-/* Two pipelines that were loaded; one that could not be read has no difference to any. Only the settings of plugins that are loaded, in either, are known to be secrets by
- * more than their names. In the arena. */
+/* Two pipelines that were loaded; one that could not be read has no difference to any. Only settings of plugins that
+ * are loaded, in either, are known to be secrets by more than their names. In the arena. */
 void difference_find(const struct pipeline *before, const struct pipeline *now, struct arena *arena,
                      struct difference *ret);
 const char *change_word(enum change_kind kind); /* "added" */

@@ -144,7 +144,9 @@ static void walk_any(struct walk *walk, const struct node *node, const char *fie
         }
     else
         add(walk, field,
-            node->kind == NODE_SCALAR ? node->text.at : arena_format(walk->arena, "[%s]", list_text(node, ", ", scalar_text, walk->arena)),
+            node->kind == NODE_SCALAR
+                ? node->text.at
+                : arena_format(walk->arena, "[%s]", list_text(node, ", ", scalar_text, walk->arena)),
             secret || is_interpolated(node) || (node->kind == NODE_SCALAR && holds_user(node->text.at)), false);
 }
 

@@ -23,7 +23,7 @@ struct leaves {
 
 /* Of a pipeline that was loaded; without a root there are none. Lives in the arena. */
 struct leaves leaves_of(const struct pipeline *pipeline, struct arena *arena);
-int leaf_compare(const struct leaf *a, const struct leaf *b);      /* by kind, name and field */
+int leaf_compare(const struct leaf *a, const struct leaf *b);     /* by kind, name and field */
 bool leaf_same_entry(const struct leaf *a, const struct leaf *b); /* the same kind and name */
 
 #endif

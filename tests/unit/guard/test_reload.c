@@ -131,6 +131,35 @@ static void test_a_long_answer(void **state)
     assert_memory_equal(json.at + json.length - strlen(RELOAD_CUT), RELOAD_CUT, strlen(RELOAD_CUT));
 }
 
+static void expect_note(struct reload *reload, uint32_t reading, const char *text)
+{
+    buffer_clear(&json);
+    reload_noted(reload, reading, &json);
+    assert_int_equal(json.length, strlen(text));
+    assert_memory_equal(json.length == 0 ? "" : json.at, text, json.length);
+}
+
+static void test_notes(void **state)
+{
+    (void)state;
+    static char text[2 * RELOAD_NOTE_MAX];
+    struct reload *reload = reload_create();
+    expect_note(reload, 1, "");
+    reload_note(reload, 1, SPAN("one"));
+    reload_note(reload, 2, SPAN("two"));
+    expect_note(reload, 1, "one");
+    expect_note(reload, 2, "two");
+    reload_note(reload, 1, SPAN("again"));
+    expect_note(reload, 1, "again");
+    reload_note(reload, 1 + RELOAD_NOTES, SPAN("later"));
+    expect_note(reload, 1, "");
+    expect_note(reload, 1 + RELOAD_NOTES, "later");
+    memset(text, 'a', sizeof text - 1);
+    reload_note(reload, 3, span_of(text));
+    text[RELOAD_NOTE_MAX] = '\0';
+    expect_note(reload, 3, text);
+}
+
 /* Until it is killed, most likely while it holds the lock. */
 static void ask_on(void *context)
 {
@@ -171,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_shares_a_ticket, new_buffer, free_buffer),
         cmocka_unit_test_setup_teardown(test_an_answer_that_is_gone, new_buffer, free_buffer),
         cmocka_unit_test_setup_teardown(test_a_long_answer, new_buffer, free_buffer),
+        cmocka_unit_test_setup_teardown(test_notes, new_buffer, free_buffer),
         cmocka_unit_test_setup_teardown(test_a_process_that_ends_inside, new_buffer, free_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

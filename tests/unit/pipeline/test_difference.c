@@ -76,7 +76,8 @@ static const struct row {
     {BASE "http: {listen: \"127.0.0.1:1\", requests: {\"POST /p\": {handler: a.x}}}\n", BASE,
      "removed http\nremoved request POST /p\n"},
     {BASE "http:\n  requests: {\"POST /p\": {handler: a.x}}\n",
-     BASE "http:\n  max_body: 1KiB\n  requests: {\"POST /p\": {handler: a.x, timeout: 1s}, \"GET /q\": {handler: a.x}}\n",
+     BASE
+     "http:\n  max_body: 1KiB\n  requests: {\"POST /p\": {handler: a.x, timeout: 1s}, \"GET /q\": {handler: a.x}}\n",
      "changed http max_body: 64KiB -> 1KiB\nadded request GET /q\nchanged request POST /p timeout: 10s -> 1s\n"},
     {BASE "renamed: {t: u}\n", BASE "renamed: {t: v}\nretired: {w: dead_letter}\n",
      "changed renamed t to: u -> v\nadded retired w\n"},
@@ -87,10 +88,12 @@ static const struct row {
      "changed bus properties.sasl.password: *** -> ***\n"},
     {BASE "engine: {plugin_dir: \"${TEST_WORD:-one}\"}\n", BASE "engine: {plugin_dir: two}\n",
      "changed engine plugin_dir: *** -> ***\n"},
-    {BASE "tracing: {otlp: \"http://h:1\", headers: {x: one}}\n", BASE "tracing: {otlp: \"http://h:1\", headers: {x: two}}\n",
-     "changed tracing headers.x: *** -> ***\n"},
-    {"pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {api_key: one, url: \"x://u:one@h\"}}}\n",
-     "pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {api_key: two, url: \"x://u:two@h\"}}}\n",
+    {BASE "tracing: {otlp: \"http://h:1\", headers: {x: one}}\n",
+     BASE "tracing: {otlp: \"http://h:1\", headers: {x: two}}\n", "changed tracing headers.x: *** -> ***\n"},
+    {"pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {api_key: one, url: "
+     "\"x://u:one@h\"}}}\n",
+     "pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {api_key: two, url: "
+     "\"x://u:two@h\"}}}\n",
      "changed plugin a settings.api_key: *** -> ***\nchanged plugin a settings.url: *** -> ***\n"},
     /* what a running engine cannot change */
     {BASE, KAFKA("bootstrap.servers: \"a:1\""),
@@ -112,8 +115,8 @@ static const struct row {
     {BASE, BASE "store: {url: \"postgresql:///d\"}\n",
      "added store\nrefused: store: what was handled before there was a database is not in it; " MANY "\n"},
     {BASE "store: {url: \"postgresql:///d\"}\n", BASE,
-     "removed store\nrefused: store: what waits, and what was handled, is in the database, and would be left there; " MANY
-     "\n"},
+     "removed store\nrefused: store: what waits, and what was handled, is in the database, and would be left "
+     "there; " MANY "\n"},
     {STORE("postgresql://me@h/d?sslmode=require"), STORE("postgresql://you:x@h/d?connect_timeout=3"),
      "changed store url: *** -> ***\n"},
     {STORE("host=h user=me dbname=d"), STORE("user=you host=h dbname=d password=x"), "changed store url: *** -> ***\n"},
@@ -165,15 +168,17 @@ static void each_row(void **state)
     }
 }
 
-static const struct sluice_field settings[] = {
-    {.name = "pin", .type = SLUICE_TYPE_TEXT, .flags = SLUICE_SECRET}, {.name = "token_count", .type = SLUICE_TYPE_INT64}, {0}};
+static const struct sluice_field settings[] = {{.name = "pin", .type = SLUICE_TYPE_TEXT, .flags = SLUICE_SECRET},
+                                               {.name = "token_count", .type = SLUICE_TYPE_INT64},
+                                               {0}};
 static const struct sluice_plugin plugin = {.name = "a", .version = "1", .settings = settings};
 
 static void a_plugin_says_what_is_secret(void **state)
 {
     (void)state;
-    struct read *before = read_pipeline("pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {pin: "
-                                        "1111, token_count: 1}}}\n"),
+    struct read *before = read_pipeline(
+                    "pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {pin: "
+                    "1111, token_count: 1}}}\n"),
                 *now = read_pipeline("pipeline: p\nbus: {kind: memory}\nplugins: {a: {library: /a.so, settings: {pin: "
                                      "2222, token_count: 2}}}\n");
     now->pipeline->plugins[0].plugin = &plugin;
@@ -190,7 +195,8 @@ static void a_secret_is_not_in_the_hash(void **state)
 {
     (void)state;
     char one[HASH_TEXT], two[HASH_TEXT], none[HASH_TEXT];
-    struct read *first = read_pipeline(BASE "http: {token: one}\n"), *second = read_pipeline(BASE "http: {token: two}\n"),
+    struct read *first = read_pipeline(BASE "http: {token: one}\n"),
+                *second = read_pipeline(BASE "http: {token: two}\n"),
                 *without = read_pipeline(BASE "http: {listen: \"127.0.0.1:8080\"}\n");
     pipeline_hash(first->pipeline, one);
     pipeline_hash(second->pipeline, two);

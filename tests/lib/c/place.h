@@ -1,8 +1,8 @@
 /*
- * place.h - what the tests of this folder share: a file of its own for a text, and a pipeline that was read from it.
+ * place.h - what tests of pipelines share: a file of its own for a text, and a pipeline that was read from it.
  */
-#ifndef SLUICE_TESTS_PIPELINE_PLACE_H
-#define SLUICE_TESTS_PIPELINE_PLACE_H
+#ifndef SLUICE_TESTS_PLACE_H
+#define SLUICE_TESTS_PLACE_H
 
 #include "pipeline/pipeline.h"
 
