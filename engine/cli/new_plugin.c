@@ -23,6 +23,7 @@ EMBED(embedded_plugin, "plugins/template/template.c");
 EMBED(embedded_readme, "plugins/template/README.md");
 EMBED(embedded_pipeline, "plugins/template/pipeline.yaml");
 EMBED(embedded_makefile, "plugins/template/Makefile.alone");
+EMBED(embedded_flows, "plugins/template/flows.yaml");
 EMBED(embedded_test, "tests/plugins/test_template.c");
 EMBED(embedded_host_h, "tests/plugins/fake_host.h");
 EMBED(embedded_host_c, "tests/plugins/fake_host.c");
@@ -38,19 +39,13 @@ static const struct {
     const char *text;
     bool renamed; /* the words of the template become the plugin's */
 } files[] = {
-    {"template.c", embedded_plugin, true},
-    {"pipeline.yaml", embedded_pipeline, true},
-    {"README.md", embedded_readme, true},
-    {"Makefile", embedded_makefile, true},
-    {"test/test_template.c", embedded_test, true},
-    {"test/fake_host.h", embedded_host_h, false},
-    {"test/fake_host.c", embedded_host_c, false},
-    {"test/fake_inside.h", embedded_inside, false},
-    {"test/fake_call.c", embedded_call, false},
-    {"test/fake_query.c", embedded_query, false},
-    {"test/fake_json.h", embedded_json_h, false},
-    {"test/fake_json.c", embedded_json_c, false},
-    {"test/fake_database.c", embedded_database, false},
+    {"template.c", embedded_plugin, true},          {"pipeline.yaml", embedded_pipeline, true},
+    {"README.md", embedded_readme, true},           {"Makefile", embedded_makefile, true},
+    {"test/template.yaml", embedded_flows, true},   {"test/test_template.c", embedded_test, true},
+    {"test/fake_host.h", embedded_host_h, false},   {"test/fake_host.c", embedded_host_c, false},
+    {"test/fake_inside.h", embedded_inside, false}, {"test/fake_call.c", embedded_call, false},
+    {"test/fake_query.c", embedded_query, false},   {"test/fake_json.h", embedded_json_h, false},
+    {"test/fake_json.c", embedded_json_c, false},   {"test/fake_database.c", embedded_database, false},
 };
 
 enum { NAME_MAX_BYTES = 64, FILE_BYTES_MAX = 1024 * 1024 };
@@ -60,7 +55,9 @@ static const char template_word[] = "template", include_word[] = "/usr/local/inc
 static void usage(FILE *out)
 {
     fputs("usage: sluice new-plugin NAME [--dir FOLDER]\n"
-          "Makes FOLDER/NAME with a plugin that builds and passes its own test: cd NAME && make test\n\n"
+          "Makes FOLDER/NAME with a plugin that builds and passes its own test: cd NAME && make test. Its pipeline and "
+          "its flow\n"
+          "test are there, too: sluice test test/NAME.yaml\n\n"
           "  --dir FOLDER   where to put it (default: here)\n"
           "  -h, --help     this text\n",
           out);
@@ -212,8 +209,8 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
         code = files_write(folder, name);
     if (code == CLI_OK)
         printf(
-            "%s is a plugin that builds and passes its test:\n\n  cd %s && make test\n\nREADME.md says how to run it "
-            "with pipeline.yaml.\n",
-            folder, folder);
+            "%s is a plugin that builds and passes its tests:\n\n  cd %s && make test\n  sluice test test/%s.yaml\n\n"
+            "README.md says how to run it with pipeline.yaml.\n",
+            folder, folder, name);
     return code;
 }

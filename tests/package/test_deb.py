@@ -80,6 +80,7 @@ class Package(unittest.TestCase):
             "usr/include/sluice/plugin.h",
             "usr/share/pkgconfig/sluice.pc",
             "usr/share/sluice/config/pipeline.yaml",
+            "usr/share/sluice/config/tests/payment.yaml",
             "usr/share/sluice/sql/engine/0001_ledger.sql",
             "usr/lib/systemd/system/sluice@.service",
             "usr/share/man/man1/sluice.1.gz",
@@ -108,6 +109,7 @@ class Package(unittest.TestCase):
         sluice = self.tree / "usr/bin/sluice"
         self.assertTrue(run(sluice, "version", cwd="/").stdout.startswith("sluice 0.1.0, plugin contract "))
         run(sluice, "validate", self.tree / "usr/share/sluice/config/minimal.yaml", cwd="/")
+        run(sluice, "test", self.tree / "usr/share/sluice/config/tests/minimal.yaml", cwd="/")
 
     def test_pkg_config(self):
         env = dict(ENV, PKG_CONFIG_PATH=str(self.tree / "usr/share/pkgconfig"), PKG_CONFIG_SYSROOT_DIR=str(self.tree))

@@ -42,7 +42,7 @@ class Install(unittest.TestCase):
     def tearDownClass(cls):
         shutil.rmtree(cls.folder)
 
-    def run_it(self, *line, **options):
+    def run_it(self, *line, url="postgresql://nowhere"):
         return subprocess.run(
             [str(self.sluice), *map(str, line)],
             cwd="/",
@@ -50,8 +50,7 @@ class Install(unittest.TestCase):
             text=True,
             timeout=120,
             check=False,
-            env=dict(ENV, DATABASE_URL="postgresql://nowhere"),
-            **options,
+            env=dict(ENV, DATABASE_URL=url),
         )
 
     def test_files(self):
@@ -64,6 +63,7 @@ class Install(unittest.TestCase):
             "lib/sluice/plugins/data_platform.so",
             "share/sluice/config/pipeline.yaml",
             "share/sluice/config/services/gateway.yaml",
+            "share/sluice/config/tests/payment.yaml",
             "share/sluice/sql/engine/0001_ledger.sql",
             "share/sluice/prometheus/sluice.rules.yaml",
             "share/sluice/grafana/sluice.json",
@@ -97,6 +97,10 @@ class Install(unittest.TestCase):
         for config in sorted((self.at / "share/sluice/config").glob("pipeline.yaml")):
             done = self.run_it("validate", config)
             self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_the_installed_flow_tests_pass(self):
+        done = self.run_it("test", *sorted((self.at / "share/sluice/config/tests").glob("*.yaml")), url="")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
 
     def test_it_finds_its_migrations(self):
         done = self.run_it("migrate", self.at / "share/sluice/config/pipeline.yaml")

@@ -43,6 +43,7 @@ class MadePlugin(unittest.TestCase):
     def new(self, name):
         made = run(SLUICE, "new-plugin", name, "--dir", self.at)
         self.assertEqual((made.returncode, made.stderr), (0, ""))
+        self.assertIn(f"\n  cd {self.at}/{name} && make test\n  sluice test test/{name}.yaml\n", made.stdout)
         return self.at / name
 
 
@@ -124,6 +125,7 @@ class Readme(MadePlugin):
             done = run(*command, cwd=folder, env=env)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn('"greeting":"Servus, Ada!"}', done.stdout)
+        self.assertIn("3 passed, 0 failed in ", done.stdout)
 
 
 if __name__ == "__main__":
