@@ -4,6 +4,7 @@
 #include "base/log_text.h"
 
 #include "base/clock.h"
+#include "base/span.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -45,44 +46,47 @@ static void log_word(struct log_text *line, const char *word)
     log_put(line, word, strlen(word));
 }
 
-/* The length of the UTF-8 character at `at`, 0 when there is none or when it is a control character (also U+0080 to
- * U+009F, which terminals obey). */
-static size_t log_character(const unsigned char *at)
+static unsigned long log_code_point(const unsigned char *at, size_t length)
 {
-    if (at[0] < 0x80)
-        return at[0] >= 0x20 && at[0] != 0x7f;
-    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4)
-        return 0;
+    unsigned long code = *at & (0xffu >> (length + 1));
     for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0; /* the NUL at the end stops us as well */
-    if ((at[0] == 0xc2 && at[1] < 0xa0) || (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0) ||
-        (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] >= 0x90))
-        return 0;
+        code = code << 6 | (at[i] & 0x3fu);
+    return code;
+}
+
+/* Puts what is not printable: \xNN for each byte. JSON says the character, which is below U+10000; \u00NN for a byte
+ * that is none. Returns the bytes that it took. */
+static size_t log_escape(struct log_text *line, struct span text, size_t at, bool json)
+{
+    const unsigned char *bytes = (const unsigned char *)text.at + at;
+    size_t left = text.length - at, length = *bytes >= 0xe0 && left >= 3 ? 3 : *bytes >= 0xc0 && left >= 2 ? 2 : 1;
+    char escape[8];
+    if (!json || length == 1 || span_utf8((struct span){text.at + at, length}) != length)
+        length = 1;
+    if (*bytes == '\n' || *bytes == '\t')
+        snprintf(escape, sizeof escape, "\\%c", *bytes == '\n' ? 'n' : 't');
+    else if (json)
+        snprintf(escape, sizeof escape, "\\u%04lx", length == 1 ? *bytes : log_code_point(bytes, length));
+    else
+        snprintf(escape, sizeof escape, "\\x%02x", *bytes);
+    log_word(line, escape);
     return length;
 }
 
-/* Puts text from anywhere: printable characters as they are, all other bytes as \xNN (in JSON: \u00NN). */
-static void log_escaped(struct log_text *line, const char *text, bool json)
+/* Puts text from anywhere: printable characters as they are. */
+static void log_escaped(struct log_text *line, const char *words, bool json)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at != '\0') {
-        size_t length = log_character(at);
-        char escape[8];
-        if (length == 1 && json && (*at == '"' || *at == '\\')) {
-            snprintf(escape, sizeof escape, "\\%c", *at);
-            log_word(line, escape);
-        } else if (length > 0) {
-            log_put(line, (const char *)at, length);
-        } else {
-            if (*at == '\n' || *at == '\t')
-                snprintf(escape, sizeof escape, "\\%c", *at == '\n' ? 'n' : 't');
-            else
-                snprintf(escape, sizeof escape, json ? "\\u%04x" : "\\x%02x", *at);
-            log_word(line, escape);
+    struct span text = span_of(words);
+    for (size_t at = 0; at < text.length;) {
+        size_t length = span_printable(text, at);
+        if (length == 0) {
+            at += log_escape(line, text, at, json);
+            continue;
         }
-        at += length > 0 ? length : 1;
+        if (json && (text.at[at] == '"' || text.at[at] == '\\'))
+            log_word(line, "\\");
+        log_put(line, text.at + at, length);
+        at += length;
     }
 }
 

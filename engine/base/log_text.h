@@ -1,7 +1,8 @@
 /*
  * log_text.h - a log line as bytes: text for a terminal, JSON elsewhere. Nothing is written here.
  *
- * Control characters are escaped and long values cut, so nothing from outside can forge a line.
+ * What is not printable (span_printable()) is escaped and long values are cut, so nothing from outside can forge a line
+ * or turn one around.
  */
 #ifndef SLUICE_BASE_LOG_TEXT_H
 #define SLUICE_BASE_LOG_TEXT_H

@@ -168,3 +168,19 @@ size_t span_utf8(struct span bytes)
     }
     return i;
 }
+
+size_t span_printable(struct span bytes, size_t at)
+{
+    const unsigned char *b = (const unsigned char *)bytes.at + at;
+    size_t length = *b < 0x80 ? 1 : *b < 0xe0 ? 2 : *b < 0xf0 ? 3 : 4;
+    if (*b < 0x20 || *b == 0x7f || length > bytes.length - at ||
+        span_utf8((struct span){bytes.at + at, length}) != length)
+        return 0;
+    bool obeyed = (*b == 0xc2 && b[1] < 0xa0) || /* C1: as good as an escape sequence to some terminals */
+                  (*b == 0xd8 && b[1] == 0x9c);  /* U+061C */
+    if (*b == 0xe2 && b[1] == 0x80)              /* U+200E, U+200F, U+2028 to U+202E */
+        obeyed = b[2] == 0x8e || b[2] == 0x8f || (b[2] >= 0xa8 && b[2] <= 0xae);
+    if (*b == 0xe2 && b[1] == 0x81) /* U+2066 to U+2069 */
+        obeyed = b[2] >= 0xa6 && b[2] <= 0xa9;
+    return obeyed ? 0 : length;
+}

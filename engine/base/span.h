@@ -41,5 +41,8 @@ void span_hash128(struct span bytes, uint8_t ret[16]);
 
 /* Bytes of the longest beginning that is valid UTF-8; the length of all of it when it is. */
 size_t span_utf8(struct span bytes);
+/* Bytes of the character at `at` when a terminal shows it and obeys nothing in it; 0: it is invalid UTF-8, a control
+ * character (those of C1 as well), a line separator, or one that turns the direction of the text around it. */
+size_t span_printable(struct span bytes, size_t at);
 
 #endif

@@ -53,6 +53,7 @@ bool cli_operands(int argc, char **argv, int least, int most, const char *what);
 bool cli_count(const char *command, const char *option, const char *text, int64_t *ret); /* 1 or more */
 /* Says on stderr why it failed. CLI_FAILED */
 int cli_failed(const char *command, const struct error *error);
+int cli_failed_with(const char *path, const struct error *error); /* the same, of a file */
 int cli_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3))); /* CLI_USAGE */
 
 #endif

@@ -111,9 +111,9 @@ static int name_others(const struct letters *letters, enum dead_letter_state wan
             return cli_failed("dead-letter", &error);
         const struct dead_letter *letter = letter_of(&page, filter->ids[i]);
         if (letter == NULL) {
-            fprintf(stderr, "sluice dead-letter: pipeline '%s' has no dead letter %.*s\n",
-                    letters->operation.pipeline->name, (int)filter->ids[i].length, filter->ids[i].at);
-            code = CLI_FAILED;
+            error_set(&error, ENOENT, "pipeline '%s' has no dead letter %.*s", letters->operation.pipeline->name,
+                      (int)filter->ids[i].length, filter->ids[i].at);
+            code = cli_failed("dead-letter", &error);
         } else if (letter->state != DEAD_LETTER_OPEN) {
             fprintf(stderr, "sluice dead-letter: dead letter %s is %s already\n", letter->id,
                     dead_letter_state_word(letter->state));
@@ -300,10 +300,8 @@ static int run(struct letters *letters, const struct buses *buses)
     if (code != CLI_OK)
         return code;
     bool stored = letters->parts.pipeline->store.present;
-    if (parts_attach(&letters->parts, stored ? letters->action->wanted : PARTS_BUS, &error) != 0) {
-        fprintf(stderr, "%s: %s%s%s\n", letters->config, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-        return CLI_FAILED;
-    }
+    if (parts_attach(&letters->parts, stored ? letters->action->wanted : PARTS_BUS, &error) != 0)
+        return cli_failed_with(letters->config, &error);
     /* One that has left the file may have dead letters: it is looked for all the same. */
     const char *topic = arena_string(letters->arena, letters->filter.topic);
     if (topic[0] != '\0' && strchr(topic, '*') == NULL && pipeline_topic(letters->parts.pipeline, topic) == NULL)

@@ -56,8 +56,9 @@ static int emit_flush(struct emit *emit)
     if (emit->count == 0)
         return 0;
     if (bus_publish(bus, emit->records, emit->count, clock_monotonic_ms() + EMIT_TIMEOUT_MS, &failed, &error) != 0) {
-        fprintf(stderr, "sluice emit: %s%s%s; of these %zu events any may have been sent, %zu before them were\n",
-                error.text, error.hint[0] != '\0' ? "; " : "", error.hint, emit->count, emit->sent);
+        error_hint(&error, "%s%sof these %zu events any may have been sent, %zu before them were", error.hint,
+                   error.hint[0] != '\0' ? "; " : "", emit->count, emit->sent);
+        (void)cli_failed("emit", &error);
         emit->count = 0;
         return -1;
     }
@@ -71,11 +72,14 @@ static int emit_flush(struct emit *emit)
 
 static void emit_bad_line(const struct emit *emit, const char *what, const struct error *error)
 {
+    struct error said = {0};
     if (emit->line > 0)
-        fprintf(stderr, "sluice emit: line %zu: %s%s; the lines before it are sent, it and those after it are not\n",
-                emit->line, what, error->text);
+        error_set(&said, EINVAL, "line %zu: %s%s", emit->line, what, error->text);
     else
-        fprintf(stderr, "sluice emit: --data: %s%s\n", what, error->text);
+        error_set(&said, EINVAL, "--data: %s%s", what, error->text);
+    if (emit->line > 0)
+        error_hint(&said, "the lines before it are sent, it and those after it are not");
+    (void)cli_failed("emit", &said);
 }
 
 static int emit_compose(struct emit *emit, struct span text, struct record *ret)

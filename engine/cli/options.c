@@ -18,13 +18,25 @@
 
 enum { OPTIONS_MAX = 24, MISUSE_MAX = 1024 };
 
-int cli_failed(const char *command, const struct error *error)
+static void print_error(const struct error *error)
 {
-    fprintf(stderr, "sluice %s: ", command);
     plain_write(stderr, span_of(error->text), 0);
     fputs(error->hint[0] != '\0' ? "; " : "", stderr);
     plain_write(stderr, span_of(error->hint), 0);
     fputc('\n', stderr);
+}
+
+int cli_failed(const char *command, const struct error *error)
+{
+    fprintf(stderr, "sluice %s: ", command);
+    print_error(error);
+    return CLI_FAILED;
+}
+
+int cli_failed_with(const char *path, const struct error *error)
+{
+    fprintf(stderr, "%s: ", path);
+    print_error(error);
     return CLI_FAILED;
 }
 

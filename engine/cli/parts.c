@@ -192,9 +192,8 @@ int parts_open(const char *path, enum parts_wanted wanted, bool probe, const str
     }
     if (parts_attach(ret, wanted, &error) == 0)
         return CLI_OK;
-    fprintf(stderr, "%s: %s%s%s\n", path, error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
     parts_close(ret);
-    return CLI_FAILED;
+    return cli_failed_with(path, &error);
 }
 
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic)
@@ -204,8 +203,10 @@ void parts_no_topic(const struct parts *parts, const char *command, const char *
     for (size_t i = 0; i < pipeline->topic_count; i++)
         names[i] = pipeline->topics[i]->name;
     const char *near = nearest_name(topic, names);
-    fprintf(stderr, "sluice %s: %s names no topic '%.249s'%s%s%s\n", command, config, topic,
-            near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+    struct error error = {0};
+    error_set(&error, ENOENT, "%s names no topic '%.249s'%s%s%s", config, topic, near != NULL ? "; did you mean '" : "",
+              near != NULL ? near : "", near != NULL ? "'?" : "");
+    (void)cli_failed(command, &error);
 }
 
 void parts_close(struct parts *parts)

@@ -8,8 +8,8 @@
 
 #include <stdio.h>
 
-/* At most `most` bytes of it, then "…"; 0: all. Valid UTF-8 stays, control characters (line ends
- * and tabs, DEL and those of C1 included) and other bytes are escaped. */
+/* At most `most` bytes of it, then "…"; 0: all. What span_printable() lets pass stays, line ends
+ * and tabs do not. */
 void plain_write(FILE *out, struct span bytes, size_t most);
 /* The same, to standard output. */
 void plain_print(struct span bytes, size_t most);

@@ -157,12 +157,6 @@ static int open_suite(struct tests *tests, const char *path, struct suite *suite
 
 /* ---------------------------------------------------------------------------------------------------------- a test */
 
-static int fail(const char *path, const struct error *error)
-{
-    fprintf(stderr, "%s: %s%s%s\n", path, error->text, error->hint[0] == '\0' ? "" : "; ", error->hint);
-    return CLI_FAILED;
-}
-
 /* The server, once; then the template of the file's databases. */
 static int open_databases(struct tests *tests, struct suite *suite, const char *url)
 {
@@ -181,7 +175,7 @@ static int open_databases(struct tests *tests, struct suite *suite, const char *
     if (code == 0)
         code = databases_template(tests->databases, parts->migrations, FLOW_BEGINS_MS, &error);
     tests->server_ms += clock_monotonic_ms() - began_ms;
-    return code == 0 ? CLI_OK : fail(suite->file.path, &error);
+    return code == 0 ? CLI_OK : cli_failed_with(suite->file.path, &error);
 }
 
 /* In the child. */
@@ -327,7 +321,7 @@ static int test_one(struct tests *tests, struct suite *suite, const struct flow 
         error_set(&error, -code, "no process for the test: %s", strerror(-code));
     if (code != 0) {
         close(said);
-        return fail(suite->file.path, &error);
+        return cli_failed_with(suite->file.path, &error);
     }
     if (url != NULL)
         databases_ahead(tests->databases, more);

@@ -154,6 +154,8 @@ class Lines(unittest.TestCase):
         done = run("tap", PIPELINE, "t" * 100000)
         self.assertEqual(done.returncode, 2)
         self.assertIn("names no topic 'ttt", done.stderr)
+        done = run("tap", PIPELINE, "a\u202eb\x1b[2J")
+        self.assertIn("names no topic 'a\\xe2\\x80\\xaeb\\x1b[2J'", done.stderr)
 
     def test_help(self):
         for line in (["-h"], ["--help"], ["help"]):

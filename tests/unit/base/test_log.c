@@ -43,6 +43,9 @@ static void test_text(void **state)
                         " WARN  bus: \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\n");
     assert_string_equal(line_of("\xc2\x9b \xff \xc3 \xe0\x80\x80 \xed\xa0\x80", false),
                         " WARN  bus: \\xc2\\x9b \\xff \\xc3 \\xe0\\x80\\x80 \\xed\\xa0\\x80\n");
+    assert_string_equal(
+        line_of("a\u202eb\u2028c\u2066d\u200fe\u061cf\u2010", false),
+        " WARN  bus: a\\xe2\\x80\\xaeb\\xe2\\x80\\xa8c\\xe2\\x81\\xa6d\\xe2\\x80\\x8fe\\xd8\\x9cf\u2010\n");
 }
 
 static void test_json(void **state)
@@ -51,6 +54,9 @@ static void test_json(void **state)
     assert_string_equal(line_of("say \"x\" \\ \n\x01 \xc3\xa9 \xff", true),
                         "\",\"level\":\"warn\",\"component\":\"bus\",\"message\":"
                         "\"say \\\"x\\\" \\\\ \\n\\u0001 \xc3\xa9 \\u00ff\"}\n");
+    assert_string_equal(line_of("a\u202eb\u061c\xc2\x9b\xe2\x80", true),
+                        "\",\"level\":\"warn\",\"component\":\"bus\",\"message\":"
+                        "\"a\\u202eb\\u061c\\u009b\\u00e2\\u0080\"}\n");
 }
 
 /* The default is JSON when stderr is no terminal. */
