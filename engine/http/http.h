@@ -38,12 +38,15 @@
 #include "store/store.h"
 
 struct http;
+struct reload; /* guard/reload.h */
 
 /* Binds pipeline->http and serves. *ret_port is the port taken. -EADDRINUSE and the like with a sentence. `engine`,
  * `bus` and `store` (NULL: there is none) must live until http_stop(). */
 int http_start(struct engine *engine, struct bus *bus, struct store *store, struct http **ret, int *ret_port,
                struct error *error);
 
+/* Lets POST /reload ask the master process; before that there is none to ask. */
+void http_reload(struct http *http, struct reload *reload);
 /* To stop without losing an answer: http_quiesce(), engine_drain(), http_stop(), engine_stop(), in this order. */
 void http_quiesce(
     struct http *http); /* no new connections; requests under way are answered, and their connections closed */

@@ -241,6 +241,11 @@ int http_start(struct engine *engine, struct bus *bus, struct store *store, stru
     return 0;
 }
 
+void http_reload(struct http *http, struct reload *reload)
+{
+    management_reload(http->management, reload);
+}
+
 void http_quiesce(struct http *http)
 {
     if (atomic_exchange(&http->quiescing, true))

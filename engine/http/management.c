@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "http/call.h"
 #include "http/exchange.h"
+#include "http/reloads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -46,6 +47,7 @@ static const struct management_route {
     {"POST", "/pauses", pauses_make},
     {"DELETE", "/pauses", pauses_end_all},
     {"DELETE", "/pauses/{name}", pauses_end},
+    {"POST", "/reload"}, /* reloads.h */
 };
 enum { ROUTE_COUNT = sizeof table / sizeof table[0] };
 
@@ -66,6 +68,7 @@ enum { DESK_DATABASE, DESK_BUS, DESK_COUNT };
 struct management {
     const struct pipeline *pipeline;
     struct bus *bus;
+    struct reloads *reloads;
     struct arena *routes_arena;
     struct request *routes;
 
@@ -252,6 +255,10 @@ int management_start(const struct pipeline *pipeline, struct bus *bus, struct st
         routes_make(management);
     for (size_t i = 0; code == 0 && i < DESK_COUNT; i++)
         code = desk_start(management, &management->desks[i], store);
+    if (code == 0 && reloads_start(pipeline, store, &management->reloads, error) != 0) {
+        management_stop(management);
+        return -error->code;
+    }
     if (code != 0) {
         management_stop(management);
         return error_set(error, code, "http: no thread for what operators ask: %s", strerror(code));
@@ -260,8 +267,15 @@ int management_start(const struct pipeline *pipeline, struct bus *bus, struct st
     return 0;
 }
 
+void management_reload(struct management *management, struct reload *reload)
+{
+    reloads_allow(management->reloads, reload);
+}
+
 int management_submit(struct management *management, struct management_request *request)
 {
+    if (table[request->gateway->route].answer == NULL)
+        return reloads_submit(management->reloads, request);
     struct desk *desk = &management->desks[table[request->gateway->route].reads_the_bus ? DESK_BUS : DESK_DATABASE];
     request->arrived_ms = clock_monotonic_ms();
     request->next = NULL;
@@ -291,6 +305,7 @@ void management_stop(struct management *management)
     pthread_mutex_unlock(&management->lock);
     for (size_t i = 0; i < DESK_COUNT; i++)
         desk_stop(&management->desks[i]);
+    reloads_stop(management->reloads);
     pthread_cond_destroy(&management->wake);
     pthread_mutex_destroy(&management->lock);
     arena_destroy(management->routes_arena);

@@ -5,7 +5,7 @@
  * pipeline (a gateway_request, whose done() is called once). Two threads, each with a connection of its own, make one
  * after the other: calls that read the bus, which takes long where it holds much, and all others. At most
  * MANAGEMENT_WAITING_MAX wait for each; one that has waited for http.timeout is not begun. What a call does and its
- * JSON are in operate/.
+ * JSON are in operate/. POST /reload waits for the master process instead, see reloads.h.
  */
 #ifndef SLUICE_HTTP_MANAGEMENT_H
 #define SLUICE_HTTP_MANAGEMENT_H
@@ -18,6 +18,7 @@
 enum { MANAGEMENT_WAITING_MAX = 64 };
 
 struct management;
+struct reload;
 
 /* The routes, as match_request() takes them: their number is in *ret_count. Binding is NULL. */
 const struct request *management_routes(const struct management *management, size_t *ret_count);
@@ -35,6 +36,8 @@ struct management_request { /* zeroed; alive until done() */
 /* `store` may be NULL. */
 int management_start(const struct pipeline *pipeline, struct bus *bus, struct store *store, struct management **ret,
                      struct error *error);
+/* Who is asked to reload; NULL, as before the call: nobody. */
+void management_reload(struct management *management, struct reload *reload);
 /* Any thread. -EAGAIN: too many wait. */
 int management_submit(struct management *management, struct management_request *request);
 /* What waits is answered 503; what runs has a moment to end. NULL is fine. */

@@ -191,8 +191,8 @@ static bool same_shape(const struct request *a, const struct request *b)
 static bool load_target(struct load *load, const struct node *key, struct request *request)
 {
     static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
-    static const char *const taken[] = {"healthz",      "readyz",       "metrics", "pipeline", "ui", "chains",
-                                        "correlations", "dead-letters", "delayed", "pauses",   NULL};
+    static const char *const taken[] = {"healthz",      "readyz",       "metrics", "pipeline", "ui",     "chains",
+                                        "correlations", "dead-letters", "delayed", "pauses",   "reload", NULL};
     struct pipeline *pipeline = load->pipeline;
     const char *space = strchr(key->text.at, ' ');
     size_t length = space == NULL ? 0 : (size_t)(space - key->text.at);
