@@ -16,6 +16,7 @@ static const struct command {
     int (*main)(int argc, char **argv, const struct buses *buses);
 } commands[] = {
     {"run", "run a pipeline until a signal", cli_run},
+    {"reload", "have a running engine read its file and plugins again", cli_reload},
     {"validate", "find what would go wrong, before anything starts", cli_validate},
     {"graph", "draw the flow: text, mermaid, dot or svg", cli_graph},
     {"inspect", "what a plugin's .so offers", cli_inspect},

@@ -25,6 +25,7 @@ struct buses {
 int cli_main(int argc, char **argv, const struct buses *buses);
 
 int cli_run(int argc, char **argv, const struct buses *buses);
+int cli_reload(int argc, char **argv, const struct buses *buses);
 int cli_validate(int argc, char **argv, const struct buses *buses);
 int cli_graph(int argc, char **argv, const struct buses *buses);
 int cli_inspect(int argc, char **argv, const struct buses *buses);

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ANSWER_MAX = 64 * 1024, URL_MAX = 2048, WAIT_MS = 1000 };
+enum { ANSWER_MAX = 128 * 1024, URL_MAX = 2048, WAIT_MS = 1000 };
 
 struct sender {
     CURL *curl;
@@ -105,7 +105,7 @@ int sender_create(const char *url, const struct trace_header *headers, size_t he
 {
     struct sender *sender = calloc(1, sizeof *sender);
     if (sender == NULL)
-        return error_set(error, ENOMEM, "tracing: there is no memory");
+        return error_set(error, ENOMEM, "there is no memory for a client");
     buffer_init(&sender->answer, ANSWER_MAX);
     sender->curl = curl_easy_init();
     sender->multi = curl_multi_init();
@@ -115,7 +115,7 @@ int sender_create(const char *url, const struct trace_header *headers, size_t he
         code = -ENOMEM;
     if (code != 0) {
         sender_destroy(sender);
-        return error_set(error, -code, "tracing.otlp: libcurl cannot send there: %s",
+        return error_set(error, -code, "libcurl cannot send to that URL: %s",
                          code == -EINVAL ? "it is no URL" : "there is no memory");
     }
     *ret = sender;
@@ -131,6 +131,17 @@ void sender_destroy(struct sender *sender)
     curl_slist_free_all(sender->headers);
     buffer_free(&sender->answer);
     free(sender);
+}
+
+void sender_direct(struct sender *sender, int64_t timeout_ms)
+{
+    curl_easy_setopt(sender->curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(sender->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+}
+
+struct span sender_body(const struct sender *sender)
+{
+    return buffer_view(&sender->answer);
 }
 
 const char *sender_url(const struct sender *sender)
@@ -212,6 +223,7 @@ void sender_post(struct sender *sender, struct span body, struct sender_answer *
     }
     curl_easy_getinfo(sender->curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(sender->curl, CURLINFO_RETRY_AFTER, &after_s);
+    ret->status = (int)status;
     if (status >= 200 && status < 300) {
         ret->result = SENDER_TAKEN;
         read_partial(sender, ret);

@@ -1,9 +1,10 @@
 /*
- * sender.h - one POST of OTLP/HTTP at a time, by libcurl, and what its answer means.
+ * sender.h - one POST of JSON at a time, by libcurl, and what its answer means to OTLP/HTTP; `sluice reload` asks an
+ * engine with it, too.
  *
- * A post takes at most SENDER_TIMEOUT_MS, whatever the collector does. Redirects are not followed; certificates and
- * names are verified. The URL in sentences has no user, password or query, and headers are in none. One thread, but for
- * sender_hurry().
+ * A post takes at most SENDER_TIMEOUT_MS, whatever the collector does, or as long as sender_direct() says. Redirects
+ * are not followed; certificates and names are verified. The URL in sentences has no user, password or query, and
+ * headers are in none. One thread, but for sender_hurry().
  */
 #ifndef SLUICE_TRACE_SENDER_H
 #define SLUICE_TRACE_SENDER_H
@@ -26,6 +27,7 @@ enum sender_result {
 };
 
 struct sender_answer {
+    int status; /* of HTTP; 0: there was no answer */
     enum sender_result result;
     int64_t retry_after_ms;   /* 0: it says nothing */
     int64_t rejected;         /* spans of a post that was taken, without these */
@@ -35,9 +37,13 @@ struct sender_answer {
 /* 0, or negative with a sentence: libcurl takes no such URL or header, or there is no memory. */
 int sender_create(const char *url, const struct trace_header *headers, size_t header_count, struct sender **ret,
                   struct error *error);
+/* Posts take at most this long from now on, and go to the host itself, whatever proxy the environment names. */
+void sender_direct(struct sender *sender, int64_t timeout_ms);
 void sender_destroy(struct sender *sender);          /* NULL is fine */
 const char *sender_url(const struct sender *sender); /* for sentences */
 void sender_post(struct sender *sender, struct span body, struct sender_answer *ret);
+/* The body of the latest answer, up to 128 KiB; until the next post. */
+struct span sender_body(const struct sender *sender);
 /* From now on every post, the one under way too, ends by then (monotonic). Any thread. */
 void sender_hurry(struct sender *sender, int64_t until_ms);
 

@@ -241,6 +241,12 @@ static int thread_start(struct tracer *tracer)
     return code;
 }
 
+static int collector_create(const struct tracer_options *options, struct sender **ret, struct error *error)
+{
+    int code = sender_create(options->url, options->headers, options->header_count, ret, error);
+    return code == 0 ? 0 : error_prefix(error, "tracing.otlp");
+}
+
 int tracer_create(const struct tracer_options *options, struct tracer **ret, struct error *error)
 {
     struct tracer *tracer = calloc(1, sizeof *tracer);
@@ -266,7 +272,7 @@ int tracer_create(const struct tracer_options *options, struct tracer **ret, str
         buffer_reserve(&tracer->sending, TRACER_QUEUE_MAX) == NULL || tracer->before.failed || tracer->after.failed)
         code = error_set(error, ENOMEM, "tracing: there is no memory");
     if (code == 0)
-        code = sender_create(options->url, options->headers, options->header_count, &tracer->sender, error);
+        code = collector_create(options, &tracer->sender, error);
     if (code == 0 && (code = thread_start(tracer)) != 0)
         code = error_set(error, code, "tracing: no thread to send spans");
     if (code != 0) {
@@ -299,7 +305,7 @@ int tracer_probe(const struct tracer_options *options, struct error *error)
 {
     struct sender *sender = NULL;
     struct sender_answer answer;
-    int code = sender_create(options->url, options->headers, options->header_count, &sender, error);
+    int code = collector_create(options, &sender, error);
     if (code != 0)
         return code;
     sender_post(sender, SPAN("{\"resourceSpans\":[]}"), &answer);

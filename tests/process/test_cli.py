@@ -22,7 +22,9 @@ import xml.dom.minidom
 import _path
 from lib.engine import BUILD, ROOT, SLUICE, Engine, until
 
-COMMANDS = "run validate graph inspect emit tap explain dead-letter chain delayed pause resume doctor migrate".split()
+COMMANDS = (
+    "run reload validate graph inspect emit tap explain dead-letter chain delayed pause resume doctor migrate".split()
+)
 COMMANDS += ["new-plugin", "version"]
 NOWHERE = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:1/nowhere", "HTTP_LISTEN": "127.0.0.1:0"}
 PIPELINE = "config/pipeline.yaml"

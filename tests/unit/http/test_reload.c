@@ -36,8 +36,8 @@ static void say(struct client *client, const char *line)
 {
     char text[1024];
     client_open(client, the.stage.port);
-    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sesame\r\nContent-Length: 0\r\n\r\n",
-             line);
+    snprintf(text, sizeof text,
+             "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sesame\r\nContent-Length: 0\r\n\r\n", line);
     client_say(client, text);
 }
 
@@ -141,7 +141,8 @@ static void test_another_file(void **state)
     (void)state;
     struct answer answer = say_and_hear("POST /reload?file=/etc/sluice/another.yaml");
     assert_int_equal(answer.status, 409);
-    assert_has(answer.body, "{\"accepted\":false,\"plan\":false,\"reason\":\"other_file\",\"why\":\"this engine runs another");
+    assert_has(answer.body,
+               "{\"accepted\":false,\"plan\":false,\"reason\":\"other_file\",\"why\":\"this engine runs another");
     assert_has(answer.body, the.file);
     nothing_is_asked();
     snprintf(line, sizeof line, "POST /reload?plan&file=%s", the.file);
@@ -172,8 +173,10 @@ static bool has_answer(void *context)
 
 static void test_several_at_once(void **state)
 {
-    static const char *const lines[] = {"POST /reload", "POST /reload?plan", "POST /reload"},
-                             *const answers[] = {"{\"n\":2}", "{\"n\":\"plan\"}", "{\"n\":2}"};
+    static const char *const lines[] = {"POST /reload", "POST /reload?plan", "POST /reload"}, *const answers[] = {
+                                                                                                  "{\"n\":2}",
+                                                                                                  "{\"n\":\"plan\"}",
+                                                                                                  "{\"n\":2}"};
     struct client first, later[3];
     (void)state;
     say(&first, "POST /reload");

@@ -1,0 +1,250 @@
+/*
+ * reload.c - `sluice reload CONFIG`: looks whether the file is good, then asks the engine that runs it, at http.listen
+ * or at each --url, one after the other, to read it again.
+ */
+#include "cli/cli.h"
+
+#include "cli/parts.h"
+#include "cli/plain.h"
+#include "event/json.h"
+#include "operate/reload.h"
+#include "trace/sender.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    URLS_MAX = 64,
+    ANSWER_WAIT_MS = 660000, /* more than an engine takes to answer */
+    ANSWER_TEXT_MAX = 256 * 1024,
+    URL_BYTES_MAX = 8192,
+};
+
+static void usage(FILE *out)
+{
+    fputs(
+        "usage: sluice reload CONFIG [--plan] [--url URL]… [--json]\n"
+        "Has the engine that runs CONFIG read it and its plugins again, without a stop: says what changed, or why it\n"
+        "was refused and what ran before goes on. A file that is wrong here is not sent. Exit code 0 when it was\n"
+        "accepted, 78 when the file is wrong.\n\n"
+        "  --plan       change nothing: only say what would change\n"
+        "  --url URL    the engine's http://HOST:PORT, else CONFIG's http.listen; several: one after the other\n"
+        "  --json       the answers for programs, a line each\n"
+        "  -h, --help   this text\n",
+        out);
+}
+
+struct asking {
+    const char *config;
+    const struct pipeline *pipeline;
+    struct arena *arena;
+    bool plan, json;
+};
+
+/* ----------------------------------------------------------------------------------------------------- where to ask */
+
+/* The address that http.listen names, as a client takes it: any address is this machine's. */
+static const char *own_url(const struct asking *asking)
+{
+    const char *host = asking->pipeline->http.host;
+    if (strcmp(host, "0.0.0.0") == 0)
+        host = "127.0.0.1";
+    if (strcmp(host, "::") == 0)
+        host = "::1";
+    bool brackets = strchr(host, ':') != NULL;
+    return arena_format(asking->arena, "http://%s%s%s:%d", brackets ? "[" : "", host, brackets ? "]" : "",
+                        asking->pipeline->http.port);
+}
+
+static bool is_loopback(const char *url)
+{
+    static const char *const hosts[] = {"http://127.", "http://localhost:", "http://localhost/", "http://[::1]"};
+    bool any = strcmp(url, "http://localhost") == 0;
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
+        any = any || strncmp(url, hosts[i], strlen(hosts[i])) == 0;
+    return any;
+}
+
+/* What a query's value may hold as it is: the rest as %XX. */
+static const char *escaped(const char *text, struct arena *arena)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
+    struct buffer out;
+    buffer_init(&out, URL_BYTES_MAX);
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
+        if (strchr(plain, *at) != NULL)
+            buffer_byte(&out, (char)*at);
+        else
+            buffer_format(&out, "%%%02X", *at);
+    const char *result = out.failed ? NULL : arena_string(arena, buffer_view(&out));
+    buffer_free(&out);
+    return result;
+}
+
+/* Names the file where the engine is on this machine, whose paths are the same. */
+static const char *target(const struct asking *asking, const char *base, bool here)
+{
+    size_t length = strlen(base);
+    char *path = here ? realpath(asking->config, NULL) : NULL;
+    const char *file = path == NULL ? NULL : escaped(path, asking->arena);
+    free(path);
+    while (length > 0 && base[length - 1] == '/')
+        length--;
+    return arena_format(asking->arena, "%.*s/reload?plan=%s%s%s", (int)length, base, asking->plan ? "true" : "false",
+                        file == NULL ? "" : "&file=", file == NULL ? "" : file);
+}
+
+/* ------------------------------------------------------------------------------------------------------ the answers */
+
+/* What an answer that is none of a reload says: {"error":…,"message":…}. */
+static const char *message_of(struct span body, struct arena *arena)
+{
+    struct json_object object;
+    const struct json_member *message = json_scan(body, arena, &object, NULL) == 0 ? json_find(&object, SPAN("message"))
+                                                                                   : NULL;
+    if (message == NULL || message->kind != JSON_KIND_STRING)
+        return "its answer is none that an engine gives to this question";
+    return arena_string(arena, json_unescape(message->value, message->value_escaped, arena));
+}
+
+static int fail(const char *url, const char *text)
+{
+    fputs("sluice reload: ", stderr);
+    fputs(url, stderr);
+    fprintf(stderr, ": %s\n", text);
+    return CLI_FAILED;
+}
+
+/* No answer of a reload. */
+static int explain(const struct asking *asking, const char *url, const struct sender_answer *answer, struct span body)
+{
+    if (answer->status == 0)
+        return fail(url, arena_format(asking->arena,
+                                      "nobody answers: %s; is the engine running, and is this its http.listen? Without "
+                                      "it, SIGHUP to the process reloads, and its log has the answer",
+                                      answer->why));
+    if (answer->status == 401)
+        return fail(url, "http.token of this file is not the one that the engine runs with; send SIGHUP to the process "
+                         "instead, its log has the answer");
+    return fail(url, arena_format(asking->arena, "it answers %d: %s", answer->status, message_of(body, asking->arena)));
+}
+
+/* The file that the engine runs, as the answer says. */
+static void print_other_file(const struct asking *asking, struct span body)
+{
+    struct json_object object;
+    const struct json_member *file = NULL, *reason = NULL;
+    if (json_scan(body, asking->arena, &object, NULL) == 0) {
+        file = json_find(&object, SPAN("file"));
+        reason = json_find(&object, SPAN("reason"));
+    }
+    if (file == NULL || reason == NULL || !span_is(reason->value, "\"" RELOAD_OTHER_FILE "\""))
+        return;
+    fputs("  it runs ", stdout);
+    plain_print(json_unescape(file->value, file->value_escaped, asking->arena), 0);
+    printf(", and %s is another file: name that one, or write the change into it\n", asking->config);
+}
+
+static int print(const struct asking *asking, const char *url, const struct sender_answer *answer, struct span body)
+{
+    struct buffer text;
+    buffer_init(&text, ANSWER_TEXT_MAX);
+    int code = reload_text(body, &text);
+    if (code != 0) {
+        code = explain(asking, url, answer, body);
+    } else if (asking->json) {
+        while (body.length > 0 && body.at[body.length - 1] == '\n')
+            body.length--;
+        printf("%.*s\n", (int)body.length, body.at);
+    } else {
+        printf("%s: ", url);
+        (void)buffer_write(&text, stdout);
+        print_other_file(asking, body);
+    }
+    buffer_free(&text);
+    return code != 0 ? code : answer->status == 200 ? CLI_OK : CLI_FAILED;
+}
+
+static int ask(const struct asking *asking, const char *base, bool here)
+{
+    struct sender *sender = NULL;
+    struct sender_answer answer;
+    struct error error = {0};
+    const char *token = asking->pipeline->http.token;
+    struct trace_header header = {"Authorization", ""};
+    if (token != NULL)
+        header.value = arena_format(asking->arena, "Bearer %s", token);
+    if (sender_create(target(asking, base, here), &header, token != NULL, &sender, &error) != 0)
+        return fail(base, error.text);
+    sender_direct(sender, ANSWER_WAIT_MS);
+    sender_post(sender, SPAN(""), &answer);
+    int code = print(asking, base, &answer, sender_body(sender));
+    sender_destroy(sender);
+    fflush(stdout); /* before the next engine is asked */
+    return code;
+}
+
+/* One after the other, until one does not take it: the others keep what they run. */
+static int ask_all(const struct asking *asking, const char *const *urls, size_t count)
+{
+    const struct pipeline *pipeline = asking->pipeline;
+    int code = CLI_OK;
+    size_t asked = 0;
+    if (count == 0 && (!pipeline->http.present || pipeline->http.port == 0)) {
+        fprintf(stderr, "sluice reload: %s %s; say --url, or send SIGHUP to the process, whose log has the answer\n",
+                asking->config,
+                pipeline->http.present ? "has port 0 in http.listen, so the engine took any free one"
+                                       : "has no 'http:', so the engine listens nowhere");
+        return CLI_FAILED;
+    }
+    if (count == 0)
+        return ask(asking, own_url(asking), true);
+    for (; asked < count && code == CLI_OK; asked++)
+        code = ask(asking, urls[asked], is_loopback(urls[asked]));
+    if (asked < count)
+        fprintf(stderr, "sluice reload: %zu of %zu engines were not asked\n", count - asked, count);
+    return code;
+}
+
+int cli_reload(int argc, char **argv, const struct buses *buses)
+{
+    static const struct option options[] = {{"plan", no_argument, NULL, 'p'},
+                                            {"url", required_argument, NULL, 'u'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct asking asking = {0};
+    const char *urls[URLS_MAX];
+    size_t count = 0;
+    for (int option; (option = cli_option(argc, argv, options)) != -1;) {
+        if (option == 'h') {
+            usage(stdout);
+            return CLI_OK;
+        }
+        if (option == '?')
+            return CLI_USAGE;
+        if (option == 'u' && strncmp(optarg, "http://", 7) != 0 && strncmp(optarg, "https://", 8) != 0)
+            return cli_misuse("reload", "--url: expected http://HOST:PORT, got '%.200s'", optarg);
+        if (option == 'u' && count == URLS_MAX)
+            return cli_misuse("reload", "at most %d --url", URLS_MAX);
+        if (option == 'u')
+            urls[count++] = optarg;
+        asking.plan = asking.plan || option == 'p';
+        asking.json = asking.json || option == 'j';
+    }
+    if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
+        return CLI_USAGE;
+    struct parts parts;
+    int code = parts_open(argv[optind], PARTS_LOOK, true, buses, &parts);
+    if (code == CLI_OK) {
+        asking.config = argv[optind];
+        asking.pipeline = parts.pipeline;
+        asking.arena = parts.arena;
+        code = ask_all(&asking, urls, count);
+        parts_close(&parts);
+        return code;
+    }
+    return CLI_CONFIG;
+}
