@@ -89,6 +89,43 @@ void check_names(const struct check *check)
         }
 }
 
+/* What the brokers keep of groups, transactions and themselves. */
+static bool is_brokers_own(const struct pipeline *pipeline, const char *name)
+{
+    static const char *const names[] = {"__consumer_offsets", "__transaction_state", "__cluster_metadata"};
+    bool own = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        own = own || strcmp(name, names[i]) == 0;
+    return own && pipeline->bus.kind == BUS_CHOICE_KAFKA;
+}
+
+/* Whether the engine keeps its notes of dead letters on the topic: without a store, under each name of the group. */
+static bool is_notes_topic(const struct pipeline *pipeline, const char *name)
+{
+    bool own = strcmp(name, pipeline_notes_topic(pipeline->engine.group, pipeline->arena)) == 0;
+    for (size_t i = 0; i < pipeline->answer_count && !own; i++)
+        own = pipeline->answers[i].new_name != NULL &&
+              strcmp(pipeline->answers[i].new_name, pipeline->engine.group) == 0 &&
+              strcmp(name, pipeline_notes_topic(pipeline->answers[i].old, pipeline->arena)) == 0;
+    return own && !pipeline->store.present;
+}
+
+/* Topics that somebody else writes to, in a form of their own. */
+static void check_own_topics(const struct check *check)
+{
+    for (size_t i = 0; i < check->pipeline->topic_count; i++) {
+        const struct topic *topic = check->pipeline->topics[i];
+        if (is_brokers_own(check->pipeline, topic->name))
+            problem_add(check->problems, topic->place, "own_topic",
+                        "topic '%s' is Kafka's own, and no event is on it; give the topic another name", topic->name);
+        if (is_notes_topic(check->pipeline, topic->name))
+            problem_add(check->problems, topic->place, "own_topic",
+                        "topic '%s' is the engine's own: without a store it notes there what became of dead letters; "
+                        "give the topic another name",
+                        topic->name);
+    }
+}
+
 /* Options that only one bus has are reported when the pipeline is on another. */
 static void check_bus(const struct check *check)
 {
@@ -156,6 +193,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_ends(&check);
     check_taps(&check);
     check_names(&check);
+    check_own_topics(&check);
     check_bus(&check);
     check_requests(&check);
     check_dependencies(&check);
