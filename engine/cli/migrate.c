@@ -29,6 +29,12 @@ static void print_applied(const struct migration_step *step, void *context)
     fflush(stdout);
 }
 
+static enum store_result check_store(const struct parts *parts, struct error *error)
+{
+    enum store_result result = migrate_check(parts->store, parts->migrations, error);
+    return result == STORE_OK ? migrate_check_made(parts->store, parts->migrations, error) : result;
+}
+
 static int migrate_store(struct parts *parts, bool check, int *applied)
 {
     struct error error = {0};
@@ -38,7 +44,7 @@ static int migrate_store(struct parts *parts, bool check, int *applied)
     if (result == STORE_OK)
         result = store_check_session(parts->store, &error);
     if (result == STORE_OK)
-        result = check ? migrate_check(parts->store, parts->migrations, &error)
+        result = check ? check_store(parts, &error)
                        : migrate_apply(parts->store, parts->migrations, print_applied, applied, &error);
     if (result != STORE_OK)
         cli_failed("migrate", &error);

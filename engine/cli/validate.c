@@ -97,7 +97,9 @@ static void connect_store(struct parts *parts, struct problems *problems)
     if (store_check(parts->store, &error) != STORE_OK)
         problem_add(problems, place, "store", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
-    else if (parts_migrations(parts, &error) != 0 || migrate_check(parts->store, parts->migrations, &error) != STORE_OK)
+    else if (parts_migrations(parts, &error) != 0 ||
+             migrate_check(parts->store, parts->migrations, &error) != STORE_OK ||
+             migrate_check_made(parts->store, parts->migrations, &error) != STORE_OK)
         problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
 }

@@ -30,6 +30,8 @@ static void look_migrations(struct exam *exam)
     }
     enum store_result result = migrate_check(exam->store, exam->migrations, &error);
     if (result == STORE_OK)
+        result = migrate_check_made(exam->store, exam->migrations, &error);
+    if (result == STORE_OK)
         exam_good(exam, "the tables are those of this program and its plugins");
     else if (result == STORE_DEPLOY)
         exam_bad(exam, error.hint[0] == '\0' ? NULL : arena_string(exam->arena, span_of(error.hint)), "%s", error.text);
@@ -357,7 +359,10 @@ static void look_schedules(struct exam *exam)
 }
 
 static const struct check checks[] = {
-    {"migrations", "the database lacks a migration of this program or a plugin, has a newer one, or a changed one",
+    {"migrations",
+     "the database lacks a migration of this program or a plugin, has a newer one, or a changed one, or lost a table "
+     "or "
+     "column of it",
      "`sluice migrate CONFIG`", look_migrations},
     {"members",
      "a member of a group of the postgres bus has sent no heartbeat for 15 s: its process was killed or stands "

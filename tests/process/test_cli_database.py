@@ -89,6 +89,30 @@ class Look(Case):
             self.assertEqual((done.returncode, done.stderr), (0, ""), line)
 
 
+class Lost(Case):
+    """Something that a migration made is gone: `migrate` does not make it again, so the file is named."""
+
+    def test_a_table_or_column(self):
+        for undo, lost in (
+            (
+                "alter table sluice.parked drop column reason",
+                "column sluice.parked.reason no more, which the migration",
+            ),
+            (
+                "drop table sluice.inbox cascade",
+                "table sluice.inbox no more, which the migration engine/0001_ledger.sql",
+            ),
+            ("drop function sluice.bus_rename_group", "more of the like)"),
+        ):
+            self.postgres.query(undo, self.url)
+            for line in (["validate", "--connect"], ["migrate", "--check"], ["doctor"]):
+                with self.subTest(line=line, undo=undo):
+                    done = self.run_it(*line, PIPELINE)
+                    self.assertNotEqual(done.returncode, 0, done.stdout)
+                    self.assertIn(lost, done.stdout + done.stderr)
+                    self.assertIn("restore the database", done.stdout + done.stderr)
+
+
 class NoMigrations(Case):
     """A program that was copied without its files does not know what the database must have."""
 
