@@ -38,6 +38,8 @@ struct failpoint_rule {
 int failpoints_armed;
 static struct failpoint_rule failpoint_rules[FAILPOINT_RULES_MAX];
 static unsigned failpoint_seed;
+static void (*failpoint_watcher)(const char *name, void *context);
+static void *failpoint_watcher_context;
 
 /* Reads a decimal number that fills `text` up to the next '@', '%' or the end; -1 when there is none in range. */
 static long failpoint_number(const char **text, long max)
@@ -107,9 +109,14 @@ static int failpoint_point(const char *name, size_t length, int rule)
     return found;
 }
 
+static void failpoints_count(int rules)
+{
+    __atomic_store_n(&failpoints_armed, rules + (failpoint_watcher != NULL), __ATOMIC_RELAXED);
+}
+
 static void failpoints_disarm(void)
 {
-    __atomic_store_n(&failpoints_armed, 0, __ATOMIC_RELAXED);
+    failpoints_count(0);
     for (struct failpoint *point = __start_failpoints; point < __stop_failpoints; point++)
         __atomic_store_n(&point->armed, 0, __ATOMIC_RELAXED);
 }
@@ -146,8 +153,16 @@ int failpoints_arm(const char *spec, unsigned seed, struct error *error)
         return result;
     }
     failpoint_seed = seed;
-    __atomic_store_n(&failpoints_armed, rules, __ATOMIC_RELAXED);
+    failpoints_count(rules);
     return 0;
+}
+
+void failpoints_watch(void (*reached)(const char *name, void *context), void *context)
+{
+    int rules = failpoints_armed - (failpoint_watcher != NULL);
+    failpoint_watcher = reached;
+    failpoint_watcher_context = context;
+    failpoints_count(rules);
 }
 
 /* The odds of a hit depend on the seed, the rule and the number of the hit alone, so that a seed repeats a run. */
@@ -175,6 +190,8 @@ static void failpoint_delay(long delay_ms)
 enum failpoint_action failpoint_fire(struct failpoint *point)
 {
     int armed = __atomic_load_n(&point->armed, __ATOMIC_RELAXED);
+    if (failpoint_watcher != NULL)
+        failpoint_watcher(point->name, failpoint_watcher_context);
     if (armed == 0)
         return FAILPOINT_NONE;
     struct failpoint_rule *rule = &failpoint_rules[armed - 1];

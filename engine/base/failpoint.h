@@ -5,6 +5,8 @@
  * `%p` with p percent odds from SLUICE_SEED; neither, always. Actions: crash (SIGKILL to itself), exit, error (the
  * site returns its error), delay:MS, freeze (SIGSTOP to itself), spin (computes for ever). Off, a site costs one load
  * and one predicted branch. `sluice version --failpoints` lists them all.
+ *
+ * No site is under a lock that is there longer than what would die: a watcher may leave it for good, by longjmp().
  */
 #ifndef SLUICE_BASE_FAILPOINT_H
 #define SLUICE_BASE_FAILPOINT_H
@@ -18,8 +20,11 @@ struct failpoint { /* one a site, static; linked into a list by the linker secti
     int armed;
 };
 
-extern int failpoints_armed;                                              /* 0: none is, and sites skip the look-up */
+extern int failpoints_armed; /* 0: none is, nobody watches, and sites skip the look-up */
 int failpoints_arm(const char *spec, unsigned seed, struct error *error); /* NULL or "": nothing */
+/* Every site that is reached, armed or not, calls `reached` before it acts, in the thread that reaches it; NULL: none
+ * does. For a process of one thread. */
+void failpoints_watch(void (*reached)(const char *name, void *context), void *context);
 enum failpoint_action failpoint_fire(struct failpoint *point);
 void failpoints_list(void (*each)(const char *name, void *context), void *context);
 

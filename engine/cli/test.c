@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/parts.h"
+#include "cli/test_report.h"
 #include "flowtest/database.h"
 #include "flowtest/drive.h"
 #include "flowtest/perform.h"
@@ -31,6 +32,7 @@ enum {
     TEST_PROBLEMS_MAX = 1024 * 1024,
     TEST_ARENA_MAX = 64 * 1024 * 1024,
     TEST_REPORT_MAX = 256 * 1024 * 1024,
+    TEST_PLACE_MAX = 128,
 };
 
 struct suite { /* a file, and what its tests start from */
@@ -49,6 +51,11 @@ struct tests {
     struct server *server;
     struct databases *databases;
     int64_t server_ms; /* how long its start took */
+};
+
+struct outcome {
+    int status; /* of the process that ran last */
+    size_t crashes;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -178,8 +185,21 @@ static int open_databases(struct tests *tests, struct suite *suite, const char *
     return code == 0 ? CLI_OK : cli_failed_with(suite->file.path, &error);
 }
 
+/* What a new process opens of its own. */
+static int reopen(struct engine_parts *engine, void *context, struct error *error)
+{
+    struct parts *parts = context;
+    parts->store = NULL;
+    parts->metrics = NULL;
+    int code = parts_attach(parts, PARTS_STORE, error);
+    engine->store = parts->store;
+    engine->metrics = parts->metrics;
+    return code;
+}
+
 /* In the child. */
-static bool run_test(struct suite *suite, const struct flow *flow, const char *url, FILE *out)
+static bool run_test(struct suite *suite, const struct flow *flow, const char *url, const struct repetition *repetition,
+                     FILE *out)
 {
     struct parts *parts = &suite->parts;
     struct error error = {0};
@@ -191,12 +211,14 @@ static bool run_test(struct suite *suite, const struct flow *flow, const char *u
         fprintf(out, "    %s\n", error.text);
         return false;
     }
-    struct engine_parts engine_parts = {.pipeline = parts->pipeline,
-                                        .bus = parts->bus,
-                                        .store = parts->store,
-                                        .metrics = parts->metrics,
-                                        .migrations = parts->migrations};
-    return flow_perform(&suite->file, flow, &engine_parts, out);
+    struct drive_parts drive_parts = {.engine = {.pipeline = parts->pipeline,
+                                                 .bus = parts->bus,
+                                                 .store = parts->store,
+                                                 .metrics = parts->metrics,
+                                                 .migrations = parts->migrations},
+                                      .reopen = reopen,
+                                      .context = parts};
+    return flow_perform(&suite->file, flow, &drive_parts, repetition, out);
 }
 
 static void print_said(int said)
@@ -205,66 +227,6 @@ static void print_said(int said)
     (void)lseek(said, 0, SEEK_SET);
     for (ssize_t length; (length = read(said, bytes, sizeof bytes)) > 0;)
         fwrite(bytes, 1, (size_t)length, stdout);
-}
-
-/* As text of an XML file. What it may not hold becomes '?'. */
-static void report_text(struct buffer *report, struct span text)
-{
-    for (size_t i = 0; i < text.length;) {
-        size_t valid = span_utf8((struct span){text.at + i, text.length - i});
-        for (size_t end = i + valid; i < end; i++) {
-            char c = text.at[i];
-            if (c == '<' || c == '>' || c == '&' || c == '"')
-                buffer_format(report, "&#%d;", c);
-            else
-                buffer_byte(report, (unsigned char)c < 0x20 && c != '\n' && c != '\t' ? '?' : c);
-        }
-        if (i < text.length) {
-            buffer_byte(report, '?');
-            i++;
-        }
-    }
-}
-
-static void report_test(struct tests *tests, const struct suite *suite, const struct flow *flow, int64_t took_ms,
-                        int said, bool good)
-{
-    struct buffer *report = &tests->report;
-    char bytes[4096];
-    if (tests->junit == NULL)
-        return;
-    buffer_text(report, "  <testcase classname=\"");
-    report_text(report, span_of(suite->file.path));
-    buffer_text(report, "\" name=\"");
-    report_text(report, span_of(flow->name));
-    buffer_format(report, "\" line=\"%d\" time=\"%.3f\"", flow->place.line, (double)took_ms / 1000);
-    if (good) {
-        buffer_text(report, "/>\n");
-        return;
-    }
-    buffer_text(report, "><failure message=\"not as expected\">\n");
-    (void)lseek(said, 0, SEEK_SET);
-    for (ssize_t length; (length = read(said, bytes, sizeof bytes)) > 0;)
-        report_text(report, (struct span){bytes, (size_t)length});
-    buffer_text(report, "</failure></testcase>\n");
-}
-
-static int report_write(const struct tests *tests, double seconds)
-{
-    FILE *out = tests->junit == NULL ? NULL : fopen(tests->junit, "w");
-    if (tests->junit == NULL)
-        return CLI_OK;
-    bool written = out != NULL &&
-                   fprintf(out,
-                           "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                           "<testsuite name=\"sluice test\" tests=\"%zu\" failures=\"%zu\" time=\"%.3f\">\n",
-                           tests->passed + tests->failed, tests->failed, seconds) > 0 &&
-                   buffer_write(&tests->report, out) && fputs("</testsuite>\n", out) >= 0;
-    if (out != NULL && fclose(out) != 0)
-        written = false;
-    if (!written)
-        fprintf(stderr, "sluice test: %s cannot be written: %s\n", tests->junit, strerror(errno));
-    return written ? CLI_OK : CLI_FAILED;
 }
 
 /* How the child ended, when it was not by itself. */
@@ -280,7 +242,8 @@ static void print_end(int status)
         printf("    its process ended with exit code %d\n", WEXITSTATUS(status));
 }
 
-static int begin_test(struct suite *suite, const struct flow *flow, const char *url, int said, pid_t *ret)
+static int begin_test(struct suite *suite, const struct flow *flow, const char *url,
+                      const struct repetition *repetition, int said, pid_t *ret)
 {
     fflush(stdout);
     fflush(stderr);
@@ -292,7 +255,11 @@ static int begin_test(struct suite *suite, const struct flow *flow, const char *
     (void)alarm(TEST_SECONDS_MAX);
     if (dup2(said, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0)
         _exit(2);
-    bool good = run_test(suite, flow, url, stdout);
+    if (repetition->place != NULL)
+        printf("    with a crash at %s, reach %zu\n", repetition->place->failpoint, repetition->place->reach);
+    bool good = run_test(suite, flow, url, repetition, stdout);
+    if (repetition->places != NULL)
+        fflush(repetition->places);
     log_flush();
     fflush(stdout);
     _exit(good ? 0 : 1);
@@ -305,40 +272,129 @@ static void progress(const struct tests *tests, const char *name)
                 name[0] == '\0' ? "\r\033[K" : "");
 }
 
-/* `more`: it is not the last one of its file. */
-static int test_one(struct tests *tests, struct suite *suite, const struct flow *flow, bool more)
+/* Once, from a fresh database to its end, in a process of its own. `more`: it is not the last one of its file. */
+static int run_once(struct tests *tests, struct suite *suite, const struct flow *flow,
+                    const struct repetition *repetition, bool more, int said, int *ret_status)
 {
     const char *url = NULL;
     struct error error = {0};
-    int status = 0, said = memfd_create("sluice test", MFD_CLOEXEC);
     pid_t child = -1;
-    int64_t began_ms = clock_monotonic_ms();
-    progress(tests, flow->name);
-    int code = said < 0 ? error_set(&error, errno, "no file in memory: %s", strerror(errno)) : 0;
-    if (code == 0 && suite->parts.pipeline->store.present)
+    int code = 0;
+    if (suite->parts.pipeline->store.present)
         code = databases_fresh(tests->databases, &url, &error);
-    if (code == 0 && (code = begin_test(suite, flow, url, said, &child)) != 0)
+    if (code == 0 && (code = begin_test(suite, flow, url, repetition, said, &child)) != 0)
         error_set(&error, -code, "no process for the test: %s", strerror(-code));
-    if (code != 0) {
-        close(said);
+    if (code != 0)
         return cli_failed_with(suite->file.path, &error);
-    }
     if (url != NULL)
         databases_ahead(tests->databases, more);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(child, ret_status, 0) < 0 && errno == EINTR)
         if (interrupted != 0)
             (void)kill(child, SIGKILL);
-    bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return CLI_OK;
+}
+
+static bool is_good(int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static size_t count_lines(FILE *file)
+{
+    size_t lines = 0;
+    rewind(file);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    rewind(file);
+    return lines;
+}
+
+/* Of a line "FAILPOINT REACH", which it cuts. */
+static bool read_place(char *line, struct crash_place *ret)
+{
+    char *space = strchr(line, ' ');
+    if (space == NULL)
+        return false;
+    *space = '\0';
+    *ret = (struct crash_place){line, strtoul(space + 1, NULL, 10)};
+    return ret->reach > 0;
+}
+
+/* Again with a crash at each of the places, up to the first that has another end. */
+static int repeat(struct tests *tests, struct suite *suite, const struct flow *flow, FILE *places, bool more, int said,
+                  struct outcome *outcome)
+{
+    char line[TEST_PLACE_MAX];
+    struct crash_place place;
+    const struct repetition repetition = {.place = &place};
+    size_t count = count_lines(places);
+    int code = CLI_OK;
+    while (code == CLI_OK && is_good(outcome->status) && interrupted == 0 && fgets(line, sizeof line, places) != NULL &&
+           read_place(line, &place)) {
+        outcome->crashes++;
+        code = ftruncate(said, 0) == 0 && lseek(said, 0, SEEK_SET) == 0
+                   ? run_once(tests, suite, flow, &repetition, more || outcome->crashes < count, said, &outcome->status)
+                   : CLI_FAILED;
+    }
+    return code;
+}
+
+static int run_whole(struct tests *tests, struct suite *suite, const struct flow *flow, bool more, int said,
+                     struct outcome *outcome)
+{
+    struct error error = {0};
+    struct repetition first = {0};
+    if (flow->everywhere && (first.places = tmpfile()) == NULL) {
+        error_set(&error, errno, "no file for the places to crash at: %s", strerror(errno));
+        return cli_failed_with(suite->file.path, &error);
+    }
+    int code = run_once(tests, suite, flow, &first, more || flow->everywhere, said, &outcome->status);
+    if (code == CLI_OK && first.places != NULL)
+        code = repeat(tests, suite, flow, first.places, more, said, outcome);
+    if (first.places != NULL)
+        fclose(first.places);
+    return code;
+}
+
+static void print_outcome(const struct suite *suite, const struct flow *flow, const struct outcome *outcome,
+                          int64_t took_ms)
+{
+    printf("%s  %s: %s (%lld ms", is_good(outcome->status) ? "ok  " : "FAIL", suite->file.path, flow->name,
+           (long long)took_ms);
+    if (flow->everywhere)
+        printf(", %zu crashes", outcome->crashes);
+    printf(")\n");
+}
+
+/* `more`: it is not the last one of its file. */
+static int test_one(struct tests *tests, struct suite *suite, const struct flow *flow, bool more)
+{
+    struct error error = {0};
+    struct outcome outcome = {0};
+    int said = memfd_create("sluice test", MFD_CLOEXEC);
+    int64_t began_ms = clock_monotonic_ms();
+    progress(tests, flow->name);
+    if (said < 0) {
+        error_set(&error, errno, "no file in memory: %s", strerror(errno));
+        return cli_failed_with(suite->file.path, &error);
+    }
+    int code = run_whole(tests, suite, flow, more, said, &outcome);
+    if (code != CLI_OK) {
+        close(said);
+        return code;
+    }
+    bool good = is_good(outcome.status);
     tests->passed += good;
     tests->failed += !good;
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     int64_t took_ms = clock_monotonic_ms() - began_ms;
-    report_test(tests, suite, flow, took_ms, said, good);
-    printf("%s  %s: %s (%lld ms)\n", good ? "ok  " : "FAIL", suite->file.path, flow->name, (long long)took_ms);
+    if (tests->junit != NULL)
+        report_test(&tests->report, suite->file.path, flow, took_ms, said, good);
+    print_outcome(suite, flow, &outcome, took_ms);
     if (!good) {
         print_said(said);
-        print_end(status);
+        print_end(outcome.status);
     }
     close(said);
     return CLI_OK;
@@ -380,10 +436,11 @@ static int test_all(struct tests *tests, const char *url)
     if (interrupted == 0 && code == CLI_OK)
         printf("%zu passed, %zu failed in %.1f s, beside %.1f s for server and schema\n", tests->passed, tests->failed,
                seconds, (double)tests->server_ms / 1000);
-    int reported = report_write(tests, seconds);
+    bool reported = tests->junit == NULL ||
+                    report_write(&tests->report, tests->junit, tests->passed, tests->failed, seconds);
     if (code != CLI_OK)
         return code;
-    return tests->failed == 0 && interrupted == 0 && reported == CLI_OK ? CLI_OK : CLI_FAILED;
+    return tests->failed == 0 && interrupted == 0 && reported ? CLI_OK : CLI_FAILED;
 }
 
 /* A pipeline names its database with ${DATABASE_URL}, which each test has another one for. */

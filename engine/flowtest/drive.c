@@ -35,18 +35,91 @@ static int sync_database(struct drive *drive, struct error *error)
     return database_set_clock(drive->connection, now_ms, error);
 }
 
-int drive_start(struct drive *drive, struct engine_parts *parts, struct error *error)
+/* ---------------------------------------------------------------------------------------------- the engine's life */
+
+struct life_step { /* what the engine does in one go */
+    struct drive *drive;
+    bool begin;
+    struct error *error;
+};
+
+static int start_engine(void *context)
 {
-    parts->stepped = true;
+    const struct life_step *step = context;
+    return engine_start(&step->drive->parts->engine, &step->drive->engine, step->error);
+}
+
+static int step_engine(void *context)
+{
+    const struct life_step *step = context;
+    return engine_step(step->drive->engine, step->begin, step->error);
+}
+
+/* On the store that the engine has now. */
+static int connect_database(struct drive *drive, struct error *error)
+{
+    struct store *store = drive->parts->engine.store;
+    if (store == NULL)
+        return 0;
+    store_share_session(store);
+    drive->connection = connection_create(store, "test");
+    drive->database_ms = 0;
+    return drive->connection == NULL ? error_set(error, ENOMEM, "out of memory") : sync_database(drive, error);
+}
+
+/* Who takes partitions over publishes what their last owner left; without a reader the sweeper does. */
+static bool has_reader(const struct pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->group_count; i++)
+        if (pipeline->groups[i].topic_count > 0)
+            return true;
+    return false;
+}
+
+/* What a process leaves when it dies, and the next one. -EOWNERDEAD: that one has died, too. */
+static int restart(struct life_step *step)
+{
+    struct drive *drive = step->drive;
+    drive->deaths++;
+    if (drive->connection != NULL && !has_reader(drive->pipeline))
+        drive->sweep_ms = clock_wall_ms() + drive->pipeline->engine.sweep_after_ms;
+    if (drive->died != NULL)
+        drive->died(drive->context, drive->crash.died);
+    crash_cut(&drive->crash);
+    if (drive->engine != NULL)
+        engine_abandon(drive->engine);
+    drive->engine = NULL;
+    int code = drive->parts->reopen(&drive->parts->engine, drive->parts->context, step->error);
+    if (code == 0)
+        code = connect_database(drive, step->error);
+    if (code == 0 && drive->connection != NULL)
+        code = crash_await(drive->connection, step->error);
+    return code != 0 ? code : crash_run(&drive->crash, start_engine, step);
+}
+
+int drive_start(struct drive *drive, struct drive_parts *parts, struct error *error)
+{
+    parts->engine.stepped = true;
     clock_stop(FLOW_BEGINS_MS);
-    drive->pipeline = parts->pipeline;
-    drive->bus = parts->bus;
-    if (parts->store != NULL)
-        store_share_session(parts->store);
-    if (parts->store != NULL && (drive->connection = connection_create(parts->store, "test")) == NULL)
-        return error_set(error, ENOMEM, "out of memory");
-    int code = sync_database(drive, error);
-    return code != 0 ? code : engine_start(parts, &drive->engine, error);
+    drive->parts = parts;
+    drive->sweep_ms = INT64_MAX;
+    drive->pipeline = parts->engine.pipeline;
+    drive->bus = parts->engine.bus;
+    crash_begin(&drive->crash, drive->arena);
+    int code = connect_database(drive, error);
+    return code != 0 ? code : start_engine(&(struct life_step){drive, true, error});
+}
+
+int drive_note_places(struct drive *drive, struct error *error)
+{
+    struct engine_parts other = drive->parts->engine;
+    struct connection *looks = NULL;
+    int code = other.store == NULL ? 0 : drive->parts->reopen(&other, drive->parts->context, error);
+    if (code == 0 && other.store != NULL && (looks = connection_create(other.store, "places")) == NULL)
+        code = error_set(error, ENOMEM, "out of memory");
+    if (code == 0)
+        crash_note(&drive->crash, looks);
+    return code;
 }
 
 int drive_sql(struct drive *drive, const char *sql, struct error *error)
@@ -60,20 +133,35 @@ int drive_sql(struct drive *drive, const char *sql, struct error *error)
 /* What is due now; at the beginning of a step with what others may have changed. */
 static int settle(struct drive *drive, bool begin, struct error *error)
 {
-    int code = engine_step(drive->engine, begin, error);
+    struct life_step step = {drive, begin, error};
+    int code = crash_run(&drive->crash, step_engine, &step);
+    while (code == -EOWNERDEAD) {
+        code = restart(&step);
+        step.begin = true;
+        if (code == 0)
+            code = crash_run(&drive->crash, step_engine, &step);
+    }
     return code != 0 ? code : sync_database(drive, error);
 }
 
 static int move_to(struct drive *drive, int64_t wall_ms, struct error *error)
 {
     clock_move_to(wall_ms);
+    bool sweeps = clock_wall_ms() >= drive->sweep_ms;
+    if (sweeps)
+        drive->sweep_ms = INT64_MAX;
     int code = sync_database(drive, error);
-    return code != 0 ? code : settle(drive, false, error);
+    return code != 0 ? code : settle(drive, sweeps, error);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+static int64_t next_due(struct drive *drive, int64_t *ret_tick_ms)
+{
+    return earlier(engine_due_ms(drive->engine, ret_tick_ms), drive->sweep_ms);
 }
 
 /* How far ticks are apart, at least. */
@@ -86,7 +174,7 @@ static int64_t stride_of(int64_t ms)
  * something but a tick was, then. */
 static int next_stop(struct drive *drive, int64_t until_ms, int64_t stride_ms, bool *ret_due, struct error *error)
 {
-    int64_t tick_ms, now_ms = clock_wall_ms(), due_ms = engine_due_ms(drive->engine, &tick_ms);
+    int64_t tick_ms, now_ms = clock_wall_ms(), due_ms = next_due(drive, &tick_ms);
     if (tick_ms < now_ms + stride_ms)
         tick_ms = now_ms + stride_ms;
     *ret_due = due_ms <= until_ms;
@@ -111,7 +199,7 @@ int drive_run(struct drive *drive, struct error *error)
     int64_t end_ms = clock_wall_ms() + DRIVE_RUN_MAX_MS, tick_ms;
     int code = settle(drive, true, error);
     for (int stops = 0; code == 0; stops++) {
-        int64_t now_ms = clock_wall_ms(), due_ms = engine_due_ms(drive->engine, &tick_ms);
+        int64_t now_ms = clock_wall_ms(), due_ms = next_due(drive, &tick_ms);
         bool due = true;
         if (due_ms == INT64_MAX)
             return 0;
@@ -120,7 +208,7 @@ int drive_run(struct drive *drive, struct error *error)
                              stops == DRIVE_STOPS_MAX ? "200000 stops" : "a year");
         for (int64_t stride_ms = stride_of(due_ms - now_ms); code == 0 && clock_wall_ms() < due_ms && due;) {
             code = next_stop(drive, due_ms, stride_ms, &due, error);
-            due = engine_due_ms(drive->engine, &tick_ms) == due_ms;
+            due = next_due(drive, &tick_ms) == due_ms;
         }
     }
     return code;
@@ -154,6 +242,29 @@ static int refuse(struct drive *drive, const struct refusal *refusal, struct rep
     return 0;
 }
 
+/* Until it is answered, or the process has died. */
+static int await_reply(struct drive *drive, const struct reply *reply, struct error *error)
+{
+    size_t deaths = drive->deaths;
+    int code = settle(drive, true, error);
+    for (bool due = true; code == 0 && reply->status == 0 && drive->deaths == deaths;) {
+        code = next_stop(drive, clock_wall_ms() + WAIT_MAX_MS, 0, &due, error);
+        if (code == 0 && !due && reply->status == 0 && drive->deaths == deaths)
+            return error_set(error, ETIMEDOUT, "the request is not answered");
+    }
+    return code;
+}
+
+/* What a process leaves of it that has died is never looked at again. */
+static int send_request(struct drive *drive, const struct gateway_request *request, struct reply *ret,
+                        struct error *error)
+{
+    struct asked *asked = arena_new(drive->arena, struct asked);
+    *asked = (struct asked){.request = *request, .drive = drive, .reply = ret};
+    int code = gateway_submit(drive->engine, &asked->request);
+    return code != 0 ? error_set(error, -code, "the engine takes no request") : await_reply(drive, ret, error);
+}
+
 int drive_request(struct drive *drive, const char *method, const char *target, struct span body, const char *key,
                   struct reply *ret, struct error *error)
 {
@@ -167,25 +278,17 @@ int drive_request(struct drive *drive, const char *method, const char *target, s
         !match_request(pipeline->requests, pipeline->request_count, span_of(method), &parsed, drive->arena, &match,
                        &allow, &refusal))
         return refuse(drive, &refusal, ret);
-    struct asked *asked = arena_new(drive->arena, struct asked);
-    asked->drive = drive;
-    asked->reply = ret;
-    asked->request = (struct gateway_request){.route = match.index,
-                                              .body = body,
-                                              .params = match.params,
-                                              .param_count = match.param_count,
-                                              .idempotency_key = span_of(key),
-                                              .wait_ms = parsed.wait_ms,
-                                              .done = request_done};
-    int code = gateway_submit(drive->engine, &asked->request);
-    if (code != 0)
-        return error_set(error, -code, "the engine takes no request");
-    code = settle(drive, true, error);
-    for (bool due = true; code == 0 && ret->status == 0;) {
-        code = next_stop(drive, clock_wall_ms() + WAIT_MAX_MS, 0, &due, error);
-        if (code == 0 && !due && ret->status == 0)
-            return error_set(error, ETIMEDOUT, "the request is not answered");
-    }
+    int code = 0;
+    while (code == 0 && ret->status == 0)
+        code = send_request(drive,
+                            &(struct gateway_request){.route = match.index,
+                                                      .body = body,
+                                                      .params = match.params,
+                                                      .param_count = match.param_count,
+                                                      .idempotency_key = span_of(key),
+                                                      .wait_ms = parsed.wait_ms,
+                                                      .done = request_done},
+                            ret, error);
     return code;
 }
 
@@ -259,12 +362,39 @@ static struct record *record_kept(struct arena *arena, const struct record *reco
     return kept;
 }
 
+/* Of dead letters of one event, each handler's is another one. */
+static bool stands_before(const struct look *look, const struct seen *seen)
+{
+    for (const struct seen *other = look->list; other < seen; other++)
+        if (span_equal(other->record->topic, seen->record->topic) && span_equal(other->id, seen->id) &&
+            span_equal(record_header(other->record, HEADER_DLT_HANDLER),
+                       record_header(seen->record, HEADER_DLT_HANDLER)))
+            return true;
+    return false;
+}
+
+static void read_data(struct look *look, struct seen *seen)
+{
+    struct arena *arena = look->drive->arena;
+    struct event event;
+    enum dead_reason reason;
+    if (event_parse(seen->record, DRIVE_VALUE_MAX, arena, &event, &reason, NULL) == 0) {
+        seen->data = event.data.text.at == NULL ? SPAN("{}") : event.data.text;
+        seen->id = event.id_text;
+        return;
+    }
+    struct buffer text;
+    buffer_init(&text, DRIVE_VALUE_MAX);
+    buffer_json_string(&text, (struct span){seen->record->value.at, span_utf8(seen->record->value)});
+    seen->data = arena_span(arena, buffer_view(&text));
+    seen->id = seen->record->value;
+    buffer_free(&text);
+}
+
 static bool look_at(const struct record *record, int32_t partition, struct position position, void *context)
 {
     struct look *look = context;
     struct arena *arena = look->drive->arena;
-    struct event event;
-    enum dead_reason reason;
     (void)partition, (void)position;
     look->list = arena_grown(arena, look->list, look->count, sizeof *look->list);
     struct seen *seen = &look->list[look->count++];
@@ -272,15 +402,8 @@ static bool look_at(const struct record *record, int32_t partition, struct posit
     seen->key = seen->record->key;
     const struct topic *topic = pipeline_topic(look->drive->pipeline, arena_string(arena, record->topic));
     seen->dead_letter = topic != NULL && topic->is_dead_letter;
-    if (event_parse(seen->record, DRIVE_VALUE_MAX, arena, &event, &reason, NULL) == 0) {
-        seen->data = event.data.text.at == NULL ? SPAN("{}") : event.data.text;
-        return true;
-    }
-    struct buffer text;
-    buffer_init(&text, DRIVE_VALUE_MAX);
-    buffer_json_string(&text, (struct span){seen->record->value.at, span_utf8(seen->record->value)});
-    seen->data = arena_span(arena, buffer_view(&text));
-    buffer_free(&text);
+    read_data(look, seen);
+    seen->again = stands_before(look, seen);
     return true;
 }
 

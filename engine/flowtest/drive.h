@@ -2,19 +2,34 @@
  * drive.h - an engine in virtual time: what happens to it, step by step, and what is on its topics.
  *
  * The clocks of the process stop when the drive starts, the engine is stepped (run/engine.h), and the database's now()
- * follows. For a process that runs one test and then ends.
+ * follows. When the process of the engine dies (crash.h), another engine starts at once, on the bus and the database as
+ * they are. For a process that runs one test and then ends.
  */
 #ifndef SLUICE_FLOWTEST_DRIVE_H
 #define SLUICE_FLOWTEST_DRIVE_H
 
-#include "base/arena.h"
+#include "flowtest/crash.h"
 #include "run/engine.h"
 
 #define FLOW_BEGINS_MS 1767225600000 /* 2026-01-01T00:00:00Z: when each test begins */
 
+/* What a test begins with: the parts of an engine, and how a new process opens its own store and metrics on the same
+ * database. */
+struct drive_parts {
+    struct engine_parts engine;
+    int (*reopen)(struct engine_parts *parts, void *context, struct error *error);
+    void *context;
+};
+
 struct drive {
     struct arena *arena;
     struct engine *engine;
+    struct drive_parts *parts;
+    struct crash crash;
+    size_t deaths;
+    int64_t sweep_ms; /* when what an earlier process committed and did not publish is published at the latest */
+    void (*died)(void *context, const char *where); /* tells that the process died, or goes on; or NULL */
+    void *context;
     const struct pipeline *pipeline;
     struct bus *bus;
     struct connection *connection; /* to the test's database; NULL without a store */
@@ -29,19 +44,23 @@ struct reply {
 /* An event as it stands on its topic. */
 struct seen {
     const struct record *record;
-    struct span key, data; /* data: JSON; of an event that cannot be read: a string of its bytes */
-    bool dead_letter;
+    struct span id, key, data; /* of an event that cannot be read: its bytes; JSON, of such a one a string of them */
+    bool dead_letter, again;   /* again: it stands on its topic already, under the same id */
 };
 
-/* Stops the clocks and starts the engine; `parts->stepped` is set. 0, or negative with a sentence, as all of these. */
-int drive_start(struct drive *drive, struct engine_parts *parts, struct error *error);
+/* Stops the clocks and starts the engine; `parts` stays there, and `stepped` is set. 0, or negative with a sentence, as
+ * all of these. */
+int drive_start(struct drive *drive, struct drive_parts *parts, struct error *error);
+/* Notes from now on where the process might die (crash.h). */
+int drive_note_places(struct drive *drive, struct error *error);
 int drive_sql(struct drive *drive, const char *sql, struct error *error);
 /* Time goes on, and what is due on the way happens when it is due. In up to five minutes schedules tick at each of
  * their times; in a longer time about fifty times, evenly, as an engine that is late skips ticks. */
 int drive_advance(struct drive *drive, int64_t ms, struct error *error);
 /* Time goes on until nothing is due but ticks, at most a year. */
 int drive_run(struct drive *drive, struct error *error);
-/* A request, and time goes on until it is answered. `key`: its Idempotency-Key, or NULL. */
+/* A request, and time goes on until it is answered; when the process died with it, its client sends it again. `key`:
+ * its Idempotency-Key, or NULL. */
 int drive_request(struct drive *drive, const char *method, const char *target, struct span body, const char *key,
                   struct reply *ret, struct error *error);
 /* An event; `key` NULL: by the topic's `key:`; `id` NULL: a new one. */

@@ -134,8 +134,8 @@ static bool list_holds(struct drive *drive, const struct node *expected, const c
     return true;
 }
 
-static bool events_hold(struct drive *drive, const struct expectation *expect, bool end, struct looked *looked,
-                        struct miss *ret)
+static bool events_hold(struct drive *drive, const struct expectation *expect, const struct looking *looking,
+                        struct looked *looked, struct miss *ret)
 {
     struct seen *list, *events, *letters;
     size_t count, event_count = 0, letter_count = 0;
@@ -146,10 +146,13 @@ static bool events_hold(struct drive *drive, const struct expectation *expect, b
     events = arena_array(drive->arena, struct seen, count + 1);
     letters = arena_array(drive->arena, struct seen, count + 1);
     for (size_t i = 0; i < count; i++)
-        if (list[i].dead_letter)
+        if (looking->distinct && list[i].again)
+            continue;
+        else if (list[i].dead_letter)
             letters[letter_count++] = list[i];
         else
             events[event_count++] = list[i];
+    bool end = looking->end;
     size_t from = end ? 0 : looked->events, letters_from = end ? 0 : looked->dead_letters;
     if (expect->events != NULL) {
         looked->events = event_count;
@@ -251,12 +254,12 @@ static bool metrics_hold(struct drive *drive, const struct node *metrics, struct
     return hold;
 }
 
-bool expect_holds(struct drive *drive, const struct expectation *expect, const struct reply *reply, bool end,
+bool expect_holds(struct drive *drive, const struct expectation *expect, const struct looking *looking,
                   struct looked *looked, struct miss *ret)
 {
-    if (reply != NULL && !reply_holds(drive, expect, reply, ret))
+    if (looking->reply != NULL && !reply_holds(drive, expect, looking->reply, ret))
         return false;
-    if ((expect->events != NULL || expect->dead_letters != NULL) && !events_hold(drive, expect, end, looked, ret))
+    if ((expect->events != NULL || expect->dead_letters != NULL) && !events_hold(drive, expect, looking, looked, ret))
         return false;
     if (expect->sql != NULL && !sql_holds(drive, expect->sql, ret))
         return false;

@@ -21,8 +21,14 @@ struct miss {
     const char *nearest;           /* NULL: nothing is near */
 };
 
-/* True, or false with *ret. `reply`: of the step's request, or NULL. `end`: what the test expects at its end. */
-bool expect_holds(struct drive *drive, const struct expectation *expect, const struct reply *reply, bool end,
+struct looking {
+    const struct reply *reply; /* of the step's request, or NULL */
+    bool end;                  /* what the test expects at its end */
+    bool distinct;             /* an event counts once, however often it was published */
+};
+
+/* True, or false with *ret. */
+bool expect_holds(struct drive *drive, const struct expectation *expect, const struct looking *looking,
                   struct looked *looked, struct miss *ret);
 
 #endif

@@ -3,6 +3,8 @@
  */
 #include "flowtest/flow.h"
 
+#include "base/failpoint.h"
+
 #include <string.h>
 
 static const int64_t ADVANCE_MAX_MS = 100LL * 366 * 24 * 3600 * 1000;
@@ -144,10 +146,59 @@ static void read_fail(struct reading *reading, struct node *node, struct step *s
                     "{handler: payment.charge, retry: a lock, times: 2}");
 }
 
+struct names {
+    const char **list; /* NULL-terminated */
+    size_t count;
+    struct arena *arena;
+};
+
+static void add_name(const char *name, void *context)
+{
+    struct names *names = context;
+    names->list = arena_grown(names->arena, names->list, names->count + 1, sizeof *names->list);
+    names->list[names->count++] = name;
+    names->list[names->count] = NULL;
+}
+
+static void check_failpoint(struct reading *reading, const struct node *node, const char *name)
+{
+    struct names names = {.list = arena_array(reading->arena, const char *, 1), .arena = reading->arena};
+    failpoints_list(add_name, &names);
+    for (size_t i = 0; i < names.count; i++)
+        if (strcmp(names.list[i], name) == 0)
+            return;
+    const char *near = nearest_name(name, names.list);
+    problem_add(reading->problems, node->place, "no_failpoint",
+                "no failpoint is called '%s'%s%s%s; `sluice version --failpoints` lists them", name,
+                near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
+}
+
+static void read_crash(struct reading *reading, struct node *node, struct step *step)
+{
+    const char *text = NULL;
+    step->kind = STEP_CRASH;
+    if (!node_text(node, "crash", &text, reading->problems))
+        return;
+    if (strcmp(text, "everywhere") == 0) {
+        step->crash.kind = CRASH_EVERYWHERE;
+        return;
+    }
+    bool at = strncmp(text, "at ", 3) == 0;
+    if (!at && strncmp(text, "after ", 6) != 0) {
+        problem_add(reading->problems, node->place, "no_crash",
+                    "crash must be `after HANDLER`, `at FAILPOINT` or `everywhere`, got '%s'", text);
+        return;
+    }
+    step->crash.kind = at ? CRASH_AT : CRASH_AFTER;
+    step->crash.name = text + (at ? 3 : 6) + strspn(text + (at ? 3 : 6), " ");
+    if (at)
+        check_failpoint(reading, node, step->crash.name);
+}
+
 static void read_step(struct reading *reading, struct node *node, struct step *step)
 {
-    static const char *const known[] = {"request", "emit", "duplicate", "sql", "fail",
-                                        "advance", "run",  "expect",    NULL};
+    static const char *const known[] = {"request", "emit",    "duplicate", "sql",    "fail",
+                                        "crash",   "advance", "run",       "expect", NULL};
     size_t kinds = 0;
     step->place = node->place;
     if (node->kind == NODE_SCALAR && span_is(node->text, "run")) {
@@ -158,7 +209,7 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         return;
     struct node *request = node_get(node, "request"), *emit = node_get(node, "emit"),
                 *advance = node_get(node, "advance"), *duplicate = node_get(node, "duplicate"),
-                *sql = node_get(node, "sql"), *fail = node_get(node, "fail");
+                *sql = node_get(node, "sql"), *fail = node_get(node, "fail"), *crash = node_get(node, "crash");
     if (request != NULL && ++kinds)
         read_request(reading, request, step);
     if (emit != NULL && ++kinds)
@@ -167,6 +218,8 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         read_duplicate(reading, duplicate, step);
     if (fail != NULL && ++kinds)
         read_fail(reading, fail, step);
+    if (crash != NULL && ++kinds)
+        read_crash(reading, crash, step);
     if (sql != NULL && ++kinds) {
         step->kind = STEP_SQL;
         (void)node_text(sql, "sql", &step->sql, reading->problems);
@@ -179,6 +232,43 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
     node_refuse_unknown(node, "a step", known, reading->problems);
     if (kinds > 1)
         problem_add(reading->problems, node->place, "two_steps", "a step does one thing; write two steps");
+}
+
+static bool looks_at_something(const struct expectation *looks)
+{
+    return looks->status != NULL || looks->reply != NULL || looks->events != NULL || looks->dead_letters != NULL ||
+           looks->sql != NULL || looks->chains != NULL || looks->metrics != NULL;
+}
+
+/* What `crash: everywhere` needs of the rest of its test. */
+static void check_everywhere(struct reading *reading, const struct flow *flow, struct place place, size_t crashes)
+{
+    const struct step *last = &flow->steps[flow->step_count - 1];
+    if (crashes > 1)
+        problem_add(reading->problems, place, "two_crashes",
+                    "a test with `crash: everywhere` has no other step `crash`: each repetition has one crash");
+    if (!last->at_end || !looks_at_something(&last->expect))
+        problem_add(reading->problems, place, "no_end",
+                    "`crash: everywhere` compares the test's end; add `expect` to the test, beside `steps`");
+    else if (last->expect.metrics != NULL)
+        problem_add(reading->problems, last->expect.metrics->place, "metrics_end",
+                    "metrics begin again with a process, so that they differ after a crash; expect them in a step, or "
+                    "in a test without `crash: everywhere`");
+}
+
+static void look_for_crashes(struct reading *reading, struct flow *flow)
+{
+    const struct step *everywhere = NULL;
+    size_t crashes = 0;
+    for (size_t i = 0; i < flow->step_count; i++) {
+        crashes += flow->steps[i].kind == STEP_CRASH;
+        if (flow->steps[i].kind == STEP_CRASH && flow->steps[i].crash.kind == CRASH_EVERYWHERE)
+            everywhere = &flow->steps[i];
+    }
+    flow->crashes = crashes > 0;
+    flow->everywhere = everywhere != NULL;
+    if (everywhere != NULL)
+        check_everywhere(reading, flow, everywhere->place, crashes);
 }
 
 static void read_flow(struct reading *reading, struct node *node, struct flow *flow)
@@ -206,12 +296,10 @@ static void read_flow(struct reading *reading, struct node *node, struct flow *f
         read_expect(reading, expect, false, &last->expect);
     }
     node_refuse_unknown(node, "a test", known, reading->problems);
-    for (size_t i = 0; i < flow->step_count; i++) {
-        const struct expectation *looks = &flow->steps[i].expect;
-        if (looks->status != NULL || looks->reply != NULL || looks->events != NULL || looks->dead_letters != NULL ||
-            looks->sql != NULL || looks->chains != NULL || looks->metrics != NULL)
+    look_for_crashes(reading, flow);
+    for (size_t i = 0; i < flow->step_count; i++)
+        if (looks_at_something(&flow->steps[i].expect))
             return;
-    }
     problem_add(reading->problems, node->place, "no_expectation",
                 "test '%s' expects nothing, so that it cannot fail; add `expect`", flow->name);
 }

@@ -15,10 +15,13 @@ enum step_kind {
     STEP_DUPLICATE, /* an event is put on its topic again, as a bus may do */
     STEP_SQL,       /* somebody else changes the database */
     STEP_FAIL,      /* the next calls of a handler end otherwise */
+    STEP_CRASH,     /* the process will die at a place, and the engine starts again */
     STEP_ADVANCE,   /* time goes on, and what is due on the way happens */
     STEP_RUN,       /* the same, until nothing is due but ticks of schedules */
 };
 
+/* After a handler's call; at a failpoint; in one repetition of the flow after the other at each that it reaches. */
+enum crash_kind { CRASH_AFTER = 1, CRASH_AT, CRASH_EVERYWHERE };
 enum fail_kind { FAIL_OUTCOME = 1, FAIL_RETRY, FAIL_UNAVAILABLE };
 
 struct expectation {             /* each NULL when it is not looked at */
@@ -47,6 +50,10 @@ struct step {
         const char *word; /* the outcome, or why */
         int64_t times;    /* calls */
     } fail;
+    struct {
+        enum crash_kind kind;
+        const char *name; /* of the handler or failpoint */
+    } crash;
     struct expectation expect;
     bool at_end; /* what the test expects at its end, of all that happened */
 };
@@ -57,6 +64,8 @@ struct flow {
     const char *sql;    /* of `given`; NULL: none */
     struct step *steps; /* the last one is what the test expects at its end, if it says so */
     size_t step_count;
+    bool crashes;    /* has a STEP_CRASH; then an event counts once, however often it is published, */
+    bool everywhere; /* and this is its only one: CRASH_EVERYWHERE */
 };
 
 struct flow_file {

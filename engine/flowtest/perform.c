@@ -7,6 +7,8 @@
 #include "flowtest/stand_in.h"
 #include "flowtest/value.h"
 
+#include <errno.h>
+
 enum { PERFORM_ARENA_BLOCK = 256 * 1024, PERFORM_ARENA_MAX = 1024 * 1024 * 1024, PERFORM_LINE_MAX = 240 };
 
 /* What a step did, for the timeline. */
@@ -22,6 +24,7 @@ struct performance {
     struct told *told;
     size_t told_count;
     struct looked looked;
+    const struct repetition *repetition;
     FILE *out;
 };
 
@@ -35,16 +38,40 @@ static size_t event_count(struct performance *performance)
 
 static void tell(struct performance *performance, const char *text)
 {
+    performance->told = arena_grown(performance->drive.arena, performance->told, performance->told_count,
+                                    sizeof *performance->told);
     performance->told[performance->told_count++] = (struct told){drive_elapsed_ms(), event_count(performance), text};
+}
+
+static void tell_death(void *context, const char *where)
+{
+    struct performance *performance = context;
+    tell(performance,
+         arena_format(performance->drive.arena, "the process dies %s, and the engine starts again", where));
+}
+
+/* `crash: everywhere` is done by whoever repeats the flow. */
+static int step_crash(struct performance *performance, const struct step *step, struct error *error)
+{
+    struct crash *crash = &performance->drive.crash;
+    const struct repetition *repetition = performance->repetition;
+    if (step->crash.kind != CRASH_EVERYWHERE)
+        return crash_arm(crash, performance->drive.pipeline, step, error);
+    if (repetition->place != NULL)
+        crash_arm_place(crash, *repetition->place);
+    else
+        return drive_note_places(&performance->drive, error);
+    return 0;
 }
 
 static int step_request(struct performance *performance, const struct step *step, struct reply *reply,
                         struct error *error)
 {
     struct drive *drive = &performance->drive;
+    size_t own = performance->told_count - 1; /* others may follow it, when the process dies */
     const char *body = step->body == NULL ? NULL : value_text(step->body, drive->arena);
     int code = drive_request(drive, step->method, step->path, span_of(body), step->idempotency_key, reply, error);
-    struct told *told = &performance->told[performance->told_count - 1];
+    struct told *told = &performance->told[own];
     told->text = arena_format(drive->arena, "%s → %d %.*s", told->text, reply->status, (int)reply->json.length,
                               reply->json.at == NULL ? "" : reply->json.at);
     return code;
@@ -74,6 +101,13 @@ static int step_do(struct performance *performance, const struct step *step, str
     case STEP_FAIL:
         tell(performance, arena_format(drive->arena, "fail %s", step->fail.handler));
         return stand_in(drive->pipeline, step, drive->arena, error);
+    case STEP_CRASH:
+        tell(performance, arena_format(drive->arena, "crash %s%s",
+                                       step->crash.kind == CRASH_AFTER ? "after "
+                                       : step->crash.kind == CRASH_AT  ? "at "
+                                                                       : "everywhere",
+                                       step->crash.name == NULL ? "" : step->crash.name));
+        return step_crash(performance, step, error);
     case STEP_ADVANCE:
         tell(performance, arena_format(drive->arena, "advance %s", duration_text(step->advance_ms, text)));
         return drive_advance(drive, step->advance_ms, error);
@@ -114,15 +148,15 @@ static void print_timeline(struct performance *performance)
         const struct record *record = list[i].record;
         struct span reason = record_header(record, HEADER_DLT_REASON);
         print_time(out, record->timestamp_ms - FLOW_BEGINS_MS);
-        fprintf(out, "    %.*s  key %.*s", (int)record->topic.length, record->topic.at, (int)record->key.length,
-                record->key.at == NULL ? "" : record->key.at);
+        fprintf(out, "    %.*s%s  key %.*s", (int)record->topic.length, record->topic.at, list[i].again ? " again" : "",
+                (int)record->key.length, record->key.at == NULL ? "" : record->key.at);
         if (list[i].dead_letter)
             fprintf(out, "  because %.*s", (int)reason.length, reason.at == NULL ? "" : reason.at);
         print_line(out, "  ", list[i].data);
     }
 }
 
-static void print_miss(const struct performance *performance, const struct miss *miss)
+static bool print_miss(const struct performance *performance, const struct miss *miss)
 {
     FILE *out = performance->out;
     fprintf(out, "    %s:%d:%d: %s\n", miss->place.file, miss->place.line, miss->place.column, miss->what);
@@ -130,6 +164,7 @@ static void print_miss(const struct performance *performance, const struct miss 
     fprintf(out, "      got       %s\n", miss->actual == NULL ? "nothing" : miss->actual);
     if (miss->nearest != NULL)
         fprintf(out, "      nearest   %s\n", miss->nearest);
+    return false;
 }
 
 static bool print_error(const struct performance *performance, struct place place, const struct error *error)
@@ -139,38 +174,54 @@ static bool print_error(const struct performance *performance, struct place plac
     return false;
 }
 
+static bool perform_step(struct performance *performance, const struct step *step)
+{
+    const struct flow *flow = performance->flow;
+    struct reply reply = {0};
+    const struct looking looking = {
+        .reply = step->kind == STEP_REQUEST ? &reply : NULL, .end = step->at_end, .distinct = flow->crashes};
+    struct error error = {0};
+    struct miss miss;
+    int code = step_do(performance, step, &reply, &error);
+    if (code != 0)
+        return print_error(performance, step->place, &error);
+    if (step->at_end && crash_missed(&performance->drive.crash) != NULL) {
+        error_set(&error, ENOENT, "the process did not die %s: the flow did not come there after the step `crash`",
+                  crash_missed(&performance->drive.crash));
+        return print_error(performance, step->place, &error);
+    }
+    return (performance->repetition->place != NULL && !step->at_end) ||
+           expect_holds(&performance->drive, &step->expect, &looking, &performance->looked, &miss) ||
+           print_miss(performance, &miss);
+}
+
 static bool perform_steps(struct performance *performance)
 {
     const struct flow *flow = performance->flow;
     for (size_t i = 0; i < flow->step_count; i++) {
-        const struct step *step = &flow->steps[i];
-        struct reply reply = {0};
-        struct error error = {0};
-        struct miss miss;
-        if (step_do(performance, step, &reply, &error) != 0) {
-            (void)print_error(performance, step->place, &error);
-            print_timeline(performance);
-            return false;
-        }
-        if (expect_holds(&performance->drive, &step->expect, step->kind == STEP_REQUEST ? &reply : NULL, step->at_end,
-                         &performance->looked, &miss))
+        if (perform_step(performance, &flow->steps[i]))
             continue;
-        print_miss(performance, &miss);
         print_timeline(performance);
         return false;
     }
     return true;
 }
 
-bool flow_perform(const struct flow_file *file, const struct flow *flow, struct engine_parts *parts, FILE *out)
+bool flow_perform(const struct flow_file *file, const struct flow *flow, struct drive_parts *parts,
+                  const struct repetition *repetition, FILE *out)
 {
     struct arena *arena = arena_create(PERFORM_ARENA_BLOCK, PERFORM_ARENA_MAX);
-    struct performance performance = {.drive = {.arena = arena}, .flow = flow, .out = out};
+    struct performance performance = {
+        .drive = {.arena = arena, .died = tell_death}, .flow = flow, .repetition = repetition, .out = out};
+    struct drive *drive = &performance.drive;
     struct error error = {0};
-    performance.told = arena_array(arena, struct told, flow->step_count + 1);
-    if (drive_start(&performance.drive, parts, &error) != 0 ||
-        (file->sql != NULL && drive_sql(&performance.drive, file->sql, &error) != 0) ||
-        (flow->sql != NULL && drive_sql(&performance.drive, flow->sql, &error) != 0))
+    drive->context = &performance;
+    if (drive_start(drive, parts, &error) != 0 || (file->sql != NULL && drive_sql(drive, file->sql, &error) != 0) ||
+        (flow->sql != NULL && drive_sql(drive, flow->sql, &error) != 0))
         return print_error(&performance, flow->place, &error);
-    return perform_steps(&performance);
+    if (!perform_steps(&performance))
+        return false;
+    for (size_t i = 0; repetition->places != NULL && i < drive->crash.place_count; i++)
+        fprintf(repetition->places, "%s %zu\n", drive->crash.places[i].failpoint, drive->crash.places[i].reach);
+    return true;
 }

@@ -4,13 +4,20 @@
 #ifndef SLUICE_FLOWTEST_PERFORM_H
 #define SLUICE_FLOWTEST_PERFORM_H
 
+#include "flowtest/drive.h"
 #include "flowtest/flow.h"
-#include "run/engine.h"
 
 #include <stdio.h>
 
+/* Of a test with `crash: everywhere`; for another one all is NULL. */
+struct repetition {
+    const struct crash_place *place; /* it dies there, and only the test's end is compared; NULL: it does not die, */
+    FILE *places;                    /* and here goes a line "FAILPOINT REACH" for each place where it might */
+};
+
 /* Runs it in this process, whose clocks stop for good (drive.h). True when all was as expected; else `out` says at
  * which step not: the place, what was expected, what there is, what is nearest to it, and everything that happened. */
-bool flow_perform(const struct flow_file *file, const struct flow *flow, struct engine_parts *parts, FILE *out);
+bool flow_perform(const struct flow_file *file, const struct flow *flow, struct drive_parts *parts,
+                  const struct repetition *repetition, FILE *out);
 
 #endif

@@ -18,14 +18,17 @@ struct failing {
 struct replaced {
     struct sluice_handler handler; /* first: what the binding points to */
     const struct sluice_handler *original;
-    struct failing *failing;
+    struct failing *failing; /* NULL: it is called */
+    bool *called;            /* NULL: nobody is told */
 };
 
 static void call_instead(void *state, struct sluice_call *call)
 {
     const struct replaced *replaced = (const struct replaced *)call_of(call)->binding->handler;
     struct failing *failing = replaced->failing;
-    if (failing->left == 0) {
+    if (replaced->called != NULL)
+        *replaced->called = true;
+    if (failing == NULL || failing->left == 0) {
         replaced->original->handle(state, call);
         return;
     }
@@ -48,16 +51,16 @@ static int find_outcome(const struct binding *binding, const char *name, size_t 
     return error_set(error, EINVAL, "handler %s has no outcome '%s'", binding->handler_name, name);
 }
 
-static void replace(struct binding *binding, struct failing *failing, struct arena *arena)
+/* What stands in for the binding's handler, from now on if nothing did. */
+static struct replaced *replace(struct binding *binding, struct arena *arena)
 {
+    if (binding->handler->handle == call_instead)
+        return (struct replaced *)binding->handler;
     struct replaced *replaced = arena_new(arena, struct replaced);
-    replaced->original = binding->handler->handle == call_instead
-                             ? ((const struct replaced *)binding->handler)->original
-                             : binding->handler;
-    replaced->handler = *replaced->original;
+    *replaced = (struct replaced){.handler = *binding->handler, .original = binding->handler};
     replaced->handler.handle = call_instead;
-    replaced->failing = failing;
     binding->handler = &replaced->handler;
+    return replaced;
 }
 
 int stand_in(const struct pipeline *pipeline, const struct step *step, struct arena *arena, struct error *error)
@@ -71,9 +74,24 @@ int stand_in(const struct pipeline *pipeline, const struct step *step, struct ar
             continue;
         if (failing->kind == FAIL_OUTCOME && find_outcome(binding, step->fail.word, &failing->outcome, error) != 0)
             return -EINVAL;
-        replace(binding, failing, arena);
+        replace(binding, arena)->failing = failing;
         found = true;
     }
     return found ? 0
                  : error_set(error, EINVAL, "the pipeline binds no handler '%s' to a topic or tap", step->fail.handler);
+}
+
+int stand_in_watch(const struct pipeline *pipeline, const char *handler, bool *called, bool *ret_recorded,
+                   struct arena *arena, struct error *error)
+{
+    bool found = false;
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        struct binding *binding = pipeline->bindings[i];
+        if (strcmp(binding->handler_name, handler) != 0)
+            continue;
+        replace(binding, arena)->called = called;
+        *ret_recorded = binding_is_recorded(binding);
+        found = true;
+    }
+    return found ? 0 : error_set(error, EINVAL, "the pipeline has no handler '%s'", handler);
 }

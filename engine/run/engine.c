@@ -195,7 +195,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
     }
     int code = keeper_start(engine, error);
     if (engine->parts.stepped) {
-        *ret = engine;
+        *ret = engine; /* before anything can be left at a failpoint */
         return code != 0 ? code : opener_step(engine, error);
     }
     if (code == 0)

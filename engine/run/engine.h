@@ -44,11 +44,14 @@ int engine_fault(struct engine *engine, struct error *ret);
 
 /* An engine that was started `stepped`, for virtual time (base/clock.h): the same readers, lanes and chores, one after
  * the other in the caller's thread, so that what happens is the same in every run. It is not drained or stopped: its
- * process ends. */
+ * process ends, or does so for the bus alone. */
 /* Does what is due now, until nothing is; `looks`: with what others may have changed in the database. 0, or negative:
  * it has a fault, or there is no end of it. */
 int engine_step(struct engine *engine, bool looks, struct error *error);
 /* When something more is due, monotonic; INT64_MAX: never. *ret_tick_ms: the same, of ticks of schedules. */
 int64_t engine_due_ms(struct engine *engine, int64_t *ret_tick_ms);
+/* To the bus, the process of this engine is dead: its consumers are gone, and nothing was committed. The caller may
+ * have left engine_start() or engine_step() at a failpoint; it touches the engine never again, whose memory stays. */
+void engine_abandon(struct engine *engine);
 
 #endif

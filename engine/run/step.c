@@ -43,6 +43,13 @@ int engine_step(struct engine *engine, bool looks, struct error *error)
     return error_set(error, ELOOP, "there is no end of what is due at once: is there a cycle of events?");
 }
 
+void engine_abandon(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->group_count; i++)
+        if (engine->groups[i].consumer != NULL)
+            bus_unsubscribe(engine->bus, engine->groups[i].consumer);
+}
+
 int64_t engine_due_ms(struct engine *engine, int64_t *ret_tick_ms)
 {
     int64_t due_ms = keeper_due_ms(engine, ret_tick_ms);

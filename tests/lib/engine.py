@@ -175,18 +175,18 @@ class Engine:
         return total
 
 
-def sluice(*args, env=None, data=None, check=True):
+def sluice(*args, env=None, data=None, check=True, program=SLUICE, limit_s=120):
     """Runs a command; returns its CompletedProcess with texts, in which bytes that are no UTF-8 survive. data: text or
-    bytes."""
+    bytes. program: another one than the tree's, which may hold a mistake."""
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     try:
         done = subprocess.run(
-            [SLUICE, *map(str, args)],
+            [program, *map(str, args)],
             env=dict(os.environ, **(env or {})),
             cwd=ROOT,
             input=data,
             capture_output=True,
-            timeout=120,
+            timeout=limit_s,
         )
     except subprocess.TimeoutExpired as hung:
         raise AssertionError(

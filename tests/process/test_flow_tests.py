@@ -13,6 +13,7 @@ import unittest
 import xml.etree.ElementTree
 
 import _path
+from lib import mistakes
 from lib.engine import ROOT, sluice
 from lib.server_case import PostgresCase, ServerCase
 
@@ -28,8 +29,8 @@ topics:
 """
 
 
-def run(*line, url=None):
-    return sluice("test", *map(str, line), env={"DATABASE_URL": url or ""}, check=False)
+def run(*line, url=None, **options):
+    return sluice("test", *map(str, line), env={"DATABASE_URL": url or ""}, check=False, **options)
 
 
 def without_times(text):
@@ -95,9 +96,109 @@ class OnAServer(PostgresCase):
         self.assertIn("      expected  [[500]]\n      got       [[450]]\n", done.stdout)
 
 
+CRASHES = ROOT / "config/tests/crashes.yaml"
+
+
+class Crashes(OnAServer):
+    """The shipped ones pass; here is what they find."""
+
+    def test_a_claim_with_a_commit_of_its_own_is_found(self):
+        """By no crash at all, and by none before that COMMIT, the flow ends otherwise."""
+        program = mistakes.build("claim_apart")
+        name = "points are given back, with a crash everywhere"
+        done = run(CRASHES, "--filter", name, url=self.postgres.url, program=program)
+        self.assertEqual((done.returncode, done.stderr), (1, ""), done.stdout)
+        self.assertIn(mistakes.word("claim_apart"), done.stdout)
+        self.assertRegex(
+            done.stdout,
+            rf"FAIL  {CRASHES}: {name} \(\d+ ms, [1-9]\d* crashes\)\n"
+            r"(?:.* WARN .*\n)*"
+            r"    with a crash at store\.commit\.\w+, reach \d+\n"
+            r"    .*: events\[1\]\n      expected  payment.success\n      got       nothing\n    timeline\n",
+        )
+        self.assertRegex(
+            done.stdout, r"0\.000 s  the process dies at store\.commit\.\w+, reach \d+, and the engine starts again\n"
+        )
+        file = ROOT / "config/tests/payment.yaml"
+        done = run(file, "--filter", "gives the points back", url=self.postgres.url, program=program)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+
+    def test_an_effect_beside_the_transaction_is_found(self):
+        """A handler whose function counts where no transaction takes it back, in a sequence: right without a crash."""
+        file = self.folder / "flows.yaml"
+        test = (
+            f"pipeline: {ROOT}/config/pipeline.yaml\n"
+            "given:\n"
+            "  sql: |\n"
+            "    insert into users values (1, 500);\n"
+            "    insert into reservations (id, user_id, seat_id, purchase_price) values (1, 1, 7, 100);\n"
+            "    create sequence charges;\n"
+            "    create function count_charge() returns trigger language plpgsql as\n"
+            "      $$ begin perform nextval('charges'); return new; end $$;\n"
+            "    create trigger count after update on users for each row when (new.points < old.points)\n"
+            "      execute function count_charge();\n"
+            "tests:\n"
+            "  - name: charged once\n"
+            "    steps:\n"
+            "      CRASH\n"
+            "      - emit:\n"
+            "          topic: payment.try\n"
+            "          data: {userId: 1, seatId: 7, reservationId: 1, amount: 100, paymentTxId: a}\n"
+            "    expect: {sql: {select last_value from charges: [[1]]}}\n"
+        )
+        file.write_text(test.replace("CRASH", ""))
+        done = run(file, url=self.postgres.url)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        file.write_text(test.replace("CRASH", "- crash: everywhere"))
+        done = run(file, url=self.postgres.url)
+        self.assertEqual((done.returncode, done.stderr), (1, ""), done.stdout)
+        self.assertRegex(
+            done.stdout,
+            r"    with a crash at lane\.handler\.after, reach \d+\n"
+            r"    .*: select last_value from charges\n      expected  \[\[1\]\]\n      got       \[\[2\]\]\n",
+        )
+
+    def test_outputs_of_a_process_that_died_are_swept(self):
+        """A pipeline without a reader, which would publish them when it takes partitions over."""
+        (self.folder / "pipeline.yaml").write_text(
+            'pipeline: gateway\nstore: {url: "${DATABASE_URL}"}\nbus: {kind: postgres}\n'
+            "plugins: {payment: {library: payment.so}, reservation: {library: reservation.so, settings: {hold: 5m}}}\n"
+            'topics: {payment.try: {key: "{userId}-{seatId}", final: true}}\n'
+            'http: {listen: "127.0.0.1:1", requests: '
+            '{"POST /payments": {handler: payment.accept, routes: {accepted: payment.try}}}}\n'
+        )
+        file = self.folder / "flows.yaml"
+        file.write_text(
+            "pipeline: pipeline.yaml\n"
+            "given:\n"
+            "  sql: |\n"
+            "    insert into users values (1, 500);\n"
+            "    insert into reservations (id, user_id, seat_id, purchase_price) values (1, 1, 7, 100);\n"
+            "    insert into payment_tokens values ('t', 1);\n"
+            "tests:\n"
+            "  - name: five seconds later\n"
+            "    steps:\n"
+            "      - crash: after payment.accept\n"
+            "      - request: {post: /payments, body: {userId: 1, reservationId: 1, paymentToken: t, paymentTxId: a}}\n"
+            "        expect: {status: 202, events: []}\n"
+            "      - {advance: 4999ms, expect: {events: []}}\n"
+            "      - {advance: 1ms, expect: {events: [payment.try]}}\n"
+            "    expect: {events: [payment.try]}\n"
+            "  - name: wherever it dies\n"
+            "    steps:\n"
+            "      - crash: everywhere\n"
+            "      - request: {post: /payments, body: {userId: 1, reservationId: 1, paymentToken: t, paymentTxId: a}}\n"
+            "      - run\n"
+            "    expect: {events: [payment.try]}\n"
+        )
+        done = run(file, url=self.postgres.url, limit_s=600)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertRegex(done.stdout, r"wherever it dies \(\d+ ms, [1-9]\d* crashes\)")
+
+
 class OwnServer(ServerCase):
     def test_each_shipped_one_passes(self):
-        done = run(*SHIPPED)
+        done = run(*SHIPPED, limit_s=600)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertRegex(done.stdout, r"\n[1-9]\d* passed, 0 failed in ")
         for file in SHIPPED:
@@ -259,6 +360,52 @@ class Small(ServerCase):
         )
         both = given.replace("HOW", "retry: x, outcome: done")
         self.refuses(both + "{events: []}\n", "5:15: error: fail needs a handler")
+
+    def test_a_crash_without_a_store(self):
+        """At least once: the handler is called again, and what it emits is the same event."""
+        emit = "      - emit: {topic: wanted, data: {name: Ada}}\n    expect: {events: [wanted, said]}\n"
+        for crash in ("after template.greet", "at lane.emit.after", "at bus.poll.before", "everywhere"):
+            with self.subTest(crash=crash):
+                done = self.run_it(f"tests:\n  - name: x\n    steps:\n      - crash: {crash}\n{emit}")
+                self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertRegex(done.stdout, r"^ok    .*: x \(\d+ ms, [1-9]\d* crashes\)\n")
+
+    def test_the_timeline_of_a_crash(self):
+        self.fails(
+            "tests:\n  - name: x\n    steps:\n      - crash: after template.greet\n      - crash: at lane.emit.after\n"
+            "      - emit: {topic: wanted, data: {name: Ada}}\n    expect: {events: [wanted]}\n",
+            ": events[1]\n      expected  nothing more\n",
+            "0.000 s  crash after template.greet\n",
+            "0.000 s  the process dies after template.greet, and the engine starts again\n",
+            "0.000 s      said  key Ada  {",
+            "0.000 s  the process dies at lane.emit.after, and the engine starts again\n",
+            "0.000 s      said again  key Ada  {",
+        )
+
+    def test_a_crash_that_does_not_come(self):
+        for crash, says in (
+            ("at bus.revoke", "the process did not die at bus.revoke: the flow did not come there after the step"),
+            ("after template.grit", "the pipeline has no handler 'template.grit'"),
+        ):
+            with self.subTest(crash=crash):
+                self.fails(
+                    f"tests:\n  - name: x\n    steps: [{{crash: {crash}}}, run]\n    expect: {{events: []}}\n", says
+                )
+
+    def test_what_is_wrong_with_a_crash(self):
+        self.refuses(
+            "tests:\n"
+            "  - {name: a, steps: [crash: soon], expect: {events: []}}\n"
+            "  - {name: b, steps: [crash: at lane.comit.after], expect: {events: []}}\n"
+            "  - {name: c, steps: [crash: everywhere, crash: everywhere], expect: {events: []}}\n"
+            "  - {name: d, steps: [crash: everywhere, expect: {events: []}]}\n"
+            "  - {name: e, steps: [crash: everywhere], expect: {metrics: {a: 1}}}\n",
+            "3:30: error: crash must be `after HANDLER`, `at FAILPOINT` or `everywhere`, got 'soon'\n",
+            "4:30: error: no failpoint is called 'lane.comit.after'; did you mean 'lane.commit.after'?",
+            "5:42: error: a test with `crash: everywhere` has no other step `crash`",
+            "6:23: error: `crash: everywhere` compares the test's end; add `expect` to the test",
+            "7:61: error: metrics begin again with a process",
+        )
 
     def test_metrics(self):
         self.fails(

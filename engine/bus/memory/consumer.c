@@ -142,8 +142,6 @@ static bool consumer_fetch(struct bus_consumer *consumer, struct bus_event *ret)
 {
     size_t count = 0, bytes = 0;
     uint32_t partitions = consumer->bus->partition_count;
-    if (FAILPOINT("bus.poll.before") == FAILPOINT_ERROR)
-        return false;
     for (uint32_t i = 0; i < partitions && count < consumer->poll_records && bytes < consumer->poll_bytes; i++) {
         uint32_t p = (consumer->turn + i) % partitions;
         if (consumer->group->leases[p].owner == consumer && consumer->group->leases[p].state == LEASE_ASSIGNED)
@@ -162,11 +160,12 @@ int memory_poll(struct bus_consumer *consumer, int timeout_ms, struct bus_event 
     struct memory_bus *bus = consumer->bus;
     int64_t until_ms = clock_monotonic_ms() + (timeout_ms > 0 ? timeout_ms : 0);
     int result = -EAGAIN;
+    bool fetches = FAILPOINT("bus.poll.before") != FAILPOINT_ERROR;
     pthread_mutex_lock(&bus->lock);
     for (bool expired = false;;) {
         if (consumer_collect(consumer, LEASE_REVOKE_PENDING, LEASE_REVOKING, BUS_REVOKED, ret) ||
             consumer_collect(consumer, LEASE_ASSIGN_PENDING, LEASE_ASSIGNED, BUS_ASSIGNED, ret) ||
-            (!consumer->paused && consumer_fetch(consumer, ret))) {
+            (fetches && !consumer->paused && consumer_fetch(consumer, ret))) {
             result = 0;
             break;
         }

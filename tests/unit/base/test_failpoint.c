@@ -176,6 +176,34 @@ static void test_freeze(void **state)
     assert_int_equal(WEXITSTATUS(status), 42);
 }
 
+static void count_reach(const char *name, void *context)
+{
+    assert_string_equal(name, "test.one");
+    ++*(int *)context;
+}
+
+/* Whether anything is armed or not, and until nobody watches. */
+static void test_watched(void **state)
+{
+    (void)state;
+    int reached = 0;
+    assert_int_equal(failpoints_arm(NULL, 1, NULL), 0);
+    failpoints_watch(count_reach, &reached);
+    assert_int_equal(hit_one(), FAILPOINT_NONE);
+    assert_int_equal(reached, 1);
+    assert_int_equal(failpoints_arm("test.one=error@2", 1, NULL), 0);
+    assert_int_equal(hit_one(), FAILPOINT_NONE);
+    assert_int_equal(hit_one(), FAILPOINT_ERROR);
+    assert_int_equal(reached, 3);
+    assert_int_equal(failpoints_arm(NULL, 1, NULL), 0);
+    assert_int_equal(hit_one(), FAILPOINT_NONE);
+    assert_int_equal(reached, 4);
+    failpoints_watch(NULL, NULL);
+    assert_int_equal(failpoints_armed, 0);
+    assert_int_equal(hit_one(), FAILPOINT_NONE);
+    assert_int_equal(reached, 4);
+}
+
 static void collect(const char *name, void *context)
 {
     strcat(context, name);
@@ -195,7 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_off),    cmocka_unit_test(test_actions), cmocka_unit_test(test_nth),
         cmocka_unit_test(test_odds),   cmocka_unit_test(test_refused), cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_freeze), cmocka_unit_test(test_list),
+        cmocka_unit_test(test_freeze), cmocka_unit_test(test_watched), cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
