@@ -32,11 +32,10 @@ static const char *shipped_sql(struct arena *arena)
     return NULL;
 }
 
-/* An owner's migrations: in store.migrations, in "sql" beside the plugin's library, or in what came with the program.
- * NULL when it has none. */
-static const char *migrations_folder(struct arena *arena, const struct pipeline *pipeline, const char *owner,
-                                     const char *library)
+const char *parts_migrations_folder(const struct parts *parts, const char *owner, const char *library)
 {
+    const struct pipeline *pipeline = parts->pipeline;
+    struct arena *arena = parts->arena;
     const char *slash = library == NULL ? NULL : strrchr(library, '/');
     const char *const folders[] = {
         pipeline->store.migrations,
@@ -55,11 +54,10 @@ int parts_migrations(struct parts *parts, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
     struct migrations_of *owners = arena_array(parts->arena, struct migrations_of, pipeline->plugin_count + 1);
-    owners[0] = (struct migrations_of){"engine", migrations_folder(parts->arena, pipeline, "engine", NULL)};
+    owners[0] = (struct migrations_of){"engine", parts_migrations_folder(parts, "engine", NULL)};
     for (size_t i = 0; i < pipeline->plugin_count; i++) {
         const struct plugin_ref *ref = &pipeline->plugins[i];
-        owners[i + 1] = (struct migrations_of){ref->name,
-                                               migrations_folder(parts->arena, pipeline, ref->name, ref->path)};
+        owners[i + 1] = (struct migrations_of){ref->name, parts_migrations_folder(parts, ref->name, ref->path)};
     }
     const char *given = pipeline->store.migrations;
     if (given != NULL && access(given, R_OK | X_OK) != 0)

@@ -36,6 +36,9 @@ int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *erro
 /* Reads the migrations of the engine and of the pipeline's plugins. They stay NULL when there is no store. 0, or
  * negative with a sentence: without the engine's nobody knows whether a database has its tables. */
 int parts_migrations(struct parts *parts, struct error *error);
+/* An owner's migrations: in store.migrations, in "sql" beside the plugin's library (NULL: it has none), or in what came
+ * with the program. NULL when there are none. */
+const char *parts_migrations_folder(const struct parts *parts, const char *owner, const char *library);
 /* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);
 void parts_close(struct parts *parts); /* zeroed or half-open is fine */

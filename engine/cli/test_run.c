@@ -1,0 +1,470 @@
+/*
+ * test_run.c - a run of `sluice test`: files of flow tests, one test after the other.
+ *
+ * Each test runs in a child process, whose clocks stand still: a plugin that crashes or hangs costs its test and
+ * nothing else. What the child says goes into a file in memory, which is printed when the test fails.
+ */
+#include "cli/test.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/parts.h"
+#include "cli/test_report.h"
+#include "flowtest/database.h"
+#include "flowtest/drive.h"
+#include "flowtest/perform.h"
+#include "flowtest/server.h"
+#include "store/migrate.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    TEST_SECONDS_MAX = 60, /* real ones: a handler that does not return, a database that does not answer */
+    TEST_PROBLEMS_MAX = 1024 * 1024,
+    TEST_ARENA_MAX = 64 * 1024 * 1024,
+    TEST_REPORT_MAX = 256 * 1024 * 1024,
+    TEST_PLACE_MAX = 128,
+};
+
+struct suite { /* a file, and what its tests start from */
+    struct flow_file file;
+    struct parts parts;
+};
+
+struct tests {
+    struct arena *arena;
+    const struct test_options *options;
+    int told; /* see tests_run() */
+    struct buffer report;
+    struct suite *suites;
+    size_t suite_count, total, passed, failed;
+    struct server *server;
+    struct databases *databases;
+    int64_t server_ms; /* how long its start took */
+};
+
+struct outcome {
+    int status; /* of the process that ran last */
+    size_t crashes;
+};
+
+/* ------------------------------------------------------------------------------------------------------- the files */
+
+static int print_problems(const struct problems *problems)
+{
+    struct buffer text;
+    if (problems->errors == 0)
+        return CLI_OK;
+    buffer_init(&text, TEST_PROBLEMS_MAX);
+    problems_print(problems, false, &text);
+    (void)buffer_write(&text, stderr);
+    buffer_free(&text);
+    return CLI_CONFIG;
+}
+
+/* What a test has in place of what the file says: the bus is in memory and keeps everything, a group has one lane, as
+ * there is one thread, and nothing is traced. */
+static void prepare_pipeline(struct pipeline *pipeline)
+{
+    pipeline->bus.kind = BUS_CHOICE_MEMORY;
+    pipeline->bus.property_count = 0;
+    pipeline->bus.retention_ms = INT64_MAX / 4;
+    pipeline->engine.lanes = 1;
+    for (size_t i = 0; i < pipeline->tap_count; i++)
+        pipeline->taps[i].lanes = 1;
+    pipeline->tracing.url = NULL;
+    pipeline->store.allow_unsafe = true;
+}
+
+static bool tap_is_named(const struct flow_file *file, const struct tap *tap)
+{
+    for (const char **name = file->taps; *name != NULL; name++)
+        if (strcmp(*name, tap->name) == 0)
+            return true;
+    return false;
+}
+
+/* Taps take part when the file names them. */
+static void keep_taps(const struct suite *suite, struct problems *problems)
+{
+    struct pipeline *pipeline = suite->parts.pipeline;
+    size_t kept = 0;
+    const char **known = arena_array(suite->parts.arena, const char *, pipeline->tap_count + 1);
+    for (size_t i = 0; i < pipeline->tap_count; i++)
+        known[i] = pipeline->taps[i].name;
+    for (const char **name = suite->file.taps; *name != NULL; name++) {
+        bool found = false;
+        for (size_t i = 0; i < pipeline->tap_count && !found; i++)
+            found = strcmp(known[i], *name) == 0;
+        const char *near = found ? NULL : nearest_name(*name, known);
+        if (!found)
+            problem_add(problems, suite->file.place, "unknown_tap", "the pipeline has no tap '%s'%s%s%s", *name,
+                        near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
+    }
+    for (size_t i = 0; i < pipeline->group_count; i++) {
+        struct group *group = &pipeline->groups[i];
+        if (group->tap != NULL && !tap_is_named(&suite->file, group->tap))
+            continue;
+        pipeline->groups[kept] = *group;
+        pipeline->groups[kept].index = (uint32_t)kept;
+        kept++;
+    }
+    pipeline->group_count = kept;
+}
+
+/* To whoever watches: what the file depends on. */
+static void tell_files(const struct tests *tests, const struct suite *suite)
+{
+    const struct parts *parts = &suite->parts;
+    size_t number = (size_t)(suite - tests->suites);
+    if (tests->told < 0)
+        return;
+    dprintf(tests->told, "file %zu %s\n", number, suite->file.pipeline);
+    for (size_t i = 0; i < parts->pipeline->plugin_count; i++) {
+        const struct plugin_ref *ref = &parts->pipeline->plugins[i];
+        const char *folder = parts_migrations_folder(parts, ref->name, ref->path);
+        dprintf(tests->told, "file %zu %s\n", number, ref->path == NULL ? ref->library : ref->path);
+        if (folder != NULL)
+            dprintf(tests->told, "file %zu %s\n", number, folder);
+    }
+}
+
+static int open_suite(struct tests *tests, const char *path, struct suite *suite)
+{
+    struct problems problems;
+    problems_init(&problems, tests->arena);
+    if (!flow_read(path, tests->arena, &problems, &suite->file)) {
+        problems_sort(&problems);
+        return print_problems(&problems);
+    }
+    parts_read(suite->file.pipeline, tests->options->buses, &suite->parts);
+    tell_files(tests, suite);
+    prepare_pipeline(suite->parts.pipeline);
+    (void)reading_finish(&suite->parts.reading, true);
+    int code = print_problems(&suite->parts.reading.problems);
+    if (code == CLI_OK) {
+        keep_taps(suite, &problems);
+        code = print_problems(&problems);
+    }
+    return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- a test */
+
+/* The server, once; then the template of the file's databases. */
+static int open_databases(struct tests *tests, struct suite *suite, const char *url)
+{
+    struct error error = {0};
+    struct parts *parts = &suite->parts;
+    char watched[TEST_URL_MAX];
+    if (!parts->pipeline->store.present)
+        return CLI_OK;
+    int64_t began_ms = clock_monotonic_ms();
+    int code = 0;
+    if (tests->databases == NULL && url == NULL && tests->told >= 0) {
+        if (!test_ask_server(tests->told, watched))
+            return CLI_FAILED;
+        url = watched;
+    }
+    if (tests->databases == NULL && url == NULL && (code = server_start(&tests->server, &error)) == 0)
+        url = server_url(tests->server);
+    if (code == 0 && tests->databases == NULL)
+        code = databases_open(url, &tests->databases, &error);
+    if (code == 0)
+        code = parts_migrations(parts, &error);
+    if (code == 0)
+        code = databases_template(tests->databases, parts->migrations, FLOW_BEGINS_MS, &error);
+    tests->server_ms += clock_monotonic_ms() - began_ms;
+    return code == 0 ? CLI_OK : cli_failed_with(suite->file.path, &error);
+}
+
+/* What a new process opens of its own. */
+static int reopen(struct engine_parts *engine, void *context, struct error *error)
+{
+    struct parts *parts = context;
+    parts->store = NULL;
+    parts->metrics = NULL;
+    int code = parts_attach(parts, PARTS_STORE, error);
+    engine->store = parts->store;
+    engine->metrics = parts->metrics;
+    return code;
+}
+
+/* In the child. */
+static bool run_test(struct suite *suite, const struct flow *flow, const char *url, const struct repetition *repetition,
+                     FILE *out)
+{
+    struct parts *parts = &suite->parts;
+    struct error error = {0};
+    log_set_level(LOG_WARN);
+    log_set_json(0);
+    if (url != NULL)
+        parts->pipeline->store.url = url;
+    if (parts_attach(parts, PARTS_BUS, &error) != 0) {
+        fprintf(out, "    %s\n", error.text);
+        return false;
+    }
+    struct drive_parts drive_parts = {.engine = {.pipeline = parts->pipeline,
+                                                 .bus = parts->bus,
+                                                 .store = parts->store,
+                                                 .metrics = parts->metrics,
+                                                 .migrations = parts->migrations},
+                                      .reopen = reopen,
+                                      .context = parts};
+    return flow_perform(&suite->file, flow, &drive_parts, repetition, out);
+}
+
+static void print_said(int said)
+{
+    char bytes[4096];
+    (void)lseek(said, 0, SEEK_SET);
+    for (ssize_t length; (length = read(said, bytes, sizeof bytes)) > 0;)
+        fwrite(bytes, 1, (size_t)length, stdout);
+}
+
+/* How the child ended, when it was not by itself. */
+static void print_end(int status)
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        printf("    it did not end within %d s: a handler that does not return, or a database that does not answer\n",
+               TEST_SECONDS_MAX);
+    else if (WIFSIGNALED(status))
+        printf("    its process ended by signal %d (%s): a plugin crashed\n", WTERMSIG(status),
+               strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) > 1)
+        printf("    its process ended with exit code %d\n", WEXITSTATUS(status));
+}
+
+static int begin_test(struct suite *suite, const struct flow *flow, const char *url,
+                      const struct repetition *repetition, int said, pid_t *ret)
+{
+    fflush(stdout);
+    fflush(stderr);
+    *ret = fork();
+    if (*ret != 0)
+        return *ret < 0 ? -errno : 0;
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)alarm(TEST_SECONDS_MAX);
+    if (dup2(said, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0)
+        _exit(2);
+    if (repetition->place != NULL)
+        printf("    with a crash at %s, reach %zu\n", repetition->place->failpoint, repetition->place->reach);
+    bool good = run_test(suite, flow, url, repetition, stdout);
+    if (repetition->places != NULL)
+        fflush(repetition->places);
+    log_flush();
+    fflush(stdout);
+    _exit(good ? 0 : 1);
+}
+
+static void progress(const struct tests *tests, const char *name)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%zu/%zu %s%s", tests->passed + tests->failed + 1, tests->total, name,
+                name[0] == '\0' ? "\r\033[K" : "");
+}
+
+/* Once, from a fresh database to its end, in a process of its own. `more`: it is not the last one of its file. */
+static int run_once(struct tests *tests, struct suite *suite, const struct flow *flow,
+                    const struct repetition *repetition, bool more, int said, int *ret_status)
+{
+    const char *url = NULL;
+    struct error error = {0};
+    pid_t child = -1;
+    int code = 0;
+    if (suite->parts.pipeline->store.present)
+        code = databases_fresh(tests->databases, &url, &error);
+    if (code == 0 && (code = begin_test(suite, flow, url, repetition, said, &child)) != 0)
+        error_set(&error, -code, "no process for the test: %s", strerror(-code));
+    if (code != 0)
+        return cli_failed_with(suite->file.path, &error);
+    if (url != NULL)
+        databases_ahead(tests->databases, more);
+    do
+        if (test_interrupted != 0)
+            (void)kill(child, SIGKILL);
+    while (waitpid(child, ret_status, 0) < 0 && errno == EINTR);
+    return CLI_OK;
+}
+
+static bool is_good(int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static size_t count_lines(FILE *file)
+{
+    size_t lines = 0;
+    rewind(file);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    rewind(file);
+    return lines;
+}
+
+/* Of a line "FAILPOINT REACH", which it cuts. */
+static bool read_place(char *line, struct crash_place *ret)
+{
+    char *space = strchr(line, ' ');
+    if (space == NULL)
+        return false;
+    *space = '\0';
+    *ret = (struct crash_place){line, strtoul(space + 1, NULL, 10)};
+    return ret->reach > 0;
+}
+
+/* Again with a crash at each of the places, up to the first that has another end. */
+static int repeat(struct tests *tests, struct suite *suite, const struct flow *flow, FILE *places, bool more, int said,
+                  struct outcome *outcome)
+{
+    char line[TEST_PLACE_MAX];
+    struct crash_place place;
+    const struct repetition repetition = {.place = &place};
+    size_t count = count_lines(places);
+    int code = CLI_OK;
+    while (code == CLI_OK && is_good(outcome->status) && test_interrupted == 0 &&
+           fgets(line, sizeof line, places) != NULL && read_place(line, &place)) {
+        outcome->crashes++;
+        code = ftruncate(said, 0) == 0 && lseek(said, 0, SEEK_SET) == 0
+                   ? run_once(tests, suite, flow, &repetition, more || outcome->crashes < count, said, &outcome->status)
+                   : CLI_FAILED;
+    }
+    return code;
+}
+
+static int run_whole(struct tests *tests, struct suite *suite, const struct flow *flow, bool more, int said,
+                     struct outcome *outcome)
+{
+    struct error error = {0};
+    struct repetition first = {0};
+    if (flow->everywhere && (first.places = tmpfile()) == NULL) {
+        error_set(&error, errno, "no file for the places to crash at: %s", strerror(errno));
+        return cli_failed_with(suite->file.path, &error);
+    }
+    int code = run_once(tests, suite, flow, &first, more || flow->everywhere, said, &outcome->status);
+    if (code == CLI_OK && first.places != NULL)
+        code = repeat(tests, suite, flow, first.places, more, said, outcome);
+    if (first.places != NULL)
+        fclose(first.places);
+    return code;
+}
+
+static void print_outcome(const struct suite *suite, const struct flow *flow, const struct outcome *outcome,
+                          int64_t took_ms)
+{
+    printf("%s  %s: %s (%lld ms", is_good(outcome->status) ? "ok  " : "FAIL", suite->file.path, flow->name,
+           (long long)took_ms);
+    if (flow->everywhere)
+        printf(", %zu crashes", outcome->crashes);
+    printf(")\n");
+}
+
+/* `more`: it is not the last one of its file. */
+static int test_one(struct tests *tests, struct suite *suite, const struct flow *flow, bool more)
+{
+    struct error error = {0};
+    struct outcome outcome = {0};
+    int said = memfd_create("sluice test", MFD_CLOEXEC);
+    int64_t began_ms = clock_monotonic_ms();
+    progress(tests, flow->name);
+    if (said < 0) {
+        error_set(&error, errno, "no file in memory: %s", strerror(errno));
+        return cli_failed_with(suite->file.path, &error);
+    }
+    int code = run_whole(tests, suite, flow, more, said, &outcome);
+    if (code != CLI_OK) {
+        close(said);
+        return code;
+    }
+    bool good = is_good(outcome.status);
+    tests->passed += good;
+    tests->failed += !good;
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+    int64_t took_ms = clock_monotonic_ms() - began_ms;
+    if (tests->options->junit != NULL)
+        report_test(&tests->report, suite->file.path, flow, took_ms, said, good);
+    print_outcome(suite, flow, &outcome, took_ms);
+    if (!good) {
+        print_said(said);
+        print_end(outcome.status);
+    }
+    close(said);
+    return CLI_OK;
+}
+
+static bool is_wanted(const struct tests *tests, const struct flow *flow)
+{
+    return tests->options->filter == NULL || strstr(flow->name, tests->options->filter) != NULL;
+}
+
+static int test_suite(struct tests *tests, struct suite *suite, const char *url)
+{
+    int code = CLI_OK;
+    size_t wanted = 0, failed = tests->failed;
+    for (size_t i = 0; i < suite->file.count; i++)
+        wanted += is_wanted(tests, &suite->file.flows[i]);
+    if (wanted > 0)
+        code = open_databases(tests, suite, url);
+    for (size_t i = 0; i < suite->file.count && code == CLI_OK && test_interrupted == 0; i++)
+        if (is_wanted(tests, &suite->file.flows[i]))
+            code = test_one(tests, suite, &suite->file.flows[i], --wanted > 0);
+    if (tests->told >= 0 && code == CLI_OK && test_interrupted == 0 && tests->failed == failed)
+        dprintf(tests->told, "good %zu\n", (size_t)(suite - tests->suites));
+    return code;
+}
+
+static int test_all(struct tests *tests, const char *url)
+{
+    int code = CLI_OK;
+    int64_t began_ms = clock_monotonic_ms();
+    for (size_t s = 0; s < tests->suite_count; s++)
+        for (size_t i = 0; i < tests->suites[s].file.count; i++)
+            tests->total += is_wanted(tests, &tests->suites[s].file.flows[i]);
+    if (tests->total == 0) {
+        fprintf(stderr, "sluice test: no test has '%s' in its name\n", tests->options->filter);
+        return CLI_FAILED;
+    }
+    for (size_t s = 0; s < tests->suite_count && code == CLI_OK; s++)
+        code = test_suite(tests, &tests->suites[s], url);
+    double seconds = (double)(clock_monotonic_ms() - began_ms - tests->server_ms) / 1000;
+    if (test_interrupted == 0 && code == CLI_OK)
+        printf("%zu passed, %zu failed in %.1f s, beside %.1f s for server and schema\n", tests->passed, tests->failed,
+               seconds, (double)tests->server_ms / 1000);
+    bool reported = tests->options->junit == NULL ||
+                    report_write(&tests->report, tests->options->junit, tests->passed, tests->failed, seconds);
+    if (code != CLI_OK)
+        return code;
+    return tests->failed == 0 && test_interrupted == 0 && reported ? CLI_OK : CLI_FAILED;
+}
+
+int tests_run(const struct test_options *options, char *const *paths, size_t count, const char *url, int told)
+{
+    struct tests tests = {.options = options, .told = told, .arena = arena_create(64 * 1024, TEST_ARENA_MAX)};
+    int code = CLI_OK;
+    buffer_init(&tests.report, TEST_REPORT_MAX);
+    tests.suites = arena_array(tests.arena, struct suite, count);
+    while (tests.suite_count < count) {
+        int opened = open_suite(&tests, paths[tests.suite_count], &tests.suites[tests.suite_count]);
+        code = code == CLI_OK ? opened : code;
+        tests.suite_count++;
+    }
+    if (code == CLI_OK)
+        code = test_all(&tests, url);
+    databases_close(tests.databases);
+    server_stop(tests.server);
+    for (size_t i = 0; i < tests.suite_count; i++)
+        parts_close(&tests.suites[i].parts);
+    buffer_free(&tests.report);
+    arena_destroy(tests.arena);
+    return code;
+}
