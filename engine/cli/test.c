@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-volatile sig_atomic_t test_interrupted;
-
 static void interrupt(int number)
 {
     test_interrupted = number;

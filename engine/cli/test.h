@@ -9,8 +9,6 @@
 #include <signal.h>
 #include <stddef.h>
 
-enum { TEST_URL_MAX = 256 };
-
 struct test_options {
     const struct buses *buses;
     const char *filter; /* NULL: every test */
@@ -23,8 +21,6 @@ extern volatile sig_atomic_t test_interrupted; /* by which signal; 0: not */
  * to who does (test_watch.c), in lines: "file N PATH", a file that paths[N] depends on; "good N", all its tests passed;
  * "server", which is answered with the url of one. */
 int tests_run(const struct test_options *options, char *const *paths, size_t count, const char *url, int told);
-/* Asks for it. False: there is none, and who was asked has said why. */
-bool test_ask_server(int told, char ret_url[TEST_URL_MAX]);
 /* Runs them, and each again when a file that it depends on changes, until it is interrupted. The exit code: whether the
  * newest run of each file was good. */
 int tests_watch(const struct test_options *options, char **paths, size_t count, const char *url);

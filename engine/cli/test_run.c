@@ -26,12 +26,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+volatile sig_atomic_t test_interrupted;
+
 enum {
     TEST_SECONDS_MAX = 60, /* real ones: a handler that does not return, a database that does not answer */
     TEST_PROBLEMS_MAX = 1024 * 1024,
     TEST_ARENA_MAX = 64 * 1024 * 1024,
     TEST_REPORT_MAX = 256 * 1024 * 1024,
     TEST_PLACE_MAX = 128,
+    TEST_URL_MAX = 256,
 };
 
 struct suite { /* a file, and what its tests start from */
@@ -159,6 +162,19 @@ static int open_suite(struct tests *tests, const char *path, struct suite *suite
 
 /* ---------------------------------------------------------------------------------------------------------- a test */
 
+/* Asks who watches for the url of one. False: there is none, and who was asked has said why. */
+static bool ask_server(int told, char ret_url[TEST_URL_MAX])
+{
+    size_t length = 0;
+    ssize_t got = 1;
+    dprintf(told, "server\n");
+    while (length < TEST_URL_MAX - 1 && got == 1 && (got = read(told, ret_url + length, 1)) == 1 &&
+           ret_url[length] != '\n')
+        length++;
+    ret_url[length] = '\0';
+    return length > 0;
+}
+
 /* The server, once; then the template of the file's databases. */
 static int open_databases(struct tests *tests, struct suite *suite, const char *url)
 {
@@ -170,7 +186,7 @@ static int open_databases(struct tests *tests, struct suite *suite, const char *
     int64_t began_ms = clock_monotonic_ms();
     int code = 0;
     if (tests->databases == NULL && url == NULL && tests->told >= 0) {
-        if (!test_ask_server(tests->told, watched))
+        if (!ask_server(tests->told, watched))
             return CLI_FAILED;
         url = watched;
     }

@@ -41,18 +41,6 @@ struct watching {
     sigset_t waiting; /* the signals that are blocked while it waits: none of ours */
 };
 
-bool test_ask_server(int told, char ret_url[TEST_URL_MAX])
-{
-    size_t length = 0;
-    ssize_t got = 1;
-    dprintf(told, "server\n");
-    while (length < TEST_URL_MAX - 1 && got == 1 && (got = read(told, ret_url + length, 1)) == 1 &&
-           ret_url[length] != '\n')
-        length++;
-    ret_url[length] = '\0';
-    return length > 0;
-}
-
 static void answer_server(struct watching *watching, int socket)
 {
     struct error error = {0};

@@ -43,6 +43,9 @@ void connection_destroy(struct connection *connection)
 {
     if (connection == NULL)
         return;
+    struct store *store = connection->store;
+    if (store->shares_session && store->holder == connection && store->spare == NULL)
+        store->spare = connection_create(store, NULL);
     shared_keep(connection);
     connection_drop(connection); /* closing rolls back */
     rows_release(connection);
@@ -57,18 +60,6 @@ void connection_destroy(struct connection *connection)
 }
 
 /* ---------------------------------------------------------------------------------------------------------- opening */
-
-/* Notices (a plugin's "raise notice", "already exists, skipping") are no errors and are dropped, but for the one with
- * which the server closes every connection but that of a server process that has crashed. */
-void connect_notice(void *context, const PGresult *result)
-{
-    struct connection *connection = context;
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    if (state == NULL || strcmp(state, "57P02") != 0)
-        return;
-    connection->crash_elsewhere = true;
-    atomic_fetch_add(&connection->store->crashes, 1);
-}
 
 static int connect_start(struct connection *connection)
 {
@@ -115,7 +106,7 @@ static int connect_try(struct connection *connection, int64_t deadline_ms)
         code = connect_poll(connection, deadline_ms);
     if (code != 0)
         return code;
-    PQsetNoticeReceiver(connection->pg, connect_notice, connection);
+    PQsetNoticeReceiver(connection->pg, outage_notice, connection);
     if (PQsetnonblocking(connection->pg, 1) != 0 || PQenterPipelineMode(connection->pg) != 1)
         return -ENOTCONN;
     connection->prepared = intmap_create(64);

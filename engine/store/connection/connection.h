@@ -132,7 +132,6 @@ struct connection {
 };
 
 /* --- connect.c */
-void connect_notice(void *context, const PGresult *result); /* libpq's; the context is the connection */
 enum store_result connection_open(struct connection *connection, int64_t deadline_ms, struct error *error);
 
 /* --- advice.c */
@@ -140,7 +139,7 @@ const char *connection_advice(const char *text); /* of libpq or the server; NULL
 
 /* --- shared.c */
 void shared_borrow(struct connection *connection); /* the store's session, when nobody is in a transaction on it */
-void shared_keep(struct connection *connection);   /* before it is destroyed: the session outlives it */
+void shared_keep(struct connection *connection);   /* before it is destroyed: the store's spare one has it then */
 void shared_own(struct connection *connection);    /* it has opened a session: the next one to borrow has it */
 
 /* --- socket.c */
@@ -150,7 +149,8 @@ void connection_drop(struct connection *connection); /* closes the socket; the s
 /* outage.c: a connection could not be made, or was */
 void outage_begin(struct store *store, const char *sentence, const char *advice); /* advice NULL: none */
 void outage_end(struct store *store);
-void connection_mark_down(struct connection *connection); /* counts, drops, and says so in METRIC_STORE_UP */
+void outage_notice(void *context, const PGresult *result); /* libpq's; the context is the connection */
+void connection_mark_down(struct connection *connection);  /* counts, drops, and says so in METRIC_STORE_UP */
 void connection_count_outage(const struct connection *connection);
 /* A wait that failed: the sentence, and the class (not the commit's: that is for the caller). Drops the connection. */
 enum store_result connection_wait_failed(struct connection *connection, int code, struct error *error);

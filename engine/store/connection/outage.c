@@ -47,3 +47,15 @@ enum log_level connection_log_level(const struct connection *connection)
 {
     return connection != NULL && store_unreachable(connection->store) ? LOG_DEBUG : LOG_WARN;
 }
+
+/* Notices (a plugin's "raise notice", "already exists, skipping") are no errors and are dropped, but for the one with
+ * which the server closes every connection but that of a server process that has crashed. */
+void outage_notice(void *context, const PGresult *result)
+{
+    struct connection *connection = context;
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (state == NULL || strcmp(state, "57P02") != 0)
+        return;
+    connection->crash_elsewhere = true;
+    atomic_fetch_add(&connection->store->crashes, 1);
+}

@@ -27,7 +27,7 @@ static void hand_on(struct connection *from, struct connection *to)
     from->prepared = NULL;
     from->prepared_count = 0;
     session_hand_on(&from->session, &to->session);
-    PQsetNoticeReceiver(to->pg, connect_notice, to);
+    PQsetNoticeReceiver(to->pg, outage_notice, to);
     to->store->holder = to;
 }
 
@@ -41,11 +41,7 @@ void shared_borrow(struct connection *connection)
 void shared_keep(struct connection *connection)
 {
     struct store *store = connection->store;
-    if (store->holder != connection || !store->shares_session || !is_idle(connection))
-        return;
-    if (store->spare == NULL)
-        store->spare = connection_create(store, NULL);
-    if (store->spare != NULL)
+    if (store->holder == connection && store->spare != NULL && store->spare != connection && is_idle(connection))
         hand_on(connection, store->spare);
 }
 
