@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "event/json.h"
 #include "http/exchange.h"
+#include "operate/chain.h"
 #include "operate/reload.h"
 
 #include <errno.h>
@@ -18,6 +19,8 @@ enum {
     RELOADS_WAITING_MAX = 16,
     RELOADS_LOOK_MS = 20,
     RELOADS_ANSWER_MS = 600000, /* longer than the master takes */
+    RELOADS_CHAINS_MS = 5000,
+    RELOADS_ARENA_MAX = 16 * 1024 * 1024,
     RELOADS_BODY_MAX = 2 * RELOAD_ANSWER_MAX,
 };
 
@@ -29,6 +32,8 @@ struct waiting {
 
 struct reloads {
     const struct pipeline *pipeline;
+    struct connection *connection; /* NULL without a store */
+    struct arena *arena;           /* of an answer */
     pthread_t thread;
     bool started;
 
@@ -118,39 +123,72 @@ static int status_of(bool accepted, struct span json)
     return status;
 }
 
-/* With the lock. False: not yet. */
-static bool answered(struct reloads *reloads, const struct waiting *waiting)
+/* To the answer of a plan: who stays on what. Without a store there is nothing to say. */
+static void add_chains(struct reloads *reloads, struct buffer *json)
 {
-    struct buffer json;
-    bool accepted = false;
-    buffer_init(&json, RELOADS_BODY_MAX);
-    bool there = reload_answered(reloads->reload, waiting->ticket, &accepted, &json);
-    if (there)
-        waiting->request->gateway->done(waiting->request->gateway, status_of(accepted, buffer_view(&json)),
-                                        buffer_view(&json));
-    buffer_free(&json);
-    return there;
+    struct operation operation = {.pipeline = reloads->pipeline,
+                                  .connection = reloads->connection,
+                                  .arena = reloads->arena,
+                                  .deadline_ms = clock_monotonic_ms() + RELOADS_CHAINS_MS};
+    struct error error = {0};
+    struct buffer chains;
+    buffer_init(&chains, RELOADS_BODY_MAX);
+    if (reloads->connection == NULL || reloads->pipeline->chain_count == 0)
+        return;
+    if (chain_counts(&operation, &chains, &error) != 0)
+        log_warn("http", "how many chains are in flight cannot be said: %s", error.text);
+    while (chains.length > 0 && json->length > 0 && json->at[--json->length] != '}') {
+    }
+    if (chains.length > 0) {
+        buffer_text(json, ",\"chains\":");
+        buffer_span(json, buffer_view(&chains));
+        buffer_text(json, "}\n");
+    }
+    buffer_free(&chains);
+    arena_reset(reloads->arena);
 }
 
-/* With the lock. Returns how many wait on. */
-static size_t look(struct reloads *reloads, bool last)
+static void answer(struct reloads *reloads, const struct waiting *waiting, bool accepted, struct buffer *json)
 {
-    size_t count = 0;
+    if (waiting->plan && accepted)
+        add_chains(reloads, json);
+    waiting->request->gateway->done(waiting->request->gateway, status_of(accepted, buffer_view(json)),
+                                    buffer_view(json));
+}
+
+/* With the lock, which is let go while one is answered. */
+static void look(struct reloads *reloads, bool last)
+{
     int64_t now = clock_monotonic_ms();
     for (size_t i = 0; i < RELOADS_WAITING_MAX; i++) {
-        struct waiting *waiting = &reloads->waiting[i];
-        if (waiting->request == NULL)
+        struct waiting waiting = reloads->waiting[i];
+        struct buffer json;
+        bool accepted = false;
+        if (waiting.request == NULL)
             continue;
-        if (answered(reloads, waiting)) {
-            waiting->request = NULL;
-        } else if (last || now - waiting->request->arrived_ms > RELOADS_ANSWER_MS) {
-            answer_error(waiting->request, 503, last ? "stopping" : "no_answer",
+        buffer_init(&json, RELOADS_BODY_MAX);
+        bool there = reload_answered(reloads->reload, waiting.ticket, &accepted, &json);
+        bool late = last || now - waiting.request->arrived_ms > RELOADS_ANSWER_MS;
+        if (there || late)
+            reloads->waiting[i].request = NULL;
+        pthread_mutex_unlock(&reloads->lock);
+        if (there)
+            answer(reloads, &waiting, accepted, &json);
+        else if (late)
+            answer_error(waiting.request, 503, last ? "stopping" : "no_answer",
                          "There was no answer in time: whether the engine reloads is in its log.");
-            waiting->request = NULL;
-        }
-        count += waiting->request != NULL;
+        buffer_free(&json);
+        pthread_mutex_lock(&reloads->lock);
     }
-    return count;
+}
+
+/* Somebody may have come while one was answered. */
+static bool waits(const struct reloads *reloads)
+{
+    bool any = false;
+    for (size_t i = 0; i < RELOADS_WAITING_MAX; i++)
+        any = any || reloads->waiting[i].request != NULL;
+    return any;
 }
 
 static void *run(void *context)
@@ -158,9 +196,10 @@ static void *run(void *context)
     struct reloads *reloads = context;
     pthread_mutex_lock(&reloads->lock);
     while (!reloads->stop) {
-        if (look(reloads, false) == 0)
+        look(reloads, false);
+        if (!reloads->stop && !waits(reloads))
             pthread_cond_wait(&reloads->wake, &reloads->lock);
-        else
+        else if (!reloads->stop)
             cond_timedwait_ms(&reloads->wake, &reloads->lock, clock_monotonic_ms() + RELOADS_LOOK_MS);
     }
     look(reloads, true);
@@ -173,13 +212,17 @@ static void *run(void *context)
 int reloads_start(const struct pipeline *pipeline, struct store *store, struct reloads **ret, struct error *error)
 {
     struct reloads *reloads = calloc(1, sizeof *reloads);
-    (void)store;
     if (reloads == NULL)
         return error_set(error, ENOMEM, "http: there is no memory for reloads");
     reloads->pipeline = pipeline;
     pthread_mutex_init(&reloads->lock, NULL);
     cond_init_monotonic(&reloads->wake);
-    int code = pthread_create(&reloads->thread, NULL, run, reloads);
+    reloads->arena = arena_create(16 * 1024, RELOADS_ARENA_MAX);
+    if (store != NULL)
+        reloads->connection = connection_create(store, "operator");
+    int code = reloads->arena == NULL || (store != NULL && reloads->connection == NULL) ? ENOMEM : 0;
+    if (code == 0)
+        code = pthread_create(&reloads->thread, NULL, run, reloads);
     reloads->started = code == 0;
     if (code != 0) {
         reloads_stop(reloads);
@@ -239,8 +282,12 @@ void reloads_stop(struct reloads *reloads)
     reloads->stop = true;
     pthread_cond_broadcast(&reloads->wake);
     pthread_mutex_unlock(&reloads->lock);
+    if (reloads->started && reloads->connection != NULL)
+        connection_interrupt(reloads->connection);
     if (reloads->started)
         pthread_join(reloads->thread, NULL);
+    connection_destroy(reloads->connection);
+    arena_destroy(reloads->arena);
     pthread_cond_destroy(&reloads->wake);
     pthread_mutex_destroy(&reloads->lock);
     free(reloads);

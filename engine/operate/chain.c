@@ -13,7 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SECONDS_MAX = 1000000000 }; /* thirty years */
+enum {
+    SECONDS_MAX = 1000000000, /* thirty years */
+    CHAIN_HASH_TEXT = 13,     /* of a definition, as it is shown */
+};
 
 const struct chain_filter chain_filter_none = {.state = -1, .limit = CHAIN_LIMIT};
 
@@ -213,6 +216,44 @@ static int read_place(struct span after, struct chain_query *query, struct error
     query->after_began = (int32_t)began;
     query->after_chain = (int16_t)chain;
     query->after_correlation = event_id_of(span_of(at));
+    return 0;
+}
+
+static void count_json(const struct operation *operation, const struct rows *rows, size_t row, struct buffer *out)
+{
+    struct span name = rows_span(rows, row, 0), hash = rows_span(rows, row, 1);
+    const struct chain *chain = chain_of(operation->pipeline, arena_string(operation->arena, name));
+    bool known = !rows_null(rows, row, 1),
+         current = known && chain != NULL && span_equal(chain->definition, rows_span(rows, row, 2));
+    char shown[CHAIN_HASH_TEXT];
+    size_t length = 0;
+    for (size_t i = 0; known && i < hash.length && length + 1 < sizeof shown; i++)
+        if (hash.at[i] != '-')
+            shown[length++] = hash.at[i];
+    shown[length] = '\0';
+    buffer_text(out, row > 0 ? "," : "");
+    json_bytes(out, "{", "chain", name);
+    json_text(out, ",", "definition", known ? shown : NULL);
+    buffer_format(out, ",\"current\":%s,\"in_flight\":%lld}", current ? "true" : "false",
+                  (long long)rows_int64(rows, row, 3));
+}
+
+int chain_counts(const struct operation *operation, struct buffer *out, struct error *error)
+{
+    struct rows *rows = NULL;
+    size_t count;
+    const struct span *names = chain_names(operation, NULL, &count);
+    int code = operation_needs_store(operation, "chains are", error);
+    if (code == 0)
+        code = operation_result(
+            ledger_chain_counts(operation->connection, names, count, operation_timeout_ms(operation), &rows, error),
+            error);
+    if (code != 0)
+        return code;
+    buffer_byte(out, '[');
+    for (size_t i = 0; i < rows_count(rows); i++)
+        count_json(operation, rows, i, out);
+    buffer_byte(out, ']');
     return 0;
 }
 

@@ -57,6 +57,10 @@ int chain_list(const struct operation *operation, const struct chain_filter *fil
 int chain_find(const struct operation *operation, const char *chain, struct span correlation, struct chain_view *ret,
                struct error *error);
 
+/* Appends a JSON array: of chains that are known not to be over, how many began with which definition: {"chain":NAME,
+ * "definition":HASH or null, "current":true when it is that of the pipeline, "in_flight":COUNT}. */
+int chain_counts(const struct operation *operation, struct buffer *out, struct error *error);
+
 /* What is done to one that was found. -EBUSY: it is not in a state for that. */
 enum chain_act {
     CHAIN_RESUME,    /* the undos that failed are tried again, from their first try */

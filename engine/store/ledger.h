@@ -310,6 +310,10 @@ struct chain_query {
 };
 enum store_result ledger_chain_list(struct connection *connection, const struct chain_query *query, int64_t timeout_ms,
                                     struct rows **ret, struct error *error);
+/* On its own: how many of these chains are known not to be over, for each definition that they began with. Rows: name
+ * text, the definition's hash and the definition text (null: of none that is known), count int8. */
+enum store_result ledger_chain_counts(struct connection *connection, const struct span *chains, size_t chain_count,
+                                      int64_t timeout_ms, struct rows **ret, struct error *error);
 enum store_result ledger_chain_find(struct connection *connection, const struct span *chains, size_t chain_count,
                                     struct event_id correlation, int64_t timeout_ms, struct rows **ret,
                                     struct error *error);

@@ -54,6 +54,18 @@ enum store_result ledger_chain_find(struct connection *connection, const struct 
     return connection_once(connection, &statement_find, 2, params, timeout_ms, ret, error);
 }
 
+static const struct statement statement_counts = {
+    "select n.name, d.hash::text, d.definition, count(*) " FROM
+    " and (c.state in (1, 3) or c.missing <> 0 and c.state = 0)"
+    " group by n.name, c.definition, d.hash, d.definition order by n.name, c.definition",
+    false};
+enum store_result ledger_chain_counts(struct connection *connection, const struct span *chains, size_t chain_count,
+                                      int64_t timeout_ms, struct rows **ret, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, chains, chain_count)};
+    return connection_once(connection, &statement_counts, 1, params, timeout_ms, ret, error);
+}
+
 static const struct statement statement_ask = {
     "update sluice.chain set asked = $3, due = now() where chain = $1 and correlation = $2", false};
 static const struct statement statement_close = {
