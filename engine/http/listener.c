@@ -266,6 +266,7 @@ static void nap(void)
 static void requests_take_back(struct http *http)
 {
     bool waiting = true;
+    management_answer(http->management);
     pthread_mutex_lock(&http->lock);
     http->stopping = true;
     for (struct exchange *exchange = http->waiting; exchange != NULL; exchange = exchange->next)

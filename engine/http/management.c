@@ -272,6 +272,11 @@ void management_reload(struct management *management, struct reload *reload)
     reloads_allow(management->reloads, reload);
 }
 
+void management_answer(struct management *management)
+{
+    reloads_end(management->reloads);
+}
+
 int management_submit(struct management *management, struct management_request *request)
 {
     if (table[request->gateway->route].answer == NULL)

@@ -38,6 +38,8 @@ int management_start(const struct pipeline *pipeline, struct bus *bus, struct st
                      struct error *error);
 /* Who is asked to reload; NULL, as before the call: nobody. */
 void management_reload(struct management *management, struct reload *reload);
+/* The process ends: who asked for the reload that replaces it gets the answer. */
+void management_answer(struct management *management);
 /* Any thread. -EAGAIN: too many wait. */
 int management_submit(struct management *management, struct management_request *request);
 /* What waits is answered 503; what runs has a moment to end. NULL is fine. */

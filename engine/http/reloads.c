@@ -176,7 +176,8 @@ static void look(struct reloads *reloads, bool last)
             answer(reloads, &waiting, accepted, &json);
         else if (late)
             answer_error(waiting.request, 503, last ? "stopping" : "no_answer",
-                         "There was no answer in time: whether the engine reloads is in its log.");
+                         last ? "This process ends before the engine has answered: the answer is in its log."
+                              : "There was no answer in time: whether the engine reloads is in its log.");
         buffer_free(&json);
         pthread_mutex_lock(&reloads->lock);
     }
@@ -274,18 +275,25 @@ int reloads_submit(struct reloads *reloads, struct management_request *request)
     return code;
 }
 
-void reloads_stop(struct reloads *reloads)
+void reloads_end(struct reloads *reloads)
 {
-    if (reloads == NULL)
+    if (!reloads->started)
         return;
     pthread_mutex_lock(&reloads->lock);
     reloads->stop = true;
     pthread_cond_broadcast(&reloads->wake);
     pthread_mutex_unlock(&reloads->lock);
-    if (reloads->started && reloads->connection != NULL)
+    if (reloads->connection != NULL)
         connection_interrupt(reloads->connection);
-    if (reloads->started)
-        pthread_join(reloads->thread, NULL);
+    pthread_join(reloads->thread, NULL);
+    reloads->started = false;
+}
+
+void reloads_stop(struct reloads *reloads)
+{
+    if (reloads == NULL)
+        return;
+    reloads_end(reloads);
     connection_destroy(reloads->connection);
     arena_destroy(reloads->arena);
     pthread_cond_destroy(&reloads->wake);

@@ -21,7 +21,9 @@ int reloads_start(const struct pipeline *pipeline, struct store *store, struct r
 void reloads_allow(struct reloads *reloads, struct reload *reload); /* NULL: there is no master, as before the call */
 /* -EAGAIN: too many wait. */
 int reloads_submit(struct reloads *reloads, struct management_request *request);
-/* Who still waits, and whose answer is not there, is answered 503. NULL is fine. */
+/* Whose answer is there gets it; who still waits then is answered 503, and nobody can ask any more. */
+void reloads_end(struct reloads *reloads);
+/* The same, and frees it. NULL is fine. */
 void reloads_stop(struct reloads *reloads);
 
 #endif

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum {
     CHANGES_MAX = 36 * 1024, /* bytes of the answer with them; plugins and problems follow */
@@ -235,16 +236,29 @@ static void put_why(struct buffer *out, const struct reload_told *told, const st
 
 /* ------------------------------------------------------------------------------------------------------- the answer */
 
+/* What was refused before it was loaded is read for the answer: what it would have changed. NULL: it cannot be. */
+static const struct pipeline *read_refused(const struct pipeline *before, struct arena *arena)
+{
+    struct stat status;
+    struct problems problems;
+    struct pipeline *pipeline = NULL;
+    if (stat(before->file, &status) != 0 || !S_ISREG(status.st_mode)) /* a pipe would wait for its writer */
+        return NULL;
+    problems_init(&problems, arena);
+    return pipeline_load(before->file, arena, &problems, &pipeline) == 0 ? pipeline : NULL;
+}
+
 static void put_refusal(struct buffer *out, const struct reload_told *told, const struct difference *difference)
 {
+    static const struct difference none = {0};
     struct buffer problems;
     buffer_init(&problems, RELOAD_TOLD_MAX);
     size_t errors = put_problems(&problems, span_of(told->why));
     json_text(out, ",", "reason",
-              difference->refused_count > 0 ? RELOAD_NEEDS_RESTART
-              : errors > 0                  ? RELOAD_INVALID
-                                            : RELOAD_FAILED);
-    put_why(out, told, difference);
+              errors > 0                      ? RELOAD_INVALID
+              : difference->refused_count > 0 ? RELOAD_NEEDS_RESTART
+                                              : RELOAD_FAILED);
+    put_why(out, told, errors > 0 ? &none : difference);
     buffer_free(&problems);
 }
 
@@ -253,11 +267,14 @@ void reload_tell(const struct reload_told *told, struct buffer *out)
     struct arena *arena = arena_create(64 * 1024, 256 * 1024 * 1024);
     struct difference found = {0};
     const struct difference *difference = told->difference;
+    const struct pipeline *now = told->now;
     struct buffer answer; /* of its own: limits are bytes of the answer */
     char path[PATH_MAX];
-    bool known = told->now != NULL && realpath(told->before->file, path) != NULL;
-    if (difference == NULL && told->now != NULL)
-        difference_find(told->before, told->now, arena, &found);
+    bool known = realpath(told->before->file, path) != NULL;
+    if (now == NULL)
+        now = read_refused(told->before, arena);
+    if (difference == NULL && now != NULL)
+        difference_find(told->before, now, arena, &found);
     if (difference == NULL)
         difference = &found;
     buffer_init(&answer, 2 * RELOAD_TOLD_MAX);
@@ -267,7 +284,7 @@ void reload_tell(const struct reload_told *told, struct buffer *out)
         put_refusal(&answer, told, difference);
     json_bytes(&answer, ",", "file", span_of(known ? path : told->before->file));
     put_hash(&answer, ",", "old", told->before);
-    put_hash(&answer, ",", "new", told->now);
+    put_hash(&answer, ",", "new", now);
     put_changes(&answer, difference);
     put_plugins(&answer, told->versions_before, told->versions_now);
     if (!told->accepted)

@@ -24,7 +24,7 @@ enum { RELOAD_TOLD_MAX = 60 * 1024 };
 
 struct reload_told {
     bool accepted, plan;
-    const struct pipeline *before, *now;       /* as they were loaded; now NULL: it could not be read */
+    const struct pipeline *before, *now; /* as they were loaded; now NULL: it was not, and is read for the answer */
     struct span versions_before, versions_now; /* lines of plugin/versions.h */
     const struct difference *difference;       /* NULL: found here */
     const char *why; /* refused: lines, those of problems_print() and others; NULL: what the difference says */

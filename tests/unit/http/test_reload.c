@@ -209,6 +209,26 @@ static void test_a_client_that_leaves(void **state)
     client_close(&client);
 }
 
+/* The master answers while the process that asked is about to end: the answer is given. */
+static void test_an_answer_at_the_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        struct client client;
+        if (i > 0)
+            start(state);
+        say(&client, "POST /reload");
+        struct taken taken = take_one();
+        reload_answer(the.reload, taken.ticket, true, SPAN("{\"n\":1}"));
+        stage_stop(&the.stage);
+        struct answer answer = client_answer(&client, false);
+        assert_int_equal(answer.status, 200);
+        assert_has(answer.body, "{\"n\":1}");
+        client_close(&client);
+        unlink(the.file);
+    }
+}
+
 static void test_a_stop_meanwhile(void **state)
 {
     struct client client;
@@ -231,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_file, start, stop),
         cmocka_unit_test_setup_teardown(test_several_at_once, start, stop),
         cmocka_unit_test_setup_teardown(test_a_client_that_leaves, start, stop),
+        cmocka_unit_test_setup(test_an_answer_at_the_end, start),
         cmocka_unit_test_setup(test_a_stop_meanwhile, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
