@@ -29,7 +29,7 @@ static void usage(FILE *out)
         "Has the engine that runs CONFIG read it and its plugins again, without a stop: says what changed, or why it\n"
         "was refused and what ran before goes on. A file that is wrong here is not sent. Exit code 0 when it was\n"
         "accepted, 78 when the file is wrong.\n\n"
-        "  --plan       change nothing: only say what would change\n"
+        "  --plan       change nothing: only say what would change, and which chains stay on what\n"
         "  --url URL    the engine's http://HOST:PORT, else CONFIG's http.listen; several: one after the other\n"
         "  --json       the answers for programs, a line each\n"
         "  -h, --help   this text\n",
