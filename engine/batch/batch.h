@@ -16,8 +16,9 @@ struct output { /* spans are filled by outputs_finish(): until then they are off
     struct record record;
     struct work *work; /* what it comes from */
     struct topic *topic;
-    size_t key_at, key_length, value_at, value_length;
-    bool has_key, composed; /* composed: key and value are in env->bytes */
+    size_t key_at, key_length, value_at, value_length, data_at;
+    bool has_key, composed; /* composed: key and value are in env->bytes; then `id` and data_at are set */
+    struct span id;
 };
 
 struct queried {
@@ -99,6 +100,8 @@ enum verdict chain_undo_failed(struct batch *batch, struct work *work);
 void batch_record(struct batch *batch);
 void batch_outputs(struct batch *batch);
 void batch_commit(struct batch *batch);
+/* outbox_table.c: the outputs that `outbox_table:` wants, as rows of that table, once they are records. */
+void batch_outbox_table(struct batch *batch);
 
 /* correlation.c: the correlation of the chains, carried on or found in the data or what is laid over it; {NULL, 0}:
  * none. */

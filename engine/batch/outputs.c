@@ -106,8 +106,9 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
     }
     output->key_length = bytes->length - output->key_at;
     output->value_at = bytes->length;
-    event_compose(bytes, (struct span){id, 36}, span_of(topic->name), batch->wall_ms,
-                  batch->env->config->engine.event_format, data, overlays->list, overlays->count);
+    output->id = (struct span){id, 36};
+    output->data_at = event_compose(bytes, output->id, span_of(topic->name), batch->wall_ms,
+                                    batch->env->config->engine.event_format, data, overlays->list, overlays->count);
     output->value_length = bytes->length - output->value_at;
     if (bytes->failed || output->value_length > (size_t)batch->env->config->engine.max_event_size ||
         output->key_length > EVENT_KEY_MAX) {
@@ -117,7 +118,7 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
                      (long long)batch->env->config->engine.max_event_size, EVENT_KEY_MAX);
         return NULL;
     }
-    output_headers(batch, work, output, (struct span){id, 36}, correlation);
+    output_headers(batch, work, output, output->id, correlation);
     return output;
 }
 

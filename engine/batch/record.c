@@ -174,6 +174,9 @@ void batch_outputs(struct batch *batch)
     if (batch->result != STORE_OK || batch->condemned || batch->output_count == 0)
         return;
     batch->records = outputs_finish(batch);
+    batch_outbox_table(batch);
+    if (batch->result != STORE_OK)
+        return;
     if (batch->transaction && bus->kind->transactional)
         batch->result = bus_append(bus, batch->connection, batch->records, batch->output_count, &batch->error);
     else if (batch->transaction)

@@ -25,7 +25,10 @@ static void usage(FILE *out)
 static void print_applied(const struct migration_step *step, void *context)
 {
     (*(int *)context)++;
-    printf("applied %s/%s\n", step->owner, step->name);
+    if (step->number == 0)
+        printf("made the table %s\n", step->name);
+    else
+        printf("applied %s/%s\n", step->owner, step->name);
     fflush(stdout);
 }
 

@@ -72,7 +72,10 @@ int parts_migrations(struct parts *parts, struct error *error)
         error_hint(error, "install the program whole, or say in store.migrations in which folder `engine` is");
         return -ENOENT;
     }
-    return migrations_read(owners, pipeline->plugin_count + 1, &parts->migrations, error);
+    int code = migrations_read(owners, pipeline->plugin_count + 1, &parts->migrations, error);
+    if (code == 0)
+        migrations_outbox_table(parts->migrations, pipeline->outbox_table.name);
+    return code;
 }
 
 static int open_store(struct parts *parts, struct error *error)

@@ -10,6 +10,7 @@
 #include "cli/parts.h"
 #include "cli/tracing.h"
 #include "run/names.h"
+#include "store/ledger_outbox_table.h"
 #include "store/migrate.h"
 
 #include <errno.h>
@@ -92,6 +93,8 @@ static void connect_store(struct parts *parts, struct problems *problems)
 {
     struct error error = {0};
     struct place place = parts->pipeline->store.place;
+    const char *table = parts->pipeline->outbox_table.name;
+    bool unread = false;
     if (parts->store == NULL)
         return;
     if (store_check(parts->store, &error) != STORE_OK)
@@ -102,6 +105,8 @@ static void connect_store(struct parts *parts, struct problems *problems)
              migrate_check_made(parts->store, parts->migrations, &error) != STORE_OK)
         problem_add(problems, place, "store_schema", "store: %s%s%s", error.text, error.hint[0] != '\0' ? "; " : "",
                     error.hint);
+    else if (table != NULL && outbox_table_unread(parts->store, table, &unread, &error) == STORE_OK && unread)
+        problem_warn(problems, parts->pipeline->outbox_table.place, "outbox_table", "%s; %s", error.text, error.hint);
 }
 
 /* What the file says well is opened, whatever is wrong elsewhere in it. Opening connects to nothing: it finds

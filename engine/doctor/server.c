@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "run/engine.h"
+#include "store/ledger_outbox_table.h"
 
 enum {
     SERVER_OPEN_S = 10,           /* a transaction that has written is old, unless a handler may take longer */
@@ -284,6 +285,23 @@ static void look_slots(struct exam *exam)
         exam_good(exam, "%s, and each is read", exam_count(exam, (int64_t)rows_count(rows), "replication slot"));
 }
 
+static void look_outbox_table(struct exam *exam)
+{
+    const char *table = exam->pipeline->outbox_table.name;
+    struct error error = {0};
+    bool unread = false;
+    if (table == NULL)
+        exam_good(exam, "the file has no `outbox_table`");
+    else if (!exam_has_store(exam))
+        return;
+    else if (outbox_table_unread(exam->store, table, &unread, &error) != STORE_OK)
+        exam_unchecked(exam, "%s", error.text);
+    else if (unread)
+        exam_bad(exam, arena_string(exam->arena, span_of(error.hint)), "%s", error.text);
+    else
+        exam_good(exam, "the table %s can be read from the write-ahead log by a logical replication slot", table);
+}
+
 /* ----------------------------------------------------------------------------------------------------------- limits */
 
 static const struct statement statement_clock = {"select (extract(epoch from clock_timestamp()) * 1000)::int8", false};
@@ -368,6 +386,11 @@ static const struct check checks[] = {
      "end what keeps them (open_transactions, slots), then vacuum the table", look_dead_rows},
     {"slots", "a replication slot that nobody reads, or that keeps more than 1 GiB of WAL",
      "start what reads it, or drop it", look_slots},
+    {"outbox_table",
+     "events are written to the table of `outbox_table`, and nobody can read them: `wal_level` is not `logical`, or "
+     "the "
+     "database has no logical replication slot",
+     "set `wal_level = logical`, and start the connector that makes the slot", look_outbox_table},
     {"clock", "the clocks of this machine and of the server differ by a second; bad: by a minute",
      "run a time service (chrony, systemd-timesyncd) on both machines", look_clock},
     {"session_limits",

@@ -67,14 +67,16 @@ static void compose_data(struct buffer *out, const struct json_object *data, con
     buffer_byte(out, '}');
 }
 
-void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, enum event_format format,
-                   const struct json_object *data, const struct overlay *overlays, size_t overlay_count)
+size_t event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms,
+                     enum event_format format, const struct json_object *data, const struct overlay *overlays,
+                     size_t overlay_count)
 {
     bool cloudevent = format == FORMAT_STRUCTURED;
     char time[TIMESTAMP_TEXT + 1];
+    size_t data_at = out->length;
     if (format == FORMAT_BINARY) {
         compose_data(out, data, overlays, overlay_count);
-        return;
+        return data_at;
     }
     timestamp_format(timestamp_ms, time);
 
@@ -86,8 +88,10 @@ void event_compose(struct buffer *out, struct span id, struct span name, int64_t
     buffer_span(out, cloudevent ? SPAN(",\"time\":\"") : SPAN(",\"timestamp\":\""));
     buffer_append(out, time, TIMESTAMP_TEXT);
     buffer_span(out, cloudevent ? SPAN("\",\"datacontenttype\":\"application/json\",\"data\":") : SPAN("\",\"data\":"));
+    data_at = out->length;
     compose_data(out, data, overlays, overlay_count);
     buffer_byte(out, '}');
+    return data_at;
 }
 
 size_t event_headers(enum event_format format, struct span id, struct span name, int64_t timestamp_ms,

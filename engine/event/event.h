@@ -118,9 +118,11 @@ struct overlay {
 };
 
 /* Appends the value of an emitted event: the envelope of that format, if it has one, then source->data (NULL: empty)
- * with `overlays` replaced in place or appended at the end. `name` is the eventName: the topic it goes to. */
-void event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms, enum event_format format,
-                   const struct json_object *data, const struct overlay *overlays, size_t overlay_count);
+ * with `overlays` replaced in place or appended at the end. `name` is the eventName: the topic it goes to. Returns
+ * where in `out` the data begins; behind it there is the envelope's last brace, if it has one. */
+size_t event_compose(struct buffer *out, struct span id, struct span name, int64_t timestamp_ms,
+                     enum event_format format, const struct json_object *data, const struct overlay *overlays,
+                     size_t overlay_count);
 /* Writes the headers that the format wants beside such a value, at most FORMAT_HEADERS_MAX, and returns how many. `id`
  * and `name` are kept; the time's text is in the arena. */
 size_t event_headers(enum event_format format, struct span id, struct span name, int64_t timestamp_ms,

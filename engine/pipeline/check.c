@@ -185,6 +185,19 @@ static void check_dependencies(const struct check *check)
     }
 }
 
+static void check_outbox_table(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    for (size_t i = 0; i < pipeline->outbox_table.topic_count; i++) {
+        const struct topic *topic = pipeline_topic(pipeline, pipeline->outbox_table.topics[i]);
+        if (topic != NULL && !topic->is_dead_letter && !check->emitted[topic->number])
+            problem_warn(check->problems, pipeline->outbox_table.place, "never_emitted",
+                         "outbox_table has topic '%s', to which nothing here emits: only what this pipeline emits is "
+                         "written to it",
+                         topic->name);
+    }
+}
+
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
 {
     struct check check;
@@ -197,6 +210,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_bus(&check);
     check_requests(&check);
     check_dependencies(&check);
+    check_outbox_table(&check);
     check_answers(&check);
     check_cycles(&check);
     check_keys(&check);

@@ -26,6 +26,8 @@ int64_t load_number(struct node *node, int64_t min, int64_t max, int64_t otherwi
 /* load_topic.c */
 /* The topic that a node names; `what` is what the sentence begins with when it is no name. */
 struct topic *load_topic_named(struct load *load, const struct node *node, const char *what);
+/* `topics:`, a list of names and of patterns with a trailing *; NULL-terminated. */
+const char *const *load_topic_list(struct load *load, struct node *topics, const char *what, size_t *ret_count);
 /* The topic that a key of a mapping names; NULL when the key is absent or (a problem already) no text. */
 struct topic *load_topic_at(struct load *load, struct node *mapping, const char *key, const char *what);
 
@@ -52,6 +54,9 @@ const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
 const char *load_beside(struct load *load, const char *path);
 /* load_properties.c: librdkafka's properties. */
 void load_properties(struct load *load, struct node *bus);
+/* load_outbox_table.c; the second when all topics are known, and which of them are for dead letters */
+void load_outbox_table(struct load *load, struct node *root);
+void join_outbox_table(struct load *load);
 /* load_tracing.c */
 void load_tracing(struct load *load, struct node *root);
 /* load_entries.c */

@@ -6,43 +6,6 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-/* A pattern ends in '*'; before it stands the beginning of a topic's name, or nothing. */
-static bool pattern_fits(struct span pattern)
-{
-    if (pattern.length > TOPIC_NAME_MAX)
-        return false;
-    for (size_t i = 0; i + 1 < pattern.length; i++)
-        if (!isalnum((unsigned char)pattern.at[i]) && strchr("._-", pattern.at[i]) == NULL)
-            return false;
-    return true;
-}
-
-static void load_tap_topics(struct load *load, struct node *topics, const char *what, struct tap *tap)
-{
-    if (topics != NULL && (topics->kind != NODE_SEQUENCE || topics->count == 0)) {
-        problem_add(load->problems, topics->place, "bad_value",
-                    "%s.topics: expected a list of topics, a trailing * allowed, got %s", what,
-                    topics->kind == NODE_SEQUENCE ? "an empty one" : node_shown(topics, load->arena));
-        topics = NULL;
-    }
-    const char **names = arena_array(load->arena, const char *, topics == NULL ? 1 : topics->count + 1);
-    const char *item_what = arena_format(load->arena, "%s.topics", what);
-    for (size_t i = 0; topics != NULL && i < topics->count; i++) {
-        const struct node *item = topics->items[i];
-        struct span text = item->text;
-        if (item->kind == NODE_SCALAR && text.length > 0 && text.at[text.length - 1] == '*') {
-            names[tap->topic_count++] = text.at;
-            if (!pattern_fits(text))
-                problem_add(load->problems, item->place, "bad_name",
-                            "%s: expected a topic, or the beginning of names with one * at its end, got %s", item_what,
-                            node_shown(item, load->arena));
-        } else {
-            names[tap->topic_count++] = load_topic_named(load, item, item_what)->name;
-        }
-    }
-    tap->topics = names;
-}
-
 static void load_tap(struct load *load, struct node *key, struct node *node, struct tap *tap)
 {
     const char *what = arena_format(load->arena, "taps.%s", tap->name);
@@ -53,7 +16,7 @@ static void load_tap(struct load *load, struct node *key, struct node *node, str
     tap->binding = load_binding(load, node, key->place, what);
     tap->binding->id = arena_format(load->arena, "%s/%s", tap->name, tap->binding->handler_name);
     tap->lanes = (uint32_t)load_number(node_get(node, "lanes"), 1, 64, 1);
-    load_tap_topics(load, node_get(node, "topics"), what, tap);
+    tap->topics = load_topic_list(load, node_get(node, "topics"), what, &tap->topic_count);
     load_start(load, node, what, &tap->start);
     if (batch == NULL)
         return;

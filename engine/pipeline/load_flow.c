@@ -139,8 +139,10 @@ void load_flow(struct load *load, struct node *root)
     load_taps(load, root);
     load_schedules(load, root);
     load_requests(load, root);
+    load_outbox_table(load, root);
     join_ladders(load);
     join_delays(load);
     join_dead_letters(load);
+    join_outbox_table(load);
     load_retired_topics(load);
 }

@@ -3,6 +3,8 @@
  */
 #include "pipeline/load.h"
 
+#include <ctype.h>
+
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name)
 {
     for (size_t i = 0; i < pipeline->topic_count; i++)
@@ -58,4 +60,43 @@ struct topic *load_dead_letter_of(struct load *load, const struct topic *topic)
         name = "?";
     }
     return topic_add(load, name, topic->place);
+}
+
+/* A pattern ends in '*'; before it stands the beginning of a topic's name, or nothing. */
+static bool pattern_fits(struct span pattern)
+{
+    if (pattern.length > TOPIC_NAME_MAX)
+        return false;
+    for (size_t i = 0; i + 1 < pattern.length; i++)
+        if (!isalnum((unsigned char)pattern.at[i]) && strchr("._-", pattern.at[i]) == NULL)
+            return false;
+    return true;
+}
+
+const char *const *load_topic_list(struct load *load, struct node *topics, const char *what, size_t *ret_count)
+{
+    size_t count = 0;
+    if (topics != NULL && (topics->kind != NODE_SEQUENCE || topics->count == 0)) {
+        problem_add(load->problems, topics->place, "bad_value",
+                    "%s.topics: expected a list of topics, a trailing * allowed, got %s", what,
+                    topics->kind == NODE_SEQUENCE ? "an empty one" : node_shown(topics, load->arena));
+        topics = NULL;
+    }
+    const char **names = arena_array(load->arena, const char *, topics == NULL ? 1 : topics->count + 1);
+    const char *item_what = arena_format(load->arena, "%s.topics", what);
+    for (size_t i = 0; topics != NULL && i < topics->count; i++) {
+        const struct node *item = topics->items[i];
+        struct span text = item->text;
+        if (item->kind == NODE_SCALAR && text.length > 0 && text.at[text.length - 1] == '*') {
+            names[count++] = text.at;
+            if (!pattern_fits(text))
+                problem_add(load->problems, item->place, "bad_name",
+                            "%s: expected a topic, or the beginning of names with one * at its end, got %s", item_what,
+                            node_shown(item, load->arena));
+        } else {
+            names[count++] = load_topic_named(load, item, item_what)->name;
+        }
+    }
+    *ret_count = count;
+    return names;
 }

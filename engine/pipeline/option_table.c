@@ -268,6 +268,15 @@ const struct option tracing_options[] = {
     {0},
 };
 
+const struct option outbox_table_options[] = {
+    {"name", OPTION_TEXT, AT(outbox_table.name), .min = 1, .required = true,
+     .help = "TABLE or SCHEMA.TABLE, in the database of `store`; `sluice migrate` makes it when it is not there"},
+    {"topics", OPTION_LIST, .required = true,
+     .help =
+         "whose events are written to it: names, or prefixes with a trailing *, which leave dead letter topics out"},
+    {0},
+};
+
 const struct option pipeline_options[] = {
     {"pipeline", OPTION_TEXT, AT(name), .required = true, .help = "its name"},
     {"bus", OPTION_SECTION, .required = true, .help = "what carries events", .section = bus_options_table},
@@ -286,6 +295,10 @@ const struct option pipeline_options[] = {
     {"http", OPTION_SECTION, .help = "requests, health and metrics", .section = http_options},
     {"tracing", OPTION_SECTION, .help = "traces, for an OpenTelemetry collector; without it none are recorded",
      .section = tracing_options},
+    {"outbox_table", OPTION_SECTION,
+     .help = "a table as Debezium's outbox event router reads it: what is emitted to these topics is written there, in "
+             "the same transaction",
+     .section = outbox_table_options},
     {"renamed", OPTION_NAMES,
      .help = "old: new, for topics, handlers, chains, taps, schedules and the group: what waits under the old name is "
              "handled under the new one"},

@@ -96,6 +96,7 @@ struct topic {
     int64_t delay_ms;            /* the longest with which a route leads here; 0: none has one */
     struct topic *dead_letter;   /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
+    bool in_outbox_table;              /* what is emitted to it is written to `outbox_table`, too */
     const struct name_answer *retired; /* not in the file any more: what still comes on it becomes dead letters */
     int32_t partitions, replication;   /* kafka; 0: not given */
     /* chains that watch this topic: */
@@ -270,6 +271,12 @@ struct pipeline {
         const char **header_names, **header_values; /* sent with each request; values may be secrets */
         size_t header_count;
     } tracing;
+    struct {
+        struct place place;
+        const char *name;          /* [SCHEMA.]TABLE; NULL: there is none */
+        const char *const *topics; /* names and patterns, NULL-terminated */
+        size_t topic_count;
+    } outbox_table;
     struct plugin_ref *plugins;
     size_t plugin_count;
     struct dependency *dependencies;
@@ -321,6 +328,8 @@ static inline bool chain_followed(const struct chain *chain)
 }
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);
+/* The same of any list of names and patterns. */
+bool topics_have(const char *const *list, size_t count, const struct topic *topic);
 
 enum graph_format { GRAPH_TEXT, GRAPH_MERMAID, GRAPH_DOT, GRAPH_SVG, GRAPH_JSON };
 void pipeline_graph(const struct pipeline *pipeline, enum graph_format format, struct buffer *out);

@@ -108,16 +108,21 @@ bool binding_is_recorded(const struct binding *binding)
     return false;
 }
 
-bool tap_sees(const struct tap *tap, const struct topic *topic)
+bool topics_have(const char *const *list, size_t count, const struct topic *topic)
 {
-    for (size_t t = 0; t < tap->topic_count; t++) {
-        size_t length = strlen(tap->topics[t]);
-        bool prefix = length > 0 && tap->topics[t][length - 1] == '*';
-        if (prefix ? !topic->is_dead_letter && strncmp(tap->topics[t], topic->name, length - 1) == 0
-                   : strcmp(tap->topics[t], topic->name) == 0)
+    for (size_t t = 0; t < count; t++) {
+        size_t length = strlen(list[t]);
+        bool prefix = length > 0 && list[t][length - 1] == '*';
+        if (prefix ? !topic->is_dead_letter && strncmp(list[t], topic->name, length - 1) == 0
+                   : strcmp(list[t], topic->name) == 0)
             return true;
     }
     return false;
+}
+
+bool tap_sees(const struct tap *tap, const struct topic *topic)
+{
+    return topics_have(tap->topics, tap->topic_count, topic);
 }
 
 int64_t pipeline_longest_call_ms(const struct pipeline *pipeline)

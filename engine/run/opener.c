@@ -10,6 +10,7 @@
 #include "run/reader.h"
 #include "run/state.h"
 #include "store/ledger.h"
+#include "store/ledger_outbox_table.h"
 #include "store/migrate.h"
 
 #include <errno.h>
@@ -209,8 +210,20 @@ static int engine_open_store(struct engine *engine, struct error *error)
     return code;
 }
 
+/* What is written there is lost when nobody decodes it. */
+static void warn_unread(struct engine *engine)
+{
+    struct error error = {0};
+    const char *table = engine->config->outbox_table.name;
+    bool unread = false;
+    if (table != NULL && !engine->parts.stepped &&
+        outbox_table_unread(engine->store, table, &unread, &error) == STORE_OK && unread)
+        log_line(LOG_WARN, "run", "%s; %s", error.text, error.hint);
+}
+
 static void opener_done(struct engine *engine)
 {
+    warn_unread(engine);
     atomic_store(&engine->open, true);
     if (engine->store != NULL)
         timer_advance(&engine->parked_timer, clock_wall_ms());

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "store/connection/connection.h"
+#include "store/ledger_outbox_table.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,6 +33,7 @@ struct migrations {
     size_t owner_count;
     struct migration_file *files;
     size_t count;
+    const char *outbox_table; /* NULL: none */
 };
 
 uint64_t migrations_digest(const struct migrations *set)
@@ -44,6 +46,11 @@ uint64_t migrations_digest(const struct migrations *set)
         digest = span_hash((struct span){(const char *)parts, sizeof parts});
     }
     return digest;
+}
+
+void migrations_outbox_table(struct migrations *set, const char *table)
+{
+    set->outbox_table = table;
 }
 
 void migrations_free(struct migrations *set)
@@ -319,6 +326,26 @@ static enum store_result migrate_step(struct connection *connection, const struc
     return result;
 }
 
+/* One transaction: lock, and the outbox table unless it is there. */
+static enum store_result migrate_outbox_table(struct connection *connection, const char *table, bool *ret_made,
+                                              struct error *error)
+{
+    bool made = false;
+    enum store_result result = connection_begin(connection, clock_monotonic_ms() + MIGRATE_MS, error);
+    if (result == STORE_OK)
+        result = connection_script(connection, migrate_prologue, MIGRATE_MS, error);
+    if (result == STORE_OK)
+        result = outbox_table_make(connection, table, &made, error);
+    if (result == STORE_OK && made)
+        result = connection_commit(connection, error);
+    connection_rollback(connection);
+    if (result == STORE_OK)
+        *ret_made = made;
+    else
+        error_prefix(error, "outbox_table %s", table);
+    return result;
+}
+
 static struct connection *migrate_connect(struct store *store, struct error *error)
 {
     struct connection *connection = connection_create(store, "migrate");
@@ -340,6 +367,13 @@ enum store_result migrate_apply(struct store *store, const struct migrations *se
             each(&(struct migration_step){file->owner, (int)file->number, file->name}, context);
         }
     }
+    bool made = false;
+    if (result == STORE_OK && set->outbox_table != NULL)
+        result = migrate_outbox_table(connection, set->outbox_table, &made, error);
+    if (made && each != NULL)
+        each(&(struct migration_step){"engine", 0, set->outbox_table}, context);
+    if (result == STORE_OK && set->outbox_table != NULL)
+        result = outbox_table_check(connection, set->outbox_table, error);
     connection_destroy(connection);
     return result;
 }
@@ -349,7 +383,7 @@ enum store_result migrate_check(struct store *store, const struct migrations *se
     struct connection *connection = migrate_connect(store, error);
     enum store_result result = connection == NULL ? STORE_DOWN : STORE_OK;
     int64_t missing = 0;
-    struct rows *rows;
+    struct rows *rows = NULL;
     if (result == STORE_OK)
         result = connection_once(connection, &statement_exists, 0, NULL, store->statement_timeout_ms, &rows, error);
     bool exists = result == STORE_OK && rows_int64(rows, 0, 0) != 0;
@@ -361,6 +395,8 @@ enum store_result migrate_check(struct store *store, const struct migrations *se
         error_hint(error, "`sluice migrate CONFIG` makes what is missing");
         result = STORE_DEPLOY;
     }
+    if (result == STORE_OK && set->outbox_table != NULL)
+        result = outbox_table_check(connection, set->outbox_table, error);
     connection_destroy(connection);
     return result;
 }

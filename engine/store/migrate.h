@@ -13,8 +13,8 @@
 
 struct migration_step {
     const char *owner; /* "engine" or the plugin's name */
-    int number;
-    const char *name; /* file name */
+    int number;        /* 0: it is no file, but the table of this name */
+    const char *name;  /* file name */
 };
 
 struct migrations_of {
@@ -29,6 +29,8 @@ int migrations_read(const struct migrations_of *owners, size_t count, struct mig
 /* Of owners, names and texts: the same for the same migrations. NULL is none. */
 uint64_t migrations_digest(const struct migrations *migrations);
 void migrations_free(struct migrations *migrations); /* NULL is fine */
+/* `outbox_table.name` of pipeline.yaml, which must live as long: after the files that table is made, and checked. */
+void migrations_outbox_table(struct migrations *migrations, const char *table);
 
 /* Applies what is missing. `each` (may be NULL) is called for every step after it is committed. */
 enum store_result migrate_apply(struct store *store, const struct migrations *migrations,

@@ -37,6 +37,7 @@
 #include "world/lane.c"
 #include "world/ledger.c"
 #include "world/limit.c"
+#include "world/outbox_table.c"
 #include "world/pipeline.c"
 #include "world/process.c"
 #include "world/streams.c"

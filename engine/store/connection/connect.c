@@ -54,6 +54,8 @@ void connection_destroy(struct connection *connection)
     free(connection->pending);
     free(connection->results);
     free(connection->application);
+    free((void *)connection->outbox_table.add.text);
+    free((void *)connection->outbox_table.done.text);
     if (connection->interrupt_fd >= 0)
         close(connection->interrupt_fd);
     free(connection);

@@ -129,6 +129,9 @@ struct connection {
     struct outbox_ids {
         int64_t next, end; /* ids reserved for this connection's outbox rows */
     } outbox_ids;
+    struct outbox_table_texts {
+        struct statement add, done;
+    } outbox_table; /* texts NULL: none yet. See ledger/outbox_table.c */
 };
 
 /* --- connect.c */

@@ -13,6 +13,7 @@
  *   chain_span.c  the spans that did steps of chains
  *   pause.c      what operators have paused       breaker.c    breakers of dependencies
  *   limit.c      slots of topics with a limit     suspect.c    in whose calls the worker process ended
+ *   outbox_table.c  rows for Debezium's outbox event router
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H

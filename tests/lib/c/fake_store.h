@@ -62,6 +62,7 @@ struct fake_tables {
     struct kept_reply replies[FAKE_TABLE_MAX];
     struct fake_tick ticks[FAKE_TABLE_MAX];
     struct span effects[FAKE_TABLE_MAX];     /* statements of plugins */
+    struct span outgoing[FAKE_TABLE_MAX];    /* rows of `outbox_table: {name: outgoing}`, as one text each */
     struct span log[FAKE_TABLE_MAX];         /* record batches that a transactional bus appended */
     struct span definitions[FAKE_TABLE_MAX]; /* of chains, by their numbers, from 1 on; the test's */
     size_t definition_count;
@@ -69,7 +70,7 @@ struct fake_tables {
     enum { FAKE_CLOSED = 0, FAKE_OPEN, FAKE_HALF_OPEN } breaker; /* the only one */
     bool breaker_locked;                                         /* by another process */
     size_t claim_count, outbox_count, parked_count, attempt_count, chain_count, reply_count, tick_count, effect_count,
-        log_count;
+        outgoing_count, log_count;
 };
 
 struct fake_failure {
