@@ -145,6 +145,8 @@ struct batch_env {
     bool (*sleep)(void *context, int64_t ms);
     /* These items ended, for good or (not complete) because their streams were lost. Takes them. */
     void (*finish)(void *context, struct item **items, size_t count, bool complete);
+    /* This item waits in its lane for its time, by itself, and is not in flight any more until it ends. */
+    void (*waits)(void *context, const struct item *item);
     /* Something was parked until then, wall time. */
     void (*parked)(void *context, int64_t due_wall_ms);
     /* Names of the streams that are assigned to this process now (bus_stream_name()); their number. */

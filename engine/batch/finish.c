@@ -93,6 +93,18 @@ static void finish_done(struct batch *batch, struct work *work, struct finish_li
     lists->ended[lists->ended_count++] = item;
 }
 
+/* Without memory for it its key waits, too. */
+static void finish_wait(struct batch *batch, struct work *work)
+{
+    struct batch_env *env = batch->env;
+    struct item *waiting = item_wait_apart(work->item);
+    if (waiting != NULL) {
+        work->item = waiting;
+        env->waits(env->context, waiting);
+    }
+    lane_retry(env->lane, &work->item->entry, work->due_ms);
+}
+
 static void finish_work(struct batch *batch, struct work *work, struct finish_lists *lists)
 {
     const struct verdict_row *row = work_row(work);
@@ -111,6 +123,9 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
             lane_retry_after(batch->env->lane, &item->entry, work->pause);
         else
             lane_retry(batch->env->lane, &item->entry, request_due_ms(batch, item, work->due_ms));
+        break;
+    case WAY_WAIT:
+        finish_wait(batch, work);
         break;
     case WAY_STORED:
         if (row->parking == PARKING_HEAD && work->pause != 0)

@@ -79,6 +79,66 @@ int item_own_headers(struct item *item)
     return 0;
 }
 
+static struct span copied(char **at, struct span bytes)
+{
+    struct span copy = {bytes.at == NULL ? NULL : *at, bytes.length};
+    if (bytes.length > 0)
+        memcpy(*at, bytes.at, bytes.length);
+    *at += bytes.length;
+    return copy;
+}
+
+/* The headers, and behind them all bytes. */
+static struct header *record_own(struct record *record)
+{
+    size_t count = record->header_count, size = record->topic.length + record->key.length + record->value.length;
+    for (size_t i = 0; i < count; i++)
+        size += record->headers[i].name.length + record->headers[i].value.length;
+    struct header *headers = malloc((count + 1) * sizeof *headers + size);
+    if (headers == NULL)
+        return NULL;
+    char *at = (char *)(headers + count + 1);
+    record->topic = copied(&at, record->topic);
+    record->key = copied(&at, record->key);
+    record->value = copied(&at, record->value);
+    for (size_t i = 0; i < count; i++) {
+        headers[i].name = copied(&at, record->headers[i].name);
+        headers[i].value = copied(&at, record->headers[i].value);
+    }
+    record->headers = headers;
+    return headers;
+}
+
+struct item *item_wait_apart(struct item *item)
+{
+    struct item_block *block = item_block_create(1, NULL);
+    struct record record = item->record;
+    struct header *owned = block == NULL ? NULL : record_own(&record);
+    if (owned == NULL) {
+        free(block);
+        return NULL;
+    }
+    struct item *waiting = item_block_items(block);
+    *waiting = *item;
+    waiting->block = block;
+    waiting->chunk = NULL;
+    waiting->record = record;
+    waiting->headers = owned;
+    waiting->waits = waiting->waited = true;
+    waiting->waiting_key = item->entry.key_hash;
+    waiting->entry.key_hash = span_hash((struct span){(const char *)&waiting, sizeof waiting});
+    item->sentence = NULL; /* it is the copy's now */
+    items_free(&item, 1);
+    return waiting;
+}
+
+void item_wait_over(struct item *item)
+{
+    if (item->waits)
+        item->entry.key_hash = item->waiting_key;
+    item->waits = false;
+}
+
 void items_free(struct item **items, size_t count)
 {
     for (size_t i = 0; i < count;) {

@@ -29,6 +29,8 @@ struct item {
     bool postponed;   /* suspected of a hang: others have had their turn */
     bool quarantined; /* suspected of ending the process: in a batch of its own it runs while no other lane does */
     bool suspected;   /* of either: sluice.suspect has a row of it */
+    bool waits;       /* for its time, in the lane, under a key of its own: see item_wait_apart() */
+    bool waited;      /* likewise, or it has: it has left its key's order */
     bool isolate;     /* it broke a batch of its own: whenever it comes again, it runs alone */
     /* Since it broke the last batch for its own sake, batches of its own ended by an outage after its handler was
      * called; and how many in a row lost the connection while nobody else's was lost, or only by the crash of the
@@ -44,7 +46,8 @@ struct item {
     int64_t wait_until_ms;   /* an earlier batch, which was rolled back for it, found that it must wait; 0: not */
     int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */
     char *sentence;          /* why it failed, is condemned, or waits; owned */
-    struct header *headers;  /* of a parked or held record; owned */
+    struct header *headers;  /* of a parked or held record; owned. Of one that waited all of its record */
+    uint64_t waiting_key;    /* while it waits: its key's hash */
     struct topic *topic;     /* NULL for requests and ticks, and for topics that the pipeline does not know */
     struct binding *binding; /* NULL: no handler here is bound to the topic */
     struct record
@@ -93,6 +96,10 @@ void item_cancel(struct item *item, struct span why);
 uint64_t attempt_key(int16_t handler, struct event_id id);
 /* The item gets a list of headers of its own, beside its bytes. 0 or -ENOMEM. */
 int item_own_headers(struct item *item);
+/* The item as it waits in its lane for longer than those around it live: by itself, with its record's bytes, under a
+ * key that no other has. The one that is given is over. NULL: no memory; then it is as it was. */
+struct item *item_wait_apart(struct item *item);
+void item_wait_over(struct item *item); /* it has its key again; one that does not wait stays as it is */
 /* The items are over: what they own, their chunks and their blocks are released. Items of a batch mostly come in runs
  * of one block and one chunk, which costs one atomic each. Any thread. */
 void items_free(struct item **items, size_t count);

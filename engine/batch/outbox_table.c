@@ -18,8 +18,7 @@ static struct outbox_table_row row_of(struct batch *batch, const struct output *
                                    .data = {value.at + data_at, value.length - data_at - !bare},
                                    .at_ms = batch->wall_ms};
     if (trace.length > 0) /* a line of Java's properties, as Debezium's tracing reads it */
-        row.tracing = span_of(
-            arena_format(batch->arena, "%s=%.*s\n", HEADER_TRACEPARENT, (int)trace.length, trace.at));
+        row.tracing = span_of(arena_format(batch->arena, "%s=%.*s\n", HEADER_TRACEPARENT, (int)trace.length, trace.at));
     return row;
 }
 

@@ -108,16 +108,22 @@ static bool prepare_suspect(struct batch *batch, struct work *work)
     }
 }
 
-/* Until then it waits in the database, or without one in its lane, and its key with it. */
+/* Until then it waits in the database, or without one in its lane, while its key goes on. */
 static void prepare_until(const struct batch *batch, struct work *work, int64_t due_wall_ms)
 {
     if (batch->connection != NULL) {
         work->verdict = VERDICT_PARK;
         work->due_ms = due_wall_ms;
     } else {
-        work->verdict = VERDICT_DELAY;
+        work->verdict = VERDICT_WAIT;
         work->due_ms = batch->now_ms + (due_wall_ms - batch->wall_ms);
     }
+}
+
+/* Its time has come, whatever its header says. */
+static bool has_waited(const struct item *item)
+{
+    return item->source == ITEM_PARKED || item->waited;
 }
 
 /* A route with a delay led here. Only where one does does the header count, and never for longer than it could say. */
@@ -126,8 +132,8 @@ static void prepare_delay(const struct batch *batch, struct work *work)
     const struct item *item = work->item;
     const struct group *group = batch->env->group;
     int64_t due_ms = work->event.not_before_ms;
-    if (item->topic == NULL || item->topic->delay_ms == 0 || group == NULL || group->tap != NULL ||
-        item->source == ITEM_PARKED || due_ms <= batch->wall_ms + PREPARE_EARLY_MS)
+    if (item->topic == NULL || item->topic->delay_ms == 0 || group == NULL || group->tap != NULL || has_waited(item) ||
+        due_ms <= batch->wall_ms + PREPARE_EARLY_MS)
         return;
     int64_t latest_ms = batch->wall_ms + item->topic->delay_ms;
     prepare_until(batch, work, due_ms < latest_ms ? due_ms : latest_ms);
@@ -157,7 +163,7 @@ static void prepare_ladder(struct batch *batch, struct work *work)
         return;
     int64_t latest = batch->wall_ms + ladder_delay_ms(ladder, work->retry_count - 1);
     int64_t due = work->event.not_before_ms < latest ? work->event.not_before_ms : latest;
-    if (item->source == ITEM_PARKED)
+    if (has_waited(item))
         return;
     prepare_until(batch, work, due);
 }
@@ -230,6 +236,7 @@ static bool prepare_wait(const struct batch *batch, struct work *work)
 static void prepare(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
+    item_wait_over(work->item);
     if (for_others(batch, item)) {
         work->verdict = VERDICT_FOR_OTHERS;
         return;

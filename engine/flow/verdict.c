@@ -28,6 +28,7 @@ const struct verdict_row verdict_rows[VERDICT_COUNT] = {
     [VERDICT_HOLD_DELAY] = {.word = "hold, delay", .holds_key = true, .parking = PARKING_HEAD, .way = WAY_STORED},
     [VERDICT_BEHIND] = {.word = "behind", .holds_key = true, .parking = PARKING_BEHIND, .way = WAY_STORED},
     [VERDICT_PARK] = {.word = "park", .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
+    [VERDICT_WAIT] = {.word = "wait", .way = WAY_WAIT},
     [VERDICT_UNKNOWN] = {.word = "unknown name", .parking = PARKING_UNKNOWN, .way = WAY_DONE},
     [VERDICT_PARK_RETRY] = {.word = "park, retry", .counts_try = true, .parking = PARKING_UNTIL_DUE, .way = WAY_DONE},
     [VERDICT_PARK_PAUSED] = {.word = "park, paused", .parking = PARKING_PAUSED, .way = WAY_DONE},

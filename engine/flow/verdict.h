@@ -21,6 +21,7 @@ enum verdict {
     VERDICT_HOLD_DELAY, /* the same as DELAY */
     VERDICT_BEHIND,     /* behind one of those, or what is behind them already: written there, not handled */
     VERDICT_PARK,       /* waits in the database until it is due; its key goes on */
+    VERDICT_WAIT,       /* the same without a database: in the lane's memory, its position not complete */
     /* nothing here is bound to its topic, and something was: parked until the file says what becomes of it */
     VERDICT_UNKNOWN,
     VERDICT_PARK_RETRY,  /* the same after a failed try, of one that was parked before */
@@ -64,6 +65,7 @@ enum verdict_way {
     WAY_DONE = 1, /* out of the lane; its position is complete */
     WAY_STORED,   /* likewise, but what it was read from in the database stands: its key is stored */
     WAY_RETRY,    /* holds its key until it is due */
+    WAY_WAIT,     /* in the lane until it is due, while its key goes on */
     WAY_REQUEUE,  /* to the front of its key */
     WAY_ISOLATE,  /* likewise, and runs in a batch of its own */
 };

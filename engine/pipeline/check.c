@@ -185,6 +185,32 @@ static void check_dependencies(const struct check *check)
     }
 }
 
+enum { CHECK_IN_MEMORY_MS = 60000 };
+
+/* What waits in memory keeps Kafka's position where it is. */
+static void check_delays(const struct check *check)
+{
+    const struct pipeline *pipeline = check->pipeline;
+    char delay_text[32];
+    for (size_t b = 0; b < pipeline->binding_count; b++)
+        for (size_t r = 0; r < pipeline->bindings[b]->route_count; r++) {
+            const struct route *route = &pipeline->bindings[b]->routes[r];
+            int64_t longest_ms = route->kind == ROUTE_LADDER
+                                     ? ladder_delay_ms(&route->ladder, route->ladder.max_retries - 1)
+                                     : 0;
+            for (size_t t = 0; t < route->target_count; t++)
+                longest_ms = route->targets[t].delay_ms > longest_ms ? route->targets[t].delay_ms : longest_ms;
+            if (longest_ms <= CHECK_IN_MEMORY_MS || pipeline->store.present || pipeline->bus.kind != BUS_CHOICE_KAFKA)
+                continue;
+            problem_warn(
+                check->problems, route->place, "delay_in_memory",
+                "'%s' of %s has a delay of %s, which is waited for in memory, as 'store' is missing: until then "
+                "its position is not committed, and a restart handles again what came after it; add a store, "
+                "or make the delay a minute at most",
+                route->outcome, pipeline->bindings[b]->handler_name, duration_text(longest_ms, delay_text));
+        }
+}
+
 static void check_outbox_table(const struct check *check)
 {
     const struct pipeline *pipeline = check->pipeline;
@@ -211,6 +237,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_requests(&check);
     check_dependencies(&check);
     check_outbox_table(&check);
+    check_delays(&check);
     check_answers(&check);
     check_cycles(&check);
     check_keys(&check);

@@ -32,8 +32,7 @@ void load_outbox_table(struct load *load, struct node *root)
     if (!load_section(load, root, "outbox_table", &section))
         return;
     pipeline->outbox_table.place = section->place;
-    options_apply(outbox_table_options, section, section->place, "outbox_table", pipeline, load->arena,
-                  load->problems);
+    options_apply(outbox_table_options, section, section->place, "outbox_table", pipeline, load->arena, load->problems);
     pipeline->outbox_table.topics = load_topic_list(load, node_get(section, "topics"), "outbox_table",
                                                     &pipeline->outbox_table.topic_count);
     name = node_get(section, "name");

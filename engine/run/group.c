@@ -41,24 +41,42 @@ static void complete_positions(struct group_run *group, struct item **items, siz
 
 void group_finish(struct group_run *group, struct item **items, size_t count, bool complete)
 {
-    size_t taken = 0, bytes = 0, parked = 0;
+    size_t taken = 0, bytes = 0, parked = 0, ended = 0, waiting = 0, waiting_bytes = 0;
     if (complete)
         complete_positions(group, items, count);
     for (size_t i = 0; i < count; i++) {
         parked += items[i]->source == ITEM_PARKED;
         if (items[i]->source != ITEM_BUS)
             continue;
-        taken++;
-        bytes += items[i]->record.value.length;
+        ended++;
+        if (items[i]->waited) {
+            waiting++;
+            waiting_bytes += items[i]->record.value.length;
+        } else {
+            taken++;
+            bytes += items[i]->record.value.length;
+        }
     }
     items_free(items, count);
     if (parked > 0)
         atomic_fetch_sub(&group->engine->parked_in_flight, parked);
-    if (taken == 0)
+    if (ended == 0)
         return;
     atomic_fetch_sub(&group->in_flight, taken);
     atomic_fetch_sub(&group->in_flight_bytes, bytes);
-    series_add(group->metric_in_flight, -(int64_t)taken);
+    atomic_fetch_sub(&group->waiting, waiting);
+    atomic_fetch_sub(&group->waiting_bytes, waiting_bytes);
+    series_add(group->metric_in_flight, -(int64_t)ended);
+    if (atomic_load(&group->paused))
+        bus_wake(group->engine->bus, group->consumer);
+}
+
+void group_waits(struct group_run *group, const struct item *item)
+{
+    atomic_fetch_add(&group->waiting, 1);
+    atomic_fetch_add(&group->waiting_bytes, item->record.value.length);
+    atomic_fetch_sub(&group->in_flight, 1);
+    atomic_fetch_sub(&group->in_flight_bytes, item->record.value.length);
     if (atomic_load(&group->paused))
         bus_wake(group->engine->bus, group->consumer);
 }

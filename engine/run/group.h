@@ -8,7 +8,11 @@
 #include "run/halted.h"
 #include "run/worker.h"
 
-enum { GROUP_IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024 /* taken from the bus and not finished */ };
+enum {
+    GROUP_IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024, /* taken from the bus and not finished */
+    GROUP_WAITING_MAX = 100000,                   /* events that wait for their time, without a store */
+    GROUP_WAITING_BYTES_MAX = 64 * 1024 * 1024,   /* values of these */
+};
 
 struct takeover;
 
@@ -23,6 +27,7 @@ struct group_run {
     struct worker **workers;
     size_t worker_count;
     atomic_size_t in_flight, in_flight_bytes;
+    atomic_size_t waiting, waiting_bytes; /* not in flight: see batch_env.waits */
     atomic_bool paused;
     atomic_bool stop;    /* no new events are taken */
     atomic_llong member; /* bus_member() of the consumer, since the last change of its assignment */
@@ -54,6 +59,7 @@ void group_changed(struct group_run *group);
 void group_wake(struct group_run *group);
 /* Items of the group ended, for good or (not complete) because their streams were lost: completes their positions and
  * frees them. Items of one batch are finished together, so that the group's lock is taken once. Any thread. */
+void group_waits(struct group_run *group, const struct item *item); /* see batch_env.waits. Any thread */
 void group_finish(struct group_run *group, struct item **items, size_t count, bool complete);
 
 #endif

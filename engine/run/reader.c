@@ -20,6 +20,7 @@
 enum {
     READER_COMMIT_MS = 200, /* positions are committed this often */
     READER_POLL_MS = 1000,
+    READER_FULL_MS = 10000,
     READER_INTERRUPTED_MS = 5000,  /* how long an interrupted batch may take to end */
     READER_RELEASE_SLOW_MS = 2000, /* a handler that holds a rebalance for so long is named, and again so often */
     READER_TRACKER_MAX = 1 << 20,
@@ -41,15 +42,29 @@ static bool reader_is_paused(const struct group_run *group)
     return tap != NULL && atomic_load(&group->engine->bindings[tap->binding->index].paused);
 }
 
+/* Events that wait for their time have no bound but memory, which has one. `share` of it, in percent. */
+static bool reader_is_full(const struct group_run *group, size_t share)
+{
+    return atomic_load(&group->waiting) >= GROUP_WAITING_MAX / 100 * share ||
+           atomic_load(&group->waiting_bytes) >= GROUP_WAITING_BYTES_MAX / 100 * share;
+}
+
 static void reader_pace(struct group_run *group)
 {
     size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes),
            most = in_flight_max(group);
     bool paused = atomic_load(&group->paused), by_operator = reader_is_paused(group);
-    if (!paused && (events >= most || bytes >= GROUP_IN_FLIGHT_BYTES_MAX || by_operator)) {
+    if (reader_is_full(group, 100))
+        log_rarely(READER_FULL_MS, LOG_WARN, "reader",
+                   "group %s: %zu events wait for their time in memory, as the file has no store, and that is all it "
+                   "takes: nothing more is read until some are due",
+                   group->config->name, atomic_load(&group->waiting));
+    if (!paused &&
+        (events >= most || bytes >= GROUP_IN_FLIGHT_BYTES_MAX || by_operator || reader_is_full(group, 100))) {
         atomic_store(&group->paused, true);
         bus_pause(group->engine->bus, group->consumer, true);
-    } else if (paused && !by_operator && events <= most / 2 && bytes <= GROUP_IN_FLIGHT_BYTES_MAX / 2) {
+    } else if (paused && !by_operator && !reader_is_full(group, 90) && events <= most / 2 &&
+               bytes <= GROUP_IN_FLIGHT_BYTES_MAX / 2) {
         atomic_store(&group->paused, false);
         bus_pause(group->engine->bus, group->consumer, false);
     }

@@ -61,6 +61,11 @@ static void worker_finish(void *context, struct item **items, size_t count, bool
         finish_ungrouped(worker->engine, items, count);
 }
 
+static void worker_waits(void *context, const struct item *item)
+{
+    group_waits(((struct worker *)context)->group, item);
+}
+
 static void worker_parked(void *context, int64_t due_wall_ms)
 {
     timer_advance(&((struct worker *)context)->engine->parked_timer, due_wall_ms);
@@ -108,6 +113,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .context = worker,
         .sleep = worker_sleep,
         .finish = worker_finish,
+        .waits = worker_waits,
         .parked = worker_parked,
     };
     buffer_init(&env->bytes, WORKER_BYTES_MAX);

@@ -149,8 +149,11 @@ class Log(OutboxCase):
 
     def test_a_table_of_their_own(self):
         self.rows("create schema theirs")
-        self.rows(f"create table theirs.order ({SHAPE.format(payload='varchar(8000) not null')}, seen int default 0)"
-                  .replace("theirs.order", 'theirs."order"'))
+        self.rows(
+            f"create table theirs.order ({SHAPE.format(payload='varchar(8000) not null')}, seen int default 0)".replace(
+                "theirs.order", 'theirs."order"'
+            )
+        )
         self.begin("theirs.order", "sluice")
         self.slot('theirs."order"')
         self.engine()
@@ -179,7 +182,7 @@ class Router(OutboxCase):
         self.begin(event_format=event_format)
         with Debezium(self.url, "public.outbox", self.folder, options) as router:
             self.engine()
-            self.emit("in", {"eventId": "e-1", "data": {"k": "key", "mode": "sql_ok", "n": 1, "text": "ä\"\\ \u20ac"}})
+            self.emit("in", {"eventId": "e-1", "data": {"k": "key", "mode": "sql_ok", "n": 1, "text": 'ä"\\ \u20ac'}})
             until(lambda: len(router.events) >= 2, "two events", WAIT_S)
             self.await_topic("done", 1, WAIT_S)
             self.rows(  # something behind them, so that nothing else comes between
@@ -291,13 +294,18 @@ class Shape(OutboxCase):
     def test_without_a_right(self):
         self.begin()
         self.rows("drop role if exists writer")
-        self.rows("create role writer login; grant all on schema sluice, public to writer;"
-                  "grant all on all tables in schema sluice to writer; grant select, insert on outbox to writer")
+        self.rows(
+            "create role writer login; grant all on schema sluice, public to writer;"
+            "grant all on all tables in schema sluice to writer; grant select, insert on outbox to writer"
+        )
         self.addCleanup(self.rows, "drop owned by writer; drop role writer")
         self.vars["DATABASE_URL"] = self.url.replace("postgres@", "writer@")
         done = self.refused("validate", "--connect", self.config)
-        self.assertIn("the user writer may not insert into, select from and delete from the table outbox; grant insert,"
-                      " select, delete on outbox to writer", done.stderr)
+        self.assertIn(
+            "the user writer may not insert into, select from and delete from the table outbox; grant insert,"
+            " select, delete on outbox to writer",
+            done.stderr,
+        )
 
 
 if __name__ == "__main__":

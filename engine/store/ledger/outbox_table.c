@@ -112,12 +112,14 @@ static const struct statement statement_look = {
     "  ('aggregateid', 'text|character varying', 3), ('type', 'text|character varying', 4),"
     "  ('payload', 'jsonb|json|text|character varying', 5), ('timestamp', 'timestamp without time zone', 6),"
     "  ('tracingspancontext', 'text|character varying', 7)),"
-    " columns as (select a.attname::text, format_type(a.atttypid, null) as type, a.attnotnull, a.atthasdef, a.attidentity"
+    " columns as (select a.attname::text, format_type(a.atttypid, null) as type, a.attnotnull, a.atthasdef, "
+    "a.attidentity"
     "  from pg_attribute a, t where a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped),"
     " misfit as (select w.name, w.types, c.type from wanted w left join columns c on c.attname = w.name"
     "  where c.type is null or not c.type = any (string_to_array(w.types, '|')) order by w.place limit 1)"
     "select t.oid is not null,"
-    " (select m.name from misfit m), (select replace(m.types, '|', ' or ') from misfit m), (select m.type from misfit m),"
+    " (select m.name from misfit m), (select replace(m.types, '|', ' or ') from misfit m), (select m.type from misfit "
+    "m),"
     " (select string_agg(c.attname, ', ' order by c.attname) from columns c where c.attnotnull and not c.atthasdef"
     "   and c.attidentity = '' and not exists (select from wanted w where w.name = c.attname"
     "   and w.name <> 'tracingspancontext')),"
@@ -150,10 +152,11 @@ static enum store_result judge(const struct rows *rows, const char *table, struc
                   table, (int)others.length, others.at);
         error_hint(error, "give them a default, or drop their `not null`");
     } else if (rows_int64(rows, 0, 5) == 0) {
-        error_set(error, ENOEXEC,
-                  "the table %s of outbox_table has no primary key, without which the server refuses to delete its rows "
-                  "while a publication has the table",
-                  table);
+        error_set(
+            error, ENOEXEC,
+            "the table %s of outbox_table has no primary key, without which the server refuses to delete its rows "
+            "while a publication has the table",
+            table);
         error_hint(error, "alter table %s add primary key (id)", table);
     } else if (rows_int64(rows, 0, 6) == 0) {
         error_set(error, ENOEXEC, "the user %.*s may not insert into, select from and delete from the table %s",
@@ -191,13 +194,13 @@ enum store_result outbox_table_unread(struct store *store, const char *table, bo
         error_set(error, ENOMEM, "out of memory");
         return STORE_DOWN;
     }
-    enum store_result result =
-        connection_once(connection, &statement_readers, 0, NULL, store->statement_timeout_ms, &rows, error);
+    enum store_result result = connection_once(connection, &statement_readers, 0, NULL, store->statement_timeout_ms,
+                                               &rows, error);
     bool logical = result == STORE_OK && rows_int64(rows, 0, 0) != 0;
     bool slot = logical && rows_int64(rows, 0, 1) != 0;
     if (result == STORE_OK && !logical) {
-        error_set(error, ENOENT, "nobody can read what is written to the table %s of outbox_table: wal_level is not logical",
-                  table);
+        error_set(error, ENOENT,
+                  "nobody can read what is written to the table %s of outbox_table: wal_level is not logical", table);
         error_hint(error, "alter system set wal_level = logical, and start the server again");
     } else if (result == STORE_OK && !slot) {
         struct span database = rows_span(rows, 0, 2);

@@ -1,6 +1,6 @@
 /*
- * fake_outbox_table.c - the table of store/ledger_outbox_table.h in memory: what was written to it, though a transaction
- * deletes its rows again.
+ * fake_outbox_table.c - the table of store/ledger_outbox_table.h in memory: what was written to it, though a
+ * transaction deletes its rows again.
  */
 #include "fake_ledger.h"
 

@@ -135,6 +135,12 @@ static void env_finish(void *context, struct item **items, size_t count, bool co
     items_free(items, count);
 }
 
+static void env_waits(void *context, const struct item *item)
+{
+    assert_true(item->waits);
+    ((struct lane_test *)context)->waits++;
+}
+
 static void env_parked(void *context, int64_t due_wall_ms)
 {
     ((struct lane_test *)context)->parked_ms = due_wall_ms;
@@ -269,6 +275,7 @@ struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)
                                    .context = test,
                                    .sleep = env_sleep,
                                    .finish = env_finish,
+                                   .waits = env_waits,
                                    .parked = env_parked,
                                    .lane_count = 1,
                                    .topic_names = topic_names(test->config),

@@ -69,6 +69,7 @@ struct lane_test {
     struct lane_test_end ends[LANE_TEST_ENDS_MAX]; /* what finish() was given */
     size_t end_count;
     bool revoked;      /* no stream is assigned now */
+    size_t waits;      /* how often waits() was called */
     int64_t parked_ms; /* the last that parked() was given; 0: none */
 };
 

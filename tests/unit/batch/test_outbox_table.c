@@ -15,7 +15,8 @@
     "    handler: work.handle\n"                                                                                       \
     "    routes:\n"                                                                                                    \
     "      done: [order.other, order.done]\n"                                                                          \
-    "      later: {retry: order.retry, initial_interval: 1s, max_retries: 1, counter: tries, exhausted: order.other}\n" \
+    "      later: {retry: order.retry, initial_interval: 1s, max_retries: 1, counter: tries, exhausted: "              \
+    "order.other}\n"                                                                                                   \
     "  order.done: {key: '{n}', final: true}\n"                                                                        \
     "  order.other: {final: true}\n"                                                                                   \
     "chains:\n"                                                                                                        \
@@ -66,9 +67,9 @@ static void one_topic_of_two(void **state)
         if (made != NULL) {
             struct span id = id_of(test, made), parent = record_header(made, "traceparent");
             assert_memory_equal(row(test, 0), id.at, id.length);
-            assert_string_equal(rest, arena_format(test->arena,
-                                                   " order.done 7 {\"n\": 7, \"x\":{\"y\":\"}\"}} %lld traceparent=%.*s\n",
-                                                   (long long)clock_wall_ms(), (int)parent.length, parent.at));
+            assert_string_equal(
+                rest, arena_format(test->arena, " order.done 7 {\"n\": 7, \"x\":{\"y\":\"}\"}} %lld traceparent=%.*s\n",
+                                   (long long)clock_wall_ms(), (int)parent.length, parent.at));
         } else {
             assert_non_null(strstr(rest, " order.done 7 {\"n\": 7, \"x\":{\"y\":\"}\"}} "));
         }
@@ -82,7 +83,8 @@ static void ladders_and_undos(void **state)
 {
     struct lane_test *test = lane_test_create(YAML("sluice"), LANE_TEST_OUTBOX);
     (void)state;
-    struct record keyless = {.topic = SPAN("order.new"), .value = SPAN("{\"eventId\":\"a\",\"data\":{\"do\":\"later\"}}")};
+    struct record keyless = {.topic = SPAN("order.new"),
+                             .value = SPAN("{\"eventId\":\"a\",\"data\":{\"do\":\"later\"}}")};
     lane_test_offer(test, &keyless);
     lane_test_run_all(test);
     assert_int_equal(test->store->tables.outgoing_count, 1);

@@ -260,24 +260,6 @@ static void only_steps_that_are_not_due(void **state)
     lane_test_destroy(test);
 }
 
-/* Without a store it waits in the lane, at the head of its key. */
-static void without_a_store(void **state)
-{
-    struct lane_test *test = lane_test_create(TOPICS, LANE_TEST_OUTBOX);
-    struct record early = not_due(test, "a", 3000);
-    (void)state;
-    lane_test_offer(test, &early);
-    lane_test_event(test, "order.new", "k", "b", "{}");
-    assert_int_equal(lane_test_run(test), 2);
-    assert_string_equal(lane_test_ends(test), "");
-    assert_int_equal(lane_due(test->env.lane, clock_monotonic_ms()), clock_monotonic_ms() + 3000);
-    lane_test_wait(test);
-    assert_int_equal(lane_test_run(test), 2);
-    assert_string_equal(lane_test_calls(test), "[a] [b]");
-    assert_string_equal(lane_test_ends(test), "0 1");
-    lane_test_destroy(test);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,7 +271,6 @@ int main(void)
         cmocka_unit_test(something_is_unavailable),
         cmocka_unit_test(a_step_that_is_not_due),
         cmocka_unit_test(only_steps_that_are_not_due),
-        cmocka_unit_test(without_a_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
