@@ -240,6 +240,7 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_delays(&check);
     check_answers(&check);
     check_cycles(&check);
+    check_fan_out(&check);
     check_keys(&check);
     check_chains(&check);
     check_retains(&check);

@@ -50,12 +50,26 @@ bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic);
 void check_fields(const struct check *check);
 /* check_flow.c: a cycle has a bound, and what is ordered has a key. */
 void check_cycles(const struct check *check);
+void check_fan_out(const struct check *check); /* one event does not become a great many */
 void check_keys(const struct check *check);
 /* check_chains.c: steps, aborts and undos fit together (one file); a retry ladder ends before its chain is forgotten,
  * and before the hold ends that aborts it. */
 void check_chains(const struct check *check);
 void check_retains(const struct check *check);
 void check_holds(const struct check *check);
+
+/* check_ways.c */
+struct way {
+    int64_t total_ms;
+    size_t parts;                 /* retry ladders and delays on it */
+    const char *text;             /* "310s on the retry ladder on 'pay.again', 2m on the route …"; NULL: no parts */
+    const struct binding *ladder; /* whose ladder is on it, the last one; NULL: none */
+};
+/* The longest way to a step of the chain from that topic on (NULL: from any). Places in other files than that of
+ * `place` are named. */
+struct way check_longest_way(const struct check *check, const struct chain *chain, const struct topic *from,
+                             struct place place);
+int64_t ladder_total_ms(const struct ladder *ladder); /* of all its steps */
 
 /* check_names.c: `renamed` and `retired` name what left the file, and what is in it. */
 void check_answers(const struct check *check);

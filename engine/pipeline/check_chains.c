@@ -3,8 +3,6 @@
  */
 #include "pipeline/check.h"
 
-#include "base/backoff.h"
-
 static void check_watched(const struct check *check, const struct chain *chain, const struct topic *topic)
 {
     if (!check->emitted[topic->number] && !topic->declared)
@@ -91,12 +89,6 @@ static bool topic_leads_to(const struct check *check, struct topic *topic, const
     return reach.found;
 }
 
-static int64_t ladder_total_ms(const struct ladder *ladder)
-{
-    return backoff_total_ms(ladder->initial_interval_ms, ladder->multiplier, ladder->max_interval_ms,
-                            ladder->max_retries);
-}
-
 /* Until then an event of it may come again: again from the bus or a client, which the inbox knows for that long; an
  * undo whose id is that of one before is a duplicate; and what climbs a ladder may still become a step. */
 static void check_retain(const struct check *check, const struct pipeline *pipeline, const struct chain *chain)
@@ -108,14 +100,14 @@ static void check_retain(const struct check *check, const struct pipeline *pipel
         least = chain->timeout_ms;
         why = "its timeout";
     }
-    for (size_t i = 0; i < check->ladder_count; i++) {
-        const struct binding *binding = check->ladders[i];
-        int64_t total = ladder_total_ms(binding->ladder);
-        if (total <= least || !leads_to(check, binding, chain))
-            continue;
-        least = total;
-        why = arena_format(check->arena, "what the retry ladder on '%s'%s takes, after which a step may still be done",
-                           binding->ladder->topic->name, check_other_file(check, chain->place, binding->place));
+    struct way way = check_longest_way(check, chain, NULL, chain->place);
+    if (way.total_ms > least) {
+        least = way.total_ms;
+        why = way.parts == 1 && way.ladder != NULL
+                  ? arena_format(
+                        check->arena, "what the retry ladder on '%s'%s takes, after which a step may still be done",
+                        way.ladder->ladder->topic->name, check_other_file(check, chain->place, way.ladder->place))
+                  : arena_format(check->arena, "what the way to a step takes: %s", way.text);
     }
     if (chain->retain_ms == 0 || chain->retain_ms >= least)
         return;
@@ -147,11 +139,30 @@ void check_chains(const struct check *check)
     }
 }
 
+/* It begins with the first step that is done: the way from there to another one. */
+static void check_timeout(const struct check *check, const struct chain *chain)
+{
+    char total_text[32], timeout_text[32];
+    for (size_t s = 0; s < chain->step_count && chain->timeout_ms > 0; s++) {
+        struct way way = check_longest_way(check, chain, chain->steps[s].done, chain->place);
+        if (way.total_ms < chain->timeout_ms)
+            continue;
+        problem_add(check->problems, chain->place, "timeout_too_short",
+                    "the way from step '%s' of chain '%s' to another takes %s in all: %s; its timeout of %s would undo "
+                    "what is still on its way; make the timeout longer, or the ladders and delays shorter",
+                    chain->steps[s].name, chain->name, duration_text(way.total_ms, total_text), way.text,
+                    duration_text(chain->timeout_ms, timeout_text));
+        return;
+    }
+}
+
 void check_retains(const struct check *check)
 {
     for (size_t p = 0; p < check->count; p++)
-        for (size_t c = 0; c < check->pipelines[p]->chain_count; c++)
+        for (size_t c = 0; c < check->pipelines[p]->chain_count; c++) {
             check_retain(check, check->pipelines[p], &check->pipelines[p]->chains[c]);
+            check_timeout(check, &check->pipelines[p]->chains[c]);
+        }
 }
 
 /* ----------------------------------------------------------------------------------------------------------- holds */
@@ -219,6 +230,22 @@ static void check_hold_delay(const struct check *check, const struct schedule *s
         }
 }
 
+/* As check_hold(), when each of them ends before the hold and all on one way do not. */
+static void check_hold_way(const struct check *check, const struct schedule *schedule, const struct chain *chain,
+                           int64_t hold, struct place place)
+{
+    char total_text[32], hold_text[32];
+    struct way way = check_longest_way(check, chain, NULL, place);
+    if (way.total_ms < hold || way.parts < 2)
+        return;
+    problem_add(
+        check->problems, place, "hold_too_short",
+        "the way to a step of chain '%s'%s takes %s in all: %s; schedule '%s' aborts it after a hold of %s, and "
+        "what is still on its way would be undone; make the hold longer, or the ladders and delays shorter",
+        chain->name, check_other_file(check, place, chain->place), duration_text(way.total_ms, total_text), way.text,
+        schedule->name, duration_text(hold, hold_text));
+}
+
 /* The chains that a topic aborts, of any file. */
 static void check_aborted(const struct check *check, const struct schedule *schedule, const struct topic *topic,
                           int64_t hold, struct place place)
@@ -227,8 +254,12 @@ static void check_aborted(const struct check *check, const struct schedule *sche
     for (size_t i = 0; i < shared->count; i++)
         for (size_t w = 0; w < shared->list[i]->watch_count; w++)
             if (shared->list[i]->watches[w].role == CHAIN_ABORT) {
-                check_hold(check, schedule, shared->list[i]->watches[w].chain, hold, place);
-                check_hold_delay(check, schedule, shared->list[i]->watches[w].chain, hold, place);
+                const struct chain *chain = shared->list[i]->watches[w].chain;
+                size_t before = check->problems->errors;
+                check_hold(check, schedule, chain, hold, place);
+                check_hold_delay(check, schedule, chain, hold, place);
+                if (check->problems->errors == before)
+                    check_hold_way(check, schedule, chain, hold, place);
             }
 }
 

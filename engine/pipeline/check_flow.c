@@ -68,6 +68,83 @@ void check_cycles(const struct check *check)
                 visit(&walk, check->topics[i].list[0]);
 }
 
+/* ---------------------------------------------------------------------------------------------------------- fan-out */
+
+enum { FAN_OUT_MAX = 10000 };
+
+struct fan {
+    const struct check *check;
+    size_t *events; /* by number: what one event on the topic becomes, itself included; 0: not known yet */
+    size_t targets; /* of the outcome that is looked at */
+    const struct route *route;
+    size_t most; /* of an outcome */
+};
+
+static size_t fan_visit(struct fan *fan, const struct topic *topic);
+
+static void fan_target(const struct route *route, struct topic *target, void *context)
+{
+    struct fan *fan = context;
+    size_t before = route == fan->route ? fan->targets : 0;
+    if (route->kind == ROUTE_LADDER && target == route->ladder.topic)
+        return;
+    size_t events = fan_visit(fan, target);
+    fan->route = route;
+    fan->targets = before + events > FAN_OUT_MAX ? FAN_OUT_MAX + 1 : before + events;
+    if (fan->targets > fan->most)
+        fan->most = fan->targets;
+}
+
+/* What one event of it becomes when each handler takes the outcome that makes most of it. */
+static size_t fan_visit(struct fan *fan, const struct topic *topic)
+{
+    const struct shared_topic *shared = &fan->check->topics[topic->number];
+    size_t events = 1;
+    if (fan->events[topic->number] != 0)
+        return fan->events[topic->number];
+    fan->events[topic->number] = 1; /* of a cycle, which is a problem of its own */
+    for (size_t i = 0; i < shared->count; i++) {
+        struct fan here = {.check = fan->check, .events = fan->events};
+        if (shared->list[i]->binding != NULL)
+            binding_targets(shared->list[i]->binding, fan_target, &here);
+        events = events + here.most > FAN_OUT_MAX ? FAN_OUT_MAX + 1 : events + here.most;
+    }
+    fan->events[topic->number] = events;
+    return events;
+}
+
+struct fan_report {
+    const size_t *events;
+    bool below; /* a topic to which it leads has too many already */
+};
+
+static void fan_below(const struct route *route, struct topic *target, void *context)
+{
+    struct fan_report *report = context;
+    (void)route;
+    report->below = report->below || report->events[target->number] > FAN_OUT_MAX;
+}
+
+/* Lists of topics multiply where their ways meet again and again. */
+void check_fan_out(const struct check *check)
+{
+    struct fan fan = {.check = check, .events = arena_array(check->arena, size_t, check->topic_count + 1)};
+    for (size_t i = 0; i < check->topic_count; i++)
+        (void)fan_visit(&fan, check->topics[i].list[0]);
+    for (size_t i = 0; i < check->topic_count; i++) {
+        const struct shared_topic *shared = &check->topics[i];
+        struct fan_report report = {.events = fan.events};
+        for (size_t t = 0; t < shared->count; t++)
+            if (shared->list[t]->binding != NULL)
+                binding_targets(shared->list[t]->binding, fan_below, &report);
+        if (fan.events[i] > FAN_OUT_MAX && !report.below)
+            problem_warn(check->problems, shared->list[0]->place, "fan_out",
+                         "one event on topic '%s' may become more than %d: routes to lists of topics multiply where "
+                         "their ways meet again; let the ways end in topics of their own",
+                         shared->list[0]->name, FAN_OUT_MAX);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------------ keys */
 
 /* Whether a file has a handler for the topic. */

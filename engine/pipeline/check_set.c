@@ -302,6 +302,7 @@ void pipelines_check(const struct pipeline *const *pipelines, size_t count, stru
             check_pair(&check, pipelines[a], pipelines[b]);
     check_names(&check);
     check_cycles(&check);
+    check_fan_out(&check);
     check_keys(&check);
     check_retains(&check);
     check_holds(&check);
