@@ -19,9 +19,8 @@ enum { AWAIT_MS = 30000, AWAIT_LOOK_MS = 2 };
 struct armed {
     struct armed *next;
     const char *failpoint, *text;
-    size_t left; /* reaches; 0: it has been */
-    bool after;  /* only when `called` */
-    bool called; /* the handler, in this batch */
+    size_t left;  /* reaches; 0: it has been */
+    bool *called; /* only when it is true: the handler was called in this batch; NULL: in any case */
 };
 
 /* How many transactions that wrote something have ended in the server. */
@@ -82,9 +81,9 @@ static void reached(const char *name, void *context)
     if (crash->notes)
         note(crash, name);
     for (struct armed *armed = crash->armed; armed != NULL; armed = armed->next) {
-        if (strcmp(name, "lane.claim.before") == 0)
-            armed->called = false; /* a batch begins */
-        if (armed->left == 0 || strcmp(armed->failpoint, name) != 0 || (armed->after && !armed->called) ||
+        if (armed->called != NULL && strcmp(name, "lane.claim.before") == 0)
+            *armed->called = false; /* a batch begins */
+        if (armed->left == 0 || strcmp(armed->failpoint, name) != 0 || (armed->called != NULL && !*armed->called) ||
             --armed->left > 0)
             continue;
         crash->died = armed->text;
@@ -139,8 +138,11 @@ void crash_note(struct crash *crash, struct connection *looks)
 static struct armed *arm(struct crash *crash, const char *failpoint, size_t reach, const char *text)
 {
     struct armed *armed = arena_new(crash->arena, struct armed);
-    *armed = (struct armed){.next = crash->armed, .failpoint = failpoint, .text = text, .left = reach};
-    crash->armed = armed;
+    struct armed **last = &crash->armed;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *armed = (struct armed){.failpoint = failpoint, .text = text, .left = reach};
+    *last = armed;
     return armed;
 }
 
@@ -151,12 +153,17 @@ int crash_arm(struct crash *crash, const struct pipeline *pipeline, const struct
         (void)arm(crash, name, 1, arena_format(crash->arena, "at %s", name));
         return 0;
     }
-    bool recorded = false;
-    struct armed *armed = arm(crash, "", 1, arena_format(crash->arena, "after %s", name));
-    armed->after = true;
-    if (stand_in_watch(pipeline, name, &armed->called, &recorded, crash->arena, error) != 0)
+    const char *text = arena_format(crash->arena, "after %s", name);
+    for (const struct armed *other = crash->armed; other != NULL; other = other->next)
+        if (strcmp(other->text, text) == 0) { /* its next call but one */
+            arm(crash, other->failpoint, 1, text)->called = other->called;
+            return 0;
+        }
+    bool recorded = false, *called = arena_new(crash->arena, bool);
+    if (stand_in_watch(pipeline, name, called, &recorded, crash->arena, error) != 0)
         return -EINVAL;
-    armed->failpoint = recorded && pipeline->store.present ? "lane.commit.after" : "lane.handler.after";
+    arm(crash, recorded && pipeline->store.present ? "lane.commit.after" : "lane.handler.after", 1, text)->called =
+        called;
     return 0;
 }
 

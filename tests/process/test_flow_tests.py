@@ -158,6 +158,44 @@ class Crashes(OnAServer):
             r"    .*: select last_value from charges\n      expected  \[\[1\]\]\n      got       \[\[2\]\]\n",
         )
 
+    def test_a_delayed_event_has_its_time(self):
+        """The event of a route with a delay: wherever the process dies, and not a millisecond early."""
+        pipeline = (ROOT / "config/pipeline.yaml").read_text()
+        delayed = pipeline.replace("success: payment.success\n", "success: {topic: payment.success, delay: 10m}\n")
+        self.assertNotEqual(pipeline, delayed)
+        delayed = delayed.replace("hold: 5m", "hold: 1h")
+        (self.folder / "pipeline.yaml").write_text(delayed[: delayed.index("\nschedules:")])
+        test = """
+  - name: AFTER
+    steps:
+      - crash: CRASH
+      - emit: {topic: payment.try, data: {userId: 1, seatId: 7, reservationId: 1, amount: 100, paymentTxId: a}}
+      - advance: AFTER
+    expect:
+      events: [EVENTS]
+      sql: {select status from reservations: [[STATUS]]}
+"""
+        events = "payment.try, payment.success"
+        file = self.folder / "flows.yaml"
+        file.write_text(
+            "pipeline: pipeline.yaml\n"
+            "given:\n"
+            "  sql: |\n"
+            "    insert into users values (1, 500);\n"
+            "    insert into reservations (id, user_id, seat_id, purchase_price) values (1, 1, 7, 100);\n"
+            "tests:"
+            + test.replace("AFTER", "599999ms")
+            .replace("CRASH", "after payment.charge")
+            .replace("EVENTS", events)
+            .replace("STATUS", "PENDING")
+            + test.replace("AFTER", "10m")
+            .replace("CRASH", "everywhere")
+            .replace("EVENTS", f"{events}, reservation.success")
+            .replace("STATUS", "CONFIRMED")
+        )
+        done = run(file, limit_s=600)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+
     def test_outputs_of_a_process_that_died_are_swept(self):
         """A pipeline without a reader, which would publish them when it takes partitions over."""
         (self.folder / "pipeline.yaml").write_text(
@@ -191,7 +229,7 @@ class Crashes(OnAServer):
             "      - run\n"
             "    expect: {events: [payment.try]}\n"
         )
-        done = run(file, url=self.postgres.url, limit_s=600)
+        done = run(file, limit_s=600)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertRegex(done.stdout, r"wherever it dies \(\d+ ms, [1-9]\d* crashes\)")
 
@@ -370,13 +408,18 @@ class Small(ServerCase):
                 self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertRegex(done.stdout, r"^ok    .*: x \(\d+ ms, [1-9]\d* crashes\)\n")
 
-    def test_the_timeline_of_a_crash(self):
+    def test_the_timeline_of_crashes(self):
+        """Two of them after the same handler, and two while the engine starts."""
+        after = "0.000 s  the process dies after template.greet, and the engine starts again\n"
+        assigned = "0.000 s  the process dies at bus.assign, and the engine starts again\n"
         self.fails(
-            "tests:\n  - name: x\n    steps:\n      - crash: after template.greet\n      - crash: at lane.emit.after\n"
+            "tests:\n  - name: x\n    steps:\n"
+            "      - crash: after template.greet\n      - crash: after template.greet\n"
+            "      - crash: at bus.assign\n      - crash: at bus.assign\n      - crash: at lane.emit.after\n"
             "      - emit: {topic: wanted, data: {name: Ada}}\n    expect: {events: [wanted]}\n",
             ": events[1]\n      expected  nothing more\n",
             "0.000 s  crash after template.greet\n",
-            "0.000 s  the process dies after template.greet, and the engine starts again\n",
+            f"             {assigned}             {assigned}             {after}             {after}",
             "0.000 s      said  key Ada  {",
             "0.000 s  the process dies at lane.emit.after, and the engine starts again\n",
             "0.000 s      said again  key Ada  {",
