@@ -106,7 +106,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 ZSH_COMPLETIONS ?= zsh/site-functions
 install: all ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/systemd/system \
-	  $(DESTDIR)$(PREFIX)/include/sluice $(SHARE)/sluice/config/services $(SHARE)/sluice/config/tests \
+	  $(DESTDIR)$(PREFIX)/include/sluice $(SHARE)/sluice/config/services $(SHARE)/sluice/config/tests/pipelines \
 	  $(SHARE)/sluice/prometheus $(SHARE)/sluice/grafana $(SHARE)/pkgconfig $(SHARE)/man/man1 $(SHARE)/man/man5 \
 	  $(SHARE)/bash-completion/completions $(SHARE)/fish/vendor_completions.d $(SHARE)/$(ZSH_COMPLETIONS)
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
@@ -115,6 +115,7 @@ install: all ## into DESTDIR and PREFIX
 	install -m 644 config/*.yaml $(SHARE)/sluice/config/
 	install -m 644 config/services/*.yaml $(SHARE)/sluice/config/services/
 	install -m 644 config/tests/*.yaml $(SHARE)/sluice/config/tests/
+	install -m 644 config/tests/pipelines/*.yaml $(SHARE)/sluice/config/tests/pipelines/
 	install -m 644 config/prometheus/*.yaml $(SHARE)/sluice/prometheus/
 	install -m 644 config/grafana/*.json $(SHARE)/sluice/grafana/
 	cp -R --no-preserve=mode,ownership sql $(SHARE)/sluice/
