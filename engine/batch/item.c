@@ -82,7 +82,7 @@ int item_own_headers(struct item *item)
 static struct span copied(char **at, struct span bytes)
 {
     struct span copy = {bytes.at == NULL ? NULL : *at, bytes.length};
-    if (bytes.length > 0)
+    if (bytes.at != NULL && bytes.length > 0)
         memcpy(*at, bytes.at, bytes.length);
     *at += bytes.length;
     return copy;
