@@ -160,6 +160,13 @@ struct bus_kind {
                    void (*each)(const char *what, const char *place, const char *why, void *context), void *context);
     /* Leaves the group, so that a peer takes over at once, and frees the consumer. */
     void (*unsubscribe)(struct bus_consumer *consumer);
+    /* Another process of this machine takes this one's place: what unsubscribes from now on stays in its group, for
+     * that process to go on as the same member. NULL: a member that joins gets at once what one that left had. */
+    void (*succeeded)(struct bus *bus);
+    /* What the other process must know, into an empty file, after everything has unsubscribed and nothing is published
+     * any more; and there out of it, before anything subscribes. NULL: nothing. */
+    int (*leave)(struct bus *bus, int file, struct error *error);
+    int (*find)(struct bus *bus, int file, struct error *error);
     /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0: this bus needs none. */
     int64_t (*member)(struct bus_consumer *consumer);
     /* For people: "partition 3 of payment.try at 17", "partition 3 at 90211/4:7". `buf` is cut to `size`. */
@@ -270,6 +277,19 @@ static inline void bus_halted(struct bus *bus, struct bus_consumer *consumer,
 static inline void bus_unsubscribe(struct bus *bus, struct bus_consumer *consumer)
 {
     bus->kind->unsubscribe(consumer);
+}
+static inline void bus_succeeded(struct bus *bus)
+{
+    if (bus->kind->succeeded != NULL)
+        bus->kind->succeeded(bus);
+}
+static inline int bus_leave(struct bus *bus, int file, struct error *error)
+{
+    return bus->kind->leave == NULL ? 0 : bus->kind->leave(bus, file, error);
+}
+static inline int bus_find(struct bus *bus, int file, struct error *error)
+{
+    return bus->kind->find == NULL ? 0 : bus->kind->find(bus, file, error);
 }
 static inline int64_t bus_member(struct bus *bus, struct bus_consumer *consumer)
 {

@@ -3,8 +3,8 @@
  *
  * SIGTERM and the first SIGINT drain: nothing new is taken, what runs is finished; the process leaves its group, so
  * that a peer takes over at once. A second SIGINT stops without waiting; what was running is rolled back and
- * redelivered, so nothing is lost by either. SIGHUP is ignored with a line in the log, since it asks daemons to read
- * their file again; when the terminal that the engine was started from has closed, it drains.
+ * redelivered, so nothing is lost by either. SIGHUP reloads (cli/reloading.h); when the terminal that the engine was
+ * started from has closed, it drains.
  */
 #include "cli/cli.h"
 
@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "cli/parts.h"
+#include "cli/reloading.h"
+#include "cli/signals.h"
 #include "cli/tracing.h"
 #include "guard/master.h"
 #include "http/http.h"
@@ -31,12 +33,17 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HANGUP_LOOKS = 50, HANGUP_LOOK_MS = 10 };
+enum {
+    RUN_LOOK_MS = 100,
+    RUN_BEGIN_LOOK_MS = 2,
+    RUN_HANDED_OVER_MS = 60000, /* the longest wait for the successor's first words, with the answer to who asked */
+    RUN_LISTEN_MS = 5000,       /* a successor that is not ready by then takes connections, and refuses what they ask */
+};
 
 static void usage(FILE *out)
 {
     fputs("usage: sluice run CONFIG\n"
-          "Runs the pipeline that CONFIG (a pipeline.yaml) describes, until SIGTERM or SIGINT.\n\n"
+          "Runs the pipeline that CONFIG (a pipeline.yaml) describes, until SIGTERM or SIGINT. SIGHUP reloads.\n\n"
           "  --log-level debug|info|warn|error   what is logged to stderr (info)\n"
           "  --log-format text|json              text on a terminal, json elsewhere\n"
           "  --single-process                    no supervising process: a crashing plugin ends the engine (for "
@@ -65,99 +72,6 @@ static bool log_options(const char *level, const char *format)
     return level == NULL;
 }
 
-/* The thread that waits for signals, so that a second SIGINT counts even while the engine drains. */
-struct signals {
-    sigset_t set;
-    const struct suspects *suspects; /* NULL: there is no master */
-    atomic_int asked;                /* how many SIGINT and SIGTERM of the operator so far */
-    atomic_bool starting;            /* nothing was taken yet: there is nothing to drain */
-    bool has_terminal;               /* whose end is ours */
-};
-
-static bool terminal_open(void)
-{
-    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
-
-/* The kernel may send SIGHUP a moment before it takes the terminal away. */
-static bool terminal_closes(void)
-{
-    for (int looks = 0; looks < HANGUP_LOOKS; looks++) {
-        if (!terminal_open())
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = HANGUP_LOOK_MS * 1000000L}, NULL);
-    }
-    return false;
-}
-
-static void signals_hangup(struct signals *signals)
-{
-    if (signals->has_terminal && terminal_closes()) {
-        log_warn("run", "SIGHUP: the terminal has closed; draining");
-        atomic_fetch_add(&signals->asked, 1);
-    } else {
-        log_warn("run", "SIGHUP is ignored: the file is not read again while the engine runs; restart it instead");
-    }
-}
-
-/* Whether the operator has asked once more: the master counts, for a handler may send signals to its own process. */
-static bool signals_asked(struct signals *signals, const siginfo_t *info)
-{
-    int before = atomic_load(&signals->asked);
-    int asked = signals->suspects != NULL ? suspects_asked(signals->suspects) : before + (info->si_pid != getpid());
-    atomic_store(&signals->asked, asked > before ? asked : before);
-    if (asked <= before)
-        log_warn("run", "signal %d from process %d is ignored: the master process stops this one", info->si_signo,
-                 (int)info->si_pid);
-    return asked > before;
-}
-
-static void *signals_main(void *context)
-{
-    struct signals *signals = context;
-    for (;;) {
-        siginfo_t info;
-        int signal = sigwaitinfo(&signals->set, &info);
-        if (signal < 0)
-            continue;
-        if (signal == SIGHUP) {
-            signals_hangup(signals);
-            continue;
-        }
-        if (!signals_asked(signals, &info))
-            continue;
-        if (atomic_load(&signals->starting)) {
-            log_info("run", "stopped before it started");
-            log_flush();
-            _exit(CLI_OK);
-        }
-        if (atomic_load(&signals->asked) > 1 && signal == SIGINT) {
-            log_warn("run", "stopped at once; what was running is redelivered");
-            log_flush();
-            _exit(130);
-        }
-    }
-    return NULL;
-}
-
-static void start_signals(struct signals *signals)
-{
-    pthread_t thread;
-    struct sigaction hangup;
-    atomic_store(&signals->starting, true);
-    signals->has_terminal = sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN && terminal_open();
-    sigemptyset(&signals->set);
-    sigaddset(&signals->set, SIGTERM);
-    sigaddset(&signals->set, SIGINT);
-    sigaddset(&signals->set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &signals->set, NULL);
-    if (pthread_create(&thread, NULL, signals_main, signals) == 0)
-        pthread_detach(thread);
-}
-
 /* Who wants to know how the engine is: the master, or without one the service manager. */
 struct audience {
     struct suspects *master; /* NULL: none */
@@ -176,37 +90,110 @@ static void tell(const struct audience *audience, bool ready)
         log_rarely(60000, LOG_WARN, "run", "the service manager cannot be told: %s", strerror(-r));
 }
 
-/* Until a signal or a fault. */
-static int run_loop(struct engine *engine, struct http *http, int port, struct signals *signals,
-                    const struct audience *audience, int64_t began_ms)
+/* A worker process while it runs. */
+struct running {
+    struct run_files *files;
+    const struct master_worker *me;
+    struct signals *signals;
+    struct audience audience;
+    struct engine *engine;
+    struct http *http; /* NULL: not yet, or none */
+    int64_t began_ms;
+    bool ready;
+};
+
+/* 0, or what the engine cannot run for: logged, and told to the master when it is a successor. */
+static int refuse(const struct running *running, const struct error *error)
 {
-    const struct pipeline *pipeline = engine_pipeline(engine);
-    struct series *lost = metrics_series(engine_metrics(engine), METRIC_LOG_LOST, NULL, NULL);
-    bool ready = false;
+    char sentence[sizeof error->text + sizeof error->hint + 4];
+    log_error("run", error);
+    snprintf(sentence, sizeof sentence, "%s%s%s", error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
+    handover_refuse(running->me->suspects, sentence);
+    return error->code == ENOKEY ? CLI_CONFIG : CLI_FAILED;
+}
+
+/* The operator asked to stop. The master's count, too: a handler may have made the process ignore signals. */
+static bool asked_to_stop(const struct running *running)
+{
+    const struct suspects *suspects = running->me->suspects;
+    return atomic_load(&running->signals->asked) > 0 || (suspects != NULL && suspects_asked(suspects) > 0);
+}
+
+static int listen_now(struct running *running)
+{
+    const struct parts *parts = &running->files->parts;
+    struct error error = {0};
+    int port = 0;
+    if (!parts->pipeline->http.present || running->http != NULL)
+        return CLI_OK;
+    if (http_start(running->engine, parts->bus, parts->store, running->files->listener, &running->http, &port,
+                   &error) != 0)
+        return refuse(running, &error);
+    http_reload(running->http, running->me->suspects == NULL ? NULL : running->files->reloading->shared);
+    running->files->port = port;
+    return CLI_OK;
+}
+
+static bool is_ready(struct running *running)
+{
+    struct buffer why;
+    buffer_init(&why, 4096);
+    bool ready = engine_ready(running->engine, &why);
+    buffer_free(&why);
+    return ready;
+}
+
+static void log_ready(const struct running *running)
+{
+    const struct pipeline *pipeline = running->files->parts.pipeline;
+    long long took_ms = (long long)(clock_monotonic_ms() - running->began_ms);
+    if (pipeline->http.present)
+        log_info("run", "ready: %s after %lld ms; http on %s:%d", pipeline->name, took_ms, pipeline->http.host,
+                 running->files->port);
+    else
+        log_info("run", "ready: %s after %lld ms", pipeline->name, took_ms);
+}
+
+/* Until a signal, a fault or a successor. A successor itself serves HTTP once it can answer. */
+static int run_loop(struct running *running)
+{
+    struct series *lost = metrics_series(engine_metrics(running->engine), METRIC_LOG_LOST, NULL, NULL);
+    int64_t listen_ms = clock_monotonic_ms() + RUN_LISTEN_MS;
     struct error fault = {0};
-    /* The master's count, too: a handler may have made the process ignore signals. */
-    while (atomic_load(&signals->asked) == 0 && (signals->suspects == NULL || suspects_asked(signals->suspects) == 0)) {
-        struct buffer why;
-        buffer_init(&why, 4096);
-        if (!ready && engine_ready(engine, &why)) {
-            ready = true;
-            if (http != NULL)
-                log_info("run", "ready: %s after %lld ms; http on %s:%d", pipeline->name,
-                         (long long)(clock_monotonic_ms() - began_ms), pipeline->http.host, port);
-            else
-                log_info("run", "ready: %s after %lld ms", pipeline->name,
-                         (long long)(clock_monotonic_ms() - began_ms));
-        }
-        buffer_free(&why);
-        tell(audience, ready);
+    while (!asked_to_stop(running) && handover_stage(running->me->suspects) != HANDOVER_ASKED) {
+        bool ready = running->ready || is_ready(running);
+        if ((ready || clock_monotonic_ms() > listen_ms) && listen_now(running) != CLI_OK)
+            return CLI_FAILED;
+        if (ready && !running->ready)
+            log_ready(running);
+        running->ready = ready;
+        tell(&running->audience, running->ready);
         series_set(lost, log_lost());
-        int code = engine_fault(engine, &fault);
-        if (code != 0) {
-            log_error("run", &fault);
-            return code == -ENOKEY ? CLI_CONFIG : CLI_FAILED;
-        }
-        usleep(ready ? 100000 : 2000);
+        if (engine_fault(running->engine, &fault) != 0)
+            return refuse(running, &fault);
+        usleep(running->ready ? RUN_LOOK_MS * 1000 : RUN_BEGIN_LOOK_MS * 1000);
     }
+    return CLI_OK;
+}
+
+/* A successor: until it may begin. CLI_OK, too, when it is to stop instead. */
+static int run_prepare(struct running *running)
+{
+    struct suspects *suspects = running->me->suspects;
+    const struct parts *parts = &running->files->parts;
+    struct error error = {0};
+    while (!asked_to_stop(running) && handover_stage(suspects) != HANDOVER_BEGIN) {
+        if (handover_stage(suspects) == HANDOVER_NONE && engine_prepared(running->engine))
+            handover_reach(suspects, HANDOVER_PREPARED);
+        tell(&running->audience, false);
+        if (engine_fault(running->engine, &error) != 0)
+            return refuse(running, &error);
+        usleep(RUN_BEGIN_LOOK_MS * 1000);
+    }
+    if (bus_find(parts->bus, running->me->finds, &error) != 0)
+        return refuse(running, &error);
+    running->began_ms = clock_monotonic_ms();
+    engine_begin(running->engine);
     return CLI_OK;
 }
 
@@ -216,48 +203,78 @@ static int64_t stop_ms(const struct pipeline *pipeline)
     return pipeline->engine.drain_timeout_ms + 20000;
 }
 
-static int run(struct parts *parts, struct signals *signals, const struct audience *audience, int64_t began_ms)
+/* Another worker takes this one's place: what it needs is left to it. Returns when it runs, or will not: until then,
+ * who asked for that waits here for the answer. */
+static void run_hand_over(struct running *running)
 {
-    struct suspects *suspects = audience->master;
+    struct suspects *suspects = running->me->suspects;
+    struct error error = {0};
+    if (bus_leave(running->files->parts.bus, running->me->leaves, &error) != 0)
+        log_error("run", &error);
+    log_info("run", "handed over");
+    handover_reach(suspects, HANDOVER_RELEASED);
+    int64_t until_ms = clock_monotonic_ms() + RUN_HANDED_OVER_MS;
+    while (handover_stage(suspects) != HANDOVER_OVER && !asked_to_stop(running) && clock_monotonic_ms() < until_ms) {
+        tell(&running->audience, false);
+        usleep(RUN_BEGIN_LOOK_MS * 1000);
+    }
+}
+
+static void run_end(struct running *running, int code)
+{
+    const struct parts *parts = &running->files->parts;
+    bool succeeded = handover_stage(running->me->suspects) == HANDOVER_ASKED;
+    if (running->audience.master == NULL)
+        (void)notify_stopping(running->audience.manager, stop_ms(parts->pipeline));
+    if (succeeded)
+        bus_succeeded(parts->bus);
+    log_info("run", succeeded ? "handing over: nothing new is taken" : "stopping: nothing new is taken");
+    if (running->http != NULL)
+        http_quiesce(running->http, !succeeded);
+    int drained = engine_drain(running->engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0);
+    if (drained != 0)
+        log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
+    if (drained == -EBUSY) {
+        log_warn("run", "a handler has not returned; the process ends without waiting for it");
+        suspects_decide(running->me->suspects);
+        log_flush();
+        _exit(CLI_FAILED);
+    }
+    if (succeeded)
+        run_hand_over(running);
+    http_stop(running->http);
+}
+
+static int run(struct running *running)
+{
+    struct parts *parts = &running->files->parts;
+    bool successor = handover_is_successor(running->me->suspects);
     struct engine_parts engine_parts = {.pipeline = parts->pipeline,
                                         .bus = parts->bus,
                                         .store = parts->store,
                                         .metrics = parts->metrics,
                                         .migrations = parts->migrations,
-                                        .suspects = suspects};
-    struct engine *engine = NULL;
-    struct http *http = NULL;
+                                        .suspects = running->me->suspects,
+                                        .waits = successor};
     struct error error = {0};
-    int port = 0;
 
-    atomic_store(&signals->starting, false);
+    atomic_store(&running->signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
-    if (tracing_open(parts, &engine_parts.tracer, &error) != 0 || engine_start(&engine_parts, &engine, &error) != 0 ||
-        (parts->pipeline->http.present && http_start(engine, parts->bus, parts->store, &http, &port, &error) != 0)) {
-        log_error("run", &error);
-        engine_stop(engine);
-        tracer_destroy(engine_parts.tracer);
-        return CLI_FAILED;
-    }
-    if (parts->store == NULL)
+    int code = CLI_OK;
+    if (tracing_open(parts, &engine_parts.tracer, &error) != 0 ||
+        engine_start(&engine_parts, &running->engine, &error) != 0)
+        code = refuse(running, &error);
+    else if (!successor)
+        code = listen_now(running);
+    if (code == CLI_OK && parts->store == NULL)
         log_warn("run", "no store: every event is handled at least once; after a crash some are handled twice");
-    int code = run_loop(engine, http, port, signals, audience, began_ms);
-    if (suspects == NULL)
-        (void)notify_stopping(audience->manager, stop_ms(parts->pipeline));
-    log_info("run", "stopping: nothing new is taken");
-    if (http != NULL)
-        http_quiesce(http);
-    int drained = engine_drain(engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0);
-    if (drained != 0)
-        log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
-    if (drained == -EBUSY) {
-        log_warn("run", "a handler has not returned; the process ends without waiting for it");
-        suspects_decide(suspects);
-        log_flush();
-        _exit(CLI_FAILED);
-    }
-    http_stop(http);
-    engine_stop(engine);
+    if (code == CLI_OK && successor)
+        code = run_prepare(running);
+    if (code == CLI_OK)
+        code = run_loop(running);
+    if (running->engine != NULL)
+        run_end(running, code);
+    engine_stop(running->engine);
     tracer_destroy(engine_parts.tracer);
     log_info("run", "stopped");
     return code;
@@ -274,40 +291,36 @@ static void warn_failpoints(const char *rules)
     }
 }
 
-/* What the files say when the engine starts. Whatever becomes of them, each worker process has what they said. */
-struct run_files {
-    struct parts parts;
-    struct error error;   /* of the migrations */
-    struct notify notify; /* the service manager */
-};
-
-static void read_files(const char *config, const struct buses *buses, struct run_files *ret)
-{
-    *ret = (struct run_files){0};
-    parts_read(config, buses, &ret->parts);
-    if (ret->parts.reading.problems.errors == 0)
-        (void)parts_migrations(&ret->parts, &ret->error);
-}
-
 /* The worker process. `context`: its copy of the files. */
-static int run_worker(struct suspects *suspects, void *context)
+static int run_worker(const struct master_worker *me, void *context)
 {
     struct run_files *files = context;
     struct parts *parts = &files->parts;
-    int64_t began_ms = clock_monotonic_ms();
-    struct signals signals = {.suspects = suspects};
-    struct audience audience = {.master = suspects, .manager = &files->notify};
+    struct signals signals = {.suspects = me->suspects};
+    struct running running = {.files = files,
+                              .me = me,
+                              .signals = &signals,
+                              .audience = {.master = me->suspects, .manager = files->notify},
+                              .began_ms = clock_monotonic_ms()};
     struct error error = files->error;
-    start_signals(&signals);
-    int code = parts_check(parts, false);
-    if (code == CLI_OK && (error.code != 0 || parts_attach(parts, PARTS_BUS, &error) != 0)) {
-        log_error("run", &error);
-        code = CLI_FAILED;
-    }
+    signals_start(&signals);
+    int code = parts_check(parts, handover_is_successor(me->suspects));
+    if (code != CLI_OK)
+        reloading_refuse(me->suspects, parts);
+    else
+        reloading_loaded(files->reloading, files);
+    if (code == CLI_OK && (error.code != 0 || parts_attach(parts, PARTS_BUS, &error) != 0))
+        code = refuse(&running, &error);
     if (code == CLI_OK)
-        code = run(parts, &signals, &audience, began_ms);
+        code = run(&running);
     parts_close(parts);
     return code;
+}
+
+static bool on_hangup(void *context)
+{
+    (void)context;
+    return signals_reload();
 }
 
 int cli_run(int argc, char **argv, const struct buses *buses)
@@ -348,26 +361,34 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     }
     warn_failpoints(rules);
-    struct run_files files;
-    char engine[37]; /* id of this engine, the same for all its worker processes */
-    sigset_t hangup;
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &hangup, NULL); /* until the worker waits for it */
-    read_files(argv[optind], buses, &files);
-    event_id_new(clock_wall_ms(), engine);
-    files.parts.engine = engine;
+    signals_prepare();
     signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
     if (copies_open(&error) != 0) {
         log_warn("run", "%s; they are loaded where they are, so replace a file by renaming a new one to it",
                  error.text);
         error = (struct error){0};
     }
-    if (notify_open(&files.notify, &error) != 0)
+    struct notify notify;
+    if (notify_open(&notify, &error) != 0)
         log_warn("run", "%s; %s", error.text, error.hint);
-    int code = single ? run_worker(NULL, &files)
-                      : master_run(run_worker, &files, &files.notify, stop_ms(files.parts.pipeline));
-    parts_close(&files.parts);
+    struct reloading reloading;
+    reloading_init(&reloading, argv[optind], buses, &notify);
+    struct run_files *files = reloading_first(&reloading);
+    const struct master_work work = {.run = run_worker,
+                                     .read = reloading_read,
+                                     .use = reloading_use,
+                                     .forget = reloading_forget,
+                                     .hangup = on_hangup,
+                                     .asked = reloading_asked,
+                                     .answer = reloading_answer,
+                                     .context = &reloading};
+    int code = CLI_FAILED;
+    if (files != NULL && single)
+        code = run_worker(&(struct master_worker){NULL, -1, -1}, files);
+    else if (files != NULL)
+        code = master_run(&work, files, &notify, stop_ms(files->parts.pipeline));
+    if (files != NULL && single)
+        reloading_forget(&reloading, files);
     copies_close();
     return code;
 }

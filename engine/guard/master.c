@@ -1,23 +1,20 @@
 /*
  * master.c - fork, wait, judge, fork again.
  *
- * While it waits it looks at the worker ten times a second: a call past its deadline, a worker that is stopped, and one
- * whose end of the lifeline (a pipe) is closed although it runs cannot help themselves.
+ * It looks at its workers ten times a second. There are at most two: the one that runs, and while the engine is
+ * reloaded its successor, which becomes the one that runs as soon as the other has handed over.
  */
 #include "guard/master.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "guard/orphans.h"
-#include "guard/watch.h"
+#include "guard/generation.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,173 +24,184 @@ enum {
     MASTER_PAUSE_MS = 100,
     MASTER_PAUSE_MAX_MS = 5000,
     MASTER_LOOK_MS = 100,
-    MASTER_GRACE_MS = 750, /* a call may be late by this much */
-    MASTER_STALL_MS = 500, /* a look that comes this late: the machine stood still, the worker too */
+    MASTER_RELOAD_LOOK_MS = 5, /* while partitions wait for the successor */
     MASTER_FORGET_MS = 60000,
-    MASTER_LIFELINE_LOOKS = 2, /* an ending process closes its descriptors, too */
-    MASTER_EXIT_MS = 3000,     /* exit() may take, when the worker has done its work */
+    MASTER_PREPARE_MS = 60000, /* the longest wait for a successor that could begin, */
+    MASTER_BEGIN_MS = 30000,   /* and for one that runs once it may */
 };
 
-struct worker_process {
-    pid_t pid;
-    int lifeline; /* the master's end */
-    int64_t born_ms;
-    bool stopped;
-    int lifeline_lost; /* looks that found it closed */
-    int64_t looked_ms;
-    int64_t stalled_ms; /* how long the machine stood still lately: calls may be late by this much more */
-    int64_t stalled_until_ms;
-    int64_t decided_ms;           /* since when it does nothing but end; 0: it has not decided to */
-    struct process_ending ending; /* kind 0: the master did not end it */
+enum reload_state {
+    RELOAD_NONE = 0,
+    RELOAD_PREPARING, /* `next` opens what it needs */
+    RELOAD_RELEASING, /* `now` hands over to `next` */
+    RELOAD_BEGINNING, /* what was `next` is `now`, and begins; `past` waits for the answer */
+    RELOAD_ENDING,    /* it was answered; `past` ends */
 };
 
 struct master {
-    struct suspects *suspects;
+    const struct master_work *work;
     struct notify *notify;
     int64_t stop_ms;
     unsigned lives; /* of the worker, when the service manager was told */
-    sigset_t signals;
+    sigset_t signals, before;
     int64_t forgot_ms;
     struct orphans orphans;
+    struct generation now, next, past;
+    enum reload_state reload;
+    bool plan, hungup;          /* the reload's; one was asked for by SIGHUP */
+    int64_t began_ms, until_ms; /* of the reload, and of its state */
+    bool over;                  /* the engine is: it was asked to end, or its worker decided to */
+    int status;
 };
 
-static bool spawn(struct master *master, struct worker_process *ret, int (*work)(struct suspects *, void *),
-                  void *context, const sigset_t *unblocked)
+/* ----------------------------------------------------------------------------------------------------------- reload */
+
+static void reload_answer(struct master *master, const void *old, const void *files, const char *why)
 {
-    int ends[2];
-    pid_t self = getpid();
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return false;
-    suspects_reset(master->suspects);
-    pid_t pid = fork();
-    if (pid < 0) {
-        int code = errno;
-        close(ends[0]);
-        close(ends[1]);
-        errno = code;
-        return false;
-    }
-    if (pid > 0) {
-        setpgid(pid, pid); /* both do it, so that it is done when either goes on */
-        close(ends[1]);
-        *ret = (struct worker_process){
-            .pid = pid, .lifeline = ends[0], .born_ms = clock_monotonic_ms(), .looked_ms = clock_monotonic_ms()};
-        return true;
-    }
-    close(ends[0]);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* a terminal's Ctrl-C goes to the master alone, which hands it on: one press must not count as two */
-    setpgid(0, 0);
-    if (getppid() != self)
-        _exit(EXIT_FAILURE); /* the master ended in between */
-    sigprocmask(SIG_SETMASK, unblocked, NULL);
-    watch_process(master->suspects, ends[1]);
-    int code = work(master->suspects, context);
-    suspects_decide(master->suspects);
-    exit(code);
+    struct master_reload reload = {.plan = master->plan,
+                                   .accepted = why == NULL,
+                                   .old = old,
+                                   .files = files,
+                                   .why = why,
+                                   .duration_ms = clock_monotonic_ms() - master->began_ms};
+    master->work->answer(master->work->context, &reload);
 }
 
-static void end_worker(struct worker_process *worker, struct process_ending ending)
+static void reload_begin(struct master *master, bool plan)
 {
-    if (worker->ending.kind != 0)
+    struct buffer why;
+    buffer_init(&why, HANDOVER_WHY_MAX);
+    master->plan = plan;
+    master->began_ms = clock_monotonic_ms();
+    void *files = master->work->read(master->work->context, master->now.files, &why);
+    if (files == NULL)
+        reload_answer(master, master->now.files, NULL, why.at);
+    else if (generation_make(&master->next, files, suspects_beside(master->now.suspects)) &&
+             generation_start(master->work, &master->next, &master->before, master->now.leaves)) {
+        master->reload = RELOAD_PREPARING;
+        master->until_ms = master->began_ms + MASTER_PREPARE_MS;
+    } else {
+        buffer_format(&why, "no process for the new worker: %s", strerror(errno));
+        reload_answer(master, master->now.files, files, why.at);
+        generation_end(master->work, &master->next);
+    }
+    buffer_free(&why);
+}
+
+/* The successor has ended, or is to end, before it began. */
+static void reload_refuse(struct master *master, const char *why)
+{
+    if (master->next.worker.pid != 0) {
+        kill(master->next.worker.pid, SIGKILL);
+        waitpid(master->next.worker.pid, NULL, 0);
+        struct process_ending ending;
+        process_ended(&master->next.worker, &master->orphans, master->now.worker.pid, 0, &ending);
+    }
+    reload_answer(master, master->now.files, master->next.files, why);
+    generation_end(master->work, &master->next);
+    /* a worker that was asked to hand over ends; the next one runs what it ran */
+    master->reload = master->reload == RELOAD_RELEASING ? RELOAD_ENDING : RELOAD_NONE;
+    if (master->now.worker.pid != 0 && master->reload == RELOAD_ENDING)
+        handover_reach(master->now.suspects, HANDOVER_OVER);
+}
+
+/* What it had is free. */
+static void reload_succeed(struct master *master)
+{
+    master->past = master->now;
+    master->now = master->next;
+    master->next = (struct generation){.leaves = -1};
+    master->reload = RELOAD_BEGINNING;
+    master->until_ms = clock_monotonic_ms() + MASTER_BEGIN_MS;
+    handover_reach(master->now.suspects, HANDOVER_BEGIN);
+}
+
+static void reload_over(struct master *master)
+{
+    master->reload = RELOAD_ENDING;
+    if (master->past.worker.pid != 0)
+        handover_reach(master->past.suspects, HANDOVER_OVER);
+    else
+        generation_end(master->work, &master->past);
+}
+
+/* The successor has begun, and cannot go on: a worker of the old files takes its place. */
+static void reload_revert(struct master *master, const char *why)
+{
+    struct generation failed = master->now;
+    reload_answer(master, master->past.files, failed.files, why);
+    if (failed.worker.pid != 0) {
+        struct process_ending ending;
+        kill(failed.worker.pid, SIGKILL);
+        waitpid(failed.worker.pid, NULL, 0);
+        process_ended(&failed.worker, &master->orphans, master->past.worker.pid, 0, &ending);
+    }
+    master->now = master->past;
+    master->past = (struct generation){.leaves = -1};
+    generation_end(master->work, &failed);
+    master->reload = RELOAD_ENDING;
+    if (master->now.worker.pid != 0)
+        handover_reach(master->now.suspects, HANDOVER_OVER);
+    else
+        master->now.again_ms = 0;
+}
+
+static void reload_prepared(struct master *master)
+{
+    if (master->plan) {
+        reload_refuse(master, NULL); /* nothing is said against it, and it is only a plan */
         return;
-    worker->ending = ending;
-    kill(worker->pid, SIGKILL);
-}
-
-/* What the worker cannot report by itself. */
-static void look(struct master *master, struct worker_process *worker)
-{
-    int64_t now = clock_monotonic_ms(), late = now - worker->looked_ms - MASTER_LOOK_MS;
-    struct pollfd lifeline = {.fd = worker->lifeline, .events = POLLIN};
-    struct process_ending ending;
-    worker->looked_ms = now;
-    if (late > MASTER_STALL_MS) {
-        worker->stalled_ms = late;
-        worker->stalled_until_ms = now + late + MASTER_GRACE_MS;
     }
-    if (suspects_overdue(master->suspects, now,
-                         MASTER_GRACE_MS + (now < worker->stalled_until_ms ? worker->stalled_ms : 0), &ending))
-        end_worker(worker, worker->stopped ? (struct process_ending){.kind = ENDING_STOPPED, .lane = -1} : ending);
-    else if (worker->stopped && suspects_one_alone(master->suspects))
-        end_worker(worker, (struct process_ending){.kind = ENDING_STOPPED, .lane = -1});
-    worker->lifeline_lost = poll(&lifeline, 1, 0) > 0 ? worker->lifeline_lost + 1 : 0;
-    if (worker->lifeline_lost >= MASTER_LIFELINE_LOOKS)
-        end_worker(worker, (struct process_ending){.kind = ENDING_DESCRIPTORS, .lane = -1});
-    if (now - master->forgot_ms > MASTER_FORGET_MS) {
-        suspects_forget(master->suspects);
-        master->forgot_ms = now;
-    }
+    master->reload = RELOAD_RELEASING;
+    master->until_ms = clock_monotonic_ms() + master->stop_ms;
+    if (master->now.worker.pid == 0)
+        reload_succeed(master);
+    else
+        handover_reach(master->now.suspects, HANDOVER_ASKED);
 }
 
-/* Sees to it that a worker that was asked to end does. */
-static void end_look(struct master *master, struct worker_process *worker)
+static void reload_look(struct master *master)
 {
-    int64_t now = clock_monotonic_ms();
-    if (worker->stopped)
-        kill(worker->pid, SIGCONT);
-    if (!suspects_decided(master->suspects))
-        return;
-    if (worker->decided_ms == 0)
-        worker->decided_ms = now;
-    if (now - worker->decided_ms < MASTER_EXIT_MS || worker->ending.kind != 0)
-        return;
-    log_warn("master", "the worker has stopped and does not exit: an exit handler of a plugin does not return; killed");
-    end_worker(worker, (struct process_ending){.kind = ENDING_STATUS, .number = EXIT_FAILURE, .lane = -1});
-}
-
-/* A signal is the operator's unless it comes from the worker's process group. */
-static bool is_operators(const struct worker_process *worker, const siginfo_t *info)
-{
-    if (info->si_code > 0 || info->si_pid == 0 || getpgid(info->si_pid) != worker->pid)
-        return true;
-    log_warn("master", "process %d, which a handler runs in, sent signal %d to the engine: ignored", (int)info->si_pid,
-             info->si_signo);
-    return false;
-}
-
-/* Passes on to the service manager what the worker says of itself. A worker that stands still is not alive. */
-static void tell_manager(struct master *master)
-{
-    int r = 0;
-    unsigned lives = suspects_lives(master->suspects);
-    if (suspects_asked(master->suspects) > 0)
-        r = notify_stopping(master->notify, master->stop_ms);
-    else if (suspects_ready(master->suspects))
-        r = notify_ready(master->notify);
-    if (r == 0 && lives != master->lives)
-        r = notify_alive(master->notify, clock_monotonic_ms());
-    master->lives = lives;
-    if (r != 0)
-        log_rarely(60000, LOG_WARN, "master", "the service manager cannot be told: %s", strerror(-r));
-}
-
-/* Waits for the worker's end, handing signals on. Returns its wait status. */
-static int attend(struct master *master, struct worker_process *worker)
-{
-    for (;;) {
-        struct timespec wait = {.tv_nsec = MASTER_LOOK_MS * 1000000};
-        siginfo_t info = {0};
-        int status = 0, signal = sigtimedwait(&master->signals, &info, &wait);
-        if (signal > 0 && signal != SIGCHLD && is_operators(worker, &info)) {
-            if (signal != SIGHUP) /* the worker says what it makes of that one */
-                suspects_ask(master->suspects);
-            kill(worker->pid, signal);
+    bool late = clock_monotonic_ms() > master->until_ms, plan = false;
+    switch (master->reload) {
+    case RELOAD_NONE:
+        if (master->hungup || master->work->asked(master->work->context, &plan)) {
+            plan = plan && !master->hungup;
+            master->hungup = false;
+            reload_begin(master, plan);
         }
-        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0;) {
-            if (pid != worker->pid)
-                continue; /* what a handler left has ended */
-            if (WIFEXITED(status) || WIFSIGNALED(status))
-                return status;
-            worker->stopped = WIFSTOPPED(status);
+        break;
+    case RELOAD_PREPARING:
+        if (handover_stage(master->next.suspects) == HANDOVER_PREPARED)
+            reload_prepared(master);
+        else if (late)
+            reload_refuse(master, handover_why(master->next.suspects)[0] != '\0'
+                                      ? handover_why(master->next.suspects)
+                                      : "the new worker could not begin within 60 s");
+        break;
+    case RELOAD_RELEASING:
+        if (handover_stage(master->now.suspects) == HANDOVER_RELEASED)
+            reload_succeed(master);
+        else if (late)
+            process_end(&master->now.worker,
+                        (struct process_ending){.kind = ENDING_STATUS, .number = EXIT_FAILURE, .lane = -1});
+        break;
+    case RELOAD_BEGINNING:
+        if (master->now.worker.pid != 0 && suspects_ready(master->now.suspects)) {
+            reload_answer(master, master->past.files, master->now.files, NULL);
+            reload_over(master);
+        } else if (late) {
+            reload_revert(master, "the new worker was not ready within 30 s of its beginning");
         }
-        if (suspects_asked(master->suspects) == 0 && !suspects_decided(master->suspects))
-            look(master, worker);
-        else
-            end_look(master, worker);
-        tell_manager(master);
+        break;
+    case RELOAD_ENDING:
+        if (master->past.files == NULL && handover_stage(master->now.suspects) != HANDOVER_OVER)
+            master->reload = RELOAD_NONE;
+        break;
     }
 }
+
+/* ------------------------------------------------------------------------------------------------------------- ends */
 
 /* Why a new worker starts, in the log. */
 static void report(const struct process_ending *ending, size_t named)
@@ -220,60 +228,231 @@ static int64_t next_pause_ms(const struct worker_process *worker, size_t named, 
     return pause_ms > MASTER_PAUSE_MAX_MS ? MASTER_PAUSE_MAX_MS : pause_ms;
 }
 
-/* Judges a worker that ended. True: the engine is over, with *ret_status. */
-static bool judge(struct master *master, struct worker_process *worker, int status, size_t *ret_named, int *ret_status)
+static void judge(struct generation *generation, struct process_ending *ending)
 {
-    struct process_ending ending = worker->ending.kind != 0 ? worker->ending : ending_of_status(status);
-    close(worker->lifeline);
-    kill(-worker->pid, SIGKILL); /* children that handlers left: they hold the worker's connections open */
-    orphans_end(&master->orphans);
-    if (suspects_decided(master->suspects) || suspects_asked(master->suspects) > 0) {
-        *ret_status = worker->ending.kind != 0 ? EXIT_FAILURE
-                      : WIFEXITED(status)      ? WEXITSTATUS(status)
-                                               : 128 + WTERMSIG(status);
-        return true;
+    size_t named = suspects_judge(generation->suspects, ending);
+    report(ending, named);
+    generation->pause_ms = next_pause_ms(&generation->worker, named, generation->pause_ms);
+    generation->again_ms = clock_monotonic_ms() + generation->pause_ms;
+}
+
+static void next_ended(struct master *master, const struct process_ending *ending)
+{
+    char why[ENDING_WORDS_MAX + 64], words[ENDING_WORDS_MAX];
+    snprintf(why, sizeof why, "the new worker ended: %s", ending_text(ending, words));
+    const char *said = handover_why(master->next.suspects);
+    reload_refuse(master, said[0] != '\0' ? said : why);
+}
+
+static void now_ended(struct master *master, int status, struct process_ending *ending)
+{
+    struct generation *now = &master->now;
+    bool killed = now->worker.ending.kind != 0, decided = suspects_decided(now->suspects);
+    bool handed_over = handover_stage(now->suspects) >= HANDOVER_ASKED;
+    bool begins = master->reload == RELOAD_BEGINNING;
+    if (suspects_asked(now->suspects) > 0 || (decided && !handed_over && !begins)) {
+        master->over = true;
+        master->status = killed ? EXIT_FAILURE : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        return;
     }
-    *ret_named = suspects_judge(master->suspects, &ending);
-    report(&ending, *ret_named);
+    if (begins && decided) {
+        const char *why = handover_why(now->suspects);
+        reload_revert(master, why[0] != '\0' ? why : "the new worker ended as it began; its log says why");
+        return;
+    }
+    if (decided)
+        now->again_ms = 0; /* to begin again, if its successor cannot */
+    else
+        judge(now, ending);
+    if (master->reload == RELOAD_RELEASING)
+        reload_succeed(master);
+}
+
+static void past_ended(struct master *master)
+{
+    if (master->reload == RELOAD_ENDING)
+        generation_end(master->work, &master->past);
+}
+
+static void worker_ended(struct master *master, struct generation *generation, int status)
+{
+    struct process_ending ending;
+    pid_t other = 0;
+    struct generation *all[] = {&master->now, &master->next, &master->past};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i] != generation && all[i]->worker.pid != 0)
+            other = all[i]->worker.pid;
+    process_ended(&generation->worker, &master->orphans, other, status, &ending);
+    if (generation == &master->next)
+        next_ended(master, &ending);
+    else if (generation == &master->now)
+        now_ended(master, status, &ending);
+    else
+        past_ended(master);
+}
+
+static struct generation *generation_of(struct master *master, pid_t pid)
+{
+    struct generation *all[] = {&master->now, &master->next, &master->past};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i]->worker.pid == pid)
+            return all[i];
+    return NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- signals */
+
+/* A signal is the operator's unless it comes from a worker's process group. */
+static bool is_operators(struct master *master, const siginfo_t *info)
+{
+    if (info->si_code > 0 || info->si_pid == 0 || generation_of(master, getpgid(info->si_pid)) == NULL)
+        return true;
+    log_warn("master", "process %d, which a handler runs in, sent signal %d to the engine: ignored", (int)info->si_pid,
+             info->si_signo);
     return false;
 }
 
-int master_run(int (*work)(struct suspects *suspects, void *context), void *context, struct notify *notify,
-               int64_t stop_ms)
+static void stop(struct master *master, int signal)
 {
-    struct master master = {
-        .suspects = suspects_create(), .notify = notify, .stop_ms = stop_ms, .forgot_ms = clock_monotonic_ms()};
-    sigset_t before;
-    int64_t pause_ms = 0;
-    int status = 0;
+    struct generation *all[] = {&master->now, &master->next, &master->past};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i]->files != NULL) {
+            suspects_ask(all[i]->suspects);
+            if (all[i]->worker.pid != 0)
+                kill(all[i]->worker.pid, signal);
+        }
+    if (master->now.worker.pid == 0) {
+        log_info("master", "stopped, with no worker to stop");
+        master->over = true;
+        master->status = EXIT_SUCCESS;
+    }
+}
 
-    if (master.suspects == NULL) {
-        log_warn("master", "no shared memory for suspects: %s; a crashing plugin will not be told from its neighbours",
+static void take_signals(struct master *master)
+{
+    int64_t wait_ms = master->reload > RELOAD_NONE ? MASTER_RELOAD_LOOK_MS : MASTER_LOOK_MS;
+    struct timespec wait = timespec_of_ms(wait_ms);
+    siginfo_t info = {0};
+    int status = 0, signal = sigtimedwait(&master->signals, &info, &wait);
+    if (signal > 0 && signal != SIGCHLD && is_operators(master, &info)) {
+        if (signal == SIGHUP && master->work->hangup(master->work->context))
+            master->hungup = true;
+        else
+            stop(master, signal == SIGHUP ? SIGTERM : signal);
+    }
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0;) {
+        struct generation *generation = generation_of(master, pid);
+        if (generation == NULL)
+            continue; /* what a handler left has ended */
+        if (WIFEXITED(status) || WIFSIGNALED(status))
+            worker_ended(master, generation, status);
+        else
+            generation->worker.stopped = WIFSTOPPED(status);
+    }
+}
+
+/* Passes on to the service manager what the worker says of itself. A worker that stands still is not alive. */
+static void tell_manager(struct master *master)
+{
+    int r = 0;
+    const struct suspects *suspects = master->now.suspects;
+    unsigned lives = suspects_lives(suspects);
+    if (suspects_asked(suspects) > 0)
+        r = notify_stopping(master->notify, master->stop_ms);
+    else if (suspects_ready(suspects))
+        r = notify_ready(master->notify);
+    if (r == 0 && lives != master->lives)
+        r = notify_alive(master->notify, clock_monotonic_ms());
+    master->lives = lives;
+    if (r != 0)
+        log_rarely(60000, LOG_WARN, "master", "the service manager cannot be told: %s", strerror(-r));
+}
+
+/* --------------------------------------------------------------------------------------------------------- the loop */
+
+static void look(struct master *master)
+{
+    struct generation *all[] = {&master->now, &master->next, &master->past};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct generation *generation = all[i];
+        if (generation->worker.pid == 0)
+            continue;
+        if (suspects_asked(generation->suspects) == 0 && !suspects_decided(generation->suspects))
+            process_look(&generation->worker, generation->suspects);
+        else
+            process_look_ending(&generation->worker, generation->suspects);
+    }
+    if (clock_monotonic_ms() - master->forgot_ms > MASTER_FORGET_MS) {
+        suspects_forget(master->now.suspects);
+        master->forgot_ms = clock_monotonic_ms();
+    }
+}
+
+/* The worker that runs has ended, and another one takes its place. False: there is no process for it. */
+static bool start_again(struct master *master)
+{
+    struct generation *now = &master->now;
+    if (now->worker.pid != 0 || clock_monotonic_ms() < now->again_ms)
+        return true;
+    if (generation_start(master->work, now, &master->before, -1))
+        return true;
+    log_line(LOG_ERROR, "master", "no process for the worker: %s", strerror(errno));
+    return false;
+}
+
+/* What is left when the engine is over: a successor that has not begun, or a worker that has handed over. */
+static void end_all(struct master *master)
+{
+    struct generation *all[] = {&master->next, &master->past, &master->now};
+    const char *why = "the engine ends";
+    if (master->reload == RELOAD_PREPARING || master->reload == RELOAD_RELEASING)
+        reload_answer(master, master->now.files, master->next.files, why);
+    else if (master->reload == RELOAD_BEGINNING)
+        reload_answer(master, master->past.files, master->now.files, why);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct worker_process *worker = &all[i]->worker;
+        struct process_ending ending;
+        if (worker->pid != 0) {
+            kill(worker->pid, SIGKILL);
+            waitpid(worker->pid, NULL, 0);
+            process_ended(worker, &master->orphans, 0, 0, &ending);
+        }
+        if (all[i]->files != NULL)
+            generation_end(master->work, all[i]);
+    }
+}
+
+int master_run(const struct master_work *work, void *files, struct notify *notify, int64_t stop_ms)
+{
+    struct master master = {.work = work,
+                            .notify = notify,
+                            .stop_ms = stop_ms,
+                            .forgot_ms = clock_monotonic_ms(),
+                            .next.leaves = -1,
+                            .past.leaves = -1,
+                            .status = EXIT_FAILURE};
+    if (!generation_make(&master.now, files, suspects_create())) {
+        log_warn("master",
+                 "no shared memory: %s; a crashing plugin will not be told from its neighbours, and nothing is "
+                 "reloaded",
                  strerror(errno));
-        return work(NULL, context);
+        return work->run(&(struct master_worker){NULL, -1, -1}, files);
     }
     sigemptyset(&master.signals);
     sigaddset(&master.signals, SIGTERM);
     sigaddset(&master.signals, SIGINT);
     sigaddset(&master.signals, SIGHUP);
     sigaddset(&master.signals, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &master.signals, &before);
+    sigprocmask(SIG_BLOCK, &master.signals, &master.before);
     orphans_adopt(&master.orphans);
-    for (;;) {
-        struct worker_process worker;
-        size_t named = 0;
-        if (!spawn(&master, &worker, work, context, &before)) {
-            log_line(LOG_ERROR, "master", "no process for the worker: %s", strerror(errno));
-            return EXIT_FAILURE;
-        }
-        if (judge(&master, &worker, attend(&master, &worker), &named, &status))
-            return status;
-        pause_ms = next_pause_ms(&worker, named, pause_ms);
-        struct timespec wait = {.tv_sec = pause_ms / 1000, .tv_nsec = pause_ms % 1000 * 1000000};
-        int signal = pause_ms > 0 ? sigtimedwait(&master.signals, NULL, &wait) : 0;
-        if (signal == SIGTERM || signal == SIGINT) {
-            log_info("master", "stopped, with no worker to stop");
-            return EXIT_SUCCESS;
-        }
+    while (!master.over && start_again(&master)) {
+        take_signals(&master);
+        if (master.over)
+            break;
+        look(&master);
+        reload_look(&master);
+        tell_manager(&master);
     }
+    end_all(&master);
+    return master.status;
 }

@@ -48,7 +48,7 @@ static bool is_other(const struct orphans *orphans, pid_t pid)
     return false;
 }
 
-void orphans_end(const struct orphans *orphans)
+void orphans_end(const struct orphans *orphans, pid_t worker)
 {
     enum { AT_ONCE = 2 * ORPHANS_OTHERS_MAX };
     int64_t end_ms = clock_monotonic_ms() + ORPHANS_MS;
@@ -56,7 +56,7 @@ void orphans_end(const struct orphans *orphans)
         pid_t found[AT_ONCE];
         size_t count = children(found, AT_ONCE), ours = 0;
         for (size_t i = 0; i < count; i++) {
-            if (is_other(orphans, found[i]))
+            if (found[i] == worker || is_other(orphans, found[i]))
                 continue;
             ours++;
             kill(found[i], SIGKILL);

@@ -20,8 +20,8 @@ struct orphans {
 
 /* From now on this process is the parent of what its descendants leave. */
 void orphans_adopt(struct orphans *ret);
-/* Ends all that there are, and theirs, after the worker was waited for. Gives up after two seconds, with a line in the
- * log: a process that a device holds does not end. */
-void orphans_end(const struct orphans *orphans);
+/* Ends all that there are, and theirs, after the worker was waited for; but for `worker`, the other one that runs (0:
+ * none). Gives up after two seconds, with a line in the log: a process that a device holds does not end. */
+void orphans_end(const struct orphans *orphans, pid_t worker);
 
 #endif

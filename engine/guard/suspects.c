@@ -19,19 +19,52 @@ enum {
     SUSPECT_FORGET_MS = 20 * 60 * 1000, /* more than the longest suspension */
 };
 
-struct suspects *suspects_create(void)
+static void *map_shared(size_t size)
 {
-    struct suspects *suspects = mmap(NULL, sizeof *suspects, PROT_READ | PROT_WRITE,
-                                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (suspects == MAP_FAILED)
-        return NULL;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static struct suspect_rows *rows_create(void)
+{
+    struct suspect_rows *known = map_shared(sizeof *known);
     pthread_mutexattr_t shared;
+    if (known == NULL)
+        return NULL;
     pthread_mutexattr_init(&shared);
     pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&shared, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&suspects->lock, &shared);
+    pthread_mutex_init(&known->lock, &shared);
     pthread_mutexattr_destroy(&shared);
+    return known;
+}
+
+static struct suspects *suspects_of(struct suspect_rows *known)
+{
+    struct suspects *suspects = known == NULL ? NULL : map_shared(sizeof *suspects);
+    if (suspects != NULL)
+        suspects->known = known;
     return suspects;
+}
+
+struct suspects *suspects_create(void)
+{
+    struct suspect_rows *known = rows_create();
+    struct suspects *suspects = suspects_of(known);
+    if (suspects == NULL && known != NULL)
+        munmap(known, sizeof *known);
+    return suspects;
+}
+
+struct suspects *suspects_beside(const struct suspects *other)
+{
+    return suspects_of(other->known);
+}
+
+void suspects_end(struct suspects *suspects)
+{
+    if (suspects != NULL)
+        munmap(suspects, sizeof *suspects);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- calls */
@@ -94,16 +127,16 @@ void suspects_over(struct suspects *suspects, uint32_t lane)
 
 static void rows_lock(struct suspects *suspects)
 {
-    if (pthread_mutex_lock(&suspects->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(
-            &suspects->lock); /* rows are written whole: a writer that ended leaves at worst one unused */
+    if (pthread_mutex_lock(&suspects->known->lock) == EOWNERDEAD)
+        /* rows are written whole: a writer that ended leaves at worst one unused */
+        pthread_mutex_consistent(&suspects->known->lock);
 }
 
 static struct suspect_row *row_find(struct suspects *suspects, struct event_id id)
 {
-    for (size_t i = 0, end = atomic_load(&suspects->rows_end); i < end; i++)
-        if (suspects->rows[i].used && memcmp(&suspects->rows[i].id, &id, sizeof id) == 0)
-            return &suspects->rows[i];
+    for (size_t i = 0, end = atomic_load(&suspects->known->end); i < end; i++)
+        if (suspects->known->rows[i].used && memcmp(&suspects->known->rows[i].id, &id, sizeof id) == 0)
+            return &suspects->known->rows[i];
     return NULL;
 }
 
@@ -113,21 +146,21 @@ static struct suspect_row *row_make(struct suspects *suspects, struct event_id i
     size_t i = 0;
     if (row != NULL)
         return row;
-    while (i < SUSPECT_TABLE_MAX && suspects->rows[i].used)
+    while (i < SUSPECT_TABLE_MAX && suspects->known->rows[i].used)
         i++;
     if (i == SUSPECT_TABLE_MAX)
         return NULL;
-    suspects->rows[i] = (struct suspect_row){.id = id, .used = true};
-    if (i >= atomic_load(&suspects->rows_end))
-        atomic_store(&suspects->rows_end, (unsigned)i + 1);
-    atomic_fetch_add(&suspects->count, 1);
-    return &suspects->rows[i];
+    suspects->known->rows[i] = (struct suspect_row){.id = id, .used = true};
+    if (i >= atomic_load(&suspects->known->end))
+        atomic_store(&suspects->known->end, (unsigned)i + 1);
+    atomic_fetch_add(&suspects->known->count, 1);
+    return &suspects->known->rows[i];
 }
 
 static void row_free(struct suspects *suspects, struct suspect_row *row)
 {
     row->used = false;
-    atomic_fetch_sub(&suspects->count, 1);
+    atomic_fetch_sub(&suspects->known->count, 1);
 }
 
 static uint32_t row_convictions(const struct suspect_row *row)
@@ -140,7 +173,7 @@ static uint32_t row_convictions(const struct suspect_row *row)
 
 bool suspects_any(const struct suspects *suspects)
 {
-    return suspects != NULL && atomic_load_explicit(&suspects->count, memory_order_relaxed) > 0;
+    return suspects != NULL && atomic_load_explicit(&suspects->known->count, memory_order_relaxed) > 0;
 }
 
 static enum suspicion row_suspicion(const struct suspect_row *row)
@@ -185,7 +218,7 @@ enum suspicion suspects_look(struct suspects *suspects, struct event_id id, stru
     enum suspicion suspicion = row == NULL ? SUSPECT_NONE : row_suspicion(row);
     if (suspicion != SUSPECT_NONE && ret != NULL)
         row_tell(row, suspicion, ret);
-    pthread_mutex_unlock(&suspects->lock);
+    pthread_mutex_unlock(&suspects->known->lock);
     return suspicion;
 }
 
@@ -195,7 +228,7 @@ void suspects_acquit(struct suspects *suspects, struct event_id id)
     struct suspect_row *row = row_find(suspects, id);
     if (row != NULL)
         row_free(suspects, row);
-    pthread_mutex_unlock(&suspects->lock);
+    pthread_mutex_unlock(&suspects->known->lock);
 }
 
 void suspects_convicted(struct suspects *suspects, struct event_id id, bool comes_again)
@@ -208,7 +241,7 @@ void suspects_convicted(struct suspects *suspects, struct event_id id, bool come
         row->suspended_until_ms = row->touched_ms + ((int64_t)SUSPECT_SUSPEND_MS << row->suspensions);
         row->suspensions += row->suspensions < SUSPECT_SUSPEND_DOUBLINGS;
     }
-    pthread_mutex_unlock(&suspects->lock);
+    pthread_mutex_unlock(&suspects->known->lock);
 }
 
 void suspects_forget(struct suspects *suspects)
@@ -217,10 +250,10 @@ void suspects_forget(struct suspects *suspects)
     if (!suspects_any(suspects))
         return;
     rows_lock(suspects);
-    for (size_t i = 0, end = atomic_load(&suspects->rows_end); i < end; i++)
-        if (suspects->rows[i].used && now - suspects->rows[i].touched_ms > SUSPECT_FORGET_MS)
-            row_free(suspects, &suspects->rows[i]);
-    pthread_mutex_unlock(&suspects->lock);
+    for (size_t i = 0, end = atomic_load(&suspects->known->end); i < end; i++)
+        if (suspects->known->rows[i].used && now - suspects->known->rows[i].touched_ms > SUSPECT_FORGET_MS)
+            row_free(suspects, &suspects->known->rows[i]);
+    pthread_mutex_unlock(&suspects->known->lock);
 }
 
 /* ------------------------------------------------------------------------------------------------------ the process */
@@ -269,6 +302,7 @@ void suspects_reset(struct suspects *suspects)
     atomic_store(&suspects->decided, false);
     atomic_store(&suspects->ready, false);
     atomic_store(&suspects->noted_lane, 0);
+    atomic_store(&suspects->handover.stage, HANDOVER_NONE);
     for (size_t i = 0; i < SUSPECT_LANES_MAX; i++) {
         atomic_store(&suspects->calls[i].phase, CALL_OVER);
         atomic_store(&suspects->calls[i].count, 0);
@@ -379,6 +413,6 @@ size_t suspects_judge(struct suspects *suspects, struct process_ending *ending)
     for (size_t i = 0; ending->lane < 0 && phase != CALL_OVER && i < SUSPECT_LANES_MAX; i++)
         if (atomic_load(&suspects->calls[i].phase) == phase)
             named += blame(suspects, &suspects->calls[i], ending, events == 1 && running == 1);
-    pthread_mutex_unlock(&suspects->lock);
+    pthread_mutex_unlock(&suspects->known->lock);
     return named;
 }

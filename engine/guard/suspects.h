@@ -28,8 +28,11 @@ enum {
 
 struct suspects;
 
-/* Made before the fork and kept as long as the process. NULL when there is no memory for it. */
+/* Made before the fork and kept as long as there are such workers. NULL when there is no memory for it. */
 struct suspects *suspects_create(void);
+/* For another worker of the same engine, which runs at the same time: with calls of its own, and the same suspects. */
+struct suspects *suspects_beside(const struct suspects *other);
+void suspects_end(struct suspects *suspects); /* its worker has ended; what is suspected stays known. NULL is fine */
 
 /* ---------------------------------------------------------------------------------------------- the worker's lanes */
 

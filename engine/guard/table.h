@@ -4,6 +4,7 @@
 #ifndef SLUICE_GUARD_TABLE_H
 #define SLUICE_GUARD_TABLE_H
 
+#include "guard/handover.h"
 #include "guard/suspects.h"
 
 #include <pthread.h>
@@ -20,6 +21,13 @@ struct lane_call { /* the call that a lane is in, or was in last */
     struct event_id ids[SUSPECT_CALL_MAX];
 };
 
+/* See handover.h. */
+struct handover {
+    atomic_bool successor;
+    atomic_int stage;           /* enum handover_stage */
+    char why[HANDOVER_WHY_MAX]; /* written before the process ends */
+};
+
 struct suspect_row {
     struct event_id id;
     bool used;
@@ -33,17 +41,24 @@ struct suspect_row {
     struct process_ending ending; /* the latest */
 };
 
+/* Of an engine: the worker that takes another one's place knows what that one is suspected of. */
+struct suspect_rows {
+    atomic_uint count;    /* rows in use */
+    atomic_uint end;      /* no row from here on was ever used */
+    pthread_mutex_t lock; /* the rows; shared between processes and robust */
+    struct suspect_row rows[SUSPECT_TABLE_MAX];
+};
+
+/* Of a worker process and those that replace it when it ends. */
 struct suspects {
+    struct suspect_rows *known;
     atomic_int asked;
     atomic_bool decided;                 /* the worker ends because the engine is over */
     atomic_bool ready;                   /* the worker takes work */
     atomic_uint alive;                   /* how often it said that it is alive */
     atomic_int noted_lane;               /* lane + 1 of the call that ended the process; 0: nothing is noted */
     atomic_int noted_kind, noted_number; /* written before noted_lane; kind 0: as waitpid() says */
-    atomic_uint count;                   /* rows in use */
-    atomic_uint rows_end;                /* no row from here on was ever used */
-    pthread_mutex_t lock;                /* rows; shared between processes and robust */
-    struct suspect_row rows[SUSPECT_TABLE_MAX];
+    struct handover handover;
     struct lane_call calls[SUSPECT_LANES_MAX];
 };
 

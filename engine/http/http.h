@@ -40,16 +40,20 @@
 struct http;
 struct reload; /* guard/reload.h */
 
-/* Binds pipeline->http and serves. *ret_port is the port taken. -EADDRINUSE and the like with a sentence. `engine`,
- * `bus` and `store` (NULL: there is none) must live until http_stop(). */
-int http_start(struct engine *engine, struct bus *bus, struct store *store, struct http **ret, int *ret_port,
-               struct error *error);
+/* Listens on pipeline->http: a descriptor, or -EADDRINUSE and the like with a sentence. Processes that follow one
+ * another may have it one after the other: clients that connect in between wait. */
+int http_listen(const struct pipeline *pipeline, struct error *error);
+/* Serves on a copy of `listener`. *ret_port is its port. `engine`, `bus` and `store` (NULL: there is none) must live
+ * until http_stop(). */
+int http_start(struct engine *engine, struct bus *bus, struct store *store, int listener, struct http **ret,
+               int *ret_port, struct error *error);
 
 /* Lets POST /reload ask the master process; before that there is none to ask. */
 void http_reload(struct http *http, struct reload *reload);
 /* To stop without losing an answer: http_quiesce(), engine_drain(), http_stop(), engine_stop(), in this order. */
-void http_quiesce(
-    struct http *http); /* no new connections; requests under way are answered, and their connections closed */
+/* No new connections; requests under way are answered, and their connections closed. `refuse`: clients that connect are
+ * refused from now on; else another process serves them. */
+void http_quiesce(struct http *http, bool refuse);
 /* Requests that still wait for a lane are answered 503; afterwards the engine is not called any more, and a done()
  * that comes late touches only its own request. Takes at most 2 s longer than the slowest call into the engine. NULL
  * is fine. */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -187,13 +188,18 @@ static void http_free(struct http *http)
     free(http);
 }
 
-/* Listens, and starts the threads. */
-static int http_open(struct http *http, struct error *error)
+int http_listen(const struct pipeline *pipeline, struct error *error)
+{
+    return socket_open(pipeline->http.host, pipeline->http.port, error);
+}
+
+/* Starts the threads. */
+static int http_open(struct http *http, int listener, struct error *error)
 {
     const struct pipeline *pipeline = http->pipeline;
-    http->listen_fd = socket_open(pipeline->http.host, pipeline->http.port, error);
+    http->listen_fd = fcntl(listener, F_DUPFD_CLOEXEC, 0);
     if (http->listen_fd < 0)
-        return http->listen_fd;
+        return error_set(error, errno, "http: there is no descriptor for the listener: %s", strerror(errno));
     http->port = socket_port(http->listen_fd, &http->loopback);
     if (!http->loopback && pipeline->http.token == NULL)
         return error_set(error, EACCES,
@@ -202,8 +208,8 @@ static int http_open(struct http *http, struct error *error)
     return threads_start(http, error);
 }
 
-int http_start(struct engine *engine, struct bus *bus, struct store *store, struct http **ret, int *ret_port,
-               struct error *error)
+int http_start(struct engine *engine, struct bus *bus, struct store *store, int listener, struct http **ret,
+               int *ret_port, struct error *error)
 {
     const struct pipeline *pipeline = engine_pipeline(engine);
     struct http *http = calloc(1, sizeof *http);
@@ -230,7 +236,7 @@ int http_start(struct engine *engine, struct bus *bus, struct store *store, stru
     int code = management_start(pipeline, bus, store, &http->management, error);
     if (code == 0) {
         http_series_create(http);
-        code = http_open(http, error);
+        code = http_open(http, listener, error);
     }
     if (code != 0) {
         http_free(http);
@@ -246,14 +252,14 @@ void http_reload(struct http *http, struct reload *reload)
     management_reload(http->management, reload);
 }
 
-void http_quiesce(struct http *http)
+void http_quiesce(struct http *http, bool refuse)
 {
     if (atomic_exchange(&http->quiescing, true))
         return;
     MHD_quiesce_daemon(http->daemon);
-    /* The descriptor stays open until the thread has ended, which may be about to accept on it; clients are refused
-     * from now. */
-    shutdown(http->listen_fd, SHUT_RDWR);
+    /* The descriptor stays open until the thread has ended, which may be about to accept on it. */
+    if (refuse)
+        shutdown(http->listen_fd, SHUT_RDWR);
 }
 
 static void nap(void)
@@ -284,7 +290,7 @@ void http_stop(struct http *http)
 {
     if (http == NULL)
         return;
-    http_quiesce(http);
+    http_quiesce(http, true);
     requests_take_back(http);
     int64_t until_ms = clock_monotonic_ms() + HTTP_STOP_MS;
     while (atomic_load(&http->answering) > 0 && clock_monotonic_ms() < until_ms)

@@ -33,6 +33,7 @@ enum {
 
 static char folder[PATH_MAX / 4]; /* "": not open */
 static int folder_lock = -1;
+static unsigned part_used;
 
 /* ------------------------------------------------------------------------------------------------------ the folder */
 
@@ -99,6 +100,25 @@ void copies_close(void)
     if (folder_lock >= 0)
         close(folder_lock);
     folder_lock = -1;
+}
+
+void copies_use(unsigned number)
+{
+    part_used = number;
+}
+
+void copies_remove(unsigned number)
+{
+    char part[PATH_MAX];
+    snprintf(part, sizeof part, "%s/%u", folder, number);
+    if (folder[0] != '\0')
+        nftw(part, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Where the copy of an original is, in the part that is used. False: its name would be too long. */
+static bool copy_name(const char *original, char ret[PATH_MAX])
+{
+    return snprintf(ret, PATH_MAX, "%s/%u%s", folder, part_used, original) < PATH_MAX;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- a copy */
@@ -196,8 +216,7 @@ static int copy_need(const char *below, const char *name, void *context)
 static int copy_with_needs(const struct copying *copying, char ret[PATH_MAX])
 {
     char part[PATH_MAX];
-    if (snprintf(ret, PATH_MAX, "%s%s", folder, copying->original) >= PATH_MAX ||
-        snprintf(part, sizeof part, "%s.part", ret) >= (int)sizeof part)
+    if (!copy_name(copying->original, ret) || snprintf(part, sizeof part, "%s.part", ret) >= (int)sizeof part)
         return -ENAMETOOLONG;
     if (access(ret, R_OK) == 0 || copying->depth == COPY_DEPTH_MAX) /* or they need each other */
         return 0;
@@ -210,7 +229,7 @@ static int copy_with_needs(const struct copying *copying, char ret[PATH_MAX])
 /* The name of a link to the original: what it was loaded as, a path of any form. */
 static void known_name(const char *path, char ret[PATH_MAX])
 {
-    snprintf(ret, PATH_MAX, "%s/%016llx", folder, (unsigned long long)span_hash(span_of(path)));
+    snprintf(ret, PATH_MAX, "%s/%u/%016llx", folder, part_used, (unsigned long long)span_hash(span_of(path)));
 }
 
 bool copies_find(const char *path, char ret_original[PATH_MAX], char ret_copy[PATH_MAX])
@@ -224,12 +243,13 @@ bool copies_find(const char *path, char ret_original[PATH_MAX], char ret_copy[PA
     if (length < 0)
         return false;
     ret_original[length] = '\0';
-    if (snprintf(ret_copy, PATH_MAX, "%s%s", folder, ret_original) >= PATH_MAX || stat(ret_copy, &then) != 0)
+    if (!copy_name(ret_original, ret_copy) || stat(ret_copy, &then) != 0)
         return false;
     if (stat(ret_original, &now) != 0 || !same_state(&now, &then))
-        log_warn("plugin",
-                 "%s has changed since the engine started, and runs as it was then; restart the engine to load it",
-                 ret_original);
+        log_warn(
+            "plugin",
+            "%s has changed since the engine read its files, and runs as it was then; reload the engine to load it",
+            ret_original);
     return true;
 }
 

@@ -4,9 +4,10 @@
  * A library that is overwritten in place changes in the memory of every process that runs it. So `sluice run` loads
  * copies: in a folder of the engine's own, each under the path that its original has, together with the libraries that
  * it brings along ($ORIGIN then leads to the copies, too). A copy is made when a worker process first loads the
- * library; those that replace it load the same one.
+ * library; those that replace it load the same one. A worker of files that were read later makes its own.
  *
- * One folder a process and its children: it is state, as the dynamic linker's is.
+ * One folder a process and its children, with one inside for each reading of the files: it is state, as the dynamic
+ * linker's is.
  */
 #ifndef SLUICE_PLUGIN_COPIES_H
 #define SLUICE_PLUGIN_COPIES_H
@@ -20,6 +21,9 @@
  * engines that were killed. -errno when there is none: libraries are loaded where they are. */
 int copies_open(struct error *error);
 void copies_close(void); /* removes it; whoever opened it */
+/* From now on the folder's part of that number counts, also for children; there was none, or it has what they made. */
+void copies_use(unsigned number);
+void copies_remove(unsigned number); /* nobody loads anything from there any more */
 /* Whether this engine has a copy of what it loaded as `path`: then the file there need not be one any more. A file that
  * has changed is a warning. */
 bool copies_find(const char *path, char ret_original[PATH_MAX], char ret_copy[PATH_MAX]);

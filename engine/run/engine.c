@@ -27,6 +27,19 @@ int engine_fault(struct engine *engine, struct error *ret)
     return life_fault(&engine->life, ret);
 }
 
+bool engine_prepared(struct engine *engine)
+{
+    size_t lanes = engine->request_worker_count + (engine->scheduler != NULL);
+    for (size_t i = 0; i < engine->group_count; i++)
+        lanes += engine->groups[i].worker_count;
+    return atomic_load(&engine->looked) && atomic_load(&engine->lanes_open) == lanes;
+}
+
+void engine_begin(struct engine *engine)
+{
+    atomic_store(&engine->begun, true);
+}
+
 /* -------------------------------------------------------------------------------------------------------- estimates */
 
 int64_t engine_connections(const struct pipeline *pipeline)
@@ -177,6 +190,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
     engine->bus = parts->bus;
     engine->store = parts->store;
     engine->metrics = parts->metrics;
+    atomic_store(&engine->begun, !parts->waits);
     if (getrandom(&engine->incarnation, sizeof engine->incarnation, 0) != sizeof engine->incarnation)
         engine->incarnation = clock_monotonic_ns() ^ (int64_t)getpid() << 32;
     engine->incarnation |= 1; /* never 0 */
@@ -236,6 +250,7 @@ int engine_drain(struct engine *engine, int64_t drain_ms)
     for (size_t i = 0; i < engine->group_count; i++)
         if (!reader_stop(&engine->groups[i], until))
             return -EBUSY;
+    keeper_stop(engine);
     return all ? 0 : -ETIMEDOUT;
 }
 
@@ -264,7 +279,7 @@ void engine_stop(struct engine *engine)
         return;
     if (!atomic_load(&engine->life.stop))
         engine_drain(engine, 0);
-    keeper_stop(engine);
+    keeper_stop(engine); /* unless the drain has */
     for (size_t i = 0; i < engine->group_count; i++)
         for (size_t w = 0; w < engine->groups[i].worker_count; w++)
             worker_stop(engine->groups[i].workers[w]);

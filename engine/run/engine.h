@@ -22,6 +22,7 @@ struct engine_parts {                /* made by whoever starts the engine; they 
     struct tracer *tracer;               /* NULL: no traces are recorded */
     struct metrics *metrics;
     bool stepped; /* no thread is made: engine_step() does what they would, see below */
+    bool waits;   /* it takes nothing before engine_begin() */
 };
 
 /* What an engine of this pipeline opens and takes at most: connections to the database, bytes of memory. Estimates for
@@ -32,6 +33,10 @@ int64_t engine_memory(const struct pipeline *pipeline);
 /* Starts every thread. Returns at once; the database and the bus need not answer yet (engine_ready() tells). A stepped
  * engine is open when this returns 0. */
 int engine_start(const struct engine_parts *parts, struct engine **ret, struct error *error);
+/* One that waits: whether it could begin: the database is as it must be, the file says what becomes of names, every
+ * lane has opened its plugins. Nothing but what is the same for each start was written. Any thread. */
+bool engine_prepared(struct engine *engine);
+void engine_begin(struct engine *engine); /* any thread */
 /* No new work; what runs is finished, committed and handed over, for at most drain_ms and then a few seconds for
  * what was interrupted; events that are queued are redelivered. 0, -ETIMEDOUT when requests or a tick had no time,
  * or -EBUSY when a handler does not come back: then the only way to stop is _exit(). */

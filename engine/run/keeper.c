@@ -37,6 +37,7 @@ enum { CHORE_COUNT = 12 };
 struct keeper {
     struct engine *engine;
     pthread_t thread;
+    bool started;
     struct connection *connection; /* NULL without a store */
     struct arena *arena;
     struct schedule_run *schedules;
@@ -363,18 +364,20 @@ int keeper_start(struct engine *engine, struct error *error)
         keeper_destroy(engine);
         return error_set(error, code, "no thread for the keeper: %s", strerror(code));
     }
+    keeper->started = true;
     return 0;
 }
 
 void keeper_stop(struct engine *engine)
 {
     struct keeper *keeper = engine->keeper;
-    if (keeper == NULL)
+    if (keeper == NULL || !keeper->started)
         return;
     timer_stop(&engine->parked_timer);
     if (keeper->connection != NULL)
         connection_interrupt(keeper->connection);
     pthread_join(keeper->thread, NULL);
+    keeper->started = false;
 }
 
 void keeper_destroy(struct engine *engine)

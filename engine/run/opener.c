@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "guard/handover.h"
 #include "pipeline/chain_definition.h"
 #include "run/names.h"
 #include "run/reader.h"
@@ -14,9 +15,10 @@
 #include "store/migrate.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { OPENER_RETRY_MS = 100, OPENER_RETRY_MAX_MS = 2000, OPENER_NUMBERS_MS = 10000 };
+enum { OPENER_BEGIN_MS = 2, OPENER_RETRY_MS = 100, OPENER_RETRY_MAX_MS = 2000, OPENER_NUMBERS_MS = 10000 };
 
 /* The numbers of names of one kind; `id` of the i-th one of `count`. */
 static enum store_result numbers_of(struct connection *connection, char kind, const struct pipeline *config,
@@ -89,8 +91,13 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
 
 static void log_missing(void *context, struct place place, const char *code, const char *text)
 {
-    (void)context, (void)code;
-    log_line(LOG_ERROR, "names", "%s:%d:%d: %s", place.file == NULL ? "" : place.file, place.line, place.column, text);
+    const struct engine *engine = context;
+    char sentence[2048];
+    (void)code;
+    snprintf(sentence, sizeof sentence, "%s:%d:%d: %s", place.file == NULL ? "" : place.file, place.line, place.column,
+             text);
+    log_line(LOG_ERROR, "names", "%s", sentence);
+    handover_refuse(engine->parts.suspects, sentence);
 }
 
 /* Under which handlers events of retired names were recorded. */
@@ -106,8 +113,9 @@ static enum store_result retired_numbers(struct engine *engine, struct connectio
     return result;
 }
 
-/* 0, -EAGAIN, -ENOKEY: the file must say more; or what cannot be helped. */
-static int engine_names(struct engine *engine, struct error *error)
+/* 0, -EAGAIN, -ENOKEY: the file must say more; or what cannot be helped. `change`: as in names.h; without it, only
+ * whether it says enough. */
+static int engine_names(struct engine *engine, bool change, struct error *error)
 {
     struct connection *connection = engine->store == NULL ? NULL : connection_create(engine->store, "names");
     struct arena *arena = arena_create(64 * 1024, 1024 * 1024 * 1024);
@@ -115,19 +123,20 @@ static int engine_names(struct engine *engine, struct error *error)
                           .connection = connection,
                           .bus = engine->bus,
                           .arena = arena,
-                          .change = true,
+                          .change = change,
                           .error = error,
-                          .each = log_missing};
+                          .each = log_missing,
+                          .context = engine};
     int code = arena == NULL || (engine->store != NULL && connection == NULL) ? error_set(error, EAGAIN, "no memory")
                                                                               : names_check(&names);
-    if (code == 0 && connection != NULL) {
+    if (code == 0 && change && connection != NULL) {
         enum store_result result = retired_numbers(engine, connection, names.retired_topics,
                                                    engine->numbers.retired_topics, error);
         if (result == STORE_OK)
             result = retired_numbers(engine, connection, names.retired_taps, engine->numbers.retired_taps, error);
         code = result == STORE_OK ? 0 : -EAGAIN;
     }
-    for (size_t i = 0; i < engine->group_count && code == 0; i++) {
+    for (size_t i = 0; code == 0 && change && names.others != NULL && i < engine->group_count; i++) {
         engine->groups[i].others = names.others[i];
         engine->groups[i].elsewhere = names_elsewhere(&names, i);
     }
@@ -137,7 +146,7 @@ static int engine_names(struct engine *engine, struct error *error)
         error_hint(error, "`sluice validate --connect` lists the same; docs/running.md");
     }
     connection_destroy(connection);
-    if (code == 0)
+    if (code == 0 && change)
         engine->names = arena;
     else
         arena_destroy(arena);
@@ -190,17 +199,23 @@ static enum store_result engine_definitions(struct engine *engine, struct error 
     return result;
 }
 
-/* The database is good, nothing waits that the file says nothing of, and names have numbers. 0, -EAGAIN, or what
- * waiting does not help. */
-static int engine_open_store(struct engine *engine, struct error *error)
+/* The database is good, and nothing waits that the file says nothing of. `change`: what it says is done. 0, -EAGAIN, or
+ * what waiting does not help. */
+static int engine_look(struct engine *engine, bool change, struct error *error)
 {
     enum store_result result = engine->store == NULL ? STORE_OK : store_check(engine->store, error);
     if (result == STORE_OK && engine->store != NULL && engine->parts.migrations != NULL)
         result = migrate_check(engine->store, engine->parts.migrations, error);
     int code = result == STORE_OK ? 0 : result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     atomic_store(&engine->store_open, code == 0);
-    if (code == 0)
-        code = engine_names(engine, error);
+    return code == 0 ? engine_names(engine, change, error) : code;
+}
+
+/* And names have numbers. */
+static int engine_open_store(struct engine *engine, struct error *error)
+{
+    enum store_result result = STORE_OK;
+    int code = engine_look(engine, true, error);
     if (code == 0 && engine->store != NULL && (result = engine_numbers(engine, error)) != STORE_OK)
         code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     if (code == 0 && engine->store != NULL)
@@ -240,20 +255,20 @@ int opener_step(struct engine *engine, struct error *error)
     return code;
 }
 
-void *opener_main(void *context)
+/* Until `open` has it; false: it cannot, and the engine has the fault, or stops. */
+static bool opener_try(struct engine *engine, int (*open)(struct engine *engine, struct error *error))
 {
-    struct engine *engine = context;
     int64_t pause = OPENER_RETRY_MS;
     bool refused = false;
 
     while (!atomic_load(&engine->life.stop)) {
         struct error error = {0};
-        int code = engine_open_store(engine, &error);
+        int code = open(engine, &error);
         if (code == 0)
-            break;
+            return true;
         if (code == -EPROTO || code == -EINVAL || code == -ESTALE || code == -ENOKEY) {
             life_set_fault(&engine->life, &error);
-            return NULL;
+            return false;
         }
         const char *what = atomic_load(&engine->store_open) ? "bus" : "database";
         if (code == -EACCES && !refused)
@@ -262,9 +277,36 @@ void *opener_main(void *context)
             log_rarely(5000, LOG_WARN, "engine", "waiting for the %s: %s", what, error.text);
         refused = refused || code == -EACCES;
         if (!life_sleep(&engine->life, pause))
-            return NULL;
+            return false;
         pause = pause * 2 > OPENER_RETRY_MAX_MS ? OPENER_RETRY_MAX_MS : pause * 2;
     }
+    return false;
+}
+
+static int only_look(struct engine *engine, struct error *error)
+{
+    return engine_look(engine, false, error);
+}
+
+/* For engine_begin(). False: the engine stops, or cannot begin. */
+static bool opener_wait(struct engine *engine)
+{
+    if (atomic_load(&engine->begun))
+        return true;
+    if (!opener_try(engine, only_look))
+        return false;
+    atomic_store(&engine->looked, true);
+    while (!atomic_load(&engine->begun))
+        if (!life_sleep(&engine->life, OPENER_BEGIN_MS))
+            return false;
+    return true;
+}
+
+void *opener_main(void *context)
+{
+    struct engine *engine = context;
+    if (!opener_wait(engine) || !opener_try(engine, engine_open_store))
+        return NULL;
     for (size_t i = 0; i < engine->group_count && !atomic_load(&engine->life.stop);) {
         struct error error = {0};
         int code = !reader_has_topics(&engine->groups[i]) ? 0 : reader_start(&engine->groups[i], &error);
@@ -277,7 +319,7 @@ void *opener_main(void *context)
             return NULL;
         }
         log_rarely(5000, LOG_WARN, "engine", "waiting for the bus: %s", error.text);
-        if (!life_sleep(&engine->life, pause))
+        if (!life_sleep(&engine->life, OPENER_RETRY_MS))
             return NULL;
     }
     opener_done(engine);

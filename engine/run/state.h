@@ -47,8 +47,11 @@ struct engine {
     struct keeper *keeper;
     pthread_t opener;
     bool opener_started;
-    atomic_bool store_open; /* the database was looked at and is good, or there is none */
-    atomic_bool open;       /* names are known, groups are subscribed: it can take work */
+    atomic_bool begun;        /* it does not wait (any more) for engine_begin() */
+    atomic_bool looked;       /* while it waited, nothing was found against it */
+    atomic_size_t lanes_open; /* they have opened their plugins */
+    atomic_bool store_open;   /* the database was looked at and is good, or there is none */
+    atomic_bool open;         /* names are known, groups are subscribed: it can take work */
     struct life life;
     struct surroundings surroundings;
     pthread_rwlock_t quarantine; /* see batch_env */

@@ -313,6 +313,7 @@ static void worker_begin(struct worker *worker)
     watch_lane(worker->env.suspects, worker->env.lane_number);
     worker->taken = calloc(worker_batch_max(worker), sizeof(struct lane_entry *));
     worker->opened = worker->taken != NULL && worker_open_plugins(worker);
+    atomic_fetch_add(&worker->engine->lanes_open, worker->opened);
 }
 
 static void worker_offer(struct worker *worker, struct lane_entry *entry)

@@ -131,6 +131,18 @@ class Engine:
                 os.kill(pid, sig)
         return pid
 
+    def answers(self):
+        """What the master said of reloads, the first line of each: "PIPELINE: reloaded in …"."""
+        found = (re.match(r"\S+ \S+ +reload: (\S+: \S.*)", line) for line in list(self.log))
+        return [match.group(1) for match in found if match]
+
+    def reload(self, limit_s=60.0):
+        """SIGHUP; returns the answer."""
+        count = len(self.answers())
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: len(self.answers()) > count, f"the answer to a reload; it said:\n{self.text()}", limit_s)
+        return self.answers()[count]
+
     def stop(self, limit_s=30.0):
         if self.process is None:
             return None

@@ -107,7 +107,7 @@ class Files(PipelineCase):
         mapped = {line.split()[-1] for line in maps if "told.so" in line}
         self.assertEqual(len(mapped), 2, "the plugin and its library")
         self.assertTrue(all(path.startswith(self.copies()[0]) for path in mapped), mapped)
-        self.assertIn(self.copies()[0] + str(self.plugin), mapped, "its own path ends the copy's, for debuggers")
+        self.assertIn(self.copies()[0] + "/1" + str(self.plugin), mapped, "its own path ends the copy's, for debuggers")
         new_plugin, new_lib = self.build("second")
         lib = self.folder / "lib/libtold.so"
         for name, plugin, library in (
@@ -129,7 +129,10 @@ class Files(PipelineCase):
         lib.write_bytes(new_lib)
         self.restart_worker(engine)
         self.assertEqual(self.told(), "first")
-        until(lambda: any("told.so has changed since the engine started" in line for line in engine.log), "the warning")
+        until(
+            lambda: any("told.so has changed since the engine read its files" in line for line in engine.log),
+            "the warning",
+        )
         self.assertEqual(len(self.copies()), 1)
         self.assertEqual(engine.stop(), 0)
         self.assertEqual(self.copies(), [], "they end with the engine")

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -39,25 +40,88 @@ void kafka_instance_host(char *ret, size_t size)
 /* ------------------------------------------------------------------------------------------------------------- slot */
 
 /* A name of a socket in the kernel is the lock: it falls with the process. */
+static bool slot_lock(int fd, const struct kafka_bus *bus, const char *group, int slot)
+{
+    const char *servers = kafka_options_property(&bus->options, "bootstrap.servers");
+    char name[512], hash[17];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(name, sizeof name, "%s/%s/%d", servers == NULL ? "" : servers, group, slot);
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)span_hash(span_of(name)));
+    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "sluice/%.16s", hash);
+    return bind(fd, (const struct sockaddr *)&address,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0;
+}
+
+/* That of the process before, or the first one that is free. */
 static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_slot)
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    const char *servers = kafka_options_property(&bus->options, "bootstrap.servers");
-    for (int slot = 0; fd >= 0 && slot < SLOTS_MAX; slot++) {
-        char name[512], hash[17];
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        snprintf(name, sizeof name, "%s/%s/%d", servers == NULL ? "" : servers, group, slot);
-        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)span_hash(span_of(name)));
-        int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "sluice/%.16s", hash);
-        if (bind(fd, (const struct sockaddr *)&address,
-                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0) {
+    for (const struct kafka_slot *had = bus->slots; fd >= 0 && had != NULL; had = had->next)
+        if (strcmp(had->group, group) == 0 && slot_lock(fd, bus, group, had->slot)) {
+            *ret_slot = had->slot;
+            return fd;
+        }
+    for (int slot = 0; fd >= 0 && slot < SLOTS_MAX; slot++)
+        if (slot_lock(fd, bus, group, slot)) {
             *ret_slot = slot;
             return fd;
         }
-    }
     if (fd >= 0)
         close(fd);
     return -1;
+}
+
+void kafka_slot_note(struct kafka_bus *bus, const char *group, int slot)
+{
+    size_t length = strlen(group);
+    struct kafka_slot *note = malloc(sizeof *note + length + 1);
+    if (note == NULL)
+        return; /* then the process that goes on is a new member */
+    *note = (struct kafka_slot){.next = bus->slots, .slot = slot};
+    memcpy(note->group, group, length + 1);
+    bus->slots = note;
+}
+
+/* A line each: the slot, a space, the group. */
+int kafka_slots_leave(struct bus *head, int file, struct error *error)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    for (const struct kafka_slot *slot = bus->slots; slot != NULL; slot = slot->next)
+        if (dprintf(file, "%d %s\n", slot->slot, slot->group) < 0)
+            return error_set(error, errno, "the memberships cannot be handed over: %s", strerror(errno));
+    return 0;
+}
+
+int kafka_slots_find(struct bus *head, int file, struct error *error)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    int copy = dup(file);
+    FILE *lines = copy < 0 ? NULL : fdopen(copy, "r");
+    char line[1024];
+    if (lines == NULL) {
+        if (copy >= 0)
+            close(copy);
+        return error_set(error, errno, "the memberships that were handed over cannot be read: %s", strerror(errno));
+    }
+    rewind(lines); /* the offset is shared with whoever wrote it */
+    while (fgets(line, sizeof line, lines) != NULL) {
+        char *end;
+        long slot = strtol(line, &end, 10);
+        line[strcspn(line, "\n")] = '\0';
+        if (*end == ' ' && slot >= 0 && slot < SLOTS_MAX)
+            kafka_slot_note(bus, end + 1, (int)slot);
+    }
+    (void)fclose(lines);
+    return 0;
+}
+
+void kafka_slots_free(struct kafka_bus *bus)
+{
+    for (struct kafka_slot *slot = bus->slots, *next; slot != NULL; slot = next) {
+        next = slot->next;
+        free(slot);
+    }
+    bus->slots = NULL;
 }
 
 bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,

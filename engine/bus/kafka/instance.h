@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct bus;
 struct bus_consumer;
 struct kafka_bus;
 
@@ -32,6 +33,12 @@ int kafka_instance_database(struct bus_consumer *consumer, struct error *error);
 bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,
                        size_t size);
 void kafka_instance_release(struct kafka_instance *instance);
+/* The slots that this process's consumers had, for the process that takes its place (bus/bus.h: leave, find): it gets
+ * the same, and so is the same member of each group. */
+void kafka_slot_note(struct kafka_bus *bus, const char *group, int slot); /* its consumer ends */
+int kafka_slots_leave(struct bus *bus, int file, struct error *error);
+int kafka_slots_find(struct bus *bus, int file, struct error *error);
+void kafka_slots_free(struct kafka_bus *bus);
 /* -ESTALE with a sentence when a member of the group works with another database. Notes one that is no engine: what is
  * assigned to it, nobody handles. Asked before joining and at each
  * assignment: a member may have joined since, and two that join at once do not see each other. 0 when the brokers do

@@ -48,6 +48,11 @@ static void kafka_stream_name(struct bus_consumer *consumer, uint32_t number, ch
     pthread_mutex_unlock(&consumer->streams.lock);
 }
 
+static void kafka_succeeded(struct bus *bus)
+{
+    atomic_store(&((struct kafka_bus *)bus)->succeeded, true);
+}
+
 static void kafka_maintain(struct bus *bus)
 {
     (void)bus; /* the brokers trim their logs */
@@ -57,6 +62,7 @@ static void kafka_close(struct bus *head)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
     kafka_producer_close(bus);
+    kafka_slots_free(bus);
     pthread_cond_destroy(&bus->producer_ended);
     pthread_mutex_destroy(&bus->lock);
     free(bus);
@@ -74,6 +80,9 @@ static const struct bus_kind kafka_kind = {
     .commit = kafka_commit,
     .revoked = kafka_revoked,
     .unsubscribe = kafka_unsubscribe,
+    .succeeded = kafka_succeeded,
+    .leave = kafka_slots_leave,
+    .find = kafka_slots_find,
     .member = kafka_member,
     .halted = kafka_halted,
     .describe = kafka_describe,

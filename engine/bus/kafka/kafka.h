@@ -43,6 +43,13 @@
 
 struct kafka_producer; /* producer.c */
 
+/* A consumer's number on this machine, as the process before had it. */
+struct kafka_slot {
+    struct kafka_slot *next;
+    int slot;
+    char group[];
+};
+
 struct kafka_bus {
     struct bus bus; /* first */
     struct bus_options options;
@@ -53,7 +60,9 @@ struct kafka_bus {
     size_t producer_count;           /* with those that are being retired */
     pthread_cond_t producer_ended;   /* producer_count has become smaller */
     atomic_bool publishes_aborted;
-    atomic_uint last_epoch; /* each assignment of a partition has its own */
+    atomic_bool succeeded;    /* consumers that end do not leave their groups */
+    struct kafka_slot *slots; /* which another process has, or had; linked by `next` */
+    atomic_uint last_epoch;   /* each assignment of a partition has its own */
 };
 
 #endif

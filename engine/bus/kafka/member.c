@@ -233,6 +233,11 @@ void kafka_unsubscribe(struct bus_consumer *consumer)
     bool reachable = kafka_health_reachable(consumer);
     if (reachable && consumer->health.client == KAFKA_CLIENT_ALIVE && !rd_kafka_assignment_lost(consumer->rk))
         kafka_commit_wait(consumer);
+    if (atomic_load(&consumer->bus->succeeded) && consumer->instance.slot_lock >= 0) {
+        kafka_slot_note(consumer->bus, consumer->group, consumer->instance.slot);
+        consumer_free(consumer, false); /* a static member that is closed stays in its group */
+        return;
+    }
     kafka_assignment_close(consumer);
     if (reachable && consumer->health.client == KAFKA_CLIENT_ALIVE)
         reachable = leave(consumer);

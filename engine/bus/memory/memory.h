@@ -8,13 +8,13 @@
  *
  * Kept: every record that some group has not completed, then for retention_ms; while there is no group, everything.
  * When more than MEMORY_BYTES_MAX are kept, publish() drops what all groups completed, whatever its age, and if that
- * is not enough, waits for them until its deadline. Nothing outlives the process.
+ * is not enough, waits for them until its deadline. Nothing outlives the process, but for one that takes its place.
  *
  * One mutex guards all of it; it is never held while a callback runs.
  *
  * Files, each calls only those below it:
  *   memory.c     opening, closing, and the functions of struct bus_kind that are a few lines
- *   scan.c, publish.c, consumer.c
+ *   scan.c, publish.c, consumer.c, leave.c
  *   group.c      who reads which partition, and how far
  *   log.c        the segments of one partition
  */
@@ -65,6 +65,7 @@ struct memory_bus {
     uint64_t sequence;        /* of the last publish */
     uint64_t writers;         /* that were opened */
     size_t bytes, bytes_max;  /* of all segments */
+    bool left;                /* it was handed over: nothing is taken any more */
     struct memory_group *groups;
     struct memory_log *partitions;
 };
@@ -119,6 +120,10 @@ int memory_commit(struct bus_consumer *consumer, size_t count, const uint32_t *s
                   const struct position *positions, struct error *error);
 int memory_revoked(struct bus_consumer *consumer, struct error *error);
 void memory_unsubscribe(struct bus_consumer *consumer);
+
+/* leave.c */
+int memory_leave(struct bus *bus, int file, struct error *error);
+int memory_find(struct bus *bus, int file, struct error *error);
 
 /* scan.c */
 int memory_scan(struct bus *bus, const struct bus_scan *scan, struct error *error);

@@ -95,6 +95,8 @@ int memory_publish(struct bus *head, const struct record *records, size_t count,
         result = error_set(error, ENOMEM, "out of memory while publishing %zu records", count);
 
     pthread_mutex_lock(&bus->lock);
+    if (result == 0 && bus->left)
+        result = error_set(error, EAGAIN, "the events in memory were handed over to the process that goes on");
     if (result == 0)
         result = memory_make_room(bus, deadline_ms, error);
     bus->sequence++;

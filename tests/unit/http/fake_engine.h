@@ -329,12 +329,22 @@ struct stage {
     int port;
 };
 
+static inline int start_listening(struct engine *engine, struct http **ret, int *ret_port, struct error *error)
+{
+    int listener = http_listen(&engine->pipeline, error);
+    if (listener < 0)
+        return listener;
+    int code = http_start(engine, NULL, NULL, listener, ret, ret_port, error);
+    close(listener);
+    return code;
+}
+
 static inline void stage_start_with(struct stage *stage, int64_t timeout_ms, int64_t max_body)
 {
     struct error error = {0};
     stage->engine = fake_start(timeout_ms);
     stage->engine->pipeline.http.max_body = max_body;
-    if (http_start(stage->engine, NULL, NULL, &stage->http, &stage->port, &error) != 0)
+    if (start_listening(stage->engine, &stage->http, &stage->port, &error) != 0)
         fail_msg("%s", error.text);
 }
 
@@ -345,7 +355,7 @@ static inline void stage_start(struct stage *stage, int64_t timeout_ms)
 
 static inline void stage_stop(struct stage *stage)
 {
-    http_quiesce(stage->http);
+    http_quiesce(stage->http, true);
     http_stop(stage->http);
     fake_stop(stage->engine);
 }

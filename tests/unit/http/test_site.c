@@ -14,7 +14,7 @@ static void stage_open(struct stage *stage, const char *host)
     stage->engine = fake_start(10000);
     stage->engine->pipeline.http.host = host;
     stage->engine->pipeline.http.token = token;
-    if (http_start(stage->engine, NULL, NULL, &stage->http, &stage->port, &error) != 0)
+    if (start_listening(stage->engine, &stage->http, &stage->port, &error) != 0)
         fail_msg("%s", error.text);
 }
 

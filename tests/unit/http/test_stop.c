@@ -19,24 +19,24 @@ static void test_refused_to_start(void **state)
     struct engine *engine = fake_start(10000);
 
     engine->pipeline.http.port = stage.port;
-    assert_int_equal(http_start(engine, NULL, NULL, &second, &port, &error), -EADDRINUSE);
+    assert_int_equal(start_listening(engine, &second, &port, &error), -EADDRINUSE);
     assert_has(error.text, "http.listen: 127.0.0.1:");
     assert_has(error.text, "cannot be listened on");
     assert_has(error.hint, "another process has this port");
 
     engine->pipeline.http.port = 0;
     engine->pipeline.http.host = "192.0.2.1"; /* an address for documentation: nobody's */
-    assert_int_equal(http_start(engine, NULL, NULL, &second, &port, &error), -EADDRNOTAVAIL);
+    assert_int_equal(start_listening(engine, &second, &port, &error), -EADDRNOTAVAIL);
     assert_has(error.text, "192.0.2.1:0");
 
     engine->pipeline.http.host = "no such host";
-    assert_int_equal(http_start(engine, NULL, NULL, &second, &port, &error), -EADDRNOTAVAIL);
+    assert_int_equal(start_listening(engine, &second, &port, &error), -EADDRNOTAVAIL);
     assert_has(error.text, "the host 'no such host' is not known");
     assert_null(second);
     assert_int_equal(port, 0);
 
     engine->pipeline.http.host = "::1"; /* where there is IPv6 */
-    if (http_start(engine, NULL, NULL, &second, &port, &error) == 0)
+    if (start_listening(engine, &second, &port, &error) == 0)
         http_stop(second);
     http_stop(NULL);
     fake_stop(engine);
@@ -57,8 +57,8 @@ static void test_quiesce(void **state)
     client_say(&waiting, "GET /hold HTTP/1.1\r\nHost: t\r\n\r\n");
     wait_held(&stage, 1);
 
-    http_quiesce(stage.http);
-    http_quiesce(stage.http); /* twice is fine */
+    http_quiesce(stage.http, true);
+    http_quiesce(stage.http, true); /* twice is fine */
     assert_int_equal(client_connect(stage.port), -1);
     client_say(&idle, "GET /readyz HTTP/1.1\r\nHost: t\r\n\r\n");
     struct answer answer = client_answer(&idle, false);
@@ -218,7 +218,7 @@ static void test_stop_in_a_storm(void **state)
         assert_true(eventually(storm_blew, &storm));
         fake_release(stage.engine, false);
         if (round % 2 == 0)
-            http_quiesce(stage.http);
+            http_quiesce(stage.http, true);
         http_stop(stage.http);
         atomic_store(&storm.stop, true);
         for (size_t i = 0; i < THREADS; i++)

@@ -12,7 +12,7 @@ static void stage_open(struct stage *stage, const char *host, const char *with_t
     stage->engine = fake_start(10000);
     stage->engine->pipeline.http.host = host;
     stage->engine->pipeline.http.token = with_token;
-    if (http_start(stage->engine, NULL, NULL, &stage->http, &stage->port, &error) != 0)
+    if (start_listening(stage->engine, &stage->http, &stage->port, &error) != 0)
         fail_msg("%s", error.text);
 }
 
@@ -125,7 +125,7 @@ static void test_open_without_token(void **state)
     int port;
     (void)state;
     engine->pipeline.http.host = "0.0.0.0";
-    assert_int_equal(http_start(engine, NULL, NULL, &http, &port, &error), -EACCES);
+    assert_int_equal(start_listening(engine, &http, &port, &error), -EACCES);
     assert_non_null(strstr(error.text, "http.token is required"));
     fake_stop(engine);
 }

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""An engine that is reloaded: by a file that changed, a plugin that changed, and files that cannot run, while events
+come. Each bus hands over what it has; nothing is lost, done twice or put out of its order.
+
+Run alone: python3 tests/process/test_reload.py [-k NAME].
+"""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+import unittest
+
+import _path
+from lib.engine import Engine, until
+from lib.pipeline_case import EFFECTS, PipelineCase
+from lib.server_case import KafkaCase
+
+YAML = """
+pipeline: reload
+bus: %(bus)s
+store: {url: "${DATABASE_URL}"}
+engine: {lanes: 4, batch: {max_events: %(max_events)d}, drain_timeout: 10s%(more)s}
+plugins: {effects: {library: "%(plugin)s"}}
+topics:
+  "@in": {key: "{k}", handler: effects.record, routes: {
+    done: "@out", again: {retry: climb, initial_interval: 1s, max_retries: 2, exhausted: "@out"}}}
+  "@out": {key: "{k}", final: true}
+%(topics)s
+http:
+  listen: "${HTTP_LISTEN:-127.0.0.1:0}"
+  requests: {"POST /events": {handler: effects.post, routes: {done: "@in", again: drop}}}
+"""
+TABLE = (
+    "create table effects (number bigserial, event_id text, k text, origin text, seq bigint, climb bigint,"
+    " unity bigint)"
+)
+KEYS = 10
+
+
+class Client(threading.Thread):
+    """Posts events, one connection each, and counts what was accepted; notes the longest wait for an answer."""
+
+    def __init__(self, engine):
+        super().__init__(daemon=True)
+        self.engine = engine
+        self.ended = threading.Event()
+        self.accepted, self.refused, self.longest_s, self.error = 0, 0, 0.0, None
+
+    def run(self):
+        try:
+            while not self.ended.is_set():
+                number = self.accepted
+                body = {"k": f"k{number % KEYS}", "origin": f"o{number}", "seq": number // KEYS + 1}
+                began = time.monotonic()
+                status, _ = self.engine.request("POST", "/events", body)
+                self.longest_s = max(self.longest_s, time.monotonic() - began)
+                self.accepted += status in (200, 201, 202)
+                self.refused += status == 503
+                if status not in (200, 201, 202, 503):
+                    raise AssertionError(f"status {status}")
+        except Exception as error:  # told in the test's thread
+            self.error = error
+
+    def end(self):
+        self.ended.set()
+        self.join(60)
+        if self.error is not None:
+            raise self.error
+
+
+class Reloads:
+    """Of one bus."""
+
+    bus = None
+    name = ""
+
+    def setUp(self):
+        super().setUp()
+        self.plugin = self.folder / "effects.so"
+        shutil.copy(EFFECTS, self.plugin)
+        self.prepare()
+        self.config = self.folder / "pipeline.yaml"
+        self.write()
+        self.use(self.config.read_text())
+        self.rows(TABLE)
+        self.running = self.engine()
+
+    def prepare(self):
+        pass
+
+    def text(self, max_events=50, topics="", more="", **changes):
+        values = {"bus": self.bus, "plugin": self.plugin, "max_events": max_events, "topics": topics, "more": more}
+        return (YAML % {**values, **changes}).replace("@", self.name)
+
+    def write(self, **changes):
+        self.config.write_text(self.text(**changes))
+
+    def await_all(self, client):
+        self.await_value("select count(distinct origin) from effects", client.accepted, 60)
+        self.assertEqual(self.value("select count(*) from effects"), str(client.accepted))
+        wrong = self.value(
+            "select count(*) from (select seq, lag(seq) over (partition by k order by number) as before"
+            " from effects) e where seq <= before"
+        )
+        self.assertEqual(wrong, "0", "each key in its order")
+
+    def processes(self):
+        with open(f"/proc/{self.running.process.pid}/task/{self.running.process.pid}/children") as children:
+            return children.read().split()
+
+    def descriptors(self):
+        folder = f"/proc/{self.running.process.pid}/fd"
+        found = []
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(f"{folder}/{name}"))
+        return sorted(name.split(":")[0] for name in found)
+
+    def one_worker(self):
+        """The old one has ended, and what it had is closed."""
+        until(lambda: len(self.processes()) == 1 and self.descriptors().count("/memfd") == 1, "one worker")
+        until(lambda: not any("plugins-" in os.path.dirname(name) for name in self.descriptors()), "its copies' end")
+
+    def test_under_load(self):
+        client = Client(self.running)
+        client.start()
+        until(lambda: client.accepted > 20, "events")
+        self.assertIn("reloaded in", self.running.reload())
+        self.one_worker()
+        before = self.descriptors()
+        for number in range(6):
+            self.write(max_events=50 + number)
+            accepted = client.accepted
+            self.assertRegex(self.running.reload(), r"^reload: reloaded in \d+ ms")
+            until(lambda: client.accepted > accepted, "events go on")
+        self.one_worker()
+        self.assertEqual(self.descriptors(), before, "of the master")
+        client.end()
+        print(f"{client.accepted} accepted, {client.refused} refused, the longest took {client.longest_s:.2f} s")
+        self.await_all(client)
+        self.assertEqual(self.running.stop(), 0)
+
+    def test_a_file_that_cannot_run(self):
+        cases = [
+            ("topics: [\n", "pipeline.yaml:"),
+            (self.text(plugin="/nowhere.so"), "nowhere.so cannot be read"),
+            (self.text(topics='  "@more": {handler: effects.nothing, key: "{k}"}').replace("@", self.name), "nothing"),
+        ]
+        client = Client(self.running)
+        client.start()
+        worker = self.running.worker()
+        for text, why in cases:
+            with self.subTest(why=why):
+                self.config.write_text(text)
+                answer = self.running.reload()
+                self.assertRegex(answer, "^reload: refused")
+                until(lambda: why in "\n".join(self.running.log), why)
+                self.assertEqual(self.running.worker(), worker)
+        self.write()
+        self.assertIn("reloaded in", self.running.reload())
+        client.end()
+        self.await_all(client)
+
+    def test_the_plugin_is_another(self):
+        client = Client(self.running)
+        client.start()
+        other = self.folder / "other.so"
+        shutil.copy(EFFECTS, other)
+        with open(other, "ab") as out:
+            out.write(b"newer")
+        for whole in (True, False):
+            with self.subTest(whole=whole):
+                if whole:
+                    other.replace(self.plugin)
+                else:
+                    self.plugin.write_bytes(b"broken")
+                answer = self.running.reload()
+                self.assertIn("reloaded in" if whole else "refused", answer)
+        client.end()
+        self.await_all(client)
+
+    def test_workers_that_die_meanwhile(self):
+        """Whichever of the two is killed, at any moment of a reload: one goes on, and answers are given."""
+        client = Client(self.running)
+        client.start()
+        until(lambda: client.accepted > 20, "events")
+        for number in range(8):
+            count = len(self.running.answers())
+            self.running.process.send_signal(signal.SIGHUP)
+            until(lambda: len(self.processes()) > 1 or len(self.running.answers()) > count, "two workers", 20, 0.001)
+            time.sleep(0.015 * number)
+            which = self.processes()
+            if which:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(which[number % len(which)]), signal.SIGKILL)
+            until(lambda: len(self.running.answers()) > count, f"an answer; it said {self.running.text()}", 60)
+        client.ended.set()
+        client.join(60)
+        if client.error is not None and not isinstance(client.error, ConnectionError):
+            raise client.error
+        self.settled(client)
+
+    def settled(self, client):
+        """A request whose worker was killed may have been accepted without an answer."""
+        self.drained()
+        effects = int(self.value("select count(*) from effects"))
+        self.assertEqual(int(self.value("select count(distinct event_id) from effects")), effects)
+        self.assertGreaterEqual(effects, client.accepted)
+
+    def drained(self):
+        self.drain(60)
+
+
+class Postgres(Reloads, PipelineCase):
+    bus = "{kind: postgres, partitions: 8}"
+
+
+class Memory(Reloads, PipelineCase):
+    bus = "{kind: memory, partitions: 8}"
+
+    test_workers_that_die_meanwhile = None  # what is in memory ends with its process
+
+
+class Kafka(Reloads, PipelineCase, KafkaCase):
+    bus = '{kind: kafka, partitions: 8, properties: {bootstrap.servers: "${KAFKA_BROKERS}"}}'
+
+    def prepare(self):
+        self.vars.update(self.kafka.env())
+        self.name = self.new_name("reload") + "."
+
+    def text(self, **changes):
+        return super().text(**{"more": f', group: "{self.name[:-1]}", sweep_after: 2s', **changes})
+
+    def drained(self):
+        until(lambda: self.running.metric("sluice_in_flight") == 0, "nothing in flight", 60, 0.1)
+        self.await_value("select count(*) from sluice.outbox", 0, 60)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
