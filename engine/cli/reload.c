@@ -14,12 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     URLS_MAX = 64,
     ANSWER_WAIT_MS = 660000, /* more than an engine takes to answer */
     ANSWER_TEXT_MAX = 256 * 1024,
     URL_BYTES_MAX = 8192,
+    ASKS_MAX = 10,
+    ASK_AGAIN_US = 100000,
 };
 
 static void usage(FILE *out)
@@ -167,6 +170,16 @@ static int print(const struct asking *asking, const char *url, const struct send
     return code != 0 ? code : answer->status == 200 ? CLI_OK : CLI_FAILED;
 }
 
+/* The process that was asked ended with an earlier reload: the one that runs now has the same question. */
+static bool asks_again(const struct asking *asking, const struct sender_answer *answer, struct span body)
+{
+    struct json_object object;
+    if (answer->status != 503 || json_scan(body, asking->arena, &object, NULL) != 0)
+        return false;
+    const struct json_member *word = json_find(&object, SPAN("error"));
+    return word != NULL && span_is(word->value, "\"handed_over\"");
+}
+
 static int ask(const struct asking *asking, const char *base, bool here)
 {
     struct sender *sender = NULL;
@@ -179,7 +192,10 @@ static int ask(const struct asking *asking, const char *base, bool here)
     if (sender_create(target(asking, base, here), &header, token != NULL, &sender, &error) != 0)
         return fail(base, error.text);
     sender_direct(sender, ANSWER_WAIT_MS);
-    sender_post(sender, SPAN(""), &answer);
+    for (int asks = 0; asks == 0 || (asks < ASKS_MAX && asks_again(asking, &answer, sender_body(sender))); asks++) {
+        usleep(asks == 0 ? 0 : ASK_AGAIN_US);
+        sender_post(sender, SPAN(""), &answer);
+    }
     int code = print(asking, base, &answer, sender_body(sender));
     sender_destroy(sender);
     fflush(stdout); /* before the next engine is asked */

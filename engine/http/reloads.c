@@ -175,8 +175,9 @@ static void look(struct reloads *reloads, bool last)
         if (there)
             answer(reloads, &waiting, accepted, &json);
         else if (late)
-            answer_error(waiting.request, 503, last ? "stopping" : "no_answer",
-                         last ? "This process ends before the engine has answered: the answer is in its log."
+            answer_error(waiting.request, 503, last ? "handed_over" : "no_answer",
+                         last ? "This process ends with another reload, or is stopped, before there was an answer. Ask "
+                                "again."
                               : "There was no answer in time: whether the engine reloads is in its log.");
         buffer_free(&json);
         pthread_mutex_lock(&reloads->lock);

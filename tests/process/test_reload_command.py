@@ -46,7 +46,7 @@ class Fake(http.server.ThreadingHTTPServer):
     def __init__(self, status=200, body=ACCEPTED):
         super().__init__(("127.0.0.1", 0), FakeHandler)
         self.answer = (status, body if isinstance(body, bytes) else json.dumps(body).encode())
-        self.asked = []
+        self.asked, self.handovers = [], 0
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -59,6 +59,9 @@ class FakeHandler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.server.asked.append((self.path, self.headers["Authorization"]))
         status, body = self.server.answer
+        if self.server.handovers > 0:
+            self.server.handovers -= 1
+            status, body = 503, b'{"error":"handed_over","message":"Ask again."}'
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -138,6 +141,14 @@ class Reload(unittest.TestCase):
         ):
             with self.subTest(status=status, body=body):
                 self.expect(self.reload("--url", self.fake(status, body).url), 1, *parts)
+
+    def test_asks_the_next_process(self):
+        fake = self.fake()
+        fake.handovers = 3
+        self.expect(self.reload("--url", fake.url), 0, "reloaded in 7 ms")
+        self.assertEqual(len(fake.asked), 4)
+        fake.handovers = 100
+        self.expect(self.reload("--url", fake.url), 1, "it answers 503: Ask again.")
 
     def test_nobody_to_ask(self):
         with socket.socket() as free:

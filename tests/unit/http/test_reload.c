@@ -238,6 +238,7 @@ static void test_a_stop_meanwhile(void **state)
     stage_stop(&the.stage);
     struct answer answer = client_answer(&client, false);
     assert_int_equal(answer.status, 503);
+    assert_has(answer.body, "{\"error\":\"handed_over\"");
     client_close(&client);
     unlink(the.file);
 }
