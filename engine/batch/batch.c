@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "batch/after.h"
 #include "batch/breaker.h"
 #include "batch/limit.h"
 #include "batch/outbox.h"
@@ -54,6 +55,7 @@ static void batch_claim_first(struct batch *batch)
     (void)FAILPOINT("lane.claim.after");
     batch_behind(batch, true);
     batch_pause(batch);
+    batch_after(batch);
     batch_limit_claimed(batch);
 }
 

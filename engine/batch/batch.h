@@ -40,6 +40,7 @@ struct batch {
     int64_t outbox_row;     /* id of their row in sluice.outbox; 0: none */
     int64_t now_ms, wall_ms, deadline_ms;
     bool transaction; /* one is open */
+    size_t ready;     /* events that need not wait any more, by what this batch handled */
     uint32_t calls;   /* of handlers so far */
     const struct binding *last_called;
     bool called;    /* a handler was: only then is it the events' doing when time is over */

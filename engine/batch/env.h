@@ -114,6 +114,8 @@ struct batch_env {
     struct outbox_lane outbox;
     struct limits *limits;                 /* batch/limit.c; NULL: none yet */
     struct intmap *held_pasts;             /* batch/held.c; NULL: none */
+    bool some_wait;                        /* for another event: batch/after.c; whose turn it is is looked for */
+    int64_t after_look_ms;                 /* then, monotonic */
     struct chain_definitions *definitions; /* of before that chains in this database began with; see definitions.h */
     uint64_t random;                       /* state of random_unit() */
     int32_t store_failures;                /* consecutive batches that the store refused */
@@ -149,6 +151,8 @@ struct batch_env {
     void (*waits)(void *context, const struct item *item);
     /* Something was parked until then, wall time. */
     void (*parked)(void *context, int64_t due_wall_ms);
+    /* Events that waited for another one need not: some lane of the group may have them. */
+    void (*ready)(void *context);
     /* Names of the streams that are assigned to this process now (bus_stream_name()); their number. */
     size_t (*streams)(void *context, struct arena *arena, struct span **ret);
 };

@@ -106,8 +106,9 @@ static void item_wait(struct batch *batch, struct item *item, int64_t due_ms)
 }
 
 /* Events of a handler's call that said unavailable after it had run statements. When the call had the whole batch, each
- * waits until it is due, without a call; one that waits for a pause or a limit has no due time, so it is requeued and
- * judged again. Otherwise each event runs in a batch of its own, so that later events of its key cannot overtake it. */
+ * waits until it is due, without a call; one that waits for a pause, a limit or another event is requeued and judged
+ * again, for it waits for more than a time. Otherwise each event runs in a batch of its own, so that later events of
+ * its key cannot overtake it. */
 static void requeue_unavailable(struct batch *batch, struct lane_entry **entries)
 {
     struct lane *lane = batch->env->lane;
@@ -120,7 +121,7 @@ static void requeue_unavailable(struct batch *batch, struct lane_entry **entries
         struct item *item = batch->works[i].item;
         if (request_answer_if_late(batch, item, not_available))
             end_item(batch, item);
-        else if (all && batch->works[i].pause == 0)
+        else if (all && batch->works[i].pause == 0 && batch->works[i].needs == NULL)
             item_wait(batch, item, batch->works[i].due_ms);
         else if (all)
             requeued[requeued_count++] = &item->entry;

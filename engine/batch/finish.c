@@ -4,6 +4,7 @@
 #include "batch/batch.h"
 
 #include "base/log.h"
+#include "batch/after.h"
 #include "batch/held.h"
 #include "batch/request.h"
 
@@ -130,6 +131,8 @@ static void finish_work(struct batch *batch, struct work *work, struct finish_li
     case WAY_STORED:
         if (row->parking == PARKING_HEAD && work->pause != 0)
             lane_store_after(batch->env->lane, item->entry.key_hash, work->pause);
+        else if (row->parking == PARKING_HEAD && work->needs != NULL)
+            lane_store_until(batch->env->lane, item->entry.key_hash, work->due_ms);
         else if (row->parking == PARKING_HEAD)
             lane_store(batch->env->lane, item->entry.key_hash, work->due_ms);
         held_remember(batch->env, work);
@@ -167,4 +170,5 @@ void batch_finish(struct batch *batch)
         env->finish(env->context, lists.ended, lists.ended_count, true);
     if (lists.parked_due_ms != INT64_MAX)
         env->parked(env->context, lists.parked_due_ms);
+    after_over(batch);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "batch/after.h"
 #include "batch/limit.h"
 #include "batch/pause.h"
 #include "event/record_batch.h"
@@ -22,13 +23,13 @@ enum {
     HELD_FETCH_EVENTS = 256,        /* of so many keys in all, */
     HELD_FETCH_LEAST = 16,          /* but of each so many; */
     HELD_FETCH_BYTES = 1024 * 1024, /* and of a key about so many bytes */
+    HELD_AGAIN_MS = 500,
     HELD_FETCH_AGAIN_MS = 500,
     HELD_UNREADABLE_MS = 30000,
     HELD_EARLY_MS = 100, /* a key this close to its time is handled now */
     HELD_DUE_MAX = 1000,
     HELD_PAGE = 500,      /* keys that are looked through at once, beside batches, */
     HELD_PAGE_ALL = 5000, /* and before there are any */
-    HELD_PASTS_MAX = 10000,
 };
 
 /* ------------------------------------------------------------------------------------------------------- verdicts */
@@ -76,10 +77,15 @@ void batch_hold(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct work *work = &batch->works[i];
-        if ((work->verdict != VERDICT_RETRY && work->verdict != VERDICT_DELAY) ||
-            !held_may_wait(batch, work->item, work->due_ms - batch->now_ms, work->pause != 0))
+        bool parked = work->item->source == ITEM_PARKED, more = work->pause != 0 || work->needs != NULL;
+        if (work->verdict != VERDICT_RETRY && work->verdict != VERDICT_DELAY)
             continue;
-        if (work->item->source == ITEM_PARKED) {
+        bool may = held_may_wait(batch, work->item, more ? INT64_MAX : work->due_ms - batch->now_ms, more);
+        if (work->needs != NULL && (parked || !may) && work->due_ms > batch->now_ms + HELD_AGAIN_MS)
+            work->due_ms = batch->now_ms + HELD_AGAIN_MS; /* nothing will tell it: it looks again */
+        if (!may)
+            continue;
+        if (parked) {
             park_again(batch, work);
             continue;
         }
@@ -93,73 +99,7 @@ void held_uncertain(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++)
         if (work_row(&batch->works[i])->parking == PARKING_HEAD)
             lane_store(batch->env->lane, batch->works[i].item->entry.key_hash, batch->now_ms);
-}
-
-/* ---------------------------------------------------------------------------------------------------------- pasts */
-
-struct held_past {
-    bool isolate, quarantined;
-    uint32_t outages, losses;
-    uint64_t losses_since, crashes_since;
-    const char *refused_sql;
-    unsigned refused_passed;
-};
-
-static uint64_t past_key(const struct batch_env *env, const struct work *work)
-{
-    return attempt_key(env->bindings[work->item->binding->index].number, work->event.id);
-}
-
-void held_remember(struct batch_env *env, const struct work *work)
-{
-    const struct item *item = work->item;
-    if (item->binding == NULL || env->group == NULL ||
-        (!item->isolate && item->outages == 0 && item->refused_sql == NULL))
-        return;
-    if (env->held_pasts == NULL)
-        env->held_pasts = intmap_create(16);
-    if (env->held_pasts != NULL && intmap_count(env->held_pasts) >= HELD_PASTS_MAX)
-        held_free(env); /* other processes have handled most of them: what is still true is found out again */
-    struct held_past *past = env->held_pasts == NULL ? NULL : malloc(sizeof *past);
-    if (past == NULL)
-        return;
-    *past = (struct held_past){.isolate = item->isolate,
-                               .quarantined = item->quarantined,
-                               .outages = item->outages,
-                               .losses = item->losses,
-                               .losses_since = item->losses_since,
-                               .crashes_since = item->crashes_since,
-                               .refused_sql = item->refused_sql,
-                               .refused_passed = item->refused_passed};
-    free(intmap_set(env->held_pasts, past_key(env, work), past));
-}
-
-void held_recall(struct batch_env *env, const struct work *work)
-{
-    struct item *item = work->item;
-    if (env->held_pasts == NULL || item->binding == NULL)
-        return;
-    struct held_past *past = intmap_remove(env->held_pasts, past_key(env, work));
-    if (past == NULL)
-        return;
-    item->isolate = past->isolate;
-    item->quarantined = past->quarantined;
-    item->outages = past->outages;
-    item->losses = past->losses;
-    item->losses_since = past->losses_since;
-    item->crashes_since = past->crashes_since;
-    item->refused_sql = past->refused_sql;
-    item->refused_passed = past->refused_passed;
-    free(past);
-}
-
-void held_free(struct batch_env *env)
-{
-    void *past;
-    for (size_t cursor = 0; env->held_pasts != NULL && intmap_next(env->held_pasts, &cursor, NULL, &past);)
-        free(past);
-    intmap_destroy(env->held_pasts);
-    env->held_pasts = NULL;
+    after_over(batch);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- rows */
@@ -338,6 +278,10 @@ static void lane_learns(struct batch_env *env, const struct rows *rows, size_t r
     if (rows_null(rows, row, 0) || lane_of_key(key_hash, env->lane_count) != env->lane_index)
         return;
     uint32_t pause = topic == NULL ? 0 : pause_of(env, topic);
+    if (rows_int64(rows, row, 5) != 0) {
+        pause = LANE_UNTIL;
+        after_waits(env);
+    }
     if (topic == NULL || pause != 0 || limit_of_found(env, topic, key_hash, &pause))
         lane_found(env->lane, key_hash, due_ms, pause);
 }
@@ -420,13 +364,15 @@ static int item_of_row(const struct batch_env *env, const struct rows *rows, siz
     item->held_stream = rows_span(rows, row, 4);
     item->tries = (uint32_t)rows_int64(rows, row, 6);
     item_cancel(item, rows_span(rows, row, 8));
+    item->came_ms = clock_monotonic_ms() - rows_int64(rows, row, 9);
     return item_own_headers(item); /* they were read into the lane's arena */
 }
 
-/* How long the key of a row waits: its time was moved in the database since the lane learnt it. 0: it is due. */
+/* How long the key of a row waits: its time was moved in the database since the lane learnt it. 0: it is due, or what
+ * it waits for was handled. */
 static int64_t row_waits_ms(const struct rows *rows, size_t row)
 {
-    int64_t left_ms = rows_null(rows, row, 7) ? 0 : rows_int64(rows, row, 7);
+    int64_t left_ms = rows_null(rows, row, 7) || rows_int64(rows, row, 10) != 0 ? 0 : rows_int64(rows, row, 7);
     return left_ms > HELD_EARLY_MS ? left_ms : 0;
 }
 

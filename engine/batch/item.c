@@ -41,12 +41,22 @@ void item_block_release(struct item_block *block, size_t items)
     }
 }
 
+/* Events that may wait for others are in an order of their own: one that waits must not hold up what it waits for. */
+static uint64_t order_of(const struct topic *topic, uint64_t key_hash)
+{
+    if (topic == NULL || topic->after == NULL)
+        return key_hash;
+    const uint64_t both[] = {key_hash, span_hash(span_of(topic->name))};
+    return span_hash((struct span){(const char *)both, sizeof both});
+}
+
 void item_of_record(struct item *item, enum item_source source, const struct record *record, uint64_t key_hash,
                     struct topic *topic, const struct group *group)
 {
     item->source = source;
     item->record = *record;
-    item->entry.key_hash = key_hash;
+    bool again = source == ITEM_HELD || group->tap != NULL || group->retired != NULL; /* held: as it was written */
+    item->entry.key_hash = again ? key_hash : order_of(topic, key_hash);
     item->entry.unordered = source == ITEM_PARKED; /* its key went on */
     item->topic = topic;
     item->binding = group->retired != NULL ? NULL

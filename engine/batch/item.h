@@ -44,6 +44,7 @@ struct item {
     uint64_t first_span;     /* of its first try that was recorded as a span here; 0: none was */
     bool minimal;            /* condemned again: its dead letter goes without chains and without the source's headers */
     int64_t wait_until_ms;   /* an earlier batch, which was rolled back for it, found that it must wait; 0: not */
+    int64_t came_ms;         /* when the group first had it, monotonic; 0: just now. See after.h */
     int64_t uncertain_row;   /* outbox row of its last batch whose COMMIT lost its reply; 0: none */
     char *sentence;          /* why it failed, is condemned, or waits; owned */
     struct header *headers;  /* of a parked or held record; owned. Of one that waited all of its record */

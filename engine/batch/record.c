@@ -4,6 +4,7 @@
 #include "batch/batch.h"
 
 #include "base/failpoint.h"
+#include "batch/after.h"
 #include "batch/breaker.h"
 #include "event/record_batch.h"
 
@@ -134,6 +135,7 @@ void batch_record(struct batch *batch)
     record_parked(batch);
     if (batch->result == STORE_OK)
         batch_held(batch);
+    after_record(batch);
     if (batch->result == STORE_OK && batch->transaction)
         record_claims(batch);
     if (batch->result == STORE_OK)

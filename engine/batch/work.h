@@ -45,6 +45,7 @@ struct work {
     int64_t due_ms;
     uint32_t
         pause; /* DELAY and HOLD_DELAY: it waits until this is over (batch/pause.h), not until due_ms; 0: it does not */
+    const struct event_id *needs; /* DELAY and HOLD_DELAY: it waits for this (batch/after.h) until due_ms; NULL: not */
     enum work_try try;
     const struct dependency *tried; /* with `try`; outlives the item */
     struct limit_bucket *bucket;    /* of its topic's limit, see limit.h; and the slot that it takes; 0: none */

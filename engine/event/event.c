@@ -36,6 +36,7 @@ const char *event_dead_word(enum dead_reason reason)
         [DEAD_BAD_CORRELATION] = "bad_correlation",
         [DEAD_RETIRED] = "retired",
         [DEAD_CANCELLED] = "cancelled",
+        [DEAD_TOO_EARLY] = "too_early",
     };
     return reason > 0 && reason < DEAD_REASON_COUNT ? words[reason] : "unknown";
 }

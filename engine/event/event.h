@@ -77,6 +77,7 @@ enum dead_reason {
     DEAD_BAD_CORRELATION,
     DEAD_RETIRED,
     DEAD_CANCELLED,
+    DEAD_TOO_EARLY,
     DEAD_REASON_COUNT
 };
 const char *event_dead_word(enum dead_reason reason); /* "bad_json", "not_object", … */

@@ -84,6 +84,9 @@ bool lane_may_store(const struct lane *lane, uint64_t key_hash, bool paused);
  * been handled is taken with `append`, too: its rows stand. */
 void lane_store(struct lane *lane, uint64_t key_hash, int64_t due_ms);
 void lane_store_after(struct lane *lane, uint64_t key_hash, uint32_t pause); /* the same until the end of a pause */
+/* Likewise, of one that waits for something else, and so long at most: it has the room of those that a pause holds. */
+void lane_store_until(struct lane *lane, uint64_t key_hash, int64_t due_ms);
+#define LANE_UNTIL UINT32_MAX /* what lane_found() calls it */
 /* The same of a key that was found in the table. One that is stored already only gets the time, while it waits.
  * pause 0: there is none. */
 void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms, uint32_t pause);

@@ -25,11 +25,16 @@ void lane_store_after(struct lane *lane, uint64_t key_hash, uint32_t pause)
     store(lane, key_hash, INT64_MAX, pause);
 }
 
+void lane_store_until(struct lane *lane, uint64_t key_hash, int64_t due_ms)
+{
+    store(lane, key_hash, due_ms, LANE_UNTIL);
+}
+
 void lane_found(struct lane *lane, uint64_t key_hash, int64_t due_ms, uint32_t pause)
 {
     const struct lane_key *key = lane_key(lane, key_hash);
     if (key == NULL || !key->stored || (!key->running && key->fetched == 0))
-        store(lane, key_hash, pause != 0 ? INT64_MAX : due_ms, pause);
+        store(lane, key_hash, pause != 0 && pause != LANE_UNTIL ? INT64_MAX : due_ms, pause);
 }
 
 bool lane_waits_for_pause(const struct lane *lane, uint64_t key_hash)

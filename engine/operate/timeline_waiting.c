@@ -15,6 +15,8 @@ enum { WHEN_TEXT = TIMESTAMP_TEXT + 40 };
 static const char stopped_words[] = " has stopped: ";
 /* Its words for a key that waits for a limit, in batch/limit.c. */
 static const char limit_words[] = "the limit of topic ";
+/* Its words for an event that came before what it needs, in batch/after.c; behind "; " what becomes of it then. */
+static const char early_words[] = "waits for ";
 
 struct waiting_row {
     struct timeline_event *event;
@@ -43,6 +45,21 @@ static const char *tries_text(const struct waiting_row *row, struct arena *arena
     return row->tries == 0
                ? ""
                : arena_format(arena, "failed %lld time%s, ", (long long)row->tries, row->tries == 1 ? "" : "s");
+}
+
+/* "waits for payment.try with paymentTxId=a, for at most 8 m 12 s, then dead letter". */
+static const char *early_text(const struct waiting_row *row, struct arena *arena)
+{
+    const char *then = strrchr(row->why, ';');
+    int64_t left_s = (row->due_ms - clock_wall_ms() + 999) / 1000;
+    if (then == NULL || row->due_ms == 0 || left_s <= 0)
+        return arena_format(arena, "%s; it is looked at now", row->why);
+    const char *left = left_s < 60 ? arena_format(arena, "%lld s", (long long)left_s)
+                       : left_s < 3600
+                           ? arena_format(arena, "%lld m %lld s", (long long)left_s / 60, (long long)left_s % 60)
+                           : arena_format(arena, "%lld h %lld m", (long long)left_s / 3600,
+                                          (long long)left_s / 60 % 60);
+    return arena_format(arena, "%.*s, for at most %s,%s", (int)(then - row->why), row->why, left, then + 1);
 }
 
 static void add_row_wait(const struct timeline *timeline, const struct waiting_row *row)
@@ -77,6 +94,10 @@ static void add_row_wait(const struct timeline *timeline, const struct waiting_r
         wait.cause = WAIT_HANDLER;
         wait.command = "sluice migrate CONFIG";
         wait.sentence = row->why;
+    } else if (row->before == 0 && row->why != NULL && strncmp(row->why, early_words, sizeof early_words - 1) == 0) {
+        wait.cause = WAIT_EARLY;
+        wait.command = NULL;
+        wait.sentence = early_text(row, arena);
     } else if (row->before == 0) {
         wait.cause = row->tries > 0 ? WAIT_RETRY : WAIT_UNAVAILABLE;
         wait.sentence = arena_format(arena, "%sholds its key, next try %s%s%s",

@@ -13,6 +13,7 @@ static const char *const causes[WAIT_CAUSE_COUNT] = {
     [WAIT_PAUSED] = "paused",
     [WAIT_BREAKER] = "breaker",
     [WAIT_LIMIT] = "limit",
+    [WAIT_EARLY] = "early",
     [WAIT_STUCK] = "chain_stuck",
     [WAIT_DEAD_LETTER] = "dead_letter",
     [WAIT_UNKNOWN] = "unknown_topic",

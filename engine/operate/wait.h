@@ -23,6 +23,7 @@ enum wait_cause {
     WAIT_PAUSED,
     WAIT_BREAKER,     /* of what it depends on is open */
     WAIT_LIMIT,       /* its topic's, which lets it through in its turn */
+    WAIT_EARLY,       /* it came before the event that it needs */
     WAIT_STUCK,       /* an undo failed for good */
     WAIT_DEAD_LETTER, /* one is open: an operator decides */
     WAIT_UNKNOWN,     /* the file does not have its topic */

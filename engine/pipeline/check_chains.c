@@ -246,6 +246,26 @@ static void check_hold_way(const struct check *check, const struct schedule *sch
         schedule->name, duration_text(hold, hold_text));
 }
 
+/* As check_hold(), for what waits for another event. */
+static void check_hold_after(const struct check *check, const struct schedule *schedule, const struct chain *chain,
+                             int64_t hold, struct place place)
+{
+    char most_text[32], hold_text[32];
+    for (size_t p = 0; p < check->count; p++)
+        for (size_t t = 0; t < check->pipelines[p]->topic_count; t++) {
+            struct topic *topic = check->pipelines[p]->topics[t];
+            if (topic->after == NULL || topic->after->at_most_ms < hold || !topic_leads_to(check, topic, chain))
+                continue;
+            problem_add(check->problems, place, "hold_too_short",
+                        "an event of topic '%s'%s waits for one of '%s' for up to %s, and schedule '%s' aborts chain "
+                        "'%s'%s after a hold of %s: what still waits would be undone; make the hold longer, or at_most "
+                        "shorter",
+                        topic->name, check_other_file(check, place, topic->after->place), topic->after->topic->name,
+                        duration_text(topic->after->at_most_ms, most_text), schedule->name, chain->name,
+                        check_other_file(check, place, chain->place), duration_text(hold, hold_text));
+        }
+}
+
 /* The chains that a topic aborts, of any file. */
 static void check_aborted(const struct check *check, const struct schedule *schedule, const struct topic *topic,
                           int64_t hold, struct place place)
@@ -258,6 +278,7 @@ static void check_aborted(const struct check *check, const struct schedule *sche
                 size_t before = check->problems->errors;
                 check_hold(check, schedule, chain, hold, place);
                 check_hold_delay(check, schedule, chain, hold, place);
+                check_hold_after(check, schedule, chain, hold, place);
                 if (check->problems->errors == before)
                     check_hold_way(check, schedule, chain, hold, place);
             }

@@ -197,6 +197,21 @@ static void propagate_once(struct fields *fields, bool report)
         propagate_file(fields, fields->check->pipelines[p], report);
 }
 
+/* By which field an event is found that waits for others, or is waited for. */
+static void check_after_fields(struct fields *fields, const struct field_set *set, const struct topic *topic)
+{
+    const struct after *after = topic->ladder_of == NULL ? topic->after : NULL;
+    if (after == NULL)
+        return;
+    const struct topic *both[] = {topic, after->topic};
+    const struct field_set *sets[] = {set, &fields->by_topic[after->topic->number]};
+    for (size_t i = 0; i < 2; i++)
+        if (sets[i]->known && !has(sets[i], number_of(fields, after->correlate)))
+            problem_add(fields->check->problems, after->place, "missing_field",
+                        "topics.%s.after: the field '%s' does not come to topic '%s' on every route", topic->name,
+                        after->correlate, both[i]->name);
+}
+
 /* What watches a topic needs fields of everything that comes there. */
 static void check_watchers(struct fields *fields, const struct pipeline *pipeline, const struct topic *topic)
 {
@@ -211,6 +226,7 @@ static void check_watchers(struct fields *fields, const struct pipeline *pipelin
                             "there on every route",
                             tap->name, topic->name, tap->binding->handler_name, field->name);
     }
+    check_after_fields(fields, set, topic);
     for (size_t w = 0; w < topic->watch_count; w++) {
         const struct chain_watch *watch = &topic->watches[w];
         if (!has(set, number_of(fields, watch->chain->correlate)))

@@ -91,6 +91,9 @@ static void graph_build(const struct pipeline *pipeline, struct arena *arena, st
             continue;
         size_t handler = box_add(ret, BOX_HANDLER, topic->binding, "h", topic->binding->handler_name);
         arrow_add(ret, ARROW_FLOW, box, handler, "");
+        if (topic->after != NULL)
+            arrow_add(ret, ARROW_WATCH, topic_box(ret, topic->after->topic), box,
+                      arena_format(arena, "before, by %s", topic->after->correlate));
         if (topic->ladder_of == NULL)
             routes(ret, topic->binding, handler);
     }
@@ -177,6 +180,11 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
             buffer_text(out, topic->elsewhere ? "  elsewhere\n" : topic->final ? "  final\n" : "  no handler\n");
         if (topic->binding != NULL && topic->ladder_of == NULL && topic->binding->limit != NULL)
             buffer_format(out, "      at most     %s\n", topic->binding->limit->text);
+        if (topic->after != NULL)
+            buffer_format(out, "      after       %s with its %s, waits at most %s, then %s\n",
+                          topic->after->topic->name, topic->after->correlate,
+                          duration_text(topic->after->at_most_ms, every),
+                          topic->after->handle ? "is handled" : "dead letter");
         if (topic->binding != NULL && topic->ladder_of == NULL)
             text_routes(topic->binding, out);
         for (size_t w = 0; w < topic->watch_count; w++) {

@@ -59,6 +59,12 @@ static json_t *topic_json(const struct topic *topic)
                             json_pack("{s:s, s:s?, s:o*, s:s?}", "text", limit->text, "rate", limit->rate_text,
                                       "concurrency", limit->places > 0 ? json_integer(limit->places) : NULL, "per",
                                       limit->per_text));
+    const struct after *after = topic->after;
+    if (after != NULL)
+        json_object_set_new(json, "after",
+                            json_pack("{s:s, s:s, s:I, s:s}", "topic", after->topic->name, "correlate",
+                                      after->correlate, "atMostMs", (json_int_t)after->at_most_ms, "then",
+                                      after->handle ? "handle" : "dead_letter"));
     if (topic->ladder_of != NULL)
         json_object_set_new(json, "retriesOf", json_string(topic->ladder_of->name));
     else if (topic->binding != NULL)

@@ -244,7 +244,7 @@ static void walk_list(struct walk *walk, const struct option *option, const stru
 static bool is_optional(const struct option *section)
 {
     return section == store_options_table || section == http_options || section == tracing_options ||
-           section == limit_options;
+           section == limit_options || section == after_options;
 }
 
 static void walk_section(struct walk *walk, const struct option *option, const struct node *node, const char *field)

@@ -48,6 +48,10 @@ void load_dependency_of(struct load *load, struct node *topic, const char *what,
 /* load_limit.c: `limit:` of a topic. */
 void load_limit(struct load *load, struct node *mapping, const char *what, const struct topic *topic);
 
+/* load_after.c: `after:` of a topic; and of all of them, once it is known what is handled here. */
+void load_after(struct load *load, struct node *mapping, const char *what, struct topic *topic);
+void load_afters(struct load *load);
+
 /* load_path.c: where a plugin's file is; NULL, with a problem, when a plain name is found nowhere. */
 const char *load_plugin_path(struct load *load, const struct plugin_ref *ref);
 /* A path that is relative to the configuration's folder. */

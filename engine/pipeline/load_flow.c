@@ -39,6 +39,7 @@ static void load_topic(struct load *load, struct node *key, struct node *mapping
     topic->final = topic->final || topic->elsewhere;
     load_dependency_of(load, mapping, what, topic->binding);
     load_limit(load, mapping, what, topic);
+    load_after(load, mapping, what, topic);
     if (node_get(mapping, "dead_letter") != NULL)
         topic->dead_letter = load_topic_at(load, mapping, "dead_letter", what);
 }
@@ -142,6 +143,7 @@ void load_flow(struct load *load, struct node *root)
     load_outbox_table(load, root);
     join_ladders(load);
     join_delays(load);
+    load_afters(load);
     join_dead_letters(load);
     join_outbox_table(load);
     load_retired_topics(load);

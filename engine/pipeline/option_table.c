@@ -153,6 +153,18 @@ const struct option target_options[] = {
     {0},
 };
 
+const struct option after_options[] = {
+    {"topic", OPTION_TEXT, .own = true, .min = 1, .required = true,
+     .help = "which must be handled before, in this file"},
+    {"correlate", OPTION_TEXT, offsetof(struct after, correlate), .min = 1, .required = true,
+     .help = "data field of both, whose value is the same in the two that belong together"},
+    {"at_most", OPTION_DURATION, offsetof(struct after, at_most_ms), .min = 1000, .max = 31536000000, .required = true,
+     .help = "it waits so long, counted from when it came"},
+    {"then", OPTION_TEXT, .own = true, .choices = "dead_letter|handle", .fallback = "dead_letter",
+     .help = "what becomes of it then"},
+    {0},
+};
+
 const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text),
      .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
@@ -173,6 +185,10 @@ const struct option topic_options[] = {
      .help =
          "how often its handler is called at most, and for how many events at once; what is over it waits, in order",
      .section = limit_options},
+    {"after", OPTION_SECTION,
+     .help = "an event that came before what it needs waits until that was handled, and its key's later ones of this "
+             "topic behind it",
+     .section = after_options},
     {"dead_letter", OPTION_TEXT, .own = true, .help = "default: defaults.dead_letter"},
     {"partitions", OPTION_INT32, offsetof(struct topic, partitions), .min = 1, .max = 100000,
      .help = "kafka: when the topic is created"},

@@ -53,6 +53,15 @@ struct limit {
     struct key_template *per;
 };
 
+/* An event of the topic that has it is handled after one of another topic with the same value of a field. */
+struct after {
+    struct place place;
+    struct topic *topic;
+    const char *correlate; /* data field of both */
+    int64_t at_most_ms;    /* it waits so long */
+    bool handle;           /* and is handled then; false: a dead letter */
+};
+
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
 struct binding {
     struct place place;
@@ -94,7 +103,10 @@ struct topic {
     struct topic *ladder_of;     /* a retry topic: the topic whose ladder made it; `binding` is that topic's */
     const struct ladder *ladder; /* then: the ladder */
     int64_t delay_ms;            /* the longest with which a route leads here; 0: none has one */
-    struct topic *dead_letter;   /* where its dead letters go; NULL for a dead letter topic itself */
+    const struct after *after;   /* what its events need before them; NULL: nothing */
+    const char **noted;          /* the fields by which events of other topics need its own */
+    size_t noted_count;
+    struct topic *dead_letter; /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
     bool in_outbox_table;              /* what is emitted to it is written to `outbox_table`, too */
     const struct name_answer *retired; /* not in the file any more: what still comes on it becomes dead letters */
@@ -282,6 +294,7 @@ struct pipeline {
     struct dependency *dependencies;
     size_t dependency_count;
     size_t limit_count; /* of topics that have one */
+    size_t after_count; /* likewise */
     struct topic **topics;
     size_t topic_count;
     struct binding **bindings;

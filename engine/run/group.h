@@ -33,6 +33,7 @@ struct group_run {
     atomic_llong member; /* bus_member() of the consumer, since the last change of its assignment */
     /* the means of takeover_run(); NULL: nothing of the group is recorded */
     struct takeover *takeover;
+    atomic_uint ready;                 /* counts how often events need not wait any more: batch/after.h */
     atomic_uint assignment;            /* counts group_changed() */
     _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
 

@@ -4,6 +4,7 @@
 #include "run/held.h"
 
 #include "base/clock.h"
+#include "batch/after.h"
 #include "batch/held.h"
 #include "run/state.h"
 
@@ -57,14 +58,22 @@ bool held_is_unknown(const struct worker *worker)
     return worker->held_unknown || held_is_stale(worker);
 }
 
+/* Another lane has handled what something waits for. */
+static bool after_is_told(const struct worker *worker)
+{
+    return worker->env.some_wait && worker->after_told != atomic_load(&worker->group->ready);
+}
+
 int64_t held_due(const struct worker *worker)
 {
     if (held_is_stale(worker))
         return worker->held_again_ms;
     bool some = lane_stored_keys(worker->env.lane) > 0 || atomic_load(&worker->engine->keys_held);
+    int64_t after_ms = after_is_told(worker) ? 0 : after_due_ms(&worker->env);
     if (!worker->holds || worker->held_unknown || !some)
         return INT64_MAX;
-    return worker->held_page_ms < worker->held_look_ms ? worker->held_page_ms : worker->held_look_ms;
+    int64_t look_ms = worker->held_page_ms < worker->held_look_ms ? worker->held_page_ms : worker->held_look_ms;
+    return after_ms < look_ms ? after_ms : look_ms;
 }
 
 /* Before anything is handled. A walk during which the assignment changed begins again. */
@@ -96,7 +105,10 @@ static int64_t page_wait_ms(const struct worker *worker, bool loaded, int64_t to
 static void held_look(struct worker *worker)
 {
     int64_t began_ms = clock_monotonic_ms();
-    if (worker->held_page_ms <= began_ms) {
+    if (after_is_told(worker) || after_due_ms(&worker->env) <= began_ms) {
+        worker->after_told = atomic_load(&worker->group->ready);
+        after_look(&worker->env);
+    } else if (worker->held_page_ms <= began_ms) {
         bool loaded = held_load(&worker->env, false, &worker->held_page);
         int64_t now_ms = clock_monotonic_ms();
         worker->held_page_ms = now_ms + page_wait_ms(worker, loaded, now_ms - began_ms);

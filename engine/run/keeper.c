@@ -15,6 +15,7 @@
 #include "run/timeouts.h"
 #include "run/watchdog.h"
 #include "store/ledger.h"
+#include "store/ledger_after.h"
 #include "store/ledger_limit.h"
 #include "store/ledger_timeout.h"
 
@@ -189,6 +190,7 @@ static int64_t chore_prune(struct keeper *keeper)
     (void)ledger_attempts_prune(keeper->connection, keep_ms, &error);
     if (keeper->engine->config->limit_count > 0)
         (void)ledger_limit_prune(keeper->connection, &error);
+    (void)ledger_after_prune(keeper->connection, keep_ms, KEEPER_PRUNE_LIMIT, &error);
     (void)ledger_dead_letters_prune(keeper->connection, keep_ms, KEEPER_PRUNE_LIMIT, &error);
     return 0;
 }

@@ -48,7 +48,8 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
     if (item_own_headers(item) != 0) /* they were read into this thread's arena */
         return false;
     atomic_fetch_add(&engine->parked_in_flight, 1);
-    mailbox_push(&group->workers[lane_of_key(key_hash, group->worker_count)]->mailbox, &item->entry, &item->entry.next);
+    mailbox_push(&group->workers[lane_of_key(item->entry.key_hash, group->worker_count)]->mailbox, &item->entry,
+                 &item->entry.next);
     return true;
 }
 

@@ -154,7 +154,7 @@ static int reader_dispatch(struct group_run *group, const struct bus_event *even
         item->position = record->position;
         item->stream = record->stream;
         item->epoch = record->epoch;
-        size_t lane = lane_of_key(record->key_hash, group->worker_count);
+        size_t lane = lane_of_key(item->entry.key_hash, group->worker_count);
         *tails[lane] = &item->entry;
         tails[lane] = &item->entry.next;
         taken++;

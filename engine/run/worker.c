@@ -71,6 +71,13 @@ static void worker_parked(void *context, int64_t due_wall_ms)
     timer_advance(&((struct worker *)context)->engine->parked_timer, due_wall_ms);
 }
 
+static void worker_ready(void *context)
+{
+    struct group_run *group = ((struct worker *)context)->group;
+    atomic_fetch_add(&group->ready, 1);
+    group_wake(group);
+}
+
 static void env_of_group(struct batch_env *env, struct group_run *group)
 {
     struct metrics *metrics = group->engine->metrics;
@@ -115,6 +122,7 @@ static bool worker_env(struct worker *worker, uint32_t number)
         .finish = worker_finish,
         .waits = worker_waits,
         .parked = worker_parked,
+        .ready = worker_ready,
     };
     buffer_init(&env->bytes, WORKER_BYTES_MAX);
     buffer_init(&env->packed, WORKER_BYTES_MAX);

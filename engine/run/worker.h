@@ -33,6 +33,7 @@ struct worker {
     int64_t held_look_ms;        /* while there are some, asked then: their time may have been changed */
     int64_t held_page_ms;        /* the same, for the next page of all of them */
     struct held_page held_page;
+    unsigned after_told;           /* the group's `ready`, when the lane last looked */
     unsigned held_page_assignment; /* the group's, when the walk began that was to learn them */
     unsigned pause_changes;        /* the engine's, when the lane last looked */
     int64_t batch_since_ms;        /* taps: since when this lane fills a batch; 0: it does not */

@@ -203,7 +203,8 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
                                     const int64_t *ids, size_t count, struct error *error);
 /* On its own: of the `most` rows behind the place of `from`, the keys held in these streams, without those that wait
  * for the end of a pause of `paused`. Rows, at least one: key_hash int8 (null: none), milliseconds until it is due int8
- * (null: at once), the topic that it waits for text or null; the page's end, stream text and key_hash int8, or null. */
+ * (null: at once), the topic that it waits for text or null; the page's end, stream text and key_hash int8, or null;
+ * whether its first event waits for another one bool. */
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
                                    const struct held_key *from, int32_t most, struct rows **ret, struct error *error);
@@ -215,7 +216,8 @@ enum store_result ledger_held_repair(struct connection *connection, const int16_
                                      struct error *error);
 /* On its own: of each key the first rows in these streams, at most limits[i] and about `bytes`, but one in any case. A
  * key without events is deleted. Rows, in order: key_hash, id int8, partition int4, offset int8, stream text, record
- * bytea, tries int4, milliseconds until the key is due int8 (null: at once), who cancelled it text (or empty). */
+ * bytea, tries int4, milliseconds until the key is due int8 (null: at once), who cancelled it text (or empty), how many
+ * milliseconds ago it came int8, whether what it waited for was handled bool. */
 enum store_result ledger_held_fetch(struct connection *connection, int16_t group, const struct span *streams,
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error);

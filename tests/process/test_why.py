@@ -187,6 +187,13 @@ class Postgres(Waits, SqlCase):
         listed = sluice("delayed", "list", self.config, "--topic", "limited", env=self.vars).stdout
         self.assertRegex(listed, r"key l; 1 behind it; the limit of topic limited, 1/h\n")
 
+    def early(self):
+        self.emit("early", self.one("early"))
+        sentence = r"waits for in with origin=early, for at most (1 h 0 m|59 m \d+ s), then dead letter"
+        self.tells("early", "early", sentence, name="effects.record", until=ANY_TIME)
+        self.emit("in", self.one("early"))
+        self.gone("early", "early")
+
     def chain_stuck(self):
         self.emit("paid", self.one("stuck", refuse=1))
         self.await_value("select count(*) from sluice.chain", 1)
@@ -330,6 +337,7 @@ class Postgres(Waits, SqlCase):
             "paused": self.paused,
             "breaker": self.breaker,
             "limit": self.limit,
+            "early": self.early,
             "chain_stuck": self.chain_stuck,
             "dead_letter": self.dead_letter,
             "unknown_topic": self.unknown,

@@ -21,6 +21,8 @@ topics:
   out: {key: "{k}", final: true}
   guarded: {key: "{k}", handler: chaos.act_sql, dependency: gateway, routes: {ok: drop, other: drop}}
   limited: {key: "{k}", handler: effects.record, limit: {rate: 1/h}, routes: {done: drop, again: drop}}
+  early: {key: "{k}", handler: effects.record, after: {topic: in, correlate: origin, at_most: 1h}, routes: {
+    done: drop, again: drop}}
   paid: {key: "{origin}", final: true}
   failed: {key: "{origin}", final: true}
   refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 /* One program, one translation unit. */
+#include "world/after.c"
 #include "world/breaker.c"
 #include "world/bus.c"
 #include "world/chains.c"

@@ -14,6 +14,7 @@
  *   pause.c      what operators have paused       breaker.c    breakers of dependencies
  *   limit.c      slots of topics with a limit     suspect.c    in whose calls the worker process ended
  *   outbox_table.c  rows for Debezium's outbox event router
+ *   after.c      events that wait for others
  */
 #ifndef SLUICE_STORE_LEDGER_INNER_H
 #define SLUICE_STORE_LEDGER_INNER_H

@@ -45,7 +45,8 @@ enum store_result ledger_hold(struct connection *connection, int64_t member, int
         key->key.reason = fake_kept(connection, keys[i].reason);
     }
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
-        struct fake_held made = {.group = group, .id = connection->next_row++, .row = rows[i]};
+        struct fake_held made = {
+            .group = group, .id = connection->next_row++, .at_ms = clock_wall_ms(), .row = rows[i]};
         assert_non_null(held_key_find(tables, group, rows[i].stream, rows[i].key_hash));
         made.row.stream = fake_kept(connection, made.row.stream);
         made.row.record = fake_kept(connection, made.row.record);
@@ -114,12 +115,21 @@ static const struct held_key *page_end(const struct fake_tables *tables, int16_t
     return end;
 }
 
+static const struct fake_held *head_of(const struct fake_tables *tables, const struct held_key *key)
+{
+    for (size_t i = 0; i < tables->held_count; i++)
+        if (tables->held[i].row.key_hash == key->key_hash)
+            return &tables->held[i];
+    return NULL;
+}
+
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
                                    const struct held_key *from, int32_t most, struct rows **ret, struct error *error)
 {
-    enum { COLUMNS = 5 };
-    static const enum param_type types[COLUMNS] = {PARAM_INT8, PARAM_INT8, PARAM_TEXT, PARAM_TEXT, PARAM_INT8};
+    enum { COLUMNS = 6 };
+    static const enum param_type types[COLUMNS] = {PARAM_INT8, PARAM_INT8, PARAM_TEXT,
+                                                   PARAM_TEXT, PARAM_INT8, PARAM_BOOL};
     const struct fake_tables *tables = &connection->tables;
     struct fake_cell cells[COLUMNS * (FAKE_TABLE_MAX + 1)];
     size_t found = 0;
@@ -135,12 +145,16 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
             (waits && held_here(key->paused, paused, paused_count)))
             continue;
         int64_t due_ms = tables->held_keys[i].due_ms;
+        const struct fake_held *head = head_of(tables, key);
+        if (head != NULL && head->ready)
+            due_ms = 0;
+        cells[COLUMNS * found + 5] = (struct fake_cell){.number = head != NULL && head->waits};
         cells[COLUMNS * found] = (struct fake_cell){.number = key->key_hash};
         cells[COLUMNS * found + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
         cells[COLUMNS * found++ + 2] = (struct fake_cell){.null = !waits, .text = key->paused};
     }
     if (found == 0)
-        cells[0] = cells[1] = cells[2] = (struct fake_cell){.null = true};
+        cells[0] = cells[1] = cells[2] = cells[5] = (struct fake_cell){.null = true};
     found += found == 0;
     for (size_t i = 0; i < found; i++) {
         cells[COLUMNS * i + 3] = (struct fake_cell){.null = end == NULL,
@@ -183,10 +197,10 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error)
 {
-    static const enum param_type types[] = {PARAM_INT8,  PARAM_INT8, PARAM_INT4, PARAM_INT8, PARAM_TEXT,
-                                            PARAM_BYTEA, PARAM_INT4, PARAM_INT8, PARAM_TEXT};
+    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8, PARAM_INT4, PARAM_INT8, PARAM_TEXT, PARAM_BYTEA,
+                                            PARAM_INT4, PARAM_INT8, PARAM_TEXT, PARAM_INT8, PARAM_BOOL};
     struct fake_tables *tables = &connection->tables;
-    struct fake_cell cells[9 * FAKE_TABLE_MAX];
+    struct fake_cell cells[11 * FAKE_TABLE_MAX];
     size_t found = 0;
     (void)bytes;
     enum store_result result = fake_alone(connection, "held_fetch", error);
@@ -199,7 +213,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                 continue;
             const struct attempt *attempt = fake_attempt(tables,
                                                          &(struct attempt){.handler = row->handler, .id = row->id});
-            struct fake_cell *cell = &cells[9 * found++];
+            struct fake_cell *cell = &cells[11 * found++];
             cell[0] = (struct fake_cell){.number = row->key_hash};
             cell[1] = (struct fake_cell){.number = tables->held[i].id};
             cell[2] = (struct fake_cell){.number = row->partition};
@@ -209,11 +223,13 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
             cell[6] = (struct fake_cell){.number = attempt == NULL ? 0 : attempt->attempts};
             cell[7] = (struct fake_cell){.null = true};
             cell[8] = (struct fake_cell){.text = {"", 0}}; /* nobody cancelled it */
+            cell[9] = (struct fake_cell){.number = clock_wall_ms() - tables->held[i].at_ms};
+            cell[10] = (struct fake_cell){.number = tables->held[i].ready};
             left--;
         }
     }
     held_tidy(tables);
-    *ret = fake_rows(connection, 9, types, found, cells);
+    *ret = fake_rows(connection, 11, types, found, cells);
     return result;
 }
 

@@ -11,6 +11,7 @@
 
 #include "event/event.h"
 #include "store/ledger.h"
+#include "store/ledger_after.h"
 
 enum { FAKE_TABLE_MAX = 64, FAKE_CHAINS_MAX = 8, FAKE_FAILURES_MAX = 8, FAKE_ANSWERS_MAX = 8, FAKE_CALLS_MAX = 8192 };
 
@@ -36,8 +37,10 @@ struct fake_chain {
 
 struct fake_held {
     int16_t group;
-    int64_t id;
+    int64_t id, at_ms;
     struct held_event row;
+    struct event_id needs; /* when it waits */
+    bool waits, ready;
 };
 
 struct fake_held_key {
@@ -57,6 +60,7 @@ struct fake_tables {
     struct parked parked[FAKE_TABLE_MAX];
     struct fake_held held[FAKE_TABLE_MAX]; /* by id */
     struct fake_held_key held_keys[FAKE_TABLE_MAX];
+    struct needed needed[FAKE_TABLE_MAX];
     struct attempt attempts[FAKE_TABLE_MAX];
     struct fake_chain chains[FAKE_CHAINS_MAX];
     struct kept_reply replies[FAKE_TABLE_MAX];
@@ -66,7 +70,7 @@ struct fake_tables {
     struct span log[FAKE_TABLE_MAX];         /* record batches that a transactional bus appended */
     struct span definitions[FAKE_TABLE_MAX]; /* of chains, by their numbers, from 1 on; the test's */
     size_t definition_count;
-    size_t held_count, held_key_count;
+    size_t held_count, held_key_count, needed_count;
     enum { FAKE_CLOSED = 0, FAKE_OPEN, FAKE_HALF_OPEN } breaker; /* the only one */
     bool breaker_locked;                                         /* by another process */
     size_t claim_count, outbox_count, parked_count, attempt_count, chain_count, reply_count, tick_count, effect_count,

@@ -156,7 +156,7 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
     enum store_result result = connection_alone(connection, error);
     if (result != STORE_OK)
         return result;
-    *ret = rows_make(connection, world->settings.keys + 1, 5);
+    *ret = rows_make(connection, world->settings.keys + 1, 6);
     for (uint32_t number = 0; number < world->settings.keys; number++) {
         const struct held_entry *key = &world->held_keys[number];
         if (!key->exists || !is_among(key->stream, streams, stream_count))
@@ -203,7 +203,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
     while (world->held_oldest < world->held_row_count && !world->held_rows[world->held_oldest].live &&
            world->orphans == NULL && world->held_live == 0)
         world->held_oldest++;
-    *ret = rows_make(connection, SIM_BATCH * count, 9);
+    *ret = rows_make(connection, SIM_BATCH * count, 11);
     for (size_t k = 0; k < count; k++) {
         struct held_entry *key = &world->held_keys[key_of(world, (uint64_t)key_hashes[k])];
         const struct held_row *row;

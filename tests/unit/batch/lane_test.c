@@ -146,6 +146,11 @@ static void env_parked(void *context, int64_t due_wall_ms)
     ((struct lane_test *)context)->parked_ms = due_wall_ms;
 }
 
+static void env_ready(void *context)
+{
+    ((struct lane_test *)context)->ready_count++;
+}
+
 static size_t env_streams(void *context, struct arena *arena, struct span **ret)
 {
     const struct lane_test *test = context;
@@ -277,6 +282,7 @@ struct lane_test *lane_test_create(const char *yaml, enum lane_test_kind kind)
                                    .finish = env_finish,
                                    .waits = env_waits,
                                    .parked = env_parked,
+                                   .ready = env_ready,
                                    .lane_count = 1,
                                    .topic_names = topic_names(test->config),
                                    .streams = env_streams};

@@ -71,6 +71,7 @@ struct lane_test {
     bool revoked;      /* no stream is assigned now */
     size_t waits;      /* how often waits() was called */
     int64_t parked_ms; /* the last that parked() was given; 0: none */
+    size_t ready_count; /* calls of ready() */
 };
 
 enum lane_test_kind { LANE_TEST_OUTBOX = 0, LANE_TEST_TRANSACTIONAL };
