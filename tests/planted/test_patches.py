@@ -13,7 +13,10 @@ import _path
 from lib import mistakes
 from lib.engine import ROOT, SLUICE, sluice
 
-SAYS = re.compile(r"^Planted mistake: .*\. The (checker must say I\d+|suite bus_\w+ must fail|flow tests must fail)")
+SAYS = re.compile(
+    r"^Planted mistake: .*\. The (checker must say I\d+|suite bus_\w+ must fail|flow tests must fail"
+    r"|test test_\w+ must fail)"
+)
 
 
 class Patches(unittest.TestCase):

@@ -108,6 +108,19 @@ class After(AfterCase):
         self.await_value(KEYS, 0)
         self.assertEqual(engine.stop(), 0)
 
+    def test_it_is_drawn(self):
+        text = sluice("graph", self.config, env=self.vars).stdout
+        self.assertIn("after       first with its origin, waits at most 10m, then dead letter", text)
+        self.assertIn("before, by origin", sluice("graph", self.config, "--format", "mermaid", env=self.vars).stdout)
+        (topic,) = [
+            topic
+            for topic in json.loads(sluice("graph", self.config, "--format", "json", env=self.vars).stdout)["topics"]
+            if topic["name"] == "second"
+        ]
+        self.assertEqual(
+            topic["after"], {"topic": "first", "correlate": "origin", "atMostMs": 600000, "then": "dead_letter"}
+        )
+
     def test_what_waits_survives_its_process(self):
         first = self.engine()
         self.send("second", "a", "one")

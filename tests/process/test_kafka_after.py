@@ -8,6 +8,7 @@ import random
 import unittest
 
 import _path
+from lib import mistakes
 from lib.pipeline_case import PipelineCase
 from lib.server_case import KafkaCase
 from test_after import EFFECTS, SEED, YAML, AFTER, AfterCase
@@ -30,10 +31,10 @@ class KafkaAfterCase(KafkaCase, AfterCase):
 class RaceCase(KafkaAfterCase):
     others = [f"y{n}" for n in range(12)]  # of all lanes: one of them is not held up by a transaction that stands still
 
-    def overlap(self, slow, failpoint, mistake=None):
+    def overlap(self, slow, failpoint, **options):
         """The event of one topic is in its transaction, which stands still at a failpoint, while the other's are
         handled."""
-        engine = self.engine(env={"SLUICE_FAILPOINTS": f"{failpoint}=delay:3000@1"}, **(mistake or {}))
+        engine = self.engine(env={"SLUICE_FAILPOINTS": f"{failpoint}=delay:3000@1"}, **options)
         self.send(slow, "x", "one")
         self.await_value(
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname ="
@@ -59,6 +60,22 @@ class Races(RaceCase):
 
     def test_waits_while_the_other_is_not_committed(self):
         self.assert_all_handled(self.overlap("first", "lane.commit.before"))
+
+
+class Planted(RaceCase):
+    """The races above find an engine that does not look again: what it left in the database nothing would end."""
+
+    def test_an_early_event_that_does_not_look_again(self):
+        mistake = "early_unmarked"
+        engine = self.overlap("second", "store.hold.before", program=mistakes.build(mistake))
+        mistakes.happened(mistake, engine)
+        self.await_value(EFFECTS, len(self.others))
+        self.await_value(
+            "SELECT count(*) FROM sluice.held h JOIN sluice.needed n ON n.id = h.needs WHERE n.handled AND NOT h.ready",
+            1,
+        )
+        with self.assertRaises(AssertionError):
+            self.await_value(EFFECTS, 1 + len(self.others), 3)
 
 
 class Many(KafkaAfterCase):

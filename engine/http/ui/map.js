@@ -37,6 +37,7 @@ function mapNodes(pipeline) {
             retries: topic.retriesOf,
             needs: topic.dependency,
             limit: topic.limit,
+            after: topic.after,
             rows: rows(topic.routes),
         });
     for (const chain of pipeline.chains)
@@ -126,6 +127,7 @@ function mapCard(name, node) {
             card.together,
             word ? h("span", { class: "dim" }, word) : null,
             node.needs ? h("span", { class: "dim" }, "needs " + node.needs) : null,
+            node.after ? h("span", { class: "dim" }, "after " + node.after.topic) : null,
             node.limit
                 ? h("span", { class: "dim" }, "≤ " + node.limit.text)
                 : null,

@@ -116,6 +116,9 @@ static const struct statement statement_move_parked = {
 static const struct statement statement_move_held = {
     "with names as (select o.number as old, n.number as new from sluice.name o, sluice.name n"
     "   where o.kind = 'g' and o.name = $1 and n.kind = 'g' and n.name = $2),"
+    " noted as (insert into sluice.needed as s (consumer_group, id, at, handled)"
+    "   select n.new, d.id, d.at, d.handled from names n join sluice.needed d on d.consumer_group = n.old"
+    "   on conflict on constraint needed_pkey do update set handled = s.handled or excluded.handled),"
     " moved as (update sluice.held h set consumer_group = n.new from names n where h.consumer_group = n.old),"
     " gone as (delete from sluice.held_key k using names n where k.consumer_group = n.old"
     "   returning n.new, k.stream, k.key_hash, k.events, k.due, k.held_at, k.reason, k.paused) "

@@ -118,6 +118,39 @@ static void the_head_waits_again(void **state)
 }
 
 /* Behind a retry of a moment too many may gather: then the key is stored with its head, in order. */
+/* A head that waits for something else, and so long at most, has the room of those that wait for a pause. */
+static void a_head_that_waits_until(void **state)
+{
+    (void)state;
+    struct lane *lane = lane_create();
+    struct lane_entry a1 = {.key_hash = 1}, b1 = {.key_hash = 2}, *got[BATCH_MAX];
+    struct lane_fetch fetch[2];
+    lane_use_store(lane, 100, 1, 2);
+    lane_offer(lane, &a1);
+    assert_int_equal(take(lane, 0, got), 1);
+    lane_store_until(lane, 1, 50);
+    lane_done(lane, &a1);
+    assert_true(lane_may_store(lane, 3, false)); /* it takes no room of retries */
+    assert_true(lane_may_store(lane, 3, true));
+    lane_found(lane, 2, 70, LANE_UNTIL);
+    assert_false(lane_may_store(lane, 3, true));
+    assert_int_equal(lane_due(lane, 0), 50);
+    assert_int_equal(lane_fetch(lane, 49, 2, fetch), 0);
+    lane_found(lane, 2, 10, 0); /* what it waited for is there */
+    assert_true(lane_may_store(lane, 3, true));
+    assert_int_equal(lane_fetch(lane, 49, 2, fetch), 1);
+    assert_true(fetch[0].key_hash == 2 && fetch[0].waited);
+    lane_free(lane, 2);
+    lane_offer(lane, &b1);
+    assert_int_equal(take(lane, 49, got), 1);
+    assert_false(got[0]->append);
+    lane_done(lane, &b1);
+    assert_int_equal(lane_fetch(lane, 50, 2, fetch), 1);
+    lane_free(lane, 1);
+    assert_int_equal(lane_stored_keys(lane), 0);
+    lane_destroy(lane);
+}
+
 static void too_many_followers(void **state)
 {
     (void)state;
@@ -377,6 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stored_key),
         cmocka_unit_test(the_head_waits_again),
+        cmocka_unit_test(a_head_that_waits_until),
         cmocka_unit_test(too_many_followers),
         cmocka_unit_test(unordered_entries),
         cmocka_unit_test(pauses),
