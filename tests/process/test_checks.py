@@ -201,6 +201,7 @@ class Checks(unittest.TestCase):
             lambda text: text + "-- " + "x" * 118 + "\n",
             "121 columns, the most is 120",
         )
+        self.red("sql", "sql/engine/0001_twice.sql", lambda text: "select 1;\n", "expected number 0002")
         self.red("sql", "engine/base/span.c", lambda text: text + 'const char *x = "SELECT 1";\n', says)
         self.red(
             "sql",
