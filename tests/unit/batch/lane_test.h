@@ -68,9 +68,9 @@ struct lane_test {
     size_t sleep_count;
     struct lane_test_end ends[LANE_TEST_ENDS_MAX]; /* what finish() was given */
     size_t end_count;
-    bool revoked;      /* no stream is assigned now */
-    size_t waits;      /* how often waits() was called */
-    int64_t parked_ms; /* the last that parked() was given; 0: none */
+    bool revoked;       /* no stream is assigned now */
+    size_t waits;       /* how often waits() was called */
+    int64_t parked_ms;  /* the last that parked() was given; 0: none */
     size_t ready_count; /* calls of ready() */
 };
 
