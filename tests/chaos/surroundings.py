@@ -5,9 +5,12 @@ order.
 A subclass a bus. SLUICE_SEED repeats a run's stream and choices; ACTS (3) is how often each of them comes.
 """
 import collections
+import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 import time
 
 from chaos import checker
@@ -44,7 +47,7 @@ class Surroundings(LongRun):
 
     # ------------------------------------------------------------------------------------------------------ the acts
 
-    def change_file(self):
+    def other_file(self):
         """Everything that may change without a word about what waits."""
         text = self.file
         for name, values in (
@@ -54,11 +57,38 @@ class Surroundings(LongRun):
         ):
             value = self.dice.choice(values)
             text = re.sub(rf"\b{name}: \d+", f"{name}: {value}", text, count=1)
+        return text
+
+    def change_file(self):
+        """Between two runs."""
         code = self.at_work.stop()
         self.assertEqual(code, 0, self.at_work.text())
         self.engines.remove(self.at_work)
-        self.work.config.write_text(text, encoding="utf-8")
+        self.work.config.write_text(self.other_file(), encoding="utf-8")
         self.at_work = self.start(wait=True)
+
+    def reload(self):
+        """While events come: by a file that cannot run, by another one, and once more while one of the two workers is
+        killed at a random moment."""
+        feeder = threading.Thread(target=self.work.round, args=(120,))
+        feeder.start()
+        self.work.config.write_text(self.file + "nowhere: [", encoding="utf-8")
+        self.assertIn("refused", self.at_work.reload())
+        self.work.config.write_text(self.other_file(), encoding="utf-8")
+        self.assertIn("reloaded in", self.at_work.reload())
+        feeder.join()
+        feeder = threading.Thread(target=self.work.round, args=(120,))
+        feeder.start()
+        answers = len(self.at_work.answers())
+        self.at_work.process.send_signal(signal.SIGHUP)
+        time.sleep(self.dice.random() * 0.4)
+        workers = self.at_work.workers()
+        if workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.dice.choice(workers), signal.SIGKILL)
+                self.killed()
+        until(lambda: len(self.at_work.answers()) > answers, f"an answer; the engine said {self.at_work.text()}", 60)
+        feeder.join()
 
     def terminate_backends(self):
         """Some of the engine's connections, or all; one of them in the middle of a transaction if there is one."""
@@ -85,7 +115,7 @@ class Surroundings(LongRun):
             self.at_work.unmute()
 
     def test_nothing_is_lost_or_done_twice(self):
-        acts = [self.change_file, self.terminate_backends, self.move_clock, self.fill_pipe]
+        acts = [self.change_file, self.reload, self.terminate_backends, self.move_clock, self.fill_pipe]
         acts *= int(os.environ.get("ACTS") or 3)
         self.dice.shuffle(acts)
         self.ended = 0

@@ -95,10 +95,13 @@ class Engine:
 
     def worker(self):
         """Pid of the worker process: the master's only child."""
-        out = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True
-        ).stdout.split()
-        return int(out[0]) if out else None
+        workers = self.workers()
+        return workers[0] if workers else None
+
+    def workers(self):
+        """Pids of the master's children: two while it reloads."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as children:
+            return [int(pid) for pid in children.read().split()]
 
     def mute(self):
         """Nobody reads what it logs from now on, and the pipe is full."""

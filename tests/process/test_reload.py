@@ -107,10 +107,6 @@ class Reloads:
         )
         self.assertEqual(wrong, "0", "each key in its order")
 
-    def processes(self):
-        with open(f"/proc/{self.running.process.pid}/task/{self.running.process.pid}/children") as children:
-            return children.read().split()
-
     def descriptors(self):
         folder = f"/proc/{self.running.process.pid}/fd"
         found = []
@@ -121,7 +117,7 @@ class Reloads:
 
     def one_worker(self):
         """The old one has ended, and what it had is closed."""
-        until(lambda: len(self.processes()) == 1 and self.descriptors().count("/memfd") == 1, "one worker")
+        until(lambda: len(self.running.workers()) == 1 and self.descriptors().count("/memfd") == 1, "one worker")
         until(lambda: not any("plugins-" in os.path.dirname(name) for name in self.descriptors()), "its copies' end")
 
     def test_under_load(self):
@@ -190,12 +186,12 @@ class Reloads:
         for number in range(8):
             count = len(self.running.answers())
             self.running.process.send_signal(signal.SIGHUP)
-            until(lambda: len(self.processes()) > 1 or len(self.running.answers()) > count, "two workers", 20, 0.001)
+            until(lambda: len(self.running.workers()) > 1 or len(self.running.answers()) > count, "two workers", 20, 0.001)
             time.sleep(0.015 * number)
-            which = self.processes()
+            which = self.running.workers()
             if which:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(which[number % len(which)]), signal.SIGKILL)
+                    os.kill(which[number % len(which)], signal.SIGKILL)
             until(lambda: len(self.running.answers()) > count, f"an answer; it said {self.running.text()}", 60)
         client.ended.set()
         client.join(60)
