@@ -96,9 +96,13 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                                 "Time from a complete HTTP request to its answer."},
     [METRIC_CHAINS_STUCK] = {"sluice_chains_stuck", KIND_GAUGE, "chains", NULL, NULL, NULL,
                              "Chains whose undo failed for good and wait for a person."},
+    [METRIC_CHAINS_UNDOING] = {"sluice_chains_undoing", KIND_GAUGE, "chains", NULL, NULL, NULL,
+                               "Chains that are being undone: an undo is not sent yet, or was sent and not handled, "
+                               "since it is tried again, paused, over a limit or behind its key."},
     [METRIC_CHAINS_OLDEST] = {"sluice_chains_oldest_seconds", KIND_GAUGE, "seconds", NULL, NULL, NULL,
-                              "Age of the oldest chain that is not over: being undone, stuck, or running with a step "
-                              "missing (of chains with `timeout`, `retain` or `abort_on: dead_letter`, whose end is "
+                              "Age of the oldest chain that is not over: being undone (an undo that waits included), "
+                              "stuck, or running with a step missing (of chains with `timeout`, `retain` or `abort_on: "
+                              "dead_letter`, whose end is "
                               "known)."},
     [METRIC_HANDLER_SECONDS] = {"sluice_handler_seconds", KIND_HISTOGRAM, "seconds", "handler", NULL, &seconds_bounds,
                                 "Time that one call of a handler took."},

@@ -39,6 +39,7 @@ enum metric {
     METRIC_REQUESTS,        /* sluice_requests_total{route,code} */
     METRIC_REQUEST_SECONDS, /* sluice_request_seconds{route}, histogram */
     METRIC_CHAINS_STUCK,    /* sluice_chains_stuck, gauge */
+    METRIC_CHAINS_UNDOING,  /* sluice_chains_undoing, gauge */
     METRIC_CHAINS_OLDEST,   /* sluice_chains_oldest_seconds, gauge */
     METRIC_HANDLER_SECONDS, /* sluice_handler_seconds{handler}, histogram of calls */
     METRIC_TRACE_SPANS,     /* sluice_trace_spans_total{outcome}: sent, dropped, refused */

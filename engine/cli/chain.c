@@ -124,7 +124,7 @@ static void print_one(const struct chain_view *view)
     bool sent = false;
     for (size_t i = 0; i < view->doing_count; i++)
         sent = sent || strcmp(view->doings[i].state, "undoing") == 0;
-    if (sent && strcmp(view->state, "undone") == 0)
+    if (sent && (strcmp(view->state, "undone") == 0 || strcmp(view->state, "aborted") == 0))
         printf("Its undos are sent, and not all of them known to be handled: `sluice explain CONFIG CORRELATION --why` "
                "says what they wait for.\n");
     if (strcmp(view->state, "stuck") == 0)

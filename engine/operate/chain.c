@@ -80,15 +80,20 @@ int chain_filter_set(const struct operation *operation, struct chain_filter *fil
 
 /* ------------------------------------------------------------------------------------------------------------- rows */
 
-static struct span *chain_names(const struct operation *operation, const char *chain, size_t *ret_count)
+/* Whose chains are meant: those of one name, or all of the file. */
+static void read_chains(const struct operation *operation, const char *chain, struct chain_query *query)
 {
     const struct pipeline *pipeline = operation->pipeline;
     struct span *names = arena_array(operation->arena, struct span, pipeline->chain_count + 1);
-    *ret_count = 0;
+    struct span *followed = arena_array(operation->arena, struct span, pipeline->chain_count + 1);
+    query->chain_count = 0;
     for (size_t i = 0; i < pipeline->chain_count; i++)
-        if (chain == NULL || strcmp(pipeline->chains[i].name, chain) == 0)
-            names[(*ret_count)++] = span_of(pipeline->chains[i].name);
-    return names;
+        if (chain == NULL || strcmp(pipeline->chains[i].name, chain) == 0) {
+            names[query->chain_count] = span_of(pipeline->chains[i].name);
+            followed[query->chain_count++] = chain_followed_undos(&pipeline->chains[i], operation->arena);
+        }
+    query->chains = names;
+    query->followed = followed;
 }
 
 /* Cuts the first line off. */
@@ -241,13 +246,13 @@ static void count_json(const struct operation *operation, const struct rows *row
 int chain_counts(const struct operation *operation, struct buffer *out, struct error *error)
 {
     struct rows *rows = NULL;
-    size_t count;
-    const struct span *names = chain_names(operation, NULL, &count);
+    struct chain_query query;
+    read_chains(operation, NULL, &query);
     int code = operation_needs_store(operation, "chains are", error);
     if (code == 0)
-        code = operation_result(
-            ledger_chain_counts(operation->connection, names, count, operation_timeout_ms(operation), &rows, error),
-            error);
+        code = operation_result(ledger_chain_counts(operation->connection, query.chains, query.followed,
+                                                    query.chain_count, operation_timeout_ms(operation), &rows, error),
+                                error);
     if (code != 0)
         return code;
     buffer_byte(out, '[');
@@ -276,7 +281,7 @@ int chain_list(const struct operation *operation, const struct chain_filter *fil
         code = read_place(filter->after, &query, error);
     if (code != 0)
         return code;
-    query.chains = chain_names(operation, filter->chain, &query.chain_count);
+    read_chains(operation, filter->chain, &query);
     code = operation_result(
         ledger_chain_list(operation->connection, &query, operation_timeout_ms(operation), &rows, error), error);
     if (code != 0)
@@ -294,15 +299,15 @@ int chain_find(const struct operation *operation, const char *chain, struct span
                struct error *error)
 {
     struct rows *rows = NULL;
-    size_t count;
+    struct chain_query query;
     int code = operation_needs_store(operation, "chains are", error);
     if (code == 0 && chain != NULL && chain_of(operation->pipeline, chain) == NULL)
         code = no_chain(operation, chain, error);
     if (code != 0)
         return code;
-    struct span *names = chain_names(operation, chain, &count);
-    code = operation_result(ledger_chain_find(operation->connection, names, count, event_id_of(correlation),
-                                              operation_timeout_ms(operation), &rows, error),
+    read_chains(operation, chain, &query);
+    code = operation_result(ledger_chain_find(operation->connection, query.chains, query.followed, query.chain_count,
+                                              event_id_of(correlation), operation_timeout_ms(operation), &rows, error),
                             error);
     if (code != 0)
         return code;

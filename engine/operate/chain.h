@@ -28,7 +28,9 @@ struct chain_doing {
 };
 struct chain_view {
     const char *chain, *correlation;
-    const char *state;  /* "running", "complete", "aborted", "stuck", "undone" or "closed" */
+    /* "running", "complete", "aborted", "stuck", "undone" or "closed"; aborted until its undos were handled, as far as
+     * handlers of the file have them */
+    const char *state;
     const char *reason; /* why it was aborted or closed; NULL: it was not */
     int64_t began_ms, changed_ms;
     int64_t due_ms; /* when it is aborted unless it is complete; 0: never */

@@ -132,7 +132,8 @@ static int close_chain(const struct operation *operation, void *context, struct 
     struct act *act = context;
     struct parked_id *undos;
     int code = act_begin(operation, act, error);
-    if (code == 0 && (act->row.facts.state == CHAIN_UNDONE || act->row.facts.state == CHAIN_CLOSED))
+    bool undone = act->row.facts.state == CHAIN_UNDONE && strcmp(act->view->state, "aborted") != 0;
+    if (code == 0 && (undone || act->row.facts.state == CHAIN_CLOSED))
         return refuse(act, error, arena_format(operation->arena, "is over already: it is %s", act->view->state),
                       "there is nothing to close");
     if (code == 0)

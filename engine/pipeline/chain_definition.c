@@ -136,6 +136,16 @@ void chain_definition_watch(const struct pipeline *pipeline, struct chain *curre
     json_decref(json);
 }
 
+struct span chain_followed_undos(const struct chain *chain, struct arena *arena)
+{
+    char *steps = arena_alloc(arena, chain->step_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < chain->step_count; i++)
+        if (chain->steps[i].undo != NULL && chain->steps[i].undo->binding != NULL)
+            steps[count++] = (char)i;
+    return (struct span){steps, count};
+}
+
 struct chain_shape chain_shape_of(const struct chain *chain)
 {
     struct chain_shape shape = {.step_count = (int32_t)chain->step_count};

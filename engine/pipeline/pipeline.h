@@ -339,6 +339,9 @@ static inline bool chain_followed(const struct chain *chain)
 {
     return chain->timeout_ms > 0 || chain->retain_ms > 0 || chain->abort_on_dead_letter;
 }
+/* Steps whose undo a handler of the file has, so that it is known when that was handled: their numbers, a byte each. In
+ * the arena. */
+struct span chain_followed_undos(const struct chain *chain, struct arena *arena);
 /* Whether a tap is given a topic's events: named, or by a pattern, which leaves dead letter topics out. */
 bool tap_sees(const struct tap *tap, const struct topic *topic);
 /* The same of any list of names and patterns. */

@@ -43,8 +43,8 @@ struct keeper {
     struct arena *arena;
     struct schedule_run *schedules;
     int64_t due_ms[CHORE_COUNT]; /* monotonic */
-    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck, *chain_age, *held_keys, *held_events,
-        *held_age;
+    struct series *outbox_age, *outbox_refused, *parked, *parked_unknown, *stuck, *undoing, *chain_age, *held_keys,
+        *held_events, *held_age;
     struct series **dead_open; /* by topic.index; the last one is of topics that the file does not have */
 };
 
@@ -134,6 +134,23 @@ static int64_t chore_timeouts(struct keeper *keeper)
     return 0;
 }
 
+/* chain_age_ms: of the oldest chain as the engine sees it, which takes one as over whose undos are sent. */
+static void gauge_chains(struct keeper *keeper, int64_t chain_age_ms)
+{
+    const struct engine *engine = keeper->engine;
+    size_t count = engine->config->chain_count;
+    struct span *followed = arena_array(keeper->arena, struct span, count + 1);
+    int64_t undoing, oldest_ms;
+    for (size_t c = 0; c < count; c++)
+        followed[c] = chain_followed_undos(&engine->config->chains[c], keeper->arena);
+    if (ledger_chains_undoing(keeper->connection, engine->numbers.chains, followed, count, &undoing, &oldest_ms,
+                              NULL) == STORE_OK) {
+        series_set(keeper->undoing, undoing);
+        series_set(keeper->chain_age, (oldest_ms > chain_age_ms ? oldest_ms : chain_age_ms) / 1000);
+    }
+    arena_reset(keeper->arena);
+}
+
 static int64_t chore_gauges(struct keeper *keeper)
 {
     struct ledger_health health;
@@ -144,7 +161,7 @@ static int64_t chore_gauges(struct keeper *keeper)
     series_set(keeper->parked, health.parked);
     series_set(keeper->parked_unknown, health.parked_unknown);
     series_set(keeper->stuck, health.chains_stuck);
-    series_set(keeper->chain_age, health.chain_age_ms / 1000);
+    gauge_chains(keeper, health.chain_age_ms);
     series_set(keeper->held_keys, health.held_keys);
     series_set(keeper->held_events, health.held_events);
     series_set(keeper->held_age, health.held_age_ms / 1000);
@@ -344,6 +361,7 @@ int keeper_start(struct engine *engine, struct error *error)
     keeper->parked = metrics_series(metrics, METRIC_PARKED, NULL, NULL);
     keeper->parked_unknown = metrics_series(metrics, METRIC_PARKED_UNKNOWN, NULL, NULL);
     keeper->stuck = metrics_series(metrics, METRIC_CHAINS_STUCK, NULL, NULL);
+    keeper->undoing = metrics_series(metrics, METRIC_CHAINS_UNDOING, NULL, NULL);
     keeper->chain_age = metrics_series(metrics, METRIC_CHAINS_OLDEST, NULL, NULL);
     keeper->held_keys = metrics_series(metrics, METRIC_HELD_KEYS, NULL, NULL);
     keeper->held_events = metrics_series(metrics, METRIC_HELD_EVENTS, NULL, NULL);

@@ -298,8 +298,10 @@ enum store_result ledger_chain_definition(struct connection *connection, int32_t
  * undone int8, missing int4, definition int4, names of the definition's steps text (a line each; null: of none that is
  * known), where the next page goes on: began int4, chain int2, correlation uuid; topics of the definition's undos text
  * (a line each) and the field it correlates by text (null: as before), why an operator wants it aborted text. */
+/* Whose undos are followed: chains, and of each the numbers of the steps whose undo a handler of the file has, a byte
+ * each. One that is undone counts as aborted here until those undos are handled, as it does for people. */
 struct chain_query {
-    const struct span *chains; /* names */
+    const struct span *chains, *followed; /* names; steps */
     size_t chain_count;
     const int16_t *states; /* enum chain_state */
     size_t state_count;
@@ -314,11 +316,17 @@ enum store_result ledger_chain_list(struct connection *connection, const struct 
                                     struct rows **ret, struct error *error);
 /* On its own: how many of these chains are known not to be over, for each definition that they began with. Rows: name
  * text, the definition's hash and the definition text (null: of none that is known), count int8. */
-enum store_result ledger_chain_counts(struct connection *connection, const struct span *chains, size_t chain_count,
-                                      int64_t timeout_ms, struct rows **ret, struct error *error);
-enum store_result ledger_chain_find(struct connection *connection, const struct span *chains, size_t chain_count,
-                                    struct event_id correlation, int64_t timeout_ms, struct rows **ret,
-                                    struct error *error);
+enum store_result ledger_chain_counts(struct connection *connection, const struct span *chains,
+                                      const struct span *followed, size_t chain_count, int64_t timeout_ms,
+                                      struct rows **ret, struct error *error);
+enum store_result ledger_chain_find(struct connection *connection, const struct span *chains,
+                                    const struct span *followed, size_t chain_count, struct event_id correlation,
+                                    int64_t timeout_ms, struct rows **ret, struct error *error);
+/* Chains, by their numbers, that are aborted in that sense, and for how long the oldest of those has been going on that
+ * are undone but for undos that wait. On its own. */
+enum store_result ledger_chains_undoing(struct connection *connection, const int16_t *chains,
+                                        const struct span *followed, size_t count, int64_t *ret_count,
+                                        int64_t *ret_oldest_ms, struct error *error);
 
 /* ---------------------------------------------------------------------------------------------------------- replies */
 

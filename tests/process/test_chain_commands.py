@@ -80,6 +80,34 @@ class Chains(PipelineCase):
 
 
 class Postgres(Chains):
+    def test_an_undo_that_waits(self):
+        """The engine has sent it; for people its chain is not over until it was handled, wherever they look."""
+        sluice("pause", self.config, "refund", env=self.vars)
+        engine = self.engine()
+        self.begin("c1", "c2")
+        self.send("failed", "c1")
+        self.await_value("select state from sluice.chain where correlation_text = 'c1'", 2)
+        token = {"Authorization": "Bearer secret"}
+        for state, found in ((None, ["c1"]), ("aborted", ["c1"]), ("undone", [])):
+            with self.subTest(state=state):
+                words = ("--state", state) if state else ()
+                listed = json.loads(self.command("list", *words, "--json").stdout)["chains"]
+                self.assertEqual([one["correlation"] for one in listed], found)
+                path = f"/chains?state={state}" if state else "/chains"
+                listed = engine.request("GET", path, headers=token)[1]["chains"]
+                self.assertEqual([one["correlation"] for one in listed], found)
+        self.assertEqual(self.state("c1"), "aborted")
+        self.assertIn("Its undos are sent, and not all of them known to be handled", self.command("show", "c1").stdout)
+        self.assertIn("chain order: aborted", sluice("explain", self.config, "c1", env=self.vars).stdout)
+        self.rows("update sluice.chain set began = began - 7200 where correlation_text = 'c1'")
+        until(lambda: engine.metric("sluice_chains_undoing") == 1, "the metric", 40, 0.1)
+        until(lambda: engine.metric("sluice_chains_oldest_seconds") >= 7200, "its age", 40, 0.1)
+        sluice("resume", self.config, "refund", env=self.vars)
+        self.await_state("c1", "undone")
+        until(lambda: engine.metric("sluice_chains_undoing") == 0, "no chain that is being undone", 40, 0.1)
+        self.assertEqual(engine.metric("sluice_chains_oldest_seconds"), 0)
+        self.assertEqual(json.loads(self.command("list", "--json").stdout)["chains"], [])
+
     def test_every_act_in_every_state(self):
         """What an act may not be done to is refused with a sentence, and nothing has changed."""
         engine = self.engine()

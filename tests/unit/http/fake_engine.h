@@ -58,7 +58,7 @@ struct engine {
     bool release, stop;
     const char *why; /* not NULL: neither healthy nor ready */
     char *large;
-    size_t large_length;
+    atomic_size_t large_length;
 };
 
 static inline bool fake_holds(const struct gateway_request *request)
@@ -80,7 +80,7 @@ static inline void fake_answer(struct engine *engine, struct gateway_request *re
 {
     struct buffer out;
     if (request->route == ROUTE_LARGE) {
-        request->done(request, 200, (struct span){engine->large, engine->large_length});
+        request->done(request, 200, (struct span){engine->large, atomic_load(&engine->large_length)});
         return;
     }
     if (request->route == ROUTE_STATUS) {
