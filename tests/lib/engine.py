@@ -17,13 +17,14 @@ SLUICE = BUILD / "sluice"
 
 def until(condition, what, limit_s=20.0, step_s=0.01):
     """Waits for a condition and returns what it gave; fails with a sentence when the bound is over. A condition that
-    asks an engine whose worker is being started again is refused the connection: it does not hold yet."""
+    asks an engine whose worker ends, or is being started again, gets no answer or a part of one: it does not hold yet.
+    """
     end = time.monotonic() + limit_s
     while True:
         value, refused = None, ""
         try:
             value = condition()
-        except ConnectionError as error:
+        except (ConnectionError, http.client.HTTPException) as error:
             refused = f": {error}"
         if value:
             return value
@@ -72,12 +73,12 @@ class Engine:
             self.read.wait()
             if line == "\n":  # of mute()
                 continue
-            self.log.append(line.rstrip("\n"))
             if "ready:" in line and self.ready_ms is None:
                 self.ready_ms = (time.monotonic() - self.began) * 1000
             found = re.search(r"http on [^ ]*:(\d+)", line)
             if found:
                 self.port = int(found.group(1))
+            self.log.append(line.rstrip("\n"))  # last: who sees the line asks that port
 
     def readies(self):
         return sum("ready:" in line for line in self.log)

@@ -95,7 +95,8 @@ class Files(PipelineCase):
         return glob.glob(str(self.folder / "tmp/sluice-plugins-*"))
 
     def restart_worker(self, engine):
-        worker, times = engine.kill_worker(), engine.readies()
+        times = engine.readies()
+        worker = engine.kill_worker()
         engine.wait_ready(times + 1)
         self.assertNotEqual(engine.worker(), worker)
 
