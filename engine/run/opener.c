@@ -136,7 +136,7 @@ static int engine_names(struct engine *engine, bool change, struct error *error)
             result = retired_numbers(engine, connection, names.retired_taps, engine->numbers.retired_taps, error);
         code = result == STORE_OK ? 0 : -EAGAIN;
     }
-    for (size_t i = 0; code == 0 && change && names.others != NULL && i < engine->group_count; i++) {
+    for (size_t i = 0; code == 0 && change && i < engine->group_count; i++) {
         engine->groups[i].others = names.others[i];
         engine->groups[i].elsewhere = names_elsewhere(&names, i);
     }

@@ -186,7 +186,9 @@ class Reloads:
         for number in range(8):
             count = len(self.running.answers())
             self.running.process.send_signal(signal.SIGHUP)
-            until(lambda: len(self.running.workers()) > 1 or len(self.running.answers()) > count, "two workers", 20, 0.001)
+            until(
+                lambda: len(self.running.workers()) > 1 or len(self.running.answers()) > count, "two workers", 20, 0.001
+            )
             time.sleep(0.015 * number)
             which = self.running.workers()
             if which:
