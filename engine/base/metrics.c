@@ -71,8 +71,10 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                             "Events of held keys that wait in the database; they do not count as lag."},
     [METRIC_HELD_AGE] = {"sluice_held_oldest_seconds", KIND_GAUGE, "seconds", NULL, NULL, NULL,
                          "For how long the first of the held keys has been held."},
-    [METRIC_PARKED] = {"sluice_parked", KIND_GAUGE, "events", NULL, NULL, NULL,
-                       "Events that wait in the database until they are due."},
+    [METRIC_PARKED] =
+        {"sluice_parked", KIND_GAUGE, "events", NULL, NULL, NULL,
+         "Events and timers of chains that wait in the database until they are due; of more than 100 000 the "
+         "server's estimate."},
     [METRIC_PARKED_UNKNOWN] = {"sluice_parked_unknown", KIND_GAUGE, "events", NULL, NULL, NULL,
                                "Of those, events of topics that the file does not have, until it says what becomes of "
                                "them (`renamed`, `retired`)."},

@@ -39,9 +39,10 @@ struct batch {
     struct record *records; /* the outputs as they are published, once outputs_finish() made them */
     int64_t outbox_row;     /* id of their row in sluice.outbox; 0: none */
     int64_t now_ms, wall_ms, deadline_ms;
-    bool transaction; /* one is open */
-    size_t ready;     /* events that need not wait any more, by what this batch handled */
-    uint32_t calls;   /* of handlers so far */
+    int64_t timer_due_ms; /* when the first timer is due that began in this transaction, wall time; 0: none did */
+    bool transaction;     /* one is open */
+    size_t ready;         /* events that need not wait any more, by what this batch handled */
+    uint32_t calls;       /* of handlers so far */
     const struct binding *last_called;
     bool called;    /* a handler was: only then is it the events' doing when time is over */
     bool condemned; /* a work was condemned: roll back, run again */
@@ -91,12 +92,14 @@ void batch_held(struct batch *batch); /* the rows */
 bool chain_refuses(struct batch *batch, struct work *work);
 /* Of a dead letter: whether chains have noted its event, now or when it became one before. */
 bool chains_noted(const struct batch *batch, const struct work *work);
-/* The chains that watch the works' topics. May add outputs. */
+/* The chains that watch the works' topics, and their timers that are due. May add outputs. */
 void batch_chains(struct batch *batch);
 /* The verdict of a dead work: when it is an undo of a chain, what on_undo_failure says (then its row is written, too);
  * VERDICT_DEAD for every other. */
 enum verdict chain_undo_failed(struct batch *batch, struct work *work);
 
+/* pack.c: a record as sluice.parked keeps it, in the arena. It cannot be packed: batch->result. */
+struct span batch_pack(struct batch *batch, const struct record *record);
 /* record.c: outcomes, attempts, parked events; then all outputs; then COMMIT. */
 void batch_record(struct batch *batch);
 void batch_outputs(struct batch *batch);
@@ -121,6 +124,7 @@ struct undo {
     struct span traceparent; /* of the span that did the step; {NULL, 0}: it is not known */
 };
 void outputs_undo(struct batch *batch, struct work *work, const struct undo *undo);
+void outputs_timer(struct batch *batch, struct work *work); /* the event of a timer that is due */
 /* dead_letter.c: the record on the dead letter topic, if there is one; and with a store, the rows of dead letters. */
 void outputs_dead_letter(struct batch *batch, struct work *work);
 void dead_letters_record(struct batch *batch);

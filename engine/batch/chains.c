@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "batch/instance.h"
 #include "batch/steps.h"
+#include "batch/timers.h"
 #include "event/correlation.h"
 
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static bool watch_ties(const struct chain_watch *watch, enum correlation_kind ki
 bool chain_refuses(struct batch *batch, struct work *work)
 {
     const struct topic *topic = work->item->topic;
-    if (topic == NULL || work->item->timed_out != NULL || batch->connection == NULL || batch->env->group == NULL ||
+    if (topic == NULL || !item_is_event(work->item) || batch->connection == NULL || batch->env->group == NULL ||
         batch->env->group->tap != NULL)
         return false;
     for (size_t w = 0; w < topic->watch_count; w++) {
@@ -134,8 +135,10 @@ static void instance_abort(struct batch *batch, struct work *work, const struct 
     batch->result = ledger_chain_abort(batch->connection, chain_number(batch, chain),
                                        batch->env->numbers->definitions[chain->index], event_id_of(correlation),
                                        correlation, reason, &row, &batch->error);
-    if (batch->result == STORE_OK && instance_open(batch, work, chain, &row, correlation, &instance))
-        instance_apply(batch, work, &instance, chain_abort(&instance.shape, &instance.row.facts));
+    if (batch->result != STORE_OK || !instance_open(batch, work, chain, &row, correlation, &instance))
+        return;
+    timers_over(batch, &instance);
+    instance_apply(batch, work, &instance, chain_abort(&instance.shape, &instance.row.facts));
 }
 
 /* The timeout of a running chain is over: that aborts it unless it is complete. An operator aborts such, too. */
@@ -162,7 +165,7 @@ static void chain_dead_letter(struct batch *batch, struct work *work)
     struct span correlation;
     /* One whose id another event has is not claimed. An undo that cannot be composed comes back as minimal. */
     if (work->verdict != VERDICT_DEAD || (!work->claimed && item->condemned != DEAD_ID_CONFLICT) || item->minimal ||
-        work->event.data.text.length == 0)
+        item->timer != 0 || work->event.data.text.length == 0)
         return;
     for (size_t c = 0; c < config->chain_count && batch->result == STORE_OK && !batch->condemned; c++)
         if (config->chains[c].abort_on_dead_letter &&
@@ -268,7 +271,7 @@ static void chain_events(struct batch *batch, struct work *work)
             chain_event(batch, work, &watches[w]);
 }
 
-void batch_chains(struct batch *batch)
+static void chains_of_batch(struct batch *batch)
 {
     if (batch->connection == NULL || !batch->transaction || batch->env->group == NULL || batch->env->group->tap != NULL)
         return;
@@ -282,6 +285,13 @@ void batch_chains(struct batch *batch)
                 chain_dead_letter(batch, &batch->works[i]);
         }
     }
+}
+
+void batch_chains(struct batch *batch)
+{
+    chains_of_batch(batch);
+    if (batch->result == STORE_OK && !batch->condemned)
+        timers_due(batch);
 }
 
 /* The undo of this chain failed for good: its row says so, unless the chain has begun again since. *ret_chain is the

@@ -159,7 +159,7 @@ void batch_finish(struct batch *batch)
     struct finish_lists lists = {.ended = arena_array(batch->arena, struct item *, batch->count),
                                  .requeued = arena_array(batch->arena, struct lane_entry *, batch->count),
                                  .isolated = arena_array(batch->arena, struct lane_entry *, batch->count),
-                                 .parked_due_ms = INT64_MAX};
+                                 .parked_due_ms = batch->timer_due_ms == 0 ? INT64_MAX : batch->timer_due_ms};
     for (size_t i = 0; i < batch->count; i++)
         finish_work(batch, &batch->works[i], &lists);
     if (lists.requeued_count > 0)

@@ -38,7 +38,7 @@ bool works_on_chains(const struct work *work)
 
 bool notes_steps(const struct work *work)
 {
-    return work->item->timed_out == NULL && works_on_chains(work) && !work_noted_before(work);
+    return item_is_event(work->item) && works_on_chains(work) && !work_noted_before(work);
 }
 
 bool instance_open(struct batch *batch, struct work *work, const struct chain *current, const struct chain_row *row,

@@ -55,6 +55,10 @@ struct item {
         record; /* spans into chunk or rows; of requests and ticks only topic and value, their names and body */
     struct item_block *block;
     const struct chain_watch *timed_out; /* of ITEM_PARKED: the timeout of a chain is over, and no event passed */
+    /* Of ITEM_PARKED: a timer of this chain (in sluice.name) is due, and its record is to be emitted; 0: an event is.
+     * Its row, whose id is not the event's, ends in batch/timers.c. */
+    int16_t timer;
+    struct event_id timer_id;
     /* ITEM_BUS */
     bool other_file; /* as in struct bus_record: other processes of the group have another file, which handles it */
     struct bus_chunk *chunk;
@@ -72,11 +76,17 @@ struct item {
     int64_t slot_ms;
 };
 
+/* An event passes: it is no timeout or timer of a chain. */
+static inline bool item_is_event(const struct item *item)
+{
+    return item->timed_out == NULL && item->timer == 0;
+}
 /* What the item is to chains. */
 static inline const struct chain_watch *item_watches(const struct item *item, size_t *ret_count)
 {
-    *ret_count = item->timed_out != NULL ? 1 : item->topic == NULL ? 0 : item->topic->watch_count;
-    return item->timed_out != NULL ? item->timed_out : item->topic == NULL ? NULL : item->topic->watches;
+    bool passes = item->topic != NULL && item_is_event(item);
+    *ret_count = item->timed_out != NULL ? 1 : passes ? item->topic->watch_count : 0;
+    return item->timed_out != NULL ? item->timed_out : passes ? item->topic->watches : NULL;
 }
 
 /* `count` zeroed items in one allocation, which takes `rows` (may be NULL) with it when the last is released. NULL: no

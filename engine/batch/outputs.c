@@ -75,22 +75,20 @@ static void output_headers(struct batch *batch, const struct work *work, struct 
     output_trace(batch, work, output, id);
 }
 
-/* One event to `topic`: the source's data with overlays, an id of its own, the headers that travel. */
-static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic,
-                                   const struct json_object *data, const struct overlays *overlays, const char *handler,
-                                   const char *route, uint32_t ordinal, struct span correlation)
+/* One event to `topic`: the source's data with overlays, under an id of its own, the headers that travel. */
+static struct output *output_as(struct batch *batch, struct work *work, struct topic *topic,
+                                const struct json_object *data, const struct overlays *overlays, struct span id,
+                                struct span correlation)
 {
     struct buffer *bytes = &batch->env->bytes;
     const struct event *event = &work->event;
     struct error error = {0};
-    char *id = arena_alloc_raw(batch->arena, 37);
 
     if (event->hops + 1 > batch->env->config->engine.hop_limit) {
         work_condemn(batch, work, DEAD_HOPS, "event would make hop %d; engine.hop_limit is %d: is there a cycle?",
                      event->hops + 1, batch->env->config->engine.hop_limit);
         return NULL;
     }
-    event_id_derive(event->id_text, span_of(handler), span_of(route), ordinal, id);
     struct output *output = output_add(batch, work, topic);
     output->composed = true;
     output->key_at = bytes->length;
@@ -106,7 +104,7 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
     }
     output->key_length = bytes->length - output->key_at;
     output->value_at = bytes->length;
-    output->id = (struct span){id, 36};
+    output->id = id;
     output->data_at = event_compose(bytes, output->id, span_of(topic->name), batch->wall_ms,
                                     batch->env->config->engine.event_format, data, overlays->list, overlays->count);
     output->value_length = bytes->length - output->value_at;
@@ -120,6 +118,15 @@ static struct output *output_event(struct batch *batch, struct work *work, struc
     }
     output_headers(batch, work, output, output->id, correlation);
     return output;
+}
+
+static struct output *output_event(struct batch *batch, struct work *work, struct topic *topic,
+                                   const struct json_object *data, const struct overlays *overlays, const char *handler,
+                                   const char *route, uint32_t ordinal, struct span correlation)
+{
+    char *id = arena_alloc_raw(batch->arena, 37);
+    event_id_derive(work->event.id_text, span_of(handler), span_of(route), ordinal, id);
+    return output_as(batch, work, topic, data, overlays, (struct span){id, 36}, correlation);
 }
 
 static void output_ladder(struct batch *batch, struct work *work, const struct route *route, struct overlays *overlays)
@@ -232,6 +239,19 @@ void outputs_undo(struct batch *batch, struct work *work, const struct undo *und
     output->record.headers[1].value = work->event.id_text;
     undo_trace(output, undo->traceparent);
     output_header(output, HEADER_UNDO, span_of(arena_format(batch->arena, "%d.%d", undo->generation, undo->doing)));
+}
+
+void outputs_timer(struct batch *batch, struct work *work)
+{
+    static const struct overlays nothing = {0};
+    /* The event was made when the timer began; now it gets its time and key. It stands behind the one that began it. */
+    struct work of_timer = *work;
+    of_timer.event.id_text = record_header(&work->item->record, HEADER_PARENT);
+    of_timer.event.hops = work->event.hops - 1;
+    struct output *output = output_as(batch, &of_timer, work->item->topic, &work->event.data, &nothing,
+                                      work->event.id_text, output_correlation(batch, work, &nothing));
+    if (output != NULL)
+        output->work = work;
 }
 
 struct record *outputs_finish(struct batch *batch)

@@ -199,8 +199,8 @@ static const struct name_answer *retired_by(const struct batch *batch, const str
 static bool was_handled(const struct batch *batch, const struct item *item)
 {
     bool in_place = item->source == ITEM_BUS || item->source == ITEM_HELD;
-    return batch->connection != NULL &&
-           ((item->source == ITEM_PARKED && item->timed_out == NULL) || (in_place && item->topic == NULL));
+    return batch->connection != NULL && ((item->source == ITEM_PARKED && item_is_event(item)) ||
+                                         ((in_place || item->timer != 0) && item->topic == NULL));
 }
 
 /* The replay of a dead letter is for the group whose it was. */

@@ -11,10 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum {
-    RECORD_PARKED_MAX = 64 * 1024 * 1024, /* bytes; engine.max_event_size is 16 MiB at most */
-};
-
 /* What record_claims() sorts a batch's claims into; each list has room for all works. */
 struct record_lists {
     struct claim *unclaim;
@@ -79,26 +75,18 @@ static struct parked park_one(struct batch *batch, const struct work *work)
                                      [PARKING_UNKNOWN] = PARKED_UNKNOWN,
                                      [PARKING_PAUSED] = PARKED_PAUSED};
     enum verdict_parking parking = work_row(work)->parking;
-    struct span topic = work->item->record.topic;
-    struct buffer packed;
-    buffer_init(&packed, RECORD_PARKED_MAX);
-    record_batch_begin(&packed);
-    record_batch_append(&packed, 0, &work->item->record);
-    if (packed.failed) { /* kept, never half: its position stays where it is */
-        error_set(&batch->error, ENOMEM, "an event on %.*s cannot be packed to wait in the database", (int)topic.length,
-                  topic.at);
-        batch->result = STORE_DOWN;
-    }
     struct parked parked = {.group = batch->env->numbers->groups[batch->env->group->index],
                             .state = states[parking],
-                            .id = event_id_with_payload(work->event.id, work->event.payload_hash),
+                            .id = work->item->timer != 0
+                                      ? work->item->timer_id
+                                      : event_id_with_payload(work->event.id, work->event.payload_hash),
+                            .chain = work->item->timer,
                             .due_ms = parking == PARKING_UNTIL_DUE ? work->due_ms : batch->wall_ms,
                             .tries = (int32_t)work->item->tries + work_row(work)->counts_try,
-                            .record = arena_span(batch->arena, buffer_view(&packed)),
+                            .record = batch_pack(batch, &work->item->record),
                             .reason = span_of(work->why == NULL ? "" : work->why)};
     if (parking == PARKING_PAUSED)
         parked.paused = span_of(work->item->topic->name);
-    buffer_free(&packed);
     return parked;
 }
 
@@ -117,7 +105,7 @@ static void record_parked(struct batch *batch)
         const struct verdict_row *row = work_row(work);
         if (row->parking != PARKING_NONE && row->way != WAY_STORED)
             parked[parked_count++] = park_one(batch, work);
-        else if (work->item->source == ITEM_PARKED && row->way == WAY_DONE)
+        else if (work->item->source == ITEM_PARKED && work->item->timer == 0 && row->way == WAY_DONE)
             ended[ended_count++] = event_id_with_payload(work->event.id, work->event.payload_hash);
     }
     if (batch->result == STORE_OK && parked_count + ended_count > 0 && !batch->transaction) {

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "batch/instance.h"
+#include "batch/timers.h"
 #include "batch/traced.h"
 #include "pipeline/chain_definition.h"
 #include "store/ledger_span.h"
@@ -94,6 +95,9 @@ void step_done_before(struct batch *batch, struct work *work, struct instance *i
     note_step(batch, instance, step, work);
     if (batch->result == STORE_OK)
         instance_apply(batch, work, instance, chain_settle(&instance->shape, facts));
+    struct timers timers = {0};
+    timers_step(batch, &timers, instance, step, work);
+    timers_write(batch, &timers);
 }
 
 /* The rows of one statement all say what is known after it: of several steps of a correlation, the second one goes on
@@ -108,8 +112,15 @@ static const struct instance *instance_before(const struct chain_noted *noted, c
     return NULL;
 }
 
+/* Of a chain that runs there is nothing to decide, unless its row was not noted yet: it is here for its timers. */
+static bool is_settled(const struct chain_noted *noted)
+{
+    return noted->noted && noted->row.facts.state == CHAIN_RUNNING;
+}
+
 static void steps_noted(struct batch *batch, const struct steps *steps, const struct chain_noted *noted, size_t count)
 {
+    struct timers timers = {0};
     struct instance *instances = arena_array(batch->arena, struct instance, count + 1);
     for (size_t r = 0; r < count && batch->result == STORE_OK && !batch->condemned; r++) {
         const struct chain_done *done = &steps->done[noted[r].input];
@@ -126,9 +137,13 @@ static void steps_noted(struct batch *batch, const struct steps *steps, const st
             instances[r] = *before;
         else if (!instance_open(batch, work, current, &noted[r].row, done->correlation_text, &instances[r]))
             return;
-        if (!full && (noted[r].noted || note_by_topic(batch, &instances[r], current, done, work)))
+        if (full || !(noted[r].noted || note_by_topic(batch, &instances[r], current, done, work)))
+            continue;
+        if (!is_settled(&noted[r]))
             instance_apply(batch, work, &instances[r], chain_settle(&instances[r].shape, &instances[r].row.facts));
+        timers_step(batch, &timers, &instances[r], step_done_on(instances[r].chain, work->item->topic), work);
     }
+    timers_write(batch, &timers);
 }
 
 /* Who did the steps, where their traces are recorded. */
@@ -173,6 +188,7 @@ void chain_steps(struct batch *batch, size_t first, size_t last)
                 .missing = chain_followed(watch->chain)
                                ? (int32_t)(((1u << watch->chain->step_count) - 1) & ~(1u << watch->step))
                                : 0,
+                .timed = watch->chain->timer_count > 0,
                 .followed = chain_followed(watch->chain),
                 .timeout_ms = watch->chain->timeout_ms,
                 .correlation = event_id_of(correlation),

@@ -144,12 +144,14 @@ static void describe(struct batch *batch, const struct work *work, struct trace_
 {
     const struct item *item = work->item;
     const struct verdict_row *row = work_row(work);
-    if (item->topic != NULL && batch->env->group != NULL && item->timed_out == NULL) {
+    if (item->topic != NULL && batch->env->group != NULL && item_is_event(item)) {
         describe_event(batch, work, span);
     } else {
         span->kind = TRACE_INTERNAL;
-        span->name = item->timed_out != NULL ? SPAN("abort") : SPAN("handle");
-        span->subject = span_of(item->timed_out != NULL ? item->timed_out->chain->name : handler_of(work));
+        span->name = item->timed_out != NULL ? SPAN("abort") : item->timer != 0 ? SPAN("timer") : SPAN("handle");
+        span->subject = item->timed_out != NULL ? span_of(item->timed_out->chain->name)
+                        : item->timer != 0      ? item->record.topic
+                                                : span_of(handler_of(work));
     }
     trace_text(span, "sluice.handler", span_of(handler_of(work)));
     trace_text(span, "sluice.outcome", span_of(outcome_of(work)));

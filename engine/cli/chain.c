@@ -105,6 +105,18 @@ static void print_word(const char *name, const char *text)
     putchar('\n');
 }
 
+static void print_timers(const struct chain_view *view)
+{
+    char text[TIMESTAMP_TEXT + 1];
+    for (size_t i = 0; i < view->timer_count; i++) {
+        timestamp_format(view->timers[i].due_ms, text);
+        text[TIMESTAMP_TEXT] = '\0';
+        printf("  %-12s %s, at %s: ", i == 0 ? "emits" : "", view->timers[i].emit, text);
+        plain_print(span_of(view->timers[i].words), 0);
+        putchar('\n');
+    }
+}
+
 static void print_one(const struct chain_view *view)
 {
     print_name(view);
@@ -119,6 +131,7 @@ static void print_one(const struct chain_view *view)
         printf("  %-12s %s, %s\n", i == 0 ? "steps" : "", view->doings[i].step, view->doings[i].state);
     for (size_t i = 0; i < view->missing_count; i++)
         print_word(i == 0 ? "missing" : "", view->missing[i]);
+    print_timers(view);
     print_word("why", view->reason);
     print_word("abort asked", view->asked);
     bool sent = false;

@@ -100,6 +100,10 @@ void event_id_new(int64_t wall_ms, char ret_text[37]);
  * same id. */
 void event_id_derive(struct span parent, struct span handler, struct span route, uint32_t ordinal, char ret_text[37]);
 
+/* Under which a timer of a chain waits in the store: by the chain's number in sluice.name, the timer's in the chain's
+ * definition, and the correlation. */
+struct event_id event_id_timer(int32_t chain, int32_t timer, struct event_id correlation);
+
 /* The whole of an event as one value, what plugins are shown: record->value; of one in binary mode the structured
  * CloudEvent that says the same, all attributes of its headers included, in the arena. */
 struct span event_whole(const struct event *event, struct arena *arena);

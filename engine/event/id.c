@@ -94,3 +94,13 @@ struct event_id event_id_with_payload(struct event_id id, uint64_t payload_hash)
         id.bytes[8 + i] ^= (uint8_t)(payload_hash >> 8 * i);
     return id;
 }
+
+struct event_id event_id_timer(int32_t chain, int32_t timer, struct event_id correlation)
+{
+    char text[37], name[96];
+    struct event_id id;
+    event_id_format(&correlation, text);
+    int length = snprintf(name, sizeof name, "timer %d of chain %d, %s", (int)timer, (int)chain, text);
+    span_hash128((struct span){name, (size_t)length}, id.bytes);
+    return id;
+}

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CHAIN_STEPS_MAX = 30, CHAIN_DOINGS_MAX = 60 };
+enum { CHAIN_STEPS_MAX = 30, CHAIN_DOINGS_MAX = 60, CHAIN_TIMERS_MAX = 16 };
 
 enum chain_state { CHAIN_RUNNING = 0, CHAIN_ABORTED = 1, CHAIN_UNDONE = 2, CHAIN_STUCK = 3, CHAIN_CLOSED = 4 };
 

@@ -323,7 +323,10 @@ int chain_find(const struct operation *operation, const char *chain, struct span
         return error_hint(error, "say which one is meant: --chain NAME");
     }
     *ret = read_row(operation, rows, 0);
-    return 0;
+    return operation_result(chain_timers_read(operation->connection, ret->number, event_id_of(correlation),
+                                              operation_timeout_ms(operation), operation->arena, &ret->timers,
+                                              &ret->timer_count, error),
+                            error);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- JSON */
@@ -348,6 +351,14 @@ void chain_json(const struct chain_view *view, struct buffer *out)
     for (size_t i = 0; i < view->missing_count; i++) {
         buffer_text(out, i == 0 ? "" : ",");
         buffer_json_string(out, span_of(view->missing[i]));
+    }
+    buffer_text(out, "],\"timers\":[");
+    for (size_t i = 0; i < view->timer_count; i++) {
+        json_text(out, i == 0 ? "{" : ",{", "id", view->timers[i].id);
+        json_text(out, ",", "emit", view->timers[i].emit);
+        json_text(out, ",", "reason", view->timers[i].words);
+        json_time(out, ",", "due", view->timers[i].due_ms);
+        buffer_byte(out, '}');
     }
     buffer_text(out, "]}");
 }

@@ -7,6 +7,7 @@
 #ifndef SLUICE_OPERATE_CHAIN_H
 #define SLUICE_OPERATE_CHAIN_H
 
+#include "operate/chain_timers.h"
 #include "operate/operation.h"
 
 enum { CHAIN_LIMIT = 100, CHAIN_LIMIT_MAX = 1000 };
@@ -40,6 +41,8 @@ struct chain_view {
     size_t doing_count;
     const char **missing; /* steps that were not done yet, of a chain that is followed to its end */
     size_t missing_count;
+    struct chain_timer_view *timers; /* that wait, of one that was looked for by its correlation */
+    size_t timer_count;
     const char *asked;  /* why an operator wants it aborted, which no engine has done yet; NULL: nobody does */
     const char *place;  /* where a page behind it begins */
     int16_t number;     /* of the chain's name in the store */

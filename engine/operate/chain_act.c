@@ -9,6 +9,7 @@
 #include "event/correlation.h"
 #include "event/record_batch.h"
 #include "flow/chain.h"
+#include "store/ledger_timer.h"
 
 #include <errno.h>
 
@@ -127,6 +128,18 @@ static int ask_abort(const struct operation *operation, void *context, struct er
     return code == 0 ? act_end(operation, act, error) : code;
 }
 
+/* None of its timers runs any more. */
+static int close_timers(const struct operation *operation, const struct act *act, struct error *error)
+{
+    struct event_id timers[CHAIN_TIMERS_MAX];
+    size_t group_count;
+    struct span *groups = operation_groups(operation, &group_count);
+    for (int32_t n = 0; n < CHAIN_TIMERS_MAX; n++)
+        timers[n] = event_id_timer(act->row.chain, n, act->row.correlation);
+    return operation_result(
+        ledger_timers_close(operation->connection, groups, group_count, timers, CHAIN_TIMERS_MAX, error), error);
+}
+
 static int close_chain(const struct operation *operation, void *context, struct error *error)
 {
     struct act *act = context;
@@ -142,6 +155,8 @@ static int close_chain(const struct operation *operation, void *context, struct 
     struct span why = span_of(arena_format(operation->arena, "closed by %.*s", (int)words.length, words.at));
     if (code == 0)
         code = operation_result(ledger_chain_close(operation->connection, &act->row, why, error), error);
+    if (code == 0)
+        code = close_timers(operation, act, error);
     why = span_of(arena_format(operation->arena, "cancelled with its chain, %.*s", (int)why.length, why.at));
     if (code == 0 && act->undos > 0)
         code = operation_result(ledger_parked_cancel(operation->connection, undos, act->undos, why, &act->undos, error),

@@ -4,7 +4,9 @@
  */
 #include "operate/timeline.h"
 
+#include "event/timestamp.h"
 #include "flow/chain.h"
+#include "operate/chain_timers.h"
 #include "store/ledger.h"
 
 static const char *outcome_name(const struct timeline *timeline, const char *handler, int64_t outcome)
@@ -116,6 +118,30 @@ static void read_chain(struct timeline *timeline, const struct rows *rows)
     timeline->chain_reason = rows_null(rows, 0, 2) ? NULL : arena_string(timeline->arena, rows_span(rows, 0, 2));
 }
 
+/* A timer is no event yet: the chain waits for it. */
+static enum store_result read_timers(struct timeline *timeline, struct connection *connection, int16_t chain,
+                                     struct error *error)
+{
+    struct arena *arena = timeline->arena;
+    struct chain_timer_view *timers = NULL;
+    size_t count = 0;
+    char at[TIMESTAMP_TEXT + 1];
+    enum store_result result = chain_timers_read(connection, chain, event_id_of(span_of(timeline->correlation)),
+                                                 TIMELINE_TIMEOUT_MS, arena, &timers, &count, error);
+    for (size_t i = 0; i < count; i++) {
+        timestamp_format(timers[i].due_ms, at);
+        at[TIMESTAMP_TEXT] = '\0';
+        wait_add(
+            &timeline->waits, arena,
+            (struct wait){.cause = WAIT_TIMER,
+                          .name = timeline->chain,
+                          .until_ms = timers[i].due_ms,
+                          .sentence = arena_format(arena, "%s: emits %s at %s", timers[i].words, timers[i].emit, at),
+                          .command = arena_format(arena, "sluice delayed release CONFIG %s", timers[i].id)});
+    }
+    return result;
+}
+
 enum store_result timeline_read_store(struct timeline *timeline, struct connection *connection, struct error *error)
 {
     static const struct statement inbox = {
@@ -126,7 +152,7 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
     static const struct statement letters = {
         "select event_id, id, state from sluice.dead_letter where event_id = any($1::uuid[]) order by id", false};
     static const struct statement chain = {
-        "select n.name, c.state, c.reason, c.generation::int8, c.steps, c.undoing, d.definition, c.undone"
+        "select n.name, c.state, c.reason, c.generation::int8, c.steps, c.undoing, d.definition, c.undone, c.chain"
         " from sluice.chain c join sluice.name n on n.number = c.chain"
         " left join sluice.chain_definition d on d.number = c.definition where c.correlation = $1",
         false};
@@ -150,8 +176,10 @@ enum store_result timeline_read_store(struct timeline *timeline, struct connecti
         struct store_param of_chain = STORE_VALUE(PARAM_UUID, &correlation);
         result = connection_once(connection, &chain, 1, &of_chain, TIMELINE_TIMEOUT_MS, &rows, error);
     }
-    if (result == STORE_OK && rows_count(rows) > 0)
+    if (result == STORE_OK && rows_count(rows) > 0) {
         read_chain(timeline, rows);
+        result = read_timers(timeline, connection, (int16_t)rows_int64(rows, 0, 8), error);
+    }
     struct pause *pauses = NULL;
     size_t pause_count = 0;
     if (result == STORE_OK)

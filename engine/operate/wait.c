@@ -10,6 +10,7 @@ static const char *const causes[WAIT_CAUSE_COUNT] = {
     [WAIT_HANDLER] = "handler_stopped",
     [WAIT_PLUGIN] = "plugin_fault",
     [WAIT_DELAYED] = "delayed",
+    [WAIT_TIMER] = "timer",
     [WAIT_PAUSED] = "paused",
     [WAIT_BREAKER] = "breaker",
     [WAIT_LIMIT] = "limit",

@@ -20,6 +20,7 @@ enum wait_cause {
     WAIT_HANDLER,     /* its handler has stopped */
     WAIT_PLUGIN,      /* its handler's call ended the worker process */
     WAIT_DELAYED,     /* until its time: a step of a retry ladder */
+    WAIT_TIMER,       /* of a chain: its event is emitted at that time, unless something ends it before */
     WAIT_PAUSED,
     WAIT_BREAKER,     /* of what it depends on is open */
     WAIT_LIMIT,       /* its topic's, which lets it through in its turn */

@@ -12,6 +12,18 @@ static const char *topic_name(const struct topic *topic)
     return topic == NULL ? NULL : topic->name;
 }
 
+static json_t *write_timers(const struct chain *chain)
+{
+    json_t *timers = json_array();
+    for (size_t i = 0; i < chain->timer_count; i++) {
+        const struct chain_timer *timer = &chain->timers[i];
+        json_array_append_new(timers, json_pack("{s:I, s:s, s:i, s:I}", "afterMs", (json_int_t)timer->after_ms, "emit",
+                                                timer->emit_name, "fromStep", timer->from_step, "cancelSteps",
+                                                (json_int_t)timer->cancel_steps));
+    }
+    return timers;
+}
+
 struct span chain_definition_write(const struct chain *chain, struct arena *arena)
 {
     json_t *steps = json_array(), *abort_on = json_array();
@@ -24,6 +36,8 @@ struct span chain_definition_write(const struct chain *chain, struct arena *aren
         json_array_append_new(abort_on, json_string(chain->abort_on[i]->name));
     json_t *json = json_pack("{s:s, s:o, s:o, s:i}", "correlate", chain->correlate, "steps", steps, "abortOn", abort_on,
                              "onUndoFailure", (int)chain->on_undo_failure);
+    if (chain->timer_count > 0) /* else its text, and so its number, is what it was before there were any */
+        json_object_set_new(json, "timers", write_timers(chain));
     char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
     struct span ret = arena_span(arena, span_of(text == NULL ? "{}" : text));
     free(text);
@@ -65,6 +79,33 @@ static bool read_step(const struct pipeline *pipeline, const struct chain *curre
            find_topic(pipeline, current->name, undone, true, &ret->undone, error);
 }
 
+/* A timer emits under its name, whatever the file says of that now: what waits for a name that left the file waits for
+ * what it says. */
+static bool read_timers(const struct pipeline *pipeline, struct chain *chain, json_t *list, struct arena *arena,
+                        struct error *error)
+{
+    size_t count = json_array_size(list);
+    bool good = count <= CHAIN_TIMERS_MAX;
+    chain->timers = arena_array(arena, struct chain_timer, count + 1);
+    chain->timer_count = good ? count : 0;
+    for (size_t i = 0; good && i < count; i++) {
+        json_t *json = json_array_get(list, i);
+        const char *emit = json_string_value(json_object_get(json, "emit"));
+        struct chain_timer *timer = &chain->timers[i];
+        *timer = (struct chain_timer){
+            .after_ms = json_integer_value(json_object_get(json, "afterMs")),
+            .from_step = (int32_t)json_integer_value(json_object_get(json, "fromStep")),
+            .cancel_steps = (uint32_t)json_integer_value(json_object_get(json, "cancelSteps"))};
+        good = emit != NULL && timer->after_ms > 0 && timer->from_step >= 0 &&
+               (size_t)timer->from_step < chain->step_count;
+        if (good && find_topic(pipeline, chain->name, emit, false, &timer->emit, error))
+            timer->emit_name = timer->emit != NULL ? timer->emit->name : arena_string(arena, span_of(emit));
+    }
+    if (!good)
+        error_set(error, EBADMSG, "a definition of chain '%s' in sluice.chain_definition is damaged", chain->name);
+    return good;
+}
+
 struct chain *chain_definition_read(const struct pipeline *pipeline, const struct chain *current, struct span text,
                                     struct arena *arena, struct error *error)
 {
@@ -90,6 +131,7 @@ struct chain *chain_definition_read(const struct pipeline *pipeline, const struc
                        &chain->abort_on[chain->abort_count], error) &&
             chain->abort_on[chain->abort_count] != NULL)
             chain->abort_count++;
+    good = good && read_timers(pipeline, chain, json_object_get(json, "timers"), arena, error);
     json_decref(json);
     return good ? chain : NULL;
 }
@@ -133,6 +175,12 @@ void chain_definition_watch(const struct pipeline *pipeline, struct chain *curre
     }
     for (size_t i = 0; i < json_array_size(abort_on); i++)
         watch(&watching, json_array_get(abort_on, i), CHAIN_ABORT, CHAIN_ABORT_BEFORE);
+    if (json_array_size(json_object_get(json, "timers")) > 0 && !current->timed_before) {
+        bool followed = chain_followed(current);
+        current->timed_before = true;
+        for (size_t i = 0; !followed && i < current->step_count; i++) /* now each of its steps is written down */
+            each(context, current->steps[i].done);
+    }
     json_decref(json);
 }
 

@@ -3,7 +3,7 @@
  *
  * Works on the resolved pipeline alone, offline. Each finding is a sentence with a place. This file looks at the
  * ends: topics that events go to and nothing reads, and topics that are read and nothing emits to. check_flow.c,
- * check_chains.c and check_fields.c do the rest.
+ * check_chains.c, check_timers.c and check_fields.c do the rest.
  */
 #include "pipeline/check.h"
 
@@ -245,5 +245,6 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems)
     check_chains(&check);
     check_retains(&check);
     check_holds(&check);
+    check_timers(&check);
     check_fields(&check);
 }

@@ -42,6 +42,8 @@ typedef void (*target_function)(const struct route *route, struct topic *target,
 /* Calls each(route, target, context) for every topic that a binding emits to: of a ladder its retry topic, then
  * `exhausted`. */
 void binding_targets(const struct binding *binding, target_function each, void *context);
+/* Likewise for every topic to which a timer emits that an event on the topic begins. */
+void timer_targets(const struct topic *topic, target_function each, void *context);
 /* Whether a tap names the topic, or has a pattern that matches it when it is declared. */
 bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic);
 
@@ -57,6 +59,8 @@ void check_keys(const struct check *check);
 void check_chains(const struct check *check);
 void check_retains(const struct check *check);
 void check_holds(const struct check *check);
+/* check_timers.c: timers can fire, and not before what they wait for has had its time. */
+void check_timers(const struct check *check);
 
 /* check_ways.c */
 struct way {

@@ -133,7 +133,7 @@ void check_chains(const struct check *check)
                     problem_add(check->problems, chain->place, "bad_chain", "chain '%s' aborts on topic '%s' twice",
                                 chain->name, chain->abort_on[a]->name);
         }
-        if (!undoes)
+        if (!undoes && chain->timer_count == 0)
             problem_warn(check->problems, chain->place, "no_effect",
                          "chain '%s' undoes nothing: each of its steps says undo: none", chain->name);
     }

@@ -16,6 +16,18 @@ void binding_targets(const struct binding *binding, target_function each, void *
     }
 }
 
+void timer_targets(const struct topic *topic, target_function each, void *context)
+{
+    for (size_t w = 0; w < topic->watch_count; w++) {
+        const struct chain *chain = topic->watches[w].chain;
+        for (size_t t = 0; topic->watches[w].role == CHAIN_DONE && t < chain->timer_count; t++) {
+            const struct route route = {.place = chain->timers[t].place, .outcome = "timer", .kind = ROUTE_TOPIC};
+            if (chain->timers[t].from == topic)
+                each(&route, chain->timers[t].emit, context);
+        }
+    }
+}
+
 /* A pattern matches a misspelt name too, so only a declared topic counts as tapped by one. */
 bool topic_tapped(const struct pipeline *pipeline, const struct topic *topic)
 {

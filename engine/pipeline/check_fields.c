@@ -171,6 +171,15 @@ static void undo_edges(struct fields *fields, const struct pipeline *pipeline, b
         }
 }
 
+/* A timer emits the data of the event that began it. */
+static void timer_edges(struct fields *fields, const struct topic *topic, bool report)
+{
+    struct binding timer = {.handler_name = arena_format(fields->check->arena, "topic '%s'", topic->name)};
+    struct emission emission = {
+        .fields = fields, .set = fields->by_topic[topic->number], .binding = &timer, .report = report};
+    timer_targets(topic, emission_edge, &emission);
+}
+
 /* Every edge once: the fields of its source are merged into its target, or with `report` what is missing there is. */
 static void propagate_file(struct fields *fields, const struct pipeline *pipeline, bool report)
 {
@@ -187,6 +196,8 @@ static void propagate_file(struct fields *fields, const struct pipeline *pipelin
         const struct topic *topic = pipeline->topics[i];
         if (topic->binding != NULL && topic->ladder_of == NULL && fields->by_topic[topic->number].known)
             emit_from(fields, topic->binding, &fields->by_topic[topic->number], report);
+        if (fields->by_topic[topic->number].known)
+            timer_edges(fields, topic, report);
     }
     undo_edges(fields, pipeline, report);
 }

@@ -49,9 +49,11 @@ static void visit(struct walk *walk, const struct topic *topic)
     const struct shared_topic *shared = &walk->check->topics[topic->number];
     walk->color[topic->number] = 1;
     walk->path[walk->depth++] = topic;
-    for (size_t i = 0; i < shared->count; i++)
+    for (size_t i = 0; i < shared->count; i++) {
         if (shared->list[i]->binding != NULL)
             binding_targets(shared->list[i]->binding, visit_edge, walk);
+        timer_targets(shared->list[i], visit_edge, walk);
+    }
     walk->depth--;
     walk->color[topic->number] = 2;
 }
@@ -271,9 +273,11 @@ void check_keys(const struct check *check)
         for (size_t i = 0; i < check->topic_count; i++) {
             const struct shared_topic *shared = &check->topics[i];
             origin.from = origin.by_topic[i];
-            for (size_t t = 0; origin.from != NULL && t < shared->count; t++)
+            for (size_t t = 0; origin.from != NULL && t < shared->count; t++) {
                 if (shared->list[t]->binding != NULL && shared->list[t]->ladder_of == NULL)
                     binding_targets(shared->list[t]->binding, propagate_key, &origin);
+                timer_targets(shared->list[t], propagate_key, &origin);
+            }
         }
     } while (origin.changed);
 }

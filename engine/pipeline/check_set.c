@@ -306,6 +306,7 @@ void pipelines_check(const struct pipeline *const *pipelines, size_t count, stru
     check_keys(&check);
     check_retains(&check);
     check_holds(&check);
+    check_timers(&check);
     check_fields(&check);
     problems_merge(problems, &found);
 }

@@ -14,10 +14,14 @@ static void find_emitted(struct check *check, const struct pipeline *pipeline)
 {
     for (size_t i = 0; i < pipeline->binding_count; i++)
         binding_targets(pipeline->bindings[i], mark_emitted, check);
-    for (size_t c = 0; c < pipeline->chain_count; c++)
-        for (size_t s = 0; s < pipeline->chains[c].step_count; s++)
-            if (pipeline->chains[c].steps[s].undo != NULL)
-                check->emitted[pipeline->chains[c].steps[s].undo->number] = true;
+    for (size_t c = 0; c < pipeline->chain_count; c++) {
+        const struct chain *chain = &pipeline->chains[c];
+        for (size_t s = 0; s < chain->step_count; s++)
+            if (chain->steps[s].undo != NULL)
+                check->emitted[chain->steps[s].undo->number] = true;
+        for (size_t t = 0; t < chain->timer_count; t++)
+            check->emitted[chain->timers[t].emit->number] = true;
+    }
 }
 
 const char *check_place(const struct check *check, struct place place)

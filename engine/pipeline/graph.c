@@ -71,6 +71,21 @@ static void routes(struct graph *graph, const struct binding *binding, size_t fr
     }
 }
 
+static void chain_arrows(struct graph *graph, const struct chain *chain)
+{
+    char after[32];
+    size_t box = box_add(graph, BOX_CHAIN, chain, "c", chain->name);
+    for (size_t a = 0; a < chain->abort_count; a++)
+        arrow_add(graph, ARROW_WATCH, topic_box(graph, chain->abort_on[a]), box, "abort");
+    for (size_t s = 0; s < chain->step_count; s++)
+        if (chain->steps[s].undo != NULL)
+            arrow_add(graph, ARROW_UNDO, box, topic_box(graph, chain->steps[s].undo),
+                      arena_format(graph->arena, "undo %s", chain->steps[s].name));
+    for (size_t t = 0; t < chain->timer_count; t++)
+        arrow_add(graph, ARROW_RETRY, topic_box(graph, chain->timers[t].from), topic_box(graph, chain->timers[t].emit),
+                  arena_format(graph->arena, "timer, after %s", duration_text(chain->timers[t].after_ms, after)));
+}
+
 static void graph_build(const struct pipeline *pipeline, struct arena *arena, struct graph *ret)
 {
     *ret = (struct graph){.arena = arena,
@@ -97,16 +112,8 @@ static void graph_build(const struct pipeline *pipeline, struct arena *arena, st
         if (topic->ladder_of == NULL)
             routes(ret, topic->binding, handler);
     }
-    for (size_t c = 0; c < pipeline->chain_count; c++) {
-        const struct chain *chain = &pipeline->chains[c];
-        size_t box = box_add(ret, BOX_CHAIN, chain, "c", chain->name);
-        for (size_t a = 0; a < chain->abort_count; a++)
-            arrow_add(ret, ARROW_WATCH, topic_box(ret, chain->abort_on[a]), box, "abort");
-        for (size_t s = 0; s < chain->step_count; s++)
-            if (chain->steps[s].undo != NULL)
-                arrow_add(ret, ARROW_UNDO, box, topic_box(ret, chain->steps[s].undo),
-                          arena_format(arena, "undo %s", chain->steps[s].name));
-    }
+    for (size_t c = 0; c < pipeline->chain_count; c++)
+        chain_arrows(ret, &pipeline->chains[c]);
     for (size_t t = 0; t < pipeline->tap_count; t++) {
         size_t box = box_add(ret, BOX_TAP, &pipeline->taps[t], "tap", pipeline->taps[t].name);
         for (size_t i = 0; i < pipeline->topic_count; i++)
@@ -143,6 +150,24 @@ static void text_routes(const struct binding *binding, struct buffer *out)
             buffer_format(out, "→ %s, again after %s (× %s), %d times, then → %s\n", ladder->topic->name,
                           duration_text(ladder->initial_interval_ms, delay), number_text(ladder->multiplier, 6, factor),
                           ladder->max_retries, ladder->exhausted->name);
+    }
+}
+
+static void text_timers(const struct topic *topic, struct buffer *out)
+{
+    char after[32];
+    for (size_t w = 0; w < topic->watch_count; w++) {
+        const struct chain *chain = topic->watches[w].chain;
+        for (size_t t = 0; topic->watches[w].role == CHAIN_DONE && t < chain->timer_count; t++) {
+            const struct chain_timer *timer = &chain->timers[t];
+            if (timer->from != topic)
+                continue;
+            buffer_format(out, "      chain %s: timer, after %s → %s", chain->name,
+                          duration_text(timer->after_ms, after), timer->emit->name);
+            for (size_t i = 0; i < timer->cancel_count; i++)
+                buffer_format(out, "%s%s", i == 0 ? ", unless " : " or ", timer->cancel_on[i]->name);
+            buffer_byte(out, '\n');
+        }
     }
 }
 
@@ -193,6 +218,7 @@ static void graph_text(const struct pipeline *pipeline, struct buffer *out)
             buffer_format(out, "      chain %s: %s %s\n", watch->chain->name, roles[watch->role],
                           watch->step >= 0 ? watch->chain->steps[watch->step].name : "it");
         }
+        text_timers(topic, out);
     }
     for (size_t t = 0; t < pipeline->tap_count; t++) {
         buffer_format(out, "\n  tap %s  %s  watches", pipeline->taps[t].name, pipeline->taps[t].binding->handler_name);

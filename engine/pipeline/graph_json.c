@@ -74,6 +74,20 @@ static json_t *topic_json(const struct topic *topic)
     return json;
 }
 
+static json_t *timers_json(const struct chain *chain)
+{
+    json_t *timers = json_array();
+    for (size_t t = 0; t < chain->timer_count; t++) {
+        const struct chain_timer *timer = &chain->timers[t];
+        json_t *cancel_on = json_array();
+        for (size_t i = 0; i < timer->cancel_count; i++)
+            json_array_append_new(cancel_on, json_string(timer->cancel_on[i]->name));
+        json_array_append_new(timers, json_pack("{s:I, s:s, s:s, s:o}", "afterMs", (json_int_t)timer->after_ms, "from",
+                                                timer->from->name, "emit", timer->emit->name, "cancelOn", cancel_on));
+    }
+    return timers;
+}
+
 static json_t *chain_json(const struct chain *chain)
 {
     json_t *steps = json_array(), *aborts = json_array();
@@ -85,8 +99,8 @@ static json_t *chain_json(const struct chain *chain)
     }
     for (size_t a = 0; a < chain->abort_count; a++)
         json_array_append_new(aborts, json_string(chain->abort_on[a]->name));
-    return json_pack("{s:s, s:s, s:o, s:o}", "name", chain->name, "correlate", chain->correlate, "steps", steps,
-                     "abortOn", aborts);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "name", chain->name, "correlate", chain->correlate, "steps", steps,
+                     "abortOn", aborts, "timers", timers_json(chain));
 }
 
 static json_t *schedule_json(const struct schedule *schedule)

@@ -1,5 +1,5 @@
 /*
- * load_chains.c - chains, their steps, and the topics that they watch.
+ * load_chains.c - chains, their steps and timers, and the topics that they watch.
  */
 #include "pipeline/load.h"
 
@@ -30,6 +30,88 @@ static void load_step(struct load *load, struct chain *chain, struct node *node,
     if (step->undone != NULL)
         watch_topic(load, step->undone, chain, CHAIN_STEP_UNDONE, number);
 }
+
+/* ---------------------------------------------------------------------------------------------------------- timers */
+
+static int32_t step_done_on(const struct chain *chain, const struct topic *topic)
+{
+    for (size_t s = 0; s < chain->step_count; s++)
+        if (chain->steps[s].done == topic)
+            return (int32_t)s;
+    return -1;
+}
+
+static bool aborts_on(const struct chain *chain, const struct topic *topic)
+{
+    for (size_t a = 0; a < chain->abort_count; a++)
+        if (chain->abort_on[a] == topic)
+            return true;
+    return false;
+}
+
+/* A topic whose events the chain does not write down could not be told from one that never came. */
+static void load_cancel_on(struct load *load, const struct chain *chain, struct chain_timer *timer, struct node *list,
+                           const char *what)
+{
+    if (list == NULL)
+        return;
+    if (list->kind != NODE_SEQUENCE || list->count == 0) {
+        problem_add(load->problems, list->place, "bad_value", "%s.cancel_on: expected a list of topics", what);
+        return;
+    }
+    timer->cancel_on = arena_array(load->arena, struct topic *, list->count + 1);
+    for (size_t i = 0; i < list->count; i++) {
+        struct topic *topic = load_topic_named(load, list->items[i], arena_format(load->arena, "%s.cancel_on", what));
+        int32_t step = step_done_on(chain, topic);
+        if (step < 0 && !aborts_on(chain, topic) && strcmp(topic->name, "?") != 0)
+            problem_add(load->problems, list->items[i]->place, "bad_timer",
+                        "%s.cancel_on: topic '%s' is no step of chain '%s' and does not abort it, so nobody writes "
+                        "down that it came; make it the `done` of a step with undo: none, or one of abort_on",
+                        what, topic->name, chain->name);
+        if (step >= 0)
+            timer->cancel_steps |= 1u << step;
+        timer->cancel_on[timer->cancel_count++] = topic;
+    }
+}
+
+static void load_timer(struct load *load, struct chain *chain, struct node *node, const char *what)
+{
+    struct chain_timer *timer = &chain->timers[chain->timer_count];
+    size_t problems = load->problems->count;
+    timer->place = node->place;
+    options_apply(chain_timer_options, node, node->place, what, timer, load->arena, load->problems);
+    timer->from = load_topic_at(load, node, "from", what);
+    timer->emit = load_topic_at(load, node, "emit", what);
+    if (timer->from == NULL || timer->emit == NULL || load->problems->count > problems)
+        return;
+    timer->emit_name = timer->emit->name;
+    timer->from_step = step_done_on(chain, timer->from);
+    if (timer->from_step < 0) {
+        problem_add(load->problems, node_get(node, "from")->place, "bad_timer",
+                    "%s.from: no step of chain '%s' is done on topic '%s', so the chain does not know when the timer "
+                    "begins; make it the `done` of a step, with undo: none if there is nothing to undo",
+                    what, chain->name, timer->from->name);
+        return;
+    }
+    load_cancel_on(load, chain, timer, node_get(node, "cancel_on"), what);
+    chain->timer_count++;
+}
+
+static void load_timers(struct load *load, struct chain *chain, struct node *list, const char *what)
+{
+    if (list == NULL)
+        return;
+    if (list->kind != NODE_SEQUENCE || list->count == 0 || list->count > CHAIN_TIMERS_MAX) {
+        problem_add(load->problems, list->place, "bad_value", "%s.timers: expected a list of 1 to %d timers", what,
+                    CHAIN_TIMERS_MAX);
+        return;
+    }
+    chain->timers = arena_array(load->arena, struct chain_timer, list->count);
+    for (size_t i = 0; i < list->count; i++)
+        load_timer(load, chain, list->items[i], arena_format(load->arena, "%s.timers[%zu]", what, i));
+}
+
+/* ---------------------------------------------------------------------------------------------------------- chains */
 
 static void load_chain(struct load *load, struct node *key, struct node *node, struct chain *chain)
 {
@@ -67,6 +149,7 @@ static void load_chain(struct load *load, struct node *key, struct node *node, s
         chain->abort_on[chain->abort_count++] = topic;
         watch_topic(load, topic, chain, CHAIN_ABORT, -1);
     }
+    load_timers(load, chain, node_get(node, "timers"), what);
 }
 
 void load_chains(struct load *load, struct node *root)

@@ -53,7 +53,8 @@ extern const struct option pipeline_options[]; /* the whole file; option_table.c
 extern const struct option bus_options_table[], store_options_table[], engine_options_table[], batch_options[],
     plugin_options[], retry_options[], backoff_options[], defaults_options[], topic_options[], ladder_options[],
     target_options[], dependency_options[], limit_options[], after_options[], chain_options[], chain_step_options[],
-    tap_options[], schedule_options[], http_options[], request_options[], tracing_options[], outbox_table_options[];
+    chain_timer_options[], tap_options[], schedule_options[], http_options[], request_options[], tracing_options[],
+    outbox_table_options[];
 enum { PROPERTIES_MAX = 64 };
 extern const struct option property_options[]; /* librdkafka's; property_table.c */
 

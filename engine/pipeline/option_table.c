@@ -205,6 +205,19 @@ const struct option chain_step_options[] = {
     {0},
 };
 
+const struct option chain_timer_options[] = {
+    {"after", OPTION_DURATION, offsetof(struct chain_timer, after_ms), .min = 1, .max = 31536000000, .required = true,
+     .help = "how long after the event of `from`"},
+    {"from", OPTION_TEXT, .own = true, .min = 1, .required = true,
+     .help = "`done` topic of a step: its event begins the timer; another one of the same correlation begins it anew"},
+    {"emit", OPTION_TEXT, .own = true, .min = 1, .required = true,
+     .help = "topic of the event that is emitted then, with the data of the event of `from`"},
+    {"cancel_on", OPTION_LIST,
+     .help = "`done` topics of steps, or topics of `abort_on`: an event of one ends the timer. So does the end of the "
+             "chain: all its steps are done, or it is aborted or closed"},
+    {0},
+};
+
 const struct option chain_options[] = {
     {"correlate", OPTION_TEXT, offsetof(struct chain, correlate), .min = 1, .required = true,
      .help = "data field that all events of one chain share"},
@@ -212,6 +225,9 @@ const struct option chain_options[] = {
     {"abort_on", OPTION_LIST, .required = true,
      .help =
          "topics that undo what was done; `dead_letter`: an event of the chain became one before all steps were done"},
+    {"timers", OPTION_LIST,
+     .help = "at most 16: each emits an event when something that should have followed a step has not come in time",
+     .section = chain_timer_options},
     {"timeout", OPTION_DURATION, offsetof(struct chain, timeout_ms), .min = 1000, .max = 31536000000,
      .help = "what was done is undone when not all steps are done so long after the first; default: never"},
     {"retain", OPTION_DURATION, offsetof(struct chain, retain_ms), .min = 60000, .max = 315360000000,

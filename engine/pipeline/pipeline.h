@@ -137,6 +137,19 @@ struct chain_step {
     struct topic *undo;   /* NULL: `none` */
     struct topic *undone; /* NULL: the next older undo does not wait */
 };
+/* `timers:` of a chain. That of an earlier definition has no topics but `emit`, and that only when the file has it. */
+struct chain_timer {
+    struct place place;
+    int64_t after_ms;
+    const char *emit_name;
+    struct topic *emit;
+    int32_t from_step;     /* it begins when this step is done */
+    uint32_t cancel_steps; /* bit i: it ends when step i is done */
+    /* as written; `from` NULL: of an earlier definition, or a topic that no step is done on */
+    struct topic *from;
+    struct topic **cancel_on;
+    size_t cancel_count;
+};
 enum undo_failure { UNDO_PAUSE = 1, UNDO_RETRY_FOREVER, UNDO_DEAD_LETTER };
 struct chain {
     struct place place;
@@ -147,6 +160,9 @@ struct chain {
     size_t step_count;
     struct topic **abort_on;
     size_t abort_count;
+    struct chain_timer *timers;
+    size_t timer_count; /* at most CHAIN_TIMERS_MAX */
+    bool timed_before;  /* an earlier definition, of which there may be instances, has timers */
     enum undo_failure on_undo_failure;
     struct span definition; /* as the store keeps it; see chain_definition.h. Filled by pipeline_resolve() */
     int64_t timeout_ms;     /* since it began: then it is aborted, unless all steps were done; 0: never */
@@ -337,7 +353,8 @@ bool binding_is_recorded(const struct binding *binding);
 /* Whether each step of the chain is written down, those without an undo included, so that its end is known. */
 static inline bool chain_followed(const struct chain *chain)
 {
-    return chain->timeout_ms > 0 || chain->retain_ms > 0 || chain->abort_on_dead_letter;
+    return chain->timeout_ms > 0 || chain->retain_ms > 0 || chain->abort_on_dead_letter || chain->timer_count > 0 ||
+           chain->timed_before;
 }
 /* Steps whose undo a handler of the file has, so that it is known when that was handled: their numbers, a byte each. In
  * the arena. */

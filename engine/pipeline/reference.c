@@ -64,6 +64,16 @@ static const char *const ladder_text =
     "A retry ladder: the event goes to the topic `retry` with its counter raised, comes to the same\n"
     "handler after the delay, and goes to `exhausted` after the last step.\n\n";
 
+static const char *const timer_text =
+    "A timer begins when the chain meets an event of the topic `from`, and emits one event to `emit` when `after` is\n"
+    "over, unless it ended before: an event of `cancel_on` came (before or after that of `from`: topics are not\n"
+    "ordered among each other), all steps are done, or the chain is aborted or closed. Another event of `from` begins\n"
+    "it anew, with its data; the same event again does not. What is emitted has the data and correlation of the event\n"
+    "of `from`, and the key of the topic `emit`, or else the key of that event. What the timer waited for changes\n"
+    "nothing when it comes later. Timers that run are listed by `sluice delayed list`, `sluice chain show` and\n"
+    "`sluice explain`; an instance keeps the timers of the definition that it began with. The steps of a chain with\n"
+    "timers are all written down.\n\n";
+
 static const char *type_word(const struct option *option)
 {
     switch (option->type) {
@@ -189,6 +199,8 @@ static void put_sections(struct pages *pages, const struct option *options, cons
             put_table(target_options, pages->out);
             buffer_text(pages->out, ladder_text);
         }
+        if (option->section == chain_timer_options)
+            buffer_text(pages->out, timer_text);
         if (option->section == schedule_options)
             buffer_text(pages->out, cron_text);
         if (option->section == property_options)

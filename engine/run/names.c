@@ -69,6 +69,16 @@ static const char *recorded_under(const struct binding *binding)
     return binding_is_recorded(binding) ? binding->id : "";
 }
 
+/* Whether a timer emits to the topic. */
+static bool timed(const struct pipeline *config, const struct topic *topic)
+{
+    for (size_t c = 0; c < config->chain_count; c++)
+        for (size_t t = 0; t < config->chains[c].timer_count; t++)
+            if (config->chains[c].timers[t].emit == topic)
+                return true;
+    return false;
+}
+
 static size_t list_names(struct names *names, struct known_name *list)
 {
     const struct pipeline *config = names->config;
@@ -89,12 +99,15 @@ static size_t list_names(struct names *names, struct known_name *list)
         list_name(list, &count, "h", "", config->bindings[i]->id, "");
     for (size_t i = 0; i < config->chain_count; i++)
         list_name(list, &count, "c", "", config->chains[i].name, "");
+    for (size_t i = 0; i < config->topic_count; i++)
+        if (timed(config, config->topics[i]))
+            list_name(list, &count, "e", config->engine.group, config->topics[i]->name, "");
     return count;
 }
 
 static size_t list_max(const struct pipeline *config)
 {
-    return config->topic_count * (config->tap_count + 1) + config->tap_count + config->binding_count +
+    return config->topic_count * (config->tap_count + 2) + config->tap_count + config->binding_count +
            config->chain_count + 1;
 }
 

@@ -21,7 +21,7 @@
 
 #include "bus/bus.h"
 #include "pipeline/pipeline.h"
-#include "store/ledger.h"
+#include "store/ledger_known.h"
 
 /* A name that the pipeline had when it was started before. */
 struct known {
@@ -31,7 +31,7 @@ struct known {
     const struct name_answer *answer;
     bool left;         /* the file does not have it */
     bool carried_over; /* renamed, and nothing of it is left under the old name */
-    int64_t parked, held, unread, tries, outputs, chains;
+    int64_t parked, timers, held, unread, tries, outputs, chains;
 };
 
 struct names {

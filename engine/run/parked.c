@@ -45,6 +45,10 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
         item_rename(item);
     item->tries = (uint32_t)rows_int64(rows, row, 3);
     item_cancel(item, rows_span(rows, row, 4));
+    item->timer = (int16_t)rows_int64(rows, row, 5);
+    item->timer_id = rows_uuid(rows, row, 1);
+    if (item->timer != 0)
+        item->binding = NULL;        /* it is emitted, and then handled like any other on its topic */
     if (item_own_headers(item) != 0) /* they were read into this thread's arena */
         return false;
     atomic_fetch_add(&engine->parked_in_flight, 1);

@@ -12,7 +12,8 @@ enum {
     WAITING_OUTBOX_MAX = 1000,
 };
 
-static const char *const kind_words[] = {['c'] = "chain", ['g'] = "tap", ['h'] = "handler", ['t'] = "topic"};
+static const char *const kind_words[] = {
+    ['c'] = "chain", ['g'] = "tap", ['e'] = "topic", ['h'] = "handler", ['t'] = "topic"};
 
 int names_code(enum store_result result)
 {
@@ -68,6 +69,8 @@ static bool in_file(const struct names *names, char kind, struct span group, con
     const struct topic *topic = kind == 't' ? pipeline_topic(config, name) : NULL;
     if (kind == 't')
         return topic != NULL && (topic->binding != NULL || reader == NULL || reader->tap != NULL);
+    if (kind == 'e')
+        return pipeline_topic(config, name) != NULL;
     if (kind == 'g')
         return group_named(names, span_of(name)) != NULL;
     for (size_t i = 0; kind == 'h' && i < config->binding_count; i++)
@@ -152,6 +155,20 @@ static struct known *parked_known(struct names *names, struct span group, struct
     return known;
 }
 
+/* The topic to which timers that wait will emit; NULL: the file has it. */
+static struct known *timed_known(struct names *names, struct span topic)
+{
+    struct span own = span_of(names->config->engine.group);
+    if (in_file(names, 'e', own, arena_string(names->arena, topic)) || is_elsewhere(names, 'e', own, topic))
+        return NULL;
+    struct known *known = known_find(names, 'e', own, topic);
+    if (known == NULL) { /* of an earlier definition of its chain */
+        known = names_known_add(names, 'e', own, topic, (struct span){"", 0});
+        mark(names, known);
+    }
+    return known;
+}
+
 /* The groups of the file, and taps' that left it. */
 static size_t list_groups(const struct names *names, struct span *ret)
 {
@@ -172,11 +189,16 @@ static int count_parked(struct names *names)
     enum store_result result = ledger_parked_topics(names->connection, groups, list_groups(names, groups), &rows,
                                                     names->error);
     for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++) {
-        struct known *known = parked_known(names, rows_span(rows, r, 0), rows_span(rows, r, 1));
+        int64_t parked = rows_int64(rows, r, 2), held = rows_int64(rows, r, 3), timers = rows_int64(rows, r, 4);
+        struct known *known = parked + held == 0 ? NULL
+                                                 : parked_known(names, rows_span(rows, r, 0), rows_span(rows, r, 1));
         if (known != NULL) {
-            known->parked += rows_int64(rows, r, 2);
-            known->held += rows_int64(rows, r, 3);
+            known->parked += parked;
+            known->held += held;
         }
+        known = timers == 0 ? NULL : timed_known(names, rows_span(rows, r, 1));
+        if (known != NULL)
+            known->timers += timers;
     }
     return names_code(result);
 }
@@ -300,6 +322,7 @@ static void say(struct names *names, const struct known *known)
     buffer_init(&counts, 4096);
     buffer_init(&text, 4096);
     say_count(&counts, known->parked, "event is parked", "events are parked");
+    say_count(&counts, known->timers, "timer emits to it", "timers emit to it");
     say_count(&counts, known->held, "event is held", "events are held");
     say_count(&counts, known->unread, "is unread", "are unread");
     say_count(&counts, known->outputs, "is not published", "are not published");

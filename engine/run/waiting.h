@@ -14,7 +14,8 @@ int waiting_count(struct names *names);
 void waiting_say(struct names *names);
 static inline bool waiting_any(const struct known *known)
 {
-    return known->parked + known->held + known->unread + known->tries + known->outputs + known->chains > 0;
+    return known->parked + known->timers + known->held + known->unread + known->tries + known->outputs + known->chains >
+           0;
 }
 
 /* What names.h's files have in common: a result of the store as their code. */

@@ -137,12 +137,14 @@ struct parked {
     struct span record; /* a record batch of one */
     struct span reason;
     struct span paused; /* PARKED_PAUSED: its topic */
+    int16_t chain;      /* it is a timer of this chain; 0: an event. Stays what it was of one that is parked again */
 };
 enum store_result ledger_park(struct connection *connection, const struct parked *parked, size_t count,
                               struct error *error); /* queued */
 /* In a transaction of its own, one round trip: takes what is due, at most `limit`. Each row's due time moves hold_ms
  * ahead, so that it is due again if this process dies. Rows: group int2, id uuid, record bytea, tries int4,
- * who cancelled it text (empty: nobody). *ret_next_ms: when the next one is due (INT64_MAX: none). */
+ * who cancelled it text (empty: nobody), chain whose timer it is int2 (0: an event). *ret_next_ms: when the next one is
+ * due (INT64_MAX: none). */
 enum store_result ledger_parked_take(struct connection *connection, int64_t owner, const int16_t *groups,
                                      size_t group_count, int64_t hold_ms, int32_t limit, struct rows **ret,
                                      int64_t *ret_next_ms, struct error *error);
@@ -234,12 +236,14 @@ struct chain_row {
 
 /* Executed: chain_note() of steps, one row a correlation (made when absent), and locks it. Several inputs of one
  * correlation are allowed, in their order. *ret has room for all inputs; it gets those whose correlation is not
- * CHAIN_RUNNING, has another definition, or too many doings; row.facts is what is known after all inputs. */
+ * CHAIN_RUNNING, has another definition, or too many doings, and of `timed` inputs; row.facts is what is known after
+ * all inputs. */
 struct chain_done {
     int16_t chain;
     int16_t step;
     int32_t definition;
     int32_t missing; /* the other steps, when the chain is followed to its end; else 0 */
+    bool timed;      /* its row is given back in any case: the chain has timers */
     bool followed;
     int64_t timeout_ms; /* 0: none */
     struct event_id correlation;
@@ -342,54 +346,6 @@ enum store_result ledger_replies_save(struct connection *connection, const struc
 enum store_result ledger_reply_get(struct connection *connection, struct kept_reply *reply, struct error *error);
 /* On its own: deletes those older than keep_ms. */
 enum store_result ledger_replies_prune(struct connection *connection, int64_t keep_ms, struct error *error);
-
-/* ------------------------------------------------------------------------------------------------------------ names */
-
-/* What a pipeline had when it was last started (sluice.pipeline_name), so that a name that left its file is noticed. */
-struct known_name {
-    struct span kind;    /* "t" topic of a group, "g" group, "h" handler, "c" chain */
-    struct span group;   /* of a topic: who reads it; else empty */
-    struct span name;    /* of a group its whole name */
-    struct span handler; /* of a topic and of a tap's group: under which name it is recorded; else empty */
-    struct span file;    /* the `pipeline:` of the file that had it */
-};
-/* Executed: begins a transaction whose statements, and the pauses between them, may take this long: what counts. */
-enum store_result ledger_begin_long(struct connection *connection, int64_t deadline_ms, int64_t timeout_ms,
-                                    struct error *error);
-/* Executed. Rows: kind, group, name, handler, file text. `lock`: until the transaction ends no other start does so. */
-enum store_result ledger_known(struct connection *connection, const struct span *pipelines, size_t count, bool lock,
-                               struct rows **ret, struct error *error);
-enum store_result ledger_known_save(struct connection *connection, struct span pipeline, const struct known_name *names,
-                                    size_t count, struct error *error); /* queued */
-enum store_result ledger_known_forget(struct connection *connection, struct span pipeline,
-                                      const struct known_name *names, size_t count, struct error *error); /* queued */
-/* Executed. Rows: topic text, a pipeline's own group, other than but_group, that reads it text. */
-enum store_result ledger_known_readers(struct connection *connection, const struct span *topics, size_t count,
-                                       struct span but_group, struct rows **ret, struct error *error);
-/* Queued: what is recorded or waits under the old name is the new one's. kind as in ledger_names(). */
-enum store_result ledger_rename(struct connection *connection, char kind, struct span old, struct span new_name,
-                                struct error *error);
-enum store_result ledger_known_rename(struct connection *connection, struct span old, struct span new_name,
-                                      struct error *error); /* queued: of a pipeline, its own group's name */
-enum store_result ledger_known_file(struct connection *connection, struct span pipeline, struct span old,
-                                    struct span new_name, struct error *error); /* queued: of a file, its name */
-/* Executed; reads all that is parked or held. Rows: group text, topic text, parked int8, held int8. */
-enum store_result ledger_parked_topics(struct connection *connection, const struct span *groups, size_t count,
-                                       struct rows **ret, struct error *error);
-/* Executed: whether there is a PARKED_UNKNOWN one of these groups. */
-enum store_result ledger_parked_unknown(struct connection *connection, const struct span *groups, size_t count,
-                                        bool *ret, struct error *error);
-enum store_result ledger_parked_again(struct connection *connection, const struct span *groups, size_t count,
-                                      struct error *error); /* queued: PARKED_UNKNOWN ones are due */
-/* Executed. kind 'h': events whose tries a handler counted; 'c': chains that are not over. Rows: name text, how many
- * int8. */
-enum store_result ledger_waiting(struct connection *connection, char kind, const struct span *names, size_t count,
-                                 struct rows **ret, struct error *error);
-enum store_result ledger_chains_close(struct connection *connection, struct span chain, struct span reason,
-                                      struct error *error); /* queued: they are over, with a reason */
-/* Executed. Rows: batch bytea, of the oldest `limit` rows of the outbox. */
-enum store_result ledger_outbox_all(struct connection *connection, int32_t limit, struct rows **ret,
-                                    struct error *error);
 
 /* ----------------------------------------------------------------------------------------------------- dead letters */
 

@@ -144,6 +144,19 @@ class Postgres(Waits, SqlCase):
         self.gone("delayed", "delayed")
         self.assertRegex(self.why("delayed"), "nothing of it waits")
 
+    def timer(self):
+        self.emit("billed", self.one("timed"))
+        wait = self.tells(
+            "timed",
+            "timer",
+            r"timer of chain bill, until settled: emits out at \S+",
+            RELEASE,
+            name="bill",
+            until=ANY_TIME,
+        )
+        self.run_command(wait)
+        self.gone("timed", "timer")
+
     def paused(self):
         sluice("pause", self.config, "in", "--for", "1h", "--reason", "a deploy", env=self.vars)
         until(lambda: self.running.metric("sluice_paused") == 1, "a pause that the engine obeys", WAIT_S, 0.1)
@@ -196,7 +209,7 @@ class Postgres(Waits, SqlCase):
 
     def chain_stuck(self):
         self.emit("paid", self.one("stuck", refuse=1))
-        self.await_value("select count(*) from sluice.chain", 1)
+        self.await_value("select count(*) from sluice.chain where correlation_text = 'stuck'", 1)
         self.emit("failed", self.one("stuck"))
         self.tells(
             "stuck",
@@ -334,6 +347,7 @@ class Postgres(Waits, SqlCase):
             "handler_stopped": self.handler_stopped,
             "plugin_fault": self.plugin_fault,
             "delayed": self.delayed,
+            "timer": self.timer,
             "paused": self.paused,
             "breaker": self.breaker,
             "limit": self.limit,

@@ -27,9 +27,14 @@ topics:
   failed: {key: "{origin}", final: true}
   refund: {key: "{origin}", handler: effects.record, retry: {max_retries: 0}, routes: {done: drop, again: drop}}
   seen: {key: "{k}", final: true}
+  billed: {key: "{k}", final: true}
+  settled: {key: "{k}", final: true}
 taps: {watch: {topics: [seen], handler: chaos.act, routes: {ok: drop, other: drop}, from: earliest}}
 chains:
   order: {correlate: origin, steps: [{name: pay, done: paid, undo: refund}], abort_on: [failed]}
+  bill: {correlate: origin, abort_on: [dead_letter],
+    steps: [{name: bill, done: billed, undo: none}, {name: settle, done: settled, undo: none}],
+    timers: [{after: 1h, from: billed, emit: out, cancel_on: [settled]}]}
 """
 RELEASE = r"sluice delayed release CONFIG [0-9a-f-]{36}"
 

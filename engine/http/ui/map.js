@@ -45,6 +45,14 @@ function mapNodes(pipeline) {
             for (const step of chain.steps)
                 if (step.undo && nodes.has(abort))
                     nodes.get(abort).rows.push({ outcome: chain.name, to: step.undo, undo: true });
+    for (const chain of pipeline.chains)
+        for (const timer of chain.timers)
+            nodes.get(timer.from)?.rows.push({
+                outcome: "timer",
+                to: timer.emit,
+                note: "after " + duration(timer.afterMs / 1000),
+                timer: true,
+            });
     for (const node of nodes.values())
         node.shared = [...nodes.values()].filter(
             (one) => one.handler && one.handler === node.handler && !one.retries,
@@ -238,7 +246,7 @@ function mapUpdate() {
         mapBadges(card, paused);
         for (const row of card.rows) {
             const value =
-                row.undo || row.outcome === "exhausted" || node.shared > 1
+                row.undo || row.timer || row.outcome === "exhausted" || node.shared > 1
                     ? null
                     : perSecond("sluice_events_total", { handler: name, outcome: row.outcome });
             mapRate(row.value, value, false);

@@ -61,7 +61,8 @@ struct placed {
     "   (w.definition = i.definition)::int4" \
     " from written w join unnest($1, $3, $7, $8) as i(chain, correlation, place, definition)" \
     "   on i.chain = w.chain and i.correlation = w.correlation" \
-    " where w.state <> 0 or w.definition <> i.definition or octet_length(w.steps) > $9 order by i.place"
+    " where w.state <> 0 or w.definition <> i.definition or octet_length(w.steps) > $9 or w.chain = any ($13)" \
+    " order by i.place"
 #define CHAIN_INSERT \
     "with written as (insert into sluice.chain as c" \
     " (chain, at, began, correlation, correlation_text, generation, done, steps, data, definition, missing, due," \
@@ -148,14 +149,15 @@ static struct placed *place_all(const struct chain_done *done, size_t count, boo
     return list;
 }
 
-/* The chains in a sorted list that are followed to their end. */
-static size_t list_followed(const struct placed *list, size_t count, int16_t *ret)
+/* The chains in a sorted list that are followed to their end, or have timers. */
+static size_t list_chains(const struct placed *list, size_t count, bool timed, int16_t *ret)
 {
-    size_t followed = 0;
-    for (size_t i = 0; i < count && followed < CHAINS_OF_CALL_MAX; i++)
-        if (list[i].done.followed && (followed == 0 || ret[followed - 1] != list[i].done.chain))
-            ret[followed++] = list[i].done.chain;
-    return followed;
+    size_t found = 0;
+    for (size_t i = 0; i < count && found < CHAINS_OF_CALL_MAX; i++)
+        if ((timed ? list[i].done.timed : list[i].done.followed) &&
+            (found == 0 || ret[found - 1] != list[i].done.chain))
+            ret[found++] = list[i].done.chain;
+    return found;
 }
 
 enum store_result ledger_chain_done(struct connection *connection, const struct chain_done *done, size_t count,
@@ -174,8 +176,9 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
         return connection_fail(connection, STORE_DOWN);
     }
     const int32_t most = CHAIN_DOINGS_MAX;
-    int16_t followed[CHAINS_OF_CALL_MAX];
-    size_t followed_count = list_followed(list, count, followed);
+    int16_t followed[CHAINS_OF_CALL_MAX], timed[CHAINS_OF_CALL_MAX];
+    size_t followed_count = list_chains(list, count, false, followed),
+           timed_count = list_chains(list, count, true, timed);
     const struct store_param params[] = {
         STORE_COLUMN(PARAM_INT2, &list[0].done.chain, count, sizeof *list),
         STORE_COLUMN(PARAM_BYTEA, &list[0].step, count, sizeof *list),
@@ -189,10 +192,11 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
         STORE_COLUMN(PARAM_INT4, &list[0].done.missing, count, sizeof *list),
         STORE_COLUMN(PARAM_INT8, &list[0].done.timeout_ms, count, sizeof *list),
         STORE_ARRAY(PARAM_INT2, followed, followed_count),
+        STORE_ARRAY(PARAM_INT2, timed, timed_count),
     };
     struct rows *rows;
     enum store_result result = connection_exec(connection, once ? &statement_chain_done : &statement_chain_done_grouped,
-                                               12, params, &rows, error);
+                                               13, params, &rows, error);
     free(list);
     *ret_count = result == STORE_OK ? rows_count(rows) : 0;
     for (size_t r = 0; r < *ret_count; r++) {

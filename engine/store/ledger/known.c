@@ -5,6 +5,7 @@
  * lists.
  */
 #include "store/ledger/inner.h"
+#include "store/ledger_known.h"
 
 #include <stdio.h>
 
@@ -204,10 +205,11 @@ enum store_result ledger_known_file(struct connection *connection, struct span p
 #define OF_GROUPS "consumer_group in (select g.number from sluice.name g where g.kind = 'g' and g.name = any ($1))"
 
 static const struct statement statement_parked_topics = {
-    "select n.name, w.topic, sum(w.parked)::int8, sum(w.held)::int8 from ("
-    "  select p.consumer_group, sluice.record_topic(p.record) as topic, count(*) as parked, 0 as held"
+    "select n.name, w.topic, sum(w.parked)::int8, sum(w.held)::int8, sum(w.timers)::int8 from ("
+    "  select p.consumer_group, sluice.record_topic(p.record) as topic,"
+    "    count(*) filter (where p.chain is null) as parked, 0 as held, count(p.chain) as timers"
     "  from sluice.parked p where p." OF_GROUPS " group by 1, 2"
-    "  union all select h.consumer_group, sluice.record_topic(h.record), 0, count(*)"
+    "  union all select h.consumer_group, sluice.record_topic(h.record), 0, count(*), 0"
     "  from sluice.held h where h." OF_GROUPS " group by 1, 2) w"
     " join sluice.name n on n.number = w.consumer_group group by 1, 2",
     false,
@@ -270,6 +272,8 @@ enum store_result ledger_waiting(struct connection *connection, char kind, const
 }
 
 static const struct statement statement_chains_close = {
+    "with timers as (delete from sluice.parked p using sluice.name n"
+    "   where n.number = p.chain and n.kind = 'c' and n.name = $1) "
     "update sluice.chain c set state = 4, asked = null, at = " LEDGER_NOW ", over = " LEDGER_NOW
     ", due = null, reason = $2 from sluice.name n"
     " where n.number = c.chain and n.kind = 'c' and n.name = $1 and c.state in (0, 1, 3)",

@@ -3,19 +3,25 @@
  *
  * A row's time is the server's: how long is left is what crosses between it and a process, whose clock may differ or
  * be set while the event waits. Never early: a delay begins when the statement runs, not when its transaction did.
+ *
+ * A timer of a chain is a row like any other until it is due. It has no claim in the inbox: deleting its row is what
+ * one transaction can do once.
  */
 #include "store/ledger/inner.h"
+#include "store/ledger_timer.h"
 
 #include "base/clock.h"
 
+#include <stdlib.h>
+
 /* Twice in one call is once: the last one given counts. Again later is once, too, with the new time and reason. */
 static const struct statement statement_park = {
-    "insert into sluice.parked (consumer_group, state, event_id, due, tries, record, reason, paused) "
+    "insert into sluice.parked (consumer_group, state, event_id, due, tries, record, reason, paused, chain) "
     "select distinct on (u.consumer_group, u.event_id)"
     "       u.consumer_group, u.state, u.event_id, clock_timestamp() + (u.due - $9), u.tries, u.record, u.reason,"
-    "       u.paused "
-    "from unnest($1, $2, $3, $4, $5, $6, $7, $8) with ordinality"
-    "     as u(consumer_group, state, event_id, due, tries, record, reason, paused, place) "
+    "       u.paused, nullif(u.chain, 0) "
+    "from unnest($1, $2, $3, $4, $5, $6, $7, $8, $10) with ordinality"
+    "     as u(consumer_group, state, event_id, due, tries, record, reason, paused, chain, place) "
     "order by u.consumer_group, u.event_id, u.place desc "
     "on conflict on constraint parked_pkey do update"
     " set state = case when parked.cancelled is null then excluded.state else 0 end,"
@@ -42,8 +48,9 @@ enum store_result ledger_park(struct connection *connection, const struct parked
         STORE_COLUMN(PARAM_TEXT, &parked[0].reason, count, sizeof *parked),
         STORE_COLUMN(PARAM_TEXT, &parked[0].paused, count, sizeof *parked),
         STORE_VALUE(PARAM_TIMESTAMP, &now_ms),
+        STORE_COLUMN(PARAM_INT2, &parked[0].chain, count, sizeof *parked),
     };
-    return connection_queue(connection, &statement_park, 9, params, error);
+    return connection_queue(connection, &statement_park, 10, params, error);
 }
 
 /* One index scan a group, so that rows of a group that no process runs any more do not slow the others down. */
@@ -54,7 +61,7 @@ static const struct statement statement_parked_take = {
     "    order by p.due limit $3 for update skip locked) d limit $3) "
     "update sluice.parked p set due = now() + $2 * interval '1 millisecond', taken_by = $4 from due d "
     "where p.consumer_group = d.consumer_group and p.event_id = d.event_id "
-    "returning p.consumer_group, p.event_id, p.record, p.tries, coalesce(p.cancelled, '')",
+    "returning p.consumer_group, p.event_id, p.record, p.tries, coalesce(p.cancelled, ''), coalesce(p.chain, 0)",
     false,
 };
 static const struct statement statement_parked_next = {
@@ -77,7 +84,7 @@ static const struct statement statement_parked_adopt = {
     "  order by p.parked_at limit $4 for update skip locked) "
     "update sluice.parked p set state = 0, due = now() + $3 * interval '1 millisecond', taken_by = $5 from of_ours o "
     "where p.consumer_group = $1 and p.event_id = o.event_id "
-    "returning p.consumer_group, p.event_id, p.record, p.tries, coalesce(p.cancelled, '')",
+    "returning p.consumer_group, p.event_id, p.record, p.tries, coalesce(p.cancelled, ''), coalesce(p.chain, 0)",
     false,
 };
 
@@ -153,4 +160,62 @@ enum store_result ledger_unpark(struct connection *connection, int16_t group, co
         return STORE_OK;
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_UUID, ids, count)};
     return connection_queue(connection, &statement_unpark, 2, params, error);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- timers */
+
+/* Locked in one order, whoever ends several of them. */
+#define TIMERS_LOCKED                                                                                                  \
+    "with t as (select p.consumer_group, p.event_id from sluice.parked p where p.consumer_group = $1"                  \
+    "  and p.event_id = any ($2)"
+#define TIMERS_DELETED                                                                                                 \
+    " order by p.event_id for update) delete from sluice.parked p using t"                                             \
+    " where p.consumer_group = t.consumer_group and p.event_id = t.event_id"
+
+static const struct statement statement_timers_cancel = {TIMERS_LOCKED TIMERS_DELETED, false};
+static const struct statement statement_timers_end = {
+    TIMERS_LOCKED " and p.taken_by = $3" TIMERS_DELETED " returning p.event_id", false};
+
+enum store_result ledger_timers_cancel(struct connection *connection, int16_t group, const struct event_id *ids,
+                                       size_t count, struct error *error)
+{
+    if (count == 0)
+        return STORE_OK;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_UUID, ids, count)};
+    return connection_queue(connection, &statement_timers_cancel, 2, params, error);
+}
+
+static int id_compare(const void *left, const void *right)
+{
+    return memcmp(left, right, sizeof(struct event_id));
+}
+
+enum store_result ledger_timers_end(struct connection *connection, int64_t owner, int16_t group, struct event_id *ids,
+                                    size_t *count, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_UUID, ids, *count),
+                                         STORE_VALUE(PARAM_INT8, &owner)};
+    struct rows *rows;
+    enum store_result result = connection_exec(connection, &statement_timers_end, 3, params, &rows, error);
+    if (result != STORE_OK)
+        return result;
+    *count = rows_count(rows);
+    for (size_t r = 0; r < *count; r++)
+        ids[r] = rows_uuid(rows, r, 0);
+    qsort(ids, *count, sizeof *ids, id_compare);
+    return STORE_OK;
+}
+
+static const struct statement statement_timers_close = {
+    "delete from sluice.parked p using sluice.name n where n.kind = 'g' and n.name = any ($1)"
+    " and p.consumer_group = n.number and p.event_id = any ($2)",
+    false,
+};
+
+enum store_result ledger_timers_close(struct connection *connection, const struct span *groups, size_t group_count,
+                                      const struct event_id *ids, size_t count, struct error *error)
+{
+    const struct store_param params[] = {STORE_ARRAY(PARAM_TEXT, groups, group_count),
+                                         STORE_ARRAY(PARAM_UUID, ids, count)};
+    return connection_queue(connection, &statement_timers_close, 2, params, error);
 }

@@ -278,6 +278,8 @@ enum store_result ledger_park(struct connection *connection, const struct parked
 {
     struct fake_tables *tables = &connection->tables;
     (void)error;
+    if (count == 0)
+        return STORE_OK;
     fake_queued(connection, "park", count);
     for (size_t i = 0; i < count; i++) {
         struct parked made = parked[i];
@@ -373,7 +375,7 @@ enum store_result ledger_chain_done(struct connection *connection, const struct 
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
         const struct fake_chain *row = chain_find(&connection->tables, done[i].chain, done[i].correlation);
         bool same = row->row.definition == done[i].definition;
-        if (row->row.facts.state != CHAIN_RUNNING || !same || too_many[i])
+        if (row->row.facts.state != CHAIN_RUNNING || !same || too_many[i] || done[i].timed)
             ret[(*ret_count)++] = (struct chain_noted){i, same, too_many[i], row->row};
     }
     return result;

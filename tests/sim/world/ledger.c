@@ -7,6 +7,7 @@
 
 #include "event/record_batch.h"
 #include "store/ledger_schedule.h"
+#include "store/ledger_timer.h"
 
 #include <errno.h>
 
@@ -147,6 +148,29 @@ enum store_result ledger_unpark(struct connection *connection, int16_t group, co
         connection_change(connection, CHANGE_UNPARK, number, 0);
     }
     (void)error;
+    return connection->failed;
+}
+
+/* The chains of the simulation have no timers. */
+enum store_result ledger_timers_cancel(struct connection *connection, int16_t group, const struct event_id *ids,
+                                       size_t count, struct error *error)
+{
+    (void)group;
+    (void)ids;
+    (void)error;
+    if (count > 0)
+        sim_fail(connection->world, "%zu timers end that never began", count);
+    return connection->failed;
+}
+
+enum store_result ledger_timers_end(struct connection *connection, int64_t owner, int16_t group, struct event_id *ids,
+                                    size_t *count, struct error *error)
+{
+    (void)owner;
+    (void)group;
+    (void)ids;
+    (void)error;
+    sim_fail(connection->world, "%zu timers are due that never began", *count);
     return connection->failed;
 }
 
