@@ -221,6 +221,7 @@ class Postgres(Waits):
         token = {"Authorization": "Bearer secret"}
         self.assertEqual(engine.request("POST", f"/delayed/{key}/cancel", {"why": "x"}, token)[0], 200)
         self.assertEqual(self.letters("slow", 1), ["h1"])
+        self.await_value("select count(*) from sluice.held_key", 0)  # what was behind it is handled, too
         self.assertEqual(engine.request("POST", f"/delayed/{key}/release", None, token)[0], 404)
 
     def test_no_store(self):
