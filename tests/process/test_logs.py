@@ -221,6 +221,7 @@ class Logs(PipelineCase):
         if pid == 0:
             os.dup2(log.fileno(), 2)
             os.chdir(ROOT)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
             os.execve(SLUICE, [str(SLUICE), "run", str(self.config), "--log-format", "text"], env)
         text = lambda: (self.folder / "log").read_text()
         until(lambda: "ready:" in text(), "the engine to be ready", 20)
