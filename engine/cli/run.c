@@ -36,6 +36,7 @@
 enum {
     RUN_LOOK_MS = 100,
     RUN_BEGIN_LOOK_MS = 2,
+    RUN_QUIESCE_MS = 20,
     RUN_HANDED_OVER_MS = 60000, /* the longest wait for the successor's first words, with the answer to who asked */
     RUN_LISTEN_MS = 5000,       /* a successor that is not ready by then takes connections, and refuses what they ask */
 };
@@ -160,7 +161,7 @@ static int run_loop(struct running *running)
     struct series *lost = metrics_series(engine_metrics(running->engine), METRIC_LOG_LOST, NULL, NULL);
     int64_t listen_ms = clock_monotonic_ms() + RUN_LISTEN_MS;
     struct error fault = {0};
-    while (!asked_to_stop(running) && handover_stage(running->me->suspects) != HANDOVER_ASKED) {
+    while (!asked_to_stop(running) && handover_stage(running->me->suspects) < HANDOVER_ASKED) {
         bool ready = running->ready || is_ready(running);
         if ((ready || clock_monotonic_ms() > listen_ms) && listen_now(running) != CLI_OK)
             return CLI_FAILED;
@@ -190,6 +191,9 @@ static int run_prepare(struct running *running)
             return refuse(running, &error);
         usleep(RUN_BEGIN_LOOK_MS * 1000);
     }
+    if (asked_to_stop(running))
+        return CLI_OK;
+    (void)FAILPOINT("handover.begin");
     if (bus_find(parts->bus, running->me->finds, &error) != 0)
         return refuse(running, &error);
     running->began_ms = clock_monotonic_ms();
@@ -214,7 +218,7 @@ static void run_hand_over(struct running *running)
     log_info("run", "handed over");
     handover_reach(suspects, HANDOVER_RELEASED);
     int64_t until_ms = clock_monotonic_ms() + RUN_HANDED_OVER_MS;
-    while (handover_stage(suspects) != HANDOVER_OVER && !asked_to_stop(running) && clock_monotonic_ms() < until_ms) {
+    while (handover_stage(suspects) < HANDOVER_OVER && !asked_to_stop(running) && clock_monotonic_ms() < until_ms) {
         tell(&running->audience, false);
         usleep(RUN_BEGIN_LOOK_MS * 1000);
     }
@@ -223,7 +227,7 @@ static void run_hand_over(struct running *running)
 static void run_end(struct running *running, int code)
 {
     const struct parts *parts = &running->files->parts;
-    bool succeeded = handover_stage(running->me->suspects) == HANDOVER_ASKED;
+    bool succeeded = handover_stage(running->me->suspects) >= HANDOVER_ASKED;
     if (running->audience.master == NULL)
         (void)notify_stopping(running->audience.manager, stop_ms(parts->pipeline));
     if (succeeded)
@@ -231,6 +235,8 @@ static void run_end(struct running *running, int code)
     log_info("run", succeeded ? "handing over: nothing new is taken" : "stopping: nothing new is taken");
     if (running->http != NULL)
         http_quiesce(running->http, !succeeded);
+    if (running->http != NULL && succeeded)
+        usleep(RUN_QUIESCE_MS * 1000); /* who has connected asks now, and is served as ever */
     int drained = engine_drain(running->engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0);
     if (drained != 0)
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
@@ -261,7 +267,8 @@ static int run(struct running *running)
     atomic_store(&running->signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
     int code = CLI_OK;
-    if (tracing_open(parts, &engine_parts.tracer, &error) != 0 ||
+    if ((!successor && running->me->finds >= 0 && bus_find(parts->bus, running->me->finds, &error) != 0) ||
+        tracing_open(parts, &engine_parts.tracer, &error) != 0 ||
         engine_start(&engine_parts, &running->engine, &error) != 0)
         code = refuse(running, &error);
     else if (!successor)

@@ -25,11 +25,11 @@ void generation_end(const struct master_work *work, struct generation *generatio
 }
 
 bool generation_start(const struct master_work *work, struct generation *generation, const sigset_t *unblocked,
-                      int finds)
+                      bool successor, int finds)
 {
     if (ftruncate(generation->leaves, 0) != 0)
         return false;
-    handover_make_successor(generation->suspects, finds >= 0);
+    handover_make_successor(generation->suspects, successor);
     work->use(work->context, generation->files);
     pid_t pid = process_start(generation->suspects, unblocked, &generation->worker);
     if (pid == 0) {
@@ -40,4 +40,15 @@ bool generation_start(const struct master_work *work, struct generation *generat
     }
     errno = pid < 0 ? -pid : 0;
     return pid > 0;
+}
+
+bool generation_resume(const struct master_work *work, struct generation *generation, const sigset_t *unblocked)
+{
+    int finds = generation->leaves;
+    generation->leaves = memfd_create("sluice", MFD_CLOEXEC);
+    bool started = generation->leaves >= 0 && generation_start(work, generation, unblocked, false, finds);
+    int code = errno;
+    close(finds);
+    errno = code;
+    return started;
 }

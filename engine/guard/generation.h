@@ -17,10 +17,12 @@ struct generation {
 
 /* Owns both from then on. False: there is no memory; it can be ended all the same. */
 bool generation_make(struct generation *ret, void *files, struct suspects *suspects);
-/* Starts its worker, which has no other one; `finds`: what its predecessor leaves; -1: it has none. False, with errno:
- * there is no process for it. */
+/* Starts its worker, which has no other one; `finds`: what its predecessor leaves; -1: it has none. A successor waits
+ * until it may begin. False, with errno: there is no process for it. */
 bool generation_start(const struct master_work *work, struct generation *generation, const sigset_t *unblocked,
-                      int finds);
+                      bool successor, int finds);
+/* The same for one whose worker has handed over to a successor that did not begin: it finds what it left. */
+bool generation_resume(const struct master_work *work, struct generation *generation, const sigset_t *unblocked);
 void generation_end(const struct master_work *work, struct generation *generation); /* none runs; it is none again */
 
 #endif

@@ -20,8 +20,9 @@ enum handover_stage handover_stage(const struct suspects *suspects)
 
 void handover_reach(struct suspects *suspects, enum handover_stage stage)
 {
-    if (suspects != NULL)
-        atomic_store(&suspects->handover.stage, (int)stage);
+    int now = suspects == NULL ? HANDOVER_OVER : atomic_load(&suspects->handover.stage);
+    while (now < (int)stage && !atomic_compare_exchange_weak(&suspects->handover.stage, &now, (int)stage))
+        continue;
 }
 
 void handover_refuse(struct suspects *suspects, const char *why)

@@ -31,6 +31,7 @@ struct suspects;
 bool handover_is_successor(const struct suspects *suspects);
 /* The stage of this worker; HANDOVER_NONE without a master. */
 enum handover_stage handover_stage(const struct suspects *suspects);
+/* Goes on to this stage, unless it is further: a worker may have been told that it is over before it has released. */
 void handover_reach(struct suspects *suspects, enum handover_stage stage);
 /* A successor that cannot begin says why before it ends: one line after another, cut to HANDOVER_WHY_MAX in all. One
  * thread at a time. */

@@ -77,7 +77,7 @@ static void reload_begin(struct master *master, bool plan)
     if (files == NULL)
         reload_answer(master, master->now.files, NULL, why.at);
     else if (generation_make(&master->next, files, suspects_beside(master->now.suspects)) &&
-             generation_start(master->work, &master->next, &master->before, master->now.leaves)) {
+             generation_start(master->work, &master->next, &master->before, true, master->now.leaves)) {
         master->reload = RELOAD_PREPARING;
         master->until_ms = master->began_ms + MASTER_PREPARE_MS;
     } else {
@@ -394,7 +394,11 @@ static bool start_again(struct master *master)
     struct generation *now = &master->now;
     if (now->worker.pid != 0 || clock_monotonic_ms() < now->again_ms)
         return true;
-    if (generation_start(master->work, now, &master->before, -1))
+    /* what was left and not begun upon is found again: by a successor that ended as it began, or by who left it */
+    bool left = handover_stage(now->suspects) >= HANDOVER_ASKED;
+    int finds = master->reload == RELOAD_BEGINNING ? master->past.leaves : -1;
+    if (left ? generation_resume(master->work, now, &master->before)
+             : generation_start(master->work, now, &master->before, false, finds))
         return true;
     log_line(LOG_ERROR, "master", "no process for the worker: %s", strerror(errno));
     return false;

@@ -13,7 +13,7 @@
 struct master_worker {
     struct suspects *suspects; /* NULL: it runs without a master */
     int leaves;                /* a file in memory: what it leaves to its successor; -1: it has none */
-    int finds;                 /* what its predecessor left; -1: none */
+    int finds;                 /* what its predecessor left, or another one that it takes the place of; -1: none */
 };
 
 /* How a reload ended. */

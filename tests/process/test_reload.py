@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -200,6 +201,32 @@ class Reloads:
         if client.error is not None and not isinstance(client.error, ConnectionError):
             raise client.error
         self.settled(client)
+
+    def test_a_successor_that_ends_as_it_begins(self):
+        """When the other one has handed over: what that one left is not lost with it."""
+        self.running.stop()
+        self.write(max_events=1)
+        self.running = self.engine(env={"SLUICE_FAILPOINTS": "handover.begin=crash"})
+        with self.locked():  # so that events wait when it hands over
+            client = Client(self.running)
+            client.start()
+            until(lambda: client.accepted >= 100, "events")
+            client.end()
+            self.running.process.send_signal(signal.SIGHUP)
+            until(lambda: "handing over" in "\n".join(self.running.log), "the old worker to be asked")
+        until(lambda: self.running.answers(), "the answer", 60)
+        self.assertIn("reloaded in", self.running.answers()[0])
+        self.await_all(client)
+
+    @contextlib.contextmanager
+    def locked(self):
+        """No handler of events gets on."""
+        with subprocess.Popen(["psql", "-qX", self.url], stdin=subprocess.PIPE, text=True) as psql:
+            psql.stdin.write("begin; lock table effects;\n")
+            psql.stdin.flush()
+            self.await_value("select count(*) from pg_locks where relation = 'effects'::regclass and granted", 1)
+            yield
+            psql.stdin.close()
 
     def settled(self, client):
         """A request whose worker was killed may have been accepted without an answer."""
