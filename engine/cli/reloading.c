@@ -129,7 +129,7 @@ void *reloading_read(void *context, const void *old, struct buffer *ret_why)
         (void)listen_again(files, old, &error);
     if (error.code != 0)
         buffer_format(ret_why, "%s%s%s", error.text, error.hint[0] != '\0' ? "; " : "", error.hint);
-    if (ret_why->length == 0)
+    if (ret_why->length == 0 && !ret_why->failed)
         return files;
     reloading_forget(context, files);
     return NULL;

@@ -67,6 +67,16 @@ static void reload_answer(struct master *master, const void *old, const void *fi
     master->work->answer(master->work->context, &reload);
 }
 
+/* The buffer as a C string, what fitted of it; never NULL, which would mean that nothing was refused. */
+static const char *text_of(struct buffer *why)
+{
+    buffer_byte(why, '\0');
+    if (why->length == 0)
+        return "out of memory for the reason";
+    why->at[why->length - 1] = '\0';
+    return why->at;
+}
+
 static void reload_begin(struct master *master, bool plan)
 {
     struct buffer why;
@@ -75,14 +85,14 @@ static void reload_begin(struct master *master, bool plan)
     master->began_ms = clock_monotonic_ms();
     void *files = master->work->read(master->work->context, master->now.files, &why);
     if (files == NULL)
-        reload_answer(master, master->now.files, NULL, why.at);
+        reload_answer(master, master->now.files, NULL, text_of(&why));
     else if (generation_make(&master->next, files, suspects_beside(master->now.suspects)) &&
              generation_start(master->work, &master->next, &master->before, true, master->now.leaves)) {
         master->reload = RELOAD_PREPARING;
         master->until_ms = master->began_ms + MASTER_PREPARE_MS;
     } else {
         buffer_format(&why, "no process for the new worker: %s", strerror(errno));
-        reload_answer(master, master->now.files, files, why.at);
+        reload_answer(master, master->now.files, files, text_of(&why));
         generation_end(master->work, &master->next);
     }
     buffer_free(&why);
@@ -91,12 +101,7 @@ static void reload_begin(struct master *master, bool plan)
 /* The successor has ended, or is to end, before it began. */
 static void reload_refuse(struct master *master, const char *why)
 {
-    if (master->next.worker.pid != 0) {
-        kill(master->next.worker.pid, SIGKILL);
-        waitpid(master->next.worker.pid, NULL, 0);
-        struct process_ending ending;
-        process_ended(&master->next.worker, &master->orphans, master->now.worker.pid, 0, &ending);
-    }
+    process_kill(&master->next.worker, &master->orphans, master->now.worker.pid);
     reload_answer(master, master->now.files, master->next.files, why);
     generation_end(master->work, &master->next);
     /* a worker that was asked to hand over ends; the next one runs what it ran */
@@ -130,12 +135,7 @@ static void reload_revert(struct master *master, const char *why)
 {
     struct generation failed = master->now;
     reload_answer(master, master->past.files, failed.files, why);
-    if (failed.worker.pid != 0) {
-        struct process_ending ending;
-        kill(failed.worker.pid, SIGKILL);
-        waitpid(failed.worker.pid, NULL, 0);
-        process_ended(&failed.worker, &master->orphans, master->past.worker.pid, 0, &ending);
-    }
+    process_kill(&failed.worker, &master->orphans, master->past.worker.pid);
     master->now = master->past;
     master->past = (struct generation){.leaves = -1};
     generation_end(master->work, &failed);
@@ -414,13 +414,7 @@ static void end_all(struct master *master)
     else if (master->reload == RELOAD_BEGINNING)
         reload_answer(master, master->past.files, master->now.files, why);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        struct worker_process *worker = &all[i]->worker;
-        struct process_ending ending;
-        if (worker->pid != 0) {
-            kill(worker->pid, SIGKILL);
-            waitpid(worker->pid, NULL, 0);
-            process_ended(worker, &master->orphans, 0, 0, &ending);
-        }
+        process_kill(&all[i]->worker, &master->orphans, 0);
         if (all[i]->files != NULL)
             generation_end(master->work, all[i]);
     }

@@ -108,3 +108,13 @@ void process_ended(struct worker_process *worker, const struct orphans *orphans,
     worker->pid = 0;
     orphans_end(orphans, other);
 }
+
+void process_kill(struct worker_process *worker, const struct orphans *orphans, pid_t other)
+{
+    struct process_ending ending;
+    if (worker->pid == 0)
+        return;
+    kill(worker->pid, SIGKILL);
+    waitpid(worker->pid, NULL, 0);
+    process_ended(worker, orphans, other, 0, &ending);
+}

@@ -29,6 +29,8 @@ void process_look(struct worker_process *worker, struct suspects *suspects);
 /* The same for one that was asked to end: sees to it that it does. */
 void process_look_ending(struct worker_process *worker, struct suspects *suspects);
 void process_end(struct worker_process *worker, struct process_ending ending); /* SIGKILL; the first reason counts */
+/* SIGKILL, and waits for its end; nobody asks how it ended. Nothing happens when none runs. `other`: as below. */
+void process_kill(struct worker_process *worker, const struct orphans *orphans, pid_t other);
 /* It was waited for: ends what it left, but for the process `other` (0: none). *ret: how it ended. */
 void process_ended(struct worker_process *worker, const struct orphans *orphans, pid_t other, int status,
                    struct process_ending *ret);
