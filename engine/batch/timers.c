@@ -35,7 +35,7 @@ static void add_header(struct record *record, const char *name, struct span valu
 }
 
 /* The event as it will be emitted, but for its time and key: its id follows from the event that began the timer, so
- * that a timer that begins anew emits another event. */
+ * that a timer that begins again emits another event. */
 static struct span timer_record(struct batch *batch, const struct instance *instance, const struct chain_timer *timer,
                                 size_t number, const struct work *work)
 {

@@ -1,7 +1,7 @@
 /*
  * test_watch.c - `sluice test --watch`: tests that run again when a file changes.
  *
- * Each run is a child process, which loads the plugins anew and says what its files depend on. The private server stays
+ * Each run is a child process, which loads the plugins and says what its files depend on. The private server stays
  * for all runs. A change while tests run ends that run; what was in it runs again with the rest.
  */
 #include "cli/test.h"

@@ -209,7 +209,7 @@ const struct option chain_timer_options[] = {
     {"after", OPTION_DURATION, offsetof(struct chain_timer, after_ms), .min = 1, .max = 31536000000, .required = true,
      .help = "how long after the event of `from`"},
     {"from", OPTION_TEXT, .own = true, .min = 1, .required = true,
-     .help = "`done` topic of a step: its event begins the timer; another one of the same correlation begins it anew"},
+     .help = "`done` topic of a step: its event begins the timer; another one of the same correlation begins it again"},
     {"emit", OPTION_TEXT, .own = true, .min = 1, .required = true,
      .help = "topic of the event that is emitted then, with the data of the event of `from`"},
     {"cancel_on", OPTION_LIST,

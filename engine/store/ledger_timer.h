@@ -13,7 +13,7 @@ enum store_result ledger_timers_close(struct connection *connection, const struc
                                       const struct event_id *ids, size_t count,
                                       struct error *error); /* queued: likewise, by the groups' names */
 /* Executed: these timers, which `owner` has taken, end in this transaction. `ids` and *count become those that did,
- * sorted by their bytes; the others were cancelled, began anew, or are another process's. */
+ * sorted by their bytes; the others were cancelled, began again, or are another process's. */
 enum store_result ledger_timers_end(struct connection *connection, int64_t owner, int16_t group, struct event_id *ids,
                                     size_t *count, struct error *error);
 

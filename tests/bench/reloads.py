@@ -13,7 +13,7 @@ import threading
 import time
 
 from machine import memory, quiet
-from stage import BUILD
+from stage import BUILD, until
 
 RELOADS, RATE, EACH_S, WARM_S = int(os.environ.get("RELOADS") or 20), int(os.environ.get("RATE") or 5000), 1, 5
 
@@ -70,7 +70,7 @@ def _kafka(stage, count):
             text=True,
         )
         reloader.join()
-        time.sleep(1)
+        until(lambda: len(engine.workers()) == 1, "the end of the last old worker")
         return [float(number) for number in out.stdout.split()], reloader, reloader.state()
 
 

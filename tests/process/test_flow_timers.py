@@ -43,7 +43,7 @@ tests:
     expect:
       chains: {a: undone, b: complete}
       sql: {select count(*) from sluice.parked: [[0]]}
-  - name: another event of the step begins it anew
+  - name: another event of the step begins it again
     steps:
       - emit: {topic: paid, data: {id: a, n: 1}}
       - advance: 20d

@@ -159,7 +159,7 @@ static void duplicates(void **state)
     lane_test_destroy(test);
 }
 
-/* The lane begins anew, with what is in the table: its rows say who waits, and who need not. */
+/* The lane begins again, with what is in the table: its rows say who waits, and who need not. */
 static void found_in_the_table(void **state)
 {
     struct lane_test *test = lane_test_create(TOPICS, LANE_TEST_OUTBOX);
