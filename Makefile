@@ -55,7 +55,7 @@ PLUGIN_NAMES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c))
 PLUGINS := $(PLUGIN_NAMES:%=$(B)plugins/%.so)
 -include $(wildcard plugins/*/*.mk)
 
-all: $(B)sluice $(PLUGINS) ## build build/sluice and build/plugins/*.so (the default)
+all: $(B)sluice $(PLUGINS) $(B)sluice.pc ## build build/sluice and build/plugins/*.so (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-zA-Z_-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -101,6 +101,10 @@ $(B)plugins/$(1).so: $(patsubst %.c,$(B)obj/%.o,$(wildcard plugins/$(1)/*.c))
 	$$(call run,LD) $(CC) -shared -Wl,-z,defs $(LDFLAGS_BASE) $(LDFLAGS) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach name,$(PLUGIN_NAMES),$(eval $(call plugin_rule,$(name))))
+
+# For plugins that are built before this is installed: PKG_CONFIG_PATH=build.
+$(B)sluice.pc: config/package/sluice.pc Makefile
+	sed 's|^prefix=.*|prefix=$(CURDIR)|; s|/include$$|/engine/include|; s|/lib/sluice/plugins$$|/$(B)plugins|; s|@VERSION@|$(VERSION)|' $< >$@
 
 SHARE = $(DESTDIR)$(PREFIX)/share
 ZSH_COMPLETIONS ?= zsh/site-functions

@@ -2,7 +2,8 @@
  * new_plugin.c - `sluice new-plugin NAME`: a folder with a plugin that builds and passes its own test at once.
  *
  * The files are those of plugins/template and of the fake host, put into this program as they are when it is built,
- * with the word "template" replaced by the name. What was there before is never touched.
+ * with the word "template" replaced by the name. A row of the table of files says for which kinds of plugin it is: what
+ * a new kind shares with the others is not written again. What was there before is never touched.
  */
 #include "cli/cli.h"
 
@@ -23,6 +24,7 @@ EMBED(embedded_plugin, "plugins/template/template.c");
 EMBED(embedded_readme, "plugins/template/README.md");
 EMBED(embedded_pipeline, "plugins/template/pipeline.yaml");
 EMBED(embedded_makefile, "plugins/template/Makefile.alone");
+EMBED(embedded_ignored, "plugins/template/gitignore");
 EMBED(embedded_flows, "plugins/template/flows.yaml");
 EMBED(embedded_test, "tests/plugins/test_template.c");
 EMBED(embedded_host_h, "tests/plugins/fake_host.h");
@@ -34,23 +36,35 @@ EMBED(embedded_json_h, "tests/plugins/fake_json.h");
 EMBED(embedded_json_c, "tests/plugins/fake_json.c");
 EMBED(embedded_database, "tests/plugins/fake_database.c");
 
-static const struct {
+/* A set of bits: the kinds of plugin that a file is for. */
+enum kind { KIND_C = 1, KIND_ALL = KIND_C };
+
+static const struct file {
     const char *path; /* in the new folder */
     const char *text;
-    bool renamed; /* the words of the template become the plugin's */
+    unsigned kinds; /* of enum kind */
+    bool renamed;   /* the words of the template become the plugin's */
 } files[] = {
-    {"template.c", embedded_plugin, true},          {"pipeline.yaml", embedded_pipeline, true},
-    {"README.md", embedded_readme, true},           {"Makefile", embedded_makefile, true},
-    {"test/template.yaml", embedded_flows, true},   {"test/test_template.c", embedded_test, true},
-    {"test/fake_host.h", embedded_host_h, false},   {"test/fake_host.c", embedded_host_c, false},
-    {"test/fake_inside.h", embedded_inside, false}, {"test/fake_call.c", embedded_call, false},
-    {"test/fake_query.c", embedded_query, false},   {"test/fake_json.h", embedded_json_h, false},
-    {"test/fake_json.c", embedded_json_c, false},   {"test/fake_database.c", embedded_database, false},
+    {"template.c", embedded_plugin, KIND_C, true},
+    {"pipeline.yaml", embedded_pipeline, KIND_C, true},
+    {"README.md", embedded_readme, KIND_C, true},
+    {"Makefile", embedded_makefile, KIND_C, true},
+    {".gitignore", embedded_ignored, KIND_C, true},
+    {"test/template.yaml", embedded_flows, KIND_C, true},
+    {"test/test_template.c", embedded_test, KIND_C, true},
+    {"test/fake_host.h", embedded_host_h, KIND_ALL, false},
+    {"test/fake_host.c", embedded_host_c, KIND_ALL, false},
+    {"test/fake_inside.h", embedded_inside, KIND_ALL, false},
+    {"test/fake_call.c", embedded_call, KIND_ALL, false},
+    {"test/fake_query.c", embedded_query, KIND_ALL, false},
+    {"test/fake_json.h", embedded_json_h, KIND_ALL, false},
+    {"test/fake_json.c", embedded_json_c, KIND_ALL, false},
+    {"test/fake_database.c", embedded_database, KIND_ALL, false},
 };
 
 enum { NAME_MAX_BYTES = 64, FILE_BYTES_MAX = 1024 * 1024 };
 
-static const char template_word[] = "template", include_word[] = "/usr/local/include";
+static const char template_word[] = "template";
 
 static void usage(FILE *out)
 {
@@ -76,7 +90,7 @@ static bool is_word(char byte)
 }
 
 /* Every "template" that is a word of its own becomes `name`; '_' ends a word, so that "template_state" follows. */
-static void rename_words(const char *text, const char *name, const char *include, struct buffer *out)
+static void rename_words(const char *text, const char *name, struct buffer *out)
 {
     const size_t length = sizeof template_word - 1;
     for (const char *at = text; *at != '\0';) {
@@ -84,37 +98,11 @@ static void rename_words(const char *text, const char *name, const char *include
         if (starts && strncmp(at, template_word, length) == 0 && !is_word(at[length])) {
             buffer_text(out, name);
             at += length;
-        } else if (include != NULL && strncmp(at, include_word, sizeof include_word - 1) == 0) {
-            buffer_text(out, include);
-            at += sizeof include_word - 1;
         } else {
             buffer_byte(out, *at++);
         }
     }
     buffer_byte(out, '\0');
-}
-
-/* The folder that holds sluice/plugin.h: beside this program when it is installed, in the source tree when it is
- * not. */
-static void include_find(char ret[PATH_MAX])
-{
-    static const char *const places[] = {"../include", "../engine/include", "../../engine/include"};
-    char self[PATH_MAX], path[PATH_MAX + 64];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self);
-    while (length > 0 && self[length - 1] != '/')
-        length--;
-    snprintf(ret, PATH_MAX, "/usr/include"); /* the compiler looks there anyway */
-    for (size_t i = 0; length > 0 && i < sizeof places / sizeof places[0]; i++) {
-        snprintf(path, sizeof path, "%.*s%s/sluice/plugin.h", (int)length, self, places[i]);
-        if (access(path, R_OK) != 0)
-            continue;
-        snprintf(path, sizeof path, "%.*s%s", (int)length, self, places[i]);
-        char *folder = realpath(path, NULL);
-        if (folder != NULL)
-            snprintf(ret, PATH_MAX, "%s", folder);
-        free(folder);
-        return;
-    }
 }
 
 static int file_write(const char *path, const char *text)
@@ -138,44 +126,74 @@ static int file_write(const char *path, const char *text)
     return close(file) == 0 ? 0 : -errno;
 }
 
-static int files_write(const char *folder, const char *name)
+/* The folders on the way to `path` that are below `folder`. */
+static int folders_make(const char *folder, char *path)
 {
-    char include[PATH_MAX], path[PATH_MAX];
-    include_find(include);
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        struct buffer words, text;
-        buffer_init(&words, PATH_MAX);
-        buffer_init(&text, FILE_BYTES_MAX);
-        rename_words(files[i].path, name, NULL, &words);
-        if (files[i].renamed)
-            rename_words(files[i].text, name, include, &text);
-        int length = snprintf(path, sizeof path, "%s/%s", folder, words.failed ? "" : words.at);
-        int r = words.failed || text.failed || length >= (int)sizeof path ? -ENAMETOOLONG : 0;
-        if (r == 0)
-            r = file_write(path, files[i].renamed ? text.at : files[i].text);
-        buffer_free(&words);
-        buffer_free(&text);
-        if (r != 0) {
-            fprintf(stderr, "sluice new-plugin: %s cannot be written: %s; remove %s and try again\n", path,
-                    strerror(-r), folder);
-            return CLI_FAILED;
-        }
+    for (char *at = path + strlen(folder) + 1; (at = strchr(at, '/')) != NULL; at++) {
+        *at = '\0';
+        int r = mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
+        *at = '/';
+        if (r != 0)
+            return r;
     }
-    return CLI_OK;
+    return 0;
+}
+
+static int file_make(const struct file *file, const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    struct buffer words, text;
+    buffer_init(&words, PATH_MAX);
+    buffer_init(&text, FILE_BYTES_MAX);
+    rename_words(file->path, name, &words);
+    if (file->renamed)
+        rename_words(file->text, name, &text);
+    int length = snprintf(path, sizeof path, "%s/%s", folder, words.failed ? "" : words.at);
+    int r = words.failed || text.failed || length >= (int)sizeof path ? -ENAMETOOLONG : folders_make(folder, path);
+    if (r == 0)
+        r = file_write(path, file->renamed ? text.at : file->text);
+    if (r != 0)
+        fprintf(stderr, "sluice new-plugin: %s cannot be written: %s; remove %s and try again\n", path, strerror(-r),
+                folder);
+    buffer_free(&words);
+    buffer_free(&text);
+    return r == 0 ? CLI_OK : CLI_FAILED;
+}
+
+static int files_make(const char *folder, const char *name, enum kind kind)
+{
+    int code = CLI_OK;
+    for (size_t i = 0; code == CLI_OK && i < sizeof files / sizeof files[0]; i++)
+        if ((files[i].kinds & kind) != 0)
+            code = file_make(&files[i], folder, name);
+    return code;
 }
 
 static int folder_make(const char *dir, const char *name, char ret[PATH_MAX])
 {
-    char test[PATH_MAX + 8];
     int length = snprintf(ret, PATH_MAX, "%s/%s", dir, name);
-    snprintf(test, sizeof test, "%s/test", ret);
-    if (length >= PATH_MAX || mkdir(ret, 0755) != 0 || mkdir(test, 0755) != 0) {
+    if (length >= PATH_MAX || mkdir(ret, 0755) != 0) {
         int code = length >= PATH_MAX ? ENAMETOOLONG : errno;
         fprintf(stderr, "sluice new-plugin: %s cannot be made: %s%s\n", ret, strerror(code),
                 code == EEXIST ? "; choose another name, or remove it" : "");
         return CLI_FAILED;
     }
     return CLI_OK;
+}
+
+/* From a tree that is built and not installed, pkg-config is told where to look. */
+static void next_steps(const char *folder, const char *name)
+{
+    char self[PATH_MAX], pc[PATH_MAX + 16];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self);
+    while (length > 0 && self[length - 1] != '/')
+        length--;
+    snprintf(pc, sizeof pc, "%.*ssluice.pc", (int)(length > 0 ? length : 0), self);
+    printf("%s is a plugin that builds and passes its tests:\n\n", folder);
+    if (length > 0 && access(pc, R_OK) == 0)
+        printf("  export PKG_CONFIG_PATH=%.*s    # until this Sluice is installed\n", (int)length - 1, self);
+    printf("  cd %s && make test\n  sluice test test/%s.yaml\n\nREADME.md says how to run it with pipeline.yaml.\n",
+           folder, name);
 }
 
 int cli_new_plugin(int argc, char **argv, const struct buses *buses)
@@ -206,11 +224,8 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
     }
     int code = folder_make(dir, name, folder);
     if (code == CLI_OK)
-        code = files_write(folder, name);
+        code = files_make(folder, name, KIND_C);
     if (code == CLI_OK)
-        printf(
-            "%s is a plugin that builds and passes its tests:\n\n  cd %s && make test\n  sluice test test/%s.yaml\n\n"
-            "README.md says how to run it with pipeline.yaml.\n",
-            folder, folder, name);
+        next_steps(folder, name);
     return code;
 }

@@ -108,13 +108,24 @@ class Install(unittest.TestCase):
         self.assertIn("cannot connect to the database", done.stderr)
 
     def test_a_plugin_is_built_against_it(self):
+        """Its header is found through the sluice.pc that was installed."""
         with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
-            self.assertEqual(self.run_it("new-plugin", "mine", "--dir", folder).returncode, 0)
+            said = self.run_it("new-plugin", "mine", "--dir", folder)
+            self.assertEqual((said.returncode, "PKG_CONFIG_PATH" in said.stdout), (0, False), said)
             done = subprocess.run(
-                ["make"], cwd=pathlib.Path(folder) / "mine", env=ENV, capture_output=True, text=True, check=False
+                ["make", "test"],
+                cwd=pathlib.Path(folder) / "mine",
+                env={
+                    **ENV,
+                    "PKG_CONFIG_LIBDIR": str(self.at / "share/pkgconfig"),
+                    "PKG_CONFIG_SYSROOT_DIR": self.folder,  # it was installed below DESTDIR
+                },
+                capture_output=True,
+                text=True,
+                check=False,
             )
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            self.assertIn(str(self.at / "include"), done.stdout + (pathlib.Path(folder) / "mine/Makefile").read_text())
+            self.assertIn(f"-I{self.at}/include", done.stdout)
 
     def test_the_manual(self):
         page = (self.at / "share/man/man1/sluice.1").read_text()
