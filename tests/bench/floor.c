@@ -2,13 +2,16 @@
  * floor.c - how fast the database itself is: the statements of a purchase in a tight loop.
  *
  *     floor URL PURCHASES THREADS BATCH                                 as on the postgres bus
+ *     floor URL PURCHASES THREADS BATCH fused                           likewise, both hops in one transaction
  *     floor URL PURCHASES THREADS BATCH outbox                          as on the kafka bus
+ *     floor URL PURCHASES THREADS BATCH outbox-fused                    likewise, both hops in one transaction
  *     floor URL PURCHASES THREADS BATCH BROKERS TOPIC [name=value ...]  and what is emitted goes to a topic, through
  *     bare librdkafka
  *
  * Each thread takes its share of the purchases (users, seats and reservations 1..PURCHASES, price 100) in batches,
  * two transactions a batch as the engine would: claim, payment_charge, outputs; claim, reservation_confirm, chain
- * step, outputs. Outputs are appended to the log, or they are a row of the outbox, which the thread's next
+ * step, outputs. Fused, they are one: both claims in one statement, payment_charge, reservation_confirm, chain step,
+ * all outputs. Outputs are appended to the log, or they are a row of the outbox, which the thread's next
  * transaction deletes. With brokers the thread goes on when all of a transaction's outputs are acknowledged. Ids,
  * keys, headers and values have the bytes of the real ones. No bus is read, nothing is parsed, routed, tapped or
  * composed: what an engine needs above this is its own. Prints purchases a second.
@@ -36,6 +39,7 @@ struct loop {
     uint64_t random;
     int64_t first, count;
     size_t batch;
+    bool fused; /* both hops in one transaction */
     int16_t charge, confirm, chain;
     int failed;
 };
@@ -43,10 +47,10 @@ struct loop {
 struct purchase_batch { /* of at most `batch` purchases, by column */
     struct span *tx, *data;
     int64_t *user, *amount, *left, *climbed;
-    struct claim *claims;
     struct chain_done *done;
     struct chain_noted *noted;
-    struct record *records;
+    struct claim *claims;   /* twice as many: of the charges, then of the confirmations */
+    struct record *records; /* likewise */
 };
 
 static const struct statement charge_sql = {
@@ -157,8 +161,14 @@ static enum store_result emit_and_commit(struct loop *loop, struct connection *c
     return STORE_OK;
 }
 
-static enum store_result first_half(struct loop *loop, struct connection *connection, struct purchase_batch *b,
-                                    size_t count, struct error *error)
+static enum store_result claim(struct connection *connection, struct claim *claims, size_t count, struct error *error)
+{
+    enum store_result result = connection_begin(connection, clock_monotonic_ms() + 60000, error);
+    return result == STORE_OK ? ledger_claim(connection, 0, claims, count, error) : result;
+}
+
+static enum store_result charge(struct connection *connection, const struct purchase_batch *b, size_t count,
+                                struct error *error)
 {
     static const int64_t amount_max = 10000000;
     const struct store_param params[] = {
@@ -167,21 +177,17 @@ static enum store_result first_half(struct loop *loop, struct connection *connec
         STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->climbed, count),
         STORE_ARRAY(PARAM_INT8, b->left, count), STORE_VALUE(PARAM_INT8, &amount_max)};
     struct rows *rows;
-    qsort(b->claims, count, sizeof *b->claims, by_id);
-    enum store_result result = connection_begin(connection, clock_monotonic_ms() + 60000, error);
-    if (result == STORE_OK)
-        result = ledger_claim(connection, 0, b->claims, count, error);
-    if (result == STORE_OK)
-        result = connection_exec(connection, &charge_sql, 8, params, &rows, error);
+    enum store_result result = connection_exec(connection, &charge_sql, 8, params, &rows, error);
     if (result == STORE_OK && (rows_count(rows) != count || rows_int64(rows, 0, 1) != 0)) {
         error_set(error, 1, "the charge did not succeed; is the data seeded?");
         return STORE_DATA;
     }
-    return result == STORE_OK ? emit_and_commit(loop, connection, b->records, count, error) : result;
+    return result;
 }
 
-static enum store_result second_half(struct loop *loop, struct connection *connection, struct purchase_batch *b,
-                                     size_t count, struct error *error)
+/* And the step of the chain. */
+static enum store_result confirm(struct connection *connection, const struct purchase_batch *b, size_t count,
+                                 struct error *error)
 {
     const struct store_param params[] = {
         STORE_ARRAY(PARAM_INT8, b->user, count), STORE_ARRAY(PARAM_INT8, b->user, count),
@@ -189,19 +195,46 @@ static enum store_result second_half(struct loop *loop, struct connection *conne
         STORE_ARRAY(PARAM_TEXT, b->tx, count)};
     struct rows *rows;
     size_t noted = 0;
+    enum store_result result = connection_exec(connection, &confirm_sql, 5, params, &rows, error);
+    return result == STORE_OK ? ledger_chain_done(connection, b->done, count, b->noted, &noted, error) : result;
+}
+
+static enum store_result two_hops(struct loop *loop, struct connection *connection, const struct purchase_batch *b,
+                                  size_t count, struct error *error)
+{
+    enum store_result result = claim(connection, b->claims, count, error);
+    if (result == STORE_OK)
+        result = charge(connection, b, count, error);
+    if (result == STORE_OK)
+        result = emit_and_commit(loop, connection, b->records, count, error);
+    if (result == STORE_OK)
+        result = claim(connection, b->claims + count, count, error);
+    if (result == STORE_OK)
+        result = confirm(connection, b, count, error);
+    return result == STORE_OK ? emit_and_commit(loop, connection, b->records + count, count, error) : result;
+}
+
+static enum store_result fused_hops(struct loop *loop, struct connection *connection, const struct purchase_batch *b,
+                                    size_t count, struct error *error)
+{
+    enum store_result result = claim(connection, b->claims, 2 * count, error);
+    if (result == STORE_OK)
+        result = charge(connection, b, count, error);
+    if (result == STORE_OK)
+        result = confirm(connection, b, count, error);
+    return result == STORE_OK ? emit_and_commit(loop, connection, b->records, 2 * count, error) : result;
+}
+
+/* The confirmations, from what stands there of the charges. */
+static void fill_second(const struct loop *loop, struct purchase_batch *b, size_t count)
+{
+    qsort(b->claims, count, sizeof *b->claims, by_id);
     for (size_t i = 0; i < count; i++) {
-        b->claims[i].handler = loop->confirm;
-        b->claims[i].hit = false;
-        b->records[i].topic = SPAN("reservation.success");
+        b->claims[count + i] = b->claims[i];
+        b->claims[count + i].handler = loop->confirm;
+        b->records[count + i] = b->records[i];
+        b->records[count + i].topic = SPAN("reservation.success");
     }
-    enum store_result result = connection_begin(connection, clock_monotonic_ms() + 60000, error);
-    if (result == STORE_OK)
-        result = ledger_claim(connection, 0, b->claims, count, error);
-    if (result == STORE_OK)
-        result = connection_exec(connection, &confirm_sql, 5, params, &rows, error);
-    if (result == STORE_OK)
-        result = ledger_chain_done(connection, b->done, count, b->noted, &noted, error);
-    return result == STORE_OK ? emit_and_commit(loop, connection, b->records, count, error) : result;
 }
 
 static void *loop_main(void *context)
@@ -223,14 +256,13 @@ static void *loop_main(void *context)
                                        .amount = arena_array(arena, int64_t, count),
                                        .left = arena_array(arena, int64_t, count),
                                        .climbed = arena_array(arena, int64_t, count),
-                                       .claims = arena_array(arena, struct claim, count),
+                                       .claims = arena_array(arena, struct claim, 2 * count),
                                        .done = arena_array(arena, struct chain_done, count),
                                        .noted = arena_array(arena, struct chain_noted, count),
-                                       .records = arena_array(arena, struct record, count)};
+                                       .records = arena_array(arena, struct record, 2 * count)};
         fill(loop, &batch, arena, loop->first + at, count);
-        enum store_result result = first_half(loop, connection, &batch, count, &error);
-        if (result == STORE_OK)
-            result = second_half(loop, connection, &batch, count, &error);
+        fill_second(loop, &batch, count);
+        enum store_result result = (loop->fused ? fused_hops : two_hops)(loop, connection, &batch, count, &error);
         if (result != STORE_OK) {
             fprintf(stderr, "floor: %s: %s\n", store_result_word(result), error.text);
             loop->failed = 1;
@@ -257,11 +289,14 @@ int main(int argc, char **argv)
     struct bus *bus = NULL;
     struct client_properties more = {0};
     if (argc < 5 || argc - 7 > CLIENT_PROPERTIES_MAX) {
-        fprintf(stderr, "usage: floor URL PURCHASES THREADS BATCH [outbox | BROKERS TOPIC [name=value ...]]\n");
+        fprintf(stderr, "usage: floor URL PURCHASES THREADS BATCH [fused | outbox | outbox-fused | BROKERS TOPIC "
+                        "[name=value ...]]\n");
         return 2;
     }
     for (int i = 7; i < argc; i++)
         more.list[more.count++] = argv[i];
+    const char *word = argc == 6 ? argv[5] : "";
+    bool fused = strcmp(word, "fused") == 0 || strcmp(word, "outbox-fused") == 0;
     int64_t purchases = strtoll(argv[2], NULL, 10), threads = strtoll(argv[3], NULL, 10),
             batch = strtoll(argv[4], NULL, 10);
     struct store_options options = {
@@ -271,7 +306,7 @@ int main(int argc, char **argv)
         return 1;
     }
     struct bus_options bus_options = {.name = "floor", .partitions = 16, .retention_ms = 86400000, .store = store};
-    if (argc == 5 && bus_postgres_open(&bus_options, &bus, &error) != 0) {
+    if ((argc == 5 || strcmp(word, "fused") == 0) && bus_postgres_open(&bus_options, &bus, &error) != 0) {
         fprintf(stderr, "floor: %s\n", error.text);
         return 1;
     }
@@ -295,6 +330,7 @@ int main(int argc, char **argv)
                                  .first = t * share + 1,
                                  .count = t == threads - 1 ? purchases - t * share : share,
                                  .batch = (size_t)batch,
+                                 .fused = fused,
                                  .charge = numbers[0],
                                  .confirm = numbers[1],
                                  .chain = chain_number};

@@ -12,6 +12,7 @@ def _median(rows, pick):
 
 NOTES = {
     "floor": "the same statements in a C loop",
+    "fused": "the same, both hops in one transaction",
     "broker frozen": "the same, the broker frozen",
     "and publishing": "the same, and bare librdkafka publishes",
 }

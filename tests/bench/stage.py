@@ -54,7 +54,7 @@ class Sink(http.server.ThreadingHTTPServer):
 class PostgresBus:
     kind = "postgres"
     name = "PostgreSQL"
-    floors = {"floor": []}
+    floors = {"floor": [], "fused": ["fused"]}
     group = "ticketing"
 
     def __init__(self):
@@ -89,6 +89,7 @@ class KafkaBus:
     def floors(self):
         return {
             "floor": ["outbox"],
+            "fused": ["outbox-fused"],
             "broker frozen": ["outbox"],
             "and publishing": [self.kafka.servers, f"{self.prefix}payment.success"],
         }
@@ -127,7 +128,20 @@ class Stage:
         self.sink = Sink()
         self.config = self.folder / "pipeline.yaml"
         self.more = ""  # of it
+        self.unsafe = False  # the server may have settings that lose events
+        self.find_postmaster()
+
+    def find_postmaster(self):
         self.postmaster = int((self.folder / "postgres/data/postmaster.pid").read_text().split()[0])
+
+    def restart(self, settings):
+        """PostgreSQL, with other settings; None: the default again."""
+        for name, value in settings.items():
+            self.sql(f"alter system set {name} = {value}" if value else f"alter system reset {name}")
+        script = str(ROOT / "tests/lib/private_postgres")
+        for act in ("stop", "start"):
+            subprocess.run([script, act, f"{self.folder}/postgres"], check=True, stdout=subprocess.DEVNULL)
+        self.find_postmaster()
 
     @property
     def env(self):
@@ -154,6 +168,8 @@ class Stage:
             .replace("max_wait: 1s", "max_wait: 0ms")
             .replace("lanes: 4", f"lanes: {lanes}")
         )
+        if self.unsafe:
+            text = text.replace("store: {", "store: {allow_unsafe: true, ", 1)
         self.config.write_text(self.bus.configure(text) + self.more)
 
     def fresh(self, purchases, poor=0, lanes=LANES):
@@ -187,10 +203,12 @@ class Stage:
     def engine(self):
         return Engine(self.config, self.env)
 
-    def floor(self, purchases, which):
-        """The statements alone; `which` of the bus's floors."""
+    def floor(self, purchases, which, begin=None):
+        """The statements alone; `which` of the bus's floors. begin() is called before them."""
         self.fresh(purchases)
         quiet()
+        if begin:
+            begin()
         frozen = which == "broker frozen"
         if frozen:
             self.bus.frozen(True)
@@ -255,9 +273,9 @@ class Stage:
                 raise AssertionError(f"{done:.0f} of {good} purchases in 300 s")
             wait = min(0.25, max(0.01, (good - done) * passed / max(done, 1) / 3))
 
-    def drain(self, purchases, good=None, instances=1):
+    def drain(self, purchases, good=None, instances=1, begin=None):
         """Engines that have their partitions are stopped, given a backlog, and let go: what they need until `good` are
-        confirmed, and until the tap has everything, too."""
+        confirmed, and until the tap has everything, too. begin() is called before they are let go."""
         good = good or purchases
         engines = [self.engine().start() for _ in range(instances)]
         try:
@@ -265,6 +283,8 @@ class Stage:
             self.signal(engines, signal.SIGSTOP)
             self.backlog(purchases)
             quiet()
+            if begin:
+                begin()
             usage = self.usage(engines)
             before = usage.look()
             self.signal(engines, signal.SIGCONT)
