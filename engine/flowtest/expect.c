@@ -6,6 +6,7 @@
 #include "flowtest/database.h"
 #include "flowtest/value.h"
 #include "operate/chain.h"
+#include "operate/timeline.h"
 #include "run/gateway.h"
 
 enum { CHAIN_JSON_MAX = 1024 * 1024, METRICS_TEXT_MAX = 16 * 1024 * 1024 };
@@ -44,15 +45,20 @@ static bool reply_holds(struct drive *drive, const struct expectation *expect, c
 
 /* ---------------------------------------------------------------------------------------------------------- events */
 
-/* An event as a test may write it: `topic`, `key`, `data`; of a dead letter `handler` and `reason` too, and the topic
- * that it was on. */
+/* Of a dead letter the topic that it was on. */
+static struct span seen_topic(const struct seen *seen)
+{
+    struct span topic = seen->dead_letter ? record_header(seen->record, HEADER_DLT_TOPIC) : seen->record->topic;
+    return topic.at == NULL ? seen->record->topic : topic;
+}
+
+/* An event as a test may write it: `topic`, `key`, `data`; of a dead letter `handler` and `reason`, too. */
 static struct span seen_json(struct drive *drive, const struct seen *seen)
 {
     struct buffer json;
-    struct span topic = seen->dead_letter ? record_header(seen->record, HEADER_DLT_TOPIC) : seen->record->topic;
     buffer_init(&json, 64 * 1024 * 1024);
     buffer_text(&json, "{\"topic\":");
-    buffer_json_string(&json, topic.at == NULL ? seen->record->topic : topic);
+    buffer_json_string(&json, seen_topic(seen));
     if (seen->key.at != NULL) {
         buffer_text(&json, ",\"key\":");
         buffer_json_string(&json, (struct span){seen->key.at, span_utf8(seen->key)});
@@ -72,18 +78,20 @@ static struct span seen_json(struct drive *drive, const struct seen *seen)
 }
 
 /* A plain text is a topic. */
+static struct span expected_topic(const struct node *node)
+{
+    const struct node *topic = node->kind == NODE_MAPPING ? node_get(node, "topic") : node;
+    return topic == NULL || topic->kind != NODE_SCALAR ? (struct span){NULL, 0} : topic->text;
+}
+
 static bool seen_matches(struct drive *drive, const struct node *node, const struct seen *seen, struct difference *ret)
 {
-    struct span json = seen_json(drive, seen), topic;
-    struct json_object object;
     *ret = (struct difference){.path = "", .place = node->place};
     if (node->kind != NODE_SCALAR)
-        return value_matches(node, json, drive->arena, ret);
-    json_members(json, drive->arena, &object);
-    topic = json_unescape(object.members[0].value, object.members[0].value_escaped, drive->arena);
+        return value_matches(node, seen_json(drive, seen), drive->arena, ret);
     ret->expected = arena_string(drive->arena, node->text);
-    ret->actual = arena_string(drive->arena, topic);
-    return span_equal(topic, node->text);
+    ret->actual = arena_string(drive->arena, seen_topic(seen));
+    return span_equal(seen_topic(seen), node->text);
 }
 
 static const char *seen_shown(struct drive *drive, const struct seen *seen)
@@ -97,22 +105,44 @@ static const char *node_expected(struct drive *drive, const struct node *node)
     return node->kind == NODE_SCALAR ? arena_string(drive->arena, node->text) : value_text(node, drive->arena);
 }
 
-/* Of all events the one with most in common, and where it differs. */
-static const char *nearest(struct drive *drive, const struct node *node, const struct seen *list, size_t count)
+struct near {
+    size_t at;
+    bool exact, topic, spare; /* spare: no other expectation has it */
+    size_t distance;
+    struct difference difference;
+};
+
+static bool is_nearer(const struct near *a, const struct near *b)
 {
-    const char *best = NULL;
-    size_t best_same = 0;
+    if (a->topic != b->topic)
+        return a->topic;
+    if (a->spare != b->spare)
+        return a->spare;
+    if (a->exact != b->exact)
+        return a->exact;
+    return a->difference.same != b->difference.same ? a->difference.same > b->difference.same
+                                                    : a->distance < b->distance;
+}
+
+/* Of all events the one on the topic with most in common, and where it differs. Those before `own`, the place at which
+ * it is expected, are what other expectations have found. */
+static const char *nearest(struct drive *drive, const struct node *node, const struct seen *list, size_t count,
+                           size_t own)
+{
+    struct near best = {0};
     for (size_t i = 0; i < count; i++) {
-        struct difference difference;
-        if (seen_matches(drive, node, &list[i], &difference))
-            return arena_format(drive->arena, "it is there, at another place: [%zu]", i);
-        if (difference.same > best_same) {
-            best_same = difference.same;
-            best = arena_format(drive->arena, "[%zu], whose %s is %s", i, difference.path,
-                                difference.actual == NULL ? "missing" : difference.actual);
-        }
+        struct near near = {.at = i, .spare = i >= own, .distance = i >= own ? i - own : own - i};
+        near.exact = seen_matches(drive, node, &list[i], &near.difference);
+        near.topic = near.exact || span_equal(seen_topic(&list[i]), expected_topic(node));
+        if ((near.topic || near.difference.same > 0) && (best.difference.path == NULL || is_nearer(&near, &best)))
+            best = near;
     }
-    return best;
+    if (best.difference.path == NULL)
+        return NULL;
+    if (best.exact)
+        return arena_format(drive->arena, "it is there, at another place: [%zu]", best.at);
+    return arena_format(drive->arena, "[%zu], whose %s is %s", best.at, best.difference.path,
+                        best.difference.actual == NULL ? "missing" : best.difference.actual);
 }
 
 /* In order, each, and no more. */
@@ -128,7 +158,7 @@ static bool list_holds(struct drive *drive, const struct node *expected, const c
             continue;
         (void)missed(ret, i < count && difference.path[0] != '\0' ? difference.place : expected->items[i]->place, at,
                      node_expected(drive, expected->items[i]), i < count ? seen_shown(drive, &list[i]) : NULL);
-        ret->nearest = nearest(drive, expected->items[i], list, count);
+        ret->nearest = nearest(drive, expected->items[i], list, count, i);
         return false;
     }
     return true;
@@ -191,6 +221,15 @@ static bool sql_holds(struct drive *drive, const struct node *sql, struct miss *
 
 /* ---------------------------------------------------------------------------------------------- chains and metrics */
 
+/* The engine looks for the last steps of a chain only where something depends on them; here their events tell. */
+static bool all_steps_done(struct drive *drive, const char *correlation)
+{
+    struct timeline timeline = {.arena = drive->arena, .pipeline = drive->pipeline, .correlation = correlation};
+    struct error error = {0};
+    return timeline_read(&timeline, drive->bus, drive->connection, &error) == 0 && timeline.chain_state != NULL &&
+           strcmp(timeline.chain_state, "complete") == 0;
+}
+
 /* A plain text is the state. */
 static bool chain_holds(struct drive *drive, const struct node *expected, const char *correlation, struct miss *ret)
 {
@@ -203,6 +242,8 @@ static bool chain_holds(struct drive *drive, const struct node *expected, const 
     if (chain_find(&operation, NULL, span_of(correlation), &view, &error) != 0)
         return missed(ret, expected->place, what, node_expected(drive, expected),
                       arena_format(drive->arena, "%s", error.text));
+    if (strcmp(view.state, "running") == 0 && all_steps_done(drive, correlation))
+        view.state = "complete";
     if (expected->kind == NODE_SCALAR)
         return span_is(expected->text, view.state) ||
                missed(ret, expected->place, what, node_expected(drive, expected), view.state);

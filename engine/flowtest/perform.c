@@ -5,18 +5,12 @@
 
 #include "flowtest/expect.h"
 #include "flowtest/stand_in.h"
+#include "flowtest/told.h"
 #include "flowtest/value.h"
 
 #include <errno.h>
 
-enum { PERFORM_ARENA_BLOCK = 256 * 1024, PERFORM_ARENA_MAX = 1024 * 1024 * 1024, PERFORM_LINE_MAX = 240 };
-
-/* What a step did, for the timeline. */
-struct told {
-    int64_t at_ms;
-    size_t events; /* on the topics when it began */
-    const char *text;
-};
+enum { PERFORM_ARENA_BLOCK = 256 * 1024, PERFORM_ARENA_MAX = 1024 * 1024 * 1024 };
 
 struct performance {
     struct drive drive;
@@ -118,44 +112,6 @@ static int step_do(struct performance *performance, const struct step *step, str
     return 0;
 }
 
-static void print_time(FILE *out, int64_t ms)
-{
-    fprintf(out, "      %8lld.%03lld s  ", (long long)(ms / 1000), (long long)(ms % 1000));
-}
-
-static void print_line(FILE *out, const char *before, struct span text)
-{
-    size_t length = text.length > PERFORM_LINE_MAX ? span_utf8((struct span){text.at, PERFORM_LINE_MAX}) : text.length;
-    fprintf(out, "%s%.*s%s\n", before, (int)length, text.at, length < text.length ? "…" : "");
-}
-
-/* Steps and events, in the order in which they came. */
-static void print_timeline(struct performance *performance)
-{
-    FILE *out = performance->out;
-    struct seen *list;
-    size_t count = 0, step = 0;
-    if (drive_events(&performance->drive, &list, &count, NULL) != 0)
-        return;
-    fputs("    timeline\n", out);
-    for (size_t i = 0; i <= count; i++) {
-        for (; step < performance->told_count && performance->told[step].events <= i; step++) {
-            print_time(out, performance->told[step].at_ms);
-            print_line(out, "", span_of(performance->told[step].text));
-        }
-        if (i == count)
-            break;
-        const struct record *record = list[i].record;
-        struct span reason = record_header(record, HEADER_DLT_REASON);
-        print_time(out, record->timestamp_ms - FLOW_BEGINS_MS);
-        fprintf(out, "    %.*s%s  key %.*s", (int)record->topic.length, record->topic.at, list[i].again ? " again" : "",
-                (int)record->key.length, record->key.at == NULL ? "" : record->key.at);
-        if (list[i].dead_letter)
-            fprintf(out, "  because %.*s", (int)reason.length, reason.at == NULL ? "" : reason.at);
-        print_line(out, "  ", list[i].data);
-    }
-}
-
 static bool print_miss(const struct performance *performance, const struct miss *miss)
 {
     FILE *out = performance->out;
@@ -201,7 +157,7 @@ static bool perform_steps(struct performance *performance)
     for (size_t i = 0; i < flow->step_count; i++) {
         if (perform_step(performance, &flow->steps[i]))
             continue;
-        print_timeline(performance);
+        told_print(&performance->drive, performance->told, performance->told_count, performance->out);
         return false;
     }
     return true;

@@ -87,6 +87,8 @@ static bool belongs(const struct timeline *timeline, const struct record *record
         return event != NULL && span_is(event->id_text, timeline->correlation);
     case TIMELINE_BY_PARENT:
         return event != NULL && is_child(timeline, record) && !is_listed(timeline, record, event);
+    case TIMELINE_ALL:
+        return true;
     default:
         return carries(timeline, record, event);
     }
@@ -227,7 +229,7 @@ static int read_log(struct timeline *timeline, struct bus *bus, enum timeline_se
                             .stop = timeline->stop,
                             .deadline_ms = timeline->deadline_ms};
     timeline->search = search;
-    if (search != TIMELINE_BY_PARENT)
+    if (search == TIMELINE_BY_CORRELATION || search == TIMELINE_BY_ID)
         scan.contains = span_of(timeline->correlation);
     int code = bus_scan(bus, &scan, error);
     if (code == -EAGAIN || code == -ETIMEDOUT) /* a partition without a leader, say */
@@ -242,12 +244,17 @@ static int read_in_part(struct timeline *timeline, struct bus *bus, enum timelin
     return (code == -EAGAIN || code == -ETIMEDOUT) && timeline->count > 0 ? 0 : code;
 }
 
-static int read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
+static int make_room(struct timeline *timeline, struct error *error)
 {
     timeline->events = arena_array(timeline->arena, struct timeline_event, TIMELINE_EVENTS_MAX);
     timeline->scratch = arena_create(64 * 1024, SCRATCH_MAX);
-    if (timeline->scratch == NULL)
-        return error_set(error, ENOMEM, "out of memory while reading topics");
+    return timeline->scratch == NULL ? error_set(error, ENOMEM, "out of memory while reading topics") : 0;
+}
+
+static int read_bus(struct timeline *timeline, struct bus *bus, struct error *error)
+{
+    if (make_room(timeline, error) != 0)
+        return -ENOMEM;
     int code = read_in_part(timeline, bus, TIMELINE_BY_CORRELATION, error);
     if ((code == 0 || code == -EAGAIN) && timeline->count == 0) {
         code = read_in_part(timeline, bus, TIMELINE_BY_ID, error);
@@ -273,4 +280,18 @@ int timeline_read(struct timeline *timeline, struct bus *bus, struct connection 
     if (code == 0 && connection != NULL)
         code = operation_result(timeline_read_store(timeline, connection, error), error);
     return code == 0 ? timeline_find_waits(timeline, bus, connection, error) : code;
+}
+
+int timeline_read_all(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error)
+{
+    timeline->correlation = "";
+    int code = make_room(timeline, error);
+    if (code == 0)
+        code = read_log(timeline, bus, TIMELINE_ALL, error);
+    arena_destroy(timeline->scratch);
+    if (code != 0)
+        return code;
+    order_events(timeline);
+    find_tries(timeline);
+    return connection == NULL ? 0 : operation_result(timeline_read_store(timeline, connection, error), error);
 }

@@ -61,6 +61,7 @@ enum timeline_search {
     TIMELINE_BY_CORRELATION, /* it carries it */
     TIMELINE_BY_ID,          /* it is its id */
     TIMELINE_BY_PARENT,      /* it came of one of its events */
+    TIMELINE_ALL,            /* any is */
 };
 
 struct timeline {
@@ -84,6 +85,8 @@ struct timeline {
  * event with that id and what came of it; and all that is known of them, by the functions that follow. `connection`
  * NULL: the pipeline has no store. 0, or negative with a sentence. */
 int timeline_read(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error);
+/* timeline.c: every event on the pipeline's topics, whatever it carries, and what the store knows of each; no chain. */
+int timeline_read_all(struct timeline *timeline, struct bus *bus, struct connection *connection, struct error *error);
 /* timeline_store.c: outcomes, tries, delays and pauses of those events, and the chain. */
 enum store_result timeline_read_store(struct timeline *timeline, struct connection *connection, struct error *error);
 /* timeline_waiting.c: those of `ids`, an array, that have a row to wait in. */

@@ -317,10 +317,22 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* The timer goes off as well for what was taken, in case that its process dies: when that has ended, nothing is due. */
+static int64_t parked_due_ms(struct engine *engine)
+{
+    int64_t due_ms = timer_due_ms(&engine->parked_timer), next_ms = 0;
+    if (due_ms != INT64_MAX && engine->keeper->connection != NULL &&
+        ledger_parked_next(engine->keeper->connection, engine->numbers.groups, engine->config->group_count, &next_ms,
+                           NULL) == STORE_OK &&
+        next_ms == INT64_MAX)
+        return INT64_MAX;
+    return due_ms;
+}
+
 int64_t keeper_due_ms(struct engine *engine, int64_t *ret_tick_ms)
 {
     struct keeper *keeper = engine->keeper;
-    int64_t due_ms = timer_due_ms(&engine->parked_timer), timeout_ms = INT64_MAX;
+    int64_t due_ms = parked_due_ms(engine), timeout_ms = INT64_MAX;
     *ret_tick_ms = INT64_MAX;
     for (size_t i = 0; i < engine->config->schedule_count; i++) {
         const struct schedule_run *run = &keeper->schedules[i];

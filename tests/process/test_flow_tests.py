@@ -4,7 +4,6 @@ that happened.
 
 Run alone: python3 tests/process/test_flow_tests.py [-k NAME]
 """
-import os
 import pathlib
 import re
 import shutil
@@ -13,9 +12,9 @@ import unittest
 import xml.etree.ElementTree
 
 import _path
-from lib import mistakes
-from lib.engine import ROOT, sluice
-from lib.server_case import PostgresCase, ServerCase
+from flow_case import OnAServer, run, without_times
+from lib.engine import ROOT
+from lib.server_case import ServerCase
 
 SHIPPED = sorted((ROOT / "config/tests").glob("*.yaml"))
 
@@ -29,23 +28,7 @@ topics:
 """
 
 
-def run(*line, url=None, **options):
-    return sluice("test", *map(str, line), env={"DATABASE_URL": url or ""}, check=False, **options)
-
-
-def without_times(text):
-    return re.sub(r"\(\d+ ms\)|\d+\.\d s\b", "TIME", text)
-
-
-class OnAServer(PostgresCase):
-    own_database = False
-
-    def setUp(self):
-        super().setUp()
-        databases = "select count(*) from pg_database"
-        before = self.postgres.value(databases)
-        self.addCleanup(lambda: self.assertEqual(self.postgres.value(databases), before))
-
+class Findings(OnAServer):
     def test_a_wrong_balance_is_found(self):
         text = (ROOT / "config/tests/payment.yaml").read_text()
         wrong = text.replace("../pipeline.yaml", str(ROOT / "config/pipeline.yaml")).replace("[[400]]", "[[401]]", 1)
@@ -63,7 +46,39 @@ class OnAServer(PostgresCase):
             "    timeline\n",
             without_times(done.stdout),
         )
+        self.assertIn("0.000 s      payment.try  key 1-7  payment.charge → success  {", done.stdout)
         self.assertIn("0.000 s      reservation.success  key 1-7  {", done.stdout)
+
+    def test_what_became_of_each_event(self):
+        """Outcomes, dead letters, and what waits for what."""
+        file = self.folder / "flows.yaml"
+        file.write_text(
+            f"pipeline: {ROOT}/config/pipeline.yaml\n"
+            'given: {sql: "insert into users values (1, 10)"}\n'
+            "tests:\n"
+            "  - name: x\n"
+            "    steps:\n"
+            "      - fail: {handler: payment.refund, retry: a lock, times: 9}\n"
+            "      - emit: {topic: payment.cancel, key: k, data: {userId: 1, seatId: 7, amount: 5, paymentTxId: a}}\n"
+            "      - advance: 2s\n"
+            "      - emit: {topic: payment.cancel, key: k, data: {userId: 1, seatId: 7, amount: 5, paymentTxId: b}}\n"
+            "      - emit: {topic: payment.try, key: l, data: {paymentTxId: c}}\n"
+            "      - emit:\n"
+            "          topic: payment.try\n"
+            "          data: {userId: 1, seatId: 7, reservationId: 1, amount: 90, paymentTxId: d}\n"
+            "    expect: {events: []}\n"
+        )
+        done = run(file, url=self.postgres.url)
+        self.assertEqual(done.returncode, 1)
+        for said in (
+            r" payment\.cancel  key k  {.*\n  +waits: failed 4 times, holds its key, next try at .*: a lock\n",
+            r" payment\.cancel  key k  {.*\n  +waits: .*behind.*\n",
+            r" payment\.try  key l  payment\.charge → dead letter  {",
+            r" payment\.try-dlt  key l  because ",
+            r" payment\.try  key 1-7  payment\.charge → declined  {",
+            r" payment\.retry  key 1-7  {.*\n  +waits: delayed: due at 2026-01-01T00:00:03\.000Z, in 1\.0 s\n",
+        ):
+            self.assertRegex(done.stdout, said)
 
     def test_a_refund_of_half_is_found(self):
         """A mistake in the plugin's function: each flow that gives points back fails, and no other one. A file with the
@@ -94,144 +109,6 @@ class OnAServer(PostgresCase):
             ],
         )
         self.assertIn("      expected  [[500]]\n      got       [[450]]\n", done.stdout)
-
-
-CRASHES = ROOT / "config/tests/crashes.yaml"
-
-
-class Crashes(OnAServer):
-    """The shipped ones pass; here is what they find."""
-
-    def test_a_claim_with_a_commit_of_its_own_is_found(self):
-        """By no crash at all, and by none before that COMMIT, the flow ends otherwise."""
-        program = mistakes.build("claim_apart")
-        name = "points are given back, with a crash everywhere"
-        done = run(CRASHES, "--filter", name, url=self.postgres.url, program=program)
-        self.assertEqual((done.returncode, done.stderr), (1, ""), done.stdout)
-        self.assertIn(mistakes.word("claim_apart"), done.stdout)
-        self.assertRegex(
-            done.stdout,
-            rf"FAIL  {CRASHES}: {name} \(\d+ ms, [1-9]\d* crashes\)\n"
-            r"(?:.* WARN .*\n)*"
-            r"    with a crash at store\.commit\.\w+, reach \d+\n"
-            r"    .*: events\[1\]\n      expected  payment.success\n      got       nothing\n    timeline\n",
-        )
-        self.assertRegex(
-            done.stdout, r"0\.000 s  the process dies at store\.commit\.\w+, reach \d+, and the engine starts again\n"
-        )
-        file = ROOT / "config/tests/payment.yaml"
-        done = run(file, "--filter", "gives the points back", url=self.postgres.url, program=program)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-
-    def test_an_effect_beside_the_transaction_is_found(self):
-        """A handler whose function counts where no transaction takes it back, in a sequence: right without a crash."""
-        file = self.folder / "flows.yaml"
-        test = (
-            f"pipeline: {ROOT}/config/pipeline.yaml\n"
-            "given:\n"
-            "  sql: |\n"
-            "    insert into users values (1, 500);\n"
-            "    insert into reservations (id, user_id, seat_id, purchase_price) values (1, 1, 7, 100);\n"
-            "    create sequence charges;\n"
-            "    create function count_charge() returns trigger language plpgsql as\n"
-            "      $$ begin perform nextval('charges'); return new; end $$;\n"
-            "    create trigger count after update on users for each row when (new.points < old.points)\n"
-            "      execute function count_charge();\n"
-            "tests:\n"
-            "  - name: charged once\n"
-            "    steps:\n"
-            "      CRASH\n"
-            "      - emit:\n"
-            "          topic: payment.try\n"
-            "          data: {userId: 1, seatId: 7, reservationId: 1, amount: 100, paymentTxId: a}\n"
-            "    expect: {sql: {select last_value from charges: [[1]]}}\n"
-        )
-        file.write_text(test.replace("CRASH", ""))
-        done = run(file, url=self.postgres.url)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        file.write_text(test.replace("CRASH", "- crash: everywhere"))
-        done = run(file, url=self.postgres.url)
-        self.assertEqual((done.returncode, done.stderr), (1, ""), done.stdout)
-        self.assertRegex(
-            done.stdout,
-            r"    with a crash at lane\.handler\.after, reach \d+\n"
-            r"    .*: select last_value from charges\n      expected  \[\[1\]\]\n      got       \[\[2\]\]\n",
-        )
-
-    def test_a_delayed_event_has_its_time(self):
-        """The event of a route with a delay: wherever the process dies, and not a millisecond early."""
-        pipeline = (ROOT / "config/pipeline.yaml").read_text()
-        delayed = pipeline.replace("success: payment.success\n", "success: {topic: payment.success, delay: 10m}\n")
-        self.assertNotEqual(pipeline, delayed)
-        delayed = delayed.replace("hold: 5m", "hold: 1h")
-        (self.folder / "pipeline.yaml").write_text(delayed[: delayed.index("\nschedules:")])
-        test = """
-  - name: AFTER
-    steps:
-      - crash: CRASH
-      - emit: {topic: payment.try, data: {userId: 1, seatId: 7, reservationId: 1, amount: 100, paymentTxId: a}}
-      - advance: AFTER
-    expect:
-      events: [EVENTS]
-      sql: {select status from reservations: [[STATUS]]}
-"""
-        events = "payment.try, payment.success"
-        file = self.folder / "flows.yaml"
-        file.write_text(
-            "pipeline: pipeline.yaml\n"
-            "given:\n"
-            "  sql: |\n"
-            "    insert into users values (1, 500);\n"
-            "    insert into reservations (id, user_id, seat_id, purchase_price) values (1, 1, 7, 100);\n"
-            "tests:"
-            + test.replace("AFTER", "599999ms")
-            .replace("CRASH", "after payment.charge")
-            .replace("EVENTS", events)
-            .replace("STATUS", "PENDING")
-            + test.replace("AFTER", "10m")
-            .replace("CRASH", "everywhere")
-            .replace("EVENTS", f"{events}, reservation.success")
-            .replace("STATUS", "CONFIRMED")
-        )
-        done = run(file, limit_s=600)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-
-    def test_outputs_of_a_process_that_died_are_swept(self):
-        """A pipeline without a reader, which would publish them when it takes partitions over."""
-        (self.folder / "pipeline.yaml").write_text(
-            'pipeline: gateway\nstore: {url: "${DATABASE_URL}"}\nbus: {kind: postgres}\n'
-            "plugins: {payment: {library: payment.so}, reservation: {library: reservation.so, settings: {hold: 5m}}}\n"
-            'topics: {payment.try: {key: "{userId}-{seatId}", final: true}}\n'
-            'http: {listen: "127.0.0.1:1", requests: '
-            '{"POST /payments": {handler: payment.accept, routes: {accepted: payment.try}}}}\n'
-        )
-        file = self.folder / "flows.yaml"
-        file.write_text(
-            "pipeline: pipeline.yaml\n"
-            "given:\n"
-            "  sql: |\n"
-            "    insert into users values (1, 500);\n"
-            "    insert into reservations (id, user_id, seat_id, purchase_price) values (1, 1, 7, 100);\n"
-            "    insert into payment_tokens values ('t', 1);\n"
-            "tests:\n"
-            "  - name: five seconds later\n"
-            "    steps:\n"
-            "      - crash: after payment.accept\n"
-            "      - request: {post: /payments, body: {userId: 1, reservationId: 1, paymentToken: t, paymentTxId: a}}\n"
-            "        expect: {status: 202, events: []}\n"
-            "      - {advance: 4999ms, expect: {events: []}}\n"
-            "      - {advance: 1ms, expect: {events: [payment.try]}}\n"
-            "    expect: {events: [payment.try]}\n"
-            "  - name: wherever it dies\n"
-            "    steps:\n"
-            "      - crash: everywhere\n"
-            "      - request: {post: /payments, body: {userId: 1, reservationId: 1, paymentToken: t, paymentTxId: a}}\n"
-            "      - run\n"
-            "    expect: {events: [payment.try]}\n"
-        )
-        done = run(file, limit_s=600)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        self.assertRegex(done.stdout, r"wherever it dies \(\d+ ms, [1-9]\d* crashes\)")
 
 
 class OwnServer(ServerCase):
@@ -294,6 +171,28 @@ class Small(ServerCase):
             "0.000 s  emit wanted\n",
             "0.000 s      said  key Ada  {",
         )
+
+    def test_the_nearest_of_several(self):
+        """Of events of one topic: one that no other expectation has found before one that has, then the one with most
+        in common, then the first that follows; and one of another topic only where there is none."""
+        emits = "".join(
+            f"{{emit: {{topic: wanted, data: {{name: {name}, n: {n}, m: {m}}}}}}}, "
+            for name, n, m in (("Ada", 1, 1), ("Bob", 2, 2), ("Ada", 2, 3))
+        )
+        start = f"tests:\n  - name: x\n    steps: [{emits}]\n    expect: {{events: "
+        for events, at, says in (
+            ("[wanted, said, {topic: wanted, data: {n: 3}}]", 2, "[2], whose data.n is 2"),
+            ("[wanted, said, {topic: wanted, data: {n: 2, m: 3}}]", 2, "it is there, at another place: [4]"),
+            ("[wanted, said, {topic: wanted, data: {name: Eve, n: 2, m: 3}}]", 2, '[4], whose data.name is "Ada"'),
+            ("[wanted, said, {topic: wanted, data: {name: Ada, m: 4}}]", 2, "[4], whose data.m is 3"),
+            ("[wanted, said, {topic: wanted, data: {m: 3}}]", 2, "it is there, at another place: [4]"),
+            ("[wanted, said, {topic: wanted, data: {m: 1}}]", 2, "[2], whose data.m is 2"),
+            ("[wanted, said, wanted, said, wanted, {topic: wanted, data: {m: 2}}]", 5, "at another place: [2]"),
+            ("[wanted, said, {topic: wrong, data: {name: Ada, m: 3}}]", 2, '[4], whose topic is "wanted"'),
+            ("[wanted, said, said]", 2, "it is there, at another place: [3]"),
+        ):
+            with self.subTest(events=events):
+                self.fails(f"{start}{events}}}\n", f": events[{at}]\n", f"{says}\n")
 
     def test_one_event_too_many_and_one_too_few(self):
         step = "tests:\n  - name: x\n    steps: [{emit: {topic: wanted, data: {name: Ada}}}]\n    expect: {events: "
