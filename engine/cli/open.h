@@ -9,6 +9,8 @@
 
 #include "pipeline/pipeline.h"
 
+enum { READINGS_MAX = 64, READINGS_ARENA_MAX = 256 * 1024 * 1024 }; /* of a command that takes several files */
+
 struct reading {
     struct pipeline *pipeline; /* as far as it could be read; never NULL */
     struct problems problems;  /* everything that can be said about the file; sorted by line at the end */
@@ -20,5 +22,8 @@ void reading_begin(const char *path, struct arena *arena, struct reading *ret);
 /* 0, or -EINVAL when there is an error among the problems. Once only. `probe`: plugins are looked at in a child process
  * first. */
 int reading_finish(struct reading *reading, bool probe);
+/* What is wrong between files that work together, all finished and of one arena: adds it to the problems of the first,
+ * and those of the others. */
+void readings_join(struct reading *readings, size_t count);
 
 #endif

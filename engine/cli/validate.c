@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 64, ARENA_MAX = 256 * 1024 * 1024 };
 enum { NAMES_WAIT_MS = 10000, NAMES_AGAIN_US = 200000, TICKS_SHOWN = 3 };
 
 static void usage(FILE *out)
@@ -141,27 +140,6 @@ static void validate_opened(struct arena *arena, struct pipeline *pipeline, cons
     problems_sort(problems);
 }
 
-/* Adds what is wrong between the files to the problems of the first, and those of the others. */
-static void validate_together(struct arena *arena, struct reading *readings, size_t count)
-{
-    const struct pipeline **pipelines = arena_array(arena, const struct pipeline *, count);
-    struct problems *problems = &readings[0].problems;
-    bool whole = true;
-    for (size_t i = 0; i < count; i++) {
-        const struct pipeline *pipeline = pipelines[i] = readings[i].pipeline;
-        if (i > 0)
-            problems_merge(problems, &readings[i].problems);
-        if (!pipeline->whole)
-            problem_warn(problems, (struct place){pipeline->file, 1, 1}, "not_together",
-                         "with errors in it this file says too little: what is wrong between the files is looked for "
-                         "when they are corrected");
-        whole = whole && pipeline->whole;
-    }
-    if (whole)
-        pipelines_check(pipelines, count, problems);
-    problems_sort(problems);
-}
-
 static void print_ticks(const struct schedule *schedule)
 {
     char text[ZONE_TEXT_MAX];
@@ -224,10 +202,10 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
             return CLI_USAGE;
         }
     }
-    if (!cli_operands(argc, argv, 1, FILES_MAX, "a CONFIG or more"))
+    if (!cli_operands(argc, argv, 1, READINGS_MAX, "a CONFIG or more"))
         return CLI_USAGE;
-    struct arena *arena = arena_create(64 * 1024, ARENA_MAX);
-    struct reading readings[FILES_MAX] = {0};
+    struct arena *arena = arena_create(64 * 1024, READINGS_ARENA_MAX);
+    struct reading readings[READINGS_MAX] = {0};
     size_t count = (size_t)(argc - optind);
     struct problems *problems = &readings[0].problems;
     struct buffer text;
@@ -239,7 +217,7 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
             validate_opened(arena, reading->pipeline, buses, connect, &reading->problems);
     }
     if (count > 1)
-        validate_together(arena, readings, count);
+        readings_join(readings, count);
     buffer_init(&text, 16 * 1024 * 1024);
     problems_print(problems, json, &text);
     if (text.length > 0)

@@ -231,7 +231,7 @@ int http_start(struct engine *engine, struct bus *bus, struct store *store, int 
     http->limits = limits_choose();
     pthread_mutex_init(&http->lock, NULL);
     buffer_init(&http->graph, HTTP_PAGE_MAX);
-    pipeline_graph(pipeline, GRAPH_JSON, &http->graph);
+    pipelines_graph(&pipeline, 1, GRAPH_JSON, &http->graph);
     http->listen_fd = -1;
     int code = management_start(pipeline, bus, store, &http->management, error);
     if (code == 0) {

@@ -1,5 +1,6 @@
 /*
- * graph_json.c - the pipeline for programs: /pipeline and `graph --format json`. Secrets are not in it.
+ * graph_json.c - the pipeline for programs: /pipeline and `graph --format json`; of several files a list of
+ * them, and the topics that they share. Secrets are not in it.
  */
 #include "pipeline/graph.h"
 
@@ -116,38 +117,88 @@ static json_t *schedule_json(const struct schedule *schedule)
     return json;
 }
 
-void graph_json(const struct pipeline *pipeline, struct buffer *out)
+static json_t *topics_json(const struct pipeline *pipeline)
 {
-    static const char *const kinds[] = {"", "memory", "postgres", "kafka"};
-    json_t *topics = json_array(), *chains = json_array(), *taps = json_array(), *schedules = json_array(),
-           *requests = json_array();
+    json_t *topics = json_array();
     for (size_t i = 0; i < pipeline->topic_count; i++)
         if (!pipeline->topics[i]->is_dead_letter)
             json_array_append_new(topics, topic_json(pipeline->topics[i]));
+    return topics;
+}
+
+static json_t *names_json(const char *const *names, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
+static json_t *taps_json(const struct pipeline *pipeline)
+{
+    json_t *taps = json_array();
+    for (size_t i = 0; i < pipeline->tap_count; i++)
+        json_array_append_new(taps, json_pack("{s:s, s:s, s:o}", "name", pipeline->taps[i].name, "handler",
+                                              pipeline->taps[i].binding->handler_name, "topics",
+                                              names_json(pipeline->taps[i].topics, pipeline->taps[i].topic_count)));
+    return taps;
+}
+
+static json_t *pipeline_json(const struct pipeline *pipeline)
+{
+    static const char *const kinds[] = {"", "memory", "postgres", "kafka"};
+    json_t *chains = json_array(), *schedules = json_array(), *requests = json_array(), *dependencies = json_array();
     for (size_t i = 0; i < pipeline->chain_count; i++)
         json_array_append_new(chains, chain_json(&pipeline->chains[i]));
-    for (size_t i = 0; i < pipeline->tap_count; i++) {
-        json_t *names = json_array();
-        for (size_t t = 0; t < pipeline->taps[i].topic_count; t++)
-            json_array_append_new(names, json_string(pipeline->taps[i].topics[t]));
-        json_array_append_new(taps, json_pack("{s:s, s:s, s:o}", "name", pipeline->taps[i].name, "handler",
-                                              pipeline->taps[i].binding->handler_name, "topics", names));
-    }
     for (size_t i = 0; i < pipeline->schedule_count; i++)
         json_array_append_new(schedules, schedule_json(&pipeline->schedules[i]));
     for (size_t i = 0; i < pipeline->request_count; i++)
         json_array_append_new(requests, json_pack("{s:s, s:s, s:o}", "request", pipeline->requests[i].binding->id,
                                                   "handler", pipeline->requests[i].binding->handler_name, "routes",
                                                   routes_json(pipeline->requests[i].binding)));
-    json_t *dependencies = json_array();
     for (size_t i = 0; i < pipeline->dependency_count; i++)
         json_array_append_new(dependencies, json_pack("{s:s, s:i, s:I, s:I}", "name", pipeline->dependencies[i].name,
                                                       "failures", pipeline->dependencies[i].failures, "windowMs",
                                                       (json_int_t)pipeline->dependencies[i].window_ms, "openMs",
                                                       (json_int_t)pipeline->dependencies[i].open_ms));
     json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "pipeline", pipeline->name, "bus",
-                             kinds[pipeline->bus.kind], "topics", topics, "chains", chains, "taps", taps, "schedules",
-                             schedules, "requests", requests, "dependencies", dependencies);
+                             kinds[pipeline->bus.kind], "topics", topics_json(pipeline), "chains", chains, "taps",
+                             taps_json(pipeline), "schedules", schedules, "requests", requests, "dependencies",
+                             dependencies);
+    if (pipeline->outbox_table.name != NULL)
+        json_object_set_new(root, "outboxTable",
+                            json_pack("{s:s, s:o}", "name", pipeline->outbox_table.name, "topics",
+                                      names_json(pipeline->outbox_table.topics, pipeline->outbox_table.topic_count)));
+    return root;
+}
+
+/* A topic that several files name: which of them emit to it, and which read it. */
+static json_t *shared_json(const struct graph *graph, size_t box)
+{
+    json_t *emitted_by = json_array(), *read_by = json_array();
+    for (size_t c = 0; c < graph->count; c++) {
+        if (graph_emits(graph, box, c))
+            json_array_append_new(emitted_by, json_string(graph->pipelines[c]->name));
+        if (graph_reads(graph, box, c))
+            json_array_append_new(read_by, json_string(graph->pipelines[c]->name));
+    }
+    return json_pack("{s:s, s:o, s:o}", "topic", graph->boxes[box].label, "emittedBy", emitted_by, "readBy", read_by);
+}
+
+static json_t *set_json(const struct graph *graph)
+{
+    json_t *pipelines = json_array(), *shared = json_array();
+    for (size_t c = 0; c < graph->count; c++)
+        json_array_append_new(pipelines, pipeline_json(graph->pipelines[c]));
+    for (size_t i = 0; i < graph->box_count; i++)
+        if (graph_is_shared(graph, i))
+            json_array_append_new(shared, shared_json(graph, i));
+    return json_pack("{s:o, s:o}", "pipelines", pipelines, "shared", shared);
+}
+
+void graph_json(const struct graph *graph, struct buffer *out)
+{
+    json_t *root = graph->count == 1 ? pipeline_json(graph->pipelines[0]) : set_json(graph);
     char *text = json_dumps(root, JSON_INDENT(2));
     if (text != NULL)
         buffer_text(out, text);

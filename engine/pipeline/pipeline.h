@@ -365,7 +365,9 @@ bool tap_sees(const struct tap *tap, const struct topic *topic);
 bool topics_have(const char *const *list, size_t count, const struct topic *topic);
 
 enum graph_format { GRAPH_TEXT, GRAPH_MERMAID, GRAPH_DOT, GRAPH_SVG, GRAPH_JSON };
-void pipeline_graph(const struct pipeline *pipeline, enum graph_format format, struct buffer *out);
+/* One file, or several that work together. */
+void pipelines_graph(const struct pipeline *const *pipelines, size_t count, enum graph_format format,
+                     struct buffer *out);
 void pipeline_schema(struct buffer *out);    /* JSON schema of pipeline.yaml */
 void pipeline_reference(struct buffer *out); /* Markdown: every key, type, default, range, help */
 

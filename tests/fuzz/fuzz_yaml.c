@@ -45,7 +45,7 @@ static void draw(const struct pipeline *pipeline)
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         struct buffer out;
         buffer_init(&out, FUZZ_OUT_MAX);
-        pipeline_graph(pipeline, formats[i], &out);
+        pipelines_graph(&pipeline, 1, formats[i], &out);
         buffer_free(&out);
     }
 }

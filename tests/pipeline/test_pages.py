@@ -68,6 +68,219 @@ TEXT = """orders
 
   tap watch  shop.send  watches pa*
 """
+# Three files that work together, with everything that is drawn between them.
+HEAD = f"""bus: {{kind: kafka, partitions: 6, properties: {{bootstrap.servers: "127.0.0.1:9"}}}}
+store: {{url: "postgresql:///x"}}
+plugins: {{shop: {{library: "{SHOP}"}}}}
+"""
+TOGETHER = {
+    "front": """outbox_table: {name: front.outbox, topics: ["pay*"]}
+topics:
+  pay: {key: "{orderId}", elsewhere: true}
+  remind: {key: "{orderId}", handler: shop.send, routes: {sent: drop}}
+  pay.again: {handler: shop.send, routes: {sent: drop}}
+http: {requests: {"POST /orders": {handler: shop.accept, routes: {accepted: [pay, {topic: remind, delay: 10m}]}}}}
+""",
+    "pay": """topics:
+  pay:
+    key: "{orderId}"
+    handler: shop.charge
+    routes: {success: paid, duplicate: drop, declined: {retry: pay.again, max_retries: 1, exhausted: lost}}
+  back:
+    key: "{orderId}"
+    handler: shop.refund
+    after: {topic: pay, correlate: orderId, at_most: 10m, then: handle}
+    routes: {refunded: given}
+  lost: {elsewhere: true}
+  given: {final: true}
+  booked: {}
+chains:
+  order:
+    correlate: orderId
+    steps: [{name: pay, done: paid, undo: back}, {name: seat, done: booked, undo: none}]
+    abort_on: [lost]
+    timers: [{after: 5m, from: paid, emit: lost, cancel_on: [booked]}]
+""",
+    "seats": """topics:
+  paid: {handler: shop.confirm, routes: {success: booked, failure: lost}}
+  booked: {elsewhere: true}
+  lost: {elsewhere: true}
+taps: {watch: {topics: ["paid", "booked", "lost"], handler: shop.send}}
+""",
+}
+
+
+def area(rect):
+    return tuple(int(rect.getAttribute(side)) for side in ("x", "y", "width", "height"))
+
+
+def meet(one, other):
+    (x, y, width, height), (other_x, other_y, other_width, other_height) = one, other
+    return x < other_x + other_width and other_x < x + width and y < other_y + other_height and other_y < y + height
+
+
+def within(one, other):
+    (x, y, width, height), (other_x, other_y, other_width, other_height) = one, other
+    return x >= other_x and y >= other_y and x + width <= other_x + other_width and y + height <= other_y + other_height
+
+
+class Drawing:
+    """What an SVG shows: boxes and frames as areas, labels as about as wide as they are."""
+
+    def __init__(self, text):
+        document = xml.dom.minidom.parseString(text)
+        rects = document.getElementsByTagName("rect")
+        texts = document.getElementsByTagName("text")
+        self.page = tuple(int(document.documentElement.getAttribute(side)) for side in ("width", "height"))
+        self.texts = [node.firstChild.data for node in texts]
+        self.frames = [area(rect) for rect in rects if rect.getAttribute("class") == "frame"]
+        self.boxes = [area(rect) for rect in rects if rect.getAttribute("class") not in ("frame", "paper")]
+        self.labels = [self.label(node) for node in texts if node.getAttribute("class") == "label"]
+        self.titles = [node.firstChild.data for node in texts if node.getAttribute("class") == "title"]
+
+    @staticmethod
+    def label(node):
+        width = 6 * len(node.firstChild.data)
+        return int(node.getAttribute("x")) - width // 2, int(node.getAttribute("y")) - 10, width, 12
+
+
+def area_of_page(drawing):
+    return 0, 0, *drawing.page
+
+
+def check_drawing(test, drawing):
+    """Nothing covers a box or a label, and nothing is cut off at the page's edge."""
+    shown = drawing.boxes + drawing.labels
+    for i, one in enumerate(shown):
+        test.assertTrue(within(one, area_of_page(drawing)), one)
+        for other in shown[:i]:
+            test.assertFalse(meet(one, other), f"{one} and {other} cover each other")
+
+
+def arrows(text, pattern):
+    return re.findall(pattern, text, re.M)
+
+
+class Together(unittest.TestCase):
+    """Several files: one drawing, a cluster each, joined at the topics that they share."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="sluice-graph-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.files = [pathlib.Path(folder.name) / f"{name}.yaml" for name in TOGETHER]
+        for file in cls.files:
+            file.write_text(f"pipeline: {file.stem}\n{HEAD}{TOGETHER[file.stem]}")
+
+    def graph(self, form, *files):
+        done = sluice("graph", *(files or self.files), "--format", form, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def test_text(self):
+        blocks = {text.splitlines()[0]: text for text in re.split(r"\n\n(?=\w)", self.graph("text"))}
+        self.assertEqual([*blocks], ["front", "pay", "seats"])
+        for file in self.files:  # as alone, and who else is there
+            alone = [line for line in self.graph("text", file).splitlines()]
+            lines = [line for line in blocks[file.stem].splitlines() if not re.match("      (emitted|read) by ", line)]
+            self.assertEqual(lines, alone)
+        self.assertIn(
+            "[pay]  key {orderId}  elsewhere\n      emitted by   front\n      read by      pay\n", blocks["front"]
+        )
+        self.assertIn("\n  outbox table front.outbox  gets pay*", blocks["front"])
+        self.assertIn(
+            "[pay.again]  retries of pay, same handler\n      emitted by   pay\n      read by      front, pay\n",
+            blocks["pay"],
+        )
+        self.assertIn(
+            "[lost]  elsewhere\n      emitted by   pay, seats\n      read by      pay, seats\n", blocks["seats"]
+        )
+
+    def test_json(self):
+        graph = json.loads(self.graph("json"))
+        self.assertEqual([pipeline["pipeline"] for pipeline in graph["pipelines"]], ["front", "pay", "seats"])
+        for file, pipeline in zip(self.files, graph["pipelines"], strict=True):
+            self.assertEqual(pipeline, json.loads(self.graph("json", file)))
+        self.assertEqual(graph["pipelines"][0]["outboxTable"], {"name": "front.outbox", "topics": ["pay*"]})
+        shared = {topic["topic"]: (topic["emittedBy"], topic["readBy"]) for topic in graph["shared"]}
+        self.assertEqual(
+            shared,
+            {
+                "pay": (["front"], ["pay"]),
+                "pay.again": (["pay"], ["front", "pay"]),
+                "paid": (["pay"], ["pay", "seats"]),
+                "booked": (["seats"], ["pay", "seats"]),
+                "lost": (["pay", "seats"], ["pay", "seats"]),
+            },
+        )
+
+    def test_mermaid_and_dot(self):
+        mermaid, dot = self.graph("mermaid"), self.graph("dot")
+        ends = {}  # of a box: its cluster
+        for cluster, lines in arrows(dot, r"^  subgraph \w+ \{\n.*\n  label=\"(\w+)\";\n((?:  \w+ \[.*\n)+)  \}"):
+            ends |= dict.fromkeys(arrows(lines, r"^  (\w+) \["), cluster)
+        other = {}
+        for cluster, lines in arrows(mermaid, r"^  subgraph \w+ \[\"(\w+)\"\]\n((?:  \w+[^\w \n].*\n)+)  end$"):
+            other |= dict.fromkeys(arrows(lines, r"^  (\w+)"), cluster)
+        self.assertEqual(ends, other)
+        topics = {name: ends[f"t_{name}"] for name in ("pay", "pay_again", "paid", "booked", "lost", "remind", "given")}
+        self.assertEqual(
+            topics,
+            {"pay": "front", "remind": "front", "booked": "seats"}
+            | dict.fromkeys(("pay_again", "paid", "lost", "given"), "pay"),
+        )
+        one = arrows(mermaid, r"^  (\w+) [-=.]+>(?:\|.*\|)? (\w+)$")
+        two = arrows(dot, r"^  (\w+) -> (\w+) ")
+        self.assertEqual(one, two)
+        self.assertLessEqual({end for arrow in two for end in arrow}, set(ends))
+        between = {(ends[a], ends[b]) for a, b in two} - {(name, name) for name in TOGETHER}
+        self.assertEqual(between, {("front", "pay"), ("pay", "front"), ("pay", "seats"), ("seats", "pay")})
+        for label in ("accepted, after 10m", "declined, 1 retry", "timer, after 5m", "before, by orderId", "undo pay"):
+            self.assertIn(f'[label="{label}"', dot)
+        self.assertIn('table_front_outbox [label="front.outbox", shape=cylinder]', dot)
+        self.assertIn("t_pay -> table_front_outbox", dot)
+
+    def check_svg(self, text, names):
+        drawing = Drawing(text)
+        self.assertEqual(drawing.titles, names)
+        self.assertEqual(len(drawing.frames), len(names))
+        check_drawing(self, drawing)
+        for i, frame in enumerate(drawing.frames):
+            self.assertTrue(within(frame, area_of_page(drawing)))
+            self.assertFalse(any(meet(frame, other) for other in drawing.frames[:i]))
+        for box in drawing.boxes:
+            self.assertEqual(sum(within(box, frame) for frame in drawing.frames), 1, box)
+        self.assertIn("prefers-color-scheme:dark", text)
+        return drawing
+
+    def test_svg(self):
+        drawing = self.check_svg(self.graph("svg"), [*TOGETHER])
+        for wanted in ("pay.again", "before, by orderId", "timer, after 5m", "outbox table front.outbox gets pay*"):
+            self.assertEqual(drawing.texts.count(wanted), 1, wanted)
+        services = sorted((ROOT / "config" / "services").glob("*.yaml"))
+        done = sluice("graph", *services, "--format", "svg", env={"DATABASE_URL": "postgresql:///x"})
+        self.check_svg(done.stdout, ["gateway", "payment", "reservation"])
+
+    def test_a_circle_stays_small(self):
+        """An undo leads back to its chain, and a ladder to its handler: as many layers as there are boxes at most."""
+        file = self.files[0].with_name("round.yaml")
+        text = TOGETHER["pay"].replace("undo: back}", "undo: back, undone: given}")
+        file.write_text(f"pipeline: round\n{HEAD}{text}")
+        drawing = Drawing(self.graph("svg", file))
+        check_drawing(self, drawing)
+        self.assertIn("undone pay", drawing.texts)
+        self.assertLess(drawing.page[0], 2500)
+
+    def test_what_is_wrong_between_them_is_said(self):
+        other = self.files[1].with_name("other.yaml")
+        other.write_text(self.files[1].read_text().replace("pipeline: pay", "pipeline: other"))
+        for words in (self.files[0], [self.files[1], other]):
+            words = words if isinstance(words, list) else [words, other]
+            done = sluice("graph", *words, check=False)
+            told = sluice("validate", *words, check=False)
+            self.assertEqual((done.returncode, done.stdout), (78, ""))
+            self.assertEqual(done.stderr, told.stderr[: len(done.stderr)])
+            self.assertIn("error: ", done.stderr)
 
 
 class Pages(unittest.TestCase):
@@ -102,29 +315,13 @@ class Pages(unittest.TestCase):
         self.assertEqual(graph["chains"][0]["steps"][0]["undo"], "back")
 
     def test_svg_is_xml_and_its_boxes_do_not_meet(self):
-        document = xml.dom.minidom.parseString(self.graph("svg"))
-        texts = [node.firstChild.data for node in document.getElementsByTagName("text")]
+        drawing = Drawing(self.graph("svg"))
         for wanted in ["POST /orders", "pay", "pay.again", "shop.confirm", "order", 'undo the "pay" <step>', "late"]:
-            self.assertIn(wanted, texts)
-        self.assertEqual(texts.count("shop.charge"), 2)  # two topics with routes of their own
-        boxes = [
-            tuple(int(rect.getAttribute(side)) for side in ("x", "y", "width", "height"))
-            for rect in document.getElementsByTagName("rect")
-            if rect.getAttribute("class")
-        ]
-        self.assertGreater(len(boxes), 10)
-        for i, (x, y, width, height) in enumerate(boxes):
-            for other_x, other_y, other_width, other_height in boxes[:i]:
-                self.assertTrue(
-                    x + width <= other_x
-                    or other_x + other_width <= x
-                    or y + height <= other_y
-                    or other_y + other_height <= y,
-                    "two boxes cover each other",
-                )
-
-    def arrows(self, text, pattern):
-        return re.findall(pattern, text, re.M)
+            self.assertIn(wanted, drawing.texts)
+        self.assertEqual(drawing.texts.count("shop.charge"), 2)  # two topics with routes of their own
+        self.assertGreater(len(drawing.boxes), 10)
+        self.assertEqual(drawing.frames, [])
+        check_drawing(self, drawing)
 
     def test_mermaid_and_dot(self):
         mermaid, dot = self.graph("mermaid"), self.graph("dot")
@@ -132,11 +329,11 @@ class Pages(unittest.TestCase):
         self.assertIn('|"undo the #quot;pay#quot; <step>"|', mermaid)
         self.assertIn('[label="undo the \\"pay\\" <step>", style=bold]', dot)
         # Both draw the same arrows, between boxes that exist.
-        one = self.arrows(mermaid, r"^  (\w+) [-=.]+>(?:\|.*\|)? (\w+)$")
-        two = self.arrows(dot, r"^  (\w+) -> (\w+) ")
+        one = arrows(mermaid, r"^  (\w+) [-=.]+>(?:\|.*\|)? (\w+)$")
+        two = arrows(dot, r"^  (\w+) -> (\w+) ")
         self.assertEqual(one, two)
         self.assertGreater(len(one), 15)
-        declared = set(self.arrows(dot, r"^  (\w+) \[label"))
+        declared = set(arrows(dot, r"^  (\w+) \[label"))
         self.assertLessEqual({end for arrow in two for end in arrow}, declared)
 
     def test_generated_pages_are_fresh(self):

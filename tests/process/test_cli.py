@@ -105,7 +105,8 @@ class Lines(unittest.TestCase):
             )
 
     def test_operands(self):
-        takes = dict.fromkeys(("run", "graph", "migrate"), "a CONFIG") | {"validate": "a CONFIG or more"}
+        takes = dict.fromkeys(("run", "migrate"), "a CONFIG")
+        takes |= dict.fromkeys(("validate", "graph"), "a CONFIG or more")
         takes |= {"inspect": "a PLUGIN.so", "new-plugin": "a NAME", "explain": "a CONFIG and a CORRELATION"}
         takes |= {"emit": "a CONFIG and a TOPIC", "tap": "a CONFIG and a TOPIC or more"}
         for command, words in takes.items():
@@ -113,7 +114,7 @@ class Lines(unittest.TestCase):
                 self.refused([command], f"sluice {command}: expected {words}, got nothing")
                 if " and " in words:
                     self.refused([command, "one"], f"sluice {command}: expected {words}, got less")
-                if command not in ("tap", "validate"):
+                if command not in ("tap", "validate", "graph"):
                     extra = ["one", "two", "three"]
                     self.refused(
                         [command, *extra], f"sluice {command}: expected {words}, got '{extra[words.count('a ')]}' too"
