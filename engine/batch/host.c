@@ -9,7 +9,9 @@
 #include "guard/watch.h"
 #include "plugin/field.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     HOST_WORDS_MAX = 500,       /* bytes of a plugin's sentence */
@@ -192,6 +194,35 @@ static void host_set_int64(struct sluice_call *shared, size_t n, const char *nam
     set_output_field(call_of(shared), n, "set_int64", name, (struct span){digits, (size_t)length});
 }
 
+static void host_set_double(struct sluice_call *shared, size_t n, const char *name, double value)
+{
+    struct call *call = call_of(shared);
+    char digits[32];
+    if (call_overlays(call, n, "set_double") == NULL)
+        return;
+    if (!isfinite(value)) {
+        call_fault(call, n, "set field '%.64s' to %g, which is no number in JSON", name == NULL ? "" : name, value);
+        return;
+    }
+    int length = 0, precision = 15; /* the fewest digits that are this double */
+    do
+        length = snprintf(digits, sizeof digits, "%.*g", precision, value);
+    while (strtod(digits, NULL) != value && precision++ < 17);
+    set_output_field(call, n, "set_double", name, (struct span){digits, (size_t)length});
+}
+
+static void host_set_bool(struct sluice_call *shared, size_t n, const char *name, int32_t value)
+{
+    struct call *call = call_of(shared);
+    if (call_overlays(call, n, "set_bool") == NULL)
+        return;
+    if (value != 0 && value != 1) {
+        call_fault(call, n, "set field '%.64s' to the bool %d, expected 0 or 1", name == NULL ? "" : name, value);
+        return;
+    }
+    set_output_field(call, n, "set_bool", name, value != 0 ? SPAN("true") : SPAN("false"));
+}
+
 static void host_set_json(struct sluice_call *shared, size_t n, const char *name, struct sluice_text json)
 {
     set_output_field(call_of(shared), n, "set_json", name, span_of_text(json));
@@ -353,4 +384,6 @@ const struct sluice_host host_functions = {
     .now_ms = host_now_ms,
     .time_left_ms = host_time_left_ms,
     .unavailable = host_unavailable,
+    .set_double = host_set_double,
+    .set_bool = host_set_bool,
 };

@@ -17,7 +17,7 @@ enum { REQUEST_BODY_MAX = 16 * 1024 * 1024, REQUEST_AGAIN_MS = 10, REQUEST_AGAIN
 static bool is_integer_field(const struct binding *binding, struct span name)
 {
     for (const struct sluice_field *field = binding->input; field != NULL && field->name != NULL; field++)
-        if (span_is(name, field->name))
+        if (field->nested == 0 && span_is(name, field->name))
             return field->type == SLUICE_TYPE_INT64;
     return false;
 }

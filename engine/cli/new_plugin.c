@@ -31,6 +31,7 @@ EMBED(embedded_host_h, "tests/plugins/fake_host.h");
 EMBED(embedded_host_c, "tests/plugins/fake_host.c");
 EMBED(embedded_inside, "tests/plugins/fake_inside.h");
 EMBED(embedded_call, "tests/plugins/fake_call.c");
+EMBED(embedded_input, "tests/plugins/fake_input.c");
 EMBED(embedded_query, "tests/plugins/fake_query.c");
 EMBED(embedded_json_h, "tests/plugins/fake_json.h");
 EMBED(embedded_json_c, "tests/plugins/fake_json.c");
@@ -56,6 +57,7 @@ static const struct file {
     {"test/fake_host.c", embedded_host_c, KIND_ALL, false},
     {"test/fake_inside.h", embedded_inside, KIND_ALL, false},
     {"test/fake_call.c", embedded_call, KIND_ALL, false},
+    {"test/fake_input.c", embedded_input, KIND_ALL, false},
     {"test/fake_query.c", embedded_query, KIND_ALL, false},
     {"test/fake_json.h", embedded_json_h, KIND_ALL, false},
     {"test/fake_json.c", embedded_json_c, KIND_ALL, false},

@@ -154,6 +154,8 @@ static void check_requests(const struct check *check)
                 continue;
             for (const struct sluice_field *field = request->binding->input;
                  field != NULL && field->name != NULL && count < 256; field++) {
+                if (field->nested != 0)
+                    continue;
                 names[count++] = field->name;
                 read = read ||
                        (strlen(field->name) == length - 2 && strncmp(field->name, segment + 1, length - 2) == 0);

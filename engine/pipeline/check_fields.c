@@ -6,6 +6,9 @@
  * is the intersection over its routes, found by iterating to a fixed point. A topic that is declared may also be fed
  * from outside, with unknown fields; still, each route that leads to it must carry what its handler needs. Of several
  * files, a topic is one in all of them, and its event must have what each handler of it needs.
+ *
+ * A nested field, "address.country", comes with its own name, or with the whole `address`; where any of it comes, so
+ * does an `address`.
  */
 #include "pipeline/check.h"
 
@@ -17,23 +20,33 @@ struct field_set {
     bool known; /* reached by a known source */
 };
 
+struct name {
+    struct span text;
+    bool nested; /* a path: its '.' stand between names */
+};
+
 struct fields {
     const struct check *check;
-    const char *names[FIELDS_MAX];
+    struct name names[FIELDS_MAX];
     size_t count;
     struct field_set *by_topic; /* by number */
     bool changed;
 };
 
-static size_t number_of(struct fields *fields, const char *name)
+static size_t number_of_name(struct fields *fields, struct name name)
 {
     for (size_t i = 0; i < fields->count; i++)
-        if (strcmp(fields->names[i], name) == 0)
+        if (fields->names[i].nested == name.nested && span_equal(fields->names[i].text, name.text))
             return i;
     if (fields->count == FIELDS_MAX)
         return FIELDS_MAX - 1;
     fields->names[fields->count] = name;
     return fields->count++;
+}
+
+static size_t number_of(struct fields *fields, const char *name)
+{
+    return number_of_name(fields, (struct name){span_of(name), false});
 }
 
 static bool has(const struct field_set *set, size_t number)
@@ -46,6 +59,41 @@ static void add(struct field_set *set, size_t number)
     set->bits[number / 64] |= 1ull << (number % 64);
 }
 
+static struct name name_of(const struct sluice_field *field)
+{
+    return (struct name){span_of(field->name), field->nested != 0 && strchr(field->name, '.') != NULL};
+}
+
+/* Whether it comes, or the whole of an object that it is inside of. */
+static bool carries(struct fields *fields, const struct field_set *set, struct name name)
+{
+    while (!has(set, number_of_name(fields, name))) {
+        const char *dot = name.nested ? memrchr(name.text.at, '.', name.text.length) : NULL;
+        if (dot == NULL)
+            return false;
+        name.text.length = (size_t)(dot - name.text.at);
+        name.nested = memchr(name.text.at, '.', name.text.length) != NULL;
+    }
+    return true;
+}
+
+static bool comes(struct fields *fields, const struct field_set *set, size_t number)
+{
+    return has(set, number) || (fields->names[number].nested && carries(fields, set, fields->names[number]));
+}
+
+/* Whether something inside of it comes. */
+static bool carries_part(const struct fields *fields, const struct field_set *set, struct span whole)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct name *name = &fields->names[i];
+        if (has(set, i) && name->nested && name->text.length > whole.length && name->text.at[whole.length] == '.' &&
+            memcmp(name->text.at, whole.at, whole.length) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_meta(const struct sluice_field *field)
 {
     return field->type == SLUICE_TYPE_META_TEXT || field->type == SLUICE_TYPE_META_INT64;
@@ -55,20 +103,22 @@ static void add_all(struct fields *fields, struct field_set *set, const struct s
 {
     for (; list != NULL && list->name != NULL; list++)
         if (!is_meta(list) && (!required_only || !(list->flags & SLUICE_OPTIONAL)))
-            add(set, number_of(fields, list->name));
+            add(set, number_of_name(fields, name_of(list)));
 }
 
 /* Another source emits these fields to the topic: only those that all of its sources emit surely come there. */
 static void merge_into_topic(struct fields *fields, const struct topic *topic, const struct field_set *from)
 {
-    struct field_set *set = &fields->by_topic[topic->number];
-    for (size_t i = 0; i < FIELDS_MAX / 64; i++) {
-        uint64_t both = set->known ? set->bits[i] & from->bits[i] : from->bits[i];
-        fields->changed = fields->changed || both != set->bits[i];
-        set->bits[i] = both;
+    struct field_set *set = &fields->by_topic[topic->number], both = *from;
+    if (set->known) {
+        memset(both.bits, 0, sizeof both.bits);
+        for (size_t i = 0; i < fields->count; i++)
+            if (comes(fields, set, i) && comes(fields, from, i))
+                add(&both, i);
     }
-    fields->changed = fields->changed || !set->known;
-    set->known = true;
+    fields->changed = fields->changed || !set->known || memcmp(both.bits, set->bits, sizeof both.bits) != 0;
+    both.known = true;
+    *set = both;
 }
 
 struct emission {
@@ -80,7 +130,8 @@ struct emission {
 
 static bool is_missing(struct fields *fields, const struct field_set *set, const struct sluice_field *field)
 {
-    return !is_meta(field) && !(field->flags & SLUICE_OPTIONAL) && !has(set, number_of(fields, field->name));
+    return !is_meta(field) && !(field->flags & SLUICE_OPTIONAL) && !carries(fields, set, name_of(field)) &&
+           !carries_part(fields, set, span_of(field->name));
 }
 
 static void check_handler_needs(struct emission *emission, const struct route *route, const struct topic *target)

@@ -185,7 +185,8 @@ static void check_key_words(const struct check *check, const struct topic *topic
     size_t count = topic->key == NULL || topic->ladder_of != NULL ? SIZE_MAX : key_template_fields(topic->key, &names);
     const struct sluice_field *input = topic->binding == NULL ? NULL : topic->binding->input;
     for (size_t i = 0; input != NULL && input->name != NULL && i < CHECK_INPUTS_MAX; input++)
-        inputs[i++] = input->name;
+        if (input->nested == 0)
+            inputs[i++] = input->name;
     if (count == 0)
         problem_warn(
             check->problems, topic->place, "constant_key",

@@ -13,15 +13,16 @@ static json_t *string_or_null(const char *text)
     return text == NULL ? json_null() : json_string(text);
 }
 
-static json_t *choices_json(const char *choices)
+/* What stands between the separators of a text, as a list; null without a text. */
+static json_t *parts_json(const char *text, const char *separator)
 {
-    if (choices == NULL)
+    if (text == NULL)
         return json_null();
     json_t *list = json_array();
-    for (const char *at = choices; at != NULL;) {
-        size_t length = strcspn(at, "|");
+    for (const char *at = text; at != NULL;) {
+        size_t length = strcspn(at, separator);
         json_array_append_new(list, json_stringn(at, length));
-        at = at[length] == '|' ? at + length + 1 : NULL;
+        at = at[length] != '\0' ? at + length + 1 : NULL;
     }
     return list;
 }
@@ -31,6 +32,9 @@ static json_t *field_json(const struct sluice_field *field, bool set)
     bool bounded = field_is_bounded(field), secret = (field->flags & SLUICE_SECRET) != 0;
     json_t *row = json_object();
     json_object_set_new(row, "name", json_string(field->name));
+    if (field->nested != 0)
+        json_object_set_new(row, "path",
+                            parts_json(field->name, ".")); /* `name` holds no dot but between its members */
     json_object_set_new(row, "type", json_string(field_type_word(field->type)));
     json_object_set_new(row, "help", string_or_null(field->help));
     if (field_is_meta(field)) {
@@ -43,9 +47,9 @@ static json_t *field_json(const struct sluice_field *field, bool set)
                             string_or_null(secret && field->fallback != NULL ? "***" : field->fallback));
         json_object_set_new(row, "secret", json_boolean(secret));
     }
-    json_object_set_new(row, "choices", choices_json(field->choices));
-    json_object_set_new(row, "min", bounded ? json_integer(field->min) : json_null());
-    json_object_set_new(row, "max", bounded ? json_integer(field->max) : json_null());
+    json_object_set_new(row, "choices", parts_json(field->choices, "|"));
+    json_object_set_new(row, "min", bounded && field->min != SLUICE_NO_MIN ? json_integer(field->min) : json_null());
+    json_object_set_new(row, "max", bounded && field->max != SLUICE_NO_MAX ? json_integer(field->max) : json_null());
     return row;
 }
 

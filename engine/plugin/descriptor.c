@@ -11,6 +11,7 @@
 
 static const struct abi_sizes sizes_by_minor[] = {
     [0] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
+    [1] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16}, /* `nested` took the place of `reserved` */
 };
 const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor};
 
@@ -153,6 +154,7 @@ static int handler_copy(struct sluice_handler *handler, const struct sluice_plug
         return r;
     struct field_table table = {.where = where,
                                 .role = handler->kind == SLUICE_REQUEST ? FIELDS_OF_REQUEST : FIELDS_OF_EVENT,
+                                .minor = plugin->abi_minor,
                                 .row_size = plugin->field_size,
                                 .owner_size = handler->input_size};
     r = field_table_copy(handler->input, &table, arena, &handler->input, error);
@@ -230,8 +232,11 @@ int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, con
         return error_prefix(error, "%s", name);
     struct sluice_plugin *copy = arena_new(arena, struct sluice_plugin);
     memcpy(copy, from, smaller(from->size, sizeof *copy));
-    const struct field_table settings = {
-        .where = "settings", .role = FIELDS_OF_SETTINGS, .row_size = copy->field_size, .owner_size = copy->state_size};
+    const struct field_table settings = {.where = "settings",
+                                         .role = FIELDS_OF_SETTINGS,
+                                         .minor = copy->abi_minor,
+                                         .row_size = copy->field_size,
+                                         .owner_size = copy->state_size};
     if (identity_check(copy, error) != 0 ||
         field_table_copy(copy->settings, &settings, arena, &copy->settings, error) != 0 ||
         handlers_copy(copy, arena, error) != 0)

@@ -117,10 +117,12 @@ const char *field_expected(const struct sluice_field *field, char buf[FIELD_WORD
     number_text(field->type, field->max, max);
     if (!field_is_bounded(field))
         snprintf(buf, FIELD_WORDS_MAX, "%s", noun);
-    else if (field->max == INT64_MAX)
+    else if (field->max == SLUICE_NO_MAX)
         snprintf(buf, FIELD_WORDS_MAX, "%s of at least %s%s", noun, min, unit);
-    else if (field->min == INT64_MIN || (bytes && field->min == 0))
+    else if (field->min == SLUICE_NO_MIN || (bytes && field->min == 0))
         snprintf(buf, FIELD_WORDS_MAX, "%s of at most %s%s", noun, max, unit);
+    else if (bytes && field->min == field->max)
+        snprintf(buf, FIELD_WORDS_MAX, "%s of %s%s", noun, min, unit);
     else
         snprintf(buf, FIELD_WORDS_MAX, "%s %s %s to %s%s", noun, bytes ? "of" : "from", min, max, unit);
     return buf;
@@ -201,8 +203,7 @@ int field_parse(const struct sluice_field *field, struct span text, void *base, 
         fits = span_is(text, "true") || span_is(text, "false");
         break;
     case SLUICE_TYPE_DOUBLE:
-        fits = double_parse(text, &real) == 0 &&
-               (!field_is_bounded(field) || (real >= (double)field->min && real <= (double)field->max));
+        fits = double_parse(text, &real) == 0 && field_takes_double(field, real);
         break;
     case SLUICE_TYPE_INT64:
         fits = int64_parse(text, &number) == 0;

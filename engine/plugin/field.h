@@ -26,6 +26,12 @@ static inline bool field_is_bounded(const struct sluice_field *field)
 {
     return field->min != 0 || field->max != 0;
 }
+/* A bound of a double that is none must not refuse what no int64 holds. */
+static inline bool field_takes_double(const struct sluice_field *field, double value)
+{
+    return !field_is_bounded(field) || ((field->min == SLUICE_NO_MIN || value >= (double)field->min) &&
+                                        (field->max == SLUICE_NO_MAX || value <= (double)field->max));
+}
 
 /* "an integer from 1 to 10", "one of a, b, c"; cut at the end of buf. Returns buf. */
 const char *field_expected(const struct sluice_field *field, char buf[FIELD_WORDS_MAX]);

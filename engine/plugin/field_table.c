@@ -34,6 +34,38 @@ static bool name_fits(const char *name, enum field_role role)
     return true;
 }
 
+/* "address.country": names with one '.' between them. */
+static bool path_fits(const char *name)
+{
+    size_t names = 1;
+    for (const char *at = strchr(name, '.'); at != NULL; at = strchr(at + 1, '.'), names++)
+        if (at == name || at[1] == '.' || at[1] == '\0')
+            return false;
+    return names <= FIELD_PATH_MAX;
+}
+
+static int nested_check(const struct sluice_field *field, const struct field_table *table, struct error *error)
+{
+    if (field->nested == 0)
+        return 0;
+    if (table->minor == 0)
+        return error_set(error, EINVAL, "its `reserved` is %" PRIu32 ", expected 0", field->nested);
+    if (field->nested > 1)
+        return error_set(error, EINVAL, "its `nested` is %" PRIu32 ", expected 0 or 1", field->nested);
+    if (table->role == FIELDS_OF_SETTINGS || table->role == FIELDS_SET) {
+        error_set(error, EINVAL, "its `nested` is 1, but only an event's and a request's fields reach inside");
+        return error_hint(error, "use type json for what has members, with a name of its own");
+    }
+    if (field_is_meta(field))
+        return error_set(error, EINVAL, "its `nested` means nothing for what the event itself says");
+    if (!path_fits(field->name)) {
+        error_set(error, EINVAL, "its name is no path into the data");
+        return error_hint(error, "write up to %d names with one '.' between them, as \"address.country\"",
+                          FIELD_PATH_MAX);
+    }
+    return 0;
+}
+
 static bool type_fits(uint32_t type, enum field_role role)
 {
     bool meta = type == SLUICE_TYPE_META_TEXT || type == SLUICE_TYPE_META_INT64;
@@ -78,8 +110,6 @@ static int flags_check(const struct sluice_field *field, enum field_role role, s
     if ((field->flags & ~known) != 0)
         return error_set(error, EINVAL, "its `flags` are 0x%" PRIx32 ", with a bit that plugin ABI %u.%u does not know",
                          field->flags, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
-    if (field->reserved != 0)
-        return error_set(error, EINVAL, "its `reserved` is %" PRIu32 ", expected 0", field->reserved);
     if (field->fallback != NULL && (field->flags & SLUICE_OPTIONAL) == 0) {
         error_set(error, EINVAL, "it has a fallback, but is not SLUICE_OPTIONAL");
         return error_hint(error, "add .flags = SLUICE_OPTIONAL, or leave the fallback out");
@@ -167,6 +197,8 @@ static int field_check(const struct sluice_field *rows, size_t count, const stru
     if (r == 0)
         r = type_check(field, table->role, error);
     if (r == 0)
+        r = nested_check(field, table, error);
+    if (r == 0)
         r = flags_check(field, table->role, error);
     if (r == 0)
         r = bounds_check(field, error);
@@ -175,6 +207,15 @@ static int field_check(const struct sluice_field *rows, size_t count, const stru
     if (r == 0)
         r = fallback_check(field, error);
     return r;
+}
+
+/* A bound that is left out beside the other one is none. */
+static void bounds_complete(struct sluice_field *field)
+{
+    if (field->min > 0 && field->max == 0)
+        field->max = SLUICE_NO_MAX;
+    else if (field->max < 0 && field->min == 0)
+        field->min = SLUICE_NO_MIN;
 }
 
 int field_table_copy(const struct sluice_field *from, const struct field_table *table, struct arena *arena,
@@ -196,6 +237,7 @@ int field_table_copy(const struct sluice_field *from, const struct field_table *
     for (size_t i = 0; i < count; i++) {
         size_t size = table->row_size < sizeof copy[i] ? table->row_size : sizeof copy[i];
         memcpy(&copy[i], (const char *)from + i * table->row_size, size);
+        bounds_complete(&copy[i]);
         descriptor_show(copy[i].name, shown);
         if (!name_fits(copy[i].name, table->role)) {
             error_set(error, EINVAL, "%s: %s '%s' has no good name", table->where, role_word(table->role), shown);

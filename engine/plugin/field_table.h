@@ -8,12 +8,16 @@
 #include "base/error.h"
 #include "sluice/plugin.h"
 
-enum { FIELD_TABLE_MAX = 256 }; /* rows */
+enum {
+    FIELD_TABLE_MAX = 256, /* rows */
+    FIELD_PATH_MAX = 32,   /* names in the path of a nested field */
+};
 
 enum field_role { FIELDS_OF_EVENT, FIELDS_OF_REQUEST, FIELDS_OF_SETTINGS, FIELDS_SET };
 struct field_table {
     const char *where; /* what it belongs to: "handler 'charge'", "settings" */
     enum field_role role;
+    uint16_t minor;    /* the declared one */
     size_t row_size;   /* the declared step */
     size_t owner_size; /* of the struct that offsets are in; unused by FIELDS_SET */
 };

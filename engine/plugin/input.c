@@ -20,6 +20,20 @@ static bool name_equal(const struct json_member *member, struct span name, struc
     return span_equal(json_unescape(quoted, true, arena), name);
 }
 
+/* The fields of one event on their way into a struct. */
+struct filling {
+    const struct json_object *data;
+    struct arena *arena;
+    size_t next;                 /* the member behind the last one that was found */
+    const struct opened *opened; /* the objects that nested fields reached into: each is read once */
+};
+
+struct opened {
+    const struct opened *before;
+    const struct json_member *member;
+    struct json_object object;
+};
+
 static const struct json_member *member_find(const struct json_object *data, struct span name, size_t *next,
                                              struct arena *arena)
 {
@@ -34,16 +48,56 @@ static const struct json_member *member_find(const struct json_object *data, str
     return NULL;
 }
 
+static const struct json_object *member_open(struct filling *filling, const struct json_member *member)
+{
+    for (const struct opened *opened = filling->opened; opened != NULL; opened = opened->before)
+        if (opened->member == member)
+            return &opened->object;
+    struct opened *opened = arena_new(filling->arena, struct opened);
+    *opened = (struct opened){.before = filling->opened, .member = member};
+    json_members(member->value, filling->arena, &opened->object);
+    filling->opened = opened;
+    return &opened->object;
+}
+
+/* The member that a field is read from, NULL when it is absent; *ret_name is the part of the name that it has, or that
+ * the first one on the way has which is absent, null or no object. */
+static const struct json_member *member_of(struct filling *filling, const struct sluice_field *field,
+                                           struct span *ret_name)
+{
+    const char *at = field->name;
+    *ret_name = span_of(at);
+    if (field->nested == 0)
+        return member_find(filling->data, *ret_name, &filling->next, filling->arena);
+    const struct json_object *object = filling->data;
+    for (;;) {
+        size_t length = strcspn(at, ".");
+        const struct json_member *member = json_find(object, (struct span){at, length});
+        ret_name->length = (size_t)(at + length - field->name);
+        if (member == NULL || at[length] == '\0' || member->kind != JSON_KIND_OBJECT)
+            return member;
+        object = member_open(filling, member);
+        at += length + 1;
+    }
+}
+
 /* What came instead. Numbers are shown, texts are not: they may be anything, and anybody's. */
-static int refuse(const struct sluice_field *field, const struct json_member *member, struct arena *arena,
-                  struct error *error)
+static int refuse(const struct sluice_field *field, const struct json_member *member, struct span name,
+                  struct arena *arena, struct error *error)
 {
     static const char *const kinds[] = {
         [JSON_KIND_OBJECT] = "an object", [JSON_KIND_ARRAY] = "an array", [JSON_KIND_STRING] = "a string",
         [JSON_KIND_NUMBER] = "a number",  [JSON_KIND_TRUE] = "true",      [JSON_KIND_FALSE] = "false",
         [JSON_KIND_NULL] = "null"};
     char expected[FIELD_WORDS_MAX];
+    bool inside = field->name[name.length] != '\0';
     field_expected(field, expected);
+    if (inside && (member == NULL || member->kind == JSON_KIND_NULL))
+        return error_set(error, EINVAL, "field '%s' is missing: expected %s; '%.*s' is %s", field->name, expected,
+                         (int)name.length, name.at, member == NULL ? "missing" : "null");
+    if (inside)
+        return error_set(error, EINVAL, "field '%s': expected %s in an object '%.*s', got %s", field->name, expected,
+                         (int)name.length, name.at, kinds[member->kind]);
     if (member == NULL)
         return error_set(error, EINVAL, "field '%s' is missing: expected %s", field->name, expected);
     if (member->kind == JSON_KIND_NUMBER)
@@ -85,7 +139,7 @@ static bool value_store(const struct sluice_field *field, const struct json_memb
         return true;
     case SLUICE_TYPE_DOUBLE:
         if (member->kind != JSON_KIND_NUMBER || json_double(member->value, &real) != 0 ||
-            (field_is_bounded(field) && (real < (double)field->min || real > (double)field->max)))
+            !field_takes_double(field, real))
             return false;
         field_store_double(field, real, ret);
         return true;
@@ -142,17 +196,18 @@ static void meta_store(const struct sluice_field *field, const struct event *eve
 int input_fill(const struct sluice_field *fields, const struct event *event, const struct input_meta *meta,
                struct arena *arena, void *ret, struct error *error)
 {
-    size_t next = 0;
+    struct filling filling = {.data = &event->data, .arena = arena};
     for (const struct sluice_field *field = fields; field != NULL && field->name != NULL; field++) {
         if (field_is_meta(field)) {
             meta_store(field, event, meta, ret);
             continue;
         }
-        const struct json_member *member = member_find(&event->data, span_of(field->name), &next, arena);
+        struct span name;
+        const struct json_member *member = member_of(&filling, field, &name);
         if ((field->flags & SLUICE_OPTIONAL) != 0 && (member == NULL || member->kind == JSON_KIND_NULL))
             field_fallback(field, ret);
-        else if (member == NULL || !value_store(field, member, arena, ret))
-            return refuse(field, member, arena, error);
+        else if (member == NULL || field->name[name.length] != '\0' || !value_store(field, member, arena, ret))
+            return refuse(field, member, name, arena, error);
     }
     return 0;
 }

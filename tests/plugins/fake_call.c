@@ -5,21 +5,28 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADD_MAX = 10000, FIELD_MAX = 64 * 1024, WORDS_MAX = 500 };
+enum { ADD_MAX = 10000, FIELD_MAX = 64 * 1024, NAME_MAX_BYTES = 128, WORDS_MAX = 500, SHOWN_MAX = 40 };
 
 struct fake_call *fake_call_of(struct sluice_call *head)
 {
     return (struct fake_call *)head;
 }
 
-void fake_note_fault(struct fake_host *host, const char *sentence)
+void fake_fault_of(struct fake_call *call, const char *format, ...)
 {
-    if (host->fault == NULL)
-        host->fault = sentence;
+    char sentence[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(sentence, sizeof sentence, format, list);
+    va_end(list);
+    if (call->host->fault == NULL)
+        call->host->fault = fake_text(call->host, "handler %s.%s %s", call->host->plugin->name, call->handler->name,
+                                      sentence);
 }
 
 char *fake_copy(struct fake_host *host, struct sluice_text text)
@@ -38,8 +45,8 @@ static struct fake_result *result_of(struct fake_call *call, size_t n, bool adde
         return &host->results[call->places[n]];
     if (added && n - call->head.count < host->result_count - call->event_count)
         return &host->results[call->event_count + (n - call->head.count)];
-    fake_note_fault(host,
-                    fake_text(host, "%s: there is no event %zu in a call of %" PRIu32, function, n, call->head.count));
+    fake_fault_of(call, "called %s() for event %zu of a call that has %zu", function, n,
+                  call->head.count + (added ? host->result_count - call->event_count : 0));
     return NULL;
 }
 
@@ -51,16 +58,15 @@ static const char *words(struct fake_call *call, const char *why)
 
 /* ---------------------------------------------------------------------------------------------- outcomes, verdicts */
 
-/* The outcome's name, or NULL after noting the fault. */
-static const char *outcome_name(struct fake_call *call, size_t outcome, const char *function)
+/* The outcome's name, or NULL after noting the fault. `did`: gave, or added. */
+static const char *outcome_name(struct fake_call *call, size_t outcome, const char *did)
 {
     size_t count = 0;
     for (const struct sluice_outcome *row = call->handler->outcomes; row != NULL && row->name != NULL; row++)
         count++;
     if (outcome < count)
         return call->handler->outcomes[outcome].name;
-    fake_note_fault(call->host, fake_text(call->host, "%s: handler '%s' declares %zu outcomes, there is no %zu",
-                                          function, call->handler->name, count, outcome));
+    fake_fault_of(call, "%s outcome %zu; it declares %zu", did, outcome, count);
     return NULL;
 }
 
@@ -68,7 +74,7 @@ static void host_outcome(struct sluice_call *head, size_t n, size_t outcome)
 {
     struct fake_call *call = fake_call_of(head);
     struct fake_result *result = result_of(call, n, false, "outcome");
-    const char *name = result == NULL ? NULL : outcome_name(call, outcome, "outcome");
+    const char *name = result == NULL ? NULL : outcome_name(call, outcome, "gave");
     if (name != NULL) {
         result->verdict = FAKE_OUTCOME;
         result->outcome = name;
@@ -102,7 +108,7 @@ static size_t host_add(struct sluice_call *head, size_t outcome)
     struct fake_call *call = fake_call_of(head);
     struct fake_host *host = call->host;
     size_t added = host->result_count - call->event_count;
-    const char *name = outcome_name(call, outcome, "add");
+    const char *name = outcome_name(call, outcome, "added");
     if (name == NULL || added == ADD_MAX)
         return SIZE_MAX;
     host->results = realloc(host->results, (host->result_count + 1) * sizeof *host->results);
@@ -138,79 +144,116 @@ static bool field_takes(const struct sluice_field *field, const char *json)
     }
 }
 
-static void set(struct sluice_call *head, size_t n, const char *name, char *json)
+static bool field_declared(struct fake_call *call, const char *name, const char *json)
 {
-    struct fake_call *call = fake_call_of(head);
-    struct fake_result *result = result_of(call, n, true, "set");
+    static const char *const words[] = {[SLUICE_TYPE_TEXT] = "text",
+                                        [SLUICE_TYPE_INT64] = "int64",
+                                        [SLUICE_TYPE_DOUBLE] = "double",
+                                        [SLUICE_TYPE_BOOL] = "bool",
+                                        [SLUICE_TYPE_JSON] = "json"};
     const struct sluice_field *field = call->handler->sets;
-    if (result == NULL)
-        return;
-    while (field != NULL && field->name != NULL && (name == NULL || strcmp(field->name, name) != 0))
+    while (field != NULL && field->name != NULL && strcmp(field->name, name) != 0)
         field++;
-    if (field == NULL || field->name == NULL || !field_takes(field, json)) {
-        fake_note_fault(call->host,
-                        fake_text(call->host,
-                                  "set: handler '%s' does not declare a field '%s' of that type in its `sets`",
-                                  call->handler->name, name == NULL ? "(null)" : name));
-        return;
-    }
-    if (strlen(json) > FIELD_MAX) {
-        fake_note_fault(call->host, fake_text(call->host, "set: field '%s' has %zu bytes as JSON; the most is %d", name,
-                                              strlen(json), FIELD_MAX));
-        return;
-    }
+    if (field == NULL || field->name == NULL)
+        fake_fault_of(call, "set field '%.64s', which it does not declare in its `sets`", name);
+    else if (!field_takes(field, json))
+        fake_fault_of(call, "set field '%.64s' to %.*s; its `sets` declare %s", name, SHOWN_MAX, json,
+                      words[field->type]);
+    else
+        return true;
+    return false;
+}
+
+static void set_put(struct fake_host *host, struct fake_result *result, const char *name, const char *json)
+{
     size_t i = 0;
     while (i < result->set_count && strcmp(result->sets[i].name, name) != 0)
         i++;
     if (i == result->set_count) {
-        struct fake_set *sets = fake_alloc(call->host, (result->set_count + 1) * sizeof *sets);
+        struct fake_set *sets = fake_alloc(host, (result->set_count + 1) * sizeof *sets);
         if (result->set_count > 0)
             memcpy(sets, result->sets, result->set_count * sizeof *sets);
         result->sets = sets;
         result->set_count++;
     }
-    result->sets[i] = (struct fake_set){field->name, json};
+    result->sets[i] = (struct fake_set){fake_text(host, "%s", name), json};
+}
+
+/* `valid`: it is JSON and UTF-8. */
+static void set(struct sluice_call *head, const char *function, size_t n, const char *name, const char *json,
+                bool valid)
+{
+    struct fake_call *call = fake_call_of(head);
+    struct fake_result *result = result_of(call, n, true, function);
+    size_t length = name == NULL ? 0 : strlen(name);
+    if (result == NULL)
+        return;
+    if (length == 0 || length > NAME_MAX_BYTES)
+        fake_fault_of(call, "called %s() without a field name of 1..%d bytes", function, NAME_MAX_BYTES);
+    else if (strlen(json) > FIELD_MAX)
+        fake_fault_of(call, "set field '%.64s' to %zu bytes; the most is %d", name, strlen(json), FIELD_MAX);
+    else if (!valid)
+        fake_fault_of(call, "set field '%.64s' to what is no valid JSON or UTF-8", name);
+    else if (field_declared(call, name, json))
+        set_put(call->host, result, name, json);
 }
 
 static void host_set_text(struct sluice_call *head, size_t n, const char *name, struct sluice_text value)
 {
-    struct fake_host *host = fake_call_of(head)->host;
-    if (value.at != NULL && !fake_utf8_valid(value)) {
-        fake_note_fault(host, fake_text(host, "set_text: the value of '%s' is not UTF-8", name));
-        return;
-    }
     char *json = value.at == NULL ? strdup("null") : fake_json_escape(value);
-    set(head, n, name, fake_text(host, "%s", json));
+    set(head, "set_text", n, name, fake_text(fake_call_of(head)->host, "%s", json),
+        value.at == NULL || fake_utf8_valid(value));
     free(json);
 }
 
 static void host_set_int64(struct sluice_call *head, size_t n, const char *name, int64_t value)
 {
-    set(head, n, name, fake_text(fake_call_of(head)->host, "%" PRId64, value));
+    set(head, "set_int64", n, name, fake_text(fake_call_of(head)->host, "%" PRId64, value), true);
+}
+
+static void host_set_double(struct sluice_call *head, size_t n, const char *name, double value)
+{
+    struct fake_call *call = fake_call_of(head);
+    if (result_of(call, n, true, "set_double") == NULL)
+        return;
+    char digits[32] = "";
+    for (int precision = 15; precision <= 17 && (precision == 15 || strtod(digits, NULL) != value); precision++)
+        snprintf(digits, sizeof digits, "%.*g", precision, value);
+    if (value - value != 0) /* infinite, or none */
+        fake_fault_of(call, "set field '%.64s' to %g, which is no number in JSON", name == NULL ? "" : name, value);
+    else
+        set(head, "set_double", n, name, fake_text(call->host, "%s", digits), true);
+}
+
+static void host_set_bool(struct sluice_call *head, size_t n, const char *name, int32_t value)
+{
+    struct fake_call *call = fake_call_of(head);
+    if (result_of(call, n, true, "set_bool") == NULL)
+        return;
+    if (value != 0 && value != 1)
+        fake_fault_of(call, "set field '%.64s' to the bool %" PRId32 ", expected 0 or 1", name == NULL ? "" : name,
+                      value);
+    else
+        set(head, "set_bool", n, name, value != 0 ? "true" : "false", true);
 }
 
 static void host_set_json(struct sluice_call *head, size_t n, const char *name, struct sluice_text json)
 {
-    struct fake_host *host = fake_call_of(head)->host;
-    if (!fake_json_valid(json))
-        fake_note_fault(host, fake_text(host, "set_json: the value of '%s' is no JSON", name));
-    else
-        set(head, n, name, fake_copy(host, json));
+    bool valid = json.at != NULL && fake_json_valid(json);
+    set(head, "set_json", n, name, json.at == NULL ? "" : fake_copy(fake_call_of(head)->host, json), valid);
 }
 
 static void host_reply(struct sluice_call *head, size_t n, uint32_t status, struct sluice_text json, uint32_t flags)
 {
     struct fake_call *call = fake_call_of(head);
     struct fake_result *result = result_of(call, n, false, "reply");
-    if (call->handler->kind != SLUICE_REQUEST)
-        fake_note_fault(call->host,
-                        fake_text(call->host, "reply: handler '%s' is not of requests", call->handler->name));
-    else if (status < 200 || status > 599)
-        fake_note_fault(call->host,
-                        fake_text(call->host, "reply: %" PRIu32 " is no final HTTP status (200..599)", status));
-    else if (!fake_json_valid(json))
-        fake_note_fault(call->host, "reply: the body is no JSON");
-    else if (result != NULL) {
+    if (result == NULL)
+        return;
+    if (call->handler->kind != SLUICE_REQUEST || status < 200 || status > 599)
+        fake_fault_of(call, "replied %" PRIu32 "; a request's handler replies 200..599, others do not", status);
+    else if (json.at == NULL || !fake_json_valid(json))
+        fake_fault_of(call, "replied with what is no valid JSON");
+    else {
         result->status = status;
         result->reply = fake_copy(call->host, json);
         result->reply_flags = flags;
@@ -269,6 +312,8 @@ static const struct sluice_host host_table = {
     .now_ms = host_now_ms,
     .time_left_ms = host_time_left_ms,
     .unavailable = host_unavailable,
+    .set_double = host_set_double,
+    .set_bool = host_set_bool,
 };
 
 /* ----------------------------------------------------------------------------------------------------------- a call */
@@ -301,42 +346,6 @@ static struct sluice_event event_make(struct fake_host *host, const struct fake_
                             event.id.at, event.name.at, event.timestamp_ms, event.data.at);
     event.value = text_or(value, "");
     return event;
-}
-
-static void meta_fill(const struct sluice_field *field, const struct sluice_event *event, void *input)
-{
-    const struct sluice_text texts[] = {[SLUICE_META_EVENT_ID] = event->id,
-                                        [SLUICE_META_TOPIC] = event->topic,
-                                        [SLUICE_META_KEY] = event->key,
-                                        [SLUICE_META_EVENT_NAME] = event->name};
-    const int64_t numbers[] = {[SLUICE_META_TIMESTAMP] = event->timestamp_ms,
-                               [SLUICE_META_ATTEMPT] = event->attempt,
-                               [SLUICE_META_RETRIES_LEFT] = event->retries_left,
-                               [SLUICE_META_RETRY_COUNT] = event->retry_count};
-    char *member = (char *)input + field->offset;
-    if (field->type == SLUICE_TYPE_META_TEXT)
-        memcpy(member, &texts[field->meta], sizeof texts[0]);
-    else
-        memcpy(member, &numbers[field->meta], sizeof numbers[0]);
-}
-
-static const char *input_make(struct fake_host *host, const struct sluice_handler *handler,
-                              const struct sluice_event *event, void *input)
-{
-    for (const struct sluice_field *field = handler->input; field != NULL && field->name != NULL; field++) {
-        if (field->type == SLUICE_TYPE_META_TEXT || field->type == SLUICE_TYPE_META_INT64) {
-            meta_fill(field, event, input);
-            continue;
-        }
-        struct sluice_text name, value, found = {NULL, 0};
-        for (const char *cursor = NULL; fake_json_next(event->data, &cursor, &name, &value);)
-            if (name.length == strlen(field->name) && memcmp(name.at, field->name, name.length) == 0)
-                found = value;
-        const char *wrong = fake_fill(host, &host->memory, field, found, input);
-        if (wrong != NULL)
-            return wrong;
-    }
-    return NULL;
 }
 
 static const struct sluice_handler *handler_find(const struct fake_host *host, const char *name)
@@ -388,10 +397,10 @@ static void call_judge(struct fake_call *call)
         else if (call->failed != NULL)
             *result = (struct fake_result){.verdict = FAKE_STATEMENT_FAILED, .why = call->failed};
         else if (call->handler->kind == SLUICE_EVENT && result->verdict == FAKE_NOTHING)
-            fake_note_fault(host, fake_text(host, "event %zu was left without an outcome or a verdict", n));
+            fake_fault_of(call, "returned without an outcome for this event: %zu", n);
         else if (call->handler->kind == SLUICE_REQUEST && result->status == 0 &&
                  (result->verdict == FAKE_NOTHING || result->verdict == FAKE_OUTCOME))
-            fake_note_fault(host, fake_text(host, "request %zu was left without a reply", n));
+            fake_fault_of(call, "returned without a reply: to request %zu", n);
     }
 }
 
@@ -414,7 +423,7 @@ const struct fake_result *fake_call(struct fake_host *host, const char *name, si
             if (seen[good].key.length > 0 && strcmp(seen[other].key.at, seen[good].key.at) == 0)
                 fake_die("a call never holds two events of one key: '%s'", seen[good].key.at);
         char *input = inputs + good * handler->input_size;
-        const char *wrong = input_make(host, handler, &seen[good], input);
+        const char *wrong = fake_input(host, handler, &seen[good], input);
         if (wrong == NULL) {
             call.places[good++] = i;
             continue;

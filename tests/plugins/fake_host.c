@@ -115,13 +115,38 @@ static void *member_of(void *base, const struct sluice_field *field)
     return (char *)base + field->offset;
 }
 
+struct bounds {
+    int64_t min, max;
+};
+
+/* A bound that is left out beside the other one is none. */
+static struct bounds bounds_of(const struct sluice_field *field)
+{
+    bool none = field->min == 0 && field->max == 0;
+    return (struct bounds){none || (field->min == 0 && field->max < 0) ? SLUICE_NO_MIN : field->min,
+                           none || (field->max == 0 && field->min > 0) ? SLUICE_NO_MAX : field->max};
+}
+
+static bool bounds_hold(const struct sluice_field *field, int64_t value)
+{
+    struct bounds bounds = bounds_of(field);
+    return value >= bounds.min && value <= bounds.max;
+}
+
+static bool bounds_hold_double(const struct sluice_field *field, double value)
+{
+    struct bounds bounds = bounds_of(field);
+    return (bounds.min == SLUICE_NO_MIN || value >= (double)bounds.min) &&
+           (bounds.max == SLUICE_NO_MAX || value <= (double)bounds.max);
+}
+
 static const char *fill_number(struct fake_host *host, const struct sluice_field *field, const char *text, void *base)
 {
     int64_t number;
     bool units = field->type == SLUICE_TYPE_DURATION || field->type == SLUICE_TYPE_SIZE;
     if (!number_parse(text, units, &number))
         return fake_text(host, "field '%s' is no integer that fits: %s", field->name, text);
-    if ((field->min != 0 || field->max != 0) && (number < field->min || number > field->max))
+    if (!bounds_hold(field, number))
         return fake_text(host, "field '%s' is %" PRId64 ", outside %" PRId64 "..%" PRId64, field->name, number,
                          field->min, field->max);
     memcpy(member_of(base, field), &number, sizeof number);
@@ -134,7 +159,7 @@ static const char *fill_double(struct fake_host *host, const struct sluice_field
     double number = strtod(text, &end);
     if (end == text || *end != '\0')
         return fake_text(host, "field '%s' is no number: %s", field->name, text);
-    if ((field->min != 0 || field->max != 0) && (number < (double)field->min || number > (double)field->max))
+    if (!bounds_hold_double(field, number))
         return fake_text(host, "field '%s' is %s, outside %" PRId64 "..%" PRId64, field->name, text, field->min,
                          field->max);
     memcpy(member_of(base, field), &number, sizeof number);
@@ -144,8 +169,7 @@ static const char *fill_double(struct fake_host *host, const struct sluice_field
 static const char *fill_text(struct fake_host *host, const struct sluice_field *field, struct sluice_text text,
                              void *base)
 {
-    if ((field->min != 0 || field->max != 0) &&
-        ((int64_t)text.length < field->min || (int64_t)text.length > field->max))
+    if (!bounds_hold(field, (int64_t)text.length))
         return fake_text(host, "field '%s' has %zu bytes, outside %" PRId64 "..%" PRId64, field->name, text.length,
                          field->min, field->max);
     if (!choice_fits(field->choices, text))
@@ -246,7 +270,7 @@ static const struct sluice_plugin *library_load(const char *path, void **ret_lib
     const struct sluice_plugin *plugin = entry();
     if (plugin == NULL || plugin->magic != SLUICE_MAGIC)
         fake_die("%s: what sluice_plugin() returned is no descriptor", path);
-    if (plugin->abi_major != SLUICE_ABI_MAJOR || plugin->abi_minor != SLUICE_ABI_MINOR ||
+    if (plugin->abi_major != SLUICE_ABI_MAJOR || plugin->abi_minor > SLUICE_ABI_MINOR ||
         plugin->size != sizeof *plugin || plugin->handler_size != sizeof(struct sluice_handler) ||
         plugin->field_size != sizeof(struct sluice_field) || plugin->outcome_size != sizeof(struct sluice_outcome))
         fake_die("%s is built for ABI %u.%u, this test for %u.%u: build both with the same sluice/plugin.h", path,

@@ -53,8 +53,12 @@ struct fake_call { /* what a handler's struct sluice_call is the head of */
  * *memory. */
 const char *fake_fill(struct fake_host *host, struct fake_memory **memory, const struct sluice_field *field,
                       struct sluice_text value, void *base);
+/* Fills the input struct of an event. NULL, or what is wrong with a field. */
+const char *fake_input(struct fake_host *host, const struct sluice_handler *handler, const struct sluice_event *event,
+                       void *input);
 struct fake_call *fake_call_of(struct sluice_call *head);
-void fake_note_fault(struct fake_host *host, const char *sentence); /* the first one counts */
+/* What the plugin did against the contract, in the words of the engine (batch/host.c); the first one counts. */
+void fake_fault_of(struct fake_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *fake_copy(struct fake_host *host, struct sluice_text text);
 
 /* The statement functions of struct sluice_host. */

@@ -63,8 +63,8 @@ static bool param_resolve(struct fake_call *call, const struct sluice_param *fro
     size_t count = each ? call->head.count : array ? from->count : 1;
     if (size == 0 || from->form < SLUICE_PARAM_EACH || from->form > SLUICE_PARAM_VALUE || (at == NULL && count > 0) ||
         (each && (size > step || from->offset > step - size))) {
-        call->failed = fake_text(call->host, "query: parameter $%zu is not what its form and type say", number);
-        fake_note_fault(call->host, call->failed);
+        fake_fault_of(call, "called query() with a parameter $%zu that has no valid form and type", number);
+        call->failed = call->host->fault;
         return false;
     }
     *ret = (struct fake_param){.type = from->type, .array = array, .count = count};
@@ -193,14 +193,16 @@ const struct sluice_rows *fake_host_query(struct sluice_call *head, const struct
     struct fake_call *call = fake_call_of(head);
     struct fake_host *host = call->host;
     if (call->handler->uses_store == 0) {
-        fake_note_fault(host, fake_text(host, "query: handler '%s' does not declare uses_store", call->handler->name));
+        fake_fault_of(call, "called query() without having declared uses_store");
         call->failed = "no store";
     }
     if (call->failed != NULL)
-        fake_note_fault(host, "query: called again after a statement failed; return at once instead");
-    else if (sql == NULL || sql->text == NULL || count > PARAMS_MAX)
-        fake_note_fault(host,
-                        fake_text(host, "query: no statement, or %zu parameters; the most is %d", count, PARAMS_MAX));
+        fake_fault_of(call, "called query() again after a statement failed; return at once instead");
+    else if (sql == NULL || sql->text == NULL || count > PARAMS_MAX) {
+        fake_fault_of(call, "called query() with no statement, or with %zu parameters; the most is %d", count,
+                      PARAMS_MAX);
+        call->failed = "no statement";
+    }
     if (host->fault != NULL) /* the engine rolls back and asks nobody any more */
         call->failed = host->fault;
     if (call->failed != NULL)
@@ -226,24 +228,24 @@ const struct sluice_rows *fake_host_query(struct sluice_call *head, const struct
 
 size_t fake_host_row_count(const struct sluice_rows *rows)
 {
-    return rows->rows.rows;
+    return rows == NULL ? 0 : rows->rows.rows;
 }
 
 /* The cell, or NULL after noting the fault. type 0: any. */
 static const struct fake_cell *cell_of(const struct sluice_rows *rows, size_t row, size_t column, uint32_t type,
                                        const char *function)
 {
-    struct fake_host *host = rows->call->host;
+    if (rows == NULL)
+        return NULL; /* of a statement that failed: the call has its verdict */
     if (row >= rows->rows.rows || column >= rows->rows.columns) {
-        fake_note_fault(host,
-                        fake_text(host, "%s: there is no row %zu, column %zu in an answer of %zu rows, %zu columns",
-                                  function, row, column, rows->rows.rows, rows->rows.columns));
+        fake_fault_of(rows->call, "called %s() for row %zu, column %zu of an answer of %zu rows and %zu columns",
+                      function, row, column, rows->rows.rows, rows->rows.columns);
         return NULL;
     }
     const struct fake_cell *cell = &rows->rows.cells[row * rows->rows.columns + column];
     bool fits = type == 0 || cell->type == type || (cell->type == 0 && cell->value.null);
     if (!fits)
-        fake_note_fault(host, fake_text(host, "%s: row %zu, column %zu has another type", function, row, column));
+        fake_fault_of(rows->call, "called %s() for column %zu, which has another type", function, column);
     return !fits || (cell->value.null && type != 0) ? NULL : cell;
 }
 

@@ -60,30 +60,32 @@ static void verdicts(void **state)
 static void faults(void **state)
 {
     (void)state;
-    faulty("act", "no_outcome", "event 0 was left without an outcome");
-    faulty("act", "bad_outcome_index", "declares 2 outcomes, there is no 77");
-    faulty("act", "bad_event_index", "there is no event 1001 in a call of 1");
-    faulty("act", "invalid_utf8", "'note' is not UTF-8");
-    faulty("act", "invalid_json", "'blob' is no JSON");
-    faulty("act", "undeclared_set", "does not declare a field 'surprise'");
-    faulty("act", "set_integer_as_note", "does not declare a field 'note' of that type");
-    faulty("act", "set_text_as_number", "does not declare a field 'number' of that type");
-    faulty("act", "set_fraction_as_number", "does not declare a field 'number' of that type");
-    faulty("act", "set_huge_as_number", "does not declare a field 'number' of that type");
-    faulty("act", "set_text_as_ratio", "does not declare a field 'ratio' of that type");
-    faulty("act", "set_integer_as_flag", "does not declare a field 'flag' of that type");
-    faulty("act", "set_object_as_note", "does not declare a field 'note' of that type");
-    faulty("act", "reply", "is not of requests");
-    faulty("act", "sql_ok", "does not declare uses_store");
+    faulty("act", "no_outcome", "returned without an outcome for this event");
+    faulty("act", "bad_outcome_index", "gave outcome 77; it declares 2");
+    faulty("act", "bad_event_index", "called outcome() for event 1001 of a call that has 1");
+    faulty("act", "invalid_utf8", "set field 'note' to what is no valid JSON or UTF-8");
+    faulty("act", "invalid_json", "set field 'blob' to what is no valid JSON or UTF-8");
+    faulty("act", "undeclared_set", "set field 'surprise', which it does not declare in its `sets`");
+    faulty("act", "set_integer_as_note", "set field 'note' to 7; its `sets` declare text");
+    faulty("act", "set_text_as_number", "set field 'number' to \"x\"; its `sets` declare int64");
+    faulty("act", "set_fraction_as_number", "set field 'number' to 7.5; its `sets` declare int64");
+    faulty("act", "set_huge_as_number", "set field 'number' to 9223372036854775808; its `sets` declare int64");
+    faulty("act", "set_text_as_ratio", "set field 'ratio' to \"x\"; its `sets` declare double");
+    faulty("act", "set_integer_as_flag", "set field 'flag' to 7; its `sets` declare bool");
+    faulty("act", "set_object_as_note", "set field 'note' to {\"a\":1}; its `sets` declare text");
+    faulty("act", "set_nan", "set field 'ratio' to nan, which is no number in JSON");
+    faulty_n("act", "set_bool_as", 2, "set field 'flag' to the bool 2, expected 0 or 1");
+    faulty("act", "reply", "replied 200; a request's handler replies 200..599, others do not");
+    faulty("act", "sql_ok", "query() without having declared uses_store");
     fake_answer(host, "'text'", "[[1, \"text\", null]]");
-    faulty("act_sql", "sql_bad_cell", "there is no row 5, column 5 in an answer of 1 rows, 3 columns");
+    faulty("act_sql", "sql_bad_cell", "for row 5, column 5 of an answer of 1 rows and 3 columns");
     fake_answer(host, "1 / 0", NULL);
-    faulty("act_sql", "sql_after_failure", "called again after a statement failed");
-    faulty("ask", "no_reply", "request 0 was left without a reply");
-    faulty("ask", "bad_reply", "the body is no JSON");
-    faulty("ask", "bad_status", "99 is no final HTTP status");
-    faulty_n("ask", "reply_status", 199, "199 is no final HTTP status");
-    faulty_n("ask", "reply_status", 600, "600 is no final HTTP status");
+    faulty("act_sql", "sql_after_failure", "called query() again after a statement failed");
+    faulty("ask", "no_reply", "returned without a reply");
+    faulty("ask", "bad_reply", "replied with what is no valid JSON");
+    faulty("ask", "bad_status", "replied 99;");
+    faulty_n("ask", "reply_status", 199, "replied 199;");
+    faulty_n("ask", "reply_status", 600, "replied 600;");
 }
 
 static void more_faults(void **state)
@@ -92,18 +94,18 @@ static void more_faults(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
         act_at("act", "bad_index", functions[i]);
-        expect_fault(functions[i], "there is no event 1001 in a call of 1");
+        expect_fault(functions[i], "() for event 1001 of a call that has 1");
     }
-    faulty("act", "added_outcome", "outcome: there is no event 1 in a call of 1");
-    faulty("act", "bad_add", "add: handler 'act' declares 2 outcomes, there is no 77");
-    faulty_n("act", "name_length", -1, "does not declare a field '(null)'");
-    faulty_n("act", "name_length", 0, "does not declare a field ''");
-    faulty_n("act", "huge_set", 65535, "'note' has 65537 bytes as JSON; the most is 65536");
-    faulty_n("act", "set_controls", 20000, "'note' has 120002 bytes as JSON; the most is 65536");
-    faulty_n("act_sql", "sql_params", 65, "65 parameters; the most is 64");
-    faulty("act_sql", "sql_bad_offset", "$1 is not what its form and type say");
-    faulty("act_sql", "sql_no_value", "$1 is not what its form and type say");
-    faulty("act_sql", "sql_no_statement", "no statement");
+    faulty("act", "added_outcome", "called outcome() for event 1 of a call that has 1");
+    faulty("act", "bad_add", "added outcome 77; it declares 2");
+    faulty_n("act", "name_length", -1, "called set_int64() without a field name of 1..128 bytes");
+    faulty_n("act", "name_length", 0, "called set_int64() without a field name of 1..128 bytes");
+    faulty_n("act", "huge_set", 65535, "set field 'note' to 65537 bytes; the most is 65536");
+    faulty_n("act", "set_controls", 20000, "set field 'note' to 120002 bytes; the most is 65536");
+    faulty_n("act_sql", "sql_params", 65, "with 65 parameters; the most is 64");
+    faulty("act_sql", "sql_bad_offset", "a parameter $1 that has no valid form and type");
+    faulty("act_sql", "sql_no_value", "a parameter $1 that has no valid form and type");
+    faulty("act_sql", "sql_no_statement", "with no statement");
 }
 
 /* tests/process/test_engine_contract.py asks the same of the types of a real PostgreSQL. */
@@ -112,13 +114,13 @@ static void cells(void **state)
     static const struct {
         const char *mode, *rows, *sentence;
     } bad[] = {
-        {"sql_int_as_text", "[[1]]", "get_text: row 0, column 0 has another type"},
-        {"sql_int_as_double", "[[1]]", "get_double: row 0, column 0 has another type"},
-        {"sql_text_as_int", "[[\"1\"]]", "get_int64: row 0, column 0 has another type"},
-        {"sql_row_too_far", "[[1]]", "get_int64: there is no row 1, column 0 in an answer of 1 rows, 1 columns"},
-        {"sql_column_too_far", "[[1]]", "get_int64: there is no row 0, column 1"},
-        {"sql_null_too_far", "[[1]]", "is_null: there is no row 1, column 0"},
-        {"sql_text_too_far", "[[\"x\"]]", "get_text: there is no row 0, column 1"},
+        {"sql_int_as_text", "[[1]]", "called get_text() for column 0, which has another type"},
+        {"sql_int_as_double", "[[1]]", "called get_double() for column 0, which has another type"},
+        {"sql_text_as_int", "[[\"1\"]]", "called get_int64() for column 0, which has another type"},
+        {"sql_row_too_far", "[[1]]", "called get_int64() for row 1, column 0 of an answer of 1 rows and 1 columns"},
+        {"sql_column_too_far", "[[1]]", "called get_int64() for row 0, column 1"},
+        {"sql_null_too_far", "[[1]]", "called is_null() for row 1, column 0"},
+        {"sql_text_too_far", "[[\"x\"]]", "called get_text() for row 0, column 1"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -140,10 +142,10 @@ static void after_a_fault(void **state)
     (void)state;
     fake_answer(host, "select 1::bigint", "[[1]]");
     const struct fake_result *results = fake_call(host, "act_sql", 2, events);
-    expect_fault("bad_outcome_index", "there is no 77");
+    expect_fault("bad_outcome_index", "gave outcome 77");
     if (fake_query_count(host) != 0)
         fail_msg("a statement was run after a fault");
-    fake_expect_why(&results[1], FAKE_STATEMENT_FAILED, "there is no 77");
+    fake_expect_why(&results[1], FAKE_STATEMENT_FAILED, "gave outcome 77");
 }
 
 static void fields(void **state)
@@ -152,6 +154,9 @@ static void fields(void **state)
     fake_expect_set(act("act", "set_twice", 1, 1), "number", "2");
     fake_expect_set(act("act", "set_twice", 1, 1), "note", "\"\"");
     fake_expect_set(act("act", "set_null", 1, 1), "note", "null");
+    fake_expect_set(act("act", "set_double_as", 1, 1), "ratio", "0.1");
+    fake_expect_set(act("act", "set_bool_as", 0, 1), "flag", "false");
+    fake_expect_set(act("act", "set_bool_as", 1, 1), "flag", "true");
     act("act", "huge_set", 65534, 1);
     fake_expect_set(act("act", "seen", 1, 1), "note", "\"event-0|test.topic||test.topic|1|-1|0|104\"");
     /* its clock does not move with the world's */

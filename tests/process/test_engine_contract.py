@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What sluice/plugin.h promises a plugin, on the engine and a real PostgreSQL: what is a fault, what it costs, and what
-is not one. tests/plugins/test_chaos.c asks the fake host the same.
+is not one. test_engine_contract_fake.py asks the fake host the same, with the same table.
 
 Run alone: python3 tests/process/test_engine_contract.py [-k NAME].
 """
@@ -9,6 +9,8 @@ import time
 import unittest
 
 import _path
+import contract_table
+from contract_table import GOOD_READINGS, READINGS, SETS, VALUES
 from lib.engine import until
 from lib.pipeline_case import PipelineCase, reason
 
@@ -32,50 +34,6 @@ http:
   requests: {"POST /ask": {handler: chaos.ask, routes: {ok: out, other: wrong}}}
 """
 TABLE = "create table kept (n bigserial)"
-
-# mode → what its dead letter says. Each inserts a row with the statement whose answer it reads.
-READINGS = {
-    "sql_int_as_text": "called get_text() for column 0, which has another type",
-    "sql_null_int_as_text": "called get_text() for column 0, which has another type",
-    "sql_name_as_text": "called get_text() for column 0, which has another type",
-    "sql_uuid_as_text": "called get_text() for column 0, which has another type",
-    "sql_int_as_double": "called get_double() for column 0, which has another type",
-    "sql_numeric_as_double": "called get_double() for column 0, which has another type",
-    "sql_numeric_as_int": "called get_int64() for column 0, which has another type",
-    "sql_text_as_int": "called get_int64() for column 0, which has another type",
-    "sql_local_time_as_int": "called get_int64() for column 0, which has another type",
-    "sql_xid_as_int": "called get_int64() for column 0, which has another type",
-    "sql_row_too_far": "called get_int64() for row 1, column 0 of an answer of 1 rows and 1 columns",
-    "sql_column_too_far": "called get_int64() for row 0, column 1 of an answer of 1 rows and 1 columns",
-    "sql_null_too_far": "called is_null() for row 1, column 0 of an answer of 1 rows and 1 columns",
-    "sql_text_too_far": "called get_text() for row 0, column 1 of an answer of 1 rows and 1 columns",
-}
-# What set_text(), set_int64() and set_json() are called with, and how a sentence shows it.
-VALUES = {
-    "text": '"x"',
-    "integer": "7",
-    "fraction": "7.5",
-    "huge": "9223372036854775808",
-    "true": "true",
-    "null": "null",
-    "object": '{"a":1}',
-    "array": "[1]",
-}
-# The field that is declared of each type, and which of the values it does not take.
-SETS = {
-    "note": ("text", ("integer", "fraction", "huge", "true", "object", "array")),
-    "number": ("int64", ("text", "fraction", "huge", "true", "object", "array")),
-    "ratio": ("double", ("text", "true", "object", "array")),
-    "flag": ("bool", ("text", "integer", "fraction", "huge", "object", "array")),
-    "blob": ("json", ()),
-}
-GOOD_READINGS = [
-    "sql_int_as_int",
-    "sql_time_as_int",
-    "sql_real_as_double",
-    "sql_char_as_text",
-    "sql_null",
-]
 
 
 def sentence(letter):
@@ -108,9 +66,9 @@ class Faults(Contract):
 
     def faults(self, topic, modes, neighbour="sql_keep"):
         """Each fault among neighbours costs its own event alone, says what it was, and leaves nothing in the store.
-        modes: (data, sentence)"""
+        modes: rows of contract_table."""
         events = []
-        for data, _ in modes:
+        for _, data, _ in modes:
             events += [
                 self.event({"mode": neighbour}),
                 self.event(data),
@@ -121,7 +79,7 @@ class Faults(Contract):
         out, letters = self.ended(topic, len(events))
         self.assertEqual(len(letters), len(modes))
         found = {json.loads(letter["value"])["eventId"]: letter for letter in letters}
-        for (data, wanted), event in zip(modes, events[1::3]):
+        for (_, data, wanted), event in zip(modes, events[1::3]):
             with self.subTest(**data):
                 letter = found.get(event["eventId"])
                 self.assertIsNotNone(letter, "no dead letter")
@@ -136,7 +94,7 @@ class Faults(Contract):
             )
 
     def test_a_cell_of_another_type_or_place(self):
-        self.faults("act", [({"mode": mode}, words) for mode, words in READINGS.items()])
+        self.faults("act", contract_table.CELLS)
 
     def test_a_cell_of_another_type_in_an_event_that_is_alone(self):
         self.engine()
@@ -150,16 +108,7 @@ class Faults(Contract):
     def test_a_field_that_is_set_without_being_declared(self):
         """`validate` proves with `sets` that the next handler finds its fields, so a name or type beyond them is a
         fault: each type of value, set to a field of each type."""
-        undeclared = "which it does not declare in its `sets`"
-        rows = [({"mode": "undeclared_set"}, "set field 'surprise', " + undeclared)]
-        rows += [({"mode": "name_length", "n": n}, undeclared) for n in (1, 128)]
-        for field, wrong in SETS.items():
-            rows += [
-                ({"mode": f"set_{value}_as_{field}"}, f"set field '{field}' to {text}; its `sets` declare {wrong[0]}")
-                for value, text in VALUES.items()
-                if value in wrong[1]
-            ]
-        self.faults("act", rows)
+        self.faults("act", contract_table.FIELDS)
 
     def test_fields_that_are_set_as_declared(self):
         good = [(field, value) for field, wrong in SETS.items() for value in VALUES if value not in wrong[1]]
@@ -169,93 +118,16 @@ class Faults(Contract):
         self.assertEqual((len(out), letters), (len(good), []))
 
     def test_a_query_that_is_none(self):
-        self.faults(
-            "act",
-            [
-                ({"mode": "sql_params", "n": 65}, "with 65 parameters; the most is 64"),
-                (
-                    {"mode": "sql_bad_offset"},
-                    "a parameter $1 that has no valid form and type",
-                ),
-                (
-                    {"mode": "sql_no_value"},
-                    "a parameter $1 that has no valid form and type",
-                ),
-                ({"mode": "sql_no_statement"}, "with no statement"),
-            ],
-        )
+        self.faults("act", contract_table.QUERIES)
 
     def test_a_query_without_uses_store(self):
-        self.faults(
-            "bare",
-            [({"mode": "sql_ok"}, "query() without having declared uses_store")],
-            "ok",
-        )
+        self.faults("bare", contract_table.WITHOUT_STORE, "ok")
 
     def test_an_index_an_outcome_or_a_name_that_does_not_exist(self):
-        modes = [
-            ({"mode": "bad_index", "path": name}, f"called {name}() for event ")
-            for name in (
-                "outcome",
-                "retry",
-                "reject",
-                "set_text",
-                "set_int64",
-                "set_json",
-                "reply",
-            )
-        ]
-        modes += [
-            ({"mode": "bad_index", "path": "set_text of too much"}, "called set_text() for event "),
-            ({"mode": "bad_outcome_index"}, "gave outcome 77; it declares 2"),
-            ({"mode": "bad_add"}, "added outcome 77; it declares 2"),
-            ({"mode": "added_outcome"}, "called outcome() for event "),
-            (
-                {"mode": "name_length", "n": 0},
-                "called set_int64() without a field name of 1..128 bytes",
-            ),
-            (
-                {"mode": "name_length", "n": -1},
-                "called set_int64() without a field name of 1..128 bytes",
-            ),
-            (
-                {"mode": "name_length", "n": 129},
-                "called set_int64() without a field name of 1..128 bytes",
-            ),
-            (
-                {"mode": "reply"},
-                "replied 200; a request's handler replies 200..599, others do not",
-            ),
-            ({"mode": "no_outcome"}, "returned without an outcome for this event"),
-        ]
-        self.faults("act", modes)
+        self.faults("act", contract_table.PLACES)
 
     def test_a_value_that_is_none(self):
-        self.faults(
-            "act",
-            [
-                (
-                    {"mode": "invalid_utf8"},
-                    "set field 'note' to what is no valid JSON or UTF-8",
-                ),
-                (
-                    {"mode": "invalid_json"},
-                    "set field 'blob' to what is no valid JSON or UTF-8",
-                ),
-                (
-                    {"mode": "huge_set", "n": 65535},
-                    "set field 'note' to 65537 bytes; the most is 65536",
-                ),
-                (
-                    {"mode": "huge_set", "n": 9000000},
-                    "set field 'note' to 9000002 bytes; the most is 65536",
-                ),
-                (
-                    {"mode": "set_controls", "n": 20000},
-                    "set field 'note' to 120002 bytes; the most is 65536",
-                ),
-            ],
-        )
+        self.faults("act", contract_table.NO_VALUES)
 
 
 class Promises(Contract):
@@ -393,17 +265,9 @@ class Requests(Contract):
 
     def test_a_fault_is_an_error_and_keeps_nothing(self):
         self.engine()
-        modes = {
-            "sql_int_as_text": READINGS["sql_int_as_text"],
-            "sql_row_too_far": READINGS["sql_row_too_far"],
-            "no_reply": "returned without a reply",
-            "bad_reply": "replied with what is no valid JSON",
-            "bad_status": "replied 99;",
-            "bad_outcome_index": "gave outcome 77",
-        }
-        for mode, words in modes.items():
-            with self.subTest(mode=mode):
-                status, answer = self.ask(mode)
+        for _, data, words in contract_table.REQUESTS:
+            with self.subTest(**data):
+                status, answer = self.ask(data["mode"])
                 self.assertEqual((status, answer["error"]), (500, "plugin_fault"), answer)
                 self.assertIn(words, answer["message"])
         self.assertEqual((self.kept(), self.topic("out")), (0, []))

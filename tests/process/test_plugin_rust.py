@@ -71,7 +71,14 @@ class Rust(unittest.TestCase):
         program = pathlib.Path(self.folder.name) / "check_reverse"
         sources = [
             TESTS / name
-            for name in ("rust/check_reverse.c", "fake_host.c", "fake_call.c", "fake_query.c", "fake_json.c")
+            for name in (
+                "rust/check_reverse.c",
+                "fake_host.c",
+                "fake_call.c",
+                "fake_input.c",
+                "fake_query.c",
+                "fake_json.c",
+            )
         ]
         made = run(
             CC,

@@ -32,7 +32,7 @@ extern "C" {
 
 #define SLUICE_MAGIC 0x000a656369756c53ULL /* "Sluice\n" and a NUL: what a hex dump of a descriptor starts with */
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 0
+#define SLUICE_ABI_MINOR 1
 
 /* Bytes with a length. {NULL, 0} is no text: an optional field that is absent, NULL in SQL, null in JSON. Of any other
  * text, the empty one too, `at` is not NULL. */
@@ -76,6 +76,11 @@ enum sluice_field_flag {
     SLUICE_SECRET = 2,   /* a setting that is printed as *** everywhere */
 };
 
+/* What min or max is when only the other one bounds. A positive min above a max of 0 needs no SLUICE_NO_MAX, a
+ * negative max below a min of 0 no SLUICE_NO_MIN (since 1.1). */
+#define SLUICE_NO_MIN INT64_MIN
+#define SLUICE_NO_MAX INT64_MAX
+
 struct sluice_field {
     const char *name;     /* the key in the event's data, or in `settings:`; NULL ends a table */
     const char *help;     /* a phrase for people: what it is, its unit */
@@ -86,7 +91,10 @@ struct sluice_field {
     uint32_t type;        /* enum sluice_type */
     uint32_t flags;       /* enum sluice_field_flag, or-ed */
     uint32_t meta;        /* enum sluice_meta, for the META types */
-    uint32_t reserved;    /* 0 */
+    /* Since 1.1 (0 before). 1: `name` is a path into the data, the names of its members with a '.' between them:
+     * "address.country" is `country` of the object `address`. Of a member that an optional one is inside of, absent or
+     * null is absent, and anything else that is no object is refused. Not in `settings` and `sets`. */
+    uint32_t nested;
 };
 
 /* ----------------------------------------------------------------------------------------------------------- calls */
@@ -198,6 +206,10 @@ struct sluice_host {
      * kept, what query() did is rolled back, all of it comes again later, with growing pauses, for as long as the
      * outage lasts. No attempt is counted. For the trouble of a single event use retry(). */
     void (*unavailable)(struct sluice_call *call, const char *why);
+
+    /* Since 1.1. Like set_int64(). A number must be finite, `value` of a bool is 0 or 1: others are a fault. */
+    void (*set_double)(struct sluice_call *call, size_t n, const char *name, double value);
+    void (*set_bool)(struct sluice_call *call, size_t n, const char *name, int32_t value);
 };
 
 struct sluice_call {
@@ -300,6 +312,22 @@ const struct sluice_plugin *sluice_plugin(void);
 #define SLUICE_META_INT64(owner, member, which, ...)                                                                   \
     SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_META_INT64, .meta = which, ##__VA_ARGS__)
 
+/* The same of a field inside of an object of the data: SLUICE_TEXT_AT(struct order, country, "address.country"). */
+#define SLUICE_FIELD_AT_(owner, member, path, wanted, kind, ...)                                                       \
+    {                                                                                                                  \
+        .name = path, .offset = SLUICE_OFFSET(owner, member, wanted), .type = kind, .nested = 1, ##__VA_ARGS__         \
+    }
+#define SLUICE_TEXT_AT(owner, member, path, ...)                                                                       \
+    SLUICE_FIELD_AT_(owner, member, path, struct sluice_text, SLUICE_TYPE_TEXT, ##__VA_ARGS__)
+#define SLUICE_INT64_AT(owner, member, path, ...)                                                                      \
+    SLUICE_FIELD_AT_(owner, member, path, int64_t, SLUICE_TYPE_INT64, ##__VA_ARGS__)
+#define SLUICE_DOUBLE_AT(owner, member, path, ...)                                                                     \
+    SLUICE_FIELD_AT_(owner, member, path, double, SLUICE_TYPE_DOUBLE, ##__VA_ARGS__)
+#define SLUICE_BOOL_AT(owner, member, path, ...)                                                                       \
+    SLUICE_FIELD_AT_(owner, member, path, int32_t, SLUICE_TYPE_BOOL, ##__VA_ARGS__)
+#define SLUICE_JSON_AT(owner, member, path, ...)                                                                       \
+    SLUICE_FIELD_AT_(owner, member, path, struct sluice_text, SLUICE_TYPE_JSON, ##__VA_ARGS__)
+
 /* Rows of a handler's `sets` table. */
 #define SLUICE_SETS_TEXT(field, ...)                                                                                   \
     {                                                                                                                  \
@@ -354,6 +382,18 @@ const struct sluice_plugin *sluice_plugin(void);
     {                                                                                                                  \
         .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_INT64, .values = (numbers), .count = (n)                       \
     }
+#define SLUICE_ARRAY_DOUBLE(numbers, n)                                                                                \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_DOUBLE, .values = (numbers), .count = (n)                      \
+    }
+#define SLUICE_ARRAY_BOOL(values, n)                                                                                   \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_BOOL, .values = (values), .count = (n)                         \
+    }
+#define SLUICE_ARRAY_JSON(texts, n)                                                                                    \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_JSON, .values = (texts), .count = (n)                          \
+    }
 #define SLUICE_VALUE_TEXT(text)                                                                                        \
     {                                                                                                                  \
         .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_TEXT, .values = (text), .count = 1                             \
@@ -361,6 +401,18 @@ const struct sluice_plugin *sluice_plugin(void);
 #define SLUICE_VALUE_INT64(number)                                                                                     \
     {                                                                                                                  \
         .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_INT64, .values = (number), .count = 1                          \
+    }
+#define SLUICE_VALUE_DOUBLE(number)                                                                                    \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_DOUBLE, .values = (number), .count = 1                         \
+    }
+#define SLUICE_VALUE_BOOL(value)                                                                                       \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_BOOL, .values = (value), .count = 1                            \
+    }
+#define SLUICE_VALUE_JSON(text)                                                                                        \
+    {                                                                                                                  \
+        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_JSON, .values = (text), .count = 1                             \
     }
 
 #if defined(__GNUC__)

@@ -1,5 +1,5 @@
 /*
- * expect: PATH: handler 'work': field 'amount': its `flags` are 0x80, with a bit that plugin ABI 1.0 does not
+ * expect: PATH: handler 'work': field 'amount': its `flags` are 0x80, with a bit that plugin ABI 1.1 does not
  * know
  */
 #include "bad.h"

@@ -1,5 +1,5 @@
 /*
- * expect: PATH: handler 'work': field 'amount': its type is 0, which is no SLUICE_TYPE_* of plugin ABI 1.0
+ * expect: PATH: handler 'work': field 'amount': its type is 0, which is no SLUICE_TYPE_* of plugin ABI 1.1
  */
 #include "bad.h"
 

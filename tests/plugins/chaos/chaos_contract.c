@@ -4,6 +4,7 @@
 #include "chaos.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,10 @@ static void do_bad_index(struct sluice_call *call, size_t n, const struct act *a
         host->set_text(call, nobody, "note", (struct sluice_text){zeros, sizeof zeros});
     } else if (is(act->path, "set_int64"))
         host->set_int64(call, nobody, "number", 1);
+    else if (is(act->path, "set_double"))
+        host->set_double(call, nobody, "ratio", 1);
+    else if (is(act->path, "set_bool"))
+        host->set_bool(call, nobody, "flag", 1);
     else if (is(act->path, "set_json"))
         host->set_json(call, nobody, "blob", json);
     else if (is(act->path, "reply"))
@@ -78,6 +83,48 @@ static void do_set_twice(struct sluice_call *call, size_t n, const struct act *a
     call->host->set_text(call, n, "note", (struct sluice_text){"first", 5});
     call->host->set_int64(call, n, "number", 2);
     call->host->set_text(call, n, "note", (struct sluice_text){"", 0});
+    call->host->outcome(call, n, OK);
+}
+
+static void do_set_double_as(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_double(call, n, "ratio", 0.1);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_set_infinite(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_double(call, n, "ratio", -(double)INFINITY);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_set_nan(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_double(call, n, "ratio", (double)NAN);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_set_bool_as(struct sluice_call *call, size_t n, const struct act *act)
+{
+    call->host->set_bool(call, n, "flag", (int32_t)act->n);
+    call->host->outcome(call, n, OK);
+}
+
+/* A number and a truth for fields that are declared as others. */
+static void do_set_double_elsewhere(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_double(call, n, "note", 1.5);
+    call->host->outcome(call, n, OK);
+}
+
+static void do_set_bool_elsewhere(struct sluice_call *call, size_t n, const struct act *act)
+{
+    (void)act;
+    call->host->set_bool(call, n, "number", 1);
     call->host->outcome(call, n, OK);
 }
 
@@ -157,9 +204,25 @@ static void do_times(struct sluice_call *call, size_t n, const struct act *act)
     }
 
 static const struct mode modes[] = {
-    MODE(bad_index),    MODE(added_outcome), MODE(bad_add),     MODE(name_length), MODE(set_null),
-    MODE(set_twice),    MODE(set_controls),  MODE(last_reject), MODE(last_retry),  MODE(no_words),
-    MODE(reply_status), MODE(seen),          MODE(times),
+    MODE(bad_index),
+    MODE(added_outcome),
+    MODE(bad_add),
+    MODE(name_length),
+    MODE(set_null),
+    MODE(set_twice),
+    MODE(set_controls),
+    MODE(last_reject),
+    MODE(last_retry),
+    MODE(no_words),
+    MODE(reply_status),
+    MODE(seen),
+    MODE(times),
+    MODE(set_double_as),
+    MODE(set_infinite),
+    MODE(set_nan),
+    MODE(set_bool_as),
+    MODE(set_double_elsewhere),
+    MODE(set_bool_elsewhere),
 };
 
 /* set_VALUE_as_FIELD: 1 when the mode is one. */

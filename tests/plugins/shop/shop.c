@@ -35,6 +35,23 @@ struct order {
     int64_t amount;
 };
 
+struct parcel {
+    struct sluice_text orderId, country, address;
+    double weight;
+};
+
+/* Where it goes, said as a whole or by the fields of it that are needed. */
+static const struct sluice_field ship_input[] = {
+    SLUICE_TEXT(struct parcel, orderId, .min = 1, .max = 64),
+    SLUICE_TEXT_AT(struct parcel, country, "address.country", .min = 2, .max = 2, .help = "two letters"),
+    SLUICE_DOUBLE_AT(struct parcel, weight, "parcel.weight", .flags = SLUICE_OPTIONAL, .min = SLUICE_NO_MIN, .max = 30,
+                     .help = "kg"),
+    {0},
+};
+static const struct sluice_field move_input[] = {
+    SLUICE_TEXT(struct parcel, orderId, .min = 1, .max = 64), SLUICE_JSON(struct parcel, address), {0}};
+static const struct sluice_field address_sets[] = {SLUICE_SETS_JSON("address"), {0}};
+
 static const struct sluice_field order_input[] = {
     SLUICE_TEXT(struct order, orderId, .min = 1, .max = 64),
     SLUICE_INT64(struct order, amount, .min = 1, .max = 1000000),
@@ -78,6 +95,39 @@ static const struct sluice_handler handlers[] = {
      .input = order_input,
      .input_size = sizeof(struct order),
      .outcomes = refund_outcomes,
+     .max_events = 1,
+     .handle = handle},
+    {.name = "ship",
+     .input = ship_input,
+     .input_size = sizeof(struct parcel),
+     .outcomes = send_outcomes,
+     .max_events = 100,
+     .handle = handle},
+    {.name = "label",
+     .input = move_input,
+     .input_size = sizeof(struct parcel),
+     .outcomes = send_outcomes,
+     .max_events = 100,
+     .handle = handle},
+    {.name = "locate",
+     .input = id_input,
+     .input_size = sizeof(struct order),
+     .outcomes = send_outcomes,
+     .sets = address_sets,
+     .max_events = 100,
+     .handle = handle},
+    {.name = "move",
+     .kind = SLUICE_REQUEST,
+     .input = move_input,
+     .input_size = sizeof(struct parcel),
+     .outcomes = accept_outcomes,
+     .max_events = 1,
+     .handle = handle},
+    {.name = "export",
+     .kind = SLUICE_REQUEST,
+     .input = ship_input,
+     .input_size = sizeof(struct parcel),
+     .outcomes = accept_outcomes,
      .max_events = 1,
      .handle = handle},
     {.name = "send", .outcomes = send_outcomes, .max_events = 100, .handle = handle},

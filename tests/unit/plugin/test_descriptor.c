@@ -143,12 +143,46 @@ static void newer_minor_and_other_major_are_refused(void **state)
     arena_destroy(arena);
 }
 
+/* A bound that is left out beside the other one is none; what was a bound before stays one. */
+static void a_bound_may_stand_alone(void **state)
+{
+    static const struct {
+        int64_t min, max, wanted_min, wanted_max;
+    } cases[] = {
+        {1, 0, 1, INT64_MAX}, {0, -1, INT64_MIN, -1},       {0, 0, 0, 0}, {0, 9, 0, 9},
+        {-9, 0, -9, 0},       {1, INT64_MAX, 1, INT64_MAX}, {1, 9, 1, 9}, {INT64_MIN, 0, INT64_MIN, 0},
+    };
+    struct arena *arena = arena_create(4096, 1 << 20);
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct sluice_field input[] = {
+            {.name = "n", .type = SLUICE_TYPE_INT64, .min = cases[i].min, .max = cases[i].max}, {0}};
+        const struct sluice_outcome outcomes[] = {{"done", NULL}, {0}};
+        const struct sluice_handler handlers[] = {
+            {.name = "h", .input = input, .input_size = 8, .outcomes = outcomes, .max_events = 1, .handle = handle},
+            {0}};
+        struct sluice_plugin from = old_plugin();
+        const struct sluice_plugin *plugin = NULL;
+        struct error error;
+        from.abi_minor = 1;
+        from.handler_size = sizes[1].handler;
+        from.field_size = sizes[1].field;
+        from.outcome_size = sizes[1].outcome;
+        from.handlers = handlers;
+        assert_int_equal(copy(&from, &newer_engine, arena, &plugin, &error), 0);
+        assert_true(plugin->handlers[0].input[0].min == cases[i].wanted_min);
+        assert_true(plugin->handlers[0].input[0].max == cases[i].wanted_max);
+    }
+    arena_destroy(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(older_minor_is_read_by_its_own_sizes),
         cmocka_unit_test(sizes_must_be_those_of_the_minor),
         cmocka_unit_test(newer_minor_and_other_major_are_refused),
+        cmocka_unit_test(a_bound_may_stand_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

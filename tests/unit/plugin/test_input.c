@@ -160,6 +160,84 @@ static void null_is_a_json_value_when_required(void **state)
     assert_text(got.json, "null");
 }
 
+/* A path reaches into objects: in any order, the object read once for all of its fields, escapes in the names. */
+static void nested_fields_are_filled(void **state)
+{
+    static const struct sluice_field fields[] = {
+        SLUICE_TEXT_AT(struct wanted, text, "address.country", .min = 2, .max = 2),
+        SLUICE_INT64_AT(struct wanted, number, "address.zip.number"),
+        SLUICE_DOUBLE_AT(struct wanted, ratio, "address.share"),
+        SLUICE_BOOL_AT(struct wanted, yes, "flags.fast"),
+        SLUICE_JSON_AT(struct wanted, json, "address.zip"),
+        {0},
+    };
+    struct wanted got;
+    (void)state;
+    assert_null(fill(fields,
+                     "{\"flags\":{\"fast\":true},\"a\":[],\"address\":{\"x\":{\"country\":1},\"share\":0.5,"
+                     "\"zip\":{\"a\":\"}\",\"number\":7},\"c\\u006funtry\":\"D\\u0045\"}}",
+                     &got));
+    assert_text(got.text, "DE");
+    assert_text(got.json, "{\"a\":\"}\",\"number\":7}");
+    assert_int_equal(got.number, 7);
+    assert_int_equal(got.yes, 1);
+    assert_true(got.ratio == 0.5);
+}
+
+static void nested_fields_are_refused_with_their_path(void **state)
+{
+    static const struct {
+        const char *data, *sentence, *optional; /* what is said of an optional one; NULL: it is absent */
+    } cases[] = {
+        {"{}", "field 'a.b.c' is missing: expected an integer of at least 1; 'a' is missing", NULL},
+        {"{\"a\":null}", "field 'a.b.c' is missing: expected an integer of at least 1; 'a' is null", NULL},
+        {"{\"a\":{}}", "field 'a.b.c' is missing: expected an integer of at least 1; 'a.b' is missing", NULL},
+        {"{\"a\":{\"b\":{\"d\":1}}}", "field 'a.b.c' is missing: expected an integer of at least 1", NULL},
+        {"{\"a.b.c\":1}", "field 'a.b.c' is missing: expected an integer of at least 1; 'a' is missing", NULL},
+        {"{\"a\":{\"b.c\":1}}", "field 'a.b.c' is missing: expected an integer of at least 1; 'a.b' is missing", NULL},
+        {"{\"a\":{\"b\":{\"c\":null}}}", "field 'a.b.c': expected an integer of at least 1, got null", NULL},
+        {"{\"a\":{\"b\":{\"c\":0}}}", "field 'a.b.c': expected an integer of at least 1, got 0",
+         "field 'a.b.c': expected an integer of at least 1, got 0"},
+        {"{\"a\":[{\"b\":{\"c\":1}}]}",
+         "field 'a.b.c': expected an integer of at least 1 in an object 'a', got an array",
+         "field 'a.b.c': expected an integer of at least 1 in an object 'a', got an array"},
+        {"{\"a\":{\"b\":\"c\"}}", "field 'a.b.c': expected an integer of at least 1 in an object 'a.b', got a string",
+         "field 'a.b.c': expected an integer of at least 1 in an object 'a.b', got a string"},
+    };
+    static const struct sluice_field needed[] = {
+        SLUICE_INT64_AT(struct wanted, number, "a.b.c", .min = 1, .max = SLUICE_NO_MAX), {0}};
+    static const struct sluice_field optional[] = {SLUICE_INT64_AT(struct wanted, number, "a.b.c", .min = 1,
+                                                                   .max = SLUICE_NO_MAX, .flags = SLUICE_OPTIONAL,
+                                                                   .fallback = "9"),
+                                                   {0}};
+    struct wanted got;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *said = fill(needed, cases[i].data, &got);
+        assert_non_null(said);
+        assert_string_equal(said, cases[i].sentence);
+        said = fill(optional, cases[i].data, &got);
+        assert_string_equal(said == NULL ? "" : said, cases[i].optional == NULL ? "" : cases[i].optional);
+        assert_int_equal(got.number, said == NULL ? 9 : 0);
+    }
+}
+
+static void a_double_without_an_upper_bound_has_none(void **state)
+{
+    static const struct sluice_field above[] = {SLUICE_DOUBLE(struct wanted, ratio, .min = 0, .max = SLUICE_NO_MAX),
+                                                {0}};
+    static const struct sluice_field below[] = {SLUICE_DOUBLE(struct wanted, ratio, .min = SLUICE_NO_MIN, .max = 0),
+                                                {0}};
+    struct wanted got;
+    (void)state;
+    assert_null(fill(above, "{\"ratio\":1e300}", &got));
+    assert_true(got.ratio == 1e300);
+    assert_string_equal(fill(above, "{\"ratio\":-0.5}", &got),
+                        "field 'ratio': expected a number of at least 0, got -0.5");
+    assert_null(fill(below, "{\"ratio\":-1e300}", &got));
+    assert_string_equal(fill(below, "{\"ratio\":0.5}", &got), "field 'ratio': expected a number of at most 0, got 0.5");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +246,9 @@ int main(void)
         cmocka_unit_test(wrong_values_are_refused),
         cmocka_unit_test(optional_fields_fall_back),
         cmocka_unit_test(null_is_a_json_value_when_required),
+        cmocka_unit_test(nested_fields_are_filled),
+        cmocka_unit_test(nested_fields_are_refused_with_their_path),
+        cmocka_unit_test(a_double_without_an_upper_bound_has_none),
     };
     arena = arena_create(4096, 1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
