@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cli/parts.h"
+#include "cli/test_parts.h"
 #include "cli/test_report.h"
 #include "flowtest/database.h"
 #include "flowtest/drive.h"
@@ -39,7 +39,7 @@ enum {
 
 struct suite { /* a file, and what its tests start from */
     struct flow_file file;
-    struct parts parts;
+    struct test_parts parts;
 };
 
 struct tests {
@@ -73,64 +73,18 @@ static int print_problems(const struct problems *problems)
     return CLI_CONFIG;
 }
 
-/* What a test has in place of what the file says: the bus is in memory and keeps everything, a group has one lane, as
- * there is one thread, and nothing is traced. */
-static void prepare_pipeline(struct pipeline *pipeline)
-{
-    pipeline->bus.kind = BUS_CHOICE_MEMORY;
-    pipeline->bus.property_count = 0;
-    pipeline->bus.retention_ms = INT64_MAX / 4;
-    pipeline->engine.lanes = 1;
-    for (size_t i = 0; i < pipeline->tap_count; i++)
-        pipeline->taps[i].lanes = 1;
-    pipeline->tracing.url = NULL;
-    pipeline->store.allow_unsafe = true;
-}
-
-static bool tap_is_named(const struct flow_file *file, const struct tap *tap)
-{
-    for (const char **name = file->taps; *name != NULL; name++)
-        if (strcmp(*name, tap->name) == 0)
-            return true;
-    return false;
-}
-
-/* Taps take part when the file names them. */
-static void keep_taps(const struct suite *suite, struct problems *problems)
-{
-    struct pipeline *pipeline = suite->parts.pipeline;
-    size_t kept = 0;
-    const char **known = arena_array(suite->parts.arena, const char *, pipeline->tap_count + 1);
-    for (size_t i = 0; i < pipeline->tap_count; i++)
-        known[i] = pipeline->taps[i].name;
-    for (const char **name = suite->file.taps; *name != NULL; name++) {
-        bool found = false;
-        for (size_t i = 0; i < pipeline->tap_count && !found; i++)
-            found = strcmp(known[i], *name) == 0;
-        const char *near = found ? NULL : nearest_name(*name, known);
-        if (!found)
-            problem_add(problems, suite->file.place, "unknown_tap", "the pipeline has no tap '%s'%s%s%s", *name,
-                        near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
-    }
-    for (size_t i = 0; i < pipeline->group_count; i++) {
-        struct group *group = &pipeline->groups[i];
-        if (group->tap != NULL && !tap_is_named(&suite->file, group->tap))
-            continue;
-        pipeline->groups[kept] = *group;
-        pipeline->groups[kept].index = (uint32_t)kept;
-        kept++;
-    }
-    pipeline->group_count = kept;
-}
-
 /* To whoever watches: what the file depends on. */
 static void tell_files(const struct tests *tests, const struct suite *suite)
 {
-    const struct parts *parts = &suite->parts;
+    const struct parts *parts = &suite->parts.parts;
     size_t number = (size_t)(suite - tests->suites);
     if (tests->told < 0)
         return;
     dprintf(tests->told, "file %zu %s\n", number, suite->file.pipeline);
+    for (size_t i = 0; i < suite->file.count; i++)
+        for (size_t s = 0; s < suite->file.flows[i].step_count; s++)
+            if (suite->file.flows[i].steps[s].file != NULL)
+                dprintf(tests->told, "file %zu %s\n", number, suite->file.flows[i].steps[s].file);
     for (size_t i = 0; i < parts->pipeline->plugin_count; i++) {
         const struct plugin_ref *ref = &parts->pipeline->plugins[i];
         const char *folder = parts_migrations_folder(parts, ref->name, ref->path);
@@ -148,16 +102,11 @@ static int open_suite(struct tests *tests, const char *path, struct suite *suite
         problems_sort(&problems);
         return print_problems(&problems);
     }
-    parts_read(suite->file.pipeline, tests->options->buses, &suite->parts);
+    suite->parts.file = &suite->file;
+    test_parts_read(&suite->parts, tests->options->buses, &problems);
     tell_files(tests, suite);
-    prepare_pipeline(suite->parts.pipeline);
-    (void)reading_finish(&suite->parts.reading, true);
-    int code = print_problems(&suite->parts.reading.problems);
-    if (code == CLI_OK) {
-        keep_taps(suite, &problems);
-        code = print_problems(&problems);
-    }
-    return code;
+    int code = print_problems(&suite->parts.parts.reading.problems);
+    return code == CLI_OK ? print_problems(&problems) : code;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- a test */
@@ -179,7 +128,7 @@ static bool ask_server(int told, char ret_url[TEST_URL_MAX])
 static int open_databases(struct tests *tests, struct suite *suite, const char *url)
 {
     struct error error = {0};
-    struct parts *parts = &suite->parts;
+    struct parts *parts = &suite->parts.parts;
     char watched[TEST_URL_MAX];
     if (!parts->pipeline->store.present)
         return CLI_OK;
@@ -202,40 +151,19 @@ static int open_databases(struct tests *tests, struct suite *suite, const char *
     return code == 0 ? CLI_OK : cli_failed_with(suite->file.path, &error);
 }
 
-/* What a new process opens of its own. */
-static int reopen(struct engine_parts *engine, void *context, struct error *error)
-{
-    struct parts *parts = context;
-    parts->store = NULL;
-    parts->metrics = NULL;
-    int code = parts_attach(parts, PARTS_STORE, error);
-    engine->store = parts->store;
-    engine->metrics = parts->metrics;
-    return code;
-}
-
 /* In the child. */
 static bool run_test(struct suite *suite, const struct flow *flow, const char *url, const struct repetition *repetition,
                      FILE *out)
 {
-    struct parts *parts = &suite->parts;
+    struct drive_parts parts;
     struct error error = {0};
     log_set_level(LOG_WARN);
     log_set_json(0);
-    if (url != NULL)
-        parts->pipeline->store.url = url;
-    if (parts_attach(parts, PARTS_BUS, &error) != 0) {
+    if (test_parts_open(&suite->parts, url, &parts, &error) != 0) {
         fprintf(out, "    %s\n", error.text);
         return false;
     }
-    struct drive_parts drive_parts = {.engine = {.pipeline = parts->pipeline,
-                                                 .bus = parts->bus,
-                                                 .store = parts->store,
-                                                 .metrics = parts->metrics,
-                                                 .migrations = parts->migrations},
-                                      .reopen = reopen,
-                                      .context = parts};
-    return flow_perform(&suite->file, flow, &drive_parts, repetition, out);
+    return flow_perform(&suite->file, flow, &parts, repetition, out);
 }
 
 static void print_said(int said)
@@ -297,7 +225,7 @@ static int run_once(struct tests *tests, struct suite *suite, const struct flow 
     struct error error = {0};
     pid_t child = -1;
     int code = 0;
-    if (suite->parts.pipeline->store.present)
+    if (suite->parts.parts.pipeline->store.present)
         code = databases_fresh(tests->databases, &url, &error);
     if (code == 0 && (code = begin_test(suite, flow, url, repetition, said, &child)) != 0)
         error_set(&error, -code, "no process for the test: %s", strerror(-code));
@@ -479,7 +407,7 @@ int tests_run(const struct test_options *options, char *const *paths, size_t cou
     databases_close(tests.databases);
     server_stop(tests.server);
     for (size_t i = 0; i < tests.suite_count; i++)
-        parts_close(&tests.suites[i].parts);
+        parts_close(&tests.suites[i].parts.parts);
     buffer_free(&tests.report);
     arena_destroy(tests.arena);
     return code;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "event/json.h"
 #include "flowtest/database.h"
+#include "flowtest/stand_in.h"
 #include "http/route.h"
 
 #include <errno.h>
@@ -212,6 +213,50 @@ int drive_run(struct drive *drive, struct error *error)
         }
     }
     return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- reloads */
+
+/* What of `next` was opened so far is the drive's; the engine that runs is stopped once the other one could begin. */
+static int hand_over(struct drive *drive, struct error *error)
+{
+    struct engine *before = drive->engine, *successor = NULL;
+    int code = connect_database(drive, error);
+    if (code == 0)
+        code = engine_start(&drive->parts->engine, &successor, error);
+    engine_stop(code == 0 ? before : successor);
+    if (code == 0) {
+        drive->engine = successor;
+        engine_begin(successor);
+    }
+    return code;
+}
+
+int drive_reload(struct drive *drive, const char *path, struct error *error)
+{
+    const struct drive before = *drive;
+    const struct engine_parts parts = drive->parts->engine;
+    struct buffer why;
+    buffer_init(&why, DRIVE_VALUE_MAX);
+    int code = drive->parts->reread(&drive->parts->engine, path, drive->parts->context, &why, error);
+    while (why.length > 0 && why.at[why.length - 1] == '\n')
+        why.length--;
+    if (why.length > 0)
+        error_set(error, EINVAL, "%.*s", (int)why.length, why.at);
+    buffer_free(&why);
+    drive->pipeline = drive->parts->engine.pipeline;
+    drive->parts->engine.waits = true;
+    if (code == 0)
+        code = hand_over(drive, error);
+    drive->parts->engine.waits = false;
+    if (code != 0) {
+        *drive = before;
+        drive->parts->engine = parts;
+        return error_prefix(error, "%s is refused, and what runs goes on", path);
+    }
+    connection_destroy(before.connection);
+    stand_in_again(before.pipeline, drive->pipeline, drive->arena);
+    return settle(drive, true, error);
 }
 
 /* -------------------------------------------------------------------------------------------------------- requests */

@@ -13,11 +13,14 @@
 
 #define FLOW_BEGINS_MS 1767225600000 /* 2026-01-01T00:00:00Z: when each test begins */
 
-/* What a test begins with: the parts of an engine, and how a new process opens its own store and metrics on the same
- * database. */
+/* What a test begins with: the parts of an engine, how a new process opens its own store and metrics on the same
+ * database, and how another file is read: into new parts, or negative with sentences that say why a running engine
+ * would not change to it. */
 struct drive_parts {
     struct engine_parts engine;
     int (*reopen)(struct engine_parts *parts, void *context, struct error *error);
+    int (*reread)(struct engine_parts *parts, const char *path, void *context, struct buffer *ret_why,
+                  struct error *error);
     void *context;
 };
 
@@ -68,6 +71,8 @@ int drive_emit(struct drive *drive, const char *topic, struct span data, const c
                struct error *error);
 /* The last event of all but dead letters, or (`topic` not NULL) of this topic, once more as it is. */
 int drive_duplicate(struct drive *drive, const char *topic, struct error *error);
+/* Another file takes the place of the one that runs. What this one would not do is an error, and what runs goes on. */
+int drive_reload(struct drive *drive, const char *path, struct error *error);
 /* All events, in the order in which they were published. */
 int drive_events(struct drive *drive, struct seen **ret, size_t *ret_count, struct error *error);
 int64_t drive_elapsed_ms(void); /* since the test began */

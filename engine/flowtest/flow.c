@@ -195,10 +195,19 @@ static void read_crash(struct reading *reading, struct node *node, struct step *
         check_failpoint(reading, node, step->crash.name);
 }
 
+/* A path that is relative to the file's folder. */
+static const char *beside(struct reading *reading, const char *path)
+{
+    const char *slash = strrchr(reading->file, '/');
+    return path[0] == '/' || slash == NULL
+               ? path
+               : arena_format(reading->arena, "%.*s/%s", (int)(slash - reading->file), reading->file, path);
+}
+
 static void read_step(struct reading *reading, struct node *node, struct step *step)
 {
-    static const char *const known[] = {"request", "emit",    "duplicate", "sql",    "fail",
-                                        "crash",   "advance", "run",       "expect", NULL};
+    static const char *const known[] = {"request", "emit",    "duplicate", "sql",    "fail", "crash",
+                                        "reload",  "advance", "run",       "expect", NULL};
     size_t kinds = 0;
     step->place = node->place;
     if (node->kind == NODE_SCALAR && span_is(node->text, "run")) {
@@ -209,7 +218,8 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         return;
     struct node *request = node_get(node, "request"), *emit = node_get(node, "emit"),
                 *advance = node_get(node, "advance"), *duplicate = node_get(node, "duplicate"),
-                *sql = node_get(node, "sql"), *fail = node_get(node, "fail"), *crash = node_get(node, "crash");
+                *sql = node_get(node, "sql"), *fail = node_get(node, "fail"), *crash = node_get(node, "crash"),
+                *reload = node_get(node, "reload");
     if (request != NULL && ++kinds)
         read_request(reading, request, step);
     if (emit != NULL && ++kinds)
@@ -220,6 +230,11 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         read_fail(reading, fail, step);
     if (crash != NULL && ++kinds)
         read_crash(reading, crash, step);
+    if (reload != NULL && ++kinds) {
+        step->kind = STEP_RELOAD;
+        if (node_text(reload, "reload", &step->file, reading->problems))
+            step->file = beside(reading, step->file);
+    }
     if (sql != NULL && ++kinds) {
         step->kind = STEP_SQL;
         (void)node_text(sql, "sql", &step->sql, reading->problems);
@@ -311,15 +326,6 @@ static void read_taps(struct reading *reading, struct node *root, struct flow_fi
     ret->taps = arena_array(reading->arena, const char *, count + 1);
     for (size_t i = 0; i < count; i++)
         kept += node_text(taps->items[i], "the name of a tap", &ret->taps[kept], reading->problems);
-}
-
-/* A path that is relative to the file's folder. */
-static const char *beside(struct reading *reading, const char *path)
-{
-    const char *slash = strrchr(reading->file, '/');
-    return path[0] == '/' || slash == NULL
-               ? path
-               : arena_format(reading->arena, "%.*s/%s", (int)(slash - reading->file), reading->file, path);
 }
 
 bool flow_read(const char *path, struct arena *arena, struct problems *problems, struct flow_file *ret)

@@ -16,6 +16,7 @@ enum step_kind {
     STEP_SQL,       /* somebody else changes the database */
     STEP_FAIL,      /* the next calls of a handler end otherwise */
     STEP_CRASH,     /* the process will die at a place, and the engine starts again */
+    STEP_RELOAD,    /* another file takes the place of the one that runs */
     STEP_ADVANCE,   /* time goes on, and what is due on the way happens */
     STEP_RUN,       /* the same, until nothing is due but ticks of schedules */
 };
@@ -43,6 +44,7 @@ struct step {
      * it is; NULL: the last event of all */
     const char *topic, *key, *id;
     const char *sql;
+    const char *file; /* of a reload: its path */
     int64_t advance_ms;
     struct {
         const char *handler;

@@ -102,6 +102,9 @@ static int step_do(struct performance *performance, const struct step *step, str
                                                                        : "everywhere",
                                        step->crash.name == NULL ? "" : step->crash.name));
         return step_crash(performance, step, error);
+    case STEP_RELOAD:
+        tell(performance, arena_format(drive->arena, "reload %s", step->file));
+        return drive_reload(drive, step->file, error);
     case STEP_ADVANCE:
         tell(performance, arena_format(drive->arena, "advance %s", duration_text(step->advance_ms, text)));
         return drive_advance(drive, step->advance_ms, error);

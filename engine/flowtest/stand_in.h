@@ -15,4 +15,7 @@ int stand_in(const struct pipeline *pipeline, const struct step *step, struct ar
 int stand_in_watch(const struct pipeline *pipeline, const char *handler, bool *called, bool *ret_recorded,
                    struct arena *arena, struct error *error);
 
+/* What was said of handlers of the one pipeline holds for those of the other, which it is reloaded with. */
+void stand_in_again(const struct pipeline *before, const struct pipeline *now, struct arena *arena);
+
 #endif

@@ -48,8 +48,8 @@ void engine_stop(struct engine *engine); /* drains for no time, joins every thre
 int engine_fault(struct engine *engine, struct error *ret);
 
 /* An engine that was started `stepped`, for virtual time (base/clock.h): the same readers, lanes and chores, one after
- * the other in the caller's thread, so that what happens is the same in every run. It is not drained or stopped: its
- * process ends, or does so for the bus alone. */
+ * the other in the caller's thread, so that what happens is the same in every run. Between two steps it may be stopped
+ * like any other; of one that waits engine_start() has looked whether it could begin, and engine_step() begins it. */
 /* Does what is due now, until nothing is; `looks`: with what others may have changed in the database. 0, or negative:
  * it has a fault, or there is no end of it. */
 int engine_step(struct engine *engine, bool looks, struct error *error);

@@ -244,8 +244,25 @@ static void opener_done(struct engine *engine)
         timer_advance(&engine->parked_timer, clock_wall_ms());
 }
 
+static void prepare_lanes(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->group_count; i++)
+        for (size_t w = 0; w < engine->groups[i].worker_count; w++)
+            worker_prepare(engine->groups[i].workers[w]);
+    for (size_t w = 0; w < engine->request_worker_count; w++)
+        worker_prepare(engine->requests[w]);
+    if (engine->scheduler != NULL)
+        worker_prepare(engine->scheduler);
+}
+
 int opener_step(struct engine *engine, struct error *error)
 {
+    if (!atomic_load(&engine->begun)) {
+        int looked = engine_look(engine, false, error);
+        if (looked == 0)
+            prepare_lanes(engine);
+        return looked != 0 ? looked : life_fault(&engine->life, error);
+    }
     int code = engine_open_store(engine, error);
     for (size_t i = 0; i < engine->group_count && code == 0; i++)
         if (reader_has_topics(&engine->groups[i]))

@@ -226,6 +226,8 @@ static bool lanes_release(struct group_run *group, const uint32_t *streams, size
         .streams = streams, .count = count, .lock = &group->lock, .done = &group->released, .left = &left};
     for (size_t i = 0; i < group->worker_count; i++)
         mailbox_release(&group->workers[i]->mailbox, &request);
+    for (size_t i = 0; group->engine->parts.stepped && i < group->worker_count; i++)
+        (void)worker_step(group->workers[i]);
     bool interrupted = false;
     int64_t began_ms = clock_monotonic_ms(), slow_ms = began_ms + READER_RELEASE_SLOW_MS;
     pthread_mutex_lock(&group->lock);

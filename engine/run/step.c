@@ -3,6 +3,7 @@
  */
 #include "base/clock.h"
 #include "run/keeper.h"
+#include "run/opener.h"
 #include "run/reader.h"
 #include "run/state.h"
 
@@ -29,6 +30,9 @@ static bool step_round(struct engine *engine)
 int engine_step(struct engine *engine, bool looks, struct error *error)
 {
     int64_t tick_ms;
+    int code = atomic_load(&engine->open) ? 0 : opener_step(engine, error);
+    if (code != 0 || !atomic_load(&engine->begun))
+        return code;
     for (int rounds = 0; rounds < STEP_ROUNDS_MAX; rounds++) {
         keeper_step(engine, looks && rounds == 0);
         while (step_round(engine))

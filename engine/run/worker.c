@@ -358,6 +358,12 @@ static void worker_pass(struct worker *worker)
     worker_gauge(worker);
 }
 
+static void worker_end(struct worker *worker)
+{
+    outbox_settle(&worker->env);
+    outbox_release_uncertain(&worker->env);
+}
+
 static void *worker_main(void *context)
 {
     struct worker *worker = context;
@@ -373,22 +379,30 @@ static void *worker_main(void *context)
             break;
         worker_pass(worker);
     }
-    outbox_settle(&worker->env);
-    outbox_release_uncertain(&worker->env);
+    worker_end(worker);
     return NULL;
+}
+
+void worker_prepare(struct worker *worker)
+{
+    if (worker->taken == NULL)
+        worker_begin(worker);
 }
 
 bool worker_step(struct worker *worker)
 {
-    if (worker->taken == NULL)
-        worker_begin(worker);
+    worker_prepare(worker);
     pthread_mutex_lock(&worker->mailbox.lock);
     struct lane_entry *entry = mailbox_take_locked(&worker->mailbox);
+    const struct release_request *release = worker->mailbox.release;
+    worker->mailbox.release = NULL;
     pthread_mutex_unlock(&worker->mailbox.lock);
     int64_t now = clock_monotonic_ms();
-    if (entry == NULL && worker_until(worker, now, true) > now && !pauses_changed(worker))
+    if (entry == NULL && release == NULL && worker_until(worker, now, true) > now && !pauses_changed(worker))
         return false;
     worker_offer(worker, entry);
+    if (release != NULL)
+        worker_release(worker, release);
     worker_pass(worker);
     return true;
 }
@@ -421,6 +435,8 @@ void worker_destroy(struct worker *worker)
     if (worker->started) {
         worker_stop(worker);
         pthread_join(worker->thread, NULL);
+    } else if (worker->taken != NULL) {
+        worker_end(worker);
     }
     struct dropping everything = {worker, NULL};
     for (struct lane_entry *entry = worker->mailbox.head; entry != NULL;) {

@@ -44,7 +44,9 @@ struct worker {
 /* `group`: NULL for requests and ticks. `number`: of the lane, over the whole engine. NULL: no memory. */
 struct worker *worker_create(struct engine *engine, struct group_run *group, uint32_t number);
 int worker_start(struct worker *worker, struct error *error);
-/* Instead of a thread, see engine_step(): takes what is in the mailbox and runs what is due now. False when there was
+/* Instead of a thread, see engine_step(): opens the plugins; what it cannot open is the engine's fault. */
+void worker_prepare(struct worker *worker);
+/* Instead of a thread, too: takes what is in the mailbox and runs what is due now. False when there was
  * nothing. */
 bool worker_step(struct worker *worker);
 /* When there is something to do that nobody will tell the worker of (monotonic); INT64_MAX: never. */
