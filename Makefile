@@ -53,9 +53,10 @@ LIB = $(B)lib/lib$(1).a
 ARCHIVES := $(foreach room,$(ROOMS),$(call LIB,$(room)))
 PLUGIN_NAMES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c)))))
 PLUGINS := $(PLUGIN_NAMES:%=$(B)plugins/%.so)
+PLUGIN_SQL := $(patsubst %/,$(B)%,$(dir $(wildcard plugins/*/sql/.)))
 -include $(wildcard plugins/*/*.mk)
 
-all: $(B)sluice $(PLUGINS) $(B)sluice.pc ## build build/sluice and build/plugins/*.so (the default)
+all: $(B)sluice $(PLUGINS) $(PLUGIN_SQL) $(B)sluice.pc ## build build/sluice and build/plugins/*.so (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-zA-Z_-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -76,7 +77,13 @@ build/ui/ui.html: $(wildcard engine/http/ui/*)
 	@mkdir -p $(@D)
 	$(call run,UI) engine/http/ui/assemble $@ build/ui/policy
 
+# The engine's migrations are one file, too: of each its name, its length and its bytes.
+build/sql/engine: $(wildcard sql/engine/*.sql)
+	@mkdir -p $(@D)
+	$(call run,SQL) for f in $^; do echo "$$(basename $$f) $$(wc -c <$$f)" && cat $$f; done >$@
+
 # Embedded with .incbin, which -MMD does not see.
+$(B)obj/engine/store/migrate/files.o: build/sql/engine
 $(B)obj/engine/http/ui.o: build/ui/ui.html
 $(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* tests/plugins/fake_*.[ch]) tests/plugins/test_template.c
 # A plugin of several files exports one function all the same.
@@ -94,6 +101,11 @@ $(foreach room,$(ROOMS),$(eval $(call room_rule,$(room))))
 
 $(B)sluice: $(MAIN_OBJECT) $(ARCHIVES)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $(MAIN_OBJECT) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ENGINE)
+
+# Its SQL is found beside the library.
+$(B)plugins/%/sql: plugins/%/sql
+	@mkdir -p $(@D)
+	@ln -sfnr $< $@
 
 define plugin_rule
 $(B)plugins/$(1).so: $(patsubst %.c,$(B)obj/%.o,$(wildcard plugins/$(1)/*.c))
@@ -115,6 +127,8 @@ install: all ## into DESTDIR and PREFIX
 	  $(SHARE)/bash-completion/completions $(SHARE)/fish/vendor_completions.d $(SHARE)/$(ZSH_COMPLETIONS)
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
+	for sql in $(PLUGIN_SQL:$(B)plugins/%=%); do install -d $(DESTDIR)$(PREFIX)/lib/sluice/plugins/$$sql && \
+	  install -m 644 plugins/$$sql/*.sql $(DESTDIR)$(PREFIX)/lib/sluice/plugins/$$sql/ || exit 1; done
 	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
 	install -m 644 config/*.yaml $(SHARE)/sluice/config/
 	install -m 644 config/services/*.yaml $(SHARE)/sluice/config/services/
@@ -122,8 +136,6 @@ install: all ## into DESTDIR and PREFIX
 	install -m 644 config/tests/pipelines/*.yaml $(SHARE)/sluice/config/tests/pipelines/
 	install -m 644 config/prometheus/*.yaml $(SHARE)/sluice/prometheus/
 	install -m 644 config/grafana/*.json $(SHARE)/sluice/grafana/
-	cp -R --no-preserve=mode,ownership sql $(SHARE)/sluice/
-	chmod -R go=rX $(SHARE)/sluice/sql
 	install -m 644 docs/man/sluice.1 $(SHARE)/man/man1/
 	install -m 644 docs/man/pipeline.yaml.5 $(SHARE)/man/man5/
 	install -m 644 config/completion/sluice.bash $(SHARE)/bash-completion/completions/sluice
@@ -137,7 +149,8 @@ uninstall: ## what install put there; folders that others use stay
 	  $(SHARE)/man/man1/sluice.1 $(SHARE)/man/man5/pipeline.yaml.5 $(SHARE)/bash-completion/completions/sluice \
 	  $(SHARE)/fish/vendor_completions.d/sluice.fish $(SHARE)/$(ZSH_COMPLETIONS)/_sluice \
 	  $(PLUGIN_NAMES:%=$(DESTDIR)$(PREFIX)/lib/sluice/plugins/%.so)
-	rm -rf $(SHARE)/sluice $(DESTDIR)$(PREFIX)/include/sluice
+	rm -rf $(SHARE)/sluice $(DESTDIR)$(PREFIX)/include/sluice \
+	  $(PLUGIN_SQL:$(B)plugins/%/sql=$(DESTDIR)$(PREFIX)/lib/sluice/plugins/%)
 	-rmdir $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/sluice 2>/dev/null || true
 
 DEB_VERSION ?= $(VERSION)-1

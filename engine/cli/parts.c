@@ -8,71 +8,69 @@
 #include "store/migrate.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { PARTS_ARENA_BLOCK = 64 * 1024, PARTS_ARENA_MAX = 64 * 1024 * 1024, PARTS_PRINT_MAX = 4 * 1024 * 1024 };
 
-/* The folder "sql" that came with the program: beside its source tree, or installed. NULL: there is none. */
-static const char *shipped_sql(struct arena *arena)
+/* Where a plugin's migrations may lie beside its library: DIR/shout/sql for DIR/shout.so, or DIR/sql. */
+static void migrations_beside(const struct parts *parts, const struct plugin_ref *ref, const char *ret[2])
 {
-    char self[PATH_MAX], folder[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    while (length > 0 && self[length - 1] != '/')
-        length--;
-    /* The program is build/sluice; of a sanitizer's flavour build/NAME/sluice. */
-    static const char *const beside[] = {"../sql", "../../sql", "../share/sluice/sql"};
-    for (size_t i = 0; length > 0 && i < sizeof beside / sizeof beside[0]; i++) {
-        snprintf(folder, sizeof folder, "%.*s%s/engine", (int)length, self, beside[i]);
-        if (access(folder, R_OK) == 0)
-            return arena_format(arena, "%.*s%s", (int)length, self, beside[i]);
-    }
-    return NULL;
+    const char *slash = strrchr(ref->path, '/');
+    struct span dir = slash == NULL ? SPAN(".") : (struct span){ref->path, (size_t)(slash - ref->path)};
+    ret[0] = arena_format(parts->arena, "%.*s/%s/sql", (int)dir.length, dir.at, ref->name);
+    ret[1] = arena_format(parts->arena, "%.*s/sql", (int)dir.length, dir.at);
 }
 
-const char *parts_migrations_folder(const struct parts *parts, const char *owner, const char *library)
+const char *parts_migrations_folder(const struct parts *parts, const struct plugin_ref *ref)
 {
-    const struct pipeline *pipeline = parts->pipeline;
-    struct arena *arena = parts->arena;
-    const char *slash = library == NULL ? NULL : strrchr(library, '/');
-    const char *const folders[] = {
-        pipeline->store.migrations,
-        slash == NULL ? NULL : arena_format(arena, "%.*s/sql", (int)(slash - library), library),
-        shipped_sql(arena),
-    };
-    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-        const char *folder = folders[i] == NULL ? NULL : arena_format(arena, "%s/%s", folders[i], owner);
-        if (folder != NULL && access(folder, F_OK) == 0)
-            return folder;
+    const char *beside[2];
+    if (ref->migrations != NULL || ref->path == NULL)
+        return ref->migrations;
+    migrations_beside(parts, ref, beside);
+    return access(beside[0], F_OK) == 0 ? beside[0] : access(beside[1], F_OK) == 0 ? beside[1] : NULL;
+}
+
+/* Files of one folder are one plugin's. */
+static int migrations_shared(const struct migrations_of *owners, size_t count, struct error *error)
+{
+    for (size_t i = 1; i < count; i++) {
+        for (size_t j = 1; j < i; j++) {
+            if (owners[i].folder == NULL || owners[j].folder == NULL || strcmp(owners[i].folder, owners[j].folder) != 0)
+                continue;
+            error_set(error, EEXIST, "the plugins '%s' and '%s' would both have the migrations in %s", owners[j].owner,
+                      owners[i].owner, owners[i].folder);
+            error_hint(error,
+                       "beside two libraries each has a folder named as it is, %s/sql; or say it in "
+                       "plugins.%s.migrations",
+                       owners[i].owner, owners[i].owner);
+            return -EEXIST;
+        }
     }
-    return NULL;
+    return 0;
 }
 
 int parts_migrations(struct parts *parts, struct error *error)
 {
     const struct pipeline *pipeline = parts->pipeline;
-    struct migrations_of *owners = arena_array(parts->arena, struct migrations_of, pipeline->plugin_count + 1);
-    owners[0] = (struct migrations_of){"engine", parts_migrations_folder(parts, "engine", NULL)};
+    size_t count = pipeline->plugin_count + 1;
+    struct migrations_of *owners = arena_array(parts->arena, struct migrations_of, count);
+    owners[0] = (struct migrations_of){.owner = "engine", .engine = true};
     for (size_t i = 0; i < pipeline->plugin_count; i++) {
         const struct plugin_ref *ref = &pipeline->plugins[i];
-        owners[i + 1] = (struct migrations_of){ref->name, parts_migrations_folder(parts, ref->name, ref->path)};
+        const char *beside[2] = {"", ""};
+        if (ref->path != NULL)
+            migrations_beside(parts, ref, beside);
+        owners[i + 1] = (struct migrations_of){.owner = ref->name,
+                                               .folder = parts_migrations_folder(parts, ref),
+                                               .looked = arena_format(parts->arena, "%s nor %s", beside[0], beside[1])};
     }
-    const char *given = pipeline->store.migrations;
-    if (given != NULL && access(given, R_OK | X_OK) != 0)
-        return error_set(error, errno, "cannot read the folder of store.migrations, %s: %s", given, strerror(errno));
     if (!pipeline->store.present)
         return 0;
-    if (owners[0].folder == NULL) {
-        error_set(error, ENOENT,
-                  "the engine's migrations are not found, so that nobody knows whether the database has its tables: "
-                  "expected the folder sql/engine of the source tree, or share/sluice/sql/engine of the installation, "
-                  "that the program came with");
-        error_hint(error, "install the program whole, or say in store.migrations in which folder `engine` is");
-        return -ENOENT;
-    }
-    int code = migrations_read(owners, pipeline->plugin_count + 1, &parts->migrations, error);
+    int code = migrations_shared(owners, count, error);
+    if (code == 0)
+        code = migrations_read(owners, count, &parts->migrations, error);
     if (code == 0)
         migrations_outbox_table(parts->migrations, pipeline->outbox_table.name);
     return code;

@@ -33,12 +33,12 @@ int parts_check(struct parts *parts, bool probe);
 /* The same for parts that were opened before, but for more of them; ret->arena, ret->pipeline and ret->buses are set.
  * 0, or negative with a sentence. */
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error);
-/* Reads the migrations of the engine and of the pipeline's plugins. They stay NULL when there is no store. 0, or
- * negative with a sentence: without the engine's nobody knows whether a database has its tables. */
+/* Reads the migrations of the pipeline's plugins, and adds the engine's, which are in the program. They stay NULL when
+ * there is no store. 0, or negative with a sentence. */
 int parts_migrations(struct parts *parts, struct error *error);
-/* An owner's migrations: in store.migrations, in "sql" beside the plugin's library (NULL: it has none), or in what came
- * with the program. NULL when there are none. */
-const char *parts_migrations_folder(const struct parts *parts, const char *owner, const char *library);
+/* A plugin's migrations: plugins.NAME.migrations, or beside its library DIR/shout.so the folder DIR/shout/sql, or else
+ * DIR/sql. NULL when it has none. */
+const char *parts_migrations_folder(const struct parts *parts, const struct plugin_ref *ref);
 /* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);
 void parts_close(struct parts *parts); /* zeroed or half-open is fine */

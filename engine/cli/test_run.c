@@ -87,7 +87,7 @@ static void tell_files(const struct tests *tests, const struct suite *suite)
                 dprintf(tests->told, "file %zu %s\n", number, suite->file.flows[i].steps[s].file);
     for (size_t i = 0; i < parts->pipeline->plugin_count; i++) {
         const struct plugin_ref *ref = &parts->pipeline->plugins[i];
-        const char *folder = parts_migrations_folder(parts, ref->name, ref->path);
+        const char *folder = parts_migrations_folder(parts, ref);
         dprintf(tests->told, "file %zu %s\n", number, ref->path == NULL ? ref->library : ref->path);
         if (folder != NULL)
             dprintf(tests->told, "file %zu %s\n", number, folder);

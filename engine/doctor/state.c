@@ -25,7 +25,7 @@ static void look_migrations(struct exam *exam)
     if (!exam_has_store(exam))
         return;
     if (exam->migrations == NULL) {
-        exam_bad(exam, "say in `store.migrations` where they are", "%s", exam->migrations_error);
+        exam_bad(exam, NULL, "%s", exam->migrations_error);
         return;
     }
     enum store_result result = migrate_check(exam->store, exam->migrations, &error);

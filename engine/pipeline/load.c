@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void load_bus(struct load *load, struct node *root)
 {
@@ -49,8 +50,6 @@ static void load_store(struct load *load, struct node *root)
     if (load_section(load, root, "store", &store)) {
         pipeline->store.place = store->place;
         options_apply(store_options_table, store, store->place, "store", pipeline, load->arena, load->problems);
-        if (pipeline->store.migrations != NULL)
-            pipeline->store.migrations = load_beside(load, pipeline->store.migrations);
         struct node *url = node_get(store, "url");
         if (url != NULL && url->kind == NODE_SCALAR && !url->interpolated && holds_password(url->text.at))
             problem_warn(load->problems, url->place, "literal_secret",
@@ -176,6 +175,19 @@ static void load_http(struct load *load, struct node *root)
                     "set it, to \"${HTTP_TOKEN}\" for example, or listen on 127.0.0.1");
 }
 
+/* Relative to the file; it has to be there. */
+static void load_migrations(struct load *load, const struct node *node, struct plugin_ref *ref)
+{
+    if (node == NULL || node->kind != NODE_SCALAR || node->text.length == 0)
+        return;
+    ref->migrations = load_beside(load, arena_string(load->arena, node->text));
+    if (access(ref->migrations, R_OK | X_OK) != 0)
+        problem_add(load->problems, node->place, "migrations",
+                    "plugins.%s.migrations: cannot read the folder %s: %s; expected the one with the plugin's "
+                    "0001_words.sql",
+                    ref->name, ref->migrations, strerror(errno));
+}
+
 static void load_plugins(struct load *load, struct node *root)
 {
     struct pipeline *pipeline = load->pipeline;
@@ -196,6 +208,7 @@ static void load_plugins(struct load *load, struct node *root)
             ref->settings = NULL; /* `settings:` with nothing under it */
         if (ref->library != NULL && ref->library[0] != '\0')
             ref->path = load_plugin_path(load, ref);
+        load_migrations(load, node_get(plugins->items[i], "migrations"), ref);
     }
 }
 

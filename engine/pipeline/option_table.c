@@ -33,10 +33,6 @@ const struct option store_options_table[] = {
     {"allow_unsafe", OPTION_BOOL, AT(store.allow_unsafe), .fallback = "false",
      .help = "start on a server with fsync, synchronous_commit or full_page_writes off, which may lose what it "
              "acknowledged"},
-    {"migrations", OPTION_TEXT, AT(store.migrations), .min = 1,
-     .help =
-         "folder whose folders, named as the plugins (or `engine`), hold numbered SQL files; relative to this file. A "
-         "plugin that it lacks has those in `sql/PLUGIN` beside its library, or that came with the program"},
     {0},
 };
 
@@ -76,6 +72,9 @@ const struct option plugin_options[] = {
     {"library", OPTION_TEXT, offsetof(struct plugin_ref, library), .min = 1, .required = true,
      .help = "the .so: a path, or a name in plugin_dir"},
     {"settings", OPTION_ANY, .help = "the plugin's own settings; `sluice inspect` lists them"},
+    {"migrations", OPTION_TEXT, .own = true, .min = 1,
+     .help = "folder of the plugin's numbered SQL, relative to this file; default: `sql`, in a folder named as the "
+             "plugin beside its library, or else just beside its library, where there is one"},
     {0},
 };
 

@@ -231,9 +231,10 @@ struct plugin_ref {
     struct place place;
     uint32_t index;
     const char *name;
-    const char *library;   /* as written */
-    const char *path;      /* resolved: an absolute path, a path relative to the file, or a name found in plugin_dir */
-    struct node *settings; /* mapping, or NULL */
+    const char *library;    /* as written */
+    const char *path;       /* resolved: an absolute path, a path relative to the file, or a name found in plugin_dir */
+    const char *migrations; /* folder of its numbered SQL, or NULL: beside its library, when there is one */
+    struct node *settings;  /* mapping, or NULL */
     const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */
 };
 
@@ -266,7 +267,6 @@ struct pipeline {
         const char *url;
         int64_t connect_timeout_ms, statement_timeout_ms, inbox_retention_ms;
         bool allow_unsafe;
-        const char *migrations; /* folder with engine/ and each plugin's; NULL: the installed one */
     } store;
     struct {
         const char *group;

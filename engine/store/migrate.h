@@ -1,10 +1,11 @@
 /*
  * migrate.h - forward-only numbered SQL files, the engine's and each plugin's own.
  *
- * FOLDER/NNNN_words.sql, a folder each for the engine and every plugin, applied in order, each in its own transaction
- * together with its row in sluice.migration (owner, number, name, checksum, applied_at). An applied file that has
- * changed, a gap, or a database with a number that has no file (newer than this program) is refused. Two migrators wait
- * for each other (advisory lock).
+ * NNNN_words.sql: those of the engine are in the program, each plugin has a folder. They are applied in order, the
+ * engine's first, each in its own transaction together with its row in sluice.migration (owner, number, name, checksum,
+ * applied_at). A file that would end that transaction, a plugin's that changes something in schema sluice, an applied
+ * file that has changed, a gap, or a database with a number that has no file (newer than this program) is refused, with
+ * the line where there is one. Two migrators wait for each other (advisory lock).
  */
 #ifndef SLUICE_STORE_MIGRATE_H
 #define SLUICE_STORE_MIGRATE_H
@@ -20,11 +21,13 @@ struct migration_step {
 struct migrations_of {
     const char *owner;  /* "engine" or the plugin's name */
     const char *folder; /* NULL: it has none */
+    const char *looked; /* then: where there is none, for people: "A nor B" */
+    bool engine;        /* the engine's: without a folder, those in the program; they make the schema sluice */
 };
 
 /* What the files say when they are read. */
 struct migrations;
-/* `owners` must live as long. A folder that is not there has no migrations. 0 or negative. */
+/* `owners` and what they point to must live as long. 0 or negative. */
 int migrations_read(const struct migrations_of *owners, size_t count, struct migrations **ret, struct error *error);
 /* Of owners, names and texts: the same for the same migrations. NULL is none. */
 uint64_t migrations_digest(const struct migrations *migrations);

@@ -3,7 +3,7 @@
  * takes them.
  *
  * Reads    paymentTxId, userId, seatId, amount, reservationId; the requests: paymentToken as well Writes   the
- * tables users, payment_tokens and payment_transactions, through the functions of sql/payment Promises one charge a
+ * tables users, payment_tokens and payment_transactions, through the functions of its sql/ Promises one charge a
  * payment and one refund a charge, whatever is delivered how often and in which order: the decisions are the
  *          SQL functions', under the constraints of the schema; this file carries columns there and decisions back
  * Does not believe a client: seat and price come from the reservation. payment.accept needs the reservation plugin's

@@ -2,7 +2,7 @@
  * reservation.c - seats on hold: a payment confirms them, time ends them.
  *
  * Reads    reservationId, userId, seatId, amount, paymentTxId Writes   the table reservations, through the functions
- * of sql/reservation Promises a reservation leaves PENDING once; the payment that bought it may be delivered again
+ * of its sql/ Promises a reservation leaves PENDING once; the payment that bought it may be delivered again
  * (duplicate); every other payment
  *          for it fails, with the reason, so that a chain can give its points back
  * Does not know of points, nor of whether a payment succeeded: reservation.timeout names the payment that was last

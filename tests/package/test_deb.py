@@ -81,7 +81,7 @@ class Package(unittest.TestCase):
             "usr/share/pkgconfig/sluice.pc",
             "usr/share/sluice/config/pipeline.yaml",
             "usr/share/sluice/config/tests/payment.yaml",
-            "usr/share/sluice/sql/engine/0001_ledger.sql",
+            "usr/lib/sluice/plugins/payment/sql/0001_payment.sql",
             "usr/lib/systemd/system/sluice@.service",
             "usr/share/man/man1/sluice.1.gz",
             "usr/share/man/man5/pipeline.yaml.5.gz",

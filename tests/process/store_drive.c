@@ -16,6 +16,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -104,7 +105,12 @@ static enum store_result drive_migrate(struct drive *drive, char **fields, size_
     for (size_t i = 2; i < count; i++) {
         static char folders[FIELDS_MAX][4096];
         snprintf(folders[i], sizeof folders[i], "%s/%s", fields[1], fields[i]);
-        owners[i - 2] = (struct migrations_of){fields[i], folders[i]};
+        owners[i - 2] = (struct migrations_of){
+            .owner = fields[i],
+            .folder = access(folders[i], F_OK) == 0 ? folders[i] : NULL,
+            .looked = folders[i],
+            .engine = strcmp(fields[i], "engine") == 0,
+        };
     }
     if (migrations_read(owners, count - 2, &migrations, error) != 0)
         return STORE_DEPLOY;

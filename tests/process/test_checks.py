@@ -202,6 +202,7 @@ class Checks(unittest.TestCase):
             "121 columns, the most is 120",
         )
         self.red("sql", "sql/engine/0001_twice.sql", lambda text: "select 1;\n", "expected number 0002")
+        self.red("sql", "plugins/payment/sql/0001_payment.sql", lambda text: text + "SELECT 1;\n", says)
         self.red("sql", "engine/base/span.c", lambda text: text + 'const char *x = "SELECT 1";\n', says)
         self.red(
             "sql",

@@ -10,13 +10,13 @@ import threading
 import unittest
 
 import _path
-from lib.engine import ROOT, Engine, sluice
+from lib.engine import Engine, sluice
 from lib.pipeline_case import EFFECTS, PipelineCase
 
 YAML = """
 pipeline: changes
 bus: {kind: postgres}
-store: {url: "${file:%(folder)s/url}", migrations: "%(folder)s/sql"}
+store: {url: "${file:%(folder)s/url}"}
 engine: {lanes: 1, plugin_dir: plugins}
 plugins: {effects: {library: effects.so}}
 topics:
@@ -40,7 +40,6 @@ class Changes(PipelineCase):
         self.sent = 0
         self.config = self.lay_out("stable") / "pipeline.yaml"
         sluice("migrate", self.config, env=self.vars)
-        self.rows(TABLE)
         self.own = self.lay_out("own")
         self.file = self.own / "pipeline.yaml"
 
@@ -49,7 +48,8 @@ class Changes(PipelineCase):
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "plugins").mkdir(parents=True)
         shutil.copy(EFFECTS, folder / "plugins/effects.so")
-        shutil.copytree(ROOT / "sql", folder / "sql")
+        (folder / "plugins/effects/sql").mkdir(parents=True)
+        (folder / "plugins/effects/sql/0001_effects.sql").write_text(TABLE)
         (folder / "url").write_text(self.url + "\n")
         (folder / "url").chmod(0o600)
         (folder / "pipeline.yaml").write_text(YAML % {"folder": folder})
@@ -65,13 +65,12 @@ class Changes(PipelineCase):
         self.await_value("select count(*) from effects", self.sent)
 
     def next_release(self):
-        folder = self.own / "sql/engine"
-        (folder / f"{len(list(folder.iterdir())) + 1:04}_next_release.sql").write_text("select 1;\n")
+        (self.own / "plugins/effects/sql/0002_next_release.sql").write_text("select 1;\n")
 
     def remove_files(self):
         for name in ("pipeline.yaml", "url", "plugins/effects.so"):
             (self.own / name).unlink()
-        shutil.rmtree(self.own / "sql")
+        shutil.rmtree(self.own / "plugins/effects")
 
     def test_whatever_changes(self):
         """Few rounds: pauses between workers double while they end within two seconds."""

@@ -83,16 +83,16 @@ class Findings(OnAServer):
     def test_a_refund_of_half_is_found(self):
         """A mistake in the plugin's function: each flow that gives points back fails, and no other one. A file with the
         shipped function, before it and in the same run, has a template of its own."""
-        shutil.copytree(ROOT / "sql", self.folder / "sql")
-        refund = self.folder / "sql/payment/0001_payment.sql"
+        shutil.copytree(ROOT / "plugins/payment/sql", self.folder / "sql")
+        refund = self.folder / "sql/0001_payment.sql"
         whole = refund.read_text()
         half = whole.replace("array_agg(u.refunded) into", "array_agg(u.refunded / 2) into")
         self.assertNotEqual(whole, half)
         refund.write_text(half)
         pipeline = (ROOT / "config/pipeline.yaml").read_text()
-        store = 'store: {url: "${DATABASE_URL}"'
-        self.assertIn(store, pipeline)
-        (self.folder / "pipeline.yaml").write_text(pipeline.replace(store, f"{store}, migrations: {self.folder}/sql"))
+        library = "{library: payment.so"
+        self.assertIn(library, pipeline)
+        (self.folder / "pipeline.yaml").write_text(pipeline.replace(library, f"{library}, migrations: sql"))
         file = self.folder / "flows.yaml"
         file.write_text((ROOT / "config/tests/payment.yaml").read_text().replace("../pipeline.yaml", "pipeline.yaml"))
         done = run(ROOT / "config/tests/payment.yaml", file, "--filter", "points", url=self.postgres.url)

@@ -148,12 +148,12 @@ class Watch(ServerCase):
 class WatchedSql(ServerCase):
     def test_a_migration_that_changes(self):
         """On one private server: each run has a template of what the files say now."""
-        shutil.copytree(ROOT / "sql", self.folder / "sql")
-        refund = self.folder / "sql/payment/0001_payment.sql"
+        shutil.copytree(ROOT / "plugins/payment/sql", self.folder / "sql")
+        refund = self.folder / "sql/0001_payment.sql"
         whole = refund.read_text()
-        store = 'store: {url: "${DATABASE_URL}"'
+        library = "{library: payment.so"
         pipeline = (ROOT / "config/pipeline.yaml").read_text()
-        (self.folder / "pipeline.yaml").write_text(pipeline.replace(store, f"{store}, migrations: {self.folder}/sql"))
+        (self.folder / "pipeline.yaml").write_text(pipeline.replace(library, f"{library}, migrations: sql"))
         file = self.folder / "flows.yaml"
         file.write_text(
             (ROOT / "config/tests/payment.yaml")

@@ -5,12 +5,13 @@ pipeline in a folder of its own. Run, and asked what became of its events by the
 Run alone: python3 tests/process/test_own_plugin.py [-k NAME].
 """
 import os
+import shutil
 import subprocess
 import unittest
 
 import _path
 from lib.engine import ROOT, sluice
-from lib.pipeline_case import PipelineCase
+from lib.pipeline_case import EFFECTS, PipelineCase
 
 PLUGIN = """
 #include "sluice/plugin.h"
@@ -62,8 +63,8 @@ create table reading (sensor text not null references sensor, celsius double pre
 YAML = """
 pipeline: cold-chain
 bus: {kind: postgres}
-store: {url: "${DATABASE_URL}"%(migrations)s}
-plugins: {thermo: {library: ../thermo/thermo.so}}
+store: {url: "${DATABASE_URL}"}
+plugins: {thermo: {library: ../thermo/thermo.so%(migrations)s}}
 topics:
   reading.raw:
     key: "{sensor}"
@@ -94,29 +95,52 @@ class OwnPlugin(PipelineCase):
         self.config = self.cold / "pipeline.yaml"
 
     def write(self, sql, migrations=""):
-        """The pipeline, and the plugin's tables in a folder of that name."""
+        """The pipeline, and the plugin's tables."""
         self.config.write_text(YAML % {"migrations": migrations})
-        (sql / "thermo").mkdir(parents=True)
-        (sql / "thermo/0001_tables.sql").write_text(TABLES)
+        sql.mkdir(parents=True)
+        (sql / "0001_tables.sql").write_text(TABLES)
 
     def test_its_tables_beside_its_library(self):
         self.write(self.thermo / "sql")
         self.run_it()
 
+    def test_its_tables_in_a_folder_of_its_name(self):
+        """As where many libraries are in one folder, each with its own, which counts before `sql`."""
+        self.write(self.thermo / "thermo/sql")
+        (self.thermo / "sql").mkdir()
+        (self.thermo / "sql/0001_other.sql").write_text("create table other ()")
+        self.migrated()
+
     def test_its_tables_beside_the_pipeline(self):
-        """In a folder that has nothing of the engine's: that came with the program."""
         self.write(self.cold / "sql", ", migrations: sql")
-        self.run_it()
+        self.migrated()
 
     def test_a_folder_of_tables_that_is_not_there(self):
         self.config.write_text(YAML % {"migrations": ", migrations: sqk"})
-        for command in (["migrate"], ["validate", "--connect"], ["run"]):
+        for command in (["migrate"], ["validate"], ["run"]):
             done = sluice(*command, self.config, env=self.vars, check=False)
-            self.assertNotEqual(done.returncode, 0, command)
-            self.assertIn(f"cannot read the folder of store.migrations, {self.cold}/sqk", done.stderr)
+            self.assertEqual(done.returncode, 78, command)
+            self.assertIn(
+                f"{self.config}:5:62: error: plugins.thermo.migrations: cannot read the folder {self.cold}/sqk: ",
+                done.stderr,
+            )
+
+    def test_a_folder_of_tables_for_two(self):
+        (self.thermo / "sql").mkdir()
+        (self.thermo / "sql/0001_tables.sql").write_text(TABLES)
+        shutil.copy(EFFECTS, self.thermo / "effects.so")
+        text = (YAML % {"migrations": ""}).replace("plugins: {", "plugins: {effects: {library: ../thermo/effects.so}, ")
+        self.config.write_text(text)
+        done = sluice("migrate", self.config, env=self.vars, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the plugins 'effects' and 'thermo' would both have the migrations in ", done.stderr)
+        self.assertIn("or say it in plugins.thermo.migrations", done.stderr)
+
+    def migrated(self):
+        self.assertIn("applied thermo/0001_tables.sql", sluice("migrate", self.config, env=self.vars).stdout)
 
     def run_it(self):
-        self.assertIn("applied thermo/0001_tables.sql", sluice("migrate", self.config, env=self.vars).stdout)
+        self.migrated()
         self.rows("insert into sensor values ('s1', 'fridge A', 8.5)")
         engine = self.engine(args=["--log-level", "info"])
         for event, data in {

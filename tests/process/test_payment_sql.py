@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The functions of sql/payment and sql/reservation on a real PostgreSQL: many purchases of one user in one call, random
-calls against a model in Python, a cancel that overtakes its charge, sessions that get into each other's way, plans that
-stay on the indexes. SEED=N repeats a run of the random ones; the seed is printed when they fail."""
+"""The functions of the plugins payment and reservation on a real PostgreSQL: many purchases of one user in one call,
+random calls against a model in Python, a cancel that overtakes its charge, sessions that get into each other's way,
+plans that stay on the indexes. SEED=N repeats a run of the random ones; the seed is printed when they fail."""
 import itertools
 import os
 import random
@@ -138,7 +138,7 @@ class PaymentSql(PostgresCase):
     def setUp(self):
         super().setUp()
         for name in ("payment", "reservation"):
-            with open(os.path.join(ROOT, "sql", name, f"0001_{name}.sql"), encoding="utf-8") as file:
+            with open(os.path.join(ROOT, "plugins", name, "sql", f"0001_{name}.sql"), encoding="utf-8") as file:
                 self.postgres.query("BEGIN;" + file.read() + ";COMMIT", self.url)
         self.sessions = []
 

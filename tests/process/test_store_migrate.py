@@ -65,13 +65,117 @@ class Migrations(PostgresCase):
         self.assertIn("0003_third", self.drive("migrated", self.folder, "engine")["error"])
         self.assertEqual(self.apply()["rows"], [["engine", 3, "0003_third.sql"]])
 
-    def test_gap_in_the_files(self):
-        self.write("engine", "0004_fourth.sql", "SELECT 1")
-        self.refused("0003")
+    def test_files_that_are_no_migrations(self):
+        """Read before anything is connected: nothing is applied."""
+        for name, says in {
+            "0003_third.sql": "/charge/0003_third.sql: expected the migration 0002 here: they count from 0001",
+            "0001_again.sql": "/charge/0001_money.sql: expected the migration 0002 here: they count from 0001",
+            "2_second.sql": "/charge/2_second.sql: a migration is called NNNN_words.sql: expected 0002_words.sql or",
+        }.items():
+            with self.subTest(name):
+                self.write("charge", name, "SELECT 1")
+                self.refused(says)
+                self.remove("charge", name)
+        self.remove("charge", "0001_money.sql")
+        self.refused("/charge has no migration of charge: expected a file 0001_words.sql")
+        self.assertEqual(self.applied(), [])
 
-    def test_number_twice(self):
-        self.write("engine", "0002_again.sql", "SELECT 1")
-        self.refused("0003")
+    def test_a_folder_that_is_gone(self):
+        self.apply()
+        self.remove("charge", "0001_money.sql")
+        os.rmdir(os.path.join(self.folder, "charge"))
+        self.refused("has the migration charge/0001_money.sql, but the plugin 'charge' has no folder of them: there is")
+
+    def test_files_that_fail(self):
+        """A plugin's first file, all of which is undone, with the line and the statement; the engine's is applied."""
+        before = "create table things (n int); -- ; '\n/* ; */ create table others (ö text default ';''$1;');\n"
+        changes = "makes the table sluice.migration"
+        touches = "the schema sluice is the engine's, and a plugin's migration may only read there"
+        for last, says in {
+            # what the server finds when it reads all, and when it is at it
+            "create tabel third;": 'line 3: the database refused "create tabel third": syntax error at or near "tabel"',
+            "select 1;\n\nselect 1 from nothing": 'line 5: .* refused "select 1 from nothing": relation "noth',
+            "insert into things values\n(1),\n(1 / 0);": 'line 3: .* "insert into things values.*division by',
+            "do $do$ begin perform 1; raise 'no; %', 'x'; end $do$; select 1": 'line 3: .* refused "do .*: no; x',
+            "select $$;$$; select E'\\';'; create table things ()": 'line 3: .*"create table things',
+            (
+                "create function f() returns int begin atomic select case when true then 1 end; select 2; end;\n"
+                "select f(1)"
+            ): 'line 4: .* refused "select f\\(1\\)": function f\\(integer\\) does not',
+            "\\i other.sql": "line 3: .*syntax error at or near",
+            "copy things from stdin;\n1\n\\.\n": "line 4: .*syntax error",
+            "copy things from stdin": "line 3: a script may not COPY",
+            "select (": 'line 3: .* refused "select \\(": syntax error at end of input',
+            # a file is one transaction
+            "select 1; commit; select 2": 'line 3: it may not have the statement "commit": a file is one transaction',
+            "Begin Work;": 'line 3: it may not have the statement "Begin Work"',
+            "rollback /* to */ transaction": "line 3: it may not have the statement",
+            "prepare\ntransaction 'x'": "line 3: it may not have the statement",
+            "create procedure p() language plpgsql as $$ begin commit; end $$; call p()": "line 3: .*invalid tr",
+            "create index concurrently on things (n)": "line 3: .*cannot run inside a transaction block",
+            # what is the engine's
+            "create table sluice.mine ();": f"it changes or makes the table sluice.mine: {touches}",
+            "set search_path = sluice; create table mine ()": "makes the table sluice.mine",
+            "drop table sluice.migration": "it drops or moves the table sluice.migration",
+            "insert into sluice.migration values ('charge', 2, 'x', 'y')": changes,
+            "savepoint s; delete from sluice.migration; release s": changes,
+            "truncate sluice.migration": changes,
+            "alter table sluice.migration add column mine int": changes,
+            "alter table sluice.migration set schema public": "it drops or moves the table sluice.migration",
+            "create index mine on sluice.migration (name)": changes,
+            "create table mine (o text, n int, foreign key (o, n) references sluice.migration)": changes,
+            "create rule mine as on insert to sluice.migration do instead nothing": changes,
+            "grant select on sluice.migration to public": changes,
+            "grant usage on schema sluice to public": "makes the schema sluice",
+            "alter schema sluice rename to mine": "it drops or moves the schema sluice",
+            "drop schema sluice cascade": "it drops or moves the table sluice.migration",
+            "create function sluice.mine() returns int language sql as 'select 1'": "makes the function sluice.mine",
+            "create or replace function sluice.theirs() returns int language sql as 'select 2'": "sluice.theirs",
+            "drop function sluice.theirs": "drops or moves the function sluice.theirs",
+            "create type sluice.mine as enum ('x')": "it changes or makes the type sluice.mine",
+            "create temp table pg_locks (); create temp table pg_class (); delete from sluice.migration": changes,
+            "create function late() returns trigger language plpgsql as $$ begin delete from sluice.migration;"
+            " return new; end $$; create constraint trigger late after insert on things deferrable initially deferred"
+            " for each row execute function late(); insert into things values (1)": changes,
+        }.items():
+            with self.subTest(last):
+                self.write("charge", "0001_money.sql", before + last)
+                self.write(
+                    "engine", "0003_f.sql", "create function sluice.theirs() returns int language sql as 'select 1'"
+                )
+                answer = self.apply()
+                self.assertEqual(answer["result"], "deploy", answer)
+                self.assertRegex(answer["error"], f"^migration charge/0001_money.sql(, |: ).*{says}")
+                self.assertEqual(len(self.applied()), 3)
+                self.assertIsNone(self.postgres.value("SELECT to_regclass('things')", self.url))
+
+    def test_files_that_are_fine(self):
+        """They read what is the engine's, and use what looks as if it were the end of a transaction."""
+        for number, sql in enumerate(
+            (
+                "create table mine as select * from sluice.migration; create view v as select * from sluice.migration",
+                "savepoint s; delete from sluice.migration; rollback work to savepoint s; select 1",
+                "create function commit() returns int language sql as 'select 1'; select commit(); -- commit;\n;;",
+                "set role none; set search_path = nowhere; set local statement_timeout = '1h'",
+                "create table after_that ()",  # whose search_path is the usual one again
+                "",
+            ),
+            2,
+        ):
+            with self.subTest(sql):
+                self.write("charge", f"{number:04}_fine.sql", sql)
+                answer = self.apply()
+                self.assertEqual(answer["result"], "ok", answer)
+        self.assertEqual(len(self.applied()), 9)
+        self.assertEqual(self.postgres.value("SELECT to_regclass('public.after_that')::text", self.url), "after_that")
+
+    def test_the_layout_before(self):
+        """A database that was migrated when plugins had their files elsewhere: a row names the owner and the file."""
+        self.apply()
+        os.rename(os.path.join(self.folder, "charge"), os.path.join(self.folder, "elsewhere"))
+        self.assertEqual(self.apply("engine")["rows"], [])
+        os.rename(os.path.join(self.folder, "elsewhere"), os.path.join(self.folder, "charge"))
+        self.assertEqual(self.apply()["rows"], [])
 
     def test_changed_after_it_was_applied(self):
         self.apply()
@@ -81,7 +185,7 @@ class Migrations(PostgresCase):
     def test_newer_database(self):
         self.apply()
         self.remove("engine", "0002_second.sql")
-        self.refused("0002_second.sql")
+        self.refused("engine/0002_second.sql, which has no file in ")
 
     def test_gap_in_the_database(self):
         self.apply()
@@ -103,12 +207,6 @@ class Migrations(PostgresCase):
         self.write("engine", "0002_second.sql", "CREATE TABLE second ()")
         self.assertEqual(self.apply()["result"], "ok")
 
-    def test_a_file_may_not_commit(self):
-        self.write("engine", "0002_second.sql", "CREATE TABLE second (); COMMIT; SELECT 1")
-        answer = self.apply()
-        self.assertEqual(answer["result"], "deploy", answer)
-        self.assertEqual(len(self.applied()), 1)
-
     def test_two_migrators_wait_for_each_other(self):
         self.write("engine", "0001_first.sql", "SELECT pg_sleep(0.5); CREATE TABLE first (n int)")
         with Drive(self.url, STATEMENT_TIMEOUT_MS="200") as other:
@@ -123,8 +221,11 @@ class Migrations(PostgresCase):
         )
 
     def test_the_shipped_ones(self):
-        answer = self.drive("migrate", os.path.join(ROOT, "sql"), "engine")
+        """Those in the program are those of sql/engine."""
+        answer = self.drive("migrate", "", "engine")
         self.assertEqual(answer["result"], "ok", answer)
+        self.assertEqual([row[2] for row in answer["rows"]], sorted(os.listdir(os.path.join(ROOT, "sql/engine"))))
+        self.assertEqual(self.drive("migrated", os.path.join(ROOT, "sql"), "engine")["result"], "ok")
         uncommented = self.postgres.query(
             """
             SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0

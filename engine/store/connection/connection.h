@@ -58,7 +58,8 @@ enum pending_kind {
     PENDING_OWN,
     PENDING_BEGIN,
     PENDING_COMMIT,
-    PENDING_ROLLBACK
+    PENDING_ROLLBACK,
+    PENDING_SCRIPT /* one of a script: somebody's own text */
 };
 
 struct pending { /* a result that the server still has to send */
@@ -110,6 +111,7 @@ struct connection {
     bool plugin_ran; /* a statement of a plugin was sent in the present transaction, or the last one */
     struct session session;
     char sqlstate[6];     /* of the last failure; "" when it was not the server's */
+    int script_line;      /* at which the last script failed; 0: it did not, or nobody knows */
     bool crash_elsewhere; /* see connection_crash_elsewhere() */
 
     struct intmap *prepared; /* address of the text → struct prepared */

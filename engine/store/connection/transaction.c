@@ -10,10 +10,15 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "store/script.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-enum { ROLLBACK_MS = 3000 /* how long a rollback may take before the connection is closed instead */ };
+enum {
+    ROLLBACK_MS = 3000, /* how long a rollback may take before the connection is closed instead */
+    SCRIPT_EXCERPT = 400,
+};
 
 /* In full, because a role or a database may have other defaults. */
 static const struct statement statement_begin = {"begin isolation level read committed read write", false};
@@ -329,12 +334,29 @@ enum store_result connection_run(struct connection *connection, const struct sta
                            error);
 }
 
-/* Every result of a simple query, until the NULL behind the last. */
-static enum store_result script_read(struct connection *connection, int64_t deadline_ms, struct error *error)
+/* The answer to a statement of a script that failed: what it means, and which one it was. */
+static enum store_result script_refused(struct connection *connection, const char *sql, size_t done,
+                                        const PGresult *result, struct error *error)
 {
-    const struct statement script = {"a script", false};
-    const struct pending pending = {.kind = PENDING_STATEMENT, .statement = &script};
+    const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+    struct script_part part;
+    char text[SCRIPT_EXCERPT];
+    bool found = script_failed(sql, done, position == NULL ? 0 : (int)strtol(position, NULL, 10), &part);
+    struct span shown = found ? part.text : SPAN("a script");
+    snprintf(text, sizeof text, "%.*s", (int)(shown.length < sizeof text ? shown.length : sizeof text - 1), shown.at);
+    connection->script_line = found ? part.line : 0;
+    const struct statement statement = {text, false};
+    const struct pending pending = {.kind = PENDING_SCRIPT, .statement = &statement};
+    return wire_failure(connection, &pending, result, error);
+}
+
+/* Every result of a simple query, until the NULL behind the last. */
+static enum store_result script_read(struct connection *connection, const char *sql, int64_t deadline_ms,
+                                     struct error *error)
+{
     enum store_result answer = STORE_OK;
+    size_t done = 0;
+    connection->script_line = 0;
     for (;;) {
         PGresult *result;
         enum store_result read = wire_result(connection, deadline_ms, &result, answer == STORE_OK ? error : NULL);
@@ -342,13 +364,16 @@ static enum store_result script_read(struct connection *connection, int64_t dead
             return answer == STORE_OK ? read : answer;
         ExecStatusType status = PQresultStatus(result);
         if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+            struct script_part part;
+            connection->script_line = script_failed(sql, done, 0, &part) ? part.line : 0;
             error_set(error, EINVAL, "a script may not COPY");
             connection_drop(connection);
             answer = STORE_DEPLOY;
         } else if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {
-            enum store_result one = wire_failure(connection, &pending, result, answer == STORE_OK ? error : NULL);
+            enum store_result one = script_refused(connection, sql, done, result, answer == STORE_OK ? error : NULL);
             answer = answer == STORE_OK ? one : answer;
         }
+        done++;
         PQclear(result);
         if (connection->pg == NULL)
             return answer;
@@ -363,7 +388,7 @@ static enum store_result script_run(struct connection *connection, const char *s
         return connection_lost(connection, error);
     enum store_result result = wire_flush(connection, deadline_ms, error);
     if (result == STORE_OK)
-        result = script_read(connection, deadline_ms, error);
+        result = script_read(connection, sql, deadline_ms, error);
     if (connection->store->round_trips != NULL)
         series_add(connection->store->round_trips, 1);
     if (connection->pg != NULL && PQenterPipelineMode(connection->pg) != 1)

@@ -215,7 +215,7 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
     if (strcmp(state, "23505") == 0 && strcmp(wire_field(result, PG_DIAG_SCHEMA_NAME), "sluice") == 0)
         answer = STORE_TRANSIENT; /* another process wrote the same row of the engine's tables: claim again */
 
-    if (answer == STORE_DEPLOY && origin == SQLSTATE_ENGINE && names_nothing(state))
+    if (answer == STORE_DEPLOY && origin == SQLSTATE_ENGINE && pending->kind != PENDING_SCRIPT && names_nothing(state))
         not_migrated(answer, state, result, error);
     else
         refused(answer, pending->statement, state, result, error);

@@ -1,0 +1,42 @@
+/*
+ * set.h - what the files of migrate/ share: the migrations as they were read.
+ *
+ * files.c reads them, apply.c compares them with the database and applies them, guard.c sees that a plugin's leave the
+ * schema of the engine alone, made.c looks whether what they made is still there.
+ */
+#ifndef SLUICE_STORE_MIGRATE_SET_H
+#define SLUICE_STORE_MIGRATE_SET_H
+
+#include "store/connection/connection.h"
+#include "store/migrate.h"
+
+struct migration_file {
+    const struct migrations_of *of;
+    int64_t number;
+    char *name;
+    char *text;
+    struct span bytes, owner_span, name_span;
+};
+
+struct migrations {
+    const struct migrations_of *owners;
+    size_t owner_count;
+    struct migration_file *files;
+    size_t count;
+    const char *outbox_table; /* NULL: none */
+};
+
+/* --- apply.c */
+struct connection *migrate_connect(struct store *store, struct error *error); /* NULL: out of memory */
+
+/* --- guard.c */
+struct guard {
+    char *before; /* JSON */
+};
+/* Before a file is run: what there is in schema sluice. The caller ends it with guard_free(). */
+enum store_result guard_begin(struct connection *connection, struct guard *ret, struct error *error);
+/* After it, in the same transaction: STORE_DEPLOY with the first thing in schema sluice that it has changed. */
+enum store_result guard_end(struct connection *connection, const struct guard *guard, struct error *error);
+void guard_free(struct guard *guard); /* zeroed is fine */
+
+#endif
