@@ -14,7 +14,7 @@ static void interrupt(int number)
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice test FILE… [--filter TEXT] [--junit REPORT] [--watch]\n"
+    fputs("usage: sluice test FILE… [--filter TEXT] [--junit REPORT] [--coverage] [--watch]\n"
           "Runs the flow tests of each FILE: the pipeline that it names, with its plugins, on a bus in memory and in "
           "virtual time.\n"
           "Handlers with SQL get a fresh database for each test, on the server of $DATABASE_URL, or on a private one "
@@ -22,6 +22,7 @@ static void usage(FILE *out)
           "started where initdb is found. Exits 0 when all pass, 1 when one fails, 78 when a file is wrong.\n\n"
           "  --filter TEXT   only tests whose name holds TEXT; none is a failure\n"
           "  --junit REPORT  writes what became of each test, as CI systems read it\n"
+          "  --coverage      says at the end which topics, outcomes, requests, schedules and taps no test has reached\n"
           "  --watch         runs a file again when it, its pipeline, a plugin or a migration changes; Ctrl-C ends it\n"
           "  -h, --help      this text\n",
           out);
@@ -39,11 +40,10 @@ static const char *given_url(void)
 
 int cli_test(int argc, char **argv, const struct buses *buses)
 {
-    static const struct option known[] = {{"filter", required_argument, NULL, 'f'},
-                                          {"junit", required_argument, NULL, 'j'},
-                                          {"watch", no_argument, NULL, 'w'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
+    static const struct option known[] = {
+        {"filter", required_argument, NULL, 'f'}, {"junit", required_argument, NULL, 'j'},
+        {"coverage", no_argument, NULL, 'c'},     {"watch", no_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     struct test_options options = {.buses = buses};
     bool watch = false;
     for (int option; (option = cli_option(argc, argv, known)) != -1;) {
@@ -53,6 +53,9 @@ int cli_test(int argc, char **argv, const struct buses *buses)
             break;
         case 'j':
             options.junit = optarg;
+            break;
+        case 'c':
+            options.coverage = true;
             break;
         case 'w':
             watch = true;

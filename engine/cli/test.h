@@ -12,6 +12,7 @@
 struct test_options {
     const struct buses *buses;
     const char *filter; /* NULL: every test */
+    bool coverage;      /* says at the end which parts of the pipelines no test has reached */
     const char *junit;  /* path of the report; NULL: none is written */
 };
 

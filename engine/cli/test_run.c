@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/test_parts.h"
 #include "cli/test_report.h"
+#include "flowtest/coverage.h"
 #include "flowtest/database.h"
 #include "flowtest/drive.h"
 #include "flowtest/perform.h"
@@ -33,7 +34,7 @@ enum {
     TEST_PROBLEMS_MAX = 1024 * 1024,
     TEST_ARENA_MAX = 64 * 1024 * 1024,
     TEST_REPORT_MAX = 256 * 1024 * 1024,
-    TEST_PLACE_MAX = 128,
+    TEST_NOTE_MAX = 8192, /* a line */
     TEST_URL_MAX = 256,
 };
 
@@ -49,6 +50,7 @@ struct tests {
     struct buffer report;
     struct suite *suites;
     size_t suite_count, total, passed, failed;
+    struct coverage *coverage; /* NULL: nobody asks */
     struct server *server;
     struct databases *databases;
     int64_t server_ms; /* how long its start took */
@@ -203,8 +205,8 @@ static int begin_test(struct suite *suite, const struct flow *flow, const char *
     if (repetition->place != NULL)
         printf("    with a crash at %s, reach %zu\n", repetition->place->failpoint, repetition->place->reach);
     bool good = run_test(suite, flow, url, repetition, stdout);
-    if (repetition->places != NULL)
-        fflush(repetition->places);
+    if (repetition->notes != NULL)
+        fflush(repetition->notes);
     log_flush();
     fflush(stdout);
     _exit(good ? 0 : 1);
@@ -245,38 +247,47 @@ static bool is_good(int status)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static size_t count_lines(FILE *file)
-{
-    size_t lines = 0;
-    rewind(file);
-    for (int c; (c = fgetc(file)) != EOF;)
-        lines += c == '\n';
-    rewind(file);
-    return lines;
-}
-
-/* Of a line "FAILPOINT REACH", which it cuts. */
+/* Of a line "place FAILPOINT REACH", which it cuts. */
 static bool read_place(char *line, struct crash_place *ret)
 {
-    char *space = strchr(line, ' ');
-    if (space == NULL)
+    static const char begin[] = "place ";
+    char *name = line + strlen(begin), *space;
+    if (strncmp(line, begin, strlen(begin)) != 0 || (space = strchr(name, ' ')) == NULL)
         return false;
     *space = '\0';
-    *ret = (struct crash_place){line, strtoul(space + 1, NULL, 10)};
+    *ret = (struct crash_place){name, strtoul(space + 1, NULL, 10)};
     return ret->reach > 0;
 }
 
+/* What the test has noted; how many places are among it. */
+static size_t read_notes(struct tests *tests, FILE *notes)
+{
+    char line[TEST_NOTE_MAX];
+    struct crash_place place;
+    size_t places = 0;
+    rewind(notes);
+    while (fgets(line, sizeof line, notes) != NULL) {
+        if (tests->coverage != NULL)
+            coverage_read(tests->coverage, line);
+        places += read_place(line, &place);
+    }
+    rewind(notes);
+    return places;
+}
+
 /* Again with a crash at each of the places, up to the first that has another end. */
-static int repeat(struct tests *tests, struct suite *suite, const struct flow *flow, FILE *places, bool more, int said,
+static int repeat(struct tests *tests, struct suite *suite, const struct flow *flow, FILE *notes, bool more, int said,
                   struct outcome *outcome)
 {
-    char line[TEST_PLACE_MAX];
+    char line[TEST_NOTE_MAX];
     struct crash_place place;
     const struct repetition repetition = {.place = &place};
-    size_t count = count_lines(places);
+    size_t count = read_notes(tests, notes);
     int code = CLI_OK;
-    while (code == CLI_OK && is_good(outcome->status) && test_interrupted == 0 &&
-           fgets(line, sizeof line, places) != NULL && read_place(line, &place)) {
+    while (code == CLI_OK && is_good(outcome->status) && test_interrupted == 0 && outcome->crashes < count &&
+           fgets(line, sizeof line, notes) != NULL) {
+        if (!read_place(line, &place))
+            continue;
         outcome->crashes++;
         code = ftruncate(said, 0) == 0 && lseek(said, 0, SEEK_SET) == 0
                    ? run_once(tests, suite, flow, &repetition, more || outcome->crashes < count, said, &outcome->status)
@@ -289,16 +300,16 @@ static int run_whole(struct tests *tests, struct suite *suite, const struct flow
                      struct outcome *outcome)
 {
     struct error error = {0};
-    struct repetition first = {0};
-    if (flow->everywhere && (first.places = tmpfile()) == NULL) {
-        error_set(&error, errno, "no file for the places to crash at: %s", strerror(errno));
+    struct repetition first = {.coverage = tests->coverage != NULL};
+    if ((flow->everywhere || first.coverage) && (first.notes = tmpfile()) == NULL) {
+        error_set(&error, errno, "no file for what the test notes: %s", strerror(errno));
         return cli_failed_with(suite->file.path, &error);
     }
     int code = run_once(tests, suite, flow, &first, more || flow->everywhere, said, &outcome->status);
-    if (code == CLI_OK && first.places != NULL)
-        code = repeat(tests, suite, flow, first.places, more, said, outcome);
-    if (first.places != NULL)
-        fclose(first.places);
+    if (code == CLI_OK && first.notes != NULL)
+        code = repeat(tests, suite, flow, first.notes, more, said, outcome);
+    if (first.notes != NULL)
+        fclose(first.notes);
     return code;
 }
 
@@ -391,6 +402,18 @@ static int test_all(struct tests *tests, const char *url)
     return tests->failed == 0 && test_interrupted == 0 && reported ? CLI_OK : CLI_FAILED;
 }
 
+/* Of the pipelines of all files, each once. */
+static void print_coverage(const struct tests *tests)
+{
+    for (size_t s = 0; s < tests->suite_count; s++) {
+        bool before = false;
+        for (size_t i = 0; i < s && !before; i++)
+            before = strcmp(tests->suites[i].file.pipeline, tests->suites[s].file.pipeline) == 0;
+        if (!before)
+            coverage_print(tests->coverage, tests->suites[s].parts.parts.pipeline, stdout);
+    }
+}
+
 int tests_run(const struct test_options *options, char *const *paths, size_t count, const char *url, int told)
 {
     struct tests tests = {.options = options, .told = told, .arena = arena_create(64 * 1024, TEST_ARENA_MAX)};
@@ -402,8 +425,13 @@ int tests_run(const struct test_options *options, char *const *paths, size_t cou
         code = code == CLI_OK ? opened : code;
         tests.suite_count++;
     }
+    if (options->coverage && (tests.coverage = coverage_create()) == NULL)
+        code = CLI_FAILED;
     if (code == CLI_OK)
         code = test_all(&tests, url);
+    if (tests.coverage != NULL && (code == CLI_OK || tests.failed > 0))
+        print_coverage(&tests);
+    coverage_destroy(tests.coverage);
     databases_close(tests.databases);
     server_stop(tests.server);
     for (size_t i = 0; i < tests.suite_count; i++)

@@ -145,6 +145,11 @@ static int settle(struct drive *drive, bool begin, struct error *error)
     return code != 0 ? code : sync_database(drive, error);
 }
 
+int drive_settle(struct drive *drive, struct error *error)
+{
+    return settle(drive, true, error);
+}
+
 static int move_to(struct drive *drive, int64_t wall_ms, struct error *error)
 {
     clock_move_to(wall_ms);

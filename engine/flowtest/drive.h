@@ -57,6 +57,8 @@ int drive_start(struct drive *drive, struct drive_parts *parts, struct error *er
 /* Notes from now on where the process might die (crash.h). */
 int drive_note_places(struct drive *drive, struct error *error);
 int drive_sql(struct drive *drive, const char *sql, struct error *error);
+/* Whatever is due now happens, also by what others have changed in the database. */
+int drive_settle(struct drive *drive, struct error *error);
 /* Time goes on, and what is due on the way happens when it is due. In up to five minutes schedules tick at each of
  * their times; in a longer time about fifty times, evenly, as an engine that is late skips ticks. */
 int drive_advance(struct drive *drive, int64_t ms, struct error *error);

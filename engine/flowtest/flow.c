@@ -204,10 +204,22 @@ static const char *beside(struct reading *reading, const char *path)
                : arena_format(reading->arena, "%.*s/%s", (int)(slash - reading->file), reading->file, path);
 }
 
+/* A step that has a text and nothing else. 0: it is none. */
+static size_t read_text(struct reading *reading, const struct node *node, const char *key, enum step_kind kind,
+                        struct step *step, const char **ret)
+{
+    struct node *text = node_get(node, key);
+    if (text == NULL)
+        return 0;
+    step->kind = kind;
+    (void)node_text(text, key, ret, reading->problems);
+    return 1;
+}
+
 static void read_step(struct reading *reading, struct node *node, struct step *step)
 {
-    static const char *const known[] = {"request", "emit",    "duplicate", "sql",    "fail", "crash",
-                                        "reload",  "advance", "run",       "expect", NULL};
+    static const char *const known[] = {"request", "emit",   "duplicate", "sql",     "fail", "crash",  "pause",
+                                        "resume",  "replay", "reload",    "advance", "run",  "expect", NULL};
     size_t kinds = 0;
     step->place = node->place;
     if (node->kind == NODE_SCALAR && span_is(node->text, "run")) {
@@ -218,8 +230,7 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         return;
     struct node *request = node_get(node, "request"), *emit = node_get(node, "emit"),
                 *advance = node_get(node, "advance"), *duplicate = node_get(node, "duplicate"),
-                *sql = node_get(node, "sql"), *fail = node_get(node, "fail"), *crash = node_get(node, "crash"),
-                *reload = node_get(node, "reload");
+                *fail = node_get(node, "fail"), *crash = node_get(node, "crash"), *reload = node_get(node, "reload");
     if (request != NULL && ++kinds)
         read_request(reading, request, step);
     if (emit != NULL && ++kinds)
@@ -235,10 +246,10 @@ static void read_step(struct reading *reading, struct node *node, struct step *s
         if (node_text(reload, "reload", &step->file, reading->problems))
             step->file = beside(reading, step->file);
     }
-    if (sql != NULL && ++kinds) {
-        step->kind = STEP_SQL;
-        (void)node_text(sql, "sql", &step->sql, reading->problems);
-    }
+    kinds += read_text(reading, node, "sql", STEP_SQL, step, &step->sql) +
+             read_text(reading, node, "pause", STEP_PAUSE, step, &step->name) +
+             read_text(reading, node, "resume", STEP_RESUME, step, &step->name) +
+             read_text(reading, node, "replay", STEP_REPLAY, step, &step->topic);
     if (advance != NULL && ++kinds) {
         step->kind = STEP_ADVANCE;
         (void)node_duration(advance, "advance", 0, ADVANCE_MAX_MS, &step->advance_ms, reading->problems);

@@ -16,6 +16,9 @@ enum step_kind {
     STEP_SQL,       /* somebody else changes the database */
     STEP_FAIL,      /* the next calls of a handler end otherwise */
     STEP_CRASH,     /* the process will die at a place, and the engine starts again */
+    STEP_PAUSE,     /* an operator pauses something, */
+    STEP_RESUME,    /* resumes it, */
+    STEP_REPLAY,    /* or replays the dead letters of a topic */
     STEP_RELOAD,    /* another file takes the place of the one that runs */
     STEP_ADVANCE,   /* time goes on, and what is due on the way happens */
     STEP_RUN,       /* the same, until nothing is due but ticks of schedules */
@@ -41,8 +44,9 @@ struct step {
     struct node *body;         /* of a request, or the data of an event to emit; NULL: none */
     const char *idempotency_key;
     /* of an event to emit; key, id NULL: by the topic's `key:`, a new one. Of a duplicate the topic whose last event
-     * it is; NULL: the last event of all */
+     * it is; NULL: the last event of all. Of a replay that of the dead letters' events */
     const char *topic, *key, *id;
+    const char *name; /* of what is paused or resumed */
     const char *sql;
     const char *file; /* of a reload: its path */
     int64_t advance_ms;

@@ -3,7 +3,9 @@
  */
 #include "flowtest/perform.h"
 
+#include "flowtest/coverage.h"
 #include "flowtest/expect.h"
+#include "flowtest/operator.h"
 #include "flowtest/stand_in.h"
 #include "flowtest/told.h"
 #include "flowtest/value.h"
@@ -37,9 +39,17 @@ static void tell(struct performance *performance, const char *text)
     performance->told[performance->told_count++] = (struct told){drive_elapsed_ms(), event_count(performance), text};
 }
 
+/* Before an engine's metrics are gone. */
+static void note_coverage(struct performance *performance)
+{
+    if (performance->repetition->coverage && performance->repetition->notes != NULL)
+        coverage_note(&performance->drive, performance->repetition->notes);
+}
+
 static void tell_death(void *context, const char *where)
 {
     struct performance *performance = context;
+    note_coverage(performance);
     tell(performance,
          arena_format(performance->drive.arena, "the process dies %s, and the engine starts again", where));
 }
@@ -102,7 +112,17 @@ static int step_do(struct performance *performance, const struct step *step, str
                                                                        : "everywhere",
                                        step->crash.name == NULL ? "" : step->crash.name));
         return step_crash(performance, step, error);
+    case STEP_PAUSE:
+        tell(performance, arena_format(drive->arena, "pause %s", step->name));
+        return operator_pause(drive, step->name, error);
+    case STEP_RESUME:
+        tell(performance, arena_format(drive->arena, "resume %s", step->name));
+        return operator_resume(drive, step->name, error);
+    case STEP_REPLAY:
+        tell(performance, arena_format(drive->arena, "replay %s", step->topic));
+        return operator_replay(drive, step->topic, error);
     case STEP_RELOAD:
+        note_coverage(performance);
         tell(performance, arena_format(drive->arena, "reload %s", step->file));
         return drive_reload(drive, step->file, error);
     case STEP_ADVANCE:
@@ -178,9 +198,9 @@ bool flow_perform(const struct flow_file *file, const struct flow *flow, struct 
     if (drive_start(drive, parts, &error) != 0 || (file->sql != NULL && drive_sql(drive, file->sql, &error) != 0) ||
         (flow->sql != NULL && drive_sql(drive, flow->sql, &error) != 0))
         return print_error(&performance, flow->place, &error);
-    if (!perform_steps(&performance))
-        return false;
-    for (size_t i = 0; repetition->places != NULL && i < drive->crash.place_count; i++)
-        fprintf(repetition->places, "%s %zu\n", drive->crash.places[i].failpoint, drive->crash.places[i].reach);
-    return true;
+    bool good = perform_steps(&performance);
+    note_coverage(&performance);
+    for (size_t i = 0; good && repetition->notes != NULL && i < drive->crash.place_count; i++)
+        fprintf(repetition->notes, "place %s %zu\n", drive->crash.places[i].failpoint, drive->crash.places[i].reach);
+    return good;
 }

@@ -9,10 +9,12 @@
 
 #include <stdio.h>
 
-/* Of a test with `crash: everywhere`; for another one all is NULL. */
 struct repetition {
-    const struct crash_place *place; /* it dies there, and only the test's end is compared; NULL: it does not die, */
-    FILE *places;                    /* and here goes a line "FAILPOINT REACH" for each place where it might */
+    const struct crash_place *place; /* it dies there, and only the test's end is compared; NULL: it does not */
+    /* Where a line "place FAILPOINT REACH" goes for each place where a test with `crash: everywhere` might die, and,
+     * when `coverage` is asked for, those of coverage.h; or NULL. */
+    FILE *notes;
+    bool coverage;
 };
 
 /* Runs it in this process, whose clocks stop for good (drive.h). True when all was as expected; else `out` says at

@@ -16,6 +16,9 @@ from flow_case import OnAServer, run, without_times
 from lib.engine import ROOT
 from lib.server_case import ServerCase
 
+COVERAGE = r"^(/.*): (\d+) of (\d+) reached$"
+MISSING = re.compile(r".*: not reached: .*")
+SERVICES = ("gateway", "payment", "reservation")
 SHIPPED = sorted((ROOT / "config/tests").glob("*.yaml"))
 
 PIPELINE = """\
@@ -113,11 +116,15 @@ class Findings(OnAServer):
 
 class OwnServer(ServerCase):
     def test_each_shipped_one_passes(self):
-        done = run(*SHIPPED, limit_s=600)
+        done = run("--coverage", *SHIPPED, limit_s=600)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertRegex(done.stdout, r"\n[1-9]\d* passed, 0 failed in ")
         for file in SHIPPED:
             self.assertIn(f"ok    {file}: ", done.stdout)
+        reached = {pathlib.Path(path).resolve(): counts for path, *counts in re.findall(COVERAGE, done.stdout, re.M)}
+        for path in ("pipeline.yaml", "minimal.yaml", *(f"services/{name}.yaml" for name in SERVICES)):
+            count, total = reached[ROOT / "config" / path]
+            self.assertEqual(count, total, f"{path} is not wholly tested:\n" + "\n".join(MISSING.findall(done.stdout)))
 
     def test_a_server_is_started_and_ends(self):
         def folders():
@@ -355,6 +362,48 @@ class Small(ServerCase):
             '    expect: {metrics: {\'sluice_events_total{handler="template.greet",outcome="done"}\': 2}}\n',
             'sluice_events_total{handler="template.greet",outcome="done"}\n      expected  2\n      got       1\n',
         )
+
+    def test_coverage(self):
+        """Of all files that have the pipeline, with the place of each thing that no test has reached."""
+        one = "tests:\n  - {name: x, steps: [{emit: {topic: said, data: {name: Ada}}}], expect: {dead_letters: []}}\n"
+        done = self.run_it(one, "--coverage")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        pipeline = self.folder / "pipeline.yaml"
+        self.assertTrue(
+            done.stdout.endswith(
+                f"{pipeline}: 1 of 3 reached\n"
+                f"    {pipeline}:5:3: not reached: topic wanted\n"
+                f"    {pipeline}:5:61: not reached: outcome done of template.greet\n"
+            ),
+            done.stdout,
+        )
+        other = self.folder / "other.yaml"
+        other.write_text("pipeline: pipeline.yaml\n" + one.replace("topic: said", "topic: wanted"))
+        done = run("--coverage", self.file, other)
+        self.assertTrue(done.stdout.endswith(f"schema\n{pipeline}: 3 of 3 reached\n"), done.stdout)
+        self.assertNotIn("reached", self.run_it(one).stdout)
+
+    def test_an_operator_without_a_store(self):
+        for step, says in (
+            ("pause: wanted", "no store"),
+            ("resume: wanted", "no store"),
+            ("replay: wanted", "there is no open dead letter of wanted to replay"),
+        ):
+            with self.subTest(step=step):
+                self.fails(f"tests:\n  - name: x\n    steps:\n      - {step}\n    expect: {{events: []}}\n", says)
+
+    def test_a_dead_letter_that_is_replayed(self):
+        done = self.run_it(
+            "tests:\n"
+            "  - name: x\n"
+            "    steps:\n"
+            "      - fail: {handler: template.greet, retry: busy, times: 6}\n"
+            "      - emit: {topic: wanted, data: {name: Ada}}\n"
+            "      - run\n"
+            "      - replay: wanted\n"
+            "    expect: {events: [wanted, wanted, said], dead_letters: [wanted]}\n"
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
 
     def test_junit(self):
         report = self.folder / "report.xml"
