@@ -123,13 +123,15 @@ ZSH_COMPLETIONS ?= zsh/site-functions
 install: all ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice/plugins $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	  $(DESTDIR)$(PREFIX)/include/sluice $(SHARE)/sluice/config/services $(SHARE)/sluice/config/tests/pipelines \
-	  $(SHARE)/sluice/prometheus $(SHARE)/sluice/grafana $(SHARE)/pkgconfig $(SHARE)/man/man1 $(SHARE)/man/man5 \
+	  $(SHARE)/sluice/rust/src $(SHARE)/sluice/prometheus $(SHARE)/sluice/grafana $(SHARE)/pkgconfig $(SHARE)/man/man1 $(SHARE)/man/man5 \
 	  $(SHARE)/bash-completion/completions $(SHARE)/fish/vendor_completions.d $(SHARE)/$(ZSH_COMPLETIONS)
 	install -m 755 $(B)sluice $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/sluice/plugins/
 	for sql in $(PLUGIN_SQL:$(B)plugins/%=%); do install -d $(DESTDIR)$(PREFIX)/lib/sluice/plugins/$$sql && \
 	  install -m 644 plugins/$$sql/*.sql $(DESTDIR)$(PREFIX)/lib/sluice/plugins/$$sql/ || exit 1; done
-	install -m 644 engine/include/sluice/plugin.h $(DESTDIR)$(PREFIX)/include/sluice/
+	install -m 644 engine/include/sluice/plugin.h engine/include/sluice/plugin.hpp $(DESTDIR)$(PREFIX)/include/sluice/
+	install -m 644 engine/include/rust/Cargo.toml $(SHARE)/sluice/rust/
+	install -m 644 engine/include/rust/src/*.rs $(SHARE)/sluice/rust/src/
 	install -m 644 config/*.yaml $(SHARE)/sluice/config/
 	install -m 644 config/services/*.yaml $(SHARE)/sluice/config/services/
 	install -m 644 config/tests/*.yaml $(SHARE)/sluice/config/tests/

@@ -93,6 +93,12 @@ static void host_unavailable(struct sluice_call *shared, const char *why)
     call->unavailable = words(call->batch, why);
 }
 
+static void host_fault(struct sluice_call *shared, const char *why)
+{
+    struct call *call = call_of(shared);
+    call_fault_alone(call, "failed: %s", words(call->batch, why));
+}
+
 /* Where fields of event n are set: the event's own output, or an addition. */
 static struct overlays *call_overlays(struct call *call, size_t n, const char *what)
 {
@@ -386,4 +392,5 @@ const struct sluice_host host_functions = {
     .unavailable = host_unavailable,
     .set_double = host_set_double,
     .set_bool = host_set_bool,
+    .fault = host_fault,
 };

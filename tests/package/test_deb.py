@@ -78,6 +78,8 @@ class Package(unittest.TestCase):
             "usr/bin/sluice",
             "usr/lib/sluice/plugins/payment.so",
             "usr/include/sluice/plugin.h",
+            "usr/include/sluice/plugin.hpp",
+            "usr/share/sluice/rust/src/lib.rs",
             "usr/share/pkgconfig/sluice.pc",
             "usr/share/sluice/config/pipeline.yaml",
             "usr/share/sluice/config/tests/payment.yaml",

@@ -292,6 +292,12 @@ static void host_unavailable(struct sluice_call *head, const char *why)
     call->unavailable = words(call, why);
 }
 
+static void host_fault(struct sluice_call *head, const char *why)
+{
+    struct fake_call *call = fake_call_of(head);
+    fake_fault_of(call, "failed: %s", words(call, why));
+}
+
 static const struct sluice_host host_table = {
     .size = sizeof(struct sluice_host),
     .outcome = host_outcome,
@@ -314,6 +320,7 @@ static const struct sluice_host host_table = {
     .unavailable = host_unavailable,
     .set_double = host_set_double,
     .set_bool = host_set_bool,
+    .fault = host_fault,
 };
 
 /* ----------------------------------------------------------------------------------------------------------- a call */

@@ -58,6 +58,8 @@ class Install(unittest.TestCase):
         for name in (
             "bin/sluice",
             "include/sluice/plugin.h",
+            "share/sluice/rust/Cargo.toml",
+            "share/sluice/rust/src/lib.rs",
             "lib/sluice/plugins/payment.so",
             "lib/sluice/plugins/reservation.so",
             "lib/sluice/plugins/data_platform.so",
@@ -76,7 +78,8 @@ class Install(unittest.TestCase):
             "share/zsh/site-functions/_sluice",
         ):
             self.assertIn(name, files)
-        self.assertEqual([name for name in files if name.startswith("include/")], ["include/sluice/plugin.h"])
+        headers = {name for name in files if name.startswith("include/")}
+        self.assertEqual(headers, {"include/sluice/plugin.h", "include/sluice/plugin.hpp"})
         for name in files:
             mode = (self.at / name).stat().st_mode & 0o777
             self.assertEqual(mode & 0o022, 0, f"{name} can be written by others: {mode:o}")

@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""The contract needs no C: plugins in C++ and in Rust are written above plugin.hpp and the crate, are inspected, work
+in the fake host and in the engine, and whatever they throw is a fault of one event.
+
+Run alone: python3 tests/process/test_plugin_languages.py [-k NAME]. SLUICE names the program, build/sluice by default.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import _path
+from lib.engine import BUILD, ROOT, SLUICE, sluice
+from lib.pipeline_case import PipelineCase, reason
+from lib.server_case import PostgresCase
+
+TESTS = ROOT / "tests" / "plugins"
+HEADER = ROOT / "engine" / "include"
+CRATE = HEADER / "rust"
+CC = os.environ.get("CC", "cc").split()[-1]
+CXX = os.environ.get("CXX", "c++")
+WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
+
+
+def run(*command):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, check=False)
+
+
+def build(*command):
+    made = run(*command)
+    if made.returncode != 0 or "warning" in made.stderr:
+        raise AssertionError(f"{' '.join(map(str, command))}: {made.stderr}")
+
+
+class Built:
+    """Each plugin in each language, built once for all tests of this file."""
+
+    folder = tempfile.TemporaryDirectory(prefix="sluice-languages-")
+    at = pathlib.Path(folder.name)
+    made = {}
+
+    @classmethod
+    def rustc(cls, *words):
+        build("rustc", "--edition", "2021", "-O", "-D", "warnings", *words)
+
+    @classmethod
+    def crate(cls):
+        if "crate" not in cls.made:
+            cls.made["crate"] = cls.at / "libsluice.rlib"
+            cls.rustc("--crate-type", "rlib", "--crate-name", "sluice", "-o", cls.made["crate"], CRATE / "src/lib.rs")
+        return cls.made["crate"]
+
+    @classmethod
+    def plugin(cls, language, name):
+        key = language, name
+        if key not in cls.made:
+            library = cls.made[key] = cls.at / language / f"{name}.so"
+            library.parent.mkdir(exist_ok=True)
+            source = TESTS / language / f"{name}.{dict(cpp='cpp', rust='rs')[language]}"
+            if language == "rust":
+                cls.rustc("--crate-type", "cdylib", "--extern", f"sluice={cls.crate()}", "-o", library, source)
+            else:
+                words = ["-std=c++17", "-O2", *WARNINGS, "-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-z,defs"]
+                build(CXX, *words, f"-I{HEADER}", "-o", library, source)
+        return cls.made[key]
+
+
+LANGUAGES = ("cpp", "rust")
+
+
+class Inspected(unittest.TestCase):
+    def inspect(self, library):
+        said = run(SLUICE, "inspect", "--json", library)
+        self.assertEqual((said.returncode, said.stderr), (0, ""))
+        return json.loads(said.stdout)
+
+    def test_charge_is_described_as_in_c(self):
+        ours = self.inspect(BUILD / "plugins/payment.so")
+        for language in LANGUAGES:
+            with self.subTest(language):
+                theirs = self.inspect(Built.plugin(language, "charge"))
+                self.assertEqual(theirs["handlers"], ours["handlers"][:1])
+                self.assertEqual(
+                    [(row["name"], row["default"], row["max"]) for row in theirs["settings"]],
+                    [("amount_max", "10000000", 1000000000000)],
+                )
+
+    def test_it_exports_one_function(self):
+        for language in LANGUAGES:
+            for name in ("charge", "reverse"):
+                said = run("nm", "-D", "--defined-only", Built.plugin(language, name))
+                found = [line.split()[-2:] for line in said.stdout.splitlines()]
+                ours = [
+                    symbol for kind, symbol in found if kind not in "VWu"
+                ]  # those are C++'s own, merged when linked
+                self.assertEqual(ours, ["sluice_plugin"], f"{name} in {language}")
+
+    def test_charge_is_no_longer_than_in_c(self):
+        """Lines that say something, from the settings to the end of the function."""
+
+        def lines(path, end):
+            text = path.read_text()
+            code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text[text.index("struct ") : text.index(end)], flags=re.S)
+            return len([line for line in code.splitlines() if line.strip()])
+
+        in_c = lines(ROOT / "plugins/payment/payment.c", "struct refund")
+        self.assertLessEqual(lines(TESTS / "cpp/charge.cpp", "constexpr auto handlers"), in_c)
+
+
+LAYOUT_C = """\
+#include "sluice/plugin.h"
+#include <stdio.h>
+int main(void) {
+%s
+return 0; }
+"""
+LAYOUT_RUST = """\
+use sluice::raw::*;
+use std::mem::{size_of, MaybeUninit};
+macro_rules! offset {
+    ($of:ty, $member:ident) => {{
+        let at = MaybeUninit::<$of>::uninit();
+        unsafe { std::ptr::addr_of!((*at.as_ptr()).$member) as usize - at.as_ptr() as usize }
+    }};
+}
+fn main() {
+%s
+}
+"""
+
+
+class Dialects(unittest.TestCase):
+    """The macros of the header in every standard that somebody may write, with each compiler that is there."""
+
+    def test_the_macros_say_the_same(self):
+        library, said = Built.at / "dialects.so", {}
+        words = [*WARNINGS, "-fPIC", "-shared", "-fvisibility=hidden", f"-I{HEADER}", "-o", library]
+        for compiler, language, standards in (
+            (CC, "c", ("c11", "c17", "c2x")),
+            ("clang", "c", ("c11", "c17", "c2x")),
+            (CXX, "c++", ("c++17", "c++20", "c++2b")),
+            ("clang++", "c++", ("c++17", "c++20", "c++2b")),
+        ):
+            for standard in standards if shutil.which(compiler) else ():
+                build(compiler, f"-std={standard}", *words, "-x", language, TESTS / "dialects/dialects.c")
+                said[compiler, standard] = run(SLUICE, "inspect", "--json", library).stdout
+        self.assertGreaterEqual(len(said), 6)
+        self.assertEqual(len(json.loads(said[CC, "c17"])["handlers"][0]["fields"]), 12)
+        self.assertEqual({key: text == said[CC, "c17"] for key, text in said.items()}, dict.fromkeys(said, True))
+
+    def test_a_member_of_another_type_is_refused(self):
+        source = (TESTS / "dialects/dialects.c").read_text()
+        wrong = Built.at / "wrong.c"
+        wrong.write_text(source.replace("SLUICE_DOUBLE(struct input, price)", "SLUICE_DOUBLE(struct input, count)"))
+        for compiler, language, standard in ((CC, "c", "c17"), (CXX, "c++", "c++17")):
+            done = run(compiler, f"-std={standard}", "-fsyntax-only", f"-I{HEADER}", "-x", language, wrong)
+            self.assertNotEqual(done.returncode, 0, compiler)
+            self.assertRegex(done.stderr, "_Generic|sluice_same_<long int, double>")
+
+
+class Layout(unittest.TestCase):
+    """Whatever plugin.h says, the crate says, and a C compiler and rustc agree on it."""
+
+    @staticmethod
+    def without_comments():
+        text = (HEADER / "sluice/plugin.h").read_text()
+        return re.sub(r"/\*.*?\*/", "", text[: text.index("conveniences for C")] + "*/", flags=re.S)
+
+    def members(self):
+        """[(struct, member)] of the header; "" for the struct itself."""
+        found = []
+        for struct, body in re.findall(r"^struct (\w+) \{\n(.*?)^\};", self.without_comments(), re.M | re.S):
+            found.append((struct, ""))
+            for line in body.split(";"):
+                function = re.search(r"\(\*(\w+)\)\(", line)
+                names = [function[1]] if function else re.findall(r"(\w+)\s*(?=,|$)", line.strip())
+                found += [(struct, name) for name in names]
+        return found
+
+    def constants(self):
+        text = self.without_comments()
+        rows = [re.findall(r"\bSLUICE_\w+", body) for body in re.findall(r"^enum \w+ \{(.*?)\};", text, re.M | re.S)]
+        return sum(rows, []) + re.findall(r"^#define (SLUICE_(?:MAGIC|ABI_\w+|NO_\w+)) ", text, re.M)
+
+    def test_the_crate_is_the_header(self):
+        members, constants = self.members(), self.constants()
+        self.assertGreater(len(members), 90)  # the header is read at all
+        self.assertGreater(len(constants), 30)
+        c, rust = [], []
+        for struct, name in members:
+            place = f"offsetof(struct {struct}, {name})" if name else f"sizeof(struct {struct})"
+            c.append(f'printf("{struct}.{name} %zu\\n", {place});')
+            place = f"offset!({struct}, r#{name})" if name else f"size_of::<{struct}>()"
+            rust.append(f'println!("{struct}.{name} {{}}", {place});')
+        for name in constants:
+            c.append(f'printf("{name} %lld\\n", (long long){name});')
+            rust.append(f'println!("{name} {{}}", {name} as i64);')
+        (Built.at / "layout.c").write_text(LAYOUT_C % "\n".join(c))
+        (Built.at / "layout.rs").write_text(LAYOUT_RUST % "\n".join(rust))
+        build(CC, "-std=c17", f"-I{HEADER}", "-o", Built.at / "layout-c", Built.at / "layout.c")
+        Built.rustc("--extern", f"sluice={Built.crate()}", "-o", Built.at / "layout-rust", Built.at / "layout.rs")
+        said = run(Built.at / "layout-c").stdout
+        self.assertEqual(len(said.splitlines()), len(members) + len(constants))
+        self.assertEqual(run(Built.at / "layout-rust").stdout, said)
+
+
+class InTheFakeHost(unittest.TestCase):
+    def test_texts_are_reversed_and_errors_are_faults(self):
+        program = Built.at / "check_reverse"
+        sources = [TESTS / "check_reverse.c", *set(TESTS.glob("fake_*.c")) - {TESTS / "fake_database.c"}]
+        build(CC, "-std=gnu17", "-D_GNU_SOURCE", "-g", f"-I{HEADER}", f"-I{TESTS}", "-o", program, *sources, "-ldl")
+        for language, *words in (
+            ("cpp", "basic_string::at", "an exception that is no std::exception"),
+            ("rust", "index out of bounds: the len is 1 but the index is 1", "invalid digit"),
+        ):
+            with self.subTest(language):
+                said = run(program, Built.plugin(language, "reverse"), *words)
+                self.assertEqual((said.returncode, said.stderr), (0, ""))
+
+
+PIPELINE = """\
+pipeline: reversed
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {lanes: 1}
+plugins: {reverse: {library: %s}}
+topics:
+  wanted: {handler: reverse.reverse, routes: {done: said}, dead_letter: wanted-dlt}
+  said: {final: true}
+"""
+
+
+class InTheEngine(PipelineCase):
+    def errors_cost_their_events_alone(self, language):
+        """Events before and behind them, of the same call or not, have their outcomes, and no process ends."""
+        self.use(PIPELINE % Built.plugin(language, "reverse"))
+        engine = self.engine()
+        worker = engine.worker()
+        self.emit("wanted", *(self.event({"text": text}) for text in ("ab", "panic", "cd", "error", "ef")))
+        said = self.await_topic("said", 3)
+        letters = self.await_topic("wanted-dlt", 2)
+        self.assertEqual(sorted(json.loads(record["value"])["data"]["reversed"] for record in said), ["ba", "dc", "fe"])
+        self.assertEqual([reason(letter) for letter in letters], ["plugin_fault"] * 2)
+        why = " ".join(sorted(letter["headers"]["kafka_dlt-exception-message"] for letter in letters))
+        self.assertEqual(engine.worker(), worker)
+        self.assertEqual(engine.stop(), 0)
+        self.assertNotIn("panicked", engine.text())  # it is told as a fault, and not on top of the log
+        return why
+
+    def test_an_exception(self):
+        self.assertRegex(
+            self.errors_cost_their_events_alone("cpp"),
+            "^handler reverse.reverse failed: an exception that is no std::exception "
+            "handler reverse.reverse failed: event .* asked for it$",
+        )
+
+    def test_a_panic(self):
+        self.assertRegex(
+            self.errors_cost_their_events_alone("rust"),
+            "^handler reverse.reverse failed: invalid digit found in string "
+            r"handler reverse.reverse failed: panic at .*reverse.rs:\d+: event .* asked for it$",
+        )
+
+
+class Flow(PostgresCase):
+    own_database = False
+
+    def test_charge_in_the_reference_pipeline(self):
+        """The flow tests of the reference pipeline in which charges end in each way; another language charges."""
+        pipeline = (ROOT / "config/pipeline.yaml").read_text()
+        flows = (ROOT / "config/tests/payment.yaml").read_text().split("  - name: the same request twice")[0]
+        for language in LANGUAGES:
+            with self.subTest(language):
+                text = pipeline.replace("payment.charge", "charge.charge").replace(
+                    "plugins:\n", f"plugins:\n  charge: {{library: {Built.plugin(language, 'charge')}}}\n"
+                )
+                (self.folder / "pipeline.yaml").write_text(text)
+                file = self.folder / "flows.yaml"
+                file.write_text(flows.replace("payment.charge", "charge.charge").replace("../pipeline", "pipeline"))
+                done = sluice("test", file, env={"DATABASE_URL": self.postgres.url}, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertIn(f"{flows.count('- name:')} passed, 0 failed in", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
