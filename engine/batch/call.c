@@ -140,7 +140,10 @@ static void call_handler(struct call *call)
     suspects_open(env->suspects, env->lane_number, call->count, deadline_ms,
                   call->batch->count == 1 && call->works[0]->item->quarantined);
     batch_env_at(env, "the handler's call");
-    binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
+    if (binding->emits)
+        emit_call(call);
+    else
+        binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
     watch_returned(env->suspects, env->lane_number);
     batch_env_at(env, "what follows the handler's call");
     if (++call->batch->calls <= CALL_LOOKS)

@@ -39,6 +39,9 @@ void call_fault(struct call *call, size_t n, const char *format, ...) __attribut
 /* A fault that belongs to no event of the call: of several each runs alone, and whoever does it again is at fault. */
 void call_fault_alone(struct call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* emit.c: what stands in for the handler of a request that has none. */
+void emit_call(struct call *call);
+
 /* host_rows.c: the rows of a statement, as host_functions hands them out, and the part of it that reads them. */
 const struct sluice_rows *host_rows(struct call *call, struct rows *rows);
 size_t host_row_count(const struct sluice_rows *rows);

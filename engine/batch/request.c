@@ -115,13 +115,19 @@ static void write_param(struct object_writer *writer, const struct binding *bind
     member_add(writer, member, name_at, value_at);
 }
 
+/* The one that names the topic is no part of the event. */
+static bool is_address(const struct binding *binding, const struct gateway_param *param)
+{
+    return binding->emit_parameter != NULL && span_is(param->name, binding->emit_parameter);
+}
+
 /* What keeps the parameters from standing in one object with the body; NULL: nothing. */
-static const char *params_refused(const struct gateway_request *request, const struct json_object *body,
-                                  struct arena *arena)
+static const char *params_refused(const struct gateway_request *request, const struct binding *binding,
+                                  const struct json_object *body, struct arena *arena)
 {
     for (size_t i = 0; i < request->param_count; i++) {
         const struct gateway_param *param = &request->params[i];
-        bool twice = json_find(body, param->name) != NULL;
+        bool twice = !is_address(binding, param) && json_find(body, param->name) != NULL;
         for (size_t j = 0; j < i; j++)
             twice = twice || span_equal(request->params[j].name, param->name);
         if (!is_text(param->name) || !is_text(param->value))
@@ -142,7 +148,7 @@ static void request_data(struct batch *batch, struct work *work)
         work_dead(batch, work, DEAD_BAD_JSON, "the body is no JSON object: %s", error.text);
         return;
     }
-    const char *refused = params_refused(request, &body, batch->arena);
+    const char *refused = params_refused(request, work->item->binding, &body, batch->arena);
     if (refused != NULL) {
         work_dead(batch, work, DEAD_BAD_JSON, "body, path and query do not fit together: %s", refused);
         return;
@@ -154,7 +160,8 @@ static void request_data(struct batch *batch, struct work *work)
     for (size_t i = 0; i < body.count; i++)
         write_member(&writer, &body.members[i]);
     for (size_t i = 0; i < request->param_count; i++)
-        write_param(&writer, work->item->binding, &request->params[i]);
+        if (!is_address(work->item->binding, &request->params[i]))
+            write_param(&writer, work->item->binding, &request->params[i]);
     buffer_text(&writer.text, writer.count == 0 ? "{}" : "}");
     struct span text = arena_span(batch->arena, buffer_view(&writer.text));
     if (writer.text.failed)
@@ -191,6 +198,17 @@ bool request_has_idempotency_key(const struct item *item)
     return item->request->idempotency_key.length > 0;
 }
 
+/* Of all that the request says. */
+static uint64_t payload_hash(const struct work *work)
+{
+    const struct gateway_request *request = work->item->request;
+    uint64_t hash = span_hash(work->event.data.text);
+    for (size_t i = 0; i < request->param_count; i++)
+        if (is_address(work->item->binding, &request->params[i]))
+            hash ^= span_hash(request->params[i].value);
+    return hash;
+}
+
 void request_event(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
@@ -202,7 +220,7 @@ void request_event(struct batch *batch, struct work *work)
     event_base(batch, work, id);
     request_data(batch, work);
     if (request_has_idempotency_key(item))
-        work->event.payload_hash = span_hash(work->event.data.text);
+        work->event.payload_hash = payload_hash(work);
 }
 
 void request_repeated(struct batch *batch, struct work *work, const struct claim *claim)

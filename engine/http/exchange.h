@@ -113,6 +113,7 @@ struct exchange {
     bool options;       /* the request was OPTIONS, which asks for them */
     const struct admin *admin;            /* NULL: the pipeline's or an operator's */
     struct management_request management; /* gateway NULL: the pipeline's */
+    bool emits;                           /* a request of the pipeline without a handler */
     struct http_series *series;
     struct buffer body;
     size_t received;

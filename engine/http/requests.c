@@ -87,6 +87,7 @@ static void exchange_find(struct exchange *exchange, struct span method)
                        exchange->arena, &match, &exchange->allow, refusal))
         return;
     exchange->series = http->series[manages ? own + admin_index(NULL) + 1 + match.index : match.index];
+    exchange->emits = !manages && http->pipeline->requests[match.index].binding->emits;
     exchange->gateway.route = match.index;
     exchange->gateway.params = match.params;
     exchange->gateway.param_count = match.param_count;
@@ -113,13 +114,15 @@ static void exchange_authorize(struct exchange *exchange, struct span method)
         refusal_set(refusal, 401, "unauthorized", "This needs http.token, as a header: Authorization: Bearer TOKEN.");
 }
 
-/* What operators see and move is not for the pages of other sites, see site.h. */
+/* What operators see and move, and what emits events without a handler that could judge who asks, is not for the pages
+ * of other sites, see site.h. */
 static void exchange_guard(struct exchange *exchange)
 {
     struct http *http = exchange->http;
     const struct head *head = &exchange->head;
     struct refusal *refusal = &exchange->refusal, none = {0};
-    if (admin_is_health(exchange->admin) || (exchange->admin == NULL && exchange->management.gateway == NULL))
+    bool judged = exchange->admin == NULL && exchange->management.gateway == NULL && !exchange->emits;
+    if (admin_is_health(exchange->admin) || judged)
         return;
     bool ours = !http->loopback || head->host.at == NULL || site_is_loopback(head->host, http->pipeline->http.host);
     bool same = head->origin.at == NULL || site_is_same(head->origin, head->host);

@@ -150,7 +150,7 @@ static void check_requests(const struct check *check)
             const char *names[257] = {NULL}, *segment = request->segments[s];
             size_t count = 0, length = strlen(segment);
             bool read = false;
-            if (segment[0] != '{')
+            if (segment[0] != '{' || request->binding->emits)
                 continue;
             for (const struct sluice_field *field = request->binding->input;
                  field != NULL && field->name != NULL && count < 256; field++) {

@@ -206,6 +206,22 @@ static void emit_from(struct fields *fields, const struct binding *binding, cons
     binding_targets(binding, emission_edge, &emission);
 }
 
+/* What a request emits without a handler has what its topic's handler and key need: else it would have been refused. */
+static void emitted_edges(struct fields *fields, const struct binding *binding)
+{
+    for (size_t r = 0; r < binding->route_count; r++) {
+        const struct topic *topic = binding->routes[r].targets[0].topic;
+        struct field_set set = {0};
+        const struct span *names = NULL;
+        size_t count = topic->key == NULL ? 0 : key_template_fields(topic->key, &names);
+        for (size_t i = 0; i < count; i++)
+            add(&set, number_of(fields, arena_string(fields->check->arena, names[i])));
+        if (topic->binding != NULL)
+            add_all(fields, &set, topic->binding->input, true);
+        merge_into_topic(fields, topic, &set);
+    }
+}
+
 static void undo_edges(struct fields *fields, const struct pipeline *pipeline, bool report)
 {
     for (size_t c = 0; c < pipeline->chain_count; c++)
@@ -236,6 +252,10 @@ static void propagate_file(struct fields *fields, const struct pipeline *pipelin
 {
     for (size_t i = 0; i < pipeline->request_count; i++) {
         struct field_set from = {0};
+        if (pipeline->requests[i].binding->emits) {
+            emitted_edges(fields, pipeline->requests[i].binding);
+            continue;
+        }
         add_all(fields, &from, pipeline->requests[i].binding->input, true);
         emit_from(fields, pipeline->requests[i].binding, &from, report);
     }

@@ -53,12 +53,21 @@ static void text_timers(const struct topic *topic, struct buffer *out)
     }
 }
 
+static void text_emitted(const struct binding *binding, struct buffer *out)
+{
+    for (size_t r = 0; r < binding->route_count; r++)
+        buffer_format(out, "      → %s\n", binding->routes[r].targets[0].topic->name);
+}
+
 static void text_requests(const struct pipeline *pipeline, struct buffer *out)
 {
     for (size_t i = 0; i < pipeline->request_count; i++) {
         buffer_format(out, "\n  %s  %s\n", pipeline->requests[i].binding->id,
                       pipeline->requests[i].binding->handler_name);
-        text_routes(pipeline->requests[i].binding, out);
+        if (pipeline->requests[i].binding->emits)
+            text_emitted(pipeline->requests[i].binding, out);
+        else
+            text_routes(pipeline->requests[i].binding, out);
     }
 }
 

@@ -67,6 +67,9 @@ void load_tracing(struct load *load, struct node *root);
 void load_taps(struct load *load, struct node *root);
 void load_schedules(struct load *load, struct node *root);
 void load_requests(struct load *load, struct node *root);
+/* load_emit.c: `emit:` of a request, whose binding has no handler or that one; the second when all topics are known. */
+void load_emit(struct load *load, struct node *mapping, const char *what, struct request *request);
+void join_emits(struct load *load);
 /* load_chains.c */
 void load_chains(struct load *load, struct node *root);
 /* load_names.c */

@@ -119,7 +119,7 @@ static struct plugin_ref *plugin_of(struct load *load, const struct node *handle
         if (strcmp(names[i], word) == 0)
             return &pipeline->plugins[i];
     }
-    if (pipeline->plugin_count == 0) /* reported already: there are none at all */
+    if (pipeline->plugin_count == 0 && node_get(pipeline->root, "plugins") != NULL) /* it is no mapping: reported */
         return NULL;
     const char *near = nearest_name(word, names);
     problem_add(load->problems, handler->place, "unknown_plugin", "%s.handler: '%s' is no plugin of this file%s%s%s",

@@ -199,6 +199,7 @@ static void load_request(struct load *load, struct node *key, struct node *node)
         return;
     request->binding = load_binding(load, node, key->place, what);
     request->binding->id = key->text.at;
+    load_emit(load, node, what, request);
     pipeline->request_count++;
 }
 

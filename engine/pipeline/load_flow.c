@@ -146,5 +146,6 @@ void load_flow(struct load *load, struct node *root)
     load_afters(load);
     join_dead_letters(load);
     join_outbox_table(load);
+    join_emits(load);
     load_retired_topics(load);
 }

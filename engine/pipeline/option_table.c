@@ -268,7 +268,12 @@ const struct option schedule_options[] = {
 };
 
 const struct option request_options[] = {
-    {"handler", OPTION_TEXT, .own = true, .min = 1, .required = true, .help = "PLUGIN.HANDLER"},
+    {"handler", OPTION_TEXT, .own = true, .min = 1, .help = "PLUGIN.HANDLER; a request has this or `emit`"},
+    {"emit", OPTION_TEXT, .own = true, .min = 1,
+     .help =
+         "without a handler: the topic of the event that the body becomes, or a parameter of the path, \"{topic}\", by "
+         "which the client names one of those that stand under `topics`. It is answered with 202 and the event's id; "
+         "an event that the topic's handler would refuse, with 400"},
     {"routes", OPTION_ROUTES, .help = "where each outcome goes", .section = ladder_options},
     {"timeout", OPTION_DURATION, .own = true, .min = 10, .max = 3600000, .help = "default: defaults.timeout"},
     {0},
@@ -314,7 +319,7 @@ const struct option pipeline_options[] = {
     {"store", OPTION_SECTION, .help = "what keeps effects; without it events are handled at least once",
      .section = store_options_table},
     {"engine", OPTION_SECTION, .help = "how the work is done", .section = engine_options_table},
-    {"plugins", OPTION_MAP, .required = true, .help = "shared objects with handlers", .section = plugin_options},
+    {"plugins", OPTION_MAP, .help = "shared objects with handlers", .section = plugin_options},
     {"defaults", OPTION_SECTION, .help = "for topics that say nothing else", .section = defaults_options},
     {"dependencies", OPTION_MAP, .help = "what handlers need outside; each has a breaker",
      .section = dependency_options},

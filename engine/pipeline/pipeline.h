@@ -77,6 +77,8 @@ struct binding {
     uint32_t max_events;                 /* most events a batch; the call is bounded by the handler's max_events too */
     int64_t max_wait_ms;                 /* taps: how long a batch may wait to fill; 0 none */
     struct group *group;                 /* NULL for requests and schedules */
+    bool emits;                          /* of a request: no handler, the engine emits what it is sent */
+    const char *emit_parameter;          /* then: which parameter of the path names the topic; NULL: the only route's */
     const struct dependency *dependency; /* of a topic; NULL: none */
     const struct limit *limit;           /* likewise */
     /* filled by pipeline_resolve() */
@@ -334,6 +336,8 @@ struct pipeline {
 int pipeline_load(const char *path, struct arena *arena, struct problems *problems, struct pipeline **ret);
 /* Joins bindings with the descriptors in plugin_ref.plugin: outcomes, routes, kinds, chains, groups' topics. */
 void pipeline_resolve(struct pipeline *pipeline, struct problems *problems);
+/* load_emit.c: the handler of a binding that emits. */
+void resolve_emit(struct pipeline *pipeline, struct binding *binding);
 /* The saga-aware checks, offline. */
 void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 /* What else files that work together would do wrong: each is whole, resolved and checked alone; all share one arena.

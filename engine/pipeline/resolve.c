@@ -252,7 +252,10 @@ void pipeline_resolve(struct pipeline *pipeline, struct problems *problems)
         resolve_routes(pipeline, pipeline->schedules[i].binding, false, problems);
     }
     for (size_t i = 0; i < pipeline->request_count; i++) {
-        resolve_handler(pipeline, pipeline->requests[i].binding, SLUICE_REQUEST, problems);
+        if (pipeline->requests[i].binding->emits)
+            resolve_emit(pipeline, pipeline->requests[i].binding);
+        else
+            resolve_handler(pipeline, pipeline->requests[i].binding, SLUICE_REQUEST, problems);
         resolve_routes(pipeline, pipeline->requests[i].binding, false, problems);
     }
     resolve_groups(pipeline);

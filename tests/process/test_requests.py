@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Requests of the reference pipeline: the HTTP contract of a purchase, ?wait=, Idempotency-Key."""
+import json
 import threading
 import time
 import unittest
 
 import _path
 from lib.engine import Engine, sluice
+from lib.pipeline_case import PipelineCase
 from lib.postgres import psql
 from lib.server_case import PostgresCase
 
@@ -144,6 +146,86 @@ class Requests(PostgresCase):
             for g in range(501, 521)
         )
         self.assertEqual((good, self.sql("select points from users where id = 500")), (9, "50"))
+
+
+class Emitted(PipelineCase):
+    """Requests without a handler: what they are sent becomes an event."""
+
+    yaml = """
+pipeline: emitted
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+plugins: {template: {library: template.so}}
+topics:
+  wanted: {key: "{name}", handler: template.greet, routes: {done: said}}
+  said: {final: true}
+  plain: {key: "{shop}-{n}", final: true}
+  again: {final: true}
+http:
+  listen: "127.0.0.1:0"
+  max_body: 1KiB
+  requests:
+    "POST /greetings": {emit: wanted}
+    "PUT /shops/{shop}/orders": {emit: plain}
+    "POST /events/{topic}": {emit: "{topic}"}
+"""
+
+    def test_what_becomes_of_them(self):
+        engine = self.engine()
+        name = {"name": "Ada"}
+        for method, path, body, headers, status, says in (
+            ("POST", "/greetings", name, {}, 202, '"topic": "wanted"'),
+            ("PUT", "/shops/x/orders", {"n": 1, "list": [1.5, None]}, {}, 202, '"topic": "plain"'),
+            ("POST", "/events/wanted", {**name, "topic": "its own"}, {}, 202, '"topic": "wanted"'),
+            # the same key, then with another body, or for another topic
+            ("POST", "/events/wanted", {"name": "Bo"}, {"Idempotency-Key": "1"}, 202, '"topic": "wanted"'),
+            ("POST", "/events/wanted", {"name": "Bo"}, {"Idempotency-Key": "1"}, 202, '"topic": "wanted"'),
+            ("POST", "/events/wanted", {"name": "Cy"}, {"Idempotency-Key": "1"}, 422, "idempotency_key_reused"),
+            ("POST", "/events/said", {"name": "Bo"}, {"Idempotency-Key": "1"}, 422, "idempotency_key_reused"),
+            # refused where somebody waits for the answer
+            ("POST", "/greetings", b"{", {}, 400, '"bad_json"'),
+            ("POST", "/greetings", b"[1]", {}, 400, '"bad_json"'),
+            ("POST", "/greetings", {"name": 5}, {}, 400, "would not take this event: .*'name'"),
+            ("POST", "/greetings", {"name": ""}, {}, 400, "handler template.greet of topic wanted would not take this"),
+            ("POST", "/greetings", None, {}, 400, "topic wanted has no key for this event: .*name"),
+            ("PUT", "/shops/x/orders", {"n": 1, "shop": "y"}, {}, 400, "'shop' is given twice"),
+            ("PUT", "/shops/x/orders", {"n": True}, {}, 400, "topic plain has no key for this event: .*integer"),
+            ("POST", "/greetings", {"name": "x" * 1024}, {}, 413, "body_too_large"),
+            ("POST", "/greetings", name, {"Content-Type": "text/plain"}, 415, "application/json"),
+            ("POST", "/greetings", name, {"Origin": "http://elsewhere"}, 403, "cross_site"),
+            ("POST", "/events/wantd", name, {}, 404, "'wantd' is no topic .* did you mean 'wanted'"),
+            ("POST", "/events/wanted-dlt", name, {}, 404, "unknown_topic"),
+            ("POST", "/events/%22", name, {}, 404, "unknown_topic"),
+            ("GET", "/greetings", None, {}, 405, "method_not_allowed"),
+        ):
+            with self.subTest(path=path, body=body):
+                got, answer = engine.request(method, path, body, headers)
+                self.assertEqual(got, status, answer)
+                self.assertRegex(json.dumps(answer), says)
+        self.drain()
+        self.assertEqual(
+            [(row["key"], json.loads(row["value"])["data"]) for row in self.topic("wanted", "plain")],
+            [
+                ("Ada", name),
+                ("x-1", {"n": 1, "list": [1.5, None], "shop": "x"}),
+                ("Ada", {**name, "topic": "its own"}),
+                ("Bo", {"name": "Bo"}),
+            ],
+        )
+        self.assertEqual(len(self.topic("said")), 3)
+        self.assertEqual(self.topic("*-dlt"), [])
+
+    def test_the_id_that_is_answered(self):
+        """It is the event's: explain finds what became of it."""
+        engine = self.engine()
+        key = {"Idempotency-Key": "a"}
+        answers = [engine.request("POST", "/greetings", {"name": "Ada"}, key) for _ in range(2)]
+        self.assertEqual(answers[0], answers[1])
+        self.drain()
+        (event,) = self.topic("wanted")
+        self.assertIn(answers[0][1]["id"], event["value"])
+        said = sluice("explain", self.config, answers[0][1]["id"], env=self.vars).stdout
+        self.assertRegex(said, "(?s)wanted.*template.greet.*said")
 
 
 def json_key(answer):
