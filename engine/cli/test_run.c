@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "cli/test_parts.h"
 #include "cli/test_report.h"
 #include "flowtest/coverage.h"
@@ -51,6 +52,7 @@ struct tests {
     struct suite *suites;
     size_t suite_count, total, passed, failed;
     struct coverage *coverage; /* NULL: nobody asks */
+    struct map *warned;        /* warnings of tests, each once */
     struct server *server;
     struct databases *databases;
     int64_t server_ms; /* how long its start took */
@@ -148,7 +150,7 @@ static int open_databases(struct tests *tests, struct suite *suite, const char *
     if (code == 0)
         code = parts_migrations(parts, &error);
     if (code == 0)
-        code = databases_template(tests->databases, parts->migrations, FLOW_BEGINS_MS, &error);
+        code = databases_template(tests->databases, parts->migrations, FLOW_BEGINS_MS, stderr, &error);
     tests->server_ms += clock_monotonic_ms() - began_ms;
     return code == 0 ? CLI_OK : cli_failed_with(suite->file.path, &error);
 }
@@ -259,8 +261,17 @@ static bool read_place(char *line, struct crash_place *ret)
     return ret->reach > 0;
 }
 
+static void warn_once(struct tests *tests, const struct suite *suite, const char *line)
+{
+    struct span text = span_of(line);
+    if (map_get(tests->warned, text) == NULL) {
+        map_set(tests->warned, arena_span(tests->arena, text), tests);
+        fprintf(stderr, "%s: %s", suite->file.path, line);
+    }
+}
+
 /* What the test has noted; how many places are among it. */
-static size_t read_notes(struct tests *tests, FILE *notes)
+static size_t read_notes(struct tests *tests, const struct suite *suite, FILE *notes)
 {
     char line[TEST_NOTE_MAX];
     struct crash_place place;
@@ -269,6 +280,8 @@ static size_t read_notes(struct tests *tests, FILE *notes)
     while (fgets(line, sizeof line, notes) != NULL) {
         if (tests->coverage != NULL)
             coverage_read(tests->coverage, line);
+        if (strncmp(line, "warning: ", 9) == 0)
+            warn_once(tests, suite, line);
         places += read_place(line, &place);
     }
     rewind(notes);
@@ -282,7 +295,7 @@ static int repeat(struct tests *tests, struct suite *suite, const struct flow *f
     char line[TEST_NOTE_MAX];
     struct crash_place place;
     const struct repetition repetition = {.place = &place};
-    size_t count = read_notes(tests, notes);
+    size_t count = read_notes(tests, suite, notes);
     int code = CLI_OK;
     while (code == CLI_OK && is_good(outcome->status) && test_interrupted == 0 && outcome->crashes < count &&
            fgets(line, sizeof line, notes) != NULL) {
@@ -301,15 +314,14 @@ static int run_whole(struct tests *tests, struct suite *suite, const struct flow
 {
     struct error error = {0};
     struct repetition first = {.coverage = tests->coverage != NULL};
-    if ((flow->everywhere || first.coverage) && (first.notes = tmpfile()) == NULL) {
+    if ((first.notes = tmpfile()) == NULL) {
         error_set(&error, errno, "no file for what the test notes: %s", strerror(errno));
         return cli_failed_with(suite->file.path, &error);
     }
     int code = run_once(tests, suite, flow, &first, more || flow->everywhere, said, &outcome->status);
-    if (code == CLI_OK && first.notes != NULL)
+    if (code == CLI_OK)
         code = repeat(tests, suite, flow, first.notes, more, said, outcome);
-    if (first.notes != NULL)
-        fclose(first.notes);
+    fclose(first.notes);
     return code;
 }
 
@@ -425,13 +437,15 @@ int tests_run(const struct test_options *options, char *const *paths, size_t cou
         code = code == CLI_OK ? opened : code;
         tests.suite_count++;
     }
-    if (options->coverage && (tests.coverage = coverage_create()) == NULL)
+    tests.warned = map_create(16);
+    if (tests.warned == NULL || (options->coverage && (tests.coverage = coverage_create()) == NULL))
         code = CLI_FAILED;
     if (code == CLI_OK)
         code = test_all(&tests, url);
     if (tests.coverage != NULL && (code == CLI_OK || tests.failed > 0))
         print_coverage(&tests);
     coverage_destroy(tests.coverage);
+    map_destroy(tests.warned);
     databases_close(tests.databases);
     server_stop(tests.server);
     for (size_t i = 0; i < tests.suite_count; i++)

@@ -3,6 +3,8 @@
  */
 #include "flowtest/database.h"
 
+#include "flowtest/clock_users.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -128,7 +130,8 @@ void databases_close(struct databases *databases)
     free(databases);
 }
 
-static int migrate(const char *url, const struct migrations *migrations, int64_t wall_ms, struct error *error)
+static int migrate(const char *url, const struct migrations *migrations, int64_t wall_ms, FILE *warnings,
+                   struct error *error)
 {
     struct store *store = NULL;
     int code = store_of(url, &store, error);
@@ -139,9 +142,11 @@ static int migrate(const char *url, const struct migrations *migrations, int64_t
         code = failed(connection_script(connection, clock_sql, SCRIPT_MS, error), error);
     if (code == 0)
         code = database_set_clock(connection, wall_ms, error);
-    connection_destroy(connection); /* a template that somebody uses cannot be copied */
     if (code == 0 && migrations != NULL)
         code = failed(migrate_apply(store, migrations, NULL, NULL, error), error);
+    if (code == 0)
+        code = failed(clock_users_made(connection, migrations, warnings, error), error);
+    connection_destroy(connection); /* a template that somebody uses cannot be copied */
     store_close(store);
     return code;
 }
@@ -181,7 +186,7 @@ static void forget_template(struct databases *databases)
 }
 
 int databases_template(struct databases *databases, const struct migrations *migrations, int64_t wall_ms,
-                       struct error *error)
+                       FILE *warnings, struct error *error)
 {
     uint64_t digest = migrations_digest(migrations);
     if (find_template(databases, digest))
@@ -199,7 +204,7 @@ int databases_template(struct databases *databases, const struct migrations *mig
         return code;
     char *url = store_url_of(databases->url, original->name, session_options);
     code = url == NULL ? error_set(error, EINVAL, "the database url cannot be understood")
-                       : migrate(url, migrations, wall_ms, error);
+                       : migrate(url, migrations, wall_ms, warnings, error);
     free(url);
     if (code != 0)
         drop(databases, original->name);

@@ -11,14 +11,17 @@
 
 #include "store/migrate.h"
 
+#include <stdio.h>
+
 struct databases;
 
 /* On the server of this url. Nothing is connected yet. */
 int databases_open(const char *url, struct databases **ret, struct error *error);
 void databases_close(struct databases *databases); /* drops the template; NULL is fine */
-/* Makes the template, unless there is one of the same migrations. */
+/* Makes the template, unless there is one of the same migrations; `warnings` has what in it would not follow the test's
+ * time. */
 int databases_template(struct databases *databases, const struct migrations *migrations, int64_t wall_ms,
-                       struct error *error);
+                       FILE *warnings, struct error *error);
 /* A copy of it; *ret_url lives until the next one. One at a time: the last one goes. */
 int databases_fresh(struct databases *databases, const char **ret_url, struct error *error);
 /* While a test runs: drops the last one, and makes the next one when there are `more` tests of this template. */

@@ -3,6 +3,7 @@
  */
 #include "flowtest/perform.h"
 
+#include "flowtest/clock_users.h"
 #include "flowtest/coverage.h"
 #include "flowtest/expect.h"
 #include "flowtest/operator.h"
@@ -200,6 +201,8 @@ bool flow_perform(const struct flow_file *file, const struct flow *flow, struct 
         return print_error(&performance, flow->place, &error);
     bool good = perform_steps(&performance);
     note_coverage(&performance);
+    if (repetition->notes != NULL && drive->connection != NULL)
+        (void)clock_users_prepared(drive->connection, repetition->notes, &error);
     for (size_t i = 0; good && repetition->notes != NULL && i < drive->crash.place_count; i++)
         fprintf(repetition->notes, "place %s %zu\n", drive->crash.places[i].failpoint, drive->crash.places[i].reach);
     return good;

@@ -11,8 +11,8 @@
 
 struct repetition {
     const struct crash_place *place; /* it dies there, and only the test's end is compared; NULL: it does not */
-    /* Where a line "place FAILPOINT REACH" goes for each place where a test with `crash: everywhere` might die, and,
-     * when `coverage` is asked for, those of coverage.h; or NULL. */
+    /* Where lines go: "place FAILPOINT REACH" for each place where a test with `crash: everywhere` might die, those of
+     * clock_users.h, and, when `coverage` is asked for, those of coverage.h; or NULL. */
     FILE *notes;
     bool coverage;
 };

@@ -31,6 +31,10 @@ struct migrations;
 int migrations_read(const struct migrations_of *owners, size_t count, struct migrations **ret, struct error *error);
 /* Of owners, names and texts: the same for the same migrations. NULL is none. */
 uint64_t migrations_digest(const struct migrations *migrations);
+/* Each file, in the order in which they are applied; `folder` NULL: it is in the program. */
+void migrations_each(const struct migrations *migrations,
+                     void (*each)(void *context, const char *folder, const char *name, struct span text),
+                     void *context);
 void migrations_free(struct migrations *migrations); /* NULL is fine */
 /* `outbox_table.name` of pipeline.yaml, which must live as long: after the files that table is made, and checked. */
 void migrations_outbox_table(struct migrations *migrations, const char *table);

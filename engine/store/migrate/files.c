@@ -27,6 +27,13 @@ uint64_t migrations_digest(const struct migrations *set)
     return digest;
 }
 
+void migrations_each(const struct migrations *set,
+                     void (*each)(void *context, const char *folder, const char *name, struct span text), void *context)
+{
+    for (size_t i = 0; set != NULL && i < set->count; i++)
+        each(context, set->files[i].of->folder, set->files[i].name, set->files[i].bytes);
+}
+
 void migrations_outbox_table(struct migrations *set, const char *table)
 {
     set->outbox_table = table;
