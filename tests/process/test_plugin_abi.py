@@ -58,14 +58,15 @@ def members(body):
 
 def layout(include):
     """The lines that say where everything is in the header below a folder."""
-    text = re.sub(r"/\*.*?\*/", "", (include / "sluice/plugin.h").read_text(), flags=re.S)
+    header = include / "sluice/plugin.h"
+    text = subprocess.run([CC, "-E", "-P", "-x", "c", header], capture_output=True, text=True, check=True).stdout
     prints = []
-    for name, body in re.findall(r"^struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
+    for name, body in re.findall(r"^struct (sluice_\w+) \{\n(.*?)^\};", text, re.M | re.S):
         prints.append(f'printf("{name} size %zu\\n", sizeof(struct {name}));')
         for member in members(body):
             place = f"offsetof(struct {name}, {member}), sizeof ((struct {name} *)0)->{member}"
             prints.append(f'printf("{name}.{member} %zu %zu\\n", {place});')
-    for body in re.findall(r"^enum \w+ \{(.*?)\};", text, re.M | re.S):
+    for body in re.findall(r"^enum sluice_\w+ \{(.*?)\};", text, re.M | re.S):
         prints += [f'printf("{name} = %d\\n", {name});' for name in re.findall(r"\bSLUICE_\w+", body)]
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / "layout.c"

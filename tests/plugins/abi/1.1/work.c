@@ -1,5 +1,6 @@
 /*
- * work.c - a plugin built for ever against the sluice/plugin.h of 1.1: a nested field, an open bound, numbers and truths set as such.
+ * work.c - a plugin built for ever against the sluice/plugin.h of 1.1: a nested field, an open bound, numbers and
+ * truths set as such.
  */
 #include "sluice/plugin.h"
 

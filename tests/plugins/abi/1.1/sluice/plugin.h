@@ -210,6 +210,10 @@ struct sluice_host {
     /* Since 1.1. Like set_int64(). A number must be finite, `value` of a bool is 0 or 1: others are a fault. */
     void (*set_double)(struct sluice_call *call, size_t n, const char *name, double value);
     void (*set_bool)(struct sluice_call *call, size_t n, const char *name, int32_t value);
+    /* Since 1.1. The handler found itself at fault (an exception, a panic, a state that must not be): as with any other
+     * fault what query() did is rolled back, and of several events each is handled again in a call of its own. The
+     * bindings call it at their border, so that nothing is thrown into the engine. */
+    void (*fault)(struct sluice_call *call, const char *why);
 };
 
 struct sluice_call {
@@ -284,136 +288,142 @@ struct sluice_plugin {
 /* The one exported function. */
 const struct sluice_plugin *sluice_plugin(void);
 
-/* ----------------------------------------------------------------------------------- conveniences for C, not needed */
-
-/* The offset of a member, and a compile error when its type is not `wanted`. */
 #ifdef __cplusplus
-#define SLUICE_OFFSET(type, member, wanted) offsetof(type, member)
+}
+#endif
+
+/* --------------------------------------------------------------------------- conveniences for C and C++, not needed */
+
+/*
+ * The macros make rows of tables. Behind the member, a field's row takes what holds for it: .min, .max, .flags,
+ * .fallback, .choices, .help; C++20 wants them in this order, C++17 the values alone. sluice/plugin.hpp is more at
+ * home in C++. A table ends with {0}, in C++ with {}.
+ */
+#ifdef __cplusplus
+template <class Got, class Wanted> struct sluice_same_;
+template <class Wanted> struct sluice_same_<Wanted, Wanted> {
+    char yes;
+};
+struct sluice_bounds_ {
+    int64_t min = 0, max = 0;
+    uint32_t flags = 0;
+    const char *fallback = nullptr, *choices = nullptr, *help = nullptr;
+};
+constexpr struct sluice_field sluice_field_of_(const char *name, size_t offset, uint32_t type, uint32_t meta,
+                                               uint32_t nested, struct sluice_bounds_ rest)
+{
+    return {name, rest.help, rest.fallback, rest.choices, offset, rest.min, rest.max, type, rest.flags, meta, nested};
+}
+struct sluice_words_ {
+    const char *name = nullptr, *version = nullptr, *help = nullptr;
+    const struct sluice_field *settings = nullptr;
+    size_t state_size = 0;
+    int (*open)(void *state, struct sluice_opening *opening) = nullptr;
+    void (*close)(void *state) = nullptr;
+    const struct sluice_handler *handlers = nullptr;
+};
+constexpr struct sluice_plugin sluice_plugin_of_(struct sluice_words_ words)
+{
+    return {SLUICE_MAGIC,
+            SLUICE_ABI_MAJOR,
+            SLUICE_ABI_MINOR,
+            sizeof(struct sluice_plugin),
+            sizeof(struct sluice_handler),
+            sizeof(struct sluice_field),
+            sizeof(struct sluice_outcome),
+            0,
+            words.name,
+            words.version,
+            words.help,
+            words.settings,
+            words.state_size,
+            words.open,
+            words.close,
+            words.handlers};
+}
+/* The offset of a member, and a compile error when its type is not `wanted`. */
+#define SLUICE_OFFSET(type, member, wanted)                                                                            \
+    (offsetof(type, member) + 0 * sizeof(sluice_same_<decltype(static_cast<type *>(nullptr)->member), wanted>))
+#define SLUICE_ROW_(key, offset, kind, which, inside, ...)                                                             \
+    sluice_field_of_(key, offset, kind, which, inside, sluice_bounds_{__VA_ARGS__})
+#define SLUICE_DESCRIPTOR_(...) sluice_plugin_of_(sluice_words_{__VA_ARGS__})
 #else
 #define SLUICE_OFFSET(type, member, wanted)                                                                            \
     (offsetof(type, member) + 0 * sizeof(_Generic(((type *)0)->member, wanted : 1)))
+#define SLUICE_ROW_(key, place, kind, which, inside, ...)                                                              \
+    {                                                                                                                  \
+        .name = key, .offset = place, .type = kind, .meta = which, .nested = inside, __VA_ARGS__                       \
+    }
+#define SLUICE_DESCRIPTOR_(...)                                                                                        \
+    {                                                                                                                  \
+        .magic = SLUICE_MAGIC, .abi_major = SLUICE_ABI_MAJOR, .abi_minor = SLUICE_ABI_MINOR,                           \
+        .size = sizeof(struct sluice_plugin), .handler_size = sizeof(struct sluice_handler),                           \
+        .field_size = sizeof(struct sluice_field), .outcome_size = sizeof(struct sluice_outcome), __VA_ARGS__          \
+    }
 #endif
 
-#define SLUICE_FIELD_(owner, member, wanted, kind, ...)                                                                \
-    {                                                                                                                  \
-        .name = #member, .offset = SLUICE_OFFSET(owner, member, wanted), .type = kind, ##__VA_ARGS__                   \
-    }
-#define SLUICE_TEXT(owner, member, ...)                                                                                \
-    SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_TEXT, ##__VA_ARGS__)
-#define SLUICE_INT64(owner, member, ...) SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_INT64, ##__VA_ARGS__)
-#define SLUICE_DOUBLE(owner, member, ...) SLUICE_FIELD_(owner, member, double, SLUICE_TYPE_DOUBLE, ##__VA_ARGS__)
-#define SLUICE_BOOL(owner, member, ...) SLUICE_FIELD_(owner, member, int32_t, SLUICE_TYPE_BOOL, ##__VA_ARGS__)
-#define SLUICE_JSON(owner, member, ...)                                                                                \
-    SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_JSON, ##__VA_ARGS__)
-#define SLUICE_DURATION(owner, member, ...) SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_DURATION, ##__VA_ARGS__)
-#define SLUICE_SIZE(owner, member, ...) SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_SIZE, ##__VA_ARGS__)
-#define SLUICE_META_TEXT(owner, member, which, ...)                                                                    \
-    SLUICE_FIELD_(owner, member, struct sluice_text, SLUICE_TYPE_META_TEXT, .meta = which, ##__VA_ARGS__)
-#define SLUICE_META_INT64(owner, member, which, ...)                                                                   \
-    SLUICE_FIELD_(owner, member, int64_t, SLUICE_TYPE_META_INT64, .meta = which, ##__VA_ARGS__)
+/* SLUICE_TEXT(struct order, name, .min = 1, .max = 64). The last argument that is handed on is empty, so that there is
+ * one behind the member in any case: no standard before C23 and C++20 takes `...` for nothing. */
+#define SLUICE_FIELD_(owner, wanted, kind, member, ...)                                                                \
+    SLUICE_ROW_(#member, SLUICE_OFFSET(owner, member, wanted), kind, 0, 0, __VA_ARGS__)
+#define SLUICE_TEXT(owner, ...) SLUICE_FIELD_(owner, struct sluice_text, SLUICE_TYPE_TEXT, __VA_ARGS__, )
+#define SLUICE_INT64(owner, ...) SLUICE_FIELD_(owner, int64_t, SLUICE_TYPE_INT64, __VA_ARGS__, )
+#define SLUICE_DOUBLE(owner, ...) SLUICE_FIELD_(owner, double, SLUICE_TYPE_DOUBLE, __VA_ARGS__, )
+#define SLUICE_BOOL(owner, ...) SLUICE_FIELD_(owner, int32_t, SLUICE_TYPE_BOOL, __VA_ARGS__, )
+#define SLUICE_JSON(owner, ...) SLUICE_FIELD_(owner, struct sluice_text, SLUICE_TYPE_JSON, __VA_ARGS__, )
+#define SLUICE_DURATION(owner, ...) SLUICE_FIELD_(owner, int64_t, SLUICE_TYPE_DURATION, __VA_ARGS__, )
+#define SLUICE_SIZE(owner, ...) SLUICE_FIELD_(owner, int64_t, SLUICE_TYPE_SIZE, __VA_ARGS__, )
 
-/* The same of a field inside of an object of the data: SLUICE_TEXT_AT(struct order, country, "address.country"). */
-#define SLUICE_FIELD_AT_(owner, member, path, wanted, kind, ...)                                                       \
-    {                                                                                                                  \
-        .name = path, .offset = SLUICE_OFFSET(owner, member, wanted), .type = kind, .nested = 1, ##__VA_ARGS__         \
-    }
-#define SLUICE_TEXT_AT(owner, member, path, ...)                                                                       \
-    SLUICE_FIELD_AT_(owner, member, path, struct sluice_text, SLUICE_TYPE_TEXT, ##__VA_ARGS__)
-#define SLUICE_INT64_AT(owner, member, path, ...)                                                                      \
-    SLUICE_FIELD_AT_(owner, member, path, int64_t, SLUICE_TYPE_INT64, ##__VA_ARGS__)
-#define SLUICE_DOUBLE_AT(owner, member, path, ...)                                                                     \
-    SLUICE_FIELD_AT_(owner, member, path, double, SLUICE_TYPE_DOUBLE, ##__VA_ARGS__)
-#define SLUICE_BOOL_AT(owner, member, path, ...)                                                                       \
-    SLUICE_FIELD_AT_(owner, member, path, int32_t, SLUICE_TYPE_BOOL, ##__VA_ARGS__)
-#define SLUICE_JSON_AT(owner, member, path, ...)                                                                       \
-    SLUICE_FIELD_AT_(owner, member, path, struct sluice_text, SLUICE_TYPE_JSON, ##__VA_ARGS__)
+/* SLUICE_META_TEXT(struct order, id, SLUICE_META_EVENT_ID) */
+#define SLUICE_META_(owner, wanted, kind, member, which, ...)                                                          \
+    SLUICE_ROW_(#member, SLUICE_OFFSET(owner, member, wanted), kind, which, 0, __VA_ARGS__)
+#define SLUICE_META_TEXT(owner, member, ...)                                                                           \
+    SLUICE_META_(owner, struct sluice_text, SLUICE_TYPE_META_TEXT, member, __VA_ARGS__, )
+#define SLUICE_META_INT64(owner, member, ...)                                                                          \
+    SLUICE_META_(owner, int64_t, SLUICE_TYPE_META_INT64, member, __VA_ARGS__, )
 
-/* Rows of a handler's `sets` table. */
-#define SLUICE_SETS_TEXT(field, ...)                                                                                   \
-    {                                                                                                                  \
-        .name = field, .type = SLUICE_TYPE_TEXT, ##__VA_ARGS__                                                         \
-    }
-#define SLUICE_SETS_INT64(field, ...)                                                                                  \
-    {                                                                                                                  \
-        .name = field, .type = SLUICE_TYPE_INT64, ##__VA_ARGS__                                                        \
-    }
-#define SLUICE_SETS_DOUBLE(field, ...)                                                                                 \
-    {                                                                                                                  \
-        .name = field, .type = SLUICE_TYPE_DOUBLE, ##__VA_ARGS__                                                       \
-    }
-#define SLUICE_SETS_BOOL(field, ...)                                                                                   \
-    {                                                                                                                  \
-        .name = field, .type = SLUICE_TYPE_BOOL, ##__VA_ARGS__                                                         \
-    }
-#define SLUICE_SETS_JSON(field, ...)                                                                                   \
-    {                                                                                                                  \
-        .name = field, .type = SLUICE_TYPE_JSON, ##__VA_ARGS__                                                         \
-    }
+/* A field inside of an object of the data: SLUICE_TEXT_AT(struct order, country, "address.country"). */
+#define SLUICE_AT_(owner, wanted, kind, member, path, ...)                                                             \
+    SLUICE_ROW_(path, SLUICE_OFFSET(owner, member, wanted), kind, 0, 1, __VA_ARGS__)
+#define SLUICE_TEXT_AT(owner, member, ...)                                                                             \
+    SLUICE_AT_(owner, struct sluice_text, SLUICE_TYPE_TEXT, member, __VA_ARGS__, )
+#define SLUICE_INT64_AT(owner, member, ...) SLUICE_AT_(owner, int64_t, SLUICE_TYPE_INT64, member, __VA_ARGS__, )
+#define SLUICE_DOUBLE_AT(owner, member, ...) SLUICE_AT_(owner, double, SLUICE_TYPE_DOUBLE, member, __VA_ARGS__, )
+#define SLUICE_BOOL_AT(owner, member, ...) SLUICE_AT_(owner, int32_t, SLUICE_TYPE_BOOL, member, __VA_ARGS__, )
+#define SLUICE_JSON_AT(owner, member, ...)                                                                             \
+    SLUICE_AT_(owner, struct sluice_text, SLUICE_TYPE_JSON, member, __VA_ARGS__, )
+
+/* Rows of a handler's `sets` table: SLUICE_SETS_TEXT("greeting", .help = "the greeting"). */
+#define SLUICE_SETS_(kind, field, ...) SLUICE_ROW_(field, 0, kind, 0, 0, __VA_ARGS__)
+#define SLUICE_SETS_TEXT(...) SLUICE_SETS_(SLUICE_TYPE_TEXT, __VA_ARGS__, )
+#define SLUICE_SETS_INT64(...) SLUICE_SETS_(SLUICE_TYPE_INT64, __VA_ARGS__, )
+#define SLUICE_SETS_DOUBLE(...) SLUICE_SETS_(SLUICE_TYPE_DOUBLE, __VA_ARGS__, )
+#define SLUICE_SETS_BOOL(...) SLUICE_SETS_(SLUICE_TYPE_BOOL, __VA_ARGS__, )
+#define SLUICE_SETS_JSON(...) SLUICE_SETS_(SLUICE_TYPE_JSON, __VA_ARGS__, )
 
 /* Parameters of a statement: a column of the inputs as one array … */
-#define SLUICE_EACH_TEXT(owner, member)                                                                                \
+#define SLUICE_PARAM_(form, kind, offset, values, n)                                                                   \
     {                                                                                                                  \
-        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_TEXT,                                                           \
-        .offset = SLUICE_OFFSET(owner, member, struct sluice_text)                                                     \
+        form, kind, offset, values, n                                                                                  \
     }
-#define SLUICE_EACH_INT64(owner, member)                                                                               \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_INT64, .offset = SLUICE_OFFSET(owner, member, int64_t)          \
-    }
-#define SLUICE_EACH_DOUBLE(owner, member)                                                                              \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_DOUBLE, .offset = SLUICE_OFFSET(owner, member, double)          \
-    }
-#define SLUICE_EACH_BOOL(owner, member)                                                                                \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_BOOL, .offset = SLUICE_OFFSET(owner, member, int32_t)           \
-    }
-#define SLUICE_EACH_JSON(owner, member)                                                                                \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_EACH, .type = SLUICE_TYPE_JSON,                                                           \
-        .offset = SLUICE_OFFSET(owner, member, struct sluice_text)                                                     \
-    }
+#define SLUICE_EACH_(owner, member, wanted, kind)                                                                      \
+    SLUICE_PARAM_(SLUICE_PARAM_EACH, kind, SLUICE_OFFSET(owner, member, wanted), NULL, 0)
+#define SLUICE_EACH_TEXT(owner, member) SLUICE_EACH_(owner, member, struct sluice_text, SLUICE_TYPE_TEXT)
+#define SLUICE_EACH_INT64(owner, member) SLUICE_EACH_(owner, member, int64_t, SLUICE_TYPE_INT64)
+#define SLUICE_EACH_DOUBLE(owner, member) SLUICE_EACH_(owner, member, double, SLUICE_TYPE_DOUBLE)
+#define SLUICE_EACH_BOOL(owner, member) SLUICE_EACH_(owner, member, int32_t, SLUICE_TYPE_BOOL)
+#define SLUICE_EACH_JSON(owner, member) SLUICE_EACH_(owner, member, struct sluice_text, SLUICE_TYPE_JSON)
 /* … an array of the plugin's own, or a single value (a pointer to it). */
-#define SLUICE_ARRAY_TEXT(texts, n)                                                                                    \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_TEXT, .values = (texts), .count = (n)                          \
-    }
-#define SLUICE_ARRAY_INT64(numbers, n)                                                                                 \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_INT64, .values = (numbers), .count = (n)                       \
-    }
-#define SLUICE_ARRAY_DOUBLE(numbers, n)                                                                                \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_DOUBLE, .values = (numbers), .count = (n)                      \
-    }
-#define SLUICE_ARRAY_BOOL(values, n)                                                                                   \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_BOOL, .values = (values), .count = (n)                         \
-    }
-#define SLUICE_ARRAY_JSON(texts, n)                                                                                    \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_ARRAY, .type = SLUICE_TYPE_JSON, .values = (texts), .count = (n)                          \
-    }
-#define SLUICE_VALUE_TEXT(text)                                                                                        \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_TEXT, .values = (text), .count = 1                             \
-    }
-#define SLUICE_VALUE_INT64(number)                                                                                     \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_INT64, .values = (number), .count = 1                          \
-    }
-#define SLUICE_VALUE_DOUBLE(number)                                                                                    \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_DOUBLE, .values = (number), .count = 1                         \
-    }
-#define SLUICE_VALUE_BOOL(value)                                                                                       \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_BOOL, .values = (value), .count = 1                            \
-    }
-#define SLUICE_VALUE_JSON(text)                                                                                        \
-    {                                                                                                                  \
-        .form = SLUICE_PARAM_VALUE, .type = SLUICE_TYPE_JSON, .values = (text), .count = 1                             \
-    }
+#define SLUICE_ARRAY_TEXT(texts, n) SLUICE_PARAM_(SLUICE_PARAM_ARRAY, SLUICE_TYPE_TEXT, 0, texts, n)
+#define SLUICE_ARRAY_INT64(numbers, n) SLUICE_PARAM_(SLUICE_PARAM_ARRAY, SLUICE_TYPE_INT64, 0, numbers, n)
+#define SLUICE_ARRAY_DOUBLE(numbers, n) SLUICE_PARAM_(SLUICE_PARAM_ARRAY, SLUICE_TYPE_DOUBLE, 0, numbers, n)
+#define SLUICE_ARRAY_BOOL(values, n) SLUICE_PARAM_(SLUICE_PARAM_ARRAY, SLUICE_TYPE_BOOL, 0, values, n)
+#define SLUICE_ARRAY_JSON(texts, n) SLUICE_PARAM_(SLUICE_PARAM_ARRAY, SLUICE_TYPE_JSON, 0, texts, n)
+#define SLUICE_VALUE_TEXT(text) SLUICE_PARAM_(SLUICE_PARAM_VALUE, SLUICE_TYPE_TEXT, 0, text, 1)
+#define SLUICE_VALUE_INT64(number) SLUICE_PARAM_(SLUICE_PARAM_VALUE, SLUICE_TYPE_INT64, 0, number, 1)
+#define SLUICE_VALUE_DOUBLE(number) SLUICE_PARAM_(SLUICE_PARAM_VALUE, SLUICE_TYPE_DOUBLE, 0, number, 1)
+#define SLUICE_VALUE_BOOL(value) SLUICE_PARAM_(SLUICE_PARAM_VALUE, SLUICE_TYPE_BOOL, 0, value, 1)
+#define SLUICE_VALUE_JSON(text) SLUICE_PARAM_(SLUICE_PARAM_VALUE, SLUICE_TYPE_JSON, 0, text, 1)
 
 #if defined(__GNUC__)
 #define SLUICE_EXPORT __attribute__((visibility("default")))
@@ -425,19 +435,8 @@ const struct sluice_plugin *sluice_plugin(void);
 #define SLUICE_PLUGIN(...)                                                                                             \
     SLUICE_EXPORT const struct sluice_plugin *sluice_plugin(void)                                                      \
     {                                                                                                                  \
-        static const struct sluice_plugin descriptor = {.magic = SLUICE_MAGIC,                                         \
-                                                        .abi_major = SLUICE_ABI_MAJOR,                                 \
-                                                        .abi_minor = SLUICE_ABI_MINOR,                                 \
-                                                        .size = sizeof(struct sluice_plugin),                          \
-                                                        .handler_size = sizeof(struct sluice_handler),                 \
-                                                        .field_size = sizeof(struct sluice_field),                     \
-                                                        .outcome_size = sizeof(struct sluice_outcome),                 \
-                                                        __VA_ARGS__};                                                  \
+        static const struct sluice_plugin descriptor = SLUICE_DESCRIPTOR_(__VA_ARGS__);                                \
         return &descriptor;                                                                                            \
     }
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif
