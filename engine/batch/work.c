@@ -37,7 +37,7 @@ struct event_id work_suspect_id(const struct work *work)
     struct event_id id = item->source == ITEM_TICK      ? event_id_of(span_of(item->schedule->name))
                          : item->source == ITEM_REQUEST ? event_id_of(work->event.data.text)
                                                         : work->event.id;
-    return suspects_id(id, item->binding == NULL ? UINT32_MAX : item->binding->index);
+    return suspects_id(id, item->binding == NULL ? SPAN("") : span_of(item->binding->id));
 }
 
 bool work_noted_before(const struct work *work)

@@ -74,10 +74,11 @@ static struct lane_call *call_of(struct suspects *suspects, uint32_t lane)
     return suspects != NULL && lane < SUSPECT_LANES_MAX ? &suspects->calls[lane] : NULL;
 }
 
-struct event_id suspects_id(struct event_id id, uint32_t binding)
+struct event_id suspects_id(struct event_id id, struct span handler)
 {
-    for (size_t i = 0; i < sizeof binding; i++)
-        id.bytes[i] ^= (uint8_t)(binding >> 8 * i);
+    uint64_t hash = span_hash(handler);
+    for (size_t i = 0; i < sizeof hash; i++)
+        id.bytes[i] ^= (uint8_t)(hash >> 8 * i);
     return id;
 }
 

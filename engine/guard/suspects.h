@@ -36,8 +36,9 @@ void suspects_end(struct suspects *suspects); /* its worker has ended; what is s
 
 /* ---------------------------------------------------------------------------------------------- the worker's lanes */
 
-/* What a call's event is known by: another binding's handler of the same event is innocent. */
-struct event_id suspects_id(struct event_id id, uint32_t binding);
+/* What a call's event is known by: another handler of the same event is innocent. `handler`: the name under which its
+ * outcomes are recorded, so that a worker with other files knows it too. */
+struct event_id suspects_id(struct event_id id, struct span handler);
 /* Before a handler's call: the id of each event, then the call. deadline_ms: monotonic. quarantined: no other lane
  * runs. */
 void suspects_add(struct suspects *suspects, uint32_t lane, size_t index, struct event_id id);

@@ -26,10 +26,10 @@ static void unwatched(struct lane_test *test)
 
 enum { ELSEWHERE = 5 /* another lane than the test's */ };
 
-/* The binding of order.new is the pipeline's first. */
+/* As the handler of order.new knows it. */
 static struct event_id id_of(const char *id)
 {
-    return suspects_id(event_id_of(span_of(id)), 0);
+    return suspects_id(event_id_of(span_of(id)), SPAN("work.handle"));
 }
 
 static size_t end(struct lane_test *test, enum ending_kind kind, int number)
@@ -190,7 +190,8 @@ static void a_call_is_written_down(void **state)
     lane_test_run(test);
     assert_int_equal(suspects_look(test->env.suspects, id_of("a"), NULL), SUSPECT_ALONE);
     assert_int_equal(suspects_look(test->env.suspects, id_of("b"), NULL), SUSPECT_ALONE);
-    assert_int_equal(suspects_look(test->env.suspects, suspects_id(event_id_of(SPAN("a")), 1), NULL), SUSPECT_NONE);
+    assert_int_equal(suspects_look(test->env.suspects, suspects_id(event_id_of(SPAN("a")), SPAN("work.other")), NULL),
+                     SUSPECT_NONE);
     assert_int_equal(end(test, ENDING_STATUS, 0), 0); /* the batch is over */
     unwatched(test);
 }
