@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "guard/generation.h"
+#include "guard/trial.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,12 +27,14 @@ enum {
     MASTER_LOOK_MS = 100,
     MASTER_RELOAD_LOOK_MS = 5, /* while partitions wait for the successor */
     MASTER_FORGET_MS = 60000,
-    MASTER_PREPARE_MS = 60000, /* the longest wait for a successor that could begin, */
+    MASTER_READ_MS = 10000,    /* the longest wait for the files to be read, */
+    MASTER_PREPARE_MS = 60000, /* for a successor that could begin, */
     MASTER_BEGIN_MS = 30000,   /* and for one that runs once it may */
 };
 
 enum reload_state {
     RELOAD_NONE = 0,
+    RELOAD_READING,   /* `trial` reads the files, that the master does not wait for a disk */
     RELOAD_PREPARING, /* `next` opens what it needs */
     RELOAD_RELEASING, /* `now` hands over to `next` */
     RELOAD_BEGINNING, /* what was `next` is `now`, and begins; `past` waits for the answer */
@@ -47,6 +50,7 @@ struct master {
     int64_t forgot_ms;
     struct orphans orphans;
     struct generation now, next, past;
+    struct trial trial;
     enum reload_state reload;
     bool plan, hungup;          /* the reload's; one was asked for by SIGHUP */
     int64_t began_ms, until_ms; /* of the reload, and of its state */
@@ -79,17 +83,38 @@ static const char *text_of(struct buffer *why)
 
 static void reload_begin(struct master *master, bool plan)
 {
-    struct buffer why;
-    buffer_init(&why, HANDOVER_WHY_MAX);
     master->plan = plan;
     master->began_ms = clock_monotonic_ms();
+    if (trial_start(master->work, master->now.files, &master->before, &master->orphans, &master->trial)) {
+        master->reload = RELOAD_READING;
+        master->until_ms = master->began_ms + MASTER_READ_MS;
+        return;
+    }
+    reload_answer(master, master->now.files, NULL, "there is no process to read the files");
+}
+
+/* Nothing was read, or what was read cannot run. */
+static void reload_unread(struct master *master, const char *why)
+{
+    reload_answer(master, master->now.files, NULL, why);
+    trial_end(&master->trial);
+    master->reload = RELOAD_NONE;
+}
+
+/* Could just be read by another process, so that they are at hand. */
+static void reload_read(struct master *master)
+{
+    struct buffer why;
+    buffer_init(&why, HANDOVER_WHY_MAX);
+    trial_end(&master->trial);
+    master->reload = RELOAD_NONE;
     void *files = master->work->read(master->work->context, master->now.files, &why);
     if (files == NULL)
         reload_answer(master, master->now.files, NULL, text_of(&why));
     else if (generation_make(&master->next, files, suspects_beside(master->now.suspects)) &&
              generation_start(master->work, &master->next, &master->before, true, master->now.leaves)) {
         master->reload = RELOAD_PREPARING;
-        master->until_ms = master->began_ms + MASTER_PREPARE_MS;
+        master->until_ms = clock_monotonic_ms() + MASTER_PREPARE_MS;
     } else {
         buffer_format(&why, "no process for the new worker: %s", strerror(errno));
         reload_answer(master, master->now.files, files, text_of(&why));
@@ -170,6 +195,11 @@ static void reload_look(struct master *master)
             master->hungup = false;
             reload_begin(master, plan);
         }
+        break;
+    case RELOAD_READING:
+        trial_look(&master->trial);
+        if (late)
+            reload_unread(master, "the files were not read within 10 s: a disk does not answer; try again later");
         break;
     case RELOAD_PREPARING:
         if (handover_stage(master->next.suspects) == HANDOVER_PREPARED)
@@ -328,6 +358,17 @@ static void stop(struct master *master, int signal)
     }
 }
 
+/* None of the workers: what a handler left, or who read the files. */
+static void child_ended(struct master *master, pid_t pid, int status)
+{
+    bool reads = master->reload == RELOAD_READING && pid == master->trial.pid;
+    orphans_waited_for(&master->orphans, pid);
+    if (reads && trial_ended(&master->trial, status))
+        reload_read(master);
+    else if (reads)
+        reload_unread(master, text_of(&master->trial.why));
+}
+
 static void take_signals(struct master *master)
 {
     int64_t wait_ms = master->reload > RELOAD_NONE ? MASTER_RELOAD_LOOK_MS : MASTER_LOOK_MS;
@@ -342,12 +383,13 @@ static void take_signals(struct master *master)
     }
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0;) {
         struct generation *generation = generation_of(master, pid);
-        if (generation == NULL)
-            continue; /* what a handler left has ended */
-        if (WIFEXITED(status) || WIFSIGNALED(status))
+        bool ended = WIFEXITED(status) || WIFSIGNALED(status);
+        if (generation != NULL && ended)
             worker_ended(master, generation, status);
-        else
+        else if (generation != NULL)
             generation->worker.stopped = WIFSTOPPED(status);
+        else if (ended)
+            child_ended(master, pid, status);
     }
 }
 
@@ -409,7 +451,9 @@ static void end_all(struct master *master)
 {
     struct generation *all[] = {&master->next, &master->past, &master->now};
     const char *why = "the engine ends";
-    if (master->reload == RELOAD_PREPARING || master->reload == RELOAD_RELEASING)
+    if (master->reload == RELOAD_READING)
+        reload_unread(master, why);
+    else if (master->reload == RELOAD_PREPARING || master->reload == RELOAD_RELEASING)
         reload_answer(master, master->now.files, master->next.files, why);
     else if (master->reload == RELOAD_BEGINNING)
         reload_answer(master, master->past.files, master->now.files, why);

@@ -48,6 +48,19 @@ static bool is_other(const struct orphans *orphans, pid_t pid)
     return false;
 }
 
+void orphans_spare(struct orphans *orphans, pid_t pid)
+{
+    if (orphans->other_count < ORPHANS_OTHERS_MAX)
+        orphans->others[orphans->other_count++] = pid;
+}
+
+void orphans_waited_for(struct orphans *orphans, pid_t pid)
+{
+    for (size_t i = 0; i < orphans->other_count; i++)
+        if (orphans->others[i] == pid)
+            orphans->others[i] = orphans->others[--orphans->other_count];
+}
+
 void orphans_end(const struct orphans *orphans, pid_t worker)
 {
     enum { AT_ONCE = 2 * ORPHANS_OTHERS_MAX };

@@ -42,6 +42,7 @@ LATEST = {
 
 # A command's, where there is no store; test_topic_dead_letters kills it there.
 WRITER = {f"bus.writer.commit.{when}": "no lane's: a replay without a store" for when in ("before", "after")}
+WRITER["reload.read"] = "of a reload: see tests/process/test_reload_answers.py"
 WRITER["handover.begin"] = "of a reload: see tests/process/test_reload.py"
 
 

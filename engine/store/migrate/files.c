@@ -68,13 +68,15 @@ static int migration_number(const char *name)
 
 static int migration_read(const char *path, char **ret, size_t *ret_length, struct error *error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would be waited for */
     struct stat status;
-    if (fd < 0 || fstat(fd, &status) != 0 || status.st_size > MIGRATION_FILE_MAX) {
-        int code = fd < 0 ? errno : EFBIG;
+    bool known = fd >= 0 && fstat(fd, &status) == 0;
+    if (!known || !S_ISREG(status.st_mode) || status.st_size > MIGRATION_FILE_MAX) {
+        int code = !known ? errno : !S_ISREG(status.st_mode) ? EINVAL : EFBIG;
         if (fd >= 0)
             close(fd);
-        return error_set(error, code, "cannot read the migration %s: %s", path, strerror(code));
+        return error_set(error, code, "cannot read the migration %s: %s", path,
+                         code == EINVAL ? "it is no regular file" : strerror(code));
     }
     size_t size = (size_t)status.st_size, length = 0;
     char *text = malloc(size + 1);
