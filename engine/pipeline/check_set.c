@@ -6,6 +6,8 @@
  */
 #include "pipeline/check.h"
 
+#include <strings.h>
+
 /* A topic as one of the files has it; NULL: that one does not name it. */
 static const struct topic *topic_in(const struct check *check, uint32_t number, size_t file)
 {
@@ -28,12 +30,12 @@ static bool read_by_another(const struct check *check, uint32_t number, size_t f
     return false;
 }
 
-/* The first file's topic of that number that is handled there; NULL: nobody handles it. */
-static const struct topic *handled_topic(const struct check *check, uint32_t number)
+/* The first file's topic of that number, but for `not`, that is handled there; NULL: nobody handles it. */
+static const struct topic *handled_topic(const struct check *check, uint32_t number, const struct topic * not )
 {
     const struct shared_topic *shared = &check->topics[number];
     for (size_t i = 0; i < shared->count; i++)
-        if (is_handled(shared->list[i]))
+        if (shared->list[i] != not &&is_handled(shared->list[i]))
             return shared->list[i];
     return NULL;
 }
@@ -44,14 +46,14 @@ static const char *nearest_unfed(const struct check *check, const char *name)
     const char **names = arena_array(check->arena, const char *, check->topic_count + 1);
     size_t count = 0;
     for (uint32_t i = 0; i < check->topic_count; i++)
-        if (!check->emitted[i] && handled_topic(check, i) != NULL)
+        if (!check->emitted[i] && handled_topic(check, i, NULL) != NULL)
             names[count++] = check->topics[i].list[0]->name;
     return nearest_name(name, names);
 }
 
 static void check_elsewhere(const struct check *check, const struct topic *topic, size_t file)
 {
-    const struct topic *handled = handled_topic(check, topic->number);
+    const struct topic *handled = handled_topic(check, topic->number, topic);
     if (topic->elsewhere && !read_by_another(check, topic->number, file)) {
         const char *near = nearest_unfed(check, topic->name);
         problem_add(check->problems, topic->place, "unhandled",
@@ -71,15 +73,45 @@ static void check_elsewhere(const struct check *check, const struct topic *topic
     }
 }
 
-/* One file's dead letters are not another's events. */
-static void check_dead_letters(const struct check *check, const struct topic *topic)
+struct emits {
+    const struct topic *topic;
+    bool found;
+};
+
+static void find_target(const struct route *route, struct topic *target, void *context)
 {
-    const struct topic *handled = topic->is_dead_letter ? handled_topic(check, topic->number) : NULL;
-    if (handled != NULL)
-        problem_add(check->problems, handled->place, "dead_letter",
+    struct emits *emits = context;
+    (void)route;
+    emits->found = emits->found || target == emits->topic;
+}
+
+static bool is_emitted(const struct pipeline *pipeline, const struct topic *topic)
+{
+    struct emits emits = {.topic = topic};
+    for (size_t i = 0; i < pipeline->binding_count; i++)
+        binding_targets(pipeline->bindings[i], find_target, &emits);
+    return emits.found;
+}
+
+/* One file's dead letters are not another's events. */
+static void check_dead_letters(const struct check *check, const struct topic *topic, size_t file)
+{
+    const struct shared_topic *shared = &check->topics[topic->number];
+    const struct topic *dead = NULL;
+    for (size_t i = 0; i < shared->count && dead == NULL; i++)
+        dead = shared->list[i]->is_dead_letter ? shared->list[i] : NULL;
+    if (dead == NULL || topic->is_dead_letter)
+        return;
+    if (is_handled(topic))
+        problem_add(check->problems, topic->place, "dead_letter",
                     "topic '%s' is where the dead letters of %s go, which nothing handles; watch them with a tap, and "
                     "replay them with sluice dead-letter",
-                    topic->name, check_place(check, topic->place));
+                    topic->name, check_place(check, dead->place));
+    else if (is_emitted(check->pipelines[file], topic))
+        problem_add(check->problems, topic->place, "dead_letter",
+                    "topic '%s' is where the dead letters of %s go, and this file emits events to it that are none; "
+                    "emit to another topic",
+                    topic->name, check_place(check, dead->place));
 }
 
 /* ----------------------------------------------------------------------------------------------------- two files */
@@ -93,6 +125,37 @@ struct pair {
 static bool same_text(const char *a, const char *b)
 {
     return strcmp(a, b) == 0;
+}
+
+/* A retry topic is of one ladder: who reads it takes each of its events for a retry of its own. */
+static void check_retry_topics(const struct pair *pair)
+{
+    for (size_t i = 0; i < pair->b->topic_count; i++) {
+        const struct topic *here = pair->b->topics[i], *there = pipeline_topic(pair->a, here->name);
+        if (here->ladder_of != NULL && there != NULL && there->ladder_of != NULL)
+            problem_add(pair->check->problems, here->ladder_of->place, "same_retry",
+                        "retry topic '%s' has the retries of topic '%s' here and of '%s' in %s, and each file would "
+                        "handle the other's, too; give each a retry topic of its own",
+                        here->name, here->ladder_of->name, there->ladder_of->name,
+                        check_place(pair->check, there->ladder_of->place));
+    }
+}
+
+/* Whether one of the brokers is in both lists. */
+static bool share_a_broker(const char *one, const char *other)
+{
+    static const char between[] = ", \t\n";
+    for (const char *a = one + strspn(one, between); *a != '\0'; a += strspn(a, between)) {
+        size_t length = strcspn(a, between);
+        for (const char *b = other + strspn(other, between); *b != '\0'; b += strspn(b, between)) {
+            size_t other_length = strcspn(b, between);
+            if (length == other_length && strncasecmp(a, b, length) == 0)
+                return true;
+            b += other_length;
+        }
+        a += length;
+    }
+    return same_text(one, other);
 }
 
 static const char *brokers_of(const struct pipeline *pipeline)
@@ -123,7 +186,7 @@ static bool check_buses(const struct pair *pair)
                     place);
         return false;
     }
-    if (!same_text(brokers_of(a), brokers_of(b)))
+    if (!share_a_broker(brokers_of(a), brokers_of(b)))
         problem_warn(problems, b->bus.place, "other_bus",
                      "bus.properties.bootstrap.servers is another here than in %s; if these are not brokers of one "
                      "cluster, neither file gets the other's events",
@@ -192,7 +255,7 @@ static void check_handled_twice(const struct pair *pair)
     const struct pipeline *a = pair->a, *b = pair->b;
     for (size_t i = 0; i < b->topic_count && !same_text(a->engine.group, b->engine.group); i++) {
         const struct topic *here = b->topics[i], *there = pipeline_topic(a, here->name);
-        if (there == NULL || there->binding == NULL || here->binding == NULL ||
+        if (there == NULL || there->binding == NULL || here->binding == NULL || here->ladder_of != NULL ||
             !same_text(there->binding->id, here->binding->id))
             continue;
         const char *place = check_place(pair->check, there->place);
@@ -282,6 +345,7 @@ static void check_pair(const struct check *check, const struct pipeline *a, cons
     check_partitions(&pair);
     check_groups(&pair);
     check_handled_twice(&pair);
+    check_retry_topics(&pair);
     check_own_names(&pair);
     check_sizes(&pair);
 }
@@ -295,7 +359,7 @@ void pipelines_check(const struct pipeline *const *pipelines, size_t count, stru
     for (size_t p = 0; p < count; p++)
         for (size_t i = 0; i < pipelines[p]->topic_count; i++) {
             check_elsewhere(&check, pipelines[p]->topics[i], p);
-            check_dead_letters(&check, pipelines[p]->topics[i]);
+            check_dead_letters(&check, pipelines[p]->topics[i], p);
         }
     for (size_t b = 1; b < count; b++)
         for (size_t a = 0; a < b; a++)

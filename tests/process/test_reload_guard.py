@@ -90,12 +90,11 @@ class Guard(PipelineCase):
             self.refused(engine, "no regular file")
             path.unlink()
             kept.rename(path)
-        folder = self.folder / "migrations" / "engine"
-        folder.mkdir(parents=True)
-        os.mkfifo(folder / "0001_pipe.sql")
-        self.config.write_text(self.config.read_text().replace('URL}"}', f'URL}}", migrations: "{folder.parent}"}}'))
+        pipe = self.folder / "chaos" / "sql" / "0001_pipe.sql"
+        pipe.parent.mkdir(parents=True)
+        os.mkfifo(pipe)
         self.refused(engine, "0001_pipe.sql: it is no regular file")
-        self.config.write_text(self.text(ACT, OTHER))
+        shutil.rmtree(pipe.parent)
         self.assertIn("reloaded in", engine.reload())
 
 
