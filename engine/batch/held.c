@@ -10,6 +10,7 @@
 #include "batch/limit.h"
 #include "batch/pause.h"
 #include "event/record_batch.h"
+#include "store/ledger_after.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -269,6 +270,12 @@ static size_t paused_topics(const struct batch_env *env, struct span **ret)
     return count;
 }
 
+/* It came when the file had an `after`, and that is gone. */
+static bool waits_in_vain(const struct batch_env *env, const struct rows *rows, size_t row)
+{
+    return rows_int64(rows, row, 5) != 0 && env->config->after_count == 0;
+}
+
 static void lane_learns(struct batch_env *env, const struct rows *rows, size_t row, int64_t now_ms)
 {
     uint64_t key_hash = (uint64_t)rows_int64(rows, row, 0);
@@ -278,7 +285,9 @@ static void lane_learns(struct batch_env *env, const struct rows *rows, size_t r
     if (rows_null(rows, row, 0) || lane_of_key(key_hash, env->lane_count) != env->lane_index)
         return;
     uint32_t pause = topic == NULL ? 0 : pause_of(env, topic);
-    if (rows_int64(rows, row, 5) != 0) {
+    if (waits_in_vain(env, rows, row)) {
+        due_ms = now_ms;
+    } else if (rows_int64(rows, row, 5) != 0) {
         pause = LANE_UNTIL;
         after_waits(env);
     }
@@ -307,14 +316,20 @@ bool held_load(struct batch_env *env, bool all, struct held_page *page)
         return false;
     }
     int64_t now_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < rows_count(rows); i++)
+    bool in_vain = false;
+    for (size_t i = 0; i < rows_count(rows); i++) {
+        in_vain = in_vain || waits_in_vain(env, rows, i);
         lane_learns(env, rows, i, now_ms);
+    }
     page->under_way = !rows_null(rows, 0, 3);
     if (page->under_way) {
         struct span stream = rows_span(rows, 0, 3);
         snprintf(page->stream, sizeof page->stream, "%.*s", (int)stream.length, stream.at);
         page->key_hash = rows_int64(rows, 0, 4);
     }
+    if (in_vain && ledger_after_none(env->connection, env->numbers->groups[env->group->index], streams, stream_count,
+                                     &error) != STORE_OK)
+        log_rarely(5000, connection_log_level(env->connection), "lane", "events still wait for others: %s", error.text);
     return true;
 }
 

@@ -32,6 +32,9 @@ enum store_result ledger_after_note(struct connection *connection, int16_t group
  * int8 (null: none), and whether others still wait bool. */
 enum store_result ledger_after_ready(struct connection *connection, int16_t group, const struct span *streams,
                                      size_t stream_count, int32_t limit, struct rows **ret, struct error *error);
+/* On its own: nobody in these streams waits any more, as the group's file has no `after`. */
+enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, struct error *error);
 /* On its own: what was written longer ago is forgotten, at most `limit` rows. */
 enum store_result ledger_after_prune(struct connection *connection, int64_t keep_ms, int32_t limit,
                                      struct error *error);

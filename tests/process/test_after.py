@@ -137,6 +137,25 @@ class After(AfterCase):
         self.assertEqual(self.effects(), ["c", "a", "d", "b"])
         self.assertEqual(third.stop(), 0)
 
+    def test_a_reload_while_they_wait(self):
+        """They go on waiting; by a file without `after` they are handled at once."""
+        engine = self.engine()
+        self.send("second", "a", "one")
+        self.send("second", "b", "two")
+        self.await_value(WAITING, 2)
+        text = self.config.read_text()
+        self.config.write_text(text.replace("lanes: 3", "lanes: 2"))
+        self.assertIn("reloaded in", engine.reload())
+        self.send("first", "c", "one")
+        self.await_value(EFFECTS, 2)
+        self.assertEqual(self.effects(), ["c", "a"])
+        self.assertEqual(self.value(WAITING), "1")
+        self.config.write_text(text.replace(f"after: {self.after}, ", ""))
+        self.assertIn("reloaded in", engine.reload())
+        self.await_value(EFFECTS, 3)
+        self.await_value(KEYS, 0)
+        self.assertEqual(engine.stop(), 0)
+
     def test_duplicates_are_handled_once(self):
         engine = self.engine()
         same = new_id()

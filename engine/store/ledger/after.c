@@ -106,6 +106,20 @@ enum store_result ledger_after_ready(struct connection *connection, int16_t grou
     return connection_run(connection, &statement_ready, 3, params, ret, error);
 }
 
+static const struct statement statement_none = {
+    "update sluice.held set ready = true where consumer_group = $1 and needs is not null and not ready "
+    "and stream = any ($2)",
+    false,
+};
+
+enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
+                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count)};
+    return connection_run(connection, &statement_none, 2, params, NULL, error);
+}
+
 static const struct statement statement_prune = {
     "delete from sluice.needed where ctid = any (array(select n.ctid from sluice.needed n"
     "  where n.at < " LEDGER_NOW " - $1 order by n.at limit $2 for update skip locked))",

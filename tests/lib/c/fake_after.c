@@ -76,3 +76,14 @@ enum store_result ledger_after_ready(struct connection *connection, int16_t grou
     *ret = fake_rows(connection, 2, types, found, cells);
     return result;
 }
+
+enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, struct error *error)
+{
+    struct fake_tables *tables = &connection->tables;
+    enum store_result result = fake_alone(connection, "after_none", error);
+    (void)group, (void)streams, (void)stream_count;
+    for (size_t h = 0; result == STORE_OK && h < tables->held_count; h++)
+        tables->held[h].ready = tables->held[h].ready || tables->held[h].waits;
+    return result;
+}

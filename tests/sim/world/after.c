@@ -32,3 +32,10 @@ enum store_result ledger_after_ready(struct connection *connection, int16_t grou
     (void)group, (void)streams, (void)stream_count, (void)limit, (void)ret, (void)error;
     return nobody_asks(connection);
 }
+
+enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
+                                    size_t stream_count, struct error *error)
+{
+    (void)group, (void)streams, (void)stream_count, (void)error;
+    return nobody_asks(connection);
+}
