@@ -97,10 +97,10 @@ bench: all $(PROGRAMS) $(TEST_PLUGINS) ## purchases a second against the floor, 
 
 # Fuzz targets are built whole, with clang's libFuzzer; what they find is kept in build/fuzz/NAME.
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(wildcard engine/base/*.[ch] engine/event/*.[ch] engine/flow/*.[ch] engine/pipeline/*.[ch] engine/http/*.[ch])
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(wildcard engine/base/*.[ch] engine/event/*.[ch] engine/flow/*.[ch] engine/pipeline/*.[ch] engine/plugin/*.[ch] engine/http/*.[ch])
 	@mkdir -p $(@D)
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(CPPFLAGS_BASE) $< \
-	  $(foreach room,$(call closure,pipeline),$(call sources,$(room))) $(wildcard engine/http/route.c engine/http/head.c engine/http/refusal.c) -ljansson -lyaml -lm -pthread -o $@
+	  $(foreach room,$(call closure,plugin),$(call sources,$(room))) $(wildcard engine/http/route.c engine/http/head.c engine/http/refusal.c) -ljansson -lyaml -lm -ldl -pthread -o $@
 
 fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz_%) ## run each fuzz target (T=json: only that one; SECONDS=60 each)
 	@set -e; for name in $(FUZZ_NAMES); do case $$name in *$(T)*) ;; *) continue;; esac; \

@@ -1,8 +1,8 @@
 /*
  * inspect.c - `sluice inspect PLUGIN.so`: what a plugin offers, or why it is refused.
  *
- * The library is loaded in a child process first: one that crashes, hangs or exits is reported. Nothing of it
- * is called but sluice_plugin().
+ * Its file is looked at first, without running anything of it, then it is loaded in a child process: one that crashes,
+ * hangs or exits is reported. Nothing of it is called but sluice_plugin().
  */
 #include "cli/cli.h"
 
@@ -30,16 +30,19 @@ static void usage(FILE *out)
 static int inspect(const char *path, bool json, int64_t timeout_ms)
 {
     const struct sluice_plugin *plugin;
+    struct plugin_look look;
     struct error error = {0};
     struct buffer out;
     if (access(path, R_OK) != 0) {
         error_set(&error, errno, "%s cannot be read: %s; expected the path of a plugin's .so", path, strerror(errno));
         return cli_failed("inspect", &error);
     }
-    if (plugin_probe(path, timeout_ms, &error) != 0 || plugin_load(path, &plugin, &error) != 0)
+    if (plugin_look(path, &look, &error) != 0 || plugin_probe(path, timeout_ms, &error) != 0 ||
+        plugin_load(path, &plugin, &error) != 0)
         return cli_failed("inspect", &error);
     buffer_init(&out, INSPECT_BYTES_MAX);
-    (json ? describe_json : describe_text)(plugin, path, &out);
+    const struct described from = {.path = path, .sha256 = look.sha256, .note = look.note};
+    (json ? describe_json : describe_text)(plugin, &from, &out);
     bool written = !out.failed && buffer_write(&out, stdout) && fflush(stdout) == 0;
     buffer_free(&out);
     if (!written)

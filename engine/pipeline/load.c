@@ -6,6 +6,8 @@
  */
 #include "pipeline/load.h"
 
+#include "base/sha256.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -188,6 +190,20 @@ static void load_migrations(struct load *load, const struct node *node, struct p
                     ref->name, ref->migrations, strerror(errno));
 }
 
+/* Whether what names a library is the digits of a hash, or nothing. */
+static bool load_sha256(struct load *load, const struct node *node, struct plugin_ref *ref)
+{
+    if (ref->sha256 == NULL || ref->sha256[0] == '\0')
+        return node == NULL; /* or options_apply() has refused it */
+    ref->sha256_place = node->place;
+    if (strlen(ref->sha256) == SHA256_DIGITS && strspn(ref->sha256, "0123456789abcdefABCDEF") == SHA256_DIGITS)
+        return true;
+    problem_add(load->problems, node->place, "bad_value",
+                "plugins.%s.sha256: expected %d hex digits, as `sluice inspect` shows them, got %s", ref->name,
+                SHA256_DIGITS, node_shown(node, load->arena));
+    return false;
+}
+
 static void load_plugins(struct load *load, struct node *root)
 {
     struct pipeline *pipeline = load->pipeline;
@@ -202,11 +218,12 @@ static void load_plugins(struct load *load, struct node *root)
         ref->name = load_name(load, plugins->keys[i], "plugin name", 64);
         options_apply(plugin_options, plugins->items[i], ref->place, arena_format(load->arena, "plugins.%s", ref->name),
                       ref, load->arena, load->problems);
+        bool meant = load_sha256(load, node_get(plugins->items[i], "sha256"), ref);
         ref->settings = node_get(plugins->items[i], "settings");
         if (ref->settings != NULL && ref->settings->kind == NODE_SCALAR && ref->settings->text.length == 0 &&
             !ref->settings->quoted)
             ref->settings = NULL; /* `settings:` with nothing under it */
-        if (ref->library != NULL && ref->library[0] != '\0')
+        if (meant && ref->library != NULL && ref->library[0] != '\0')
             ref->path = load_plugin_path(load, ref);
         load_migrations(load, node_get(plugins->items[i], "migrations"), ref);
     }

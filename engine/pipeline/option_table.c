@@ -71,6 +71,9 @@ const struct option engine_options_table[] = {
 const struct option plugin_options[] = {
     {"library", OPTION_TEXT, offsetof(struct plugin_ref, library), .min = 1, .required = true,
      .help = "the .so: a path, or a name in plugin_dir"},
+    {"sha256", OPTION_TEXT, offsetof(struct plugin_ref, sha256), .min = 1,
+     .help = "SHA-256 of the library, 64 hex digits as `sluice inspect` shows them: another file is refused and not "
+             "loaded. Default: any file"},
     {"settings", OPTION_ANY, .help = "the plugin's own settings; `sluice inspect` lists them"},
     {"migrations", OPTION_TEXT, .own = true, .min = 1,
      .help = "folder of the plugin's numbered SQL, relative to this file; default: `sql`, in a folder named as the "

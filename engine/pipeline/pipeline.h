@@ -236,7 +236,9 @@ struct plugin_ref {
     const char *library;    /* as written */
     const char *path;       /* resolved: an absolute path, a path relative to the file, or a name found in plugin_dir */
     const char *migrations; /* folder of its numbered SQL, or NULL: beside its library, when there is one */
-    struct node *settings;  /* mapping, or NULL */
+    const char *sha256;     /* of the library that is meant, 64 hex digits; NULL: any */
+    struct place sha256_place;
+    struct node *settings;              /* mapping, or NULL */
     const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */
 };
 

@@ -63,11 +63,12 @@ static void handler_text(const char *plugin, const struct sluice_handler *handle
     fields_text("sets", handler->sets, true, out);
 }
 
-void describe_text(const struct sluice_plugin *plugin, const char *path, struct buffer *out)
+void describe_text(const struct sluice_plugin *plugin, const struct described *from, struct buffer *out)
 {
     buffer_format(out, "%s %s%s%s\n", plugin->name, plugin->version, plugin->help == NULL ? "" : " - ",
                   or_empty(plugin->help));
-    buffer_format(out, "  library %s\n  plugin ABI %u.%u\n", path, plugin->abi_major, plugin->abi_minor);
+    buffer_format(out, "  library %s\n  sha256 %s\n  plugin ABI %u.%u%s\n", from->path, from->sha256, plugin->abi_major,
+                  plugin->abi_minor, from->note ? "" : "; the file has no note that says so before it is loaded");
     fields_text("settings", plugin->settings, false, out);
     for (const struct sluice_handler *handler = plugin->handlers; handler->name != NULL; handler++)
         handler_text(plugin->name, handler, out);

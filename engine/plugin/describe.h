@@ -1,6 +1,6 @@
 /*
- * describe.h - what a plugin declares, for people and for programs. Of a checked descriptor; `path` is where it came
- * from. Includes nothing of event/, since jansson.h and event/json.h cannot stand in one file.
+ * describe.h - what a plugin declares, for people and for programs. Of a checked descriptor; `from` is
+ * its library. Includes nothing of event/, since jansson.h and event/json.h cannot stand in one file.
  */
 #ifndef SLUICE_PLUGIN_DESCRIBE_H
 #define SLUICE_PLUGIN_DESCRIBE_H
@@ -9,9 +9,14 @@
 #include "sluice/plugin.h"
 
 const char *describe_kind_word(uint32_t kind); /* "event", "request", "schedule" */
+/* Where a description comes from. */
+struct described {
+    const char *path, *sha256;
+    bool note; /* the file has one */
+};
 /* Appends lines of text. */
-void describe_text(const struct sluice_plugin *plugin, const char *path, struct buffer *out);
+void describe_text(const struct sluice_plugin *plugin, const struct described *from, struct buffer *out);
 /* Appends a JSON object and a newline. */
-void describe_json(const struct sluice_plugin *plugin, const char *path, struct buffer *out);
+void describe_json(const struct sluice_plugin *plugin, const struct described *from, struct buffer *out);
 
 #endif

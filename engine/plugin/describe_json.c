@@ -77,7 +77,7 @@ static json_t *handler_json(const struct sluice_handler *handler)
     return row;
 }
 
-void describe_json(const struct sluice_plugin *plugin, const char *path, struct buffer *out)
+void describe_json(const struct sluice_plugin *plugin, const struct described *from, struct buffer *out)
 {
     json_t *all = json_object(), *handlers = json_array();
     for (const struct sluice_handler *handler = plugin->handlers; handler->name != NULL; handler++)
@@ -85,7 +85,9 @@ void describe_json(const struct sluice_plugin *plugin, const char *path, struct 
     json_object_set_new(all, "name", json_string(plugin->name));
     json_object_set_new(all, "version", json_string(plugin->version));
     json_object_set_new(all, "help", string_or_null(plugin->help));
-    json_object_set_new(all, "library", json_string(path));
+    json_object_set_new(all, "library", json_string(from->path));
+    json_object_set_new(all, "sha256", json_string(from->sha256));
+    json_object_set_new(all, "note", json_boolean(from->note));
     json_object_set_new(all, "abi", json_pack("{s:i, s:i}", "major", plugin->abi_major, "minor", plugin->abi_minor));
     json_object_set_new(all, "settings", fields_json(plugin->settings, false));
     json_object_set_new(all, "handlers", handlers);

@@ -36,8 +36,7 @@ static int size_check(const char *member, uint32_t got, uint32_t wanted, const s
     return error_hint(error, HINT_BUILD ", without packing structs");
 }
 
-/* What must hold before anything else of the descriptor is read. */
-static int head_check(const struct sluice_plugin *from, const struct abi *abi, struct error *error)
+int descriptor_check_head(const struct sluice_plugin *from, const struct abi *abi, struct error *error)
 {
     if (from->magic != SLUICE_MAGIC) {
         error_set(error, EINVAL, "what sluice_plugin() returned starts with 0x%016" PRIx64 " instead of 0x%016" PRIx64,
@@ -200,7 +199,7 @@ static int handlers_copy(struct sluice_plugin *plugin, struct arena *arena, stru
 
 /* ------------------------------------------------------------------------------------------------------- descriptor */
 
-static int identity_check(const struct sluice_plugin *plugin, struct error *error)
+int descriptor_check_identity(const struct sluice_plugin *plugin, struct error *error)
 {
     char shown[DESCRIPTOR_SHOWN_MAX];
     if (plugin->name == NULL)
@@ -228,7 +227,7 @@ static int identity_check(const struct sluice_plugin *plugin, struct error *erro
 int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, const char *name, struct arena *arena,
                     const struct sluice_plugin **ret, struct error *error)
 {
-    if (head_check(from, abi, error) != 0)
+    if (descriptor_check_head(from, abi, error) != 0)
         return error_prefix(error, "%s", name);
     struct sluice_plugin *copy = arena_new(arena, struct sluice_plugin);
     memcpy(copy, from, smaller(from->size, sizeof *copy));
@@ -237,7 +236,7 @@ int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, con
                                          .minor = copy->abi_minor,
                                          .row_size = copy->field_size,
                                          .owner_size = copy->state_size};
-    if (identity_check(copy, error) != 0 ||
+    if (descriptor_check_identity(copy, error) != 0 ||
         field_table_copy(copy->settings, &settings, arena, &copy->settings, error) != 0 ||
         handlers_copy(copy, arena, error) != 0)
         return error_prefix(error, "%s", name);

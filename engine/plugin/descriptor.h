@@ -29,6 +29,11 @@ struct abi {
 };
 extern const struct abi abi_current;
 
+/* What must hold before anything else of a descriptor is read: magic, versions and sizes. 0 or -EINVAL; sentences do
+ * not say whose they are. */
+int descriptor_check_head(const struct sluice_plugin *from, const struct abi *abi, struct error *error);
+/* Its name, version and help, of a head that is good. The same. */
+int descriptor_check_identity(const struct sluice_plugin *plugin, struct error *error);
 /* Checks and copies. `name` is what the sentences begin with: a path. The strings stay where they are, in the
  * library. */
 int descriptor_copy(const struct sluice_plugin *from, const struct abi *abi, const char *name, struct arena *arena,

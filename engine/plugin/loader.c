@@ -10,6 +10,7 @@
 #include "plugin/copies.h"
 #include "plugin/descriptor.h"
 #include "plugin/library.h"
+#include "plugin/note.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -87,8 +88,8 @@ static int library_register(const char *path, const struct sluice_plugin *theirs
     return 0;
 }
 
-/* What is to be loaded for a path: a copy that was made before, or one of a file that is found to be whole. */
-static int library_find(const char *path, char ret_original[PATH_MAX], char ret_copy[PATH_MAX], struct error *error)
+/* A copy that was made before, or one of a file that is found to be whole. */
+static int library_copy(const char *path, char ret_original[PATH_MAX], char ret_copy[PATH_MAX], struct error *error)
 {
     if (copies_find(path, ret_original, ret_copy))
         return 0;
@@ -101,16 +102,46 @@ static int library_find(const char *path, char ret_original[PATH_MAX], char ret_
     return copies_make(path, ret_original, ret_copy, error);
 }
 
+/* What is to be loaded for a path, and that its note does not refuse it. */
+static int library_find(const char *path, char ret_original[PATH_MAX], char ret_copy[PATH_MAX], struct note *ret_note,
+                        struct error *error)
+{
+    int r = library_copy(path, ret_original, ret_copy, error);
+    if (r != 0)
+        return r;
+    r = note_read(ret_copy, ret_note, error);
+    if (r == 0)
+        r = note_check(ret_note, error);
+    return r == 0 ? 0 : error_prefix(error, "%s", ret_original);
+}
+
+int plugin_look(const char *path, struct plugin_look *ret, struct error *error)
+{
+    char original[PATH_MAX], copy[PATH_MAX];
+    struct note note;
+    pthread_mutex_lock(&loaded.mutex);
+    int r = library_find(path, original, copy, &note, error);
+    if (r == 0 && (r = sha256_file(copy, ret->sha256)) != 0)
+        r = error_set(error, -r, "%s cannot be read: %s", original, strerror(-r));
+    pthread_mutex_unlock(&loaded.mutex);
+    ret->note = r == 0 && note.found;
+    snprintf(ret->name, sizeof ret->name, "%s", ret->note ? note.content.name : "");
+    return r;
+}
+
 int plugin_load(const char *path, const struct sluice_plugin **ret, struct error *error)
 {
-    const struct sluice_plugin *theirs;
+    const struct sluice_plugin *theirs = NULL;
     char original[PATH_MAX], copy[PATH_MAX];
+    struct note note;
     pthread_mutex_lock(&loaded.mutex);
-    int r = library_find(path, original, copy, error);
+    int r = library_find(path, original, copy, &note, error);
     if (r == 0)
         r = library_open(original, copy, &theirs, error);
     if (r == 0)
         r = library_register(original, theirs, ret, error);
+    if (r == 0 && note_compare(&note, *ret, error) != 0)
+        r = error_prefix(error, "%s", original);
     pthread_mutex_unlock(&loaded.mutex);
     return r;
 }

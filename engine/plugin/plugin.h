@@ -2,15 +2,25 @@
  * plugin.h - from a path to a plugin that can be called: find, check, look at it in a child, load, fill its settings.
  *
  * Loaded with RTLD_NOW | RTLD_LOCAL and never unloaded. Checked before dlopen: a regular file, ELF of this machine,
- * not writable by everyone; after it: the function, magic, versions, sizes, every table. Each refusal is a sentence
- * with both sides and what to do.
+ * not writable by everyone, its note, the SHA-256 that the pipeline wants; after it: the function, magic, versions,
+ * sizes, every table. Each refusal is a sentence with both sides and what to do.
  */
 #ifndef SLUICE_PLUGIN_PLUGIN_H
 #define SLUICE_PLUGIN_PLUGIN_H
 
+#include "base/sha256.h"
 #include "event/event.h"
 #include "pipeline/pipeline.h"
 
+/* What is known of a library before it is loaded. */
+struct plugin_look {
+    bool note;                      /* it has one, which does not refuse it */
+    char name[68];                  /* the plugin's, by the note; "" without one */
+    char sha256[SHA256_DIGITS + 1]; /* of the file that is loaded, lower-case */
+};
+/* Finds what would be loaded for a path, makes the engine's copy of it, and looks at that. Runs nothing of it. 0, or
+ * the refusal. */
+int plugin_look(const char *path, struct plugin_look *ret, struct error *error);
 /* Loads and checks one library in a child process, which may crash or hang: 0, or the refusal. timeout_ms bounds it. */
 int plugin_probe(const char *path, int64_t timeout_ms, struct error *error);
 /* Loads it here. *ret is a descriptor at this header's sizes, tables copied; it lives until the process ends. */

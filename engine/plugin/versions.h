@@ -1,6 +1,7 @@
 /*
  * versions.h - which plugins a process has loaded: a line "NAME<tab>VERSION<tab>HASH" each, for another process to read
- * that has loaded none. The hash is of the library's bytes, 12 hex digits, or "?" when they cannot be read any more.
+ * that has loaded none. The hash is the beginning of the library's SHA-256, 12 hex digits, or "?" when the library
+ * cannot be read any more.
  */
 #ifndef SLUICE_PLUGIN_VERSIONS_H
 #define SLUICE_PLUGIN_VERSIONS_H

@@ -5,6 +5,7 @@ The sources in tests/plugins/bad say what they expect in their first comment; fi
 here. Run alone: python3 tests/process/test_plugin_refusals.py [-k NAME]. SLUICE names the program, build/sluice by
 default.
 """
+import hashlib
 import os
 import pathlib
 import re
@@ -22,7 +23,31 @@ CC = os.environ.get("CC", "cc")
 TRUNCATED = re.compile(r"PATH is cut short: it should have at least \d+ bytes, it has (\d+); copy or build it again")
 
 
-def compile_plugin(source, library):
+PIPELINE = """pipeline: refusals
+bus: {kind: memory}
+topics:
+  in:
+    handler: %(key)s.work
+    routes:
+      done: out
+  out:
+    final: true
+plugins:
+  %(key)s:
+    library: %(library)s
+    sha256: %(sha256)s
+http: {listen: "127.0.0.1:0"}
+"""
+MARKER = """
+#include <fcntl.h>
+__attribute__((constructor)) static void leave_a_mark(void)
+{
+    creat("%s", 0600);
+}
+"""
+
+
+def compile_plugin(source, library, *more):
     command = [
         CC,
         "-shared",
@@ -34,6 +59,7 @@ def compile_plugin(source, library):
         "-o",
         str(library),
         str(source),
+        *map(str, more),
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
@@ -153,6 +179,76 @@ class Refusals(unittest.TestCase):
         )
         folder.chmod(0o1777)
         self.assertEqual(inspect(path)[0], 0)
+
+    def marked(self, source, name):
+        """The library, with a constructor, and the file that this one makes."""
+        mark, marker, library = self.at / f"{name}.mark", self.at / "marker.c", self.at / f"{name}.so"
+        mark.unlink(missing_ok=True)
+        marker.write_text(MARKER % mark)
+        compile_plugin(source, library, marker)
+        return library, mark
+
+    def test_refused_before_any_of_it_runs(self):
+        for name, runs in (
+            ("major", False),
+            ("minor_newer", False),
+            ("size_larger", False),
+            ("handler_size_smaller", False),
+            ("field_size_larger", False),
+            ("outcome_size_smaller", False),
+            ("name_bad", False),
+            ("name_long", False),
+            ("name_unprintable", False),
+            ("note_short", False),
+            ("note_twice", False),
+            ("note_major", False),
+            ("magic", True),
+            ("note_name", True),
+            ("name_null", True),
+        ):
+            with self.subTest(name):
+                library, mark = self.marked(BAD / f"{name}.c", "marked")
+                self.refused(library, expectation(BAD / f"{name}.c"))
+                self.assertEqual(mark.exists(), runs)
+
+    def test_a_pipeline_refuses_before_any_of_it_runs(self):
+        """By the plugin's name and by the library's hash; and without a note as before."""
+        (self.at / "noteless.c").write_text('#define SLUICE_NO_NOTE\n#include "bad.h"\nPLUGIN(.version = "1")\n')
+        noted, mark = self.marked(self.at / "good.c", "noted")
+        noteless, noteless_mark = self.marked(self.at / "noteless.c", "noteless")
+        digits = hashlib.sha256(noted.read_bytes()).hexdigest()
+        config = self.at / "pipeline.yaml"
+        other = "0" * 64
+        named = "11:3: error: plugin 'other': the plugin in {} is named 'bad'; write 'bad:' here"
+        hashed = (
+            f"13:13: error: plugin 'bad': {noted} has the SHA-256 {digits}, expected {other}; put the library back "
+            "that was meant, or write here what it has now when that is meant"
+        )
+        form = "13:13: error: plugins.bad.sha256: expected 64 hex digits, as `sluice inspect` shows them, got 'abc'"
+        for key, library, sha256, said, runs in (
+            ("other", noted, digits, named.format(noted), False),
+            ("bad", noted, other, hashed, False),
+            ("bad", noted, "abc", form, False),
+            ("other", noteless, hashlib.sha256(noteless.read_bytes()).hexdigest(), named.format(noteless), True),
+            ("bad", noted, digits, None, True),
+            ("bad", noted, digits.upper(), None, True),
+        ):
+            config.write_text(PIPELINE % {"key": key, "library": library, "sha256": sha256})
+            for command in ("validate", "run") if said else ("validate",):
+                with self.subTest(command=command, key=key, sha256=sha256):
+                    for file in (mark, noteless_mark):
+                        file.unlink(missing_ok=True)
+                    done = subprocess.run(
+                        [SLUICE, command, config], capture_output=True, text=True, timeout=60, check=False
+                    )
+                    self.assertEqual(done.returncode, 78 if said else 0, done.stderr)
+                    if said:
+                        self.assertIn(f"{config}:{said}", done.stdout + done.stderr)
+                    self.assertEqual(mark.exists() or noteless_mark.exists(), runs)
+
+    def test_inspect_shows_the_hash(self):
+        out = inspect(self.good)[2]
+        self.assertIn(f"\n  sha256 {hashlib.sha256(self.good.read_bytes()).hexdigest()}\n", out)
 
     def test_links_are_followed(self):
         link = self.at / "link.so"

@@ -5,6 +5,7 @@ come. Each bus hands over what it has; nothing is lost, done twice or put out of
 Run alone: python3 tests/process/test_reload.py [-k NAME].
 """
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -247,6 +248,33 @@ class Memory(Reloads, PipelineCase):
     bus = "{kind: memory, partitions: 8}"
 
     test_workers_that_die_meanwhile = None  # what is in memory ends with its process
+
+    def test_a_pinned_plugin(self):
+        """What runs goes on while another file is there; it is loaded once the pipeline names its hash."""
+
+        def pinned(data):
+            digits = hashlib.sha256(data).hexdigest()
+            self.write(plugin=f'{self.plugin}", sha256: "{digits}')
+            return digits
+
+        first = self.plugin.read_bytes()
+        second = first + b"newer"
+        was = pinned(first)
+        self.assertIn("reloaded in", self.running.reload())
+        other = self.folder / "other.so"
+        other.write_bytes(second)
+        other.replace(self.plugin)
+        self.one_worker()
+        worker = self.running.worker()
+        self.assertRegex(self.running.reload(), "^reload: refused")
+        is_now = hashlib.sha256(second).hexdigest()
+        before = self.config.read_text().split(f'"{was}')[0].split("\n")
+        place = f"pipeline.yaml:{len(before)}:{len(before[-1]) + 1}"
+        said = f"{place}: error: plugin 'effects': {self.plugin} has the SHA-256 {is_now}, expected {was}"
+        until(lambda: said in "\n".join(self.running.log), said)
+        self.assertEqual(self.running.worker(), worker)
+        pinned(second)
+        self.assertIn("reloaded in", self.running.reload())
 
 
 class Kafka(Reloads, PipelineCase, KafkaCase):

@@ -1,0 +1,21 @@
+/*
+ * expect: PATH: the note of its plugin is cut short: it has 40 bytes, expected 164; build it again; SLUICE_PLUGIN() of
+ * sluice/plugin.h makes the note
+ */
+#define SLUICE_NO_NOTE
+#include "bad.h"
+
+__attribute__((section(".note.sluice"), used, aligned(4))) static const struct sluice_note note = {
+    .owner_size = 7,
+    .content_size = 40,
+    .type = 1,
+    .owner = "Sluice",
+    .abi_major = SLUICE_ABI_MAJOR,
+    .abi_minor = SLUICE_ABI_MINOR,
+    .size = sizeof(struct sluice_plugin),
+    .handler_size = sizeof(struct sluice_handler),
+    .field_size = sizeof(struct sluice_field),
+    .outcome_size = sizeof(struct sluice_outcome),
+    .name = "bad",
+    .version = "1"};
+PLUGIN(.version = "1")
