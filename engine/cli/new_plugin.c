@@ -1,9 +1,10 @@
 /*
  * new_plugin.c - `sluice new-plugin NAME`: a folder with a plugin that builds and passes its own test at once.
  *
- * The files are those of plugins/template and of the fake host, put into this program as they are when it is built,
- * with the word "template" replaced by the name. A row of the table of files says for which kinds of plugin it is: what
- * a new kind shares with the others is not written again. What was there before is never touched.
+ * The files are those of plugins/template or template_store and of the fake host, put into this program as they are
+ * when it is built, with the word "template" or "template_store" replaced by the name. A row of the table of files says
+ * for which kinds of plugin it is: what a new kind shares with the others is not written again. What was there before
+ * is never touched.
  */
 #include "cli/cli.h"
 
@@ -27,6 +28,12 @@ EMBED(embedded_makefile, "plugins/template/Makefile.alone");
 EMBED(embedded_ignored, "plugins/template/gitignore");
 EMBED(embedded_flows, "plugins/template/flows.yaml");
 EMBED(embedded_test, "tests/plugins/test_template.c");
+EMBED(embedded_store_plugin, "plugins/template_store/template_store.c");
+EMBED(embedded_store_sql, "plugins/template_store/sql/0001_visits.sql");
+EMBED(embedded_store_readme, "plugins/template_store/README.md");
+EMBED(embedded_store_pipeline, "plugins/template_store/pipeline.yaml");
+EMBED(embedded_store_flows, "plugins/template_store/flows.yaml");
+EMBED(embedded_store_test, "tests/plugins/test_template_store.c");
 EMBED(embedded_host_h, "tests/plugins/fake_host.h");
 EMBED(embedded_host_c, "tests/plugins/fake_host.c");
 EMBED(embedded_inside, "tests/plugins/fake_inside.h");
@@ -38,7 +45,7 @@ EMBED(embedded_json_c, "tests/plugins/fake_json.c");
 EMBED(embedded_database, "tests/plugins/fake_database.c");
 
 /* A set of bits: the kinds of plugin that a file is for. */
-enum kind { KIND_C = 1, KIND_ALL = KIND_C };
+enum kind { KIND_C = 1, KIND_C_STORE = 2, KIND_ALL = KIND_C | KIND_C_STORE };
 
 static const struct file {
     const char *path; /* in the new folder */
@@ -49,10 +56,16 @@ static const struct file {
     {"template.c", embedded_plugin, KIND_C, true},
     {"pipeline.yaml", embedded_pipeline, KIND_C, true},
     {"README.md", embedded_readme, KIND_C, true},
-    {"Makefile", embedded_makefile, KIND_C, true},
-    {".gitignore", embedded_ignored, KIND_C, true},
+    {"Makefile", embedded_makefile, KIND_ALL, true},
+    {".gitignore", embedded_ignored, KIND_ALL, true},
     {"test/template.yaml", embedded_flows, KIND_C, true},
     {"test/test_template.c", embedded_test, KIND_C, true},
+    {"template.c", embedded_store_plugin, KIND_C_STORE, true},
+    {"sql/0001_visits.sql", embedded_store_sql, KIND_C_STORE, true},
+    {"pipeline.yaml", embedded_store_pipeline, KIND_C_STORE, true},
+    {"README.md", embedded_store_readme, KIND_C_STORE, true},
+    {"test/template.yaml", embedded_store_flows, KIND_C_STORE, true},
+    {"test/test_template.c", embedded_store_test, KIND_C_STORE, true},
     {"test/fake_host.h", embedded_host_h, KIND_ALL, false},
     {"test/fake_host.c", embedded_host_c, KIND_ALL, false},
     {"test/fake_inside.h", embedded_inside, KIND_ALL, false},
@@ -66,14 +79,15 @@ static const struct file {
 
 enum { NAME_MAX_BYTES = 64, FILE_BYTES_MAX = 1024 * 1024 };
 
-static const char template_word[] = "template";
+static const char *const template_words[] = {"template_store", "template"}; /* the longer one first */
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice new-plugin NAME [--dir FOLDER]\n"
+    fputs("usage: sluice new-plugin NAME [--store] [--dir FOLDER]\n"
           "Makes FOLDER/NAME with a plugin that builds and passes its own test: cd NAME && make test. Its pipeline and "
           "its flow\n"
           "test are there, too: sluice test test/NAME.yaml\n\n"
+          "  --store        one that works in the database: with sql/, a table and a function that takes many events\n"
           "  --dir FOLDER   where to put it (default: here)\n"
           "  -h, --help     this text\n",
           out);
@@ -91,18 +105,28 @@ static bool is_word(char byte)
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
 }
 
-/* Every "template" that is a word of its own becomes `name`; '_' ends a word, so that "template_state" follows. */
+/* The bytes of a template's word that stands at `at`; '_' ends a word. 0: there is none. */
+static size_t template_word(const char *at)
+{
+    for (size_t i = 0; i < sizeof template_words / sizeof template_words[0]; i++) {
+        size_t length = strlen(template_words[i]);
+        if (strncmp(at, template_words[i], length) == 0 && !is_word(at[length]))
+            return length;
+    }
+    return 0;
+}
+
+/* Every "template" that is a word of its own becomes `name`, and "template_state" follows. */
 static void rename_words(const char *text, const char *name, struct buffer *out)
 {
-    const size_t length = sizeof template_word - 1;
     for (const char *at = text; *at != '\0';) {
         bool starts = at == text || !is_word(at[-1]);
-        if (starts && strncmp(at, template_word, length) == 0 && !is_word(at[length])) {
+        size_t length = starts ? template_word(at) : 0;
+        if (length > 0)
             buffer_text(out, name);
-            at += length;
-        } else {
+        else
             buffer_byte(out, *at++);
-        }
+        at += length;
     }
     buffer_byte(out, '\0');
 }
@@ -201,7 +225,12 @@ static void next_steps(const char *folder, const char *name)
 int cli_new_plugin(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
+        {"dir", required_argument, NULL, 'd'},
+        {"store", no_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    enum kind kind = KIND_C;
     const char *dir = ".";
     char folder[PATH_MAX];
     (void)buses;
@@ -210,9 +239,12 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
             usage(stdout);
             return CLI_OK;
         }
-        if (option != 'd')
+        if (option == 's')
+            kind = KIND_C_STORE;
+        else if (option == 'd')
+            dir = optarg;
+        else
             return CLI_USAGE;
-        dir = optarg;
     }
     if (!cli_operands(argc, argv, 1, 1, "a NAME"))
         return CLI_USAGE;
@@ -226,7 +258,7 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
     }
     int code = folder_make(dir, name, folder);
     if (code == CLI_OK)
-        code = files_make(folder, name, KIND_C);
+        code = files_make(folder, name, kind);
     if (code == CLI_OK)
         next_steps(folder, name);
     return code;

@@ -110,13 +110,14 @@ class Install(unittest.TestCase):
         self.assertIn("cannot connect to the database", done.stderr)
 
     def test_a_plugin_is_built_against_it(self):
-        """Its header is found through the sluice.pc that was installed."""
+        """Its header is found through the sluice.pc that was installed; the installed program runs its flow tests."""
         with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
-            said = self.run_it("new-plugin", "mine", "--dir", folder)
+            said = self.run_it("new-plugin", "mine", "--store", "--dir", folder)
             self.assertEqual((said.returncode, "PKG_CONFIG_PATH" in said.stdout), (0, False), said)
+            mine = pathlib.Path(folder) / "mine"
             done = subprocess.run(
                 ["make", "test"],
-                cwd=pathlib.Path(folder) / "mine",
+                cwd=mine,
                 env={
                     **ENV,
                     "PKG_CONFIG_LIBDIR": str(self.at / "share/pkgconfig"),
@@ -128,6 +129,8 @@ class Install(unittest.TestCase):
             )
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn(f"-I{self.at}/include", done.stdout)
+            said = self.run_it("test", mine / "test/mine.yaml", url="")
+            self.assertEqual((said.returncode, said.stderr), (0, ""), said.stdout)
 
     def test_the_manual(self):
         page = (self.at / "share/man/man1/sluice.1").read_text()

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,8 @@ class MadePlugin(unittest.TestCase):
         env = {name: value for name, value in os.environ.items() if name not in ours}
         return run("make", *words, cwd=cwd, env={**env, "PKG_CONFIG_LIBDIR": str(pkg)})
 
-    def new(self, name):
-        made = run(SLUICE, "new-plugin", name, "--dir", self.at)
+    def new(self, name, *options):
+        made = run(SLUICE, "new-plugin", name, "--dir", self.at, *options)
         self.assertEqual((made.returncode, made.stderr), (0, ""))
         self.assertIn(
             f"\n  export PKG_CONFIG_PATH={SLUICE.parent}    # until this Sluice is installed\n"
@@ -51,16 +52,22 @@ class MadePlugin(unittest.TestCase):
 
 class NewPlugin(MadePlugin):
     def test_it_builds_and_passes_its_test_at_once(self):
-        for name in ("shout", "loyalty_points2", "test", "int"):
+        for name, handler, *options in (
+            ("shout", "greet"),
+            ("loyalty_points2", "greet"),
+            ("test", "greet"),
+            ("int", "visit", "--store"),
+            ("visits", "visit", "--store"),
+        ):
             with self.subTest(name=name):
-                folder = self.new(name)
+                folder = self.new(name, *options)
                 made = self.make("test", cwd=folder)
                 self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
                 self.assertNotIn("warning", made.stderr)
                 self.assertIn("ok 2", made.stdout)
                 said = run(SLUICE, "inspect", "--json", folder / f"{name}.so")
                 plugin = json.loads(said.stdout)
-                self.assertEqual((plugin["name"], plugin["handlers"][0]["name"]), (name, "greet"))
+                self.assertEqual((plugin["name"], plugin["handlers"][0]["name"]), (name, handler))
 
     def test_its_test_can_fail(self):
         folder = self.new("shout")
@@ -71,8 +78,8 @@ class NewPlugin(MadePlugin):
         self.assertIn('wanted field \'greeting\' set to "Hello, Ada!", got "Hello Ada!"', made.stderr)
 
     def test_nothing_is_left_of_the_template(self):
-        folder = self.new("shout")
-        for path in folder.rglob("*"):
+        paths = [*self.new("shout").rglob("*"), *self.new("tally", "--store").rglob("*")]
+        for path in paths:
             self.assertNotIn("template", path.name)
             if path.is_file() and not path.name.startswith("fake_"):
                 self.assertIsNone(re.search(r"(?i)template", path.read_text()), path)
@@ -129,19 +136,25 @@ class NewPlugin(MadePlugin):
 
 
 class Readme(MadePlugin):
-    def test_its_commands_greet_somebody(self):
-        """The block of its README, as it stands but for the database."""
-        folder = self.new("shout")
-        (block,) = re.findall(r"^```sh\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
-        block = re.sub(r"^export DATABASE_URL.*\n", "", block, flags=re.M)
-        with PrivatePostgres() as postgres:
-            env = {**os.environ, "DATABASE_URL": postgres.create_database()}
-            env |= {"PATH": f"{SLUICE.parent}:{env['PATH']}", "PKG_CONFIG_PATH": str(SLUICE.parent)}
-            command = ["bash", "-euo", "pipefail", "-c", f"trap 'kill %1; wait' EXIT\n{block}"]
-            done = run(*command, cwd=folder, env=env)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn('"greeting":"Servus, Ada!"}', done.stdout)
-        self.assertIn("3 passed, 0 failed in ", done.stdout)
+    def test_its_commands_show_it(self):
+        """The block of its README, as it stands but for the database and the port."""
+        with socket.create_server(("127.0.0.1", 0)) as taken, PrivatePostgres() as postgres:
+            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+            taken.close()
+            for name, said, *options in (
+                ("shout", '"greeting":"Servus, Ada!"}'),
+                ("tally", '"visits":1}', "--store"),
+            ):
+                folder = self.new(name, *options)
+                (block,) = re.findall(r"^```sh\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
+                block = re.sub(r"^export DATABASE_URL.*\n", "", block, flags=re.M).replace("127.0.0.1:8080", listen)
+                env = {**os.environ, "DATABASE_URL": postgres.create_database(), "HTTP_LISTEN": listen}
+                env |= {"PATH": f"{SLUICE.parent}:{env['PATH']}", "PKG_CONFIG_PATH": str(SLUICE.parent)}
+                command = ["bash", "-euo", "pipefail", "-c", f"trap 'kill %1; wait' EXIT\n{block}"]
+                done = run(*command, cwd=folder, env=env)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertIn(said, done.stdout)
+                self.assertIn("3 passed, 0 failed in ", done.stdout)
 
 
 if __name__ == "__main__":
