@@ -85,7 +85,8 @@ build/sql/engine: $(wildcard sql/engine/*.sql)
 # Embedded with .incbin, which -MMD does not see.
 $(B)obj/engine/store/migrate/files.o: build/sql/engine
 $(B)obj/engine/http/ui.o: build/ui/ui.html
-$(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* plugins/template_store/* plugins/template_store/sql/* tests/plugins/fake_*.[ch] tests/plugins/test_template*.c)
+$(B)obj/engine/cli/new_plugin.o: $(wildcard plugins/template/* plugins/template_store/* plugins/template_store/sql/* tests/plugins/fake_*.[ch] tests/plugins/test_template*.c \
+  engine/include/rust/Cargo.toml engine/include/rust/src/*)
 # A plugin of several files exports one function all the same.
 $(B)obj/plugins/%.o: CFLAGS += -fvisibility=hidden
 

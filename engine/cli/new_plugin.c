@@ -22,6 +22,10 @@
 #include <unistd.h>
 
 EMBED(embedded_plugin, "plugins/template/template.c");
+EMBED(embedded_cpp, "plugins/template/template.cpp");
+EMBED(embedded_rust, "plugins/template/template.rs");
+EMBED(embedded_cargo, "plugins/template/Cargo.toml");
+EMBED(embedded_rust_makefile, "plugins/template/Makefile.rust");
 EMBED(embedded_readme, "plugins/template/README.md");
 EMBED(embedded_pipeline, "plugins/template/pipeline.yaml");
 EMBED(embedded_makefile, "plugins/template/Makefile.alone");
@@ -43,9 +47,23 @@ EMBED(embedded_query, "tests/plugins/fake_query.c");
 EMBED(embedded_json_h, "tests/plugins/fake_json.h");
 EMBED(embedded_json_c, "tests/plugins/fake_json.c");
 EMBED(embedded_database, "tests/plugins/fake_database.c");
+EMBED(embedded_crate, "engine/include/rust/Cargo.toml");
+EMBED(embedded_crate_lib, "engine/include/rust/src/lib.rs");
+EMBED(embedded_crate_call, "engine/include/rust/src/call.rs");
+EMBED(embedded_crate_fields, "engine/include/rust/src/fields.rs");
+EMBED(embedded_crate_plugin, "engine/include/rust/src/plugin.rs");
+EMBED(embedded_crate_raw, "engine/include/rust/src/raw.rs");
+EMBED(embedded_crate_rows, "engine/include/rust/src/rows.rs");
 
 /* A set of bits: the kinds of plugin that a file is for. */
-enum kind { KIND_C = 1, KIND_C_STORE = 2, KIND_ALL = KIND_C | KIND_C_STORE };
+enum kind {
+    KIND_C = 1,
+    KIND_CPP = 2,
+    KIND_RUST = 4,
+    KIND_GREETS = KIND_C | KIND_CPP | KIND_RUST,
+    KIND_C_STORE = 8,
+    KIND_ALL = KIND_GREETS | KIND_C_STORE,
+};
 
 static const struct file {
     const char *path; /* in the new folder */
@@ -54,12 +72,16 @@ static const struct file {
     bool renamed;   /* the words of the template become the plugin's */
 } files[] = {
     {"template.c", embedded_plugin, KIND_C, true},
-    {"pipeline.yaml", embedded_pipeline, KIND_C, true},
-    {"README.md", embedded_readme, KIND_C, true},
-    {"Makefile", embedded_makefile, KIND_ALL, true},
+    {"template.cpp", embedded_cpp, KIND_CPP, true},
+    {"src/lib.rs", embedded_rust, KIND_RUST, true},
+    {"Cargo.toml", embedded_cargo, KIND_RUST, true},
+    {"pipeline.yaml", embedded_pipeline, KIND_GREETS, true},
+    {"README.md", embedded_readme, KIND_GREETS, true},
+    {"Makefile", embedded_makefile, KIND_ALL - KIND_RUST, true},
+    {"Makefile", embedded_rust_makefile, KIND_RUST, true},
     {".gitignore", embedded_ignored, KIND_ALL, true},
-    {"test/template.yaml", embedded_flows, KIND_C, true},
-    {"test/test_template.c", embedded_test, KIND_C, true},
+    {"test/template.yaml", embedded_flows, KIND_GREETS, true},
+    {"test/test_template.c", embedded_test, KIND_GREETS, true},
     {"template.c", embedded_store_plugin, KIND_C_STORE, true},
     {"sql/0001_visits.sql", embedded_store_sql, KIND_C_STORE, true},
     {"pipeline.yaml", embedded_store_pipeline, KIND_C_STORE, true},
@@ -75,6 +97,13 @@ static const struct file {
     {"test/fake_json.h", embedded_json_h, KIND_ALL, false},
     {"test/fake_json.c", embedded_json_c, KIND_ALL, false},
     {"test/fake_database.c", embedded_database, KIND_ALL, false},
+    {"sluice/Cargo.toml", embedded_crate, KIND_RUST, false},
+    {"sluice/src/lib.rs", embedded_crate_lib, KIND_RUST, false},
+    {"sluice/src/call.rs", embedded_crate_call, KIND_RUST, false},
+    {"sluice/src/fields.rs", embedded_crate_fields, KIND_RUST, false},
+    {"sluice/src/plugin.rs", embedded_crate_plugin, KIND_RUST, false},
+    {"sluice/src/raw.rs", embedded_crate_raw, KIND_RUST, false},
+    {"sluice/src/rows.rs", embedded_crate_rows, KIND_RUST, false},
 };
 
 enum { NAME_MAX_BYTES = 64, FILE_BYTES_MAX = 1024 * 1024 };
@@ -83,11 +112,12 @@ static const char *const template_words[] = {"template_store", "template"}; /* t
 
 static void usage(FILE *out)
 {
-    fputs("usage: sluice new-plugin NAME [--store] [--dir FOLDER]\n"
+    fputs("usage: sluice new-plugin NAME [--store | --lang c|cpp|rust] [--dir FOLDER]\n"
           "Makes FOLDER/NAME with a plugin that builds and passes its own test: cd NAME && make test. Its pipeline and "
           "its flow\n"
           "test are there, too: sluice test test/NAME.yaml\n\n"
           "  --store        one that works in the database: with sql/, a table and a function that takes many events\n"
+          "  --lang LANG    what it is written in: c (the default), cpp for C++17, or rust; with --store it is c\n"
           "  --dir FOLDER   where to put it (default: here)\n"
           "  -h, --help     this text\n",
           out);
@@ -222,15 +252,34 @@ static void next_steps(const char *folder, const char *name)
            folder, name);
 }
 
+/* False, with the sentence said: there is no such language. */
+static bool language_of(const char *word, enum kind *ret)
+{
+    static const struct {
+        const char *word;
+        enum kind kind;
+    } languages[] = {{"c", KIND_C}, {"cpp", KIND_CPP}, {"rust", KIND_RUST}};
+    for (size_t i = 0; i < sizeof languages / sizeof languages[0]; i++) {
+        if (strcmp(word, languages[i].word) == 0) {
+            *ret = languages[i].kind;
+            return true;
+        }
+    }
+    fprintf(stderr, "sluice new-plugin: --lang %s is none of c, cpp and rust\n", word);
+    return false;
+}
+
 int cli_new_plugin(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {
         {"dir", required_argument, NULL, 'd'},
         {"store", no_argument, NULL, 's'},
+        {"lang", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
     enum kind kind = KIND_C;
+    bool store = false;
     const char *dir = ".";
     char folder[PATH_MAX];
     (void)buses;
@@ -239,12 +288,16 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
             usage(stdout);
             return CLI_OK;
         }
-        if (option == 's')
-            kind = KIND_C_STORE;
-        else if (option == 'd')
+        if (option == 'd')
             dir = optarg;
-        else
+        else if (option == 's')
+            store = true;
+        else if (option != 'l' || !language_of(optarg, &kind))
             return CLI_USAGE;
+    }
+    if (store && kind != KIND_C) {
+        fputs("sluice new-plugin: the plugin of --store is written in C; leave --lang out\n", stderr);
+        return CLI_USAGE;
     }
     if (!cli_operands(argc, argv, 1, 1, "a NAME"))
         return CLI_USAGE;
@@ -258,7 +311,7 @@ int cli_new_plugin(int argc, char **argv, const struct buses *buses)
     }
     int code = folder_make(dir, name, folder);
     if (code == CLI_OK)
-        code = files_make(folder, name, kind);
+        code = files_make(folder, name, store ? KIND_C_STORE : kind);
     if (code == CLI_OK)
         next_steps(folder, name);
     return code;

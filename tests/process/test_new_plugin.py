@@ -54,8 +54,9 @@ class NewPlugin(MadePlugin):
     def test_it_builds_and_passes_its_test_at_once(self):
         for name, handler, *options in (
             ("shout", "greet"),
-            ("loyalty_points2", "greet"),
-            ("test", "greet"),
+            ("loyalty_points2", "greet", "--lang", "c"),
+            ("test", "greet", "--lang", "rust"),
+            ("new", "greet", "--lang", "cpp"),
             ("int", "visit", "--store"),
             ("visits", "visit", "--store"),
         ):
@@ -78,10 +79,12 @@ class NewPlugin(MadePlugin):
         self.assertIn('wanted field \'greeting\' set to "Hello, Ada!", got "Hello Ada!"', made.stderr)
 
     def test_nothing_is_left_of_the_template(self):
-        paths = [*self.new("shout").rglob("*"), *self.new("tally", "--store").rglob("*")]
-        for path in paths:
+        self.new("tally", "--store")
+        for language in ("c", "cpp", "rust"):
+            self.new(f"shout_{language}", "--lang", language)
+        for path in self.at.rglob("*"):
             self.assertNotIn("template", path.name)
-            if path.is_file() and not path.name.startswith("fake_"):
+            if path.is_file() and not path.name.startswith("fake_") and "sluice" not in path.parts:
                 self.assertIsNone(re.search(r"(?i)template", path.read_text()), path)
 
     def test_it_needs_the_header_only(self):
@@ -133,6 +136,13 @@ class NewPlugin(MadePlugin):
         self.assertEqual(run(SLUICE, "new-plugin").returncode, 2)
         self.assertEqual(run(SLUICE, "new-plugin", "--unknown", "shout").returncode, 2)
         self.assertEqual(run(SLUICE, "new-plugin", "-h").returncode, 0)
+        made = run(SLUICE, "new-plugin", "--lang", "ada", "shout", "--dir", self.at)
+        self.assertEqual(made.returncode, 2)
+        self.assertEqual(made.stderr.splitlines()[0], "sluice new-plugin: --lang ada is none of c, cpp and rust")
+        made = run(SLUICE, "new-plugin", "--lang", "rust", "--store", "shout", "--dir", self.at)
+        self.assertEqual(made.returncode, 2)
+        self.assertIn("the plugin of --store is written in C; leave --lang out", made.stderr)
+        self.assertEqual(list(self.at.iterdir()), [])
 
 
 class Readme(MadePlugin):
@@ -154,6 +164,17 @@ class Readme(MadePlugin):
                 done = run(*command, cwd=folder, env=env)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.assertIn(said, done.stdout)
+                self.assertIn("3 passed, 0 failed in ", done.stdout)
+
+    def test_its_flow_test_passes_in_every_language(self):
+        with PrivatePostgres() as postgres:
+            for language in ("cpp", "rust"):
+                folder = self.new(f"shout_{language}", "--lang", language)
+                made = self.make(cwd=folder)
+                self.assertEqual(made.returncode, 0, made.stderr)
+                env = {**os.environ, "DATABASE_URL": postgres.create_database()}
+                done = run(SLUICE, "test", f"test/shout_{language}.yaml", cwd=folder, env=env)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.assertIn("3 passed, 0 failed in ", done.stdout)
 
 
