@@ -28,6 +28,7 @@ static struct transaction *transaction_begin(struct world *world)
         transaction = calloc(1, sizeof *transaction);
     if (transaction == NULL)
         abort();
+    world->open_transactions++;
     transaction->next = NULL;
     transaction->number = ++world->next_transaction;
     transaction->change_count = transaction->event_count = transaction->chain_count = transaction->key_count = 0;
@@ -48,6 +49,7 @@ void transaction_end(struct world *world, struct transaction *transaction, bool 
 {
     if (transaction == NULL)
         return;
+    world->open_transactions--;
     if (apply)
         database_apply(world, transaction);
     for (size_t i = 0; i < transaction->change_count && !apply; i++)

@@ -201,7 +201,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
     if (result != STORE_OK)
         return result;
     while (world->held_oldest < world->held_row_count && !world->held_rows[world->held_oldest].live &&
-           world->orphans == NULL && world->held_live == 0)
+           world->open_transactions == 0 && world->held_live == 0) /* or a row of one of those would be passed */
         world->held_oldest++;
     *ret = rows_make(connection, SIM_BATCH * count, 11);
     for (size_t k = 0; k < count; k++) {

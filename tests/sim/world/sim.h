@@ -342,7 +342,7 @@ struct world {
     uint64_t order;   /* counts commits and takeovers */
     uint64_t outages; /* see connection_outages() */
 
-    size_t inputs, inputs_wanted, progress;
+    size_t inputs, inputs_wanted, progress, open_transactions;
     struct {
         size_t deliveries, batches, crashes, rebalances, unknown, retries, parked, undos;
         size_t alone;     /* batches of one event that was at fault, or may have been */
