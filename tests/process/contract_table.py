@@ -48,6 +48,7 @@ GOOD_READINGS = [
     "sql_null",
 ]
 
+FEW_PARAMS = "bind message supplies 1 parameters"  # a failed statement, in PostgreSQL's words
 NO_NAME = "called set_int64() without a field name of 1..128 bytes"
 UNDECLARED = "which it does not declare in its `sets`"
 FORM = "a parameter $1 that has no valid form and type"

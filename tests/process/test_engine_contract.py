@@ -120,6 +120,14 @@ class Faults(Contract):
     def test_a_query_that_is_none(self):
         self.faults("act", contract_table.QUERIES)
 
+    def test_a_query_with_fewer_parameters_than_its_statement(self):
+        """PostgreSQL calls it a violation of the protocol, of a class that outages have; it is one event's."""
+        self.emit("act", *[self.event({"mode": mode}) for mode in ("sql_keep", "sql_params_few", "sql_keep")])
+        self.engine()
+        out, letters = self.ended("act", 3)
+        self.assertEqual((len(out), len(letters), self.kept()), (2, 1, 2))
+        self.assertIn(contract_table.FEW_PARAMS, sentence(letters[0]))
+
     def test_a_query_without_uses_store(self):
         self.faults("bare", contract_table.WITHOUT_STORE, "ok")
 

@@ -20,6 +20,7 @@ from test_engine_contract import Contract
 CHECK = r"""
 #include "fake_host.h"
 #include <stdio.h>
+#include <string.h>
 int main(int argc, char **argv)
 {
     struct fake_host *host = fake_host_open(argv[1], NULL);
@@ -27,7 +28,8 @@ int main(int argc, char **argv)
     for (int i = 3; i + 1 < argc; i += 2) {
         const struct fake_result *result = fake_call(host, argv[i], 1, &(struct fake_event){.data = argv[i + 1]});
         const char *fault = fake_fault(host);
-        printf("%s\n", fault != NULL ? fault : result->verdict == FAKE_OUTCOME ? result->outcome : result->why);
+        const char *words = fault != NULL ? fault : result->verdict == FAKE_OUTCOME ? result->outcome : result->why;
+        printf("%.*s\n", (int)strcspn(words, "\n"), words);
     }
     printf("%s\n", fake_sql(host, "select count(*) from kept"));
     fake_host_close(host);
@@ -82,8 +84,9 @@ class FakeHost(Contract):
             ],
             check=True,
         )
+        few = [("act_sql", {"mode": "sql_params_few"})]
         good = [("act_sql", {"mode": mode}) for mode in GOOD_READINGS + ["sql_two_answers"]]
-        asked = [row[:2] for row in contract_table.ALL] + good
+        asked = [row[:2] for row in contract_table.ALL] + few + good
         words = [word for handler, data in asked for word in (handler, json.dumps(data))]
         said = subprocess.run(
             [self.folder / "check", CHAOS, self.url, *words], check=True, capture_output=True, text=True
@@ -93,7 +96,8 @@ class FakeHost(Contract):
             with self.subTest(handler=handler, **data):
                 self.assertIn(f"handler chaos.{handler} ", line)
                 self.assertIn(sentence, line)
-        self.assertEqual(said[len(contract_table.ALL) :], ["ok"] * len(good) + [str(len(GOOD_READINGS))])
+        self.assertIn(contract_table.FEW_PARAMS, said[len(contract_table.ALL)])
+        self.assertEqual(said[len(contract_table.ALL) + 1 :], ["ok"] * len(good) + [str(len(GOOD_READINGS))])
 
 
 if __name__ == "__main__":

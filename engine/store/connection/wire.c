@@ -212,6 +212,8 @@ enum store_result wire_failure(struct connection *connection, const struct pendi
         answer = STORE_TRANSIENT;
     if (strcmp(state, "25006") == 0 && connection->plugin_ran)
         answer = STORE_DATA; /* the transaction had written before: a plugin's statement has made it read only */
+    if (strcmp(state, "08P01") == 0 && origin == SQLSTATE_PLUGIN && strcmp(severity, "ERROR") == 0)
+        answer = STORE_DATA; /* a plugin's statement has more parameters than it was given; an outage is FATAL */
     if (strcmp(state, "23505") == 0 && strcmp(wire_field(result, PG_DIAG_SCHEMA_NAME), "sluice") == 0)
         answer = STORE_TRANSIENT; /* another process wrote the same row of the engine's tables: claim again */
 

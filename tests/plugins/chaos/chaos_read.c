@@ -166,6 +166,15 @@ static void do_sql_no_value(struct sluice_call *call, size_t n, const struct act
         call->host->outcome(call, n, OK);
 }
 
+/* Fewer parameters than the statement has. */
+static void do_sql_params_few(struct sluice_call *call, size_t n, const struct act *act)
+{
+    static const struct sluice_sql sql = {"select $1::bigint + $2::bigint"};
+    const struct sluice_param param = SLUICE_VALUE_INT64(&act->n);
+    if (call->host->query(call, &sql, 1, &param) != NULL)
+        call->host->outcome(call, n, OK);
+}
+
 static void do_sql_no_statement(struct sluice_call *call, size_t n, const struct act *act)
 {
     (void)act;
@@ -179,8 +188,9 @@ static void do_sql_no_statement(struct sluice_call *call, size_t n, const struct
     }
 
 static const struct mode modes[] = {
-    MODE(sql_keep),        MODE(sql_keep_retry), MODE(sql_keep_reject), MODE(sql_keep_unavailable), MODE(sql_params),
-    MODE(sql_two_answers), MODE(sql_bad_offset), MODE(sql_no_value),    MODE(sql_no_statement),
+    MODE(sql_keep),         MODE(sql_keep_retry),  MODE(sql_keep_reject), MODE(sql_keep_unavailable),
+    MODE(sql_params),       MODE(sql_two_answers), MODE(sql_bad_offset),  MODE(sql_no_value),
+    MODE(sql_no_statement), MODE(sql_params_few),
 };
 
 static int is(struct sluice_text text, const char *word)
