@@ -389,7 +389,7 @@ class FileAndMachine(DoctorCase):
             check=True,
         )
         self.config.write_text(YAML.replace("library: payment.so", f'library: "{library}"'))
-        self.says("file", "bad", "payment.so: .* built for plugin ABI 2.0")
+        self.says("file", "bad", "payment.so: .* built for plugin ABI 2\\.")
 
     def test_timeouts(self):
         self.config.write_text(YAML.replace("  timeout: 10s", "  timeout: 20s"))
@@ -420,6 +420,7 @@ class FileAndMachine(DoctorCase):
     def test_what_changed_since_the_engine_started(self):
         library = self.folder / "payment.so"
         shutil.copy(BUILD / "plugins/payment.so", library)
+        shutil.copytree(ROOT / "plugins/payment/sql", self.folder / "payment/sql")
         self.config.write_text(YAML.replace("library: payment.so", f'library: "{library}"'))
         self.says("changed_files", "not checked", "no `sluice run` of this file")
         engine = Engine(self.config, self.env)

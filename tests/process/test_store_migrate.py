@@ -169,6 +169,30 @@ class Migrations(PostgresCase):
         self.assertEqual(len(self.applied()), 9)
         self.assertEqual(self.postgres.value("SELECT to_regclass('public.after_that')::text", self.url), "after_that")
 
+    def test_what_an_engine_does_meanwhile(self):
+        """It makes partitions of its log, and drops old ones, while a plugin's file runs."""
+        self.apply("engine")
+        self.postgres.query("CREATE TABLE sluice.old ()", self.url)
+        self.write("charge", "0001_money.sql", "CREATE TABLE money (); SELECT pg_sleep(0.5);")
+        self.drive.ask("migrate", self.folder, "engine", "charge")
+        wait_until(lambda: self.postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        self.postgres.query("CREATE TABLE sluice.new (); DROP TABLE sluice.old", self.url)
+        self.assertEqual(self.drive.answer()["rows"], [["charge", 1, "0001_money.sql"]])
+
+    def test_a_role_without_superuser(self):
+        database = self.url.rsplit("/", 1)[1].split("?")[0]
+        self.postgres.query(f"CREATE ROLE plain LOGIN; GRANT CREATE ON DATABASE {database} TO plain", self.url)
+        self.postgres.query("GRANT CREATE ON SCHEMA public TO plain", self.url)
+        with Drive(self.url.replace("postgres@", "plain@")) as drive:
+            self.assertEqual(drive("migrate", self.folder, "engine")["result"], "ok")
+            self.write("charge", "0001_money.sql", "DELETE FROM sluice.migration")
+            answer = drive("migrate", self.folder, "engine", "charge")
+            self.assertIn("it changes or makes the table sluice.migration", answer["error"])
+            self.write("charge", "0001_money.sql", "CREATE TABLE money AS SELECT * FROM sluice.migration")
+            self.assertEqual(drive("migrate", self.folder, "engine", "charge")["result"], "ok")
+        owner = self.postgres.value("SELECT tableowner FROM pg_tables WHERE tablename = 'money'", self.url)
+        self.assertEqual(owner, "plain")
+
     def test_the_layout_before(self):
         """A database that was migrated when plugins had their files elsewhere: a row names the owner and the file."""
         self.apply()
