@@ -3,12 +3,20 @@
  */
 #include "base/sha256.h"
 
+#include "base/span.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ROUNDS = 64, LENGTH_BYTES = 8 };
+enum { ROUNDS = 64, LENGTH_BYTES = 8, DIGEST_BYTES = SHA256_DIGITS / 2, BLOCK_BYTES = 64 };
+
+struct sha256 {
+    uint32_t state[8];
+    uint64_t length; /* bytes so far */
+    uint8_t block[BLOCK_BYTES];
+};
 
 static const uint32_t round_constants[ROUNDS] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -49,46 +57,46 @@ static void block_add(uint32_t state[8], const uint8_t *block)
         state[i] += s[i];
 }
 
-void sha256_begin(struct sha256 *hash)
+static void sha256_begin(struct sha256 *hash)
 {
     *hash = (struct sha256){
         .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
-void sha256_add(struct sha256 *hash, struct span bytes)
+static void sha256_add(struct sha256 *hash, struct span bytes)
 {
     while (bytes.length > 0) {
-        size_t used = hash->length % SHA256_BLOCK, room = SHA256_BLOCK - used;
+        size_t used = hash->length % BLOCK_BYTES, room = BLOCK_BYTES - used;
         size_t taken = bytes.length < room ? bytes.length : room;
-        if (taken == SHA256_BLOCK)
+        if (taken == BLOCK_BYTES)
             block_add(hash->state, (const uint8_t *)bytes.at);
         else
             memcpy(hash->block + used, bytes.at, taken);
-        if (taken != SHA256_BLOCK && taken == room)
+        if (taken != BLOCK_BYTES && taken == room)
             block_add(hash->state, hash->block);
         hash->length += taken;
         bytes = (struct span){bytes.at + taken, bytes.length - taken};
     }
 }
 
-void sha256_end(struct sha256 *hash, uint8_t ret[SHA256_BYTES])
+static void sha256_end(struct sha256 *hash, uint8_t ret[DIGEST_BYTES])
 {
-    static const char padding[SHA256_BLOCK] = {(char)0x80};
+    static const char padding[BLOCK_BYTES] = {(char)0x80};
     uint64_t bits = hash->length * 8;
-    size_t used = hash->length % SHA256_BLOCK, room = SHA256_BLOCK - LENGTH_BYTES;
+    size_t used = hash->length % BLOCK_BYTES, room = BLOCK_BYTES - LENGTH_BYTES;
     char length[LENGTH_BYTES];
-    sha256_add(hash, (struct span){padding, used < room ? room - used : room + SHA256_BLOCK - used});
+    sha256_add(hash, (struct span){padding, used < room ? room - used : room + BLOCK_BYTES - used});
     for (size_t i = 0; i < LENGTH_BYTES; i++)
         length[i] = (char)(bits >> (8 * (LENGTH_BYTES - 1 - i)));
     sha256_add(hash, (struct span){length, LENGTH_BYTES});
-    for (size_t i = 0; i < SHA256_BYTES; i++)
+    for (size_t i = 0; i < DIGEST_BYTES; i++)
         ret[i] = (uint8_t)(hash->state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
 int sha256_file(const char *path, char ret[SHA256_DIGITS + 1])
 {
     char bytes[64 * 1024];
-    uint8_t digest[SHA256_BYTES];
+    uint8_t digest[DIGEST_BYTES];
     struct sha256 hash;
     ssize_t got = 0;
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = file < 0 ? -errno : 0;
@@ -103,7 +111,7 @@ int sha256_file(const char *path, char ret[SHA256_DIGITS + 1])
     if (file >= 0)
         close(file);
     sha256_end(&hash, digest);
-    for (size_t i = 0; r == 0 && i < SHA256_BYTES; i++)
+    for (size_t i = 0; r == 0 && i < DIGEST_BYTES; i++)
         snprintf(ret + 2 * i, 3, "%02x", digest[i]);
     return r;
 }

@@ -1,5 +1,5 @@
 /*
- * test_sha256.c - the digests of FIPS 180-4's examples, at every way of cutting the bytes, and of a file.
+ * test_sha256.c - the digests of FIPS 180-4's examples, of every length around a block, and of a file of many reads.
  */
 #include "base/sha256.h"
 
@@ -7,76 +7,85 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-/* `piece` bytes at a time. */
-static const char *digits_of(struct span text, size_t piece)
+static char path[] = "/tmp/sluice-sha256-XXXXXX";
+
+static int make_file(void **state)
+{
+    int file = mkstemp(path);
+    (void)state;
+    return file < 0 ? -1 : close(file);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static const char *digits_of(const char *bytes, size_t size, int times)
 {
     static char digits[SHA256_DIGITS + 1];
-    uint8_t digest[SHA256_BYTES];
-    struct sha256 hash;
-    sha256_begin(&hash);
-    for (size_t at = 0; at < text.length; at += piece)
-        sha256_add(&hash, (struct span){text.at + at, text.length - at < piece ? text.length - at : piece});
-    sha256_end(&hash, digest);
-    for (size_t i = 0; i < SHA256_BYTES; i++)
-        snprintf(digits + 2 * i, 3, "%02x", digest[i]);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < times; i++)
+        assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(sha256_file(path, digits), 0);
     return digits;
 }
 
 static void known_digests(void **state)
 {
     static const struct {
-        struct span text;
-        const char *digits;
+        const char *text, *digits;
     } known[] = {
-        {SPAN(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
-        {SPAN("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-        {SPAN("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+        {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
          "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
-        {SPAN("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrst"
-              "nopqrstu"),
+        {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqr"
+         "stu",
          "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        for (size_t piece = 1; piece <= 130; piece++)
-            assert_string_equal(digits_of(known[i].text, piece), known[i].digits);
+        assert_string_equal(digits_of(known[i].text, strlen(known[i].text), 1), known[i].digits);
 }
 
+/* The digits of all lengths, one after the other, and their digest: the wanted one is another program's. */
 static void every_length(void **state)
 {
     static const char zeros[200];
-    uint8_t digest[SHA256_BYTES];
-    struct sha256 all;
+    static char all[(sizeof zeros + 1) * SHA256_DIGITS];
     (void)state;
-    sha256_begin(&all);
     for (size_t length = 0; length <= sizeof zeros; length++)
-        sha256_add(&all, span_of(digits_of((struct span){zeros, length}, 64)));
-    sha256_end(&all, digest);
-    static const uint8_t wanted[] = {0xf5, 0x5e, 0x50, 0x2c,
-                                     0xfd, 0x80, 0xfe, 0xf7}; /* the first bytes, computed by another program */
-    assert_memory_equal(digest, wanted, sizeof wanted);
+        memcpy(all + length * SHA256_DIGITS, digits_of(zeros, length, 1), SHA256_DIGITS);
+    assert_string_equal(digits_of(all, sizeof all, 1),
+                        "f55e502cfd80fef78fe7206d99c6dff4fab60fd17201a0a656296ce47240e6f2");
 }
 
-static void of_a_file(void **state)
+static void a_million_bytes(void **state)
 {
-    char path[] = "/tmp/sluice-sha256-XXXXXX", digits[SHA256_DIGITS + 1], bytes[100000];
-    int file = mkstemp(path);
+    static char bytes[100000];
     (void)state;
-    assert_true(file >= 0);
     memset(bytes, 'a', sizeof bytes);
-    for (int i = 0; i < 10; i++)
-        assert_int_equal(write(file, bytes, sizeof bytes), sizeof bytes);
-    close(file);
-    assert_int_equal(sha256_file(path, digits), 0);
-    assert_string_equal(digits, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"); /* FIPS 180-4 */
-    unlink(path);
-    assert_int_equal(sha256_file(path, digits), -ENOENT);
+    assert_string_equal(digits_of(bytes, sizeof bytes, 10),
+                        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"); /* FIPS 180-4 */
+}
+
+static void what_cannot_be_read(void **state)
+{
+    char digits[SHA256_DIGITS + 1];
+    (void)state;
+    assert_int_equal(sha256_file("/nowhere/at/all", digits), -ENOENT);
     assert_string_equal(digits, "");
     assert_int_equal(sha256_file("/tmp", digits), -EISDIR);
 }
@@ -84,6 +93,6 @@ static void of_a_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(known_digests), cmocka_unit_test(every_length),
-                                       cmocka_unit_test(of_a_file)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+                                       cmocka_unit_test(a_million_bytes), cmocka_unit_test(what_cannot_be_read)};
+    return cmocka_run_group_tests(tests, make_file, remove_file);
 }
