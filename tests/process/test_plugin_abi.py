@@ -52,7 +52,7 @@ def members(body):
         if function:
             names.append(function[1])
         elif declaration.strip():
-            names += [re.search(r"(\w+)\s*$", one)[1] for one in declaration.split(",")]
+            names += [re.search(r"(\w+)\s*(?:\[.*\])?\s*$", one)[1] for one in declaration.split(",")]
     return names
 
 
@@ -143,7 +143,7 @@ class Kept(unittest.TestCase):
         for minor in MINORS:
             with self.subTest(minor=minor):
                 folder = self.built(minor)
-                self.assertIn(f"plugin ABI {minor}\n", sluice("inspect", folder / "work.so").stdout)
+                self.assertIn(f"  plugin ABI {minor}", sluice("inspect", folder / "work.so").stdout)
                 said = sluice("test", folder / "flows.yaml", check=False)
                 self.assertEqual(said.returncode, 0, said.stdout + said.stderr)
 

@@ -288,6 +288,18 @@ struct sluice_plugin {
 /* The one exported function. */
 const struct sluice_plugin *sluice_plugin(void);
 
+/* An ELF note that says, before anything of the plugin runs, what the descriptor says: one of another ABI or name is
+ * refused by it. In C, SLUICE_PLUGIN() makes it; elsewhere it is a constant with these bytes in the section
+ * ".note.sluice" (4-aligned, read-only, kept by the linker: #[used] in Rust). A plugin without one is loaded, too. */
+struct sluice_note {
+    uint32_t owner_size, content_size, type; /* 7, sizeof(struct sluice_note) - 20, 1 */
+    char owner[8];                           /* "Sluice", the rest 0 */
+    uint16_t abi_major, abi_minor;           /* from here on as in struct sluice_plugin */
+    uint32_t size, handler_size, field_size, outcome_size;
+    char name[68], version[68]; /* 64 bytes at most, the rest 0 */
+    uint32_t reserved[2];       /* 0 */
+};
+
 #ifdef __cplusplus
 }
 #endif
@@ -431,8 +443,40 @@ constexpr struct sluice_plugin sluice_plugin_of_(struct sluice_words_ words)
 #define SLUICE_EXPORT
 #endif
 
-/* Defines sluice_plugin() around a descriptor whose versions and sizes are those of this header. */
+/* In C the note reads the words of SLUICE_PLUGIN() once more, into arrays: `.name` and `.version` must be string
+ * literals. Where they cannot be, define SLUICE_NO_NOTE before you include this. Its last 8 bytes take what is of the
+ * descriptor alone, and are set to 0 after it. */
+#if defined(SLUICE_NO_NOTE) || defined(__cplusplus) || !defined(__ELF__) || !defined(__GNUC__)
+#define SLUICE_NOTE_(...)
+#else
+struct sluice_noted_ {
+    uint32_t owner_size, content_size, type;
+    char owner[8];
+    struct {
+        uint16_t abi_major, abi_minor;
+        uint32_t size, handler_size, field_size, outcome_size;
+        char name[68], version[68];
+        union {
+            uint64_t none, magic;
+            uint32_t reserved;
+            size_t state_size;
+            const void *help, *settings, *handlers;
+            int (*open)(void *state, struct sluice_opening *opening);
+            void (*close)(void *state);
+        } __attribute__((packed));
+    } __attribute__((packed)) plugin;
+} __attribute__((packed, aligned(4)));
+#define SLUICE_NOTE_(...)                                                                                              \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Woverride-init\"")                               \
+        __attribute__((section(".note.sluice"), used, aligned(4))) static const struct sluice_noted_ sluice_note_ = {  \
+            7,        sizeof(struct sluice_note) - 20,           1,                                                    \
+            "Sluice", .plugin = SLUICE_DESCRIPTOR_(__VA_ARGS__), .plugin.none = 0};                                    \
+    _Pragma("GCC diagnostic pop")
+#endif
+
+/* Defines sluice_plugin() around a descriptor whose versions and sizes are those of this header, and its note. */
 #define SLUICE_PLUGIN(...)                                                                                             \
+    SLUICE_NOTE_(__VA_ARGS__)                                                                                          \
     SLUICE_EXPORT const struct sluice_plugin *sluice_plugin(void)                                                      \
     {                                                                                                                  \
         static const struct sluice_plugin descriptor = SLUICE_DESCRIPTOR_(__VA_ARGS__);                                \
