@@ -36,7 +36,7 @@ $(B)tests/plugins/test_%: $(B)obj/tests/plugins/test_%.o $(FAKE_HOST) $(PLUGINS)
 	$(call run,LD) $(CC) $(LDFLAGS_BASE) $(LDFLAGS) -o $@ $< $(FAKE_HOST) -lcmocka $(LIBS_ENGINE)
 
 # tests/plugins/NAME/NAME.c: plugins that misbehave on purpose, for the tests of the engine.
-TEST_PLUGIN_NAMES := $(filter-out bad,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/plugins/*/*.c))))))
+TEST_PLUGIN_NAMES := $(filter-out bad go,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/plugins/*/*.c))))))
 TEST_PLUGINS := $(TEST_PLUGIN_NAMES:%=$(B)tests/plugins/%.so)
 $(B)tests/plugins/%.so: $$(patsubst $$(percent).c,$(B)obj/$$(percent).o,$$(wildcard tests/plugins/$$*/*.c))
 	@mkdir -p $(@D)

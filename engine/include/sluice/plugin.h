@@ -336,22 +336,21 @@ struct sluice_words_ {
 };
 constexpr struct sluice_plugin sluice_plugin_of_(struct sluice_words_ words)
 {
-    return {SLUICE_MAGIC,
-            SLUICE_ABI_MAJOR,
-            SLUICE_ABI_MINOR,
-            sizeof(struct sluice_plugin),
-            sizeof(struct sluice_handler),
-            sizeof(struct sluice_field),
-            sizeof(struct sluice_outcome),
-            0,
-            words.name,
-            words.version,
-            words.help,
-            words.settings,
-            words.state_size,
-            words.open,
-            words.close,
-            words.handlers};
+    return {/* clang-format off */
+        SLUICE_MAGIC, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizeof(struct sluice_plugin), sizeof(struct sluice_handler),
+        sizeof(struct sluice_field), sizeof(struct sluice_outcome), 0, words.name, words.version, words.help,
+        words.settings, words.state_size, words.open, words.close, words.handlers /* clang-format on */};
+}
+constexpr struct sluice_note sluice_note_of_(const struct sluice_plugin &of)
+{
+    struct sluice_note note = {/* clang-format off */
+        7, sizeof(struct sluice_note) - 20, 1, "Sluice", of.abi_major, of.abi_minor, of.size, of.handler_size,
+        of.field_size, of.outcome_size, {}, {}, {} /* clang-format on */};
+    for (size_t i = 0; i + 1 < sizeof note.name && of.name[i] != '\0'; i++)
+        note.name[i] = of.name[i];
+    for (size_t i = 0; i + 1 < sizeof note.version && of.version[i] != '\0'; i++)
+        note.version[i] = of.version[i];
+    return note;
 }
 /* The offset of a member, and a compile error when its type is not `wanted`. */
 #define SLUICE_OFFSET(type, member, wanted)                                                                            \
@@ -446,8 +445,12 @@ constexpr struct sluice_plugin sluice_plugin_of_(struct sluice_words_ words)
 /* In C the note reads the words of SLUICE_PLUGIN() once more, into arrays: `.name` and `.version` must be string
  * literals. Where they cannot be, define SLUICE_NO_NOTE before you include this. Its last 8 bytes take what is of the
  * descriptor alone, and are set to 0 after it. */
-#if defined(SLUICE_NO_NOTE) || defined(__cplusplus) || !defined(__ELF__) || !defined(__GNUC__)
+#if defined(SLUICE_NO_NOTE) || !defined(__ELF__) || !defined(__GNUC__)
 #define SLUICE_NOTE_(...)
+#elif defined(__cplusplus)
+#define SLUICE_NOTE_(...)                                                                                              \
+    __attribute__((section(".note.sluice"), used, aligned(4))) static constexpr struct sluice_note sluice_note_ =      \
+        sluice_note_of_(SLUICE_DESCRIPTOR_(__VA_ARGS__));
 #else
 struct sluice_noted_ {
     uint32_t owner_size, content_size, type;

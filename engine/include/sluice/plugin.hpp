@@ -488,12 +488,13 @@ template <class State = nothing> constexpr descriptor plugin(const char *name, c
 
 } // namespace sluice
 
-/* Defines the one exported function: SLUICE_EXPORT_PLUGIN(sluice::plugin<payment>("payment", …).handlers(handlers)) */
+/* Defines the one exported function, and its note: SLUICE_EXPORT_PLUGIN(sluice::plugin<payment>("payment", …)) */
 #define SLUICE_EXPORT_PLUGIN(...)                                                                                      \
+    static constexpr ::sluice::descriptor sluice_described_ = __VA_ARGS__;                                             \
+    SLUICE_NOTE_(sluice_described_.row.name, sluice_described_.row.version)                                            \
     extern "C" SLUICE_EXPORT const struct sluice_plugin *sluice_plugin(void)                                           \
     {                                                                                                                  \
-        static constexpr ::sluice::descriptor descriptor = __VA_ARGS__;                                                \
-        return &descriptor.row;                                                                                        \
+        return &sluice_described_.row;                                                                                 \
     }
 
 #endif

@@ -38,5 +38,5 @@ mod rows;
 pub use call::{array, value, Call, Done, Event, Param, Single, Sql, Stop};
 pub use fields::{boolean, double, field, int64, json, meta, text};
 pub use fields::{Bool, Duration, Field, Fields, Json, Member, Meta, Size, Text};
-pub use plugin::{export, handler, Handler, Lane, Open, Opened};
+pub use plugin::{export, handler, note, Handler, Lane, Open, Opened};
 pub use rows::{Row, Rows};

@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::ops::{Deref, DerefMut};
-use std::os::raw::c_int;
+use std::os::raw::{c_char, c_int};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 
@@ -177,10 +177,42 @@ pub fn export<S: Fields, T: Open<S>>(
     }])
 }
 
-/// Defines the one exported function.
+const fn chars<const N: usize>(text: &str) -> [c_char; N] {
+    let (bytes, mut kept, mut i) = (text.as_bytes(), [0; N], 0);
+    while i < bytes.len() && i + 1 < N {
+        kept[i] = bytes[i] as c_char;
+        i += 1;
+    }
+    kept
+}
+
+/// For [`plugin!`]: what the file says of itself before it is loaded.
+#[doc(hidden)]
+pub const fn note(name: &str, version: &str) -> raw::sluice_note {
+    raw::sluice_note {
+        owner_size: 7,
+        content_size: size_of::<raw::sluice_note>() as u32 - 20,
+        r#type: 1,
+        owner: chars("Sluice"),
+        abi_major: raw::SLUICE_ABI_MAJOR,
+        abi_minor: raw::SLUICE_ABI_MINOR,
+        size: size_of::<raw::sluice_plugin>() as u32,
+        handler_size: size_of::<raw::sluice_handler>() as u32,
+        field_size: size_of::<raw::sluice_field>() as u32,
+        outcome_size: size_of::<raw::sluice_outcome>() as u32,
+        name: chars(name),
+        version: chars(version),
+        reserved: [0; 2],
+    }
+}
+
+/// Defines the one exported function, and the note of the file.
 #[macro_export]
 macro_rules! plugin {
     (name: $name:expr, version: $version:expr, help: $help:expr, handlers: [$($handler:expr),* $(,)?] $(,)?) => {
+        #[used]
+        #[link_section = ".note.sluice"]
+        static SLUICE_NOTE: $crate::raw::sluice_note = $crate::note($name, $version);
         #[no_mangle]
         pub extern "C" fn sluice_plugin() -> *const $crate::raw::sluice_plugin {
             static ONCE: ::std::sync::Once = ::std::sync::Once::new();

@@ -174,6 +174,24 @@ pub struct sluice_opening {
     pub fail: unsafe extern "C" fn(*mut sluice_opening, *const c_char),
 }
 
+/// What is read from the file before anything of it runs.
+#[repr(C)]
+pub struct sluice_note {
+    pub owner_size: u32,
+    pub content_size: u32,
+    pub r#type: u32,
+    pub owner: [c_char; 8],
+    pub abi_major: u16,
+    pub abi_minor: u16,
+    pub size: u32,
+    pub handler_size: u32,
+    pub field_size: u32,
+    pub outcome_size: u32,
+    pub name: [c_char; 68],
+    pub version: [c_char; 68],
+    pub reserved: [u32; 2],
+}
+
 #[repr(C)]
 pub struct sluice_plugin {
     pub magic: u64,
