@@ -139,6 +139,10 @@ struct bus_kind {
     int (*subscribe)(struct bus *bus, const struct bus_subscription *subscription, struct bus_consumer **ret,
                      struct error *error);
 
+    /* For a process that will take another one's place (find_early()): opens what subscribe() of the same group and
+     * topics will need, and takes nothing from the other one. What fails is done again there. NULL: nothing. */
+    void (*prepare)(struct bus *bus, const struct bus_subscription *subscription);
+
     /* Waits up to timeout_ms. 0: *ret is filled; -EAGAIN: nothing came; any other: this consumer cannot go on.
      * BUS_REVOKED: the engine stops what is queued, finishes what is running, commits, and calls revoked(). BUS_LOST:
      * another consumer may have the streams already: drop everything, commit nothing. */
@@ -167,6 +171,10 @@ struct bus_kind {
      * any more; and there out of it, before anything subscribes. NULL: nothing. */
     int (*leave)(struct bus *bus, int file, struct error *error);
     int (*find)(struct bus *bus, int file, struct error *error);
+    /* The same beforehand, where it is known as soon as everything has subscribed, for prepare(). leave() writes over
+     * it. NULL: it is not. */
+    int (*leave_early)(struct bus *bus, int file, struct error *error);
+    int (*find_early)(struct bus *bus, int file, struct error *error);
     /* The row in sluice.bus_member that fences this consumer's transactions (ledger_claim); 0: this bus needs none. */
     int64_t (*member)(struct bus_consumer *consumer);
     /* For people: "partition 3 of payment.try at 17", "partition 3 at 90211/4:7". `buf` is cut to `size`. */
@@ -245,6 +253,11 @@ static inline int bus_subscribe(struct bus *bus, const struct bus_subscription *
 {
     return bus->kind->subscribe(bus, subscription, ret, error);
 }
+static inline void bus_prepare(struct bus *bus, const struct bus_subscription *subscription)
+{
+    if (bus->kind->prepare != NULL)
+        bus->kind->prepare(bus, subscription);
+}
 static inline int bus_poll(struct bus *bus, struct bus_consumer *consumer, int timeout_ms, struct bus_event *ret,
                            struct error *error)
 {
@@ -290,6 +303,14 @@ static inline int bus_leave(struct bus *bus, int file, struct error *error)
 static inline int bus_find(struct bus *bus, int file, struct error *error)
 {
     return bus->kind->find == NULL ? 0 : bus->kind->find(bus, file, error);
+}
+static inline int bus_leave_early(struct bus *bus, int file, struct error *error)
+{
+    return bus->kind->leave_early == NULL ? 0 : bus->kind->leave_early(bus, file, error);
+}
+static inline int bus_find_early(struct bus *bus, int file, struct error *error)
+{
+    return bus->kind->find_early == NULL ? 0 : bus->kind->find_early(bus, file, error);
 }
 static inline int64_t bus_member(struct bus *bus, struct bus_consumer *consumer)
 {

@@ -155,6 +155,14 @@ static void log_ready(const struct running *running)
         log_info("run", "ready: %s after %lld ms", pipeline->name, took_ms);
 }
 
+static void ready_now(const struct running *running)
+{
+    struct error error = {0};
+    if (running->me->leaves >= 0 && bus_leave_early(running->files->parts.bus, running->me->leaves, &error) != 0)
+        log_error("run", &error);
+    log_ready(running);
+}
+
 /* Until a signal, a fault or a successor. A successor itself serves HTTP once it can answer. */
 static int run_loop(struct running *running)
 {
@@ -166,7 +174,7 @@ static int run_loop(struct running *running)
         if ((ready || clock_monotonic_ms() > listen_ms) && listen_now(running) != CLI_OK)
             return CLI_FAILED;
         if (ready && !running->ready)
-            log_ready(running);
+            ready_now(running);
         running->ready = ready;
         tell(&running->audience, running->ready);
         series_set(lost, log_lost());
@@ -184,8 +192,10 @@ static int run_prepare(struct running *running)
     const struct parts *parts = &running->files->parts;
     struct error error = {0};
     while (!asked_to_stop(running) && handover_stage(suspects) != HANDOVER_BEGIN) {
-        if (handover_stage(suspects) == HANDOVER_NONE && engine_prepared(running->engine))
+        if (handover_stage(suspects) == HANDOVER_NONE && engine_prepared(running->engine)) {
+            log_debug("run", "could begin after %lld ms", (long long)(clock_monotonic_ms() - running->began_ms));
             handover_reach(suspects, HANDOVER_PREPARED);
+        }
         tell(&running->audience, false);
         if (engine_fault(running->engine, &error) != 0)
             return refuse(running, &error);
@@ -198,6 +208,7 @@ static int run_prepare(struct running *running)
         return refuse(running, &error);
     running->began_ms = clock_monotonic_ms();
     engine_begin(running->engine);
+    log_debug("run", "begins");
     return CLI_OK;
 }
 
@@ -267,8 +278,10 @@ static int run(struct running *running)
     atomic_store(&running->signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
     int code = CLI_OK;
-    if ((!successor && running->me->finds >= 0 && bus_find(parts->bus, running->me->finds, &error) != 0) ||
-        tracing_open(parts, &engine_parts.tracer, &error) != 0 ||
+    int found = running->me->finds < 0 ? 0
+                : successor            ? bus_find_early(parts->bus, running->me->finds, &error)
+                                       : bus_find(parts->bus, running->me->finds, &error);
+    if (found != 0 || tracing_open(parts, &engine_parts.tracer, &error) != 0 ||
         engine_start(&engine_parts, &running->engine, &error) != 0)
         code = refuse(running, &error);
     else if (!successor)

@@ -235,6 +235,33 @@ static bool requests_done(struct engine *engine)
     return engine->scheduler == NULL || mailbox_idle(&engine->scheduler->mailbox);
 }
 
+static void *leave_group(void *context)
+{
+    struct group_run *group = context;
+    group->leaving.left = reader_stop(group, group->leaving.until_ms);
+    return NULL;
+}
+
+/* Each by a thread of its own: what a group waits for, of its lanes and of the bus, keeps no other one. False when a
+ * handler does not come back. */
+static bool leave_groups(struct engine *engine, int64_t until_ms)
+{
+    bool left = true;
+    for (size_t i = 0; i < engine->group_count; i++) {
+        struct group_run *group = &engine->groups[i];
+        group->leaving.until_ms = until_ms;
+        group->leaving.started = pthread_create(&group->leaving.thread, NULL, leave_group, group) == 0;
+        if (!group->leaving.started)
+            leave_group(group);
+    }
+    for (size_t i = 0; i < engine->group_count; i++) {
+        if (engine->groups[i].leaving.started)
+            pthread_join(engine->groups[i].leaving.thread, NULL);
+        left = left && engine->groups[i].leaving.left;
+    }
+    return left;
+}
+
 int engine_drain(struct engine *engine, int64_t drain_ms)
 {
     int64_t until = clock_monotonic_ms() + drain_ms;
@@ -247,9 +274,8 @@ int engine_drain(struct engine *engine, int64_t drain_ms)
     if (engine->opener_started)
         pthread_join(engine->opener, NULL);
     engine->opener_started = false;
-    for (size_t i = 0; i < engine->group_count; i++)
-        if (!reader_stop(&engine->groups[i], until))
-            return -EBUSY;
+    if (!leave_groups(engine, until))
+        return -EBUSY;
     keeper_stop(engine);
     return all ? 0 : -ETIMEDOUT;
 }
@@ -293,6 +319,7 @@ void engine_stop(struct engine *engine)
         free(engine->bindings[i].by_outcome);
     map_destroy(engine->topics);
     arena_destroy(engine->names);
+    connection_destroy(engine->opening);
     free(engine->topic_runs);
     free(engine->bindings);
     breakers_destroy(engine);

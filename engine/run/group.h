@@ -38,6 +38,11 @@ struct group_run {
     _Atomic(struct intmap *) attempts; /* tries that they counted, by attempt_key(); NULL: none */
 
     struct halted halted;
+    struct { /* while the engine drains */
+        pthread_t thread;
+        bool started, left;
+        int64_t until_ms;
+    } leaving;
 
     pthread_mutex_t lock;      /* the trackers, and the text of halted */
     struct tracker **trackers; /* by stream; NULL: not assigned now */

@@ -60,8 +60,8 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
     const struct pipeline *config = engine->config;
     struct batch_numbers *numbers = &engine->numbers;
     int16_t *handlers = calloc(config->binding_count + 1, sizeof *handlers); /* and "chain" */
-    struct connection *connection = connection_create(engine->store, "start");
-    enum store_result result = handlers != NULL && connection != NULL ? STORE_OK : STORE_DOWN;
+    struct connection *connection = engine->opening;
+    enum store_result result = handlers != NULL ? STORE_OK : STORE_DOWN;
 
     if (result == STORE_OK)
         result = connection_begin(connection, clock_monotonic_ms() + OPENER_NUMBERS_MS, error);
@@ -82,7 +82,8 @@ static enum store_result engine_numbers(struct engine *engine, struct error *err
         engine->bindings[i].number = handlers[i];
     if (result == STORE_OK)
         numbers->chain_handler = handlers[config->binding_count];
-    connection_destroy(connection);
+    else
+        connection_rollback(connection);
     free(handlers);
     return result;
 }
@@ -117,7 +118,7 @@ static enum store_result retired_numbers(struct engine *engine, struct connectio
  * whether it says enough. */
 static int engine_names(struct engine *engine, bool change, struct error *error)
 {
-    struct connection *connection = engine->store == NULL ? NULL : connection_create(engine->store, "names");
+    struct connection *connection = engine->opening;
     struct arena *arena = arena_create(64 * 1024, 1024 * 1024 * 1024);
     struct names names = {.config = engine->config,
                           .connection = connection,
@@ -127,8 +128,7 @@ static int engine_names(struct engine *engine, bool change, struct error *error)
                           .error = error,
                           .each = log_missing,
                           .context = engine};
-    int code = arena == NULL || (engine->store != NULL && connection == NULL) ? error_set(error, EAGAIN, "no memory")
-                                                                              : names_check(&names);
+    int code = arena == NULL ? error_set(error, EAGAIN, "no memory") : names_check(&names);
     if (code == 0 && change && connection != NULL) {
         enum store_result result = retired_numbers(engine, connection, names.retired_topics,
                                                    engine->numbers.retired_topics, error);
@@ -136,29 +136,23 @@ static int engine_names(struct engine *engine, bool change, struct error *error)
             result = retired_numbers(engine, connection, names.retired_taps, engine->numbers.retired_taps, error);
         code = result == STORE_OK ? 0 : -EAGAIN;
     }
-    for (size_t i = 0; code == 0 && change && i < engine->group_count; i++) {
+    for (size_t i = 0; code == 0 && names.others != NULL && i < engine->group_count; i++) {
         engine->groups[i].others = names.others[i];
         engine->groups[i].elsewhere = names_elsewhere(&names, i);
+        if (change)
+            continue;
+        reader_prepare(&engine->groups[i]);
+        engine->groups[i].others = engine->groups[i].elsewhere = NULL; /* until they are asked for again */
     }
     if (code == -ENOKEY) {
         error_set(error, ENOKEY, "nothing is started: the file does not say what becomes of %s",
                   names.findings == 1 ? "this" : "these");
         error_hint(error, "`sluice validate --connect` lists the same; docs/running.md");
     }
-    connection_destroy(connection);
     if (code == 0 && change)
         engine->names = arena;
     else
         arena_destroy(arena);
-    return code;
-}
-
-/* Nothing that is paused may begin. */
-static int engine_pauses(struct engine *engine, struct error *error)
-{
-    struct connection *connection = connection_create(engine->store, "pauses");
-    int code = connection == NULL ? error_set(error, EAGAIN, "no memory") : pauses_look(engine, connection, error);
-    connection_destroy(connection);
     return code;
 }
 
@@ -185,8 +179,8 @@ static void read_also(void *context, const struct topic *topic)
 static enum store_result engine_definitions(struct engine *engine, struct error *error)
 {
     const struct pipeline *config = engine->config;
-    struct connection *connection = connection_create(engine->store, "definitions");
-    enum store_result result = connection != NULL ? STORE_OK : STORE_DOWN;
+    struct connection *connection = engine->opening;
+    enum store_result result = STORE_OK;
     for (size_t c = 0; c < config->chain_count && result == STORE_OK; c++) {
         struct rows *rows = NULL;
         result = ledger_chain_definitions(connection, span_of(config->chains[c].name), &rows, error);
@@ -195,7 +189,6 @@ static enum store_result engine_definitions(struct engine *engine, struct error 
                 chain_definition_watch(config, &config->chains[c], rows_span(rows, r, 0), engine->names, read_also,
                                        engine);
     }
-    connection_destroy(connection);
     return result;
 }
 
@@ -203,12 +196,16 @@ static enum store_result engine_definitions(struct engine *engine, struct error 
  * what waiting does not help. */
 static int engine_look(struct engine *engine, bool change, struct error *error)
 {
-    enum store_result result = engine->store == NULL ? STORE_OK : store_check(engine->store, error);
-    if (result == STORE_OK && engine->store != NULL && engine->parts.migrations != NULL)
+    bool check = engine->store != NULL && !engine->checked;
+    enum store_result result = check ? store_check(engine->store, error) : STORE_OK;
+    if (result == STORE_OK && check && engine->parts.migrations != NULL)
         result = migrate_check(engine->store, engine->parts.migrations, error);
     int code = result == STORE_OK ? 0 : result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     atomic_store(&engine->store_open, code == 0);
-    return code == 0 ? engine_names(engine, change, error) : code;
+    if (code == 0)
+        code = engine_names(engine, change, error);
+    engine->checked = code == 0 && !change;
+    return code;
 }
 
 /* And names have numbers. */
@@ -219,7 +216,7 @@ static int engine_open_store(struct engine *engine, struct error *error)
     if (code == 0 && engine->store != NULL && (result = engine_numbers(engine, error)) != STORE_OK)
         code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     if (code == 0 && engine->store != NULL)
-        code = engine_pauses(engine, error);
+        code = pauses_look(engine, engine->opening, error); /* nothing that is paused may begin */
     if (code == 0 && engine->store != NULL && (result = engine_definitions(engine, error)) != STORE_OK)
         code = result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     return code;
@@ -239,6 +236,8 @@ static void warn_unread(struct engine *engine)
 static void opener_done(struct engine *engine)
 {
     warn_unread(engine);
+    connection_destroy(engine->opening);
+    engine->opening = NULL;
     atomic_store(&engine->open, true);
     if (engine->store != NULL)
         timer_advance(&engine->parked_timer, clock_wall_ms());
@@ -255,8 +254,18 @@ static void prepare_lanes(struct engine *engine)
         worker_prepare(engine->scheduler);
 }
 
+/* The one connection that opening needs. False: no memory. */
+static bool opener_connects(struct engine *engine)
+{
+    if (engine->store != NULL && engine->opening == NULL)
+        engine->opening = connection_create(engine->store, "start");
+    return engine->store == NULL || engine->opening != NULL;
+}
+
 int opener_step(struct engine *engine, struct error *error)
 {
+    if (!opener_connects(engine))
+        return error_set(error, ENOMEM, "out of memory");
     if (!atomic_load(&engine->begun)) {
         int looked = engine_look(engine, false, error);
         if (looked == 0)
@@ -322,6 +331,12 @@ static bool opener_wait(struct engine *engine)
 void *opener_main(void *context)
 {
     struct engine *engine = context;
+    struct error none = {0};
+    if (!opener_connects(engine)) {
+        error_set(&none, ENOMEM, "out of memory");
+        life_set_fault(&engine->life, &none);
+        return NULL;
+    }
     if (!opener_wait(engine) || !opener_try(engine, engine_open_store))
         return NULL;
     for (size_t i = 0; i < engine->group_count && !atomic_load(&engine->life.stop);) {

@@ -387,22 +387,37 @@ static const char **reader_topics(const struct group_run *group, size_t *ret_cou
     return topics;
 }
 
-int reader_start(struct group_run *group, struct error *error)
+/* `topics` of it are NULL when there is no memory; else they are the caller's to free. */
+static struct bus_subscription reader_subscription(const struct group_run *group)
 {
-    struct engine *engine = group->engine;
-    size_t topic_count;
-    const char **topics = reader_topics(group, &topic_count);
     struct bus_subscription subscription = {.group = group->config->name,
-                                            .topics = topics,
-                                            .topic_count = topic_count,
                                             .others = group->elsewhere,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
                                             .poll_bytes = GROUP_IN_FLIGHT_BYTES_MAX / 4,
-                                            .recorded = group_is_recorded(engine, group->config)};
-    int code = topics == NULL || (subscription.recorded && !takeover_prepare(group))
+                                            .recorded = group_is_recorded(group->engine, group->config)};
+    subscription.topics = reader_topics(group, &subscription.topic_count);
+    return subscription;
+}
+
+void reader_prepare(struct group_run *group)
+{
+    struct bus_subscription subscription = reader_subscription(group);
+    if (subscription.topics != NULL && subscription.topic_count > 0) {
+        bus_prepare(group->engine->bus, &subscription);
+        if (subscription.recorded && takeover_prepare(group))
+            takeover_rehearse(group);
+    }
+    free((void *)subscription.topics);
+}
+
+int reader_start(struct group_run *group, struct error *error)
+{
+    struct engine *engine = group->engine;
+    struct bus_subscription subscription = reader_subscription(group);
+    int code = subscription.topics == NULL || (subscription.recorded && !takeover_prepare(group))
                    ? error_set(error, ENOMEM, "out of memory")
                    : bus_subscribe(engine->bus, &subscription, &group->consumer, error);
-    free(topics);
+    free((void *)subscription.topics);
     if (code != 0)
         return code;
     atomic_store(&group->member, bus_member(engine->bus, group->consumer));
@@ -435,7 +450,9 @@ bool reader_stop(struct group_run *group, int64_t until_ms)
     free(mine);
     if (!all_back)
         return false;
+    log_debug("reader", "group %s: lanes have finished, positions are committed", group->config->name);
     bus_unsubscribe(group->engine->bus, group->consumer);
     group->consumer = NULL;
+    log_debug("reader", "group %s: left", group->config->name);
     return true;
 }

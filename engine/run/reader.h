@@ -8,6 +8,8 @@
 
 /* Whether there is anything to subscribe to. */
 bool reader_has_topics(const struct group_run *group);
+/* Opens what reader_start() will need and what takes nothing from whoever reads now. What fails is done there again. */
+void reader_prepare(struct group_run *group);
 /* Subscribes, and starts the thread unless the engine is stepped. -EINVAL, -ESTALE, -EPROTO: the bus is not as the
  * configuration says, so another try cannot succeed; any other error may pass. */
 int reader_start(struct group_run *group, struct error *error);

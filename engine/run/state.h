@@ -45,6 +45,8 @@ struct engine {
     struct pauses pauses;
     atomic_bool keys_held; /* some are held in the database, of whatever group: lanes look for theirs */
     struct keeper *keeper;
+    struct connection *opening; /* the opener's, until `open`; NULL: there is no store */
+    bool checked;               /* the opener's: the database was, a moment ago */
     pthread_t opener;
     bool opener_started;
     atomic_bool begun;        /* it does not wait (any more) for engine_begin() */

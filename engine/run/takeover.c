@@ -53,6 +53,15 @@ bool takeover_prepare(struct group_run *group)
     return false;
 }
 
+void takeover_rehearse(struct group_run *group)
+{
+    struct connection *connection = group->takeover->connection;
+    struct rows *rows = NULL;
+    if (connection_begin(connection, clock_monotonic_ms() + TAKEOVER_MS, NULL) == STORE_OK)
+        (void)ledger_attempts_load(connection, &rows, NULL);
+    connection_rollback(connection);
+}
+
 static bool takeover_rows(struct group_run *group)
 {
     struct engine *engine = group->engine;

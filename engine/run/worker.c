@@ -18,6 +18,7 @@
 #include "guard/watch.h"
 #include "run/held.h"
 #include "run/state.h"
+#include "store/ledger.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +29,10 @@ enum {
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
     WORKER_DELETE_PUBLISHED_MS = 150, /* after the last batch; mostly the next one deletes its published rows */
     WORKER_DELETE_AGAIN_MS = 1000,    /* when the database did not take it */
-    WORKER_FOLLOWERS_MAX = 64,        /* entries behind a retry of a moment before its key is written down */
-    WORKER_STORED_KEYS_MAX = 10000,   /* beyond that, keys are held in memory, and so the group pauses in the end */
-    WORKER_PAUSED_KEYS_MAX = 250000,  /* likewise of those that wait for the end of a pause: about 100 bytes each */
+    WORKER_REHEARSAL_MS = 2000,
+    WORKER_FOLLOWERS_MAX = 64,       /* entries behind a retry of a moment before its key is written down */
+    WORKER_STORED_KEYS_MAX = 10000,  /* beyond that, keys are held in memory, and so the group pauses in the end */
+    WORKER_PAUSED_KEYS_MAX = 250000, /* likewise of those that wait for the end of a pause: about 100 bytes each */
 };
 
 /* ------------------------------------------------------------------------------- what batches ask of the engine */
@@ -321,6 +323,9 @@ static void worker_begin(struct worker *worker)
     watch_lane(worker->env.suspects, worker->env.lane_number);
     worker->taken = calloc(worker_batch_max(worker), sizeof(struct lane_entry *));
     worker->opened = worker->taken != NULL && worker_open_plugins(worker);
+    if (worker->opened && worker->engine->parts.waits && !worker->engine->parts.stepped &&
+        worker->env.connection != NULL)
+        ledger_rehearse(worker->env.connection, clock_monotonic_ms() + WORKER_REHEARSAL_MS);
     atomic_fetch_add(&worker->engine->lanes_open, worker->opened);
 }
 

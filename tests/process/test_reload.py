@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -286,6 +287,20 @@ class Kafka(Reloads, PipelineCase, KafkaCase):
 
     def text(self, **changes):
         return super().text(**{"more": f', group: "{self.name[:-1]}", sweep_after: 2s', **changes})
+
+    def test_clients_that_are_made_beforehand(self):
+        """The new worker has the old one's place in the group, and has only to join."""
+        self.assertEqual(self.running.stop(), 0)
+        self.running = self.engine(args=["--log-level", "debug"])
+        member = r": group (\S+): member (\S+)"
+        first = re.findall(member, "\n".join(self.running.log))
+        for number in range(2):
+            count = len(self.running.log)
+            self.assertIn("reloaded in", self.running.reload())
+            lines = sorted(self.running.log[count:], key=lambda line: line.split(" ")[0])  # of two processes
+            before, after = "\n".join(lines).split("run: handed over")
+            self.assertEqual(re.findall(member, before), first, f"reload {number}: made before the old one has left")
+            self.assertEqual(re.findall(member, after), [], f"reload {number}: and used")
 
     def drained(self):
         until(lambda: self.running.metric("sluice_in_flight") == 0, "nothing in flight", 60, 0.1)

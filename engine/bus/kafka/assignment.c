@@ -150,19 +150,31 @@ static struct bus_event event_of(const struct kafka_assignment *assignment, enum
 
 /* -------------------------------------------------------------------------------------------------------- assigning */
 
-/* Has librdkafka fetch streams, each from its `next` on: the first `count` of the last event, or, with the eager
- * protocol, all that are READING, since rd_kafka_assign() replaces the whole assignment. Then commits offsets that
- * waited for it. */
-static void fetch_streams(struct bus_consumer *consumer, size_t count)
+/* Those of the first `count` of the last event, or of all, that are READING and, or not, behind. */
+static void list_streams(const struct bus_consumer *consumer, bool of_event, size_t count, bool behind,
+                         rd_kafka_topic_partition_list_t *list)
 {
     const struct kafka_streams *streams = &consumer->streams;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)streams->count);
-    bool incremental = cooperative(consumer->rk);
-    for (size_t i = 0; i < (incremental ? count : streams->count); i++) {
-        const struct kafka_stream *stream = &streams->list[incremental ? consumer->assignment.event_streams[i] : i];
-        if (stream->state == KAFKA_STREAM_READING)
+    for (size_t i = 0; i < (of_event ? count : streams->count); i++) {
+        const struct kafka_stream *stream = &streams->list[of_event ? consumer->assignment.event_streams[i] : i];
+        if (stream->state == KAFKA_STREAM_READING && stream->behind == behind)
             rd_kafka_topic_partition_list_add(list, stream->topic, stream->partition)->offset = stream->next;
     }
+}
+
+/* Has librdkafka fetch streams, each from its `next` on: the first `count` of the last event, or, with the eager
+ * protocol, all that are READING, since rd_kafka_assign() replaces the whole assignment. Then commits offsets that
+ * waited for it.
+ *
+ * librdkafka begins at the end of the list, and may ask a broker before it has come to its other end. The broker
+ * answers a request about partitions that have nothing only after fetch.wait.max.ms, and so long no other request is
+ * made: those that have something come last. */
+static void fetch_streams(struct bus_consumer *consumer, size_t count)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)consumer->streams.count);
+    bool incremental = cooperative(consumer->rk);
+    list_streams(consumer, incremental, count, false, list);
+    list_streams(consumer, incremental, count, true, list);
     if (incremental)
         note_refused(consumer, "read", rd_kafka_incremental_assign(consumer->rk, list));
     else

@@ -3,6 +3,7 @@
  */
 #include "bus/kafka/instance.h"
 
+#include "base/buffer.h"
 #include "base/log.h"
 #include "bus/kafka/consumer.h"
 #include "bus/kafka/metadata.h"
@@ -17,7 +18,8 @@
 #include <unistd.h>
 
 enum {
-    SLOTS_MAX = 256,         /* processes of a group on one host */
+    SLOTS_MAX = 256, /* processes of a group on one host */
+    SLOTS_FILE_MAX = 1 << 20,
     DESCRIBE_GROUP_MS = 1000 /* the longest wait for the members of a group */
 };
 
@@ -52,6 +54,14 @@ static bool slot_lock(int fd, const struct kafka_bus *bus, const char *group, in
                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0;
 }
 
+static struct kafka_slot *slot_of(const struct kafka_bus *bus, const char *group)
+{
+    struct kafka_slot *slot = bus->slots;
+    while (slot != NULL && strcmp(slot->group, group) != 0)
+        slot = slot->next;
+    return slot;
+}
+
 /* That of the process before, or the first one that is free. */
 static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_slot)
 {
@@ -74,44 +84,52 @@ static int slot_take(const struct kafka_bus *bus, const char *group, int *ret_sl
 void kafka_slot_note(struct kafka_bus *bus, const char *group, int slot)
 {
     size_t length = strlen(group);
-    struct kafka_slot *note = malloc(sizeof *note + length + 1);
-    if (note == NULL)
-        return; /* then the process that goes on is a new member */
-    *note = (struct kafka_slot){.next = bus->slots, .slot = slot};
-    memcpy(note->group, group, length + 1);
-    bus->slots = note;
+    pthread_mutex_lock(&bus->lock);
+    struct kafka_slot *note = slot_of(bus, group);
+    if (note == NULL && (note = malloc(sizeof *note + length + 1)) != NULL) {
+        note->next = bus->slots; /* without memory the process that goes on is a new member */
+        memcpy(note->group, group, length + 1);
+        bus->slots = note;
+    }
+    if (note != NULL)
+        note->slot = slot;
+    pthread_mutex_unlock(&bus->lock);
 }
 
 /* A line each: the slot, a space, the group. */
 int kafka_slots_leave(struct bus *head, int file, struct error *error)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
+    struct buffer lines;
+    buffer_init(&lines, SLOTS_FILE_MAX);
+    pthread_mutex_lock(&bus->lock);
     for (const struct kafka_slot *slot = bus->slots; slot != NULL; slot = slot->next)
-        if (dprintf(file, "%d %s\n", slot->slot, slot->group) < 0)
-            return error_set(error, errno, "the memberships cannot be handed over: %s", strerror(errno));
-    return 0;
+        buffer_format(&lines, "%d %s\n", slot->slot, slot->group);
+    pthread_mutex_unlock(&bus->lock);
+    bool written = !lines.failed && ftruncate(file, 0) == 0 &&
+                   pwrite(file, lines.at, lines.length, 0) == (ssize_t)lines.length;
+    buffer_free(&lines);
+    return written ? 0 : error_set(error, errno, "the memberships cannot be handed over: %s", strerror(errno));
 }
 
+/* The offset of the file is shared with whoever writes it, and is not used. */
 int kafka_slots_find(struct bus *head, int file, struct error *error)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
-    int copy = dup(file);
-    FILE *lines = copy < 0 ? NULL : fdopen(copy, "r");
-    char line[1024];
-    if (lines == NULL) {
-        if (copy >= 0)
-            close(copy);
+    char *lines = calloc(1, SLOTS_FILE_MAX + 1), *rest = NULL;
+    ssize_t length = lines == NULL ? -1 : pread(file, lines, SLOTS_FILE_MAX, 0);
+    if (length < 0) {
+        free(lines);
         return error_set(error, errno, "the memberships that were handed over cannot be read: %s", strerror(errno));
     }
-    rewind(lines); /* the offset is shared with whoever wrote it */
-    while (fgets(line, sizeof line, lines) != NULL) {
+    kafka_slots_free(bus);
+    for (char *line = strtok_r(lines, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         char *end;
         long slot = strtol(line, &end, 10);
-        line[strcspn(line, "\n")] = '\0';
         if (*end == ' ' && slot >= 0 && slot < SLOTS_MAX)
             kafka_slot_note(bus, end + 1, (int)slot);
     }
-    (void)fclose(lines);
+    free(lines);
     return 0;
 }
 
@@ -127,12 +145,35 @@ void kafka_slots_free(struct kafka_bus *bus)
 bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,
                        size_t size)
 {
-    if (instance->slot_lock < 0 && kafka_options_property(&bus->options, "group.instance.id") == NULL)
+    if (instance->slot_lock < 0 && !instance->awaited &&
+        kafka_options_property(&bus->options, "group.instance.id") == NULL)
         instance->slot_lock = slot_take(bus, group, &instance->slot);
-    if (instance->slot_lock < 0)
+    if (instance->slot_lock < 0 && !instance->awaited)
         return false;
     snprintf(ret, size, "%s-%d%s", bus->host, instance->slot, instance->database);
     return true;
+}
+
+bool kafka_instance_await(struct kafka_instance *instance, struct kafka_bus *bus, const char *group)
+{
+    const struct kafka_slot *slot = slot_of(bus, group);
+    instance->awaited = slot != NULL && kafka_options_property(&bus->options, "group.instance.id") == NULL;
+    instance->slot = slot == NULL ? 0 : slot->slot;
+    return instance->awaited;
+}
+
+bool kafka_instance_awaited(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group)
+{
+    const struct kafka_slot *slot = slot_of(bus, group);
+    int fd = slot == NULL || slot->slot != instance->slot ? -1 : socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && slot_lock(fd, bus, group, instance->slot)) {
+        instance->slot_lock = fd;
+        instance->awaited = false;
+        return true;
+    }
+    if (fd >= 0)
+        close(fd);
+    return false;
 }
 
 void kafka_instance_release(struct kafka_instance *instance)

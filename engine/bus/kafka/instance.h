@@ -18,8 +18,9 @@ struct bus_consumer;
 struct kafka_bus;
 
 struct kafka_instance {
-    int slot_lock;     /* descriptor that holds the slot; -1: the id is the user's */
+    int slot_lock;     /* descriptor that holds the slot; -1: the id is the user's, or the slot is awaited */
     int slot;          /* 0 and up */
+    bool awaited;      /* the process before has it still */
     char database[10]; /* ".89abcdef"; "": there is none, or it is not known */
     char foreign[200]; /* a member of the group that is another program, as people write it; "": none was seen */
 };
@@ -33,9 +34,13 @@ int kafka_instance_database(struct bus_consumer *consumer, struct error *error);
 bool kafka_instance_id(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group, char *ret,
                        size_t size);
 void kafka_instance_release(struct kafka_instance *instance);
-/* The slots that this process's consumers had, for the process that takes its place (bus/bus.h: leave, find): it gets
- * the same, and so is the same member of each group. */
-void kafka_slot_note(struct kafka_bus *bus, const char *group, int slot); /* its consumer ends */
+/* The slot that the process before has in this group, without taking it. False: it is not known. */
+bool kafka_instance_await(struct kafka_instance *instance, struct kafka_bus *bus, const char *group);
+/* That process has ended, or left the group: takes the slot. False: somebody else has it. */
+bool kafka_instance_awaited(struct kafka_instance *instance, const struct kafka_bus *bus, const char *group);
+/* The slots of this process's consumers, for the process that takes its place (bus/bus.h: leave, find): it gets the
+ * same, and so is the same member of each group. */
+void kafka_slot_note(struct kafka_bus *bus, const char *group, int slot); /* its consumer has it */
 int kafka_slots_leave(struct bus *bus, int file, struct error *error);
 int kafka_slots_find(struct bus *bus, int file, struct error *error);
 void kafka_slots_free(struct kafka_bus *bus);

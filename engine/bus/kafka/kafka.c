@@ -61,6 +61,7 @@ static void kafka_maintain(struct bus *bus)
 static void kafka_close(struct bus *head)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
+    kafka_prepared_free(bus);
     kafka_producer_close(bus);
     kafka_slots_free(bus);
     pthread_cond_destroy(&bus->producer_ended);
@@ -74,6 +75,7 @@ static const struct bus_kind kafka_kind = {
     .transactional = false,
     .close = kafka_close,
     .subscribe = kafka_subscribe,
+    .prepare = kafka_prepare,
     .poll = kafka_poll,
     .wake = kafka_wake,
     .pause = kafka_pause,
@@ -83,6 +85,8 @@ static const struct bus_kind kafka_kind = {
     .succeeded = kafka_succeeded,
     .leave = kafka_slots_leave,
     .find = kafka_slots_find,
+    .leave_early = kafka_slots_leave,
+    .find_early = kafka_slots_find,
     .member = kafka_member,
     .halted = kafka_halted,
     .describe = kafka_describe,

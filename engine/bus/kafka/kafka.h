@@ -56,12 +56,13 @@ struct kafka_bus {
     char host[64];                   /* of this machine, as in instance ids */
     pthread_mutex_t lock;            /* for what follows, but the atomics */
     struct bus_consumer *consumers;  /* of this process, linked by `next` */
+    struct bus_consumer *prepared;   /* that have not subscribed yet; likewise */
     struct kafka_producer *producer; /* the one in use, or NULL */
     size_t producer_count;           /* with those that are being retired */
     pthread_cond_t producer_ended;   /* producer_count has become smaller */
     atomic_bool publishes_aborted;
     atomic_bool succeeded;    /* consumers that end do not leave their groups */
-    struct kafka_slot *slots; /* which another process has, or had; linked by `next` */
+    struct kafka_slot *slots; /* of this process's consumers, or of the process before; linked by `next` */
     atomic_uint last_epoch;   /* each assignment of a partition has its own */
 };
 

@@ -109,7 +109,8 @@ static struct bus_consumer *consumer_make(struct kafka_bus *bus, const struct bu
     return NULL;
 }
 
-static int join(struct bus_consumer *consumer, struct error *error)
+/* All that comes before joining. */
+static int approach(struct bus_consumer *consumer, struct error *error)
 {
     struct kafka_bus *bus = consumer->bus;
     int code = kafka_instance_database(consumer, error);
@@ -123,21 +124,88 @@ static int join(struct bus_consumer *consumer, struct error *error)
         code = kafka_instance_check_peers(consumer, error);
     if (code != 0 && kafka_reason_is_auth(&consumer->health.reason))
         log_rarely(60000, LOG_ERROR, "kafka", "group %s: %s", consumer->group, error->text);
-    if (code != 0)
-        return code;
+    return code;
+}
+
+static int join(struct bus_consumer *consumer, struct error *error)
+{
     kafka_joining_begin(&consumer->joining);
     rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, consumer->subscription);
-    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(error, err, "the topics cannot be subscribed to");
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_error(error, err, "the topics cannot be subscribed to");
+    if (consumer->instance.slot_lock >= 0)
+        kafka_slot_note(consumer->bus, consumer->group, consumer->instance.slot);
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------------------- joining beforehand */
+
+void kafka_prepare(struct bus *head, const struct bus_subscription *subscription)
+{
+    struct kafka_bus *bus = (struct kafka_bus *)head;
+    struct bus_consumer *consumer = consumer_make(bus, subscription);
+    struct error error = {0};
+    if (consumer == NULL)
+        return;
+    if (!kafka_instance_await(&consumer->instance, bus, consumer->group) || approach(consumer, &error) != 0) {
+        consumer_free(consumer, true);
+        return;
+    }
+    consumer->next = bus->prepared;
+    bus->prepared = consumer;
+}
+
+void kafka_prepared_free(struct kafka_bus *bus)
+{
+    for (struct bus_consumer *consumer = bus->prepared, *next; consumer != NULL; consumer = next) {
+        next = consumer->next;
+        consumer_free(consumer, true);
+    }
+    bus->prepared = NULL;
+}
+
+static bool same_topics(const rd_kafka_topic_partition_list_t *list, const rd_kafka_topic_partition_list_t *other)
+{
+    bool same = list->cnt == other->cnt;
+    for (int i = 0; same && i < list->cnt; i++)
+        same = rd_kafka_topic_partition_list_find(other, list->elems[i].topic, list->elems[i].partition) != NULL;
+    return same;
+}
+
+/* The one that was prepared for this, with the slot that it awaited. NULL: there is none. */
+static struct bus_consumer *prepared_take(struct kafka_bus *bus, const struct bus_subscription *subscription)
+{
+    struct bus_consumer **link = &bus->prepared;
+    while (*link != NULL && strcmp((*link)->group, subscription->group) != 0)
+        link = &(*link)->next;
+    struct bus_consumer *consumer = *link;
+    if (consumer == NULL)
+        return NULL;
+    *link = consumer->next;
+    rd_kafka_topic_partition_list_t *topics = kafka_options_topics(&bus->options, subscription->topics,
+                                                                   subscription->topic_count, false);
+    bool good = same_topics(consumer->subscription, topics) &&
+                kafka_instance_awaited(&consumer->instance, bus, consumer->group);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (good)
+        return consumer;
+    consumer_free(consumer, true);
+    return NULL;
 }
 
 int kafka_subscribe(struct bus *head, const struct bus_subscription *subscription, struct bus_consumer **ret,
                     struct error *error)
 {
     struct kafka_bus *bus = (struct kafka_bus *)head;
-    struct bus_consumer *consumer = consumer_make(bus, subscription);
+    struct bus_consumer *consumer = prepared_take(bus, subscription);
+    int code = 0;
+    if (consumer == NULL) {
+        consumer = consumer_make(bus, subscription);
+        code = consumer == NULL ? error_set(error, ENOMEM, "out of memory") : approach(consumer, error);
+    }
     if (consumer == NULL)
-        return error_set(error, ENOMEM, "out of memory");
-    int code = join(consumer, error);
+        return code;
+    code = code == 0 ? join(consumer, error) : code;
     if (code != 0) {
         consumer_free(consumer, true);
         return code;
@@ -234,7 +302,6 @@ void kafka_unsubscribe(struct bus_consumer *consumer)
     if (reachable && consumer->health.client == KAFKA_CLIENT_ALIVE && !rd_kafka_assignment_lost(consumer->rk))
         kafka_commit_wait(consumer);
     if (atomic_load(&consumer->bus->succeeded) && consumer->instance.slot_lock >= 0) {
-        kafka_slot_note(consumer->bus, consumer->group, consumer->instance.slot);
         consumer_free(consumer, false); /* a static member that is closed stays in its group */
         return;
     }

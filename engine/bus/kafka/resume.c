@@ -210,6 +210,8 @@ static int start_partition(struct bus_consumer *consumer, rd_kafka_topic_partiti
     report(consumer, partition, stream, start, offsets, offset);
     if (stream != NULL)
         stream->offset_commit_pending = start == KAFKA_START_STORE_ONLY || start == KAFKA_START_NEW;
+    if (stream != NULL)
+        stream->behind = offsets->high > offset;
     if (start == KAFKA_START_RECREATED)
         code = replace_positions(consumer, partition, offset, error);
     partition->offset = start == KAFKA_START_DELETED ? RD_KAFKA_OFFSET_INVALID : offset;

@@ -19,6 +19,7 @@
  *   offset_out_of_range    READING, until the engine is told; in other states it is ignored and cleared
  *   topic_recreated        READING (with offset_out_of_range), then HALTED; until READING again
  *   deleted_from, _to      HALTED
+ *   behind                 set with each decision, used with the next assignment to librdkafka
  *   at_end, open_…         READING; in other states they are ignored, and cleared where it begins
  *   topic_deleted          all; until READING again
  *   had_committed_offset   all
@@ -48,6 +49,7 @@ struct kafka_stream {
     bool halt_reported;         /* the operator was told why it is halted */
     bool offset_out_of_range;   /* the broker has no such offset, or the topic was recreated */
     bool offset_commit_pending; /* Kafka has no offset of the group: commit `next` as soon as librdkafka reads it */
+    bool behind;                /* its start was decided, and records were there to be read */
     bool at_end;                /* read up to the last record that readers of committed ones see */
     bool topic_deleted;         /* what was read of it is not committed any more */
     bool topic_recreated;       /* as another partition of it shows: read it from its first record as well */
