@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int64_t read_watchdog_ms(void)
@@ -62,6 +63,20 @@ int notify_ready(struct notify *notify)
         return 0;
     int r = notify_send(notify, "READY=1\nSTATUS=takes work");
     notify->ready = r == 0;
+    return r;
+}
+
+int notify_reloading(struct notify *notify)
+{
+    char state[128];
+    struct timespec now;
+    if (notify->length == 0 || !notify->ready)
+        return 0;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reads its files again",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    int r = notify_send(notify, state);
+    notify->ready = r != 0;
     return r;
 }
 

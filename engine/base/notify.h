@@ -21,7 +21,7 @@ struct notify {
     socklen_t length;    /* of the address; 0: nobody listens */
     int64_t watchdog_ms; /* the manager ends a process that has not said for so long that it is alive; 0: it does not */
     int64_t alive_ms;    /* monotonic, when that was said last */
-    bool ready, stopping; /* was said */
+    bool ready, stopping; /* was said, and nothing else since */
 };
 
 /* Reads NOTIFY_SOCKET (a path, or '@' and an abstract name), WATCHDOG_USEC and WATCHDOG_PID, and takes them out of the
@@ -30,7 +30,8 @@ struct notify {
 int notify_open(struct notify *ret, struct error *error);
 
 /* Each returns 0 or a negative errno: it was not sent. */
-int notify_ready(struct notify *notify);                     /* takes work; said once */
+int notify_ready(struct notify *notify);                     /* takes work; said once, and again after a reload */
+int notify_reloading(struct notify *notify);                 /* said once a reload, when it had said that it is ready */
 int notify_alive(struct notify *notify, int64_t now_ms);     /* said three times within watchdog_ms at most */
 int notify_stopping(struct notify *notify, int64_t stop_ms); /* and has ended within stop_ms, mostly; said once */
 

@@ -60,6 +60,12 @@ struct master {
 
 /* ----------------------------------------------------------------------------------------------------------- reload */
 
+/* A plan changes nothing, and whoever asks the manager for a reload is answered when it is over. */
+static int tell_reloading(struct master *master)
+{
+    return master->plan ? 0 : notify_reloading(master->notify);
+}
+
 static void reload_answer(struct master *master, const void *old, const void *files, const char *why)
 {
     struct master_reload reload = {.plan = master->plan,
@@ -85,6 +91,7 @@ static void reload_begin(struct master *master, bool plan)
 {
     master->plan = plan;
     master->began_ms = clock_monotonic_ms();
+    (void)tell_reloading(master); /* again with the next look, when it could not be sent */
     if (trial_start(master->work, master->now.files, &master->before, &master->orphans, &master->trial)) {
         master->reload = RELOAD_READING;
         master->until_ms = master->began_ms + MASTER_READ_MS;
@@ -401,6 +408,8 @@ static void tell_manager(struct master *master)
     unsigned lives = suspects_lives(suspects);
     if (suspects_asked(suspects) > 0)
         r = notify_stopping(master->notify, master->stop_ms);
+    else if (master->reload != RELOAD_NONE && master->reload != RELOAD_ENDING)
+        r = tell_reloading(master);
     else if (suspects_ready(suspects))
         r = notify_ready(master->notify);
     if (r == 0 && lives != master->lives)

@@ -49,8 +49,9 @@ struct master_work {
  * (handover.h). When it cannot begin, the worker goes on; when it cannot go on once it has begun, a worker of the old
  * files takes its place. answer() is told either way.
  *
- * The service manager is told what the worker says: that it is ready, that its main loop goes round, and that it ends,
- * within stop_ms. Where run() is called without a master (no memory to share), it tells that itself. */
+ * The service manager is told what the worker says: that it is ready, that its main loop goes round, that it is
+ * reloaded, and that it ends, within stop_ms. Where run() is called without a master (no memory to share), it tells
+ * that itself. */
 int master_run(const struct master_work *work, void *files, struct notify *notify, int64_t stop_ms);
 
 #endif

@@ -90,6 +90,32 @@ class Notify(unittest.TestCase):
         manager.wait("WATCHDOG", len(manager.all("WATCHDOG")) + 2)
         self.assertEqual(len(manager.all("READY")), 1, "it is said once")
 
+    def test_reloads(self):
+        """`systemctl reload` waits from RELOADING=1 to READY=1, whatever the answer is; a plan is none."""
+        manager = self.manager()
+        config = pathlib.Path(self.folder) / "pipeline.yaml"
+        good = (ROOT / "config/minimal.yaml").read_text()
+        config.write_text(good)
+        engine = self.engine(manager, config, env={"HTTP_TOKEN": "secret"})
+        manager.wait("READY")
+        began_usec = time.monotonic() * 1e6
+        for number, text in enumerate((good, "pipeline: wrong\n"), 1):
+            config.write_text(text)
+            self.assertIn("refused" if number == 2 else "reloaded in", engine.reload())
+            manager.wait("READY", number + 1)
+            reloading = manager.all("RELOADING")
+            self.assertEqual(len(reloading), number)
+            self.assertEqual(reloading[-1][2]["RELOADING"], "1")
+            self.assertGreater(int(reloading[-1][2]["MONOTONIC_USEC"]), began_usec)
+        order = [name for _, _, lines in manager.said for name in ("READY", "RELOADING") if name in lines]
+        self.assertEqual(order, ["READY", "RELOADING"] * 2 + ["READY"])
+        self.assertEqual({pid for _, pid, _ in manager.said}, {engine.process.pid})
+        config.write_text(good)
+        token = {"Authorization": "Bearer secret"}
+        self.assertEqual(engine.request("POST", "/reload?plan", headers=token)[0], 200)
+        self.assertEqual(engine.stop(), 0)
+        self.assertEqual(len(manager.all("RELOADING")), 2, "a plan changes nothing")
+
     def test_ready_is_when_it_takes_work(self):
         manager = self.manager(watchdog_s=1.5)
         config = pathlib.Path(self.folder) / "stored.yaml"

@@ -138,7 +138,7 @@ static int join(struct bus_consumer *consumer, struct error *error)
     return 0;
 }
 
-/* ----------------------------------------------------------------------------------------------- joining beforehand */
+/* ------------------------------------------------------------------------------------------- joining beforehand */
 
 void kafka_prepare(struct bus *head, const struct bus_subscription *subscription)
 {

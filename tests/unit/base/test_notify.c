@@ -3,6 +3,8 @@
  */
 #include "base/notify.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,12 +162,40 @@ static void test_full(void **state)
     assert_int_equal(notify_stopping(&notify, 1), -ECONNREFUSED);
 }
 
+/* Ready, reloading, ready; a reload of an engine that has not been ready says nothing. */
+static void test_reload(void **state)
+{
+    struct manager manager;
+    struct notify notify;
+    char name[64];
+    (void)state;
+    snprintf(name, sizeof name, "@sluice-notify-reload-%d", (int)getpid());
+    listen_at(&manager, name);
+    assert_int_equal(notify_open(&notify, NULL), 0);
+    assert_int_equal(notify_reloading(&notify), 0);
+    assert_string_equal(said(&manager), "");
+    for (int round = 0; round < 2; round++) {
+        for (int times = 0; times < 2; times++)
+            assert_int_equal(notify_ready(&notify), 0);
+        assert_string_equal(said(&manager), "READY=1\nSTATUS=takes work");
+        assert_string_equal(said(&manager), "");
+        for (int times = 0; times < 2; times++)
+            assert_int_equal(notify_reloading(&notify), 0);
+        long long usec = 0, now_usec = clock_monotonic_ms() * 1000;
+        assert_int_equal(sscanf(said(&manager), "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=", &usec), 1);
+        assert_in_range(usec, now_usec - 60000000, now_usec + 1000);
+        assert_string_equal(said(&manager), "");
+    }
+    close(manager.file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_path),   cmocka_unit_test(test_abstract),
         cmocka_unit_test(test_nobody), cmocka_unit_test(test_another_kind),
         cmocka_unit_test(test_full),   cmocka_unit_test(test_watchdog_of_another_process),
+        cmocka_unit_test(test_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
