@@ -192,10 +192,10 @@ static int run_prepare(struct running *running)
     const struct parts *parts = &running->files->parts;
     struct error error = {0};
     while (!asked_to_stop(running) && handover_stage(suspects) != HANDOVER_BEGIN) {
-        if (handover_stage(suspects) == HANDOVER_NONE && engine_prepared(running->engine)) {
-            log_debug("run", "could begin after %lld ms", (long long)(clock_monotonic_ms() - running->began_ms));
+        if (engine_prepared(running->engine))
+            handover_reach(suspects, HANDOVER_READY);
+        if (engine_has_turn(running->engine))
             handover_reach(suspects, HANDOVER_PREPARED);
-        }
         tell(&running->audience, false);
         if (engine_fault(running->engine, &error) != 0)
             return refuse(running, &error);

@@ -14,10 +14,11 @@
 
 enum { HANDOVER_WHY_MAX = 32 * 1024 };
 
-/* A successor comes to PREPARED and BEGIN, whoever hands over to ASKED, RELEASED and OVER. */
+/* A successor comes to READY, PREPARED and BEGIN, whoever hands over to ASKED, RELEASED and OVER. */
 enum handover_stage {
     HANDOVER_NONE = 0,
-    HANDOVER_PREPARED, /* the successor: it could begin */
+    HANDOVER_READY,    /* the successor: it could begin, when its turn comes among the processes of its group */
+    HANDOVER_PREPARED, /* the successor: and that has come */
     HANDOVER_BEGIN,    /* the master: it may */
     HANDOVER_ASKED,    /* the master: hand over */
     HANDOVER_RELEASED, /* the worker: it reads and begins nothing any more */

@@ -29,6 +29,7 @@ enum {
     MASTER_FORGET_MS = 60000,
     MASTER_READ_MS = 10000,    /* the longest wait for the files to be read, */
     MASTER_PREPARE_MS = 60000, /* for a successor that could begin, */
+    MASTER_TURN_MS = 600000,   /* for its turn, */
     MASTER_BEGIN_MS = 30000,   /* and for one that runs once it may */
 };
 
@@ -53,6 +54,7 @@ struct master {
     struct trial trial;
     enum reload_state reload;
     bool plan, hungup;          /* the reload's; one was asked for by SIGHUP */
+    bool queued;                /* its successor could begin, and waits for its turn */
     int64_t began_ms, until_ms; /* of the reload, and of its state */
     bool over;                  /* the engine is: it was asked to end, or its worker decided to */
     int status;
@@ -90,6 +92,7 @@ static const char *text_of(struct buffer *why)
 static void reload_begin(struct master *master, bool plan)
 {
     master->plan = plan;
+    master->queued = false;
     master->began_ms = clock_monotonic_ms();
     (void)tell_reloading(master); /* again with the next look, when it could not be sent */
     if (trial_start(master->work, master->now.files, &master->before, &master->orphans, &master->trial)) {
@@ -192,6 +195,22 @@ static void reload_prepared(struct master *master)
         handover_reach(master->now.suspects, HANDOVER_ASKED);
 }
 
+/* Processes of a group hand over one after the other. */
+static void reload_queue(struct master *master)
+{
+    master->queued = true;
+    master->until_ms = clock_monotonic_ms() + MASTER_TURN_MS;
+}
+
+static const char *reason_of_delay(const struct master *master)
+{
+    const char *said = handover_why(master->next.suspects);
+    if (said[0] != '\0')
+        return said;
+    return master->queued ? "its turn did not come within 10 minutes: another process of the group hands over"
+                          : "the new worker could not begin within 60 s";
+}
+
 static void reload_look(struct master *master)
 {
     bool late = clock_monotonic_ms() > master->until_ms, plan = false;
@@ -209,12 +228,12 @@ static void reload_look(struct master *master)
             reload_unread(master, "the files were not read within 10 s: a disk does not answer; try again later");
         break;
     case RELOAD_PREPARING:
-        if (handover_stage(master->next.suspects) == HANDOVER_PREPARED)
+        if (handover_stage(master->next.suspects) >= (master->plan ? HANDOVER_READY : HANDOVER_PREPARED))
             reload_prepared(master);
+        else if (handover_stage(master->next.suspects) == HANDOVER_READY && !master->queued)
+            reload_queue(master);
         else if (late)
-            reload_refuse(master, handover_why(master->next.suspects)[0] != '\0'
-                                      ? handover_why(master->next.suspects)
-                                      : "the new worker could not begin within 60 s");
+            reload_refuse(master, reason_of_delay(master));
         break;
     case RELOAD_RELEASING:
         if (handover_stage(master->now.suspects) == HANDOVER_RELEASED)

@@ -27,19 +27,6 @@ int engine_fault(struct engine *engine, struct error *ret)
     return life_fault(&engine->life, ret);
 }
 
-bool engine_prepared(struct engine *engine)
-{
-    size_t lanes = engine->request_worker_count + (engine->scheduler != NULL);
-    for (size_t i = 0; i < engine->group_count; i++)
-        lanes += engine->groups[i].worker_count;
-    return atomic_load(&engine->looked) && atomic_load(&engine->lanes_open) == lanes;
-}
-
-void engine_begin(struct engine *engine)
-{
-    atomic_store(&engine->begun, true);
-}
-
 /* -------------------------------------------------------------------------------------------------------- estimates */
 
 int64_t engine_connections(const struct pipeline *pipeline)

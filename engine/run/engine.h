@@ -36,6 +36,9 @@ int engine_start(const struct engine_parts *parts, struct engine **ret, struct e
 /* One that waits: whether it could begin: the database is as it must be, the file says what becomes of names, every
  * lane has opened its plugins. Nothing but what is the same for each start was written. Any thread. */
 bool engine_prepared(struct engine *engine);
+/* Whether it is its turn, too: processes of a group that are reloaded at the same time hand over one after the other,
+ * where they have a store. It has it from then on until it takes work, or is stopped. Any thread. */
+bool engine_has_turn(struct engine *engine);
 void engine_begin(struct engine *engine); /* any thread */
 /* No new work; what runs is finished, committed and handed over, for at most drain_ms and then a few seconds for
  * what was interrupted; events that are queued are redelivered. 0, -ETIMEDOUT when requests or a tick had no time,

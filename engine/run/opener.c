@@ -18,7 +18,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { OPENER_BEGIN_MS = 2, OPENER_RETRY_MS = 100, OPENER_RETRY_MAX_MS = 2000, OPENER_NUMBERS_MS = 10000 };
+enum {
+    OPENER_BEGIN_MS = 2,
+    OPENER_TURN_MS = 20,
+    OPENER_RETRY_MS = 100,
+    OPENER_RETRY_MAX_MS = 2000,
+    OPENER_NUMBERS_MS = 10000
+};
 
 /* The numbers of names of one kind; `id` of the i-th one of `count`. */
 static enum store_result numbers_of(struct connection *connection, char kind, const struct pipeline *config,
@@ -314,6 +320,37 @@ static int only_look(struct engine *engine, struct error *error)
     return engine_look(engine, false, error);
 }
 
+bool engine_prepared(struct engine *engine)
+{
+    size_t lanes = engine->request_worker_count + (engine->scheduler != NULL);
+    for (size_t i = 0; i < engine->group_count; i++)
+        lanes += engine->groups[i].worker_count;
+    return atomic_load(&engine->looked) && atomic_load(&engine->lanes_open) == lanes;
+}
+
+bool engine_has_turn(struct engine *engine)
+{
+    return atomic_load(&engine->has_turn);
+}
+
+void engine_begin(struct engine *engine)
+{
+    atomic_store(&engine->begun, true);
+}
+
+/* Whether nobody else of the group hands over. The lock is the session's: it ends with `opening`. */
+static bool take_turn(struct engine *engine, bool *waits)
+{
+    const char *group = engine->config->engine.group;
+    bool taken = engine->store == NULL;
+    if (!taken)
+        (void)ledger_turn(engine->opening, span_of(group), &taken, NULL);
+    if (!taken && !*waits)
+        log_info("run", "waits for its turn: another process of group %s hands over", group);
+    *waits = !taken;
+    return taken;
+}
+
 /* For engine_begin(). False: the engine stops, or cannot begin. */
 static bool opener_wait(struct engine *engine)
 {
@@ -322,9 +359,13 @@ static bool opener_wait(struct engine *engine)
     if (!opener_try(engine, only_look))
         return false;
     atomic_store(&engine->looked, true);
-    while (!atomic_load(&engine->begun))
-        if (!life_sleep(&engine->life, OPENER_BEGIN_MS))
+    for (bool waits = false; !atomic_load(&engine->begun);) {
+        bool trying = engine_prepared(engine) && !atomic_load(&engine->has_turn);
+        if (trying && take_turn(engine, &waits))
+            atomic_store(&engine->has_turn, true);
+        if (!life_sleep(&engine->life, waits ? OPENER_TURN_MS : OPENER_BEGIN_MS))
             return false;
+    }
     return true;
 }
 

@@ -51,6 +51,7 @@ struct engine {
     bool opener_started;
     atomic_bool begun;        /* it does not wait (any more) for engine_begin() */
     atomic_bool looked;       /* while it waited, nothing was found against it */
+    atomic_bool has_turn;     /* see engine_has_turn() */
     atomic_size_t lanes_open; /* they have opened their plugins */
     atomic_bool store_open;   /* the database was looked at and is good, or there is none */
     atomic_bool open;         /* names are known, groups are subscribed: it can take work */

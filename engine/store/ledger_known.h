@@ -15,6 +15,9 @@ struct known_name {
     struct span handler; /* of a topic and of a tap's group: under which name it is recorded; else empty */
     struct span file;    /* the `pipeline:` of the file that had it */
 };
+/* On its own: the turn of a group's processes, which one session has at a time, until it ends. *ret: this one has it
+ * now. */
+enum store_result ledger_turn(struct connection *connection, struct span group, bool *ret, struct error *error);
 /* Executed: begins a transaction whose statements, and the pauses between them, may take this long: what counts. */
 enum store_result ledger_begin_long(struct connection *connection, int64_t deadline_ms, int64_t timeout_ms,
                                     struct error *error);

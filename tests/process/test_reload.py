@@ -244,6 +244,47 @@ class Reloads:
 class Postgres(Reloads, PipelineCase):
     bus = "{kind: postgres, partitions: 8}"
 
+    def test_two_processes_in_a_row(self):
+        """One of them is long about its hand-over: the other goes on until that is over, and then has its turn."""
+        self.assertEqual(self.running.stop(), 0)
+        text = self.text().replace("drain_timeout: 10s", "drain_timeout: 300s")
+        text = text.replace('${DATABASE_URL}"', '${DATABASE_URL}", statement_timeout: 300s')
+        self.use("defaults: {timeout: 300s}" + text)
+        self.running = self.engine()
+        self.rows(
+            "create function gate() returns trigger language plpgsql as $$ begin"
+            " if new.origin = 'gate' then perform pg_advisory_xact_lock(42); end if; return new; end $$;"
+            "create trigger gate before insert on effects for each row execute function gate()"
+        )
+        engines = [self.running, self.engine()]
+        share = 'sluice_partitions{group="reload"}'
+        until(lambda: [engine.metric(share) for engine in engines] == [4, 4], "four partitions each", 60, 0.1)
+        gate = subprocess.Popen(
+            ["psql", "-X", "-q", "-A", "-t", self.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.addCleanup(gate.communicate)
+        self.addCleanup(gate.kill)
+        gate.stdin.write("select 'shut', pg_advisory_lock(42);\n")
+        gate.stdin.flush()
+        self.assertIn("shut", gate.stdout.readline())
+        self.assertEqual(engines[0].request("POST", "/events", {"k": "k0", "origin": "gate", "seq": 1})[0], 200)
+        until(lambda: any(engine.metric("sluice_in_flight") for engine in engines), "the gate's event", 60)
+        slow, quick = engines if engines[0].metric("sluice_in_flight") else reversed(engines)
+        for engine, words in ((slow, "handing over: nothing new"), (quick, "waits for its turn: another process")):
+            engine.process.send_signal(signal.SIGHUP)
+            until(lambda: words in "\n".join(engine.log), words, 60)  # noqa: B023
+        for number in range(20):  # it goes on: what it takes in is read when the transaction at the gate is over
+            body = {"k": f"other{number}", "origin": f"other{number}", "seq": 1}
+            self.assertEqual(quick.request("POST", "/events", body)[0], 200)
+        self.assertNotIn("handing over", "\n".join(quick.log))
+        self.assertEqual([engine.answers() for engine in (slow, quick)], [[], []])
+        gate.kill()
+        for engine in (slow, quick):
+            until(lambda: engine.answers(), "the answer", 60)  # noqa: B023
+            self.assertIn("reloaded in", engine.answers()[0])
+        self.await_value("select count(distinct origin) from effects", 21, 60)
+        self.assertEqual(self.value("select count(*) from effects"), "21")
+
 
 class Memory(Reloads, PipelineCase):
     bus = "{kind: memory, partitions: 8}"

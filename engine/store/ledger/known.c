@@ -27,6 +27,18 @@ enum store_result ledger_begin_long(struct connection *connection, int64_t deadl
     return result == STORE_OK ? connection_exec(connection, &statement_long, 1, params, &rows, error) : result;
 }
 
+/* Beside the classes of locks that sql/engine/ names. */
+static const struct statement statement_turn = {"select pg_try_advisory_lock(1398491702, hashtext($1))", false};
+
+enum store_result ledger_turn(struct connection *connection, struct span group, bool *ret, struct error *error)
+{
+    const struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group)};
+    struct rows *rows = NULL;
+    enum store_result result = connection_run(connection, &statement_turn, 1, params, &rows, error);
+    *ret = result == STORE_OK && rows_int64(rows, 0, 0) != 0;
+    return result;
+}
+
 static const struct statement statement_lock = {"lock table sluice.pipeline_name in share row exclusive mode", false};
 static const struct statement statement_known = {
     "select kind::text, consumer_group, name, handler, file from sluice.pipeline_name where pipeline = any ($1) "
