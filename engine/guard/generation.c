@@ -3,10 +3,19 @@
  */
 #include "guard/generation.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+enum {
+    GENERATION_SHORT_MS = 2000, /* a worker that ran for less did not run for long */
+    GENERATION_PAUSE_MS = 100,
+    GENERATION_PAUSE_MAX_MS = 5000,
+};
 
 bool generation_make(struct generation *ret, void *files, struct suspects *suspects)
 {
@@ -51,4 +60,37 @@ bool generation_resume(const struct master_work *work, struct generation *genera
     close(finds);
     errno = code;
     return started;
+}
+
+/* Why a new worker starts, in the log. */
+static void report(const struct process_ending *ending, size_t named)
+{
+    char words[ENDING_WORDS_MAX];
+    ending_text(ending, words);
+    if (named > 0)
+        log_line(ending_is_kill(ending) ? LOG_WARN : LOG_ERROR, "master",
+                 "the worker ended in a handler's call: %s; %zu event%s %s; a new worker starts", words, named,
+                 named == 1 ? " is" : "s are", ending_is_kill(ending) ? "watched" : "suspected");
+    else if (ending_is_kill(ending))
+        log_warn("master", "the worker ended: %s; a new worker starts", words);
+    else
+        log_line(LOG_ERROR, "master", "the worker ended, with no handler's call to blame: %s; a new worker starts",
+                 words);
+}
+
+/* How long until the next worker starts: not at all when somebody is to blame or this one ran for long. */
+static int64_t next_pause_ms(const struct worker_process *worker, size_t named, int64_t pause_ms)
+{
+    if (named > 0 || clock_monotonic_ms() - worker->born_ms > GENERATION_SHORT_MS)
+        return 0;
+    pause_ms = pause_ms == 0 ? GENERATION_PAUSE_MS : pause_ms * 2;
+    return pause_ms > GENERATION_PAUSE_MAX_MS ? GENERATION_PAUSE_MAX_MS : pause_ms;
+}
+
+void generation_judge(struct generation *generation, struct process_ending *ending)
+{
+    size_t named = suspects_judge(generation->suspects, ending);
+    report(ending, named);
+    generation->pause_ms = next_pause_ms(&generation->worker, named, generation->pause_ms);
+    generation->again_ms = clock_monotonic_ms() + generation->pause_ms;
 }

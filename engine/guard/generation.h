@@ -23,6 +23,8 @@ bool generation_start(const struct master_work *work, struct generation *generat
                       bool successor, int finds);
 /* The same for one whose worker has handed over to a successor that did not begin: it finds what it left. */
 bool generation_resume(const struct master_work *work, struct generation *generation, const sigset_t *unblocked);
+/* Its worker has ended, and nobody had asked: who is to blame, a line in the log, and when the next one may start. */
+void generation_judge(struct generation *generation, struct process_ending *ending);
 void generation_end(const struct master_work *work, struct generation *generation); /* none runs; it is none again */
 
 #endif

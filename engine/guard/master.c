@@ -21,9 +21,6 @@
 #include <unistd.h>
 
 enum {
-    MASTER_SHORT_MS = 2000, /* a worker that ran for less did not run for long */
-    MASTER_PAUSE_MS = 100,
-    MASTER_PAUSE_MAX_MS = 5000,
     MASTER_LOOK_MS = 100,
     MASTER_RELOAD_LOOK_MS = 5, /* while partitions wait for the successor */
     MASTER_FORGET_MS = 60000,
@@ -259,39 +256,6 @@ static void reload_look(struct master *master)
 
 /* ------------------------------------------------------------------------------------------------------------- ends */
 
-/* Why a new worker starts, in the log. */
-static void report(const struct process_ending *ending, size_t named)
-{
-    char words[ENDING_WORDS_MAX];
-    ending_text(ending, words);
-    if (named > 0)
-        log_line(ending_is_kill(ending) ? LOG_WARN : LOG_ERROR, "master",
-                 "the worker ended in a handler's call: %s; %zu event%s %s; a new worker starts", words, named,
-                 named == 1 ? " is" : "s are", ending_is_kill(ending) ? "watched" : "suspected");
-    else if (ending_is_kill(ending))
-        log_warn("master", "the worker ended: %s; a new worker starts", words);
-    else
-        log_line(LOG_ERROR, "master", "the worker ended, with no handler's call to blame: %s; a new worker starts",
-                 words);
-}
-
-/* How long until the next worker starts: not at all when somebody is to blame or this one ran for long. */
-static int64_t next_pause_ms(const struct worker_process *worker, size_t named, int64_t pause_ms)
-{
-    if (named > 0 || clock_monotonic_ms() - worker->born_ms > MASTER_SHORT_MS)
-        return 0;
-    pause_ms = pause_ms == 0 ? MASTER_PAUSE_MS : pause_ms * 2;
-    return pause_ms > MASTER_PAUSE_MAX_MS ? MASTER_PAUSE_MAX_MS : pause_ms;
-}
-
-static void judge(struct generation *generation, struct process_ending *ending)
-{
-    size_t named = suspects_judge(generation->suspects, ending);
-    report(ending, named);
-    generation->pause_ms = next_pause_ms(&generation->worker, named, generation->pause_ms);
-    generation->again_ms = clock_monotonic_ms() + generation->pause_ms;
-}
-
 static void next_ended(struct master *master, const struct process_ending *ending)
 {
     char why[ENDING_WORDS_MAX + 64], words[ENDING_WORDS_MAX];
@@ -319,7 +283,7 @@ static void now_ended(struct master *master, int status, struct process_ending *
     if (decided)
         now->again_ms = 0; /* to begin again, if its successor cannot */
     else
-        judge(now, ending);
+        generation_judge(now, ending);
     if (master->reload == RELOAD_RELEASING)
         reload_succeed(master);
 }
