@@ -45,7 +45,8 @@ static void visit(void *state, struct sluice_call *call)
     (void)state;
     if (rows == NULL)
         return; /* the engine knows why, and gives every event of this call its verdict */
-    for (size_t row = 0; row < host->row_count(rows); row++) {
+    size_t count = host->row_count(rows);
+    for (size_t row = 0; row < count; row++) {
         size_t n = (size_t)host->get_int64(rows, row, 0);
         int64_t visits = host->get_int64(rows, row, 1);
         host->set_int64(call, n, "visits", visits);
