@@ -59,9 +59,10 @@ static inline int payment_database_start(void **state)
     if (out == NULL || fgets(database.url, sizeof database.url, out) == NULL || pclose(out) != 0)
         fake_die("failed: %s", command);
     database.url[strcspn(database.url, "\n")] = '\0';
-    static const char *const files[] = {"payment/0001_payment", "payment/0002_follow", "reservation/0001_reservation"};
+    static const char *const files[] = {"payment/sql/0001_payment", "payment/sql/0002_follow",
+                                        "reservation/sql/0001_reservation"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        snprintf(command, sizeof command, "psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d %s -f sql/%s.sql",
+        snprintf(command, sizeof command, "psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d %s -f plugins/%s.sql",
                  database.url, files[i]);
         payment_database_run(command);
     }

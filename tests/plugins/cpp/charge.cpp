@@ -2,7 +2,7 @@
  * charge.cpp - payment.charge in C++17, above the same SQL: what payment.c does in C.
  *
  * Reads    paymentTxId, userId, seatId, amount, reservationId
- * Writes   through payment_charge() of sql/payment
+ * Writes   through payment_charge() of plugins/payment/sql
  * Repeats  harmless: a payment is charged once, by the constraints of the schema
  * Threads  one state for each lane, one call at a time; no globals
  */

@@ -1,7 +1,7 @@
 //! charge.rs - payment.charge in Rust, above the same SQL: what payment.c does in C.
 //!
 //! Reads    paymentTxId, userId, seatId, amount, reservationId
-//! Writes   through payment_charge() of sql/payment
+//! Writes   through payment_charge() of plugins/payment/sql
 //! Repeats  harmless: a payment is charged once, by the constraints of the schema
 
 use sluice::{field, handler, meta, sql, value, Call, Done, Lane, Meta, Sql, Text};
