@@ -52,18 +52,26 @@ static bool is_judged(const struct work *work)
            !item->entry.append;
 }
 
+const char *after_unsaid(const struct after *after, const struct json_object *data, struct arena *arena,
+                         struct span *ret_value)
+{
+    const char *got = NULL;
+    if (correlation_read(data, span_of(after->correlate), arena, ret_value, &got) == CORRELATION_USABLE)
+        return NULL;
+    return arena_format(arena,
+                        "field '%s' says which event of '%s' it comes after: expected a text of 1 to %d bytes or a "
+                        "whole number, got %s",
+                        after->correlate, after->topic->name, EVENT_ID_MAX, got);
+}
+
 /* What the event needs; false: its data does not say, and it is a dead letter. */
 static bool needs_of(struct batch *batch, struct work *work, struct needed *ret)
 {
     const struct after *after = work->item->topic->after;
     struct span value;
-    const char *got = NULL;
-    if (correlation_read(&work->event.data, span_of(after->correlate), batch->arena, &value, &got) !=
-        CORRELATION_USABLE) {
-        work_dead(batch, work, DEAD_BAD_CORRELATION,
-                  "field '%s' says which event of '%s' it comes after: expected a text of 1 to %d bytes or a whole "
-                  "number, got %s",
-                  after->correlate, after->topic->name, EVENT_ID_MAX, got);
+    const char *unsaid = after_unsaid(after, &work->event.data, batch->arena, &value);
+    if (unsaid != NULL) {
+        work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", unsaid);
         return false;
     }
     *ret = (struct needed){.id = needed_id(batch->arena, after->topic->name, after->correlate, value)};

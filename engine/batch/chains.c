@@ -35,26 +35,32 @@ static bool watch_ties(const struct chain_watch *watch, enum correlation_kind ki
     return false;
 }
 
+const char *chain_untied(const struct topic *topic, const struct json_object *data, struct arena *arena)
+{
+    for (size_t w = 0; w < topic->watch_count; w++) {
+        const struct chain_watch *watch = &topic->watches[w];
+        struct span correlation;
+        const char *got = NULL;
+        enum correlation_kind kind = correlation_read(data, span_of(watch->chain->correlate), arena, &correlation,
+                                                      &got);
+        if (kind != CORRELATION_USABLE && watch_ties(watch, kind))
+            return arena_format(
+                arena, "field '%s' ties it to chain '%s': expected a text of 1 to %d bytes or a whole number, got %s",
+                watch->chain->correlate, watch->chain->name, EVENT_ID_MAX, got);
+    }
+    return NULL;
+}
+
 bool chain_refuses(struct batch *batch, struct work *work)
 {
     const struct topic *topic = work->item->topic;
     if (topic == NULL || !item_is_event(work->item) || batch->connection == NULL || batch->env->group == NULL ||
         batch->env->group->tap != NULL)
         return false;
-    for (size_t w = 0; w < topic->watch_count; w++) {
-        const struct chain_watch *watch = &topic->watches[w];
-        struct span correlation;
-        const char *got = NULL;
-        enum correlation_kind kind = correlation_read(&work->event.data, span_of(watch->chain->correlate), batch->arena,
-                                                      &correlation, &got);
-        if (kind == CORRELATION_USABLE || !watch_ties(watch, kind))
-            continue;
-        work_dead(batch, work, DEAD_BAD_CORRELATION,
-                  "field '%s' ties it to chain '%s': expected a text of 1 to %d bytes or a whole number, got %s",
-                  watch->chain->correlate, watch->chain->name, EVENT_ID_MAX, got);
-        return true;
-    }
-    return false;
+    const char *untied = chain_untied(topic, &work->event.data, batch->arena);
+    if (untied != NULL)
+        work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", untied);
+    return untied != NULL;
 }
 
 bool chains_noted(const struct batch *batch, const struct work *work)

@@ -5,10 +5,11 @@
  */
 #include "batch/host.h"
 
+#include "batch/after.h"
 #include "batch/request.h"
 #include "event/json.h"
 
-enum { EMIT_KEY_MAX = 64 * 1024, EMIT_ANSWER_MAX = 16 * 1024 };
+enum { EMIT_NAME_SHOWN = 249 }; /* bytes */
 
 /* The outcome of the topic that the path names; `outcome_count` when it is none of them. */
 static size_t emit_outcome(const struct binding *binding, const struct gateway_request *request, struct span *ret_name)
@@ -26,38 +27,59 @@ static size_t emit_outcome(const struct binding *binding, const struct gateway_r
 
 static void emit_unknown(struct call *call, struct work *work, struct span name)
 {
-    struct buffer json;
-    const char **names = arena_array(call->batch->arena, const char *, call->binding->outcome_count + 1);
+    static const struct request_refusal refusal = {404, "unknown_topic"};
+    struct arena *arena = call->batch->arena;
+    const char **names = arena_array(arena, const char *, call->binding->outcome_count + 1);
     for (size_t i = 0; i < call->binding->outcome_count; i++)
         names[i] = call->binding->outcomes[i].name;
-    const char *near = nearest_name(arena_string(call->batch->arena, name), names);
-    buffer_init(&json, EMIT_ANSWER_MAX);
-    json_error(&json, "unknown_topic",
-               arena_format(call->batch->arena, "'%.*s' is no topic that events may be sent to here%s%s%s",
-                            name.length > 249 ? 249 : (int)name.length, name.at, near != NULL ? "; did you mean '" : "",
-                            near != NULL ? near : "", near != NULL ? "'?" : ""));
-    buffer_byte(&json, '}');
-    work->status = 404;
-    work->reply = arena_span(call->batch->arena, buffer_view(&json));
-    buffer_free(&json);
+    const char *near = nearest_name(arena_string(arena, name), names);
+    if (name.length > EMIT_NAME_SHOWN)
+        name.length = span_utf8((struct span){name.at, EMIT_NAME_SHOWN});
+    work_dead(call->batch, work, DEAD_BAD_FIELD, "'%.*s' is no topic that events may be sent to here%s%s%s",
+              (int)name.length, name.at, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+              near != NULL ? "'?" : "");
+    work->refusal = &refusal;
 }
 
-/* Whether the topic has a key for the event, and its handler here takes it; else the work is dead, which is a 400. */
-static bool emit_fits(struct batch *batch, struct work *work, const struct topic *topic)
+/* Whether the topic has a key for the event, and room for its bytes; else the work is dead. */
+static bool emit_composes(struct batch *batch, struct work *work, const struct topic *topic, struct buffer *bytes)
+{
+    const struct pipeline *config = batch->env->config;
+    struct error error = {0};
+    if (topic->key != NULL &&
+        key_template_apply(topic->key, &work->event.data, NULL, 0, batch->arena, bytes, &error) != 0) {
+        work_dead(batch, work, DEAD_BAD_FIELD, "topic %s has no key for this event: %s", topic->name, error.text);
+        return false;
+    }
+    buffer_clear(bytes);
+    event_compose(bytes, work->event.id_text, span_of(topic->name), batch->wall_ms, config->engine.event_format,
+                  &work->event.data, NULL, 0);
+    if (!bytes->failed)
+        return true;
+    work_dead(batch, work, DEAD_TOO_LARGE,
+              "the event on topic %s would have more than %lld bytes: engine.max_event_size", topic->name,
+              (long long)config->engine.max_event_size);
+    return false;
+}
+
+/* Whether chains and `after` of the topic find what they look for; else the work is dead. */
+static bool emit_correlates(struct batch *batch, struct work *work, const struct topic *topic)
+{
+    struct span value;
+    const char *why = chain_untied(topic, &work->event.data, batch->arena);
+    if (why == NULL && topic->after != NULL)
+        why = after_unsaid(topic->after, &work->event.data, batch->arena, &value);
+    if (why != NULL)
+        work_dead(batch, work, DEAD_BAD_CORRELATION, "topic %s: %s", topic->name, why);
+    return why == NULL;
+}
+
+/* Whether the topic's handler here takes the event; else the work is dead. */
+static bool emit_fills(struct batch *batch, struct work *work, const struct topic *topic)
 {
     const struct binding *reader = topic->binding;
     const struct input_meta meta = {.attempt = 1, .retries_left = -1};
     struct error error = {0};
-    struct buffer key;
-    buffer_init(&key, EMIT_KEY_MAX);
-    int code = topic->key == NULL
-                   ? 0
-                   : key_template_apply(topic->key, &work->event.data, NULL, 0, batch->arena, &key, &error);
-    buffer_free(&key);
-    if (code != 0) {
-        work_dead(batch, work, DEAD_BAD_FIELD, "topic %s has no key for this event: %s", topic->name, error.text);
-        return false;
-    }
     if (reader == NULL || reader->input == NULL)
         return true;
     void *input = arena_alloc(batch->arena, reader->handler->input_size);
@@ -66,6 +88,16 @@ static bool emit_fits(struct batch *batch, struct work *work, const struct topic
     work_dead(batch, work, DEAD_BAD_FIELD, "handler %s of topic %s would not take this event: %s", reader->handler_name,
               topic->name, error.text);
     return false;
+}
+
+/* Whether the event would pass on its topic; else the work is dead, and the client at fault. */
+static bool emit_fits(struct batch *batch, struct work *work, const struct topic *topic)
+{
+    struct buffer bytes;
+    buffer_init(&bytes, (size_t)batch->env->config->engine.max_event_size);
+    bool composes = emit_composes(batch, work, topic, &bytes);
+    buffer_free(&bytes);
+    return composes && emit_correlates(batch, work, topic) && emit_fills(batch, work, topic);
 }
 
 static void emit_one(struct call *call, struct work *work)

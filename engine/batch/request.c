@@ -209,12 +209,20 @@ static uint64_t payload_hash(const struct work *work)
     return hash;
 }
 
+/* The same in all processes of a file, and another in other files on the same database with the same request. */
+static void id_of_key(const struct batch *batch, const struct item *item, char ret_text[37])
+{
+    const struct pipeline *config = batch->env->config;
+    const char *who = arena_format(batch->arena, "%s/%s %s", config->engine.group, config->name, item->binding->id);
+    event_id_derive(item->request->idempotency_key, span_of(who), SPAN("idempotency-key"), 0, ret_text);
+}
+
 void request_event(struct batch *batch, struct work *work)
 {
     const struct item *item = work->item;
     char *id = arena_alloc(batch->arena, 64);
     if (request_has_idempotency_key(item))
-        event_id_derive(item->request->idempotency_key, span_of(item->binding->id), SPAN("idempotency-key"), 0, id);
+        id_of_key(batch, item, id);
     else
         event_id_new(batch->wall_ms, id);
     event_base(batch, work, id);
@@ -255,8 +263,10 @@ int request_dead_status(enum dead_reason reason)
     case DEAD_NOT_OBJECT:
     case DEAD_TOO_DEEP:
     case DEAD_BAD_FIELD:
-    case DEAD_TOO_LARGE:
+    case DEAD_BAD_CORRELATION:
         return 400;
+    case DEAD_TOO_LARGE:
+        return 413;
     case DEAD_REJECTED:
         return 422;
     case DEAD_RETRIES_EXHAUSTED:
@@ -281,7 +291,10 @@ bool request_answer(struct batch *batch, struct work *work, int64_t *ret_again_m
 {
     struct gateway_request *request = work->item->request;
     if (work->verdict == VERDICT_DEAD) {
-        answer_error(request, request_dead_status(work->reason), event_dead_word(work->reason), work->why);
+        struct request_refusal refusal = {request_dead_status(work->reason), event_dead_word(work->reason)};
+        if (work->refusal != NULL)
+            refusal = *work->refusal;
+        answer_error(request, refusal.status, refusal.word, work->why);
         return true;
     }
     int64_t left = request->arrived_ms + request->wait_ms - clock_monotonic_ms();

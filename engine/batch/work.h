@@ -29,6 +29,11 @@ enum work_try { TRY_NONE = 0, TRY_WANTED, TRY_PASSED, TRY_FAILED };
 
 struct work_trace;
 
+struct request_refusal { /* what answers it */
+    int status;          /* 400 to 499 */
+    const char *word;    /* the answer's "error" */
+};
+
 struct work {
     struct item *item;
     struct event event;
@@ -60,6 +65,7 @@ struct work {
     int status; /* 0: not answered yet */
     struct span reply;
     bool reply_pending;
+    const struct request_refusal *refusal; /* of a dead one: its answer, with `why`; NULL: the one of its reason */
 };
 
 static inline const struct verdict_row *work_row(const struct work *work)

@@ -197,6 +197,12 @@ http:
             ("POST", "/events/wanted-dlt", name, {}, 404, "unknown_topic"),
             ("POST", "/events/%22", name, {}, 404, "unknown_topic"),
             ("GET", "/greetings", None, {}, 405, "method_not_allowed"),
+            ("PUT", "/shops/" + "x" * 1024 + "/orders", {"n": 1}, {}, 400, "the key of the event is longer than 1024"),
+            # what was refused leaves its key free
+            ("POST", "/events/nope", name, {"Idempotency-Key": "3"}, 404, "unknown_topic"),
+            ("POST", "/events/again", name, {"Idempotency-Key": "3"}, 202, '"topic": "again"'),
+            # cut within a letter
+            ("POST", "/events/" + "%C3%A4" * 200, name, {}, 404, "'(\\\\u00e4){124}' is no topic"),
         ):
             with self.subTest(path=path, body=body):
                 got, answer = engine.request(method, path, body, headers)
@@ -215,6 +221,45 @@ http:
         self.assertEqual(len(self.topic("said")), 3)
         self.assertEqual(self.topic("*-dlt"), [])
 
+    def test_what_its_topic_would_refuse(self):
+        """Too large an event, and what a chain or `after` looks for: 400, and no dead letter."""
+        self.use(CORRELATED)
+        engine = self.engine()
+        rows = ((202, "x" * 128, 7), (400, "", "x" * 129))
+        for topic, field in (("paid", "id"), ("failed", "id"), ("late", "k")):
+            for status, value in ((status, value) for status, *values in rows for value in values):
+                data = {"id": "1", "k": "1", "mode": "ok", field: value}
+                with self.subTest(topic=topic, value=value):
+                    got, answer = engine.request("POST", f"/events/{topic}", data)
+                    self.assertEqual(got, status, answer)
+                    if status == 400:
+                        self.assertEqual(answer["error"], "bad_correlation")
+                        self.assertRegex(answer["message"], f"topic {topic}: field '{field}' .*1 to 128 bytes .*, got")
+        # the most is 1 KiB; the envelope has some of it
+        for size, status in ((700, 202), (1000, 413), (1100, 413), (20000, 413)):
+            got, answer = engine.request("POST", "/events/plain", {"text": "x" * size})
+            self.assertEqual(got, status, answer)
+            if status == 413:
+                self.assertEqual(answer["error"], "too_large")
+                self.assertIn("more than 1024 bytes: engine.max_event_size", answer["message"])
+        self.assertEqual(len(self.topic("plain")), 1)
+        self.assertEqual(self.topic("*-dlt"), [])
+
+    def test_one_key_for_two_files(self):
+        """Each file has its keys, also where a group has both; processes of one file share them."""
+        head = self.yaml.split("plugins:")[0].replace("pipeline: emitted", "pipeline: %s\n%s")
+        tail = 'topics: {%s: {final: true}}\nhttp: {listen: "127.0.0.1:0", requests: {"POST /in": {emit: %s}}}\n'
+        for number, engine in enumerate(("", "engine: {group: both}")):
+            ids = {}
+            for name in ("one", "two", "one"):
+                topic = f"{name}{number}"
+                self.use(head % (name, engine) + tail % (topic, topic))
+                status, answer = self.engine().request("POST", "/in", {"n": 1}, {"Idempotency-Key": "k"})
+                self.assertEqual((status, answer["topic"]), (202, topic))
+                self.assertEqual(ids.setdefault(name, answer["id"]), answer["id"])
+                self.assertEqual(len(self.topic(topic)), 1)
+            self.assertNotEqual(ids["one"], ids["two"])
+
     def test_the_id_that_is_answered(self):
         """It is the event's: explain finds what became of it."""
         engine = self.engine()
@@ -226,6 +271,28 @@ http:
         self.assertIn(answers[0][1]["id"], event["value"])
         said = sluice("explain", self.config, answers[0][1]["id"], env=self.vars).stdout
         self.assertRegex(said, "(?s)wanted.*template.greet.*said")
+
+
+CORRELATED = """
+pipeline: correlated
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {max_event_size: 1KiB}
+plugins: {chaos: {library: "${CHAOS_SO}"}}
+topics:
+  paid: {key: "{id}", final: true}
+  failed: {key: "{id}", final: true}
+  refund: {key: "{id}", final: true}
+  early: {key: "{k}", handler: chaos.act, routes: {ok: drop, other: drop}}
+  late: {key: "{k}", handler: chaos.act, routes: {ok: drop, other: drop},
+         after: {topic: early, correlate: k, at_most: 10m}}
+  plain: {final: true}
+chains:
+  order: {correlate: id, steps: [{name: pay, done: paid, undo: refund}], abort_on: [failed]}
+http:
+  listen: "127.0.0.1:0"
+  requests: {"POST /events/{topic}": {emit: "{topic}"}}
+"""
 
 
 def json_key(answer):
