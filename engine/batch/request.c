@@ -144,7 +144,7 @@ static void request_data(struct batch *batch, struct work *work)
     struct json_object body = {0};
     struct error error = {0};
 
-    if (request->body.length > 0 && json_scan(request->body, batch->arena, &body, &error) != 0) {
+    if (request->body.length > 0 && json_scan_inner(request->body, batch->arena, &body, NULL, &error) != 0) {
         work_dead(batch, work, DEAD_BAD_JSON, "the body is no JSON object: %s", error.text);
         return;
     }

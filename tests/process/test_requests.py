@@ -185,6 +185,8 @@ http:
             # refused where somebody waits for the answer
             ("POST", "/greetings", b"{", {}, 400, '"bad_json"'),
             ("POST", "/greetings", b"[1]", {}, 400, '"bad_json"'),
+            # in the envelope it would be too deep
+            ("POST", "/greetings", b'{"name":"Di","list":' + b"[" * 63 + b"]" * 63 + b"}", {}, 400, '"bad_json"'),
             ("POST", "/greetings", {"name": 5}, {}, 400, "would not take this event: .*'name'"),
             ("POST", "/greetings", {"name": ""}, {}, 400, "handler template.greet of topic wanted would not take this"),
             ("POST", "/greetings", None, {}, 400, "topic wanted has no key for this event: .*name"),
