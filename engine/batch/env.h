@@ -77,8 +77,9 @@ struct batch_numbers {
  * another process, whose events came again. */
 struct uncertain_row {
     int64_t id;
-    bool over;    /* its transaction is: the row is there by now, or never will be */
-    bool dropped; /* its events are not this lane's any more: it is to be released */
+    bool over;     /* its transaction is: the row is there by now, or never will be */
+    bool dropped;  /* its events are not this lane's any more, or some are not: it is to be released */
+    bool released; /* any process may publish it, and may have done so */
 };
 
 /* Outbox rows of this lane, see outbox.h. */

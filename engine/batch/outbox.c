@@ -257,16 +257,19 @@ static int64_t *uncertain_ids(const struct outbox_lane *outbox, bool dropped, st
     return ids;
 }
 
-static void uncertain_forget(struct outbox_lane *outbox, bool dropped)
+/* Those that are over. */
+static void uncertain_forget(struct outbox_lane *outbox)
 {
     size_t kept = 0;
     for (size_t i = 0; i < outbox->uncertain_count; i++)
-        if (!outbox->uncertain[i].over || (dropped && !outbox->uncertain[i].dropped))
+        if (!outbox->uncertain[i].over)
             outbox->uncertain[kept++] = outbox->uncertain[i];
     outbox->uncertain_count = kept;
 }
 
-/* No event of theirs will be claimed here again, so the statement itself waits for their transactions. */
+/* Perhaps no event of theirs is claimed here again, so the statement itself waits for their transactions. But one may
+ * be: its stream was not among those that were revoked, or came back before the row was released. So the rows are not
+ * forgotten: the next batch looks whether somebody has published them. */
 static bool release_dropped(struct batch_env *env)
 {
     struct outbox_lane *outbox = &env->outbox;
@@ -274,8 +277,12 @@ static bool release_dropped(struct batch_env *env)
     const int64_t *ids = uncertain_ids(outbox, true, env->arena, &count);
     if (count > 0 && !rows_write(env, ledger_outbox_release, ids, count))
         return false;
-    for (size_t i = 0; i < outbox->uncertain_count; i++)
-        outbox->uncertain[i].over = outbox->uncertain[i].over || outbox->uncertain[i].dropped;
+    for (size_t i = 0; i < outbox->uncertain_count; i++) {
+        struct uncertain_row *row = &outbox->uncertain[i];
+        row->over = row->over || row->dropped;
+        row->released = row->released || row->dropped;
+        row->dropped = false;
+    }
     return true;
 }
 
@@ -283,9 +290,9 @@ void outbox_release_uncertain(struct batch_env *env)
 {
     struct outbox_lane *outbox = &env->outbox;
     for (size_t i = 0; i < outbox->uncertain_count; i++)
-        outbox->uncertain[i].dropped = true;
-    if (outbox->uncertain_count > 0 && release_dropped(env))
-        outbox->uncertain_count = 0;
+        outbox->uncertain[i].dropped = !outbox->uncertain[i].released;
+    if (outbox->uncertain_count > 0)
+        (void)release_dropped(env); /* else the next batch does, or outbox_settle() */
 }
 
 bool outbox_needs_settling(const struct outbox_lane *outbox)
@@ -301,8 +308,8 @@ void outbox_settle(struct batch_env *env)
     struct outbox_lane *outbox = &env->outbox;
     if (outbox->published_count > 0 && rows_write(env, ledger_outbox_done, outbox->published, outbox->published_count))
         outbox->published_count = 0; /* else the next transaction deletes them */
-    if (outbox->uncertain_count > 0 && release_dropped(env))
-        uncertain_forget(outbox, true);
+    if (outbox->uncertain_count > 0)
+        (void)release_dropped(env);
 }
 
 /* False: to be tried again. */
@@ -343,7 +350,7 @@ static bool resolve_once(struct batch *batch)
                    "what an earlier COMMIT emitted must be published before these keys go on: %s", error.text);
         return false;
     }
-    uncertain_forget(outbox, false);
+    uncertain_forget(outbox);
     return true;
 }
 

@@ -36,8 +36,9 @@ void outbox_find_left(struct batch *batch, const struct claim *claims, size_t co
  * batch->records may point into: reload them afterwards. */
 void outbox_resolve_uncertain(struct batch *batch);
 
-/* The events behind uncertain rows are not this lane's any more: whoever takes them over publishes the rows. Waits for
- * transactions that are not over; what cannot be released now is with the next batch, or by outbox_settle(). */
+/* The events behind uncertain rows are not this lane's any more, or some are not: whoever takes them over publishes the
+ * rows, and this lane does before it goes on, if they are still there then. Waits for transactions that are not over;
+ * what cannot be released now is with the next batch, or by outbox_settle(). */
 void outbox_release_uncertain(struct batch_env *env);
 
 /* Between batches: whether outbox_settle() has something to do. */

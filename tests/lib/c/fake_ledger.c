@@ -192,7 +192,8 @@ enum store_result ledger_outbox_done(struct connection *connection, const int64_
     return STORE_OK;
 }
 
-/* Whatever rows others have here are of the transaction that made the claims. */
+/* Whatever rows others have here are of the transaction that made the claims; one that was released was written again
+ * by another. */
 enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t but_owner, const struct claim *claims,
                                           size_t count, struct rows **ret, struct error *error)
 {
@@ -204,7 +205,7 @@ enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t
     for (size_t i = 0; i < count; i++)
         assert_true(claims[i].hit);
     for (size_t i = 0; i < tables->outbox_count; i++)
-        if (tables->outbox[i].owner != but_owner)
+        if (tables->outbox[i].owner != but_owner && tables->outbox[i].owner != 0)
             cells[found++] = (struct fake_cell){.number = tables->outbox[i].id};
     *ret = fake_rows(connection, 1, &type, found, cells);
     return result;

@@ -62,11 +62,12 @@ void check_undo(struct world *world, const struct correlation *chain, const stru
 }
 
 /* Whether this process is to have published the row before it commits a position of the stream: whoever made it, and
- * however late its COMMIT was; but one that has no owner any more only when it was there when the stream was taken
- * over. */
+ * however late its COMMIT was; but one of another process that has no owner any more only when it was there when the
+ * stream was taken over. */
 static bool row_is_due(const struct outbox_row *row, const struct process *process, uint32_t stream)
 {
-    return row->live && (row->owner == row->maker || row->order <= process->since[stream]);
+    return row->live &&
+           (row->owner == row->maker || row->maker == process->incarnation || row->order <= process->since[stream]);
 }
 
 /* Everything up to the committed position has ended, or waits in the database, and what came of it is published. */

@@ -148,9 +148,9 @@ static void lane_main(void *context)
             lane->delete_ms = lane->world->now_ms + LANE_DELETE_MS;
             break;
         case TASK_RELEASE:
-            lane->release = false;
             outbox_settle(&lane->env);
             outbox_release_uncertain(&lane->env);
+            lane->release = false;
             break;
         case TASK_DELETE:
             lane->delete_ms = lane->world->now_ms + LANE_DELETE_AGAIN_MS;

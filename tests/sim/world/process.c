@@ -168,20 +168,22 @@ static void process_drop(struct world *world, struct process *process, uint32_t 
         lane_changed(&process->lanes[l]);
 }
 
-/* Between two batches each lane writes down that its rows are not its own any more. */
+/* Between two batches each lane writes down that its rows are not its own any more, also those of the batch that it
+ * is in. */
 static void process_release(struct world *world, struct process *process)
 {
-    for (uint32_t l = 0; l < world->settings.lanes; l++) {
-        struct outbox_lane *outbox = &process->lanes[l].env.outbox;
-        process->lanes[l].release = outbox->published_count + outbox->uncertain_count > 0;
-    }
+    for (uint32_t l = 0; l < world->settings.lanes; l++)
+        process->lanes[l].release = true;
 }
 
+/* The engine waits for every lane. Here a batch may go on whose lane has no rows: its items have an old epoch then. */
 static bool process_released(const struct world *world, const struct process *process)
 {
-    for (uint32_t l = 0; l < world->settings.lanes; l++)
-        if (process->lanes[l].release)
+    for (uint32_t l = 0; l < world->settings.lanes; l++) {
+        const struct outbox_lane *outbox = &process->lanes[l].env.outbox;
+        if (process->lanes[l].release && outbox->published_count + outbox->uncertain_count > 0)
             return false;
+    }
     return true;
 }
 

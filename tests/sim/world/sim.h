@@ -226,7 +226,7 @@ struct sim_lane {
     struct plugin_state plugin;
     struct connection connection;
     enum task task;
-    bool release;     /* streams were dropped: its rows are not its own any more */
+    bool release;     /* streams were dropped, and it has not released its rows since */
     int64_t until_ms; /* it sleeps until then */
     int64_t delete_ms;
     uint32_t held_assignment; /* of the process, when it asked for held keys */

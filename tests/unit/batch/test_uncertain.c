@@ -157,11 +157,64 @@ static void released(void **state)
     assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit rollback");
     assert_int_equal(test->store->tables.outbox[0].owner, LANE_TEST_OWNER);
     assert_int_equal(test->env.outbox.uncertain_count, 1); /* later, then */
+    assert_true(outbox_needs_settling(&test->env.outbox));
     outbox_release_uncertain(&test->env);
     assert_int_equal(test->store->tables.outbox[0].owner, 0);
-    assert_int_equal(test->env.outbox.uncertain_count, 0);
+    assert_false(outbox_needs_settling(&test->env.outbox));
     outbox_release_uncertain(&test->env);
     assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit"); /* nothing twice */
+    lane_test_destroy(test);
+}
+
+static void release_at_once(struct lane_test *test)
+{
+    outbox_release_uncertain(&test->env);
+    assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit");
+}
+
+static void release_late(struct lane_test *test)
+{
+    fake_store_fail(test->store, "outbox_release", 0, 1, STORE_DOWN, "the server is gone");
+    outbox_release_uncertain(&test->env);
+    outbox_settle(&test->env);
+    assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit rollback "
+                                                       "begin outbox_release:1 commit");
+}
+
+/* Other partitions were revoked, or its own came back before the row was released: nobody else may have published it
+ * when its events come again, and the row does not say any more that it is theirs. */
+static void released_and_met_again(void **state)
+{
+    static void (*const releases[])(struct lane_test * test) = {release_at_once, release_late};
+    (void)state;
+    for (size_t i = 0; i < sizeof releases / sizeof releases[0]; i++) {
+        struct lane_test *test = after_a_lost_reply(FAKE_COMMIT_APPLIED);
+        releases[i](test);
+        lane_test_event(test, "order.new", "k", "b", "{\"n\":2}");
+        assert_int_equal(lane_test_run(test), 2);
+        assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 outbox_add commit "
+                                                           "begin outbox_find:1 rollback");
+        assert_string_equal(lane_test_ends(test), "0 1");
+        assert_holds(assert_published(test, "order.done", 0), "\"n\":1");
+        assert_holds(assert_published(test, "order.done", 1), "\"n\":2");
+        assert_int_equal(test->env.outbox.uncertain_count, 0);
+        lane_test_destroy(test);
+    }
+}
+
+/* Whoever took its events over has published it: there is nothing to do, and no trace of it is left. */
+static void released_and_published_elsewhere(void **state)
+{
+    struct lane_test *test = after_a_lost_reply(FAKE_COMMIT_APPLIED);
+    (void)state;
+    outbox_release_uncertain(&test->env);
+    test->store->tables.outbox_count = 0;
+    lane_test_run(test);
+    assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit "
+                                                       "begin claim:1 outbox_of_claims:1 commit "
+                                                       "begin outbox_find:1 rollback");
+    assert_int_equal(test->bus.publishes, 0);
+    assert_int_equal(test->env.outbox.uncertain_count, 0);
     lane_test_destroy(test);
 }
 
@@ -247,6 +300,8 @@ int main(void)
         cmocka_unit_test(waits_for_bus_and_database),
         cmocka_unit_test(refused),
         cmocka_unit_test(released),
+        cmocka_unit_test(released_and_met_again),
+        cmocka_unit_test(released_and_published_elsewhere),
         cmocka_unit_test(left_by_another_process),
         cmocka_unit_test(lookup_fails),
         cmocka_unit_test(of_a_tick),
