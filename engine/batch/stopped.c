@@ -35,9 +35,9 @@ static void stopped_alarm(const struct batch *batch, struct handler_stop *stop)
     const struct binding *binding = batch->failed_binding;
     series_set(stop->series, 1);
     log_line(LOG_ERROR, "lane",
-             "handler %s of plugin %s has stopped: %s; its events wait and are tried again every %d s: bring what is "
-             "missing (`sluice migrate CONFIG` for the plugin's tables and functions, `grant` for its rights)",
-             binding->handler_name, binding->plugin->name, batch->error.text, STOPPED_AGAIN_MS / 1000);
+             "handler %s of plugin %s has stopped: %s; its events wait and are tried again every %d s%s%s",
+             binding->handler_name, binding->plugin->name, batch->error.text, STOPPED_AGAIN_MS / 1000,
+             batch->error.hint[0] != '\0' ? ": " : "", batch->error.hint);
 }
 
 bool stopped_refused(struct batch *batch, struct work *work)

@@ -143,6 +143,7 @@ static int examine(const char *config, bool json, const struct buses *buses)
     struct shown shown = {.progress = !json && isatty(STDERR_FILENO)};
     parts_read(config, buses, &parts);
     reading_finish(&parts.reading, true);
+    parts_warn_migrations(&parts, &parts.reading.problems);
     struct exam exam = {
         .config = config, .pipeline = parts.pipeline, .problems = &parts.reading.problems, .arena = parts.arena};
     open_parts(&parts, &exam);

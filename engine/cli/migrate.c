@@ -5,11 +5,14 @@
 #include "cli/cli.h"
 
 #include "cli/parts.h"
+#include "pipeline/tree.h"
 #include "store/migrate.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MIGRATE_TEXT_MAX = 1024 * 1024 };
 
 static void usage(FILE *out)
 {
@@ -30,6 +33,19 @@ static void print_applied(const struct migration_step *step, void *context)
     else
         printf("applied %s/%s\n", step->owner, step->name);
     fflush(stdout);
+}
+
+/* A plugin that has no folder of them may have been forgotten: then everything else is up to date. */
+static void print_missing(const struct parts *parts)
+{
+    struct problems problems;
+    struct buffer text;
+    problems_init(&problems, parts->arena);
+    parts_warn_migrations(parts, &problems);
+    buffer_init(&text, MIGRATE_TEXT_MAX);
+    problems_print(&problems, false, &text);
+    (void)buffer_write(&text, stderr);
+    buffer_free(&text);
 }
 
 static enum store_result check_store(const struct parts *parts, struct error *error)
@@ -114,6 +130,7 @@ int cli_migrate(int argc, char **argv, const struct buses *buses)
     int code = parts_open(argv[optind], PARTS_STORE, false, buses, &parts);
     if (code != CLI_OK)
         return code;
+    print_missing(&parts);
     code = migrate_store(&parts, check, &applied);
     if (code == CLI_OK)
         code = migrate_topics(&parts, argv[optind], check);

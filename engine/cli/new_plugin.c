@@ -15,10 +15,12 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 EMBED(embedded_plugin, "plugins/template/template.c");
@@ -237,17 +239,50 @@ static int folder_make(const char *dir, const char *name, char ret[PATH_MAX])
     return CLI_OK;
 }
 
-/* From a tree that is built and not installed, pkg-config is told where to look. */
-static void next_steps(const char *folder, const char *name)
+/* Whether pkg-config finds a sluice.pc by itself; it says nothing, either way. */
+static bool is_found(void)
 {
-    char self[PATH_MAX], pc[PATH_MAX + 16];
+    char program[] = "pkg-config", option[] = "--exists", name[] = "sluice";
+    char *const words[] = {program, option, name, NULL};
+    int child, status = -1;
+    if (posix_spawnp(&child, program, NULL, NULL, words, environ) != 0)
+        return false;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status == 0;
+}
+
+/* Where pkg-config must be told to look: beside this program in a tree that is built and not installed, or, when it
+ * finds none by itself, in the prefix that this program is installed under. */
+static void print_search(void)
+{
+    static const struct {
+        const char *below; /* the program's folder */
+        const char *why;
+        bool always;
+    } places[] = {{"", "until this Sluice is installed", true},
+                  {"/../share/pkgconfig", "this Sluice is where pkg-config does not look", false}};
+    char self[PATH_MAX], folder[PATH_MAX], pc[PATH_MAX + 16];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self);
     while (length > 0 && self[length - 1] != '/')
         length--;
-    snprintf(pc, sizeof pc, "%.*ssluice.pc", (int)(length > 0 ? length : 0), self);
+    for (size_t i = 0; length > 1 && i < sizeof places / sizeof places[0]; i++) {
+        snprintf(pc, sizeof pc, "%.*s%s", (int)length - 1, self, places[i].below);
+        if (realpath(pc, folder) == NULL)
+            continue;
+        snprintf(pc, sizeof pc, "%s/sluice.pc", folder);
+        if (access(pc, R_OK) != 0)
+            continue;
+        if (places[i].always || !is_found())
+            printf("  export PKG_CONFIG_PATH=%s    # %s\n", folder, places[i].why);
+        return;
+    }
+}
+
+static void next_steps(const char *folder, const char *name)
+{
     printf("%s is a plugin that builds and passes its tests:\n\n", folder);
-    if (length > 0 && access(pc, R_OK) == 0)
-        printf("  export PKG_CONFIG_PATH=%.*s    # until this Sluice is installed\n", (int)length - 1, self);
+    print_search();
     printf("  cd %s && make test\n  sluice test test/%s.yaml\n\nREADME.md says how to run it with pipeline.yaml.\n",
            folder, name);
 }

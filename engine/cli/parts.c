@@ -17,8 +17,11 @@ enum { PARTS_ARENA_BLOCK = 64 * 1024, PARTS_ARENA_MAX = 64 * 1024 * 1024, PARTS_
 /* Where a plugin's migrations may lie beside its library: DIR/shout/sql for DIR/shout.so, or DIR/sql. */
 static void migrations_beside(const struct parts *parts, const struct plugin_ref *ref, const char *ret[2])
 {
-    const char *slash = strrchr(ref->path, '/');
-    struct span dir = slash == NULL ? SPAN(".") : (struct span){ref->path, (size_t)(slash - ref->path)};
+    const char *path = ref->path;
+    while (strncmp(path, "././", 4) == 0) /* the file's folder, and the same again as it was written */
+        path += 2;
+    const char *slash = strrchr(path, '/');
+    struct span dir = slash == NULL ? SPAN(".") : (struct span){path, (size_t)(slash - path)};
     ret[0] = arena_format(parts->arena, "%.*s/%s/sql", (int)dir.length, dir.at, ref->name);
     ret[1] = arena_format(parts->arena, "%.*s/sql", (int)dir.length, dir.at);
 }
@@ -30,6 +33,34 @@ const char *parts_migrations_folder(const struct parts *parts, const struct plug
         return ref->migrations;
     migrations_beside(parts, ref, beside);
     return access(beside[0], F_OK) == 0 ? beside[0] : access(beside[1], F_OK) == 0 ? beside[1] : NULL;
+}
+
+static bool uses_store(const struct pipeline *pipeline, const struct plugin_ref *ref)
+{
+    for (size_t i = 0; i < pipeline->binding_count; i++) {
+        const struct binding *binding = pipeline->bindings[i];
+        if (binding->plugin == ref && binding->handler != NULL && binding->handler->uses_store != 0)
+            return true;
+    }
+    return false;
+}
+
+void parts_warn_migrations(const struct parts *parts, struct problems *problems)
+{
+    const struct pipeline *pipeline = parts->pipeline;
+    for (size_t i = 0; pipeline->store.present && i < pipeline->plugin_count; i++) {
+        const struct plugin_ref *ref = &pipeline->plugins[i];
+        const char *beside[2];
+        if (ref->path == NULL || !uses_store(pipeline, ref) || parts_migrations_folder(parts, ref) != NULL)
+            continue;
+        migrations_beside(parts, ref, beside);
+        problem_warn(problems, ref->place, "no_migrations",
+                     "the plugin '%s' uses the database and has no folder of migrations: there is neither %s nor %s; "
+                     "put its numbered SQL there, or an empty folder when its tables are made elsewhere, or name the "
+                     "folder in plugins.%s.migrations",
+                     ref->name, beside[0], beside[1], ref->name);
+    }
+    problems_sort(problems);
 }
 
 /* Files of one folder are one plugin's. */

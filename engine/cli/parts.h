@@ -39,6 +39,9 @@ int parts_migrations(struct parts *parts, struct error *error);
 /* A plugin's migrations: plugins.NAME.migrations, or beside its library DIR/shout.so the folder DIR/shout/sql, or else
  * DIR/sql. NULL when it has none. */
 const char *parts_migrations_folder(const struct parts *parts, const struct plugin_ref *ref);
+/* A warning for each plugin with a bound handler that uses the store, and no folder of migrations: its tables may be
+ * made elsewhere. An empty folder, or plugins.NAME.migrations, silences it. */
+void parts_warn_migrations(const struct parts *parts, struct problems *problems);
 /* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);
 void parts_close(struct parts *parts); /* zeroed or half-open is fine */

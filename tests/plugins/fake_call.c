@@ -447,5 +447,25 @@ const struct fake_result *fake_call(struct fake_host *host, const char *name, si
                                                                                                   : FAKE_ROLLBACK);
         call_judge(&call);
     }
+    for (size_t n = 0; n < host->result_count; n++) {
+        host->results[n].host = host;
+        host->results[n].n = n;
+    }
     return host->results;
+}
+
+const char *fake_fault(struct fake_host *host)
+{
+    host->fault_seen = true;
+    return host->fault;
+}
+
+const char *fake_log(const struct fake_host *host)
+{
+    return host->log == NULL ? "" : host->log;
+}
+
+void fake_clock(struct fake_host *host, int64_t now_ms)
+{
+    host->now_ms = now_ms;
 }

@@ -421,22 +421,6 @@ const char *fake_set(const struct fake_result *result, const char *name)
     return NULL;
 }
 
-const char *fake_fault(struct fake_host *host)
-{
-    host->fault_seen = true;
-    return host->fault;
-}
-
-const char *fake_log(const struct fake_host *host)
-{
-    return host->log == NULL ? "" : host->log;
-}
-
-void fake_clock(struct fake_host *host, int64_t now_ms)
-{
-    host->now_ms = now_ms;
-}
-
 size_t fake_query_count(const struct fake_host *host)
 {
     return host->query_count;
@@ -464,29 +448,43 @@ static const char *words(const char *text)
     return text == NULL ? "(nothing)" : text;
 }
 
+/* With which event it was, and what the plugin did wrong in that call. */
+static void unexpected(const struct fake_result *result, const char *format, ...)
+{
+    char sentence[2048];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(sentence, sizeof sentence, format, list);
+    va_end(list);
+    const char *fault = result->host == NULL ? NULL : result->host->fault;
+    fake_die("result %zu%s: %s%s%s", result->n, result->added ? " (of add())" : "", sentence,
+             fault == NULL ? "" : "; the plugin is at fault: ", fault == NULL ? "" : fault);
+}
+
 void fake_expect_outcome(const struct fake_result *result, const char *outcome)
 {
     if (result->verdict != FAKE_OUTCOME || strcmp(result->outcome, outcome) != 0)
-        fake_die("wanted outcome '%s', got %s '%s' %s", outcome, verdict_words[result->verdict], words(result->outcome),
-                 words(result->why));
+        unexpected(result, "wanted outcome '%s', got %s '%s' %s", outcome, verdict_words[result->verdict],
+                   words(result->outcome), words(result->why));
 }
 
 void fake_expect_why(const struct fake_result *result, enum fake_verdict verdict, const char *part_of_why)
 {
     if (result->verdict != verdict || result->why == NULL || strstr(result->why, part_of_why) == NULL)
-        fake_die("wanted %s with '%s', got %s '%s' %s", verdict_words[verdict], part_of_why,
-                 verdict_words[result->verdict], words(result->why), words(result->outcome));
+        unexpected(result, "wanted %s with '%s', got %s '%s' %s", verdict_words[verdict], part_of_why,
+                   verdict_words[result->verdict], words(result->why), words(result->outcome));
 }
 
 void fake_expect_set(const struct fake_result *result, const char *name, const char *json)
 {
     const char *got = fake_set(result, name);
     if (got == NULL || strcmp(got, json) != 0)
-        fake_die("wanted field '%s' set to %s, got %s", name, json, words(got));
+        unexpected(result, "wanted field '%s' set to %s, got %s", name, json, words(got));
 }
 
 void fake_expect_reply(const struct fake_result *result, uint32_t status, const char *part_of_json)
 {
     if (result->status != status || result->reply == NULL || strstr(result->reply, part_of_json) == NULL)
-        fake_die("wanted reply %u with %s, got %u %s", status, part_of_json, result->status, words(result->reply));
+        unexpected(result, "wanted reply %u with %s, got %u %s", status, part_of_json, result->status,
+                   words(result->reply));
 }

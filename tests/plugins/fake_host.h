@@ -85,6 +85,8 @@ struct fake_result {
     uint32_t reply_flags;
     struct fake_set *sets;
     size_t set_count;
+    const struct fake_host *host; /* whose call it was, and `n`: its place among the results */
+    size_t n;
 };
 
 /* Calls a handler with `count` events (a schedule: 1 and NULL). Events with bad input are left out of the call, as

@@ -76,7 +76,68 @@ class NewPlugin(MadePlugin):
         source.write_text(source.read_text().replace('"%.*s, %.*s!"', '"%.*s %.*s!"'))
         made = self.make("test", cwd=folder)
         self.assertNotEqual(made.returncode, 0)
-        self.assertIn('wanted field \'greeting\' set to "Hello, Ada!", got "Hello Ada!"', made.stderr)
+        self.assertIn('result 0: wanted field \'greeting\' set to "Hello, Ada!", got "Hello Ada!"', made.stderr)
+
+    def test_a_fault_is_said_with_what_was_expected(self):
+        folder = self.new("shout")
+        source = folder / "shout.c"
+        source.write_text(source.read_text().replace('n, "greeting"', 'n, "greetings"'))
+        made = self.make("test", cwd=folder)
+        self.assertNotEqual(made.returncode, 0)
+        self.assertRegex(
+            made.stderr, "result 0: wanted .*; the plugin is at fault: handler shout.greet set field 'greetings'"
+        )
+
+    def test_a_bound_with_a_fraction_is_a_warning(self):
+        for language, suffix, before, after in (
+            ("c", "c", ".max = 64", ".max = 64.5"),
+            ("cpp", "cpp", ".max(64)", ".max(64.5)"),
+        ):
+            folder = self.new(f"shout_{language}", "--lang", language)
+            source = folder / f"shout_{language}.{suffix}"
+            self.assertIn(before, source.read_text())
+            source.write_text(source.read_text().replace(before, after))
+            self.assertIn("-Wfloat-conversion", self.make(cwd=folder).stderr)
+
+    def test_a_plugin_without_its_migrations_is_told(self):
+        """Where they were looked for; an empty folder, or one that the pipeline names, says that there are none."""
+        folder = self.new("visits", "--store")
+        self.assertEqual(self.make(cwd=folder).returncode, 0)
+        env = {**os.environ, "DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+        for what, told in (("as it is", False), ("no folder", True), ("an empty folder", False), ("named", False)):
+            with self.subTest(what):
+                if what == "an empty folder":
+                    (folder / "sql").mkdir()
+                elif (folder / "sql").exists() and what != "as it is":
+                    shutil.rmtree(folder / "sql")
+                if what == "named":
+                    (folder / "elsewhere").mkdir()
+                    pipeline = folder / "pipeline.yaml"
+                    plugin = "./visits.so"
+                    pipeline.write_text(
+                        pipeline.read_text().replace(
+                            f"library: {plugin}", f"library: {plugin}, migrations: ./elsewhere"
+                        )
+                    )
+                for command in ("validate", "migrate", "doctor"):
+                    done = run(SLUICE, command, "pipeline.yaml", cwd=folder, env=env)
+                    said = done.stdout + done.stderr
+                    warned = re.search(r"pipeline\.yaml:\d+:\d+: .*'visits' uses the database and has no folder", said)
+                    self.assertEqual(warned is not None, told, said)
+                    self.assertEqual("there is neither ./visits/sql nor ./sql" in said, told, said)
+
+    def test_where_pkg_config_does_not_look(self):
+        """The program was installed under a prefix of its own."""
+        program, found = self.at / "prefix/bin/sluice", self.at / "prefix/share/pkgconfig"
+        program.parent.mkdir(parents=True)
+        found.mkdir(parents=True)
+        shutil.copy(SLUICE, program)
+        (found / "sluice.pc").write_text("Name: sluice\nDescription: events\nVersion: 1\nCflags: -I/nowhere\n")
+        line = f"  export PKG_CONFIG_PATH={found}    # this Sluice is where pkg-config does not look\n"
+        for name, looks_in, told in (("one", self.at, True), ("two", found, False)):
+            env = {**os.environ, "PKG_CONFIG_LIBDIR": str(looks_in), "PKG_CONFIG_PATH": ""}
+            made = run(program, "new-plugin", name, "--dir", self.at, env=env)
+            self.assertEqual((made.returncode, line in made.stdout), (0, told), made.stdout + made.stderr)
 
     def test_nothing_is_left_of_the_template(self):
         self.new("tally", "--store")

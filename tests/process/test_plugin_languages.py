@@ -72,6 +72,27 @@ class Built:
 LANGUAGES = ("cpp", "rust")
 
 
+PATHS_RUST = """\
+use sluice::{field, handler, sql, value, Call, Done, Lane, Sql, Text};
+sluice::fields! {
+    struct Input { height: f64 = field("vehicle.height").min(0).max(10), plate: Text = field("plate") }
+}
+static FITS: Sql = sql!("select $1::float8 < 4.5");
+fn gate(_: &mut Lane<()>, call: &Call<Input>) -> Done {
+    let fits = call.query(&FITS, &[value(&call.inputs()[0].height)])?.row(0).bool(0);
+    call.outcome(0, fits as usize);
+    Ok(())
+}
+sluice::plugin! {
+    name: "paths",
+    version: "1.0.0",
+    help: "who fits",
+    handlers: [handler("gate", "let in who fits", gate)
+        .outcomes(&[("no", "too high"), ("yes", "fits")]).max_events(1).uses_store()],
+}
+"""
+
+
 class Inspected(unittest.TestCase):
     def inspect(self, library):
         said = run(SLUICE, "inspect", "--json", library)
@@ -98,6 +119,16 @@ class Inspected(unittest.TestCase):
                     symbol for kind, symbol in found if kind not in "VWu"
                 ]  # those are C++'s own, merged when linked
                 self.assertEqual(ours, ["sluice_plugin"], f"{name} in {language}")
+
+    def test_a_path_reaches_into_objects_in_rust(self):
+        source, library = Built.at / "paths.rs", Built.at / "paths.so"
+        source.write_text(PATHS_RUST)
+        Built.rustc("--crate-type", "cdylib", "--extern", f"sluice={Built.crate()}", "-o", library, source)
+        (handler,) = self.inspect(library)["handlers"]
+        self.assertEqual(
+            [(row["name"], row.get("path")) for row in handler["fields"]],
+            [("vehicle.height", ["vehicle", "height"]), ("plate", None)],
+        )
 
     def test_it_has_a_note(self):
         for language in LANGUAGES:

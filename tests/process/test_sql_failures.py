@@ -169,6 +169,15 @@ class HandlersThatStop(SqlCase):
         self.assertEqual(engine.metric("sluice_waiting_keys"), 3)
         self.assertEqual(self.topic("act-dlt"), [])
 
+    def test_a_statement_that_is_no_sql_is_mended_in_the_plugin(self):
+        self.emit("act", self.event({"mode": "sql_syntax"}))
+        engine = self.engine()
+        (line,) = until(
+            lambda: self.lines("chaos.act_sql of plugin chaos has stopped"), f"an alarm;\n{engine.text()}", 20
+        )
+        self.assertIn("mend the statement in the plugin", line)
+        self.assertNotIn("sluice migrate", line)
+
     def test_a_statement_that_one_event_breaks(self):
         """What the statement does with this event's data is refused; the same statement passes for the others."""
         self.rows(TABLE)

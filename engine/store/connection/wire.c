@@ -159,6 +159,16 @@ static const char *wire_field(const PGresult *result, int field)
     return text == NULL ? "" : text;
 }
 
+/* What to do about a plugin's statement that no event can pass. */
+static const char *refused_hint(const char *state)
+{
+    if (strcmp(state, "42601") == 0)
+        return "it is no valid SQL: mend the statement in the plugin, or in the function that it calls, and build it "
+               "again";
+    return "bring what is missing (`sluice migrate CONFIG` for the plugin's tables and functions, `grant` for its "
+           "rights)";
+}
+
 static void refused(enum store_result answer, const struct statement *statement, const char *state,
                     const PGresult *result, struct error *error)
 {
@@ -175,6 +185,8 @@ static void refused(enum store_result answer, const struct statement *statement,
     else if (answer == STORE_DEPLOY)
         error_hint(error,
                    "has `sluice migrate CONFIG` of this version run here, and has this role the rights to its tables?");
+    else if (answer == STORE_REFUSED)
+        error_hint(error, "%s", refused_hint(state));
 }
 
 /* A schema, table, column, function or type that is not there. */

@@ -140,7 +140,8 @@ pub struct Field {
     offset: usize,
 }
 
-/// A field under its key in the event's data, or in `settings:`.
+/// A field under its key in the event's data, or in `settings:`. A path, "address.country", reaches into objects of the
+/// data, as `.at()` of C++ and `SLUICE_TEXT_AT` of C do.
 pub fn field(name: &str) -> Field {
     Field {
         name: name.to_string(),
@@ -201,10 +202,6 @@ impl Field {
     pub fn fallback(self, words: &str) -> Field {
         Field { fallback: Some(words.to_string()), ..self.optional() }
     }
-    /// Its name is a path: "address.country".
-    pub fn nested(self) -> Field {
-        Field { nested: 1, ..self }
-    }
     /// A setting that is printed as *** everywhere.
     pub fn secret(self) -> Field {
         Field { flags: self.flags | raw::SLUICE_SECRET, ..self }
@@ -219,7 +216,8 @@ impl Field {
             _ => raw::SLUICE_TYPE_META_INT64,
         };
         let name = if self.name.is_empty() { member.to_string() } else { self.name };
-        Field { name, kind, offset, ..self }
+        let nested = name.contains('.') as u32;
+        Field { name, nested, kind, offset, ..self }
     }
 }
 

@@ -47,6 +47,10 @@ impl<'a> Row<'a> {
     pub fn index(&self, column: usize) -> usize {
         usize::try_from(self.int64(column)).unwrap_or(usize::MAX)
     }
+    /// Of a boolean; false for NULL.
+    pub fn bool(&self, column: usize) -> bool {
+        self.int64(column) != 0
+    }
     pub fn double(&self, column: usize) -> f64 {
         unsafe { (self.host.get_double)(self.rows, self.at, column) }
     }
