@@ -30,7 +30,7 @@ static bool is_blank(char byte)
 static const char *comment_end(const char *at)
 {
     if (at[0] == '-' && at[1] == '-')
-        return at + strcspn(at, "\n");
+        return at + strcspn(at, "\r\n");
     if (at[0] != '/' || at[1] != '*')
         return at;
     for (int depth = 0; *at != '\0';) {
@@ -43,6 +43,14 @@ static const char *comment_end(const char *at)
     return at;
 }
 
+/* Behind blanks and comments. */
+static const char *gap_end(const char *at)
+{
+    while (is_blank(*at) || comment_end(at) != at)
+        at = comment_end(at) != at ? comment_end(at) : at + 1;
+    return at;
+}
+
 /* Behind the quote that ends what begins at `at`. */
 static const char *quoted_end(const char *at, bool escapes)
 {
@@ -50,6 +58,20 @@ static const char *quoted_end(const char *at, bool escapes)
     while (*at != '\0' && *at != quote)
         at += escapes && at[0] == '\\' && at[1] != '\0' ? 2 : 1;
     return *at == '\0' ? at : at + 1; /* a doubled quote begins the next one */
+}
+
+/* Behind E'…', which goes on with its escapes behind a doubled quote, and behind a line's end: E'a'\n'b\''. */
+static const char *escaped_end(const char *at)
+{
+    for (const char *next = at; *next == '\'';) {
+        at = quoted_end(next, true);
+        next = gap_end(at);
+        bool line_between = memchr(at, '\n', (size_t)(next - at)) != NULL ||
+                            memchr(at, '\r', (size_t)(next - at)) != NULL;
+        if (next != at && !line_between)
+            break;
+    }
+    return at;
 }
 
 /* Behind $tag$ … $tag$; behind the '$' when that begins no such text. */
@@ -84,7 +106,9 @@ static void scan_word(struct scan *scan)
         scan->routine = true;
     if (!scan->routine || scan->parentheses > 0)
         return;
-    if (is(at, length, "begin") || (scan->blocks > 0 && is(at, length, "case")))
+    const char *next = gap_end(scan->at);
+    bool body = is(at, length, "begin") && strncasecmp(next, "atomic", 6) == 0 && !is_word(next[6]);
+    if (body || (scan->blocks > 0 && is(at, length, "case")))
         scan->blocks++;
     else if (scan->blocks > 0 && is(at, length, "end"))
         scan->blocks--;
@@ -97,7 +121,7 @@ static void scan_token(struct scan *scan)
     if (comment_end(at) != at)
         scan->at = comment_end(at);
     else if ((*at == 'e' || *at == 'E') && at[1] == '\'')
-        scan->at = quoted_end(at + 1, true);
+        scan->at = escaped_end(at + 1);
     else if (*at == '\'' || *at == '"')
         scan->at = quoted_end(at, false);
     else if (*at == '$')
@@ -123,8 +147,8 @@ static int line_of(const char *sql, const char *at)
 bool script_next(const char *sql, size_t *offset, struct script_part *ret)
 {
     struct scan scan = {.at = sql + *offset};
-    while (is_blank(*scan.at) || *scan.at == ';' || comment_end(scan.at) != scan.at)
-        scan.at = comment_end(scan.at) != scan.at ? comment_end(scan.at) : scan.at + 1;
+    for (scan.at = gap_end(scan.at); *scan.at == ';';)
+        scan.at = gap_end(scan.at + 1);
     const char *begin = scan.at;
     while (*scan.at != '\0' && (*scan.at != ';' || scan.parentheses > 0 || scan.blocks > 0))
         scan_token(&scan);

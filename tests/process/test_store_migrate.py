@@ -111,6 +111,11 @@ class Migrations(PostgresCase):
             "Begin Work;": 'line 3: it may not have the statement "Begin Work"',
             "rollback /* to */ transaction": "line 3: it may not have the statement",
             "prepare\ntransaction 'x'": "line 3: it may not have the statement",
+            "select 1; -- \rcommit": 'line 3: it may not have the statement "commit"',
+            "create function begin() returns int language sql as 'select 1'; commit": "line 3: it may not have the st",
+            "select E'a'\n'b\\''; commit; --'": "line 4: it may not have the statement",
+            "select E'a'-- b\r'c\\''; commit; --'": "line 3: it may not have the statement",
+            "select E'a''\\''; commit; --'": "line 3: it may not have the statement",
             "create procedure p() language plpgsql as $$ begin commit; end $$; call p()": "line 3: .*invalid tr",
             "create index concurrently on things (n)": "line 3: .*cannot run inside a transaction block",
             # what is the engine's
@@ -128,7 +133,7 @@ class Migrations(PostgresCase):
             "grant select on sluice.migration to public": changes,
             "grant usage on schema sluice to public": "makes the schema sluice",
             "alter schema sluice rename to mine": "it drops or moves the schema sluice",
-            "drop schema sluice cascade": "it drops or moves the table sluice.migration",
+            "drop schema sluice cascade": "it drops or moves the table sluice.held",
             "create function sluice.mine() returns int language sql as 'select 1'": "makes the function sluice.mine",
             "create or replace function sluice.theirs() returns int language sql as 'select 2'": "sluice.theirs",
             "drop function sluice.theirs": "drops or moves the function sluice.theirs",
@@ -137,17 +142,66 @@ class Migrations(PostgresCase):
             "create function late() returns trigger language plpgsql as $$ begin delete from sluice.migration;"
             " return new; end $$; create constraint trigger late after insert on things deferrable initially deferred"
             " for each row execute function late(); insert into things values (1)": changes,
+            "create table again (); create function late() returns trigger language plpgsql as $$ begin"
+            " delete from sluice.migration; return new; end $$; create constraint trigger late after insert on again"
+            " deferrable initially deferred for each row execute function late(); create function early() returns"
+            " trigger language plpgsql as $$ begin set constraints all deferred; insert into again default values;"
+            " return new; end $$; create constraint trigger early after insert on things deferrable initially deferred"
+            " for each row execute function early(); insert into things values (1)": changes,
+            "grant select (name) on sluice.migration to public": changes,
+            "update pg_trigger set tgenabled = 'D' where tgname = 'held'": "it changes or makes the table sluice.held",
+            # a sequence's value outlives the rollback: one that was set back is set again
+            "select setval('sluice.numbers', 7)": "makes the sequence sluice.numbers: .* stay taken",
+            "select setval('sluice.numbers', 7); select 1 / 0": "division by zero",
+            "do $$ begin perform setval('sluice.numbers', 7, false); perform 1 / 0; exception when division_by_zero"
+            " then null; end $$": "makes the sequence sluice.numbers",
+            "select nextval('sluice.numbers')": "makes the sequence sluice.numbers: .* stay taken",
         }.items():
             with self.subTest(last):
                 self.write("charge", "0001_money.sql", before + last)
                 self.write(
-                    "engine", "0003_f.sql", "create function sluice.theirs() returns int language sql as 'select 1'"
+                    "engine",
+                    "0003_f.sql",
+                    "create function sluice.theirs() returns int language sql as 'select 1';"
+                    "create table sluice.held (); create trigger held before update on sluice.held"
+                    " execute function suppress_redundant_updates_trigger();"
+                    "create sequence sluice.numbers; select setval('sluice.numbers', 500)",
                 )
                 answer = self.apply()
                 self.assertEqual(answer["result"], "deploy", answer)
                 self.assertRegex(answer["error"], f"^migration charge/0001_money.sql(, |: ).*{says}")
                 self.assertEqual(len(self.applied()), 3)
                 self.assertIsNone(self.postgres.value("SELECT to_regclass('things')", self.url))
+                self.assertIn(self.postgres.value("SELECT last_value FROM sluice.numbers", self.url), ("500", "501"))
+
+    def test_a_hidden_end_of_the_transaction(self):
+        """What is taken for a function's body hides it from who looks for words, and not from who asks the server."""
+        self.apply()
+        hide = (
+            'create table named ("case" int); create function body() returns setof int begin atomic select n.case from'
+            " named n; end; create table stays (); "
+        )
+        for owner, name in (("engine", "0003_end.sql"), ("charge", "0002_end.sql")):
+            for end in (
+                "rollback and chain; select 1",
+                "commit and chain; select 1",
+                "commit; begin; select 1",
+                "commit; create table later ()",
+                "commit; select 1 / 0",
+                "commit and chain; select 1 / 0",
+            ):
+                with self.subTest(owner=owner, end=end):
+                    self.postgres.query("drop table if exists named, stays, later cascade", self.url)
+                    self.write(owner, name, hide + end)
+                    answer = self.apply()
+                    self.assertEqual(answer["result"], "deploy", answer)
+                    says = f"^migration {owner}/{name}.*: it ended its transaction, what of it stays is unknown: "
+                    self.assertRegex(answer["error"], says)
+                    self.assertNotIn("nothing of this file", answer["error"])
+                    self.assertEqual(len(self.applied()), 3)
+                    stays = self.postgres.value("SELECT to_regclass('stays')::text", self.url)
+                    self.assertEqual(stays, None if "rollback" in end else "stays")
+            self.remove(owner, name)
 
     def test_files_that_are_fine(self):
         """They read what is the engine's, and use what looks as if it were the end of a transaction."""
@@ -157,6 +211,8 @@ class Migrations(PostgresCase):
                 "savepoint s; delete from sluice.migration; rollback work to savepoint s; select 1",
                 "create function commit() returns int language sql as 'select 1'; select commit(); -- commit;\n;;",
                 "set role none; set search_path = nowhere; set local statement_timeout = '1h'",
+                "create temp table mine (); create function pg_temp.f() returns int language sql as 'select 1'",
+                "select owner from mine",  # the table of the first file
                 "create table after_that ()",  # whose search_path is the usual one again
                 "",
             ),
@@ -166,7 +222,7 @@ class Migrations(PostgresCase):
                 self.write("charge", f"{number:04}_fine.sql", sql)
                 answer = self.apply()
                 self.assertEqual(answer["result"], "ok", answer)
-        self.assertEqual(len(self.applied()), 9)
+        self.assertEqual(len(self.applied()), 11)
         self.assertEqual(self.postgres.value("SELECT to_regclass('public.after_that')::text", self.url), "after_that")
 
     def test_what_an_engine_does_meanwhile(self):

@@ -110,9 +110,10 @@ struct connection {
     bool tampered;
     bool plugin_ran; /* a statement of a plugin was sent in the present transaction, or the last one */
     struct session session;
-    char sqlstate[6];     /* of the last failure; "" when it was not the server's */
-    int script_line;      /* at which the last script failed; 0: it did not, or nobody knows */
-    bool crash_elsewhere; /* see connection_crash_elsewhere() */
+    char sqlstate[6];      /* of the last failure; "" when it was not the server's */
+    int script_line;       /* at which the last script failed; 0: it did not, or nobody knows */
+    bool script_committed; /* the last script had a "commit" that was done, whatever became of the rest */
+    bool crash_elsewhere;  /* see connection_crash_elsewhere() */
 
     struct intmap *prepared; /* address of the text → struct prepared */
     size_t prepared_count;

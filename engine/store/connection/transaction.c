@@ -357,6 +357,7 @@ static enum store_result script_read(struct connection *connection, const char *
     enum store_result answer = STORE_OK;
     size_t done = 0;
     connection->script_line = 0;
+    connection->script_committed = false;
     for (;;) {
         PGresult *result;
         enum store_result read = wire_result(connection, deadline_ms, &result, answer == STORE_OK ? error : NULL);
@@ -373,6 +374,9 @@ static enum store_result script_read(struct connection *connection, const char *
             enum store_result one = script_refused(connection, sql, done, result, answer == STORE_OK ? error : NULL);
             answer = answer == STORE_OK ? one : answer;
         }
+        const char *tag = PQcmdStatus(result);
+        if (strcmp(tag, "COMMIT") == 0 || strcmp(tag, "PREPARE TRANSACTION") == 0)
+            connection->script_committed = true;
         done++;
         PQclear(result);
         if (connection->pg == NULL)

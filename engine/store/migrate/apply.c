@@ -149,20 +149,34 @@ static enum store_result migrate_words(const struct migration_file *file, int *r
 
 /* The file, in the transaction that is open. */
 static enum store_result migrate_run(struct connection *connection, const struct migration_file *file, int *ret_line,
-                                     struct error *error)
+                                     struct guard *guard, struct error *error)
 {
     enum store_result result = migrate_words(file, ret_line, error);
-    struct guard guard = {0};
-    if (result == STORE_OK && !file->of->engine)
-        result = guard_begin(connection, &guard, error);
+    if (result == STORE_OK)
+        result = guard_begin(connection, !file->of->engine, guard, error);
     if (result == STORE_OK) {
         result = connection_script(connection, file->text, MIGRATE_MS, error);
         *ret_line = connection->script_line;
+        guard->ended = connection->tampered || connection->script_committed;
     }
-    if (result == STORE_OK && !file->of->engine)
-        result = guard_end(connection, &guard, error);
-    guard_free(&guard);
-    return result;
+    return result == STORE_OK ? guard_end(connection, guard, error) : result;
+}
+
+/* Says which file, where, and what there is of it. */
+static void migrate_failed(const struct migration_file *file, int line, bool ended, enum store_result result,
+                           struct error *error)
+{
+    if (ended)
+        error_prefix(error, "it ended its transaction, what of it stays is unknown");
+    if (line > 0)
+        error_prefix(error, "migration %s/%s, line %d", file->of->owner, file->name, line);
+    else
+        error_prefix(error, "migration %s/%s", file->of->owner, file->name);
+    if (ended)
+        error_hint(error,
+                   "look what there is of it in the database, mend that and the file, and run sluice migrate again");
+    else if (result == STORE_DEPLOY)
+        error_hint(error, "nothing of this file was applied: mend it, or the database, and run sluice migrate again");
 }
 
 /* The file and its row, in the transaction that is open. */
@@ -176,22 +190,20 @@ static enum store_result migrate_file(struct connection *connection, const struc
         STORE_VALUE(PARAM_BYTEA, &file->bytes),
     };
     int line = 0;
-    enum store_result result = migrate_run(connection, file, &line, error);
+    struct guard guard = {0};
+    enum store_result result = migrate_run(connection, file, &line, &guard, error);
     if (result == STORE_OK)
         result = connection_queue(connection, &statement_record, 4, params, error);
     if (result == STORE_OK)
         result = connection_commit(connection, error);
-    if (result == STORE_OK)
-        return STORE_OK;
-    if (result == STORE_DOWN && connection->refused)
+    if (result == STORE_DATA || (result == STORE_DOWN && connection->refused))
         result = STORE_DEPLOY; /* whatever the server has against the file */
-    if (line > 0)
-        error_prefix(error, "migration %s/%s, line %d", file->of->owner, file->name, line);
-    else
-        error_prefix(error, "migration %s/%s", file->of->owner, file->name);
-    if (result == STORE_DATA || result == STORE_DEPLOY)
-        error_hint(error, "nothing of this file was applied: mend it, or the database, and run sluice migrate again");
-    return result == STORE_DATA ? STORE_DEPLOY : result;
+    if (result != STORE_OK) {
+        migrate_failed(file, line, guard.ended, result, error);
+        guard_undo(connection, &guard, error);
+    }
+    guard_free(&guard);
+    return result;
 }
 
 /* One transaction: lock, compare, apply one. *ret -1: nothing was missing. */

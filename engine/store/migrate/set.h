@@ -31,12 +31,19 @@ struct connection *migrate_connect(struct store *store, struct error *error); /*
 
 /* --- guard.c */
 struct guard {
-    char *before; /* JSON */
+    int64_t transaction; /* its id */
+    char *before;        /* JSON; NULL: not whole */
+    bool ended;          /* by the file; guard_end() says it */
 };
-/* Before a file is run: what there is in schema sluice. The caller ends it with guard_free(). */
-enum store_result guard_begin(struct connection *connection, struct guard *ret, struct error *error);
-/* After it, in the same transaction: STORE_DEPLOY with the first thing in schema sluice that it has changed. */
-enum store_result guard_end(struct connection *connection, const struct guard *guard, struct error *error);
+/* Before a file is run: which transaction it is, and (whole) what there is in schema sluice. The caller ends it with
+ * guard_free(). */
+enum store_result guard_begin(struct connection *connection, bool whole, struct guard *ret, struct error *error);
+/* After it: STORE_DEPLOY when the transaction is another one, or with the first thing in schema sluice that the file
+ * has changed. */
+enum store_result guard_end(struct connection *connection, struct guard *guard, struct error *error);
+/* After a file that failed, in a transaction of its own: the sequences of schema sluice that are behind what they were
+ * are set there again. Says in the hint of `error` when that cannot be done. */
+void guard_undo(struct connection *connection, const struct guard *guard, struct error *error);
 void guard_free(struct guard *guard); /* zeroed is fine */
 
 #endif
