@@ -16,6 +16,8 @@ import contract_table
 from contract_table import GOOD_READINGS
 from test_engine_contract import Contract
 
+CC = os.environ.get("CC", "cc").split()[-1]
+
 # The fake host on a database: the fault of each mode, then "-", or its outcome; then how many rows were kept.
 CHECK = r"""
 #include "fake_host.h"
@@ -47,7 +49,7 @@ class Header(unittest.TestCase):
                     f"const struct sluice_field fields[] = {{{macro}(struct in, n), {{0}}}};\n"
                 )
                 done = subprocess.run(
-                    [os.environ.get("CC", "cc"), "-fsyntax-only", "-x", "c", f"-I{ROOT}/engine/include", "-"],
+                    [CC, "-fsyntax-only", "-x", "c", f"-I{ROOT}/engine/include", "-"],
                     input=code,
                     text=True,
                     capture_output=True,
@@ -68,7 +70,7 @@ class FakeHost(Contract):
         fake = ROOT / "tests/plugins"
         subprocess.run(
             [
-                os.environ.get("CC", "cc"),
+                CC,
                 "-std=gnu17",
                 "-D_GNU_SOURCE",
                 f"-I{ROOT}/engine/include",

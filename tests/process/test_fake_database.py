@@ -14,7 +14,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 POSTGRES = ROOT / "tests" / "lib" / "private_postgres"
 FAKE = ROOT / "tests" / "plugins"
-CC = os.environ.get("CC", "cc")
+CC = os.environ.get("CC", "cc").split()[-1]
 
 PLUGIN = r"""
 #include "sluice/plugin.h"

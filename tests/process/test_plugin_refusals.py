@@ -19,7 +19,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SLUICE = os.environ.get("SLUICE", str(ROOT / os.environ.get("B", "build/") / "sluice"))
 BAD = ROOT / "tests" / "plugins" / "bad"
-CC = os.environ.get("CC", "cc")
+CC = os.environ.get("CC", "cc").split()[-1]
 TRUNCATED = re.compile(r"PATH is cut short: it should have at least \d+ bytes, it has (\d+); copy or build it again")
 
 
