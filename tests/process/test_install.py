@@ -101,8 +101,15 @@ class Install(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_the_installed_flow_tests_pass(self):
-        done = self.run_it("test", *sorted((self.at / "share/sluice/config/tests").glob("*.yaml")), url="")
+        """Those that repeat a flow with a crash at each place run long, and in the tree; here their pipelines hold."""
+        files = sorted((self.at / "share/sluice/config/tests").glob("*.yaml"))
+        long = {file for file in files if "everywhere" in file.read_text()}
+        done = self.run_it("test", *(file for file in files if file not in long), url="")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        for file in long:
+            pipeline = re.search(r"^pipeline: (\S+)", file.read_text(), re.M)[1]
+            done = self.run_it("validate", file.parent / pipeline)
+            self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_it_finds_its_migrations(self):
         done = self.run_it("migrate", self.at / "share/sluice/config/pipeline.yaml")
