@@ -56,8 +56,8 @@ void parts_warn_migrations(const struct parts *parts, struct problems *problems)
         migrations_beside(parts, ref, beside);
         problem_warn(problems, ref->place, "no_migrations",
                      "the plugin '%s' uses the database and has no folder of migrations: there is neither %s nor %s; "
-                     "put its numbered SQL there, or an empty folder when its tables are made elsewhere, or name the "
-                     "folder in plugins.%s.migrations",
+                     "if it has tables of its own, put its numbered SQL there, or name the folder in "
+                     "plugins.%s.migrations",
                      ref->name, beside[0], beside[1], ref->name);
     }
     problems_sort(problems);

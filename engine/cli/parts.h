@@ -40,7 +40,7 @@ int parts_migrations(struct parts *parts, struct error *error);
  * DIR/sql. NULL when it has none. */
 const char *parts_migrations_folder(const struct parts *parts, const struct plugin_ref *ref);
 /* A warning for each plugin with a bound handler that uses the store, and no folder of migrations: its tables may be
- * made elsewhere. An empty folder, or plugins.NAME.migrations, silences it. */
+ * made elsewhere. */
 void parts_warn_migrations(const struct parts *parts, struct problems *problems);
 /* Prints to stderr that the pipeline has no such topic, and which of its names is nearest. */
 void parts_no_topic(const struct parts *parts, const char *command, const char *config, const char *topic);

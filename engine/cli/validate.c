@@ -213,7 +213,6 @@ int cli_validate(int argc, char **argv, const struct buses *buses)
         struct reading *reading = &readings[i];
         reading_begin(argv[optind + (int)i], arena, reading);
         reading_finish(reading, true);
-        parts_warn_migrations(&(struct parts){.arena = arena, .pipeline = reading->pipeline}, &reading->problems);
         if (connect || reading->pipeline->bus.kind == BUS_CHOICE_KAFKA)
             validate_opened(arena, reading->pipeline, buses, connect, &reading->problems);
     }

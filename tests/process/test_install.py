@@ -42,7 +42,7 @@ class Install(unittest.TestCase):
     def tearDownClass(cls):
         shutil.rmtree(cls.folder)
 
-    def run_it(self, *line, url="postgresql://nowhere"):
+    def run_it(self, *line, url="postgresql://nowhere", **env):
         return subprocess.run(
             [str(self.sluice), *map(str, line)],
             cwd="/",
@@ -50,7 +50,7 @@ class Install(unittest.TestCase):
             text=True,
             timeout=120,
             check=False,
-            env=dict(ENV, DATABASE_URL=url),
+            env=dict(ENV, DATABASE_URL=url, **env),
         )
 
     def test_files(self):
@@ -119,8 +119,9 @@ class Install(unittest.TestCase):
     def test_a_plugin_is_built_against_it(self):
         """Its header is found through the sluice.pc that was installed; the installed program runs its flow tests."""
         with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
-            said = self.run_it("new-plugin", "mine", "--store", "--dir", folder)
-            self.assertEqual((said.returncode, "PKG_CONFIG_PATH" in said.stdout), (0, False), said)
+            said = self.run_it("new-plugin", "mine", "--store", "--dir", folder, PKG_CONFIG_LIBDIR=folder)
+            self.assertEqual(said.returncode, 0, said)
+            self.assertIn(f"  export PKG_CONFIG_PATH={self.at}/share/pkgconfig ", said.stdout)
             mine = pathlib.Path(folder) / "mine"
             done = subprocess.run(
                 ["make", "test"],
