@@ -52,8 +52,8 @@ static bool is_judged(const struct work *work)
            !item->entry.append;
 }
 
-const char *after_unsaid(const struct after *after, const struct json_object *data, struct arena *arena,
-                         struct span *ret_value)
+const char *after_refusal(const struct after *after, const struct json_object *data, struct arena *arena,
+                          struct span *ret_value)
 {
     const char *got = NULL;
     if (correlation_read(data, span_of(after->correlate), arena, ret_value, &got) == CORRELATION_USABLE)
@@ -69,9 +69,9 @@ static bool needs_of(struct batch *batch, struct work *work, struct needed *ret)
 {
     const struct after *after = work->item->topic->after;
     struct span value;
-    const char *unsaid = after_unsaid(after, &work->event.data, batch->arena, &value);
-    if (unsaid != NULL) {
-        work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", unsaid);
+    const char *refusal = after_refusal(after, &work->event.data, batch->arena, &value);
+    if (refusal != NULL) {
+        work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", refusal);
         return false;
     }
     *ret = (struct needed){.id = needed_id(batch->arena, after->topic->name, after->correlate, value)};

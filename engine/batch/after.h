@@ -18,8 +18,8 @@
 /* Behind the claim: events that came too early get their verdict. */
 void batch_after(struct batch *batch);
 /* Why this data does not say what its event comes after, in the arena; NULL: *ret_value is it. */
-const char *after_unsaid(const struct after *after, const struct json_object *data, struct arena *arena,
-                         struct span *ret_value);
+const char *after_refusal(const struct after *after, const struct json_object *data, struct arena *arena,
+                          struct span *ret_value);
 /* In the transaction, behind batch_held(): what was handled that others need, and what the held ones wait for. */
 void after_record(struct batch *batch);
 /* Behind COMMIT, or one whose reply was lost. */

@@ -91,7 +91,7 @@ void batch_held(struct batch *batch); /* the rows */
  * letter. */
 bool chain_refuses(struct batch *batch, struct work *work);
 /* Why an event of the topic with this data would be one for that, in the arena; NULL: it would not. */
-const char *chain_untied(const struct topic *topic, const struct json_object *data, struct arena *arena);
+const char *chain_refusal(const struct topic *topic, const struct json_object *data, struct arena *arena);
 /* Of a dead letter: whether chains have noted its event, now or when it became one before. */
 bool chains_noted(const struct batch *batch, const struct work *work);
 /* The chains that watch the works' topics, and their timers that are due. May add outputs. */

@@ -35,7 +35,7 @@ static bool watch_ties(const struct chain_watch *watch, enum correlation_kind ki
     return false;
 }
 
-const char *chain_untied(const struct topic *topic, const struct json_object *data, struct arena *arena)
+const char *chain_refusal(const struct topic *topic, const struct json_object *data, struct arena *arena)
 {
     for (size_t w = 0; w < topic->watch_count; w++) {
         const struct chain_watch *watch = &topic->watches[w];
@@ -57,10 +57,10 @@ bool chain_refuses(struct batch *batch, struct work *work)
     if (topic == NULL || !item_is_event(work->item) || batch->connection == NULL || batch->env->group == NULL ||
         batch->env->group->tap != NULL)
         return false;
-    const char *untied = chain_untied(topic, &work->event.data, batch->arena);
-    if (untied != NULL)
-        work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", untied);
-    return untied != NULL;
+    const char *refusal = chain_refusal(topic, &work->event.data, batch->arena);
+    if (refusal != NULL)
+        work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", refusal);
+    return refusal != NULL;
 }
 
 bool chains_noted(const struct batch *batch, const struct work *work)

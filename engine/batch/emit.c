@@ -66,9 +66,9 @@ static bool emit_composes(struct batch *batch, struct work *work, const struct t
 static bool emit_correlates(struct batch *batch, struct work *work, const struct topic *topic)
 {
     struct span value;
-    const char *why = chain_untied(topic, &work->event.data, batch->arena);
+    const char *why = chain_refusal(topic, &work->event.data, batch->arena);
     if (why == NULL && topic->after != NULL)
-        why = after_unsaid(topic->after, &work->event.data, batch->arena, &value);
+        why = after_refusal(topic->after, &work->event.data, batch->arena, &value);
     if (why != NULL)
         work_dead(batch, work, DEAD_BAD_CORRELATION, "topic %s: %s", topic->name, why);
     return why == NULL;

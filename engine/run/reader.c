@@ -405,7 +405,7 @@ void reader_prepare(struct group_run *group)
     if (subscription.topics != NULL && subscription.topic_count > 0) {
         bus_prepare(group->engine->bus, &subscription);
         if (subscription.recorded && takeover_prepare(group))
-            takeover_rehearse(group);
+            takeover_warm(group);
     }
     free((void *)subscription.topics);
 }

@@ -53,7 +53,7 @@ bool takeover_prepare(struct group_run *group)
     return false;
 }
 
-void takeover_rehearse(struct group_run *group)
+void takeover_warm(struct group_run *group)
 {
     struct connection *connection = group->takeover->connection;
     struct rows *rows = NULL;

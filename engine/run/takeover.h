@@ -8,7 +8,7 @@
 
 bool takeover_prepare(struct group_run *group); /* before the group is subscribed to; false: no memory */
 /* Makes its session, before there is anything to take over. */
-void takeover_rehearse(struct group_run *group);
+void takeover_warm(struct group_run *group);
 /* Partitions were assigned. Waits a while when the database or the bus is down. The reader's thread. */
 void takeover_run(struct group_run *group);
 void takeover_destroy(struct group_run *group);

@@ -29,7 +29,7 @@ enum {
     WORKER_BYTES_MAX = 256 * 1024 * 1024,
     WORKER_DELETE_PUBLISHED_MS = 150, /* after the last batch; mostly the next one deletes its published rows */
     WORKER_DELETE_AGAIN_MS = 1000,    /* when the database did not take it */
-    WORKER_REHEARSAL_MS = 2000,
+    WORKER_WARM_MS = 2000,
     WORKER_FOLLOWERS_MAX = 64,       /* entries behind a retry of a moment before its key is written down */
     WORKER_STORED_KEYS_MAX = 10000,  /* beyond that, keys are held in memory, and so the group pauses in the end */
     WORKER_PAUSED_KEYS_MAX = 250000, /* likewise of those that wait for the end of a pause: about 100 bytes each */
@@ -325,7 +325,7 @@ static void worker_begin(struct worker *worker)
     worker->opened = worker->taken != NULL && worker_open_plugins(worker);
     if (worker->opened && worker->engine->parts.waits && !worker->engine->parts.stepped &&
         worker->env.connection != NULL)
-        ledger_rehearse(worker->env.connection, clock_monotonic_ms() + WORKER_REHEARSAL_MS);
+        ledger_warm(worker->env.connection, clock_monotonic_ms() + WORKER_WARM_MS);
     atomic_fetch_add(&worker->engine->lanes_open, worker->opened);
 }
 

@@ -1,11 +1,11 @@
 /*
- * rehearse.c - see ledger_rehearse(): what the first batch of a lane would have to wait for, before there is one.
+ * warm.c - see ledger_warm(): what the first batch of a lane would have to wait for, before there is one.
  */
 #include "store/ledger/inner.h"
 
 #include "base/clock.h"
 
-void ledger_rehearse(struct connection *connection, int64_t deadline_ms)
+void ledger_warm(struct connection *connection, int64_t deadline_ms)
 {
     struct claim claim = {.handler = 0};
     int64_t id;
