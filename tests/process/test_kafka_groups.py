@@ -99,7 +99,9 @@ class Rebalance(Case):
     def test_a_handler_that_holds_it_is_named(self):
         first = self.pipeline()
         until(lambda: first.metric("sluice_partitions") == 2, f"both partitions\n{first.text()}")
-        self.kafka.produce(self.topic_name, b"k", self.event("sleep", n=8000), partition=0)
+        held = self.folder / "held"
+        held.touch()
+        self.kafka.produce(self.topic_name, b"k", self.event("wait", path=str(held)), partition=0)
         until(lambda: first.metric("sluice_in_flight") == 1, "the event in its handler")
         self.engine()
         until(
@@ -111,6 +113,7 @@ class Rebalance(Case):
             f"its name\n{first.text()}",
             20,
         )
+        held.unlink()
 
 
 if __name__ == "__main__":

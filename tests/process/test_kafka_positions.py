@@ -135,11 +135,14 @@ class Transactions(Case):
         """The marker between it and the one before is consumed, however long the record takes."""
         self.pipeline().stop()
         self.transaction("ok", "ok")
-        self.kafka.produce(self.topic_name, b"k", self.event("sleep", n=4000), partition=0)
+        held = self.folder / "held"
+        held.touch()
+        self.kafka.produce(self.topic_name, b"k", self.event("wait", path=str(held)), partition=0)
         engine = self.engine()
         until(lambda: self.committed().get(0) == self.recorded().get(0) == 3, f"position 3\n{engine.text()}", 20, 0.1)
         self.kafka.delete_records(self.topic_name, 0, 3)
         engine.kill()
+        held.unlink()
         engine = self.engine()
         until(lambda: self.committed() == {0: 4, 1: 3}, f"its end\n{engine.text()}", 30)
         self.assertFalse([line for line in engine.log if " ERROR " in line])

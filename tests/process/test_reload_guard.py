@@ -41,12 +41,15 @@ class Guard(PipelineCase):
     def test_bindings_in_another_order(self):
         """A handler crashes while it is waited for: who takes over knows the event, whatever its handler's place."""
         engine = self.engine()
-        self.emit("act", self.event({"mode": "sleep", "n": 2500}), self.event({"mode": "crash"}))
+        held = self.folder / "held"
+        held.touch()
+        self.emit("act", self.event({"mode": "wait", "path": str(held)}), self.event({"mode": "crash"}))
         until(lambda: engine.metric("sluice_in_flight") == 2, "the call of both")
         self.config.write_text(self.text(OTHER, ACT))
         count = len(engine.answers())
         engine.process.send_signal(signal.SIGHUP)
         until(lambda: "handing over: nothing new is taken" in engine.text(), "the handover to begin")
+        held.unlink()
         (letter,) = self.await_topic("act-dlt", 1, 60)
         self.assertEqual(reason(letter), "crashed")
         ends = [line for line in engine.log if "master: the worker ended in a handler's call: signal 11" in line]

@@ -7,24 +7,15 @@
  *           tick_sql  of schedules: does what the setting `tick` says, as act_sql
  * Reads     mode      one of the tables; anything else is outcome ok
  *           n         a count, milliseconds or bytes, by mode
- *           path      a file that remembers what must happen once (modes *_once)
+ *           path      a file that remembers what must happen once (modes *_once), or holds the handler (wait)
  * Sets      note, number, blob, ratio, flag
  * Settings  open      ok, fail, silent, crash, hang: what open() does
  *           tick      a mode
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "chaos.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 struct chaos {
     struct sluice_text open, tick;
@@ -43,7 +34,7 @@ static const struct sluice_field settings[] = {
 
 static const struct sluice_field act_input[] = {
     SLUICE_TEXT(struct act, mode, .min = 1, .max = 64, .help = "what to do"),
-    SLUICE_TEXT(struct act, path, .max = 1024, .flags = SLUICE_OPTIONAL, .help = "a file for modes *_once"),
+    SLUICE_TEXT(struct act, path, .max = 1024, .flags = SLUICE_OPTIONAL, .help = "a file for modes *_once and wait"),
     SLUICE_INT64(struct act, n, .flags = SLUICE_OPTIONAL, .fallback = "1", .help = "how much"),
     SLUICE_META_INT64(struct act, attempt, SLUICE_META_ATTEMPT),
     {0},
@@ -67,113 +58,6 @@ static const struct sluice_field sets[] = {
     {0},
 };
 
-static void sleep_ms(int64_t ms)
-{
-    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
-    while (nanosleep(&left, &left) != 0)
-        continue;
-}
-
-/* True once for a path: whoever makes the file. */
-static int is_first(const struct act *act)
-{
-    char path[1100];
-    snprintf(path, sizeof path, "%.*s", (int)act->path.length, act->path.at);
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (file >= 0)
-        close(file);
-    return file >= 0;
-}
-
-/* ----------------------------------------------------------------------------------- what ends or holds the process */
-
-static void do_crash(struct sluice_call *call, size_t n, const struct act *act)
-{
-    static volatile int *volatile nowhere;
-    (void)call, (void)n, (void)act;
-    *nowhere = 1;
-}
-
-static void do_crash_once(struct sluice_call *call, size_t n, const struct act *act)
-{
-    if (is_first(act))
-        do_crash(call, n, act);
-    call->host->outcome(call, n, OK);
-}
-
-static void do_crash_once_then_wait(struct sluice_call *call, size_t n, const struct act *act)
-{
-    if (is_first(act))
-        do_crash(call, n, act);
-    while (!is_first(act)) /* until the test deletes the file */
-        sleep_ms(20);
-    call->host->outcome(call, n, OK);
-}
-
-static void do_abort(struct sluice_call *call, size_t n, const struct act *act)
-{
-    (void)call, (void)n, (void)act;
-    abort();
-}
-
-static void do_exit(struct sluice_call *call, size_t n, const struct act *act)
-{
-    (void)call, (void)n;
-    exit((int)act->n);
-}
-
-static void do_hang(struct sluice_call *call, size_t n, const struct act *act)
-{
-    (void)call, (void)n, (void)act;
-    for (;;)
-        sleep_ms(1000);
-}
-
-static void do_spin(struct sluice_call *call, size_t n, const struct act *act)
-{
-    (void)call, (void)n, (void)act;
-    for (volatile uint64_t turns = 0;; turns++)
-        continue;
-}
-
-static void do_hang_once(struct sluice_call *call, size_t n, const struct act *act)
-{
-    if (is_first(act))
-        do_hang(call, n, act);
-    call->host->outcome(call, n, OK);
-}
-
-static void do_sleep(struct sluice_call *call, size_t n, const struct act *act)
-{
-    sleep_ms(act->n);
-    call->host->outcome(call, n, OK);
-}
-
-static int64_t deeper(volatile char *above)
-{
-    volatile char room[4096];
-    room[0] = *above;
-    if (room[0] != 0) /* never: the compiler need not know */
-        return 1;
-    return deeper(room) + room[0];
-}
-
-static void do_stack_overflow(struct sluice_call *call, size_t n, const struct act *act)
-{
-    volatile char start = 0;
-    (void)act;
-    call->host->outcome(call, n, (size_t)deeper(&start));
-}
-
-static void do_heap_smash(struct sluice_call *call, size_t n, const struct act *act)
-{
-    volatile char *room = malloc(16);
-    for (int64_t i = 0; room != NULL && i < 16 + act->n * 64; i++)
-        room[i] = (char)0x5a;
-    free((void *)room); /* the allocator notices, here or later */
-    call->host->outcome(call, n, OK);
-}
-
 /* ------------------------------------------------------------------------------------------------- wrong answers */
 
 static void do_retry_n(struct sluice_call *call, size_t n, const struct act *act)
@@ -192,7 +76,7 @@ static void do_reject(struct sluice_call *call, size_t n, const struct act *act)
 
 static void do_unavailable_once(struct sluice_call *call, size_t n, const struct act *act)
 {
-    if (is_first(act))
+    if (chaos_is_first(act))
         call->host->unavailable(call, "away on demand");
     else
         call->host->outcome(call, n, OK);
@@ -288,45 +172,6 @@ static void do_log(struct sluice_call *call, size_t n, const struct act *act)
     call->host->outcome(call, n, OK);
 }
 
-/* -------------------------------------------------------------------------------- what belongs to the whole process */
-
-static void do_chdir(struct sluice_call *call, size_t n, const struct act *act)
-{
-    (void)act;
-    call->host->outcome(call, n, chdir("/") == 0 ? OK : OTHER);
-}
-
-static void do_umask(struct sluice_call *call, size_t n, const struct act *act)
-{
-    umask((mode_t)act->n);
-    call->host->outcome(call, n, OK);
-}
-
-static void do_block_signals(struct sluice_call *call, size_t n, const struct act *act)
-{
-    sigset_t all;
-    (void)act;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
-    call->host->outcome(call, n, OK);
-}
-
-static void do_leak_files(struct sluice_call *call, size_t n, const struct act *act)
-{
-    for (int64_t i = 0; i < act->n; i++)
-        if (open("/dev/null", O_RDONLY | O_CLOEXEC) < 0)
-            break;
-    call->host->outcome(call, n, OK);
-}
-
-static void do_fork(struct sluice_call *call, size_t n, const struct act *act)
-{
-    (void)act;
-    if (fork() == 0)
-        _exit(0);
-    call->host->outcome(call, n, OK);
-}
-
 /* ------------------------------------------------------------------------------------------------------------ table */
 
 static void do_ok(struct sluice_call *call, size_t n, const struct act *act)
@@ -357,22 +202,6 @@ static const struct mode modes[] = {
     MODE(many_adds),
     MODE(reply),
     MODE(log),
-    MODE(crash),
-    MODE(crash_once),
-    MODE(crash_once_then_wait),
-    MODE(abort),
-    MODE(exit),
-    MODE(hang),
-    MODE(hang_once),
-    MODE(spin),
-    MODE(sleep),
-    MODE(stack_overflow),
-    MODE(heap_smash),
-    MODE(chdir),
-    MODE(umask),
-    MODE(block_signals),
-    MODE(leak_files),
-    MODE(fork),
 };
 
 static void act_on(struct sluice_call *call, size_t n, const struct act *act)
@@ -383,8 +212,8 @@ static void act_on(struct sluice_call *call, size_t n, const struct act *act)
             return;
         }
     }
-    if (!chaos_sql(call, n, act) && !chaos_read(call, n, act) && !chaos_types(call, n, act) &&
-        !chaos_contract(call, n, act))
+    if (!chaos_process(call, n, act) && !chaos_sql(call, n, act) && !chaos_read(call, n, act) &&
+        !chaos_types(call, n, act) && !chaos_contract(call, n, act))
         do_ok(call, n, act);
 }
 
@@ -444,7 +273,7 @@ static int chaos_open(void *state, struct sluice_opening *opening)
         abort();
     case 'h':
         for (;;)
-            sleep_ms(1000);
+            chaos_sleep(1000);
     default:
         return 0;
     }
