@@ -37,6 +37,11 @@ struct metric_row {
 };
 
 static const struct metric_row metric_table[METRIC_COUNT] = {
+    [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
+                           "The version that runs; always 1."},
+    [METRIC_FILES_READ] = {"sluice_files_read_timestamp_seconds", KIND_GAUGE, "seconds since 1970", NULL, NULL, NULL,
+                           "When the pipeline's file and plugins that run were read: at the start, or by the latest "
+                           "reload that was accepted."},
     [METRIC_EVENTS] = {"sluice_events_total", KIND_COUNTER, "events", "handler", "outcome", NULL,
                        "Events that ended, by handler and recorded outcome. `dead`: a dead letter. A request or tick "
                        "has none: `refused` is answered 4xx, `failed` 5xx, or is a line in the log."},
@@ -124,8 +129,6 @@ static const struct metric_row metric_table[METRIC_COUNT] = {
                            "(events that need it wait)."},
     [METRIC_LIMIT_WAITING] = {"sluice_limit_waiting_keys", KIND_GAUGE, "keys", "topic", NULL, NULL,
                               "Keys of this process that wait for the topic's limit, with what is behind them."},
-    [METRIC_BUILD_INFO] = {"sluice_build_info", KIND_GAUGE, "1", "version", NULL, NULL,
-                           "The version that runs; always 1."},
 };
 
 static const char *const metric_kinds[] = {"counter", "gauge", "histogram"};

@@ -11,6 +11,8 @@
 #include "base/buffer.h"
 
 enum metric {
+    METRIC_BUILD_INFO,    /* sluice_build_info{version}, gauge 1 */
+    METRIC_FILES_READ,    /* sluice_files_read_timestamp_seconds, gauge: when what this process runs was read */
     METRIC_EVENTS,        /* sluice_events_total{handler,outcome}: events that ended, by outcome */
     METRIC_DUPLICATES,    /* sluice_duplicates_total{handler} */
     METRIC_REPLAYED,      /* sluice_replayed_total{handler} */
@@ -48,7 +50,6 @@ enum metric {
     METRIC_PAUSED,          /* sluice_paused{kind,name}, gauge */
     METRIC_DEPENDENCY,      /* sluice_dependency_state{dependency}, gauge: 0 closed, 1 half-open, 2 open */
     METRIC_LIMIT_WAITING,   /* sluice_limit_waiting_keys{topic}, gauge: of this process, about */
-    METRIC_BUILD_INFO,      /* sluice_build_info{version}, gauge 1 */
     METRIC_COUNT
 };
 

@@ -48,19 +48,6 @@ struct asking {
 
 /* ----------------------------------------------------------------------------------------------------- where to ask */
 
-/* The address that http.listen names, as a client takes it: any address is this machine's. */
-static const char *own_url(const struct asking *asking)
-{
-    const char *host = asking->pipeline->http.host;
-    if (strcmp(host, "0.0.0.0") == 0)
-        host = "127.0.0.1";
-    if (strcmp(host, "::") == 0)
-        host = "::1";
-    bool brackets = strchr(host, ':') != NULL;
-    return arena_format(asking->arena, "http://%s%s%s:%d", brackets ? "[" : "", host, brackets ? "]" : "",
-                        asking->pipeline->http.port);
-}
-
 static bool is_loopback(const char *url)
 {
     static const char *const hosts[] = {"http://127.", "http://localhost:", "http://localhost/", "http://[::1]"};
@@ -216,7 +203,7 @@ static int ask_all(const struct asking *asking, const char *const *urls, size_t 
         return CLI_FAILED;
     }
     if (count == 0)
-        return ask(asking, own_url(asking), true);
+        return ask(asking, pipeline_url(pipeline, asking->arena), true);
     for (; asked < count && code == CLI_OK; asked++)
         code = ask(asking, urls[asked], is_loopback(urls[asked]));
     if (asked < count)

@@ -47,6 +47,7 @@ static struct run_files *files_read(struct reloading *reloading)
     struct run_files *files = calloc(1, sizeof *files);
     if (files == NULL)
         return NULL;
+    files->read_ms = clock_wall_ms();
     files->listener = -1;
     files->number = ++reloading->readings;
     files->notify = reloading->notify;

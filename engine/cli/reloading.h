@@ -14,6 +14,7 @@
 struct run_files {
     struct parts parts;
     struct error error;    /* of the migrations */
+    int64_t read_ms;       /* when that was, since 1970 */
     int listener, port;    /* the socket of http; -1: none. The port is known once it is served */
     unsigned number;       /* of the reading: its part of the copies of plugins */
     struct notify *notify; /* the service manager */

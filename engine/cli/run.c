@@ -277,6 +277,7 @@ static int run(struct running *running)
 
     atomic_store(&running->signals->starting, false);
     metrics_series(parts->metrics, METRIC_BUILD_INFO, SLUICE_VERSION, NULL);
+    series_set(metrics_series(parts->metrics, METRIC_FILES_READ, NULL, NULL), (running->files->read_ms + 999) / 1000);
     int code = CLI_OK;
     int found = running->me->finds < 0 ? 0
                 : successor            ? bus_find_early(parts->bus, running->me->finds, &error)

@@ -3,8 +3,8 @@
  */
 #include "doctor/doctor.h"
 
-static const struct checks *const subjects[] = {&file_checks, &server_checks, &broker_checks, &state_checks,
-                                                &machine_checks};
+static const struct checks *const subjects[] = {&file_checks,  &server_checks,  &broker_checks,
+                                                &state_checks, &machine_checks, &running_checks};
 enum { SUBJECT_COUNT = sizeof subjects / sizeof subjects[0] };
 
 const char *health_word(enum health health)

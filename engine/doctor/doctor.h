@@ -3,8 +3,8 @@
  * the cure of each.
  *
  * A check is a row of a table (exam.h): a name, what it finds, the cure, the function that looks. A subject is a file:
- * file.c, server.c (PostgreSQL), brokers.c (Kafka), state.c (the engine's tables), machine.c; doctor.c goes through
- * them. docs/doctor.md is made from the same tables.
+ * file.c, server.c (PostgreSQL), brokers.c (Kafka), state.c (the engine's tables), machine.c, running.c (the engine on
+ * this machine); doctor.c goes through them. docs/doctor.md is made from the same tables.
  *
  * Nothing is written to the database or the brokers: so the postgres bus, which maintains its log when it is
  * opened, is not opened. What does not answer is asked once; the checks behind it say that they could not look.
@@ -19,7 +19,7 @@ struct checks { /* of one subject */
     const struct check *list;
     size_t count;
 };
-extern const struct checks file_checks, server_checks, state_checks, broker_checks, machine_checks;
+extern const struct checks file_checks, server_checks, state_checks, broker_checks, machine_checks, running_checks;
 
 /* What came out of one check; it lives until the next one. */
 struct examined {

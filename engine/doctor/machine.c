@@ -1,19 +1,17 @@
 /*
- * machine.c - checks of the machine: limits of files and memory, and whether an engine that runs here still is what the
- * files say. The limits are those of a running engine; without one, those of this command, which are its shell's.
+ * machine.c - checks of the machine: limits of files and memory. They are those of a running engine; without one, those
+ * of this command, which are its shell's.
  */
 #include "doctor/doctor.h"
 
 #include "doctor/process.h"
 #include "run/engine.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
     MACHINE_FILES = 64,        /* beside connections: plugins, the log, epoll, pipes */
     MACHINE_CLIENTS = 1024,    /* of HTTP, at most half of the files */
-    MACHINE_START_MS = 200,    /* the start of a process is known to a tick, and it reads its files then */
     MACHINE_BROKER_FILES = 16, /* of each client of librdkafka: its brokers and pipes */
 };
 
@@ -64,29 +62,6 @@ static void look_memory(struct exam *exam)
                   (long long)limit >> 20, (long long)needed >> 20);
 }
 
-static void look_changed(struct exam *exam)
-{
-    const struct pipeline *pipeline = exam->pipeline;
-    struct process engine = process_running(exam->config);
-    if (engine.pid == 0) {
-        exam_unchecked(exam, "no `sluice run` of this file on this machine");
-        return;
-    }
-    for (size_t i = 0; i <= pipeline->plugin_count; i++) {
-        const char *path = i == pipeline->plugin_count ? exam->config : pipeline->plugins[i].path;
-        struct stat status;
-        if (path == NULL || stat(path, &status) != 0)
-            continue;
-        int64_t changed_ms = (int64_t)status.st_ctim.tv_sec * 1000 + status.st_ctim.tv_nsec / 1000000;
-        if (changed_ms > engine.started_ms + MACHINE_START_MS)
-            exam_warns(exam, NULL,
-                       "%s was changed %s after the engine (pid %d) started, which goes on with what it was", path,
-                       exam_duration(exam, (changed_ms - engine.started_ms) / 1000), engine.pid);
-    }
-    if (exam->finding_count == 0)
-        exam_good(exam, "the engine (pid %d) runs what the file and its plugins are now", engine.pid);
-}
-
 static const struct check checks[] = {
     {"open_files",
      "the limit of open files leaves too few for the engine's connections; it warns when HTTP has fewer "
@@ -94,7 +69,5 @@ static const struct check checks[] = {
      "raise it: LimitNOFILE= in the unit, or ulimit -n", look_files},
     {"memory", "the cgroup, `ulimit -v` or the machine has less memory than the buffers of the file take at most",
      "raise the limit (MemoryMax=), or use fewer lanes and taps", look_memory},
-    {"changed_files", "the file or a plugin was changed or replaced after the engine on this machine started",
-     "start the engine again to take it up", look_changed},
 };
 const struct checks machine_checks = {"this machine", checks, sizeof checks / sizeof checks[0]};

@@ -347,6 +347,9 @@ void pipeline_check(const struct pipeline *pipeline, struct problems *problems);
 void pipelines_check(const struct pipeline *const *pipelines, size_t count, struct problems *problems);
 /* The topic on which a group without a store notes what became of its dead letters. In the arena. */
 const char *pipeline_notes_topic(const char *group, struct arena *arena);
+/* Where who runs the pipeline answers HTTP, as a client on the same machine takes it: "http://[::1]:8080". The port of
+ * the file, 0 too. In the arena. */
+const char *pipeline_url(const struct pipeline *pipeline, struct arena *arena);
 /* Whether this is the group's name, or one that it had before (`renamed`). */
 bool group_is_called(const struct pipeline *pipeline, const struct group *group, struct span name);
 struct topic *pipeline_topic(const struct pipeline *pipeline, const char *name); /* NULL when unknown */

@@ -170,6 +170,18 @@ const char *pipeline_notes_topic(const char *group, struct arena *arena)
     return arena_format(arena, "%s.dead-letters", group);
 }
 
+const char *pipeline_url(const struct pipeline *pipeline, struct arena *arena)
+{
+    const char *host = pipeline->http.host;
+    if (strcmp(host, "0.0.0.0") == 0)
+        host = "127.0.0.1";
+    if (strcmp(host, "::") == 0)
+        host = "::1";
+    bool brackets = strchr(host, ':') != NULL;
+    return arena_format(arena, "http://%s%s%s:%d", brackets ? "[" : "", host, brackets ? "]" : "",
+                        (int)pipeline->http.port);
+}
+
 /* `name`, or what `renamed` says that its new name is. */
 static bool is_called(const struct pipeline *pipeline, const char *now, struct span name)
 {

@@ -89,7 +89,6 @@ static bool options_set(struct sender *sender, const char *url)
 #endif
     return good && curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_POST, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)SENDER_CONNECT_MS) == CURLE_OK &&
@@ -208,14 +207,13 @@ static void read_partial(const struct sender *sender, struct sender_answer *ret)
     arena_destroy(arena);
 }
 
-void sender_post(struct sender *sender, struct span body, struct sender_answer *ret)
+/* What the handle's options say. */
+static void ask(struct sender *sender, struct sender_answer *ret)
 {
     long status = 0;
     curl_off_t after_s = 0;
     *ret = (struct sender_answer){.result = SENDER_AGAIN};
     buffer_clear(&sender->answer);
-    curl_easy_setopt(sender->curl, CURLOPT_POSTFIELDS, body.at);
-    curl_easy_setopt(sender->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.length);
     CURLcode code = transfer(sender);
     if (code != CURLE_OK) {
         snprintf(ret->why, sizeof ret->why, "%s", sender->error[0] != '\0' ? sender->error : curl_easy_strerror(code));
@@ -233,4 +231,18 @@ void sender_post(struct sender *sender, struct span body, struct sender_answer *
     ret->result = again ? SENDER_AGAIN : SENDER_REFUSED;
     ret->retry_after_ms = after_s > 0 && after_s < 86400 ? (int64_t)after_s * 1000 : 0;
     snprintf(ret->why, sizeof ret->why, "it answers %ld", status);
+}
+
+void sender_post(struct sender *sender, struct span body, struct sender_answer *ret)
+{
+    curl_easy_setopt(sender->curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(sender->curl, CURLOPT_POSTFIELDS, body.at);
+    curl_easy_setopt(sender->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.length);
+    ask(sender, ret);
+}
+
+void sender_get(struct sender *sender, struct sender_answer *ret)
+{
+    curl_easy_setopt(sender->curl, CURLOPT_HTTPGET, 1L);
+    ask(sender, ret);
 }

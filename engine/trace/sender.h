@@ -1,6 +1,6 @@
 /*
- * sender.h - one POST of JSON at a time, by libcurl, and what its answer means to OTLP/HTTP; `sluice reload` asks an
- * engine with it, too.
+ * sender.h - one POST of JSON at a time, by libcurl, and what its answer means to OTLP/HTTP; `sluice reload` and
+ * `sluice doctor` ask an engine with it, too.
  *
  * A post takes at most SENDER_TIMEOUT_MS, whatever the collector does, or as long as sender_direct() says. Redirects
  * are not followed; certificates and names are verified. The URL in sentences has no user, password or query, and
@@ -42,6 +42,7 @@ void sender_direct(struct sender *sender, int64_t timeout_ms);
 void sender_destroy(struct sender *sender);          /* NULL is fine */
 const char *sender_url(const struct sender *sender); /* for sentences */
 void sender_post(struct sender *sender, struct span body, struct sender_answer *ret);
+void sender_get(struct sender *sender, struct sender_answer *ret);
 /* The body of the latest answer, up to 128 KiB; until the next post. */
 struct span sender_body(const struct sender *sender);
 /* From now on every post, the one under way too, ends by then (monotonic). Any thread. */

@@ -150,14 +150,16 @@ class Prometheus(unittest.TestCase):
         for panel in panels:
             for target in panel["targets"]:
                 self.known(panel["title"], target["expr"], target.get("legendFormat", ""))
+        for line in board["annotations"]["list"]:
+            self.known(line["name"], line["expr"], line["titleFormat"])
         variables = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}
         used = set(re.findall(r"\$\{?(\w+)", BOARD.read_text()))
         self.assertEqual(used - variables, set(), "variables that the board does not have")
 
     def test_every_metric_is_on_the_board_or_behind_it(self):
-        shown = set().union(
-            *(named(t["expr"])[0] for p in json.loads(BOARD.read_text())["panels"] for t in p.get("targets", []))
-        )
+        board = json.loads(BOARD.read_text())
+        drawn = [target for panel in board["panels"] for target in panel.get("targets", [])]
+        shown = set().union(*(named(one["expr"])[0] for one in drawn + board["annotations"]["list"]))
         base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
         wanted = {re.sub(r"_(bucket|sum|count)$", "", name) for name in metrics()} - {"up"}
         self.assertEqual(wanted - base, set())

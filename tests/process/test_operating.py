@@ -127,6 +127,7 @@ class Commands(PostgresCase):
         pathlib.Path(self.vars["CONFIG"]).write_text(yaml)
         sluice("migrate", self.vars["CONFIG"], env=self.vars)
         self.engine = Engine(self.vars["CONFIG"], self.vars).start()
+        self.vars["HTTP_LISTEN"] = f"127.0.0.1:{self.engine.port}"
         self.addCleanup(self.engine.kill)
 
     # what the situations are made of
