@@ -20,7 +20,7 @@ B      := build/$(if $(SAN),$(subst $(comma),-,$(SAN))/,)
 VERSION := 0.1.0
 # The rooms of engine/, and what each may use beside itself and what those use. tests/check/layers holds includes to it, and
 # the linker calls: a unit test of a room is linked with that room and what it uses, nothing else.
-ROOMS := base event flow trace store bus pipeline plugin guard batch operate run doctor http flowtest cli
+ROOMS := base event flow trace store bus pipeline plugin guard isolate batch operate run doctor http flowtest cli
 USES_event := base
 USES_flow := event
 USES_trace := event
@@ -29,7 +29,8 @@ USES_bus := store
 USES_pipeline := flow
 USES_plugin := pipeline
 USES_guard := event
-USES_batch := plugin bus guard trace
+USES_isolate := plugin guard
+USES_batch := isolate bus trace
 USES_operate := batch
 USES_run := batch
 USES_doctor := run

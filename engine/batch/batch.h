@@ -44,9 +44,10 @@ struct batch {
     size_t ready;         /* events that need not wait any more, by what this batch handled */
     uint32_t calls;       /* of handlers so far */
     const struct binding *last_called;
-    bool called;    /* a handler was: only then is it the events' doing when time is over */
-    bool condemned; /* a work was condemned: roll back, run again */
-    bool undo_call; /* a call that found something unavailable had run statements: roll back, it waits */
+    bool called;       /* a handler was: only then is it the events' doing when time is over */
+    bool condemned;    /* a work was condemned: roll back, run again */
+    bool plugin_ended; /* the process of an isolated plugin ended in its call: roll back, each event runs alone */
+    bool undo_call;    /* a call that found something unavailable had run statements: roll back, it waits */
     const struct binding *failed_binding; /* whose handler's statement failed; NULL: none did */
     struct queried *queried;              /* handlers whose statements ran in this transaction, the last one first */
     const char *failed_sql;               /* that statement, as the plugin knows it */

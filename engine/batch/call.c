@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "batch/breaker.h"
+#include "batch/isolated.h"
 #include "batch/pause.h"
 #include "batch/traced.h"
 #include "guard/watch.h"
@@ -122,7 +123,23 @@ void call_put_back(const struct batch *batch)
                    batch->last_called->handler_name, changed);
 }
 
-/* Runs the plugin's function; while it does, the watchdog sees its deadline and the master its events. */
+/* In this process: while the function runs, the master sees its events. */
+static void call_here(struct call *call, int64_t deadline_ms)
+{
+    struct batch_env *env = call->batch->env;
+    const struct binding *binding = call->binding;
+    for (size_t i = 0; env->suspects != NULL && i < call->count; i++)
+        suspects_add(env->suspects, env->lane_number, i, work_suspect_id(call->works[i]));
+    suspects_open(env->suspects, env->lane_number, call->count, deadline_ms,
+                  call->batch->count == 1 && call->works[0]->item->quarantined);
+    if (binding->emits)
+        emit_call(call);
+    else
+        binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
+    watch_returned(env->suspects, env->lane_number);
+}
+
+/* Runs the plugin's function; while it does, the watchdog sees its deadline. */
 static void call_handler(struct call *call)
 {
     struct batch_env *env = call->batch->env;
@@ -135,16 +152,11 @@ static void call_handler(struct call *call)
     int64_t deadline_ms = clock_monotonic_ms() + binding->timeout_ms;
     atomic_store_explicit(&env->call_handler, binding->handler_name, memory_order_relaxed);
     atomic_store_explicit(&env->call_deadline_ms, deadline_ms, memory_order_relaxed);
-    for (size_t i = 0; env->suspects != NULL && i < call->count; i++)
-        suspects_add(env->suspects, env->lane_number, i, work_suspect_id(call->works[i]));
-    suspects_open(env->suspects, env->lane_number, call->count, deadline_ms,
-                  call->batch->count == 1 && call->works[0]->item->quarantined);
     batch_env_at(env, "the handler's call");
-    if (binding->emits)
-        emit_call(call);
+    if (!binding->emits && env->plugins[binding->plugin->index].isolated != NULL)
+        call_isolated(call, deadline_ms);
     else
-        binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
-    watch_returned(env->suspects, env->lane_number);
+        call_here(call, deadline_ms);
     batch_env_at(env, "what follows the handler's call");
     if (++call->batch->calls <= CALL_LOOKS)
         call_put_back(call->batch);

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "batch/breaker.h"
 #include "batch/held.h"
+#include "batch/isolated.h"
 #include "batch/request.h"
 #include "batch/stopped.h"
 
@@ -305,6 +306,10 @@ void batch_fail(struct batch *batch)
         held_uncertain(batch);
     if (batch->condemned) {
         requeue_condemned(batch, entries);
+        return;
+    }
+    if (batch->plugin_ended) {
+        isolated_failed(batch);
         return;
     }
     if (batch->undo_call) {

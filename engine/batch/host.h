@@ -44,6 +44,7 @@ void emit_call(struct call *call);
 
 /* host_rows.c: the rows of a statement, as host_functions hands them out, and the part of it that reads them. */
 const struct sluice_rows *host_rows(struct call *call, struct rows *rows);
+const struct rows *host_rows_behind(const struct sluice_rows *rows);
 size_t host_row_count(const struct sluice_rows *rows);
 int host_is_null(const struct sluice_rows *rows, size_t row, size_t column);
 int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t column);

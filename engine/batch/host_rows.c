@@ -21,6 +21,11 @@ const struct sluice_rows *host_rows(struct call *call, struct rows *rows)
     return (const struct sluice_rows *)mine;
 }
 
+const struct rows *host_rows_behind(const struct sluice_rows *rows)
+{
+    return rows_of(rows)->rows;
+}
+
 size_t host_row_count(const struct sluice_rows *rows)
 {
     return rows == NULL ? 0 : rows_count(rows_of(rows)->rows);

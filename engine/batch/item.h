@@ -37,6 +37,7 @@ struct item {
      * server process: connection_outages() and connection_crashes() as they were at the last one. */
     uint32_t outages, losses;
     uint64_t losses_since, crashes_since;
+    uint32_t plugin_faults, plugin_kills; /* how often its call, alone, ended the process of an isolated plugin */
     const char *refused_sql; /* the statement that was refused for it, see batch/stopped.h; and what had passed then */
     unsigned refused_passed;
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */

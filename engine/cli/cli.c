@@ -3,6 +3,8 @@
  */
 #include "cli/cli.h"
 
+#include "isolate/area.h"
+#include "isolate/isolated.h"
 #include "pipeline/tree.h"
 
 #include <errno.h>
@@ -71,6 +73,8 @@ int cli_main(int argc, char **argv, const struct buses *buses)
     const char *names[COMMAND_COUNT + 1] = {NULL};
     const char *word = argc > 1 ? argv[1] : NULL;
     occupy_standard_files();
+    if (word != NULL && strcmp(word, AREA_COMMAND) == 0)
+        return isolated_main(argc - 1, argv + 1);
     if (word == NULL) {
         usage(stderr);
         return CLI_USAGE;

@@ -219,6 +219,9 @@ static void load_plugins(struct load *load, struct node *root)
         options_apply(plugin_options, plugins->items[i], ref->place, arena_format(load->arena, "plugins.%s", ref->name),
                       ref, load->arena, load->problems);
         bool meant = load_sha256(load, node_get(plugins->items[i], "sha256"), ref);
+        const struct node *isolation = node_get(plugins->items[i], "isolation");
+        if (isolation != NULL && choice_index("none|process", isolation->text) == ISOLATION_PROCESS)
+            ref->isolation = ISOLATION_PROCESS;
         ref->settings = node_get(plugins->items[i], "settings");
         if (ref->settings != NULL && ref->settings->kind == NODE_SCALAR && ref->settings->text.length == 0 &&
             !ref->settings->quoted)

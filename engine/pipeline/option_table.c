@@ -74,6 +74,9 @@ const struct option plugin_options[] = {
     {"sha256", OPTION_TEXT, offsetof(struct plugin_ref, sha256), .min = 1,
      .help = "SHA-256 of the library, 64 hex digits as `sluice inspect` shows them: another file is refused and not "
              "loaded. Default: any file"},
+    {"isolation", OPTION_TEXT, .own = true, .choices = "none|process", .fallback = "none",
+     .help = "where its handlers run. `process`: in a process of its own for each lane, so that a crash or hang costs "
+             "its batch alone; `none`: in the engine's"},
     {"settings", OPTION_ANY, .help = "the plugin's own settings; `sluice inspect` lists them"},
     {"migrations", OPTION_TEXT, .own = true, .min = 1,
      .help = "folder of the plugin's numbered SQL, relative to this file; default: `sql`, in a folder named as the "

@@ -229,6 +229,8 @@ struct setting {
     const char *name;
     struct node *node;
 };
+enum isolation { ISOLATION_NONE = 0, ISOLATION_PROCESS }; /* in the order of the option's choices */
+
 struct plugin_ref {
     struct place place;
     uint32_t index;
@@ -238,6 +240,7 @@ struct plugin_ref {
     const char *migrations; /* folder of its numbered SQL, or NULL: beside its library, when there is one */
     const char *sha256;     /* of the library that is meant, 64 hex digits; NULL: any */
     struct place sha256_place;
+    enum isolation isolation;
     struct node *settings;              /* mapping, or NULL */
     const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */
 };

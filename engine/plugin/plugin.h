@@ -29,16 +29,23 @@ int plugin_load(const char *path, const struct sluice_plugin **ret, struct error
  * descriptor named otherwise than its key in the file. */
 void plugin_load_all(struct pipeline *pipeline, bool probe, struct problems *problems);
 
+struct isolated;
+
 /* One state of a plugin, a lane's. */
 struct plugin_state {
     const struct sluice_plugin *plugin;
     void *state; /* NULL when the plugin keeps none */
     bool opened;
+    struct isolated *isolated; /* its handlers run in a process of their own: isolate/isolated.h; NULL: they run here */
 };
 /* Checks `settings` (may be NULL) against the plugin's table; the problems name file, line, column and the nearest
  * setting. */
 void plugin_check_settings(const struct plugin_ref *ref, struct problems *problems);
 int plugin_open(const struct plugin_ref *ref, uint32_t lane, struct plugin_state *ret, struct error *error);
+/* The two halves of it: a state with its settings, and the plugin's open(). A state that did not begin is closed, too.
+ */
+int plugin_fill(const struct plugin_ref *ref, struct plugin_state *ret, struct error *error);
+int plugin_begin(uint32_t lane, struct plugin_state *state, struct error *error);
 void plugin_close(struct plugin_state *state); /* a zeroed or half-open one is fine */
 
 /* Fills the input struct of a handler (input_size bytes at ret, zeroed by the caller) from an event. Texts point

@@ -214,24 +214,34 @@ static void opening_fail(struct sluice_opening *head, const char *why)
         error_set(&opening->error, EINVAL, "%s", why == NULL || *why == '\0' ? "it did not say why" : why);
 }
 
+int plugin_fill(const struct plugin_ref *ref, struct plugin_state *ret, struct error *error)
+{
+    *ret = (struct plugin_state){.plugin = ref->plugin};
+    return state_make(ref, &ret->state, error) == 0 ? 0 : error_prefix(error, "plugin '%s'", ref->name);
+}
+
+int plugin_begin(uint32_t lane, struct plugin_state *state, struct error *error)
+{
+    struct opening opening = {.head = {.size = sizeof opening.head, .lane = lane, .fail = opening_fail}};
+    state->opened = true;
+    if (state->plugin->open == NULL ||
+        (state->plugin->open(state->state, &opening.head) == 0 && opening.error.code == 0))
+        return 0;
+    return error_set(error, EINVAL, "plugin '%s' did not open: %s", state->plugin->name,
+                     opening.error.code != 0 ? opening.error.text : "its open() failed and did not say why");
+}
+
 int plugin_open(const struct plugin_ref *ref, uint32_t lane, struct plugin_state *ret, struct error *error)
 {
-    struct plugin_state state = {.plugin = ref->plugin};
-    struct opening opening = {.head = {.size = sizeof opening.head, .lane = lane, .fail = opening_fail}};
-    if (state_make(ref, &state.state, error) != 0)
-        return error_prefix(error, "plugin '%s'", ref->name);
-    state.opened = true;
-    if (ref->plugin->open != NULL) {
-        int answer = ref->plugin->open(state.state, &opening.head);
-        if (answer != 0 || opening.error.code != 0) {
-            plugin_close(&state);
-            error_set(error, EINVAL, "plugin '%s' did not open: %s", ref->name,
-                      opening.error.code != 0 ? opening.error.text : "its open() failed and did not say why");
-            return error_hint(error, "see its settings: sluice inspect %s", ref->path);
-        }
+    struct plugin_state state;
+    int r = plugin_fill(ref, &state, error);
+    if (r == 0 && (r = plugin_begin(lane, &state, error)) != 0) {
+        plugin_close(&state);
+        error_hint(error, "see its settings: sluice inspect %s", ref->path);
     }
-    *ret = state;
-    return 0;
+    if (r == 0)
+        *ret = state;
+    return r;
 }
 
 void plugin_close(struct plugin_state *state)

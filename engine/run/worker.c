@@ -16,6 +16,7 @@
 #include "batch/pause.h"
 #include "batch/request.h"
 #include "guard/watch.h"
+#include "isolate/isolated.h"
 #include "run/held.h"
 #include "run/state.h"
 #include "store/ledger.h"
@@ -229,13 +230,21 @@ static size_t worker_batch_max(const struct worker *worker)
     return tap != NULL ? tap->binding->max_events : worker->engine->config->engine.max_events;
 }
 
+/* Where time is stepped (flow tests), all plugins run here: a process of their own would have another time. */
+static bool worker_isolates(const struct worker *worker, const struct plugin_ref *plugin)
+{
+    return plugin->isolation == ISOLATION_PROCESS && worker->started;
+}
+
 static bool worker_open_plugins(struct worker *worker)
 {
     const struct pipeline *config = worker->engine->config;
     for (size_t i = 0; i < config->plugin_count; i++) {
         const struct plugin_ref *plugin = &config->plugins[i];
         struct error error = {0};
-        if (plugin_open(plugin, worker->env.lane_number, &worker->env.plugins[i], &error) != 0) {
+        int (*open)(const struct plugin_ref *, uint32_t, struct plugin_state *,
+                    struct error *) = worker_isolates(worker, plugin) ? isolated_open : plugin_open;
+        if (open(plugin, worker->env.lane_number, &worker->env.plugins[i], &error) != 0) {
             error_prefix(&error, "%s:%d:%d: plugin '%s' does not open", plugin->place.file, plugin->place.line,
                          plugin->place.column, plugin->name);
             life_set_fault(&worker->engine->life, &error);
@@ -367,6 +376,8 @@ static void worker_end(struct worker *worker)
 {
     outbox_settle(&worker->env);
     outbox_release_uncertain(&worker->env);
+    for (size_t i = 0; i < worker->engine->config->plugin_count; i++)
+        isolated_close(&worker->env.plugins[i]); /* their processes end with this thread */
 }
 
 static void *worker_main(void *context)
@@ -419,11 +430,12 @@ int64_t worker_due_ms(struct worker *worker)
 
 int worker_start(struct worker *worker, struct error *error)
 {
+    worker->started = true; /* before the thread looks */
     int code = pthread_create(&worker->thread, NULL, worker_main, worker);
-    if (code != 0)
-        return error_set(error, code, "no thread for lane %u: %s", worker->env.lane_number, strerror(code));
-    worker->started = true;
-    return 0;
+    if (code == 0)
+        return 0;
+    worker->started = false;
+    return error_set(error, code, "no thread for lane %u: %s", worker->env.lane_number, strerror(code));
 }
 
 void worker_stop(struct worker *worker)

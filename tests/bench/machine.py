@@ -38,6 +38,15 @@ def family_cpu(pid):
     return total
 
 
+def plugins_cpu(pid):
+    """Of the processes that a worker has for isolated plugins."""
+    return sum(
+        threads_cpu(int(child))
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    )
+
+
 def children_cpu():
     """Of this program's children that have ended."""
     return sum(os.times()[2:4])

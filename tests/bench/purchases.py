@@ -80,6 +80,26 @@ def declined(stage, _rounds, purchases):
     )
 
 
+def isolation(stage, rounds, purchases):
+    """What processes of their own cost the plugins: the same backlog in turns."""
+    rows = {"none": [], "process": []}
+    for _ in range(rounds):
+        for kind, seen in rows.items():
+            stage.isolation = kind
+            stage.fresh(purchases)
+            seen.append(stage.drain(purchases))
+    stage.isolation = None
+    for kind, seen in rows.items():
+        middle = sorted(seen, key=lambda r: r["rate"])[len(seen) // 2]
+        print(
+            f"isolation {kind:<10} {middle['rate']:6.0f}/s   cores: {cores(middle['used'], middle['seconds'])}"
+            f"   CPU ms a purchase, all together {_median(seen, lambda r: _cpu(r['used'])) * 1000 / purchases:.4f}",
+            flush=True,
+        )
+    ratio = _median(rows["process"], lambda r: r["rate"]) / _median(rows["none"], lambda r: r["rate"])
+    print(f"with processes of their own / without       {ratio:.2f}", flush=True)
+
+
 def scaling(stage, rounds, purchases):
     """Where it stops growing, and on what the cores are then."""
     shapes = [(1, lanes) for lanes in (1, 2, LANES, 8)] + [(instances, LANES) for instances in (2, 4)]

@@ -11,7 +11,7 @@ import time
 import uuid
 
 from lib.engine import BUILD, Engine, sluice, until
-from machine import Usage, children_cpu, family_cpu, memory, process_cpu, quiet, threads_cpu
+from machine import Usage, children_cpu, family_cpu, memory, plugins_cpu, process_cpu, quiet, threads_cpu
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LANES = 4
@@ -128,6 +128,7 @@ class Stage:
         self.sink = Sink()
         self.config = self.folder / "pipeline.yaml"
         self.more = ""  # of it
+        self.isolation = None  # of the plugins
         self.unsafe = False  # the server may have settings that lose events
         self.find_postmaster()
 
@@ -168,6 +169,8 @@ class Stage:
             .replace("max_wait: 1s", "max_wait: 0ms")
             .replace("lanes: 4", f"lanes: {lanes}")
         )
+        if self.isolation:
+            text = re.sub(r"(library: \w+\.so)", rf"\1, isolation: {self.isolation}", text)
         if self.unsafe:
             text = text.replace("store: {", "store: {allow_unsafe: true, ", 1)
         self.config.write_text(self.bus.configure(text) + self.more)
@@ -238,7 +241,7 @@ class Stage:
         pids = [pid for engine in engines for pid in (engine.process.pid, engine.worker())]
         return Usage(
             {
-                "engine": lambda: sum(map(threads_cpu, pids)),
+                "engine": lambda: sum(map(threads_cpu, pids)) + sum(map(plugins_cpu, pids[1::2])),
                 "postgres": lambda: family_cpu(self.postmaster),
                 **self.bus.parties,
             }

@@ -162,6 +162,18 @@ topics:
         self.matrix("topic", ENDS + CHANGES, self.row)
 
 
+class Isolated(Topics):
+    """The same with `isolation: process`: the same ends, and the worker process stays."""
+
+    yaml = Topics.yaml.replace('"${HOSTILE_SO}", ', '"${HOSTILE_SO}", isolation: process, ')
+
+    def row(self, mode, n, wanted):
+        worker = self.engines[-1].worker()
+        waited = super().row(mode, n, wanted)
+        self.assertEqual(self.engines[-1].worker(), worker)
+        return waited
+
+
 class Daemons(Hostile):
     """What a handler starts in a session of its own ends with the worker: it has its connections."""
 

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""`isolation: process`: what a handler may rely on, and what its faults cost, is the same as without it; what ends its
+process costs its batch alone. The matrix of what ends it: test_hostile_plugins.py, Isolated.
+
+Run alone: python3 tests/process/test_isolation.py [-k NAME]; the waits of innocents are printed with SLUICE_MATRIX=all.
+"""
+import os
+import pathlib
+import signal
+import tempfile
+import time
+import unittest
+from unittest import mock
+
+import _path
+import test_engine_contract
+import test_engine_getters
+import test_hostile_plugins
+import test_requests
+import test_sql_failures
+from lib.engine import ROOT, sluice, until
+from lib.pipeline_case import PipelineCase
+
+
+def isolated(case):
+    """The same tests, with every plugin in a process of its own."""
+    yaml = case.yaml.replace('_SO}"', '_SO}", isolation: process')
+    assert yaml != case.yaml
+    return type(f"Isolated{case.__name__}", (case,), {"yaml": yaml})
+
+
+Faults = isolated(test_engine_contract.Faults)
+Promises = isolated(test_engine_contract.Promises)
+Requests = isolated(test_engine_contract.Requests)
+Getters = isolated(test_engine_getters.Getters)
+StatementsThatFail = isolated(test_sql_failures.StatementsThatFail)
+LimitsOfTime = isolated(test_sql_failures.LimitsOfTime)
+HandlersThatStop = isolated(test_sql_failures.HandlersThatStop)
+Tap = isolated(test_hostile_plugins.Taps)
+HostileRequests = isolated(test_hostile_plugins.Requests)
+
+
+class Ticks(test_engine_contract.Ticks):
+    form = test_engine_contract.Ticks.form.replace('"${CHAOS_SO}"', '"${CHAOS_SO}", isolation: process')
+
+
+class Purchases(test_requests.Requests):
+    """The shipped plugins, in the shipped pipeline."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="sluice-")
+        cls.addClassCleanup(folder.cleanup)
+        config = pathlib.Path(folder.name) / "pipeline.yaml"
+        shipped = (ROOT / test_requests.CONFIG).read_text()
+        config.write_text(shipped.replace(".so", ".so, isolation: process"))
+        with mock.patch.object(test_requests, "CONFIG", config):
+            super().setUpClass()
+
+
+def children(pid):
+    """The processes of plugins."""
+    found = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return sorted(int(child) for one in found for child in one.read_text().split())
+
+
+class Processes(PipelineCase):
+    yaml = """pipeline: isolation
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {lanes: 4}
+plugins: {hostile: {library: "${HOSTILE_SO}", isolation: ISOLATION}}
+defaults: {timeout: 1s}
+topics:
+  act: {handler: hostile.act_sql, routes: {ok: drop, other: drop}}
+"""
+    env = {"HOSTILE_SO": str(test_hostile_plugins.HOSTILE)}
+
+    def setUp(self):
+        super().setUp()
+        self.rows("create table handled (k text, at timestamptz default clock_timestamp())")
+
+    def use(self, yaml, isolation="process"):
+        super().use(yaml.replace("ISOLATION", isolation))
+
+    def waits(self, mode, isolation):
+        """How long each of a stream of innocents waited while one event of them hangs or crashes."""
+        self.rows("truncate handled; select 1")
+        self.use(Processes.yaml, isolation)
+        engine = self.engine()
+        sent = {}
+        for number in range(24):
+            if number == 4:
+                self.emit("act", self.event({"mode": mode, "k": "bad"}))
+            self.emit("act", self.event({"mode": "ok", "k": f"{mode}{isolation}{number}"}))
+            sent[f"{mode}{isolation}{number}"] = time.time()
+        self.await_value(f"select count(*) from handled where k like '{mode}{isolation}%'", len(sent), 30)
+        rows = self.rows(f"select k, extract(epoch from at) from handled where k like '{mode}{isolation}%'")
+        self.assertEqual(engine.stop(), 0)
+        return sorted(max(0.0, float(at) - sent[k]) for k, at in rows)
+
+    def test_other_lanes_do_not_wait(self):
+        """Of four lanes one is hit: those of the others, well above the half, do not notice."""
+        for mode in ("segv", "hang"):
+            with self.subTest(mode=mode):
+                waits = self.waits(mode, "process")
+                if os.environ.get("SLUICE_MATRIX"):
+                    for isolation, seen in (("process", waits), ("none", self.waits(mode, "none"))):
+                        shares = ", ".join(
+                            f"{share} %: {seen[len(seen) * share // 100 - 1]:.3f} s" for share in (50, 65, 100)
+                        )
+                        print(f"{mode:6} isolation {isolation:8} innocents waited  {shares}", flush=True)
+                self.assertLess(waits[len(waits) * 65 // 100 - 1], 0.3)
+
+    def test_each_lane_has_one_that_ends_with_it(self):
+        engine = self.engine()
+        worker = engine.worker()
+        first = until(lambda: len(children(worker)) == 4 and children(worker), "a process for each lane")
+        for child in first:
+            files = {os.readlink(f"/proc/{child}/fd/{number}") for number in os.listdir(f"/proc/{child}/fd")}
+            self.assertEqual(len([name for name in files if name.startswith("socket:")]), 1, "nothing of the engine")
+        os.kill(first[0], signal.SIGKILL)  # between calls: nobody is to blame
+        for number in range(20):
+            self.emit("act", self.event({"mode": "ok", "k": f"n{number}"}))
+        self.await_value("select count(*) from handled", 20)
+        self.assertEqual(len(self.topic("act-dlt")), 0)
+        last = until(lambda: len(children(worker)) == 4 and children(worker), "a process for each lane")
+        self.assertEqual((engine.worker(), first[0] in last), (worker, False))
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: not any(pathlib.Path(f"/proc/{child}").exists() for child in last), "their end")
+        until(lambda: engine.worker() not in (None, worker), "another worker")
+        last = until(lambda: len(children(engine.worker())) == 4 and children(engine.worker()), "its processes")
+        self.assertEqual(engine.stop(), 0, engine.text())
+        self.assertFalse(any(pathlib.Path(f"/proc/{child}").exists() for child in last))
+
+    def test_a_value_that_is_none(self):
+        self.config.write_text(Processes.yaml.replace("ISOLATION", "thread"))
+        out = sluice("validate", self.config, env=self.vars, check=False)
+        self.assertIn("pipeline.yaml:5:58: error: plugins.hostile.isolation: expected none or process", out.stderr)
+
+
+del PipelineCase
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
