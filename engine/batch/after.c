@@ -74,7 +74,7 @@ static bool needs_of(struct batch *batch, struct work *work, struct needed *ret)
         work_dead(batch, work, DEAD_BAD_CORRELATION, "%s", refusal);
         return false;
     }
-    *ret = (struct needed){.id = needed_id(batch->arena, after->topic->name, after->correlate, value)};
+    *ret = (struct needed){.id = needed_id(batch->arena, after->noted_as, after->correlate, value)};
     return true;
 }
 
@@ -119,9 +119,9 @@ static size_t about_to_be(const struct batch *batch, struct event_id *ret)
         const struct topic *topic = work->verdict == VERDICT_NONE ? topic_of(work) : NULL;
         struct span value;
         for (size_t f = 0; topic != NULL && f < topic->noted_count; f++)
-            if (correlation_read(&work->event.data, span_of(topic->noted[f]), batch->arena, &value, NULL) ==
+            if (correlation_read(&work->event.data, span_of(topic->noted[f].field), batch->arena, &value, NULL) ==
                 CORRELATION_USABLE)
-                ret[count++] = needed_id(batch->arena, topic->name, topic->noted[f], value);
+                ret[count++] = needed_id(batch->arena, topic->noted[f].topic, topic->noted[f].field, value);
     }
     qsort(ret, count, sizeof *ret, id_compare);
     return count;
@@ -192,6 +192,20 @@ static bool is_held(const struct work *work)
     return work->needs != NULL && work_row(work)->parking == PARKING_HEAD;
 }
 
+/* What it needed was handled, or is needed no more; now it waits for something else: a retry, the end of a pause. */
+static bool has_waited(const struct work *work)
+{
+    return work->item->needs && work->needs == NULL && work_row(work)->parking == PARKING_HEAD;
+}
+
+static bool is_concerned(const struct batch *batch)
+{
+    bool waited = false;
+    for (size_t i = 0; i < batch->count && !waited; i++)
+        waited = has_waited(&batch->works[i]);
+    return waited || in_own_group(batch);
+}
+
 /* Sorted, each once; handled when one of them is. */
 static size_t merge(struct needed *needed, size_t count)
 {
@@ -211,15 +225,16 @@ static size_t add_handled(const struct batch *batch, const struct work *work, st
     size_t count = 0;
     struct span value;
     for (size_t f = 0; topic != NULL && f < topic->noted_count && was_handled(work); f++)
-        if (correlation_read(&work->event.data, span_of(topic->noted[f]), batch->arena, &value, NULL) ==
+        if (correlation_read(&work->event.data, span_of(topic->noted[f].field), batch->arena, &value, NULL) ==
             CORRELATION_USABLE)
-            ret[count++] = (struct needed){needed_id(batch->arena, topic->name, topic->noted[f], value), 1};
+            ret[count++] = (struct needed){needed_id(batch->arena, topic->noted[f].topic, topic->noted[f].field, value),
+                                           1};
     return count;
 }
 
 void after_record(struct batch *batch)
 {
-    if (!in_own_group(batch) || batch->result != STORE_OK)
+    if (!is_concerned(batch) || batch->result != STORE_OK)
         return;
     struct needed *needed = arena_array(batch->arena, struct needed, most_noted(batch) + batch->count);
     struct held_need *held = arena_array(batch->arena, struct held_need, batch->count);
@@ -227,12 +242,16 @@ void after_record(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const struct work *work = &batch->works[i];
         count += add_handled(batch, work, &needed[count]);
+        if (has_waited(work))
+            held[held_count++] = (struct held_need){.key_hash = (int64_t)work->item->entry.key_hash,
+                                                    .event = work->event.id};
         if (!is_held(work))
             continue;
         needed[count++] = (struct needed){*work->needs, 0};
-        held[held_count++] = (struct held_need){(int64_t)work->item->entry.key_hash, work->event.id, *work->needs};
+        held[held_count++] = (struct held_need){(int64_t)work->item->entry.key_hash, work->event.id, *work->needs,
+                                                span_of(work->item->topic->after->rule)};
     }
-    if (count == 0)
+    if (count + held_count == 0)
         return;
     if (!batch->transaction) {
         batch->result = connection_begin(batch->connection, batch->deadline_ms, &batch->error);
@@ -268,6 +287,23 @@ void after_waits(struct batch_env *env)
 {
     env->some_wait = true;
     env->after_look_ms = 0;
+}
+
+bool after_stands(const struct batch_env *env, struct span rule)
+{
+    for (size_t i = 0; i < env->config->after_count; i++)
+        if (span_equal(env->config->after_rules[i], rule))
+            return true;
+    return false;
+}
+
+void after_changed(struct batch_env *env, const struct span *streams, size_t stream_count)
+{
+    struct error error = {0};
+    if (ledger_after_changed(env->connection, env->numbers->groups[env->group->index], streams, stream_count,
+                             env->config->after_rules, env->config->after_count, &error) != STORE_OK)
+        log_rarely(5000, connection_log_level(env->connection), "lane", "events wait by an earlier file: %s",
+                   error.text);
 }
 
 void after_look(struct batch_env *env)

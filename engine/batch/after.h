@@ -29,6 +29,10 @@ void after_over(struct batch *batch);
 
 /* When after_look() has something to do, monotonic; INT64_MAX: it has not. */
 int64_t after_due_ms(const struct batch_env *env);
+/* Whether the file still says this rule, by which an event waits. */
+bool after_stands(const struct batch_env *env, struct span rule);
+/* Those in these streams that wait by a rule that the file does not say are judged again. */
+void after_changed(struct batch_env *env, const struct span *streams, size_t stream_count);
 /* Something waits: it is looked for soon. */
 void after_waits(struct batch_env *env);
 /* Makes due the keys whose head need not wait any more. Uses env->arena. */

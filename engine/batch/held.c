@@ -10,7 +10,6 @@
 #include "batch/limit.h"
 #include "batch/pause.h"
 #include "event/record_batch.h"
-#include "store/ledger_after.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -270,10 +269,10 @@ static size_t paused_topics(const struct batch_env *env, struct span **ret)
     return count;
 }
 
-/* It came when the file had an `after`, and that is gone. */
-static bool waits_in_vain(const struct batch_env *env, const struct rows *rows, size_t row)
+/* It waits by what an earlier file said of its topic. */
+static bool after_is_stale(const struct batch_env *env, const struct rows *rows, size_t row)
 {
-    return rows_int64(rows, row, 5) != 0 && env->config->after_count == 0;
+    return !rows_null(rows, row, 5) && !after_stands(env, rows_span(rows, row, 5));
 }
 
 static void lane_learns(struct batch_env *env, const struct rows *rows, size_t row, int64_t now_ms)
@@ -285,9 +284,9 @@ static void lane_learns(struct batch_env *env, const struct rows *rows, size_t r
     if (rows_null(rows, row, 0) || lane_of_key(key_hash, env->lane_count) != env->lane_index)
         return;
     uint32_t pause = topic == NULL ? 0 : pause_of(env, topic);
-    if (waits_in_vain(env, rows, row)) {
+    if (after_is_stale(env, rows, row)) {
         due_ms = now_ms;
-    } else if (rows_int64(rows, row, 5) != 0) {
+    } else if (!rows_null(rows, row, 5)) {
         pause = LANE_UNTIL;
         after_waits(env);
     }
@@ -316,9 +315,9 @@ bool held_load(struct batch_env *env, bool all, struct held_page *page)
         return false;
     }
     int64_t now_ms = clock_monotonic_ms();
-    bool in_vain = false;
+    bool stale = false;
     for (size_t i = 0; i < rows_count(rows); i++) {
-        in_vain = in_vain || waits_in_vain(env, rows, i);
+        stale = stale || after_is_stale(env, rows, i);
         lane_learns(env, rows, i, now_ms);
     }
     page->under_way = !rows_null(rows, 0, 3);
@@ -327,9 +326,8 @@ bool held_load(struct batch_env *env, bool all, struct held_page *page)
         snprintf(page->stream, sizeof page->stream, "%.*s", (int)stream.length, stream.at);
         page->key_hash = rows_int64(rows, 0, 4);
     }
-    if (in_vain && ledger_after_none(env->connection, env->numbers->groups[env->group->index], streams, stream_count,
-                                     &error) != STORE_OK)
-        log_rarely(5000, connection_log_level(env->connection), "lane", "events still wait for others: %s", error.text);
+    if (stale)
+        after_changed(env, streams, stream_count);
     return true;
 }
 
@@ -380,6 +378,7 @@ static int item_of_row(const struct batch_env *env, const struct rows *rows, siz
     item->tries = (uint32_t)rows_int64(rows, row, 6);
     item_cancel(item, rows_span(rows, row, 8));
     item->came_ms = clock_monotonic_ms() - rows_int64(rows, row, 9);
+    item->needs = rows_int64(rows, row, 11) != 0;
     return item_own_headers(item); /* they were read into the lane's arena */
 }
 

@@ -68,6 +68,7 @@ struct item {
     uint32_t stream, epoch;
     /* ITEM_HELD: its row in sluice.held */
     int64_t held_id, held_offset;
+    bool needs; /* its row says that it waits for another event: batch/after.h */
     int32_t held_partition;
     struct span held_stream;
     /* ITEM_REQUEST */

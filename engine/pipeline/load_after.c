@@ -29,14 +29,41 @@ void load_after(struct load *load, struct node *mapping, const char *what, struc
         topic->after = after;
 }
 
-/* The topic notes the field of each of its events, once. */
-static void need(struct load *load, struct topic *topic, const char *field)
+/* The topic notes each of its events by this name and field, once. */
+static void note(struct load *load, struct topic *topic, const char *name, const char *field)
 {
     for (size_t i = 0; i < topic->noted_count; i++)
-        if (strcmp(topic->noted[i], field) == 0)
+        if (strcmp(topic->noted[i].topic, name) == 0 && strcmp(topic->noted[i].field, field) == 0)
             return;
     topic->noted = arena_grown(load->arena, topic->noted, topic->noted_count, sizeof *topic->noted);
-    topic->noted[topic->noted_count++] = field;
+    topic->noted[topic->noted_count++] = (struct needed_by){name, field};
+}
+
+/* An old name of the topic, by which its events were noted before and other processes of the group note them still;
+ * else its name. */
+static const char *noted_as(const struct pipeline *pipeline, const struct topic *topic)
+{
+    for (size_t i = 0; i < pipeline->answer_count; i++) {
+        const struct name_answer *answer = &pipeline->answers[i];
+        if (answer->new_name != NULL && strcmp(answer->new_name, topic->name) == 0)
+            return answer->old;
+    }
+    return topic->name;
+}
+
+static void need(struct load *load, const struct topic *topic, struct after *after)
+{
+    struct pipeline *pipeline = load->pipeline;
+    char most_text[32];
+    after->noted_as = noted_as(pipeline, after->topic);
+    after->rule = arena_format(load->arena, "%s after %s by %s within %s, then %s", topic->name, after->noted_as,
+                               after->correlate, duration_text(after->at_most_ms, most_text),
+                               after->handle ? "handle" : "dead_letter");
+    pipeline->after_rules = arena_grown(load->arena, pipeline->after_rules, pipeline->after_count,
+                                        sizeof *pipeline->after_rules);
+    pipeline->after_rules[pipeline->after_count++] = span_of(after->rule);
+    note(load, after->topic, after->noted_as, after->correlate);
+    note(load, after->topic, after->topic->name, after->correlate);
 }
 
 static bool waits_for_itself(const struct topic *topic, size_t topic_count)
@@ -48,9 +75,9 @@ static bool waits_for_itself(const struct topic *topic, size_t topic_count)
 }
 
 /* What an event waits for is handled in this group, or the group would not know of it. */
-static void join_after(struct load *load, struct topic *topic)
+static void join_after(struct load *load, const struct topic *topic)
 {
-    const struct after *after = topic->after;
+    struct after *after = topic->after;
     struct topic *needed = after->topic;
     const int64_t kept_ms = load->pipeline->store.inbox_retention_ms;
     char most_text[32], kept_text[32];
@@ -77,7 +104,7 @@ static void join_after(struct load *load, struct topic *topic)
                     "was handled; got %s",
                     topic->name, duration_text(kept_ms, kept_text), duration_text(after->at_most_ms, most_text));
     else
-        need(load, needed, after->correlate);
+        need(load, topic, after);
 }
 
 void load_afters(struct load *load)
@@ -90,7 +117,6 @@ void load_afters(struct load *load)
                         "topics.%s.after: it has the retries of '%s', which do not wait; say it of that topic",
                         topic->name, topic->ladder_of->name);
         else if (topic->after != NULL && strcmp(topic->after->topic->name, "?") != 0)
-            join_after(load, pipeline->topics[i]);
-        pipeline->after_count += topic->after != NULL;
+            join_after(load, topic);
     }
 }

@@ -58,8 +58,15 @@ struct after {
     struct place place;
     struct topic *topic;
     const char *correlate; /* data field of both */
+    const char *noted_as;  /* the other topic's name in sluice.needed: the old one, while the file says 'renamed' */
+    const char *rule;      /* all of this in words: an event that waits is looked at again when they change */
     int64_t at_most_ms;    /* it waits so long */
     bool handle;           /* and is handled then; false: a dead letter */
+};
+
+/* How events of a topic are noted for those that come after them: by a field, and by the topic's name or an old one. */
+struct needed_by {
+    const char *topic, *field;
 };
 
 /* One handler put to work somewhere: by a topic, a tap, a schedule or a request. */
@@ -105,8 +112,8 @@ struct topic {
     struct topic *ladder_of;     /* a retry topic: the topic whose ladder made it; `binding` is that topic's */
     const struct ladder *ladder; /* then: the ladder */
     int64_t delay_ms;            /* the longest with which a route leads here; 0: none has one */
-    const struct after *after;   /* what its events need before them; NULL: nothing */
-    const char **noted;          /* the fields by which events of other topics need its own */
+    struct after *after;         /* what its events need before them; NULL: nothing */
+    struct needed_by *noted;     /* by what events of other topics need its own */
     size_t noted_count;
     struct topic *dead_letter; /* where its dead letters go; NULL for a dead letter topic itself */
     bool is_dead_letter;
@@ -316,8 +323,9 @@ struct pipeline {
     size_t plugin_count;
     struct dependency *dependencies;
     size_t dependency_count;
-    size_t limit_count; /* of topics that have one */
-    size_t after_count; /* likewise */
+    size_t limit_count;       /* of topics that have one */
+    struct span *after_rules; /* of those whose events come after others' */
+    size_t after_count;
     struct topic **topics;
     size_t topic_count;
     struct binding **bindings;

@@ -209,7 +209,7 @@ enum store_result ledger_held_ended(struct connection *connection, int16_t group
 /* On its own: of the `most` rows behind the place of `from`, the keys held in these streams, without those that wait
  * for the end of a pause of `paused`. Rows, at least one: key_hash int8 (null: none), milliseconds until it is due int8
  * (null: at once), the topic that it waits for text or null; the page's end, stream text and key_hash int8, or null;
- * whether its first event waits for another one bool. */
+ * the rule by which its first event waits for another one text, or null. */
 enum store_result ledger_held_keys(struct connection *connection, int16_t group, const struct span *streams,
                                    size_t stream_count, const struct span *paused, size_t paused_count,
                                    const struct held_key *from, int32_t most, struct rows **ret, struct error *error);

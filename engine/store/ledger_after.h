@@ -22,6 +22,7 @@ enum store_result ledger_after_look(struct connection *connection, int16_t group
 struct held_need { /* an event in sluice.held, and what it waits for */
     int64_t key_hash;
     struct event_id event, needs;
+    struct span rule; /* of the file, in words, by which it does; at NULL: it waits for another one no more */
 };
 /* Executed, behind ledger_hold(): `needed` is sorted by id, no two equal; the held events wait for some of them. *ret
  * is how many that waited do not any more. */
@@ -32,9 +33,10 @@ enum store_result ledger_after_note(struct connection *connection, int16_t group
  * int8 (null: none), and whether others still wait bool. */
 enum store_result ledger_after_ready(struct connection *connection, int16_t group, const struct span *streams,
                                      size_t stream_count, int32_t limit, struct rows **ret, struct error *error);
-/* On its own: nobody in these streams waits any more, as the group's file has no `after`. */
-enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
-                                    size_t stream_count, struct error *error);
+/* On its own: those in these streams that wait by none of the rules are looked at again. */
+enum store_result ledger_after_changed(struct connection *connection, int16_t group, const struct span *streams,
+                                       size_t stream_count, const struct span *rules, size_t rule_count,
+                                       struct error *error);
 /* On its own: what was written longer ago is forgotten, at most `limit` rows. */
 enum store_result ledger_after_prune(struct connection *connection, int64_t keep_ms, int32_t limit,
                                      struct error *error);

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import threading
+import time
 import unittest
 
 import _path
@@ -183,6 +184,27 @@ class After(AfterCase):
         self.assert_each_behind_its_own(rounds * each)
         for engine in engines:
             self.assertEqual(engine.stop(), 0)
+
+
+class Retried(AfterCase):
+    def setUp(self):
+        super().setUp()
+        text = self.config.read_text()
+        retry = "retry: {max_retries: 9, backoff: {initial_interval: 600s, max_interval: 600s, jitter: 0}}"
+        self.use(text.replace("topics:", f"defaults: {{{retry}}}\ntopics:"))
+
+    def test_a_retry_of_one_that_waited_waits_for_its_time(self):
+        engine = self.engine()
+        event = self.event({"k": "a", "origin": "one", "seq": 1, "flaky": 5})
+        self.emit(self.prefix + "second", event)
+        self.await_value(WAITING, 1)
+        self.send("first", "b", "one")
+        self.await_value("SELECT max(attempts) FROM sluice.attempt", 1)
+        self.send("second", "c", "two")  # so that the lanes look for those that are ready
+        self.await_value(WAITING, 1)
+        time.sleep(1)
+        self.assertEqual(self.value("SELECT max(attempts) FROM sluice.attempt"), "1")
+        self.assertEqual(engine.stop(), 0)
 
 
 class Soon(AfterCase):

@@ -37,9 +37,10 @@ static const struct statement statement_note = {
 };
 
 static const struct statement statement_wait = {
-    "update sluice.held h set needs = u.needs, ready = exists (select from sluice.needed n"
+    "update sluice.held h set needs = case when u.rule is not null then u.needs end, rule = u.rule,"
+    " ready = u.rule is not null and exists (select from sluice.needed n"
     "   where n.consumer_group = $1 and n.id = u.needs and n.handled) "
-    "from unnest($2, $3, $4) as u(key_hash, event_id, needs) "
+    "from unnest($2, $3, $4, $5) as u(key_hash, event_id, needs, rule) "
     "where h.consumer_group = $1 and h.key_hash = u.key_hash and h.event_id = u.event_id",
     false,
 };
@@ -72,15 +73,17 @@ enum store_result ledger_after_note(struct connection *connection, int16_t group
     struct rows *rows;
     bool waited = false;
     *ret = 0;
-    enum store_result result = connection_exec(connection, &statement_note, 3, params, &rows, error);
-    for (size_t i = 0; result == STORE_OK && i < rows_count(rows) && !waited; i++)
+    enum store_result result = count == 0 ? STORE_OK
+                                          : connection_exec(connection, &statement_note, 3, params, &rows, error);
+    for (size_t i = 0; count > 0 && result == STORE_OK && i < rows_count(rows) && !waited; i++)
         waited = rows_int64(rows, i, 0) != 0;
     if (result == STORE_OK && held_count > 0) {
         const struct store_param waits[] = {STORE_VALUE(PARAM_INT2, &group),
                                             STORE_COLUMN(PARAM_INT8, &held[0].key_hash, held_count, sizeof *held),
                                             STORE_COLUMN(PARAM_UUID, &held[0].event, held_count, sizeof *held),
-                                            STORE_COLUMN(PARAM_UUID, &held[0].needs, held_count, sizeof *held)};
-        result = connection_queue(connection, &statement_wait, 4, waits, error);
+                                            STORE_COLUMN(PARAM_UUID, &held[0].needs, held_count, sizeof *held),
+                                            STORE_COLUMN(PARAM_TEXT, &held[0].rule, held_count, sizeof *held)};
+        result = connection_queue(connection, &statement_wait, 5, waits, error);
     }
     if (result == STORE_OK && waited)
         result = wake(connection, group, needed, count, ret, error);
@@ -106,18 +109,20 @@ enum store_result ledger_after_ready(struct connection *connection, int16_t grou
     return connection_run(connection, &statement_ready, 3, params, ret, error);
 }
 
-static const struct statement statement_none = {
+static const struct statement statement_changed = {
     "update sluice.held set ready = true where consumer_group = $1 and needs is not null and not ready "
-    "and stream = any ($2)",
+    "and stream = any ($2) and coalesce(rule, '') <> all ($3)",
     false,
 };
 
-enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
-                                    size_t stream_count, struct error *error)
+enum store_result ledger_after_changed(struct connection *connection, int16_t group, const struct span *streams,
+                                       size_t stream_count, const struct span *rules, size_t rule_count,
+                                       struct error *error)
 {
     const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
-                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count)};
-    return connection_run(connection, &statement_none, 2, params, NULL, error);
+                                         STORE_ARRAY(PARAM_TEXT, streams, stream_count),
+                                         STORE_ARRAY(PARAM_TEXT, rules, rule_count)};
+    return connection_run(connection, &statement_changed, 3, params, NULL, error);
 }
 
 static const struct statement statement_prune = {

@@ -101,7 +101,7 @@ static const struct statement statement_held_keys = {
     " last as (select p.stream, p.key_hash from page p where (select count(*) from page) = $6"
     "   order by p.stream desc, p.key_hash desc limit 1) "
     "select k.key_hash, case when i.event_id is null and h.ready is not true then " LEDGER_LEFT_MS(
-        "k.due") " end, k.paused, e.stream, e.key_hash, h.needs is not null "
+        "k.due") " end, k.paused, e.stream, e.key_hash, case when h.needs is not null then coalesce(h.rule, '') end "
                  "from (values (1)) one left join last e on true left join"
                  " (select p.key_hash, coalesce(p.due, o.due) as due, coalesce(p.paused, o.paused) as paused from page "
                  "p"
@@ -109,7 +109,7 @@ static const struct statement statement_held_keys = {
                  "     where p.due is null and r.consumer_group = $1 and r.stream = any ($2)"
                  "       and r.key_hash = p.key_hash) o on true"
                  "   where p.stream = any ($2) and (p.paused is null or p.paused <> all ($3))) k on true "
-                 "left join lateral (select h.handler, h.event_id, h.ready, h.needs from sluice.held h"
+                 "left join lateral (select h.handler, h.event_id, h.ready, h.needs, h.rule from sluice.held h"
                  "   where k.due > now() and k.paused is null and h.consumer_group = $1 and h.key_hash = k.key_hash"
                  "     and h.stream = any ($2) order by h.id limit 1) h on true "
                  "left join sluice.inbox i on i.handler = h.handler and i.event_id = h.event_id",
@@ -194,7 +194,8 @@ static const struct statement statement_held_fetch = {
                       "  and w.paused is null group by "
                       "w.key_hash) "
                       "select k.key_hash, h.id, h.partition, h.log_offset, h.stream, h.record, coalesce(a.attempts, "
-                      "0), w.ms, coalesce(h.cancelled, ''), (extract(epoch from now() - h.at) * 1000)::int8, h.ready "
+                      "0), w.ms, coalesce(h.cancelled, ''), (extract(epoch from now() - h.at) * 1000)::int8, h.ready, "
+                      "h.needs is not null "
                       "from unnest($3, $4) with ordinality as k(key_hash, most, place) "
                       "cross join lateral"
                       " (select l.*, sum(octet_length(l.record)) over (order by l.id) - octet_length(l.record) as "

@@ -46,7 +46,8 @@ enum store_result ledger_after_note(struct connection *connection, int16_t group
         struct fake_held *row = &tables->held[h];
         for (size_t i = 0; i < held_count; i++)
             if (row->row.key_hash == held[i].key_hash && memcmp(&row->row.id, &held[i].event, sizeof row->row.id) == 0)
-                row->needs = held[i].needs, row->waits = true;
+                row->needs = held[i].needs, row->rule = held[i].rule, row->waits = held[i].rule.at != NULL,
+                row->ready = row->ready && row->waits;
         const struct needed *need = row->waits ? needed_find(tables, row->needs) : NULL;
         *ret += need != NULL && need->handled && !row->ready;
         row->ready = row->ready || (need != NULL && need->handled);
@@ -77,13 +78,24 @@ enum store_result ledger_after_ready(struct connection *connection, int16_t grou
     return result;
 }
 
-enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
-                                    size_t stream_count, struct error *error)
+static bool stands(struct span rule, const struct span *rules, size_t rule_count)
+{
+    for (size_t i = 0; i < rule_count; i++)
+        if (span_equal(rules[i], rule))
+            return true;
+    return false;
+}
+
+enum store_result ledger_after_changed(struct connection *connection, int16_t group, const struct span *streams,
+                                       size_t stream_count, const struct span *rules, size_t rule_count,
+                                       struct error *error)
 {
     struct fake_tables *tables = &connection->tables;
-    enum store_result result = fake_alone(connection, "after_none", error);
+    enum store_result result = fake_alone(connection, "after_changed", error);
     (void)group, (void)streams, (void)stream_count;
-    for (size_t h = 0; result == STORE_OK && h < tables->held_count; h++)
-        tables->held[h].ready = tables->held[h].ready || tables->held[h].waits;
+    for (size_t h = 0; result == STORE_OK && h < tables->held_count; h++) {
+        struct fake_held *row = &tables->held[h];
+        row->ready = row->ready || (row->waits && !stands(row->rule, rules, rule_count));
+    }
     return result;
 }

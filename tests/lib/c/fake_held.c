@@ -129,7 +129,7 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
 {
     enum { COLUMNS = 6 };
     static const enum param_type types[COLUMNS] = {PARAM_INT8, PARAM_INT8, PARAM_TEXT,
-                                                   PARAM_TEXT, PARAM_INT8, PARAM_BOOL};
+                                                   PARAM_TEXT, PARAM_INT8, PARAM_TEXT};
     const struct fake_tables *tables = &connection->tables;
     struct fake_cell cells[COLUMNS * (FAKE_TABLE_MAX + 1)];
     size_t found = 0;
@@ -148,7 +148,8 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
         const struct fake_held *head = head_of(tables, key);
         if (head != NULL && head->ready)
             due_ms = 0;
-        cells[COLUMNS * found + 5] = (struct fake_cell){.number = head != NULL && head->waits};
+        cells[COLUMNS * found + 5] = (struct fake_cell){.null = head == NULL || !head->waits,
+                                                        .text = head == NULL ? (struct span){0} : head->rule};
         cells[COLUMNS * found] = (struct fake_cell){.number = key->key_hash};
         cells[COLUMNS * found + 1] = (struct fake_cell){.null = due_ms == 0, .number = due_ms - clock_wall_ms()};
         cells[COLUMNS * found++ + 2] = (struct fake_cell){.null = !waits, .text = key->paused};
@@ -197,10 +198,12 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                                     size_t stream_count, const int64_t *key_hashes, const int32_t *limits, size_t count,
                                     int64_t bytes, struct rows **ret, struct error *error)
 {
-    static const enum param_type types[] = {PARAM_INT8, PARAM_INT8, PARAM_INT4, PARAM_INT8, PARAM_TEXT, PARAM_BYTEA,
-                                            PARAM_INT4, PARAM_INT8, PARAM_TEXT, PARAM_INT8, PARAM_BOOL};
+    enum { COLUMNS = 12 };
+    static const enum param_type types[COLUMNS] = {PARAM_INT8, PARAM_INT8,  PARAM_INT4, PARAM_INT8,
+                                                   PARAM_TEXT, PARAM_BYTEA, PARAM_INT4, PARAM_INT8,
+                                                   PARAM_TEXT, PARAM_INT8,  PARAM_BOOL, PARAM_BOOL};
     struct fake_tables *tables = &connection->tables;
-    struct fake_cell cells[11 * FAKE_TABLE_MAX];
+    struct fake_cell cells[COLUMNS * FAKE_TABLE_MAX];
     size_t found = 0;
     (void)bytes;
     enum store_result result = fake_alone(connection, "held_fetch", error);
@@ -213,7 +216,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
                 continue;
             const struct attempt *attempt = fake_attempt(tables,
                                                          &(struct attempt){.handler = row->handler, .id = row->id});
-            struct fake_cell *cell = &cells[11 * found++];
+            struct fake_cell *cell = &cells[COLUMNS * found++];
             cell[0] = (struct fake_cell){.number = row->key_hash};
             cell[1] = (struct fake_cell){.number = tables->held[i].id};
             cell[2] = (struct fake_cell){.number = row->partition};
@@ -225,11 +228,12 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
             cell[8] = (struct fake_cell){.text = {"", 0}}; /* nobody cancelled it */
             cell[9] = (struct fake_cell){.number = clock_wall_ms() - tables->held[i].at_ms};
             cell[10] = (struct fake_cell){.number = tables->held[i].ready};
+            cell[11] = (struct fake_cell){.number = tables->held[i].waits};
             left--;
         }
     }
     held_tidy(tables);
-    *ret = fake_rows(connection, 11, types, found, cells);
+    *ret = fake_rows(connection, COLUMNS, types, found, cells);
     return result;
 }
 

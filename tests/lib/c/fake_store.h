@@ -40,6 +40,7 @@ struct fake_held {
     int64_t id, at_ms;
     struct held_event row;
     struct event_id needs; /* when it waits */
+    struct span rule;
     bool waits, ready;
 };
 

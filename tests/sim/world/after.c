@@ -33,9 +33,10 @@ enum store_result ledger_after_ready(struct connection *connection, int16_t grou
     return nobody_asks(connection);
 }
 
-enum store_result ledger_after_none(struct connection *connection, int16_t group, const struct span *streams,
-                                    size_t stream_count, struct error *error)
+enum store_result ledger_after_changed(struct connection *connection, int16_t group, const struct span *streams,
+                                       size_t stream_count, const struct span *rules, size_t rule_count,
+                                       struct error *error)
 {
-    (void)group, (void)streams, (void)stream_count, (void)error;
+    (void)group, (void)streams, (void)stream_count, (void)rules, (void)rule_count, (void)error;
     return nobody_asks(connection);
 }

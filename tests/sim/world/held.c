@@ -167,11 +167,11 @@ enum store_result ledger_held_keys(struct connection *connection, int16_t group,
         struct cell *cells = rows_add(*ret);
         cells[0].number = (int64_t)key->key_hash;
         cells[1].number = waits ? key->due_ms - world->now_ms : 0;
-        cells[3].null = true;
+        cells[3].null = cells[5].null = true;
     }
     if (rows_count(*ret) == 0) {
         struct cell *cells = rows_add(*ret);
-        cells[0].null = cells[3].null = true;
+        cells[0].null = cells[3].null = cells[5].null = true;
     }
     return STORE_OK;
 }
@@ -203,7 +203,7 @@ enum store_result ledger_held_fetch(struct connection *connection, int16_t group
     while (world->held_oldest < world->held_row_count && !world->held_rows[world->held_oldest].live &&
            world->open_transactions == 0 && world->held_live == 0) /* or a row of one of those would be passed */
         world->held_oldest++;
-    *ret = rows_make(connection, SIM_BATCH * count, 11);
+    *ret = rows_make(connection, SIM_BATCH * count, 12);
     for (size_t k = 0; k < count; k++) {
         struct held_entry *key = &world->held_keys[key_of(world, (uint64_t)key_hashes[k])];
         const struct held_row *row;
