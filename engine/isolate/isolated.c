@@ -26,6 +26,7 @@ enum {
     ISOLATED_CLOSE_MS = 2000, /* its close() */
     ISOLATED_LEFT_MS = 200,   /* between the end of its connection and its own */
     ISOLATED_LOOK_MS = 100,   /* how often it is looked whether it is stopped */
+    ISOLATED_STALL_MS = 600,  /* a look that takes this long was held up */
     ISOLATED_FILES_FROM = 10, /* descriptors that are handed on are not among those that they become */
 };
 
@@ -152,9 +153,14 @@ static bool hear(struct isolated *isolated, int64_t until_ms, struct message *re
     struct pollfd both[] = {{.fd = isolated->socket, .events = POLLIN}, {.fd = isolated->process, .events = POLLIN}};
     *ending = (struct process_ending){.lane = -1};
     for (;;) {
-        int64_t left = until_ms - clock_monotonic_ms();
-        int n = left <= 0 ? 0 : poll(both, 2, left > ISOLATED_LOOK_MS ? ISOLATED_LOOK_MS : (int)left);
+        int64_t began = clock_monotonic_ms(), left = until_ms - began;
+        int n = poll(both, 2, left > ISOLATED_LOOK_MS ? ISOLATED_LOOK_MS : left > 0 ? (int)left : 0);
         bool stopped = n == 0 && is_stopped(isolated);
+        int64_t took = clock_monotonic_ms() - began;
+        if (took > ISOLATED_STALL_MS) { /* the machine stood still, the process too */
+            until_ms += took;
+            left += took;
+        }
         if ((n < 0 && errno == EINTR) || (n == 0 && left > ISOLATED_LOOK_MS && !stopped))
             continue;
         if (n <= 0) {
