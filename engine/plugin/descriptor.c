@@ -9,19 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-static const struct abi_sizes sizes_by_minor[] = {
-    [0] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
-    [1] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16}, /* `nested` took the place of `reserved` */
-};
-const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor};
-
-/* A struct that grew needs a new minor and a new row above; one that shrank can never be. */
-_Static_assert(sizeof sizes_by_minor / sizeof sizes_by_minor[0] == SLUICE_ABI_MINOR + 1, "a row for each minor");
-_Static_assert(sizeof(struct sluice_plugin) == 96, "descriptor of this minor");
-_Static_assert(sizeof(struct sluice_handler) == 72, "handler row of this minor");
-_Static_assert(sizeof(struct sluice_field) == 72, "field row of this minor");
-_Static_assert(sizeof(struct sluice_outcome) == 16, "outcome row of this minor");
-
 #define HINT_BUILD "build it again with the sluice/plugin.h of this engine"
 
 /* ------------------------------------------------------------------------------------------------------------- head */

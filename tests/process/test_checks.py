@@ -188,6 +188,20 @@ class Checks(unittest.TestCase):
     def test_generated(self):
         for page in ("docs/metrics.md", "docs/configuration.md", "docs/pipeline.schema.json", "docs/man/sluice.1"):
             self.red("generated", page, lambda text: text + "x\n", f"{page} is not what this program says")
+        for made, word, other in (
+            ("engine/include/sluice/plugin.h", "int32_t retries_left;", "int64_t retries_left;"),
+            ("engine/include/rust/src/raw.rs", "pub count: u32,", "pub count: u64,"),
+            ("engine/plugin/abi.c", "SIZE(sluice_text, 16);", ""),
+            ("docs/plugin-reference.md", "an HTTP status", "a status"),
+        ):
+            said = f"{made} is not what engine/include/abi.txt says"
+            self.red("generated", made, lambda text, word=word, other=other: text.replace(word, other), said)
+        self.red(
+            "generated",
+            "engine/include/abi.txt",
+            lambda text: text.replace("1.0  int32_t retry_count;", "1.0  int64_t retry_count;"),
+            "struct sluice_event of 1.0 has `int32_t retry_count`",
+        )
 
     def test_sql(self):
         says = "keywords of SQL are in lower case"

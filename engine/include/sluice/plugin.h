@@ -30,6 +30,8 @@
 extern "C" {
 #endif
 
+/* Made from engine/include/abi.txt by tests/check/generated --write, up to the line that says so. */
+
 #define SLUICE_MAGIC 0x000a656369756c53ULL /* "Sluice\n" and a NUL: what a hex dump of a descriptor starts with */
 #define SLUICE_ABI_MAJOR 1
 #define SLUICE_ABI_MINOR 1
@@ -45,30 +47,30 @@ struct sluice_text {
 
 /* The type of a field fixes the type of the struct member it fills. */
 enum sluice_type {
-    SLUICE_TYPE_TEXT = 1, /* struct sluice_text; a JSON string, unescaped. min/max bound its length in bytes */
-    SLUICE_TYPE_INT64,    /* int64_t; a JSON integer without fraction or exponent. min/max bound its value */
-    SLUICE_TYPE_DOUBLE,   /* double; any JSON number. Never for money */
-    SLUICE_TYPE_BOOL,     /* int32_t 0 or 1; true or false */
-    SLUICE_TYPE_JSON,     /* struct sluice_text; the value's bytes as they stand in the event, of any type */
+    SLUICE_TYPE_TEXT = 1,   /* struct sluice_text; a JSON string, unescaped. min/max bound its length in bytes */
+    SLUICE_TYPE_INT64 = 2,  /* int64_t; a JSON integer without fraction or exponent. min/max bound its value */
+    SLUICE_TYPE_DOUBLE = 3, /* double; any JSON number. Never for money */
+    SLUICE_TYPE_BOOL = 4,   /* int32_t 0 or 1; true or false */
+    SLUICE_TYPE_JSON = 5,   /* struct sluice_text; the value's bytes as they stand in the event, of any type */
     /* Settings only: */
-    SLUICE_TYPE_DURATION, /* int64_t milliseconds; written with its unit ("250ms", "5m"). min/max in milliseconds */
-    SLUICE_TYPE_SIZE,     /* int64_t bytes; written with its unit ("64KiB"). min/max in bytes */
+    SLUICE_TYPE_DURATION = 6, /* int64_t milliseconds; written with its unit ("250ms", "5m"). min/max in milliseconds */
+    SLUICE_TYPE_SIZE = 7,     /* int64_t bytes; written with its unit ("64KiB"). min/max in bytes */
     /* Event handlers only, filled from the event itself and absent from its data: */
-    SLUICE_TYPE_META_TEXT,  /* struct sluice_text; which one: `meta` */
-    SLUICE_TYPE_META_INT64, /* int64_t; which one: `meta` */
+    SLUICE_TYPE_META_TEXT = 8,  /* struct sluice_text; which one: `meta` */
+    SLUICE_TYPE_META_INT64 = 9, /* int64_t; which one: `meta` */
 };
 
 enum sluice_meta {
-    SLUICE_META_EVENT_ID = 1, /* text */
-    SLUICE_META_TOPIC,        /* text */
-    SLUICE_META_KEY,          /* text; "" when the event has none */
-    SLUICE_META_EVENT_NAME,   /* text */
-    SLUICE_META_TIMESTAMP,    /* int64, milliseconds since 1970 UTC, from the event */
-    SLUICE_META_ATTEMPT,      /* int64, 1 for the first try in place */
+    SLUICE_META_EVENT_ID = 1,   /* text */
+    SLUICE_META_TOPIC = 2,      /* text */
+    SLUICE_META_KEY = 3,        /* text; "" when the event has none */
+    SLUICE_META_EVENT_NAME = 4, /* text */
+    SLUICE_META_TIMESTAMP = 5,  /* int64, milliseconds since 1970 UTC, from the event */
+    SLUICE_META_ATTEMPT = 6,    /* int64, 1 for the first try in place */
     /* int64, steps left on the retry ladder of the topic's handler; 0: the outcome that climbs it goes to `exhausted`
      * now; -1: there is no ladder */
-    SLUICE_META_RETRIES_LEFT,
-    SLUICE_META_RETRY_COUNT, /* int64, steps of the ladder already climbed; 0 on the first try */
+    SLUICE_META_RETRIES_LEFT = 7,
+    SLUICE_META_RETRY_COUNT = 8, /* int64, steps of the ladder already climbed; 0 on the first try */
 };
 
 enum sluice_field_flag {
@@ -76,8 +78,8 @@ enum sluice_field_flag {
     SLUICE_SECRET = 2,   /* a setting that is printed as *** everywhere */
 };
 
-/* What min or max is when only the other one bounds. A positive min above a max of 0 needs no SLUICE_NO_MAX, a
- * negative max below a min of 0 no SLUICE_NO_MIN (since 1.1). */
+/* What min or max is when only the other one bounds. A positive min above a max of 0 needs no SLUICE_NO_MAX, a negative
+ * max below a min of 0 no SLUICE_NO_MIN (since 1.1). */
 #define SLUICE_NO_MIN INT64_MIN
 #define SLUICE_NO_MAX INT64_MAX
 
@@ -91,9 +93,9 @@ struct sluice_field {
     uint32_t type;        /* enum sluice_type */
     uint32_t flags;       /* enum sluice_field_flag, or-ed */
     uint32_t meta;        /* enum sluice_meta, for the META types */
-    /* Since 1.1 (0 before). 1: `name` is a path into the data, the names of its members with a '.' between them:
+    /* Since 1.1. 0 before. 1: `name` is a path into the data, the names of its members with a '.' between them:
      * "address.country" is `country` of the object `address`. Of a member that an optional one is inside of, absent or
-     * null is absent, and anything else that is no object is refused. Not in `settings` and `sets`. */
+     * null is absent, and anything else that is no object is refused. Not in `settings` and `sets` */
     uint32_t nested;
 };
 
@@ -118,17 +120,18 @@ struct sluice_event {
 };
 
 enum sluice_param_form {
-    SLUICE_PARAM_EACH = 1, /* one array element for each event of the call, read at `offset` of its input struct */
-    SLUICE_PARAM_ARRAY,    /* an array of `count` elements at `values` */
-    SLUICE_PARAM_VALUE,    /* a single value at `values` */
+    SLUICE_PARAM_EACH = 1,  /* one array element for each event of the call, read at `offset` of its input struct */
+    SLUICE_PARAM_ARRAY = 2, /* an array of `count` elements at `values` */
+    SLUICE_PARAM_VALUE = 3, /* a single value at `values` */
 };
 
 struct sluice_param {
     uint32_t form; /* enum sluice_param_form */
-    uint32_t type; /* SLUICE_TYPE_TEXT → text or text[], INT64 → bigint, DOUBLE → double precision, BOOL → boolean,
-                       JSON → jsonb. Of invalid JSON, or text that is not UTF-8, the statement fails */
+    /* SLUICE_TYPE_TEXT → text or text[], INT64 → bigint, DOUBLE → double precision, BOOL → boolean, JSON → jsonb. Of
+     * invalid JSON, or text that is not UTF-8, the statement fails */
+    uint32_t type;
     size_t offset;
-    const void *values; /* struct sluice_text / int64_t / double / int32_t, by type; a text {NULL, 0} is sent as NULL */
+    const void *values; /* struct sluice_text / int64_t / double / int32_t, by type; {NULL, 0} is sent as NULL */
     size_t count;
 };
 
@@ -138,7 +141,12 @@ struct sluice_sql {
     const char *text;
 };
 
-enum sluice_log_level { SLUICE_LOG_DEBUG, SLUICE_LOG_INFO, SLUICE_LOG_WARN, SLUICE_LOG_ERROR };
+enum sluice_log_level {
+    SLUICE_LOG_DEBUG = 0,
+    SLUICE_LOG_INFO = 1,
+    SLUICE_LOG_WARN = 2,
+    SLUICE_LOG_ERROR = 3,
+};
 
 enum sluice_reply_flag {
     /* the answer may still change: the handler is asked again, later for a client that waits (?wait=10s), or when the
@@ -146,13 +154,11 @@ enum sluice_reply_flag {
     SLUICE_REPLY_PENDING = 1,
 };
 
-/*
- * The engine, as a plugin sees it. `n` is the index of an event in the call, 0 ≤ n < call->count; for set_*() also what
+/* The engine, as a plugin sees it. `n` is the index of an event in the call, 0 ≤ n < call->count; for set_*() also what
  * add() returned. To hand a function an index, an outcome, a name, a value, a form of a parameter or a place in an
  * answer that does not exist or is none is a fault of the plugin: the transaction is rolled back, the event ends as a
  * dead letter with that sentence, a request as 500, a tick as a line in the log, and the other events of the call are
- * handled again without it. Until the call is over query() then returns NULL.
- */
+ * handled again without it. Until the call is over query() then returns NULL. */
 struct sluice_host {
     uint32_t size; /* a function past it does not exist in this engine */
     uint32_t reserved;
@@ -170,35 +176,33 @@ struct sluice_host {
     void (*set_int64)(struct sluice_call *call, size_t n, const char *name, int64_t value);
     void (*set_json)(struct sluice_call *call, size_t n, const char *name, struct sluice_text json); /* must be valid */
 
-    /* One more event with `outcome`, starting from empty data; returns its n for set_*(). For schedules, whose tick
-     * may have many outcomes; in another call it is emitted with what the first event emits. SIZE_MAX when the call
-     * already made as many as it may (10000). */
+    /* One more event with `outcome`, starting from empty data; returns its n for set_*(). For schedules, whose tick may
+     * have many outcomes; in another call it is emitted with what the first event emits. SIZE_MAX when the call already
+     * made as many as it may (10000). */
     size_t (*add)(struct sluice_call *call, size_t outcome);
 
     /* Answers the request that event `n` is: an HTTP status, 200 to 599, and a JSON body. Requests only. The answer is
      * sent after the transaction committed. `flags`: enum sluice_reply_flag. */
     void (*reply)(struct sluice_call *call, size_t n, uint32_t status, struct sluice_text json, uint32_t flags);
 
-    /* Runs a statement in the call's transaction and waits for its rows, which live until handle() returns.
-     * NULL means it failed: return at once. The transaction is rolled back, and the events are handled again, one a
-     * call when one of them may be to blame; one whose own statement fails is a dead letter. */
+    /* Runs a statement in the call's transaction and waits for its rows, which live until handle() returns. NULL means
+     * it failed: return at once. The transaction is rolled back, and the events are handled again, one a call when one
+     * of them may be to blame; one whose own statement fails is a dead letter. */
     const struct sluice_rows *(*query)(struct sluice_call *call, const struct sluice_sql *sql, size_t param_count,
                                        const struct sluice_param *params);
     size_t (*row_count)(const struct sluice_rows *rows);
     int (*is_null)(const struct sluice_rows *rows, size_t row, size_t column);
     /* A column of another type than these, even where it is NULL, or a place that does not exist is a fault of the
-     * plugin: cast in SQL. Of a smallint, int, bigint, boolean, or a timestamptz (milliseconds since 1970); 0 for
-     * NULL: */
+     * plugin: cast in SQL. NULL is 0, or {NULL, 0}. get_int64() reads a smallint, int, bigint, boolean, or a
+     * timestamptz (milliseconds since 1970); get_double() double precision and real, not numeric; get_text() text,
+     * varchar, char(n), json(b) and bytea. */
     int64_t (*get_int64)(const struct sluice_rows *rows, size_t row, size_t column);
-    /* double precision, real; 0 for NULL. Not numeric */
     double (*get_double)(const struct sluice_rows *rows, size_t row, size_t column);
-    /* text, varchar, char(n), json(b), bytea; {NULL, 0} for NULL */
     struct sluice_text (*get_text)(const struct sluice_rows *rows, size_t row, size_t column);
 
     /* A line in the engine's log, under the plugin's name. For what an operator should know, not for each event. */
     void (*log)(struct sluice_call *call, uint32_t level, const char *message);
-    /* Milliseconds since 1970 UTC. */
-    int64_t (*now_ms)(struct sluice_call *call);
+    int64_t (*now_ms)(struct sluice_call *call); /* milliseconds since 1970 UTC */
     /* Milliseconds until the call must be over (the `timeout:` of its topic, or less when calls before it in the
      * transaction took time): what an effect outside the database may still take. 0 when it is late. */
     int64_t (*time_left_ms)(struct sluice_call *call);
@@ -207,9 +211,9 @@ struct sluice_host {
      * outage lasts. No attempt is counted. For the trouble of a single event use retry(). */
     void (*unavailable)(struct sluice_call *call, const char *why);
 
-    /* Since 1.1. Like set_int64(). A number must be finite, `value` of a bool is 0 or 1: others are a fault. */
-    void (*set_double)(struct sluice_call *call, size_t n, const char *name, double value);
-    void (*set_bool)(struct sluice_call *call, size_t n, const char *name, int32_t value);
+    /* Like set_int64(). A number must be finite, `value` of a bool is 0 or 1: others are a fault. */
+    void (*set_double)(struct sluice_call *call, size_t n, const char *name, double value); /* since 1.1 */
+    void (*set_bool)(struct sluice_call *call, size_t n, const char *name, int32_t value);  /* since 1.1 */
     /* Since 1.1. The handler found itself at fault (an exception, a panic, a state that must not be): as with any other
      * fault what query() did is rolled back, and of several events each is handled again in a call of its own. The
      * bindings call it at their border, so that nothing is thrown into the engine. */
@@ -236,9 +240,9 @@ enum sluice_handler_kind {
     SLUICE_EVENT = 0, /* of a topic or a tap */
     /* of HTTP: fields come from the path, the query and the JSON body; every event needs a reply(), unless it is
      * retried or rejected. One that ends without an outcome emits nothing */
-    SLUICE_REQUEST,
+    SLUICE_REQUEST = 1,
     /* of a schedule: one tick a call, no fields; outcomes come from add(), the tick itself needs none */
-    SLUICE_SCHEDULE,
+    SLUICE_SCHEDULE = 2,
 };
 
 struct sluice_handler {
@@ -267,13 +271,14 @@ struct sluice_opening {
 };
 
 struct sluice_plugin {
-    uint64_t magic;                                            /* SLUICE_MAGIC */
-    uint16_t abi_major;                                        /* SLUICE_ABI_MAJOR */
-    uint16_t abi_minor;                                        /* SLUICE_ABI_MINOR */
-    uint32_t size;                                             /* sizeof(struct sluice_plugin) */
-    uint32_t handler_size, field_size, outcome_size, reserved; /* sizeof the table rows: the step of each table */
-    const char *name;                                          /* [a-z][a-z0-9_]*, unique in a pipeline */
-    const char *version;                                       /* of the plugin, for people */
+    uint64_t magic;                                  /* SLUICE_MAGIC */
+    uint16_t abi_major;                              /* SLUICE_ABI_MAJOR */
+    uint16_t abi_minor;                              /* SLUICE_ABI_MINOR */
+    uint32_t size;                                   /* sizeof(struct sluice_plugin) */
+    uint32_t handler_size, field_size, outcome_size; /* sizeof the table rows: the step of each table */
+    uint32_t reserved;
+    const char *name;    /* [a-z][a-z0-9_]*, unique in a pipeline */
+    const char *version; /* of the plugin, for people */
     const char *help;
     const struct sluice_field *settings; /* NULL: none */
     size_t state_size;                   /* bytes of one state; settings are offsets into it. 0: no state */
@@ -285,11 +290,8 @@ struct sluice_plugin {
     const struct sluice_handler *handlers;
 };
 
-/* The one exported function. */
-const struct sluice_plugin *sluice_plugin(void);
-
-/* An ELF note that says, before anything of the plugin runs, what the descriptor says: one of another ABI or name is
- * refused by it. In C, SLUICE_PLUGIN() makes it; elsewhere it is a constant with these bytes in the section
+/* Since 1.1. An ELF note that says, before anything of the plugin runs, what the descriptor says: one of another ABI or
+ * name is refused by it. In C, SLUICE_PLUGIN() makes it; elsewhere it is a constant with these bytes in the section
  * ".note.sluice" (4-aligned, read-only, kept by the linker: #[used] in Rust). A plugin without one is loaded, too. */
 struct sluice_note {
     uint32_t owner_size, content_size, type; /* 7, sizeof(struct sluice_note) - 20, 1 */
@@ -299,6 +301,11 @@ struct sluice_note {
     char name[68], version[68]; /* 64 bytes at most, the rest 0 */
     uint32_t reserved[2];       /* 0 */
 };
+
+/* Up to here. */
+
+/* The one exported function. */
+const struct sluice_plugin *sluice_plugin(void);
 
 #ifdef __cplusplus
 }

@@ -1,11 +1,12 @@
-//! The structs, constants and functions of sluice/plugin.h, each under its name there. A test compares every size, every
-//! place of a member and every constant with those of the header, as a C compiler sees it.
+//! The structs, constants and functions of sluice/plugin.h, each under its name there; its words are there, too.
+//! Made from engine/include/abi.txt by tests/check/generated --write. A test compares every size, every place of a
+//! member and every constant with those of the header, as a C compiler sees it.
 #![allow(non_camel_case_types)]
 
 use std::ffi::c_void;
 use std::os::raw::{c_char, c_int};
 
-pub const SLUICE_MAGIC: u64 = 0x000a_6563_6975_6c53;
+pub const SLUICE_MAGIC: u64 = 0x000a656369756c53;
 pub const SLUICE_ABI_MAJOR: u16 = 1;
 pub const SLUICE_ABI_MINOR: u16 = 1;
 
@@ -42,6 +43,7 @@ pub const SLUICE_NO_MIN: i64 = i64::MIN;
 pub const SLUICE_NO_MAX: i64 = i64::MAX;
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_field {
     pub name: *const c_char,
     pub help: *const c_char,
@@ -56,13 +58,14 @@ pub struct sluice_field {
     pub nested: u32,
 }
 
-/// The answer of a statement, which only the host looks into.
+/// the answer of a statement
 #[repr(C)]
 pub struct sluice_rows {
     inside: [u8; 0],
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_event {
     pub size: u32,
     pub attempt: u32,
@@ -92,6 +95,7 @@ pub struct sluice_param {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_sql {
     pub text: *const c_char,
 }
@@ -103,37 +107,36 @@ pub const SLUICE_LOG_ERROR: u32 = 3;
 
 pub const SLUICE_REPLY_PENDING: u32 = 1;
 
-type call = *mut sluice_call;
-type rows = *const sluice_rows;
-
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_host {
     pub size: u32,
     pub reserved: u32,
-    pub outcome: unsafe extern "C" fn(call, usize, usize),
-    pub retry: unsafe extern "C" fn(call, usize, *const c_char),
-    pub reject: unsafe extern "C" fn(call, usize, *const c_char),
-    pub set_text: unsafe extern "C" fn(call, usize, *const c_char, sluice_text),
-    pub set_int64: unsafe extern "C" fn(call, usize, *const c_char, i64),
-    pub set_json: unsafe extern "C" fn(call, usize, *const c_char, sluice_text),
-    pub add: unsafe extern "C" fn(call, usize) -> usize,
-    pub reply: unsafe extern "C" fn(call, usize, u32, sluice_text, u32),
-    pub query: unsafe extern "C" fn(call, *const sluice_sql, usize, *const sluice_param) -> rows,
-    pub row_count: unsafe extern "C" fn(rows) -> usize,
-    pub is_null: unsafe extern "C" fn(rows, usize, usize) -> c_int,
-    pub get_int64: unsafe extern "C" fn(rows, usize, usize) -> i64,
-    pub get_double: unsafe extern "C" fn(rows, usize, usize) -> f64,
-    pub get_text: unsafe extern "C" fn(rows, usize, usize) -> sluice_text,
-    pub log: unsafe extern "C" fn(call, u32, *const c_char),
-    pub now_ms: unsafe extern "C" fn(call) -> i64,
-    pub time_left_ms: unsafe extern "C" fn(call) -> i64,
-    pub unavailable: unsafe extern "C" fn(call, *const c_char),
-    pub set_double: unsafe extern "C" fn(call, usize, *const c_char, f64),
-    pub set_bool: unsafe extern "C" fn(call, usize, *const c_char, i32),
-    pub fault: unsafe extern "C" fn(call, *const c_char),
+    pub outcome: unsafe extern "C" fn(*mut sluice_call, usize, usize),
+    pub retry: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char),
+    pub reject: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char),
+    pub set_text: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char, sluice_text),
+    pub set_int64: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char, i64),
+    pub set_json: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char, sluice_text),
+    pub add: unsafe extern "C" fn(*mut sluice_call, usize) -> usize,
+    pub reply: unsafe extern "C" fn(*mut sluice_call, usize, u32, sluice_text, u32),
+    pub query: unsafe extern "C" fn(*mut sluice_call, *const sluice_sql, usize, *const sluice_param) -> *const sluice_rows,
+    pub row_count: unsafe extern "C" fn(*const sluice_rows) -> usize,
+    pub is_null: unsafe extern "C" fn(*const sluice_rows, usize, usize) -> c_int,
+    pub get_int64: unsafe extern "C" fn(*const sluice_rows, usize, usize) -> i64,
+    pub get_double: unsafe extern "C" fn(*const sluice_rows, usize, usize) -> f64,
+    pub get_text: unsafe extern "C" fn(*const sluice_rows, usize, usize) -> sluice_text,
+    pub log: unsafe extern "C" fn(*mut sluice_call, u32, *const c_char),
+    pub now_ms: unsafe extern "C" fn(*mut sluice_call) -> i64,
+    pub time_left_ms: unsafe extern "C" fn(*mut sluice_call) -> i64,
+    pub unavailable: unsafe extern "C" fn(*mut sluice_call, *const c_char),
+    pub set_double: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char, f64),
+    pub set_bool: unsafe extern "C" fn(*mut sluice_call, usize, *const c_char, i32),
+    pub fault: unsafe extern "C" fn(*mut sluice_call, *const c_char),
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_call {
     pub size: u32,
     pub count: u32,
@@ -143,6 +146,7 @@ pub struct sluice_call {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_outcome {
     pub name: *const c_char,
     pub help: *const c_char,
@@ -153,6 +157,7 @@ pub const SLUICE_REQUEST: u32 = 1;
 pub const SLUICE_SCHEDULE: u32 = 2;
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_handler {
     pub name: *const c_char,
     pub help: *const c_char,
@@ -160,7 +165,7 @@ pub struct sluice_handler {
     pub outcomes: *const sluice_outcome,
     pub sets: *const sluice_field,
     pub input_size: usize,
-    pub handle: Option<unsafe extern "C" fn(*mut c_void, call)>,
+    pub handle: Option<unsafe extern "C" fn(*mut c_void, *mut sluice_call)>,
     pub max_events: u32,
     pub kind: u32,
     pub uses_store: u32,
@@ -168,31 +173,15 @@ pub struct sluice_handler {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_opening {
     pub size: u32,
     pub lane: u32,
     pub fail: unsafe extern "C" fn(*mut sluice_opening, *const c_char),
 }
 
-/// What is read from the file before anything of it runs.
 #[repr(C)]
-pub struct sluice_note {
-    pub owner_size: u32,
-    pub content_size: u32,
-    pub r#type: u32,
-    pub owner: [c_char; 8],
-    pub abi_major: u16,
-    pub abi_minor: u16,
-    pub size: u32,
-    pub handler_size: u32,
-    pub field_size: u32,
-    pub outcome_size: u32,
-    pub name: [c_char; 68],
-    pub version: [c_char; 68],
-    pub reserved: [u32; 2],
-}
-
-#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct sluice_plugin {
     pub magic: u64,
     pub abi_major: u16,
@@ -210,4 +199,22 @@ pub struct sluice_plugin {
     pub open: Option<unsafe extern "C" fn(*mut c_void, *mut sluice_opening) -> c_int>,
     pub close: Option<unsafe extern "C" fn(*mut c_void)>,
     pub handlers: *const sluice_handler,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sluice_note {
+    pub owner_size: u32,
+    pub content_size: u32,
+    pub r#type: u32,
+    pub owner: [c_char; 8],
+    pub abi_major: u16,
+    pub abi_minor: u16,
+    pub size: u32,
+    pub handler_size: u32,
+    pub field_size: u32,
+    pub outcome_size: u32,
+    pub name: [c_char; 68],
+    pub version: [c_char; 68],
+    pub reserved: [u32; 2],
 }
