@@ -1,6 +1,7 @@
 /*
  * host.c - see host.h.
  */
+#define SLUICE_UNSTABLE /* the engine has all of the header */
 #include "batch/host.h"
 
 #include "base/clock.h"

@@ -4,6 +4,7 @@
  *
  * Nothing is checked here: the lane does that, with the host that plugins without isolation have.
  */
+#define SLUICE_UNSTABLE /* the engine has all of the header */
 #include "isolate/child.h"
 
 #include "base/clock.h"

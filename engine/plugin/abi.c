@@ -4,13 +4,14 @@
  *
  * Made from engine/include/abi.txt by tests/check/generated --write.
  */
+#define SLUICE_UNSTABLE /* the engine has all of the header */
 #include "plugin/descriptor.h"
 
 static const struct abi_sizes sizes_by_minor[] = {
     [0] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
     [1] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
 };
-const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor};
+const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor, SLUICE_UNSTABLE_NUMBER};
 
 #define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 #define PLACE(type, member, at, bytes)                                                                                 \

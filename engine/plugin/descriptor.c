@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #define HINT_BUILD "build it again with the sluice/plugin.h of this engine"
 
@@ -21,6 +22,21 @@ static int size_check(const char *member, uint32_t got, uint32_t wanted, const s
     error_set(error, EINVAL, "its `%s` is %" PRIu32 " bytes, %s than the %" PRIu32 " of plugin ABI %u.%u", member, got,
               got < wanted ? "smaller" : "larger", wanted, from->abi_major, from->abi_minor);
     return error_hint(error, HINT_BUILD ", without packing structs");
+}
+
+/* What is not promised must be the very same. */
+static int unstable_check(uint32_t wanted, const struct abi *abi, struct error *error)
+{
+    char here[16] = "none";
+    if (wanted == 0 || wanted == abi->unstable)
+        return 0;
+    if (abi->unstable != 0)
+        snprintf(here, sizeof here, "0x%08" PRIx32, abi->unstable);
+    error_set(error, EINVAL,
+              "it is built with SLUICE_UNSTABLE for the unstable rows 0x%08" PRIx32
+              " of the contract, this engine has %s",
+              wanted, here);
+    return error_hint(error, HINT_BUILD ", or without SLUICE_UNSTABLE");
 }
 
 int descriptor_check_head(const struct sluice_plugin *from, const struct abi *abi, struct error *error)
@@ -49,7 +65,7 @@ int descriptor_check_head(const struct sluice_plugin *from, const struct abi *ab
         r = size_check("field_size", from->field_size, sizes->field, from, error);
     if (r == 0)
         r = size_check("outcome_size", from->outcome_size, sizes->outcome, from, error);
-    return r;
+    return r == 0 ? unstable_check(from->reserved, abi, error) : r;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -201,8 +217,6 @@ int descriptor_check_identity(const struct sluice_plugin *plugin, struct error *
         return error_set(error, EINVAL, "its `version` is no text of 1 to %d bytes", DESCRIPTOR_NAME_MAX);
     if (!descriptor_text_fits(plugin->help))
         return error_set(error, EINVAL, "its `help` is no line of UTF-8 of at most %d bytes", DESCRIPTOR_TEXT_MAX);
-    if (plugin->reserved != 0)
-        return error_set(error, EINVAL, "its `reserved` is %" PRIu32 ", expected 0", plugin->reserved);
     if (plugin->state_size > DESCRIPTOR_STATE_MAX) {
         error_set(error, EINVAL, "its `state_size` is %zu bytes, expected at most %d", plugin->state_size,
                   DESCRIPTOR_STATE_MAX);

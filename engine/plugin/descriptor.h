@@ -26,6 +26,7 @@ struct abi_sizes {
 struct abi {
     uint16_t major, minor;
     const struct abi_sizes *sizes;
+    uint32_t unstable; /* number of its unstable rows, 0: it has none */
 };
 extern const struct abi abi_current;
 

@@ -116,6 +116,7 @@ int note_check(const struct note *note, struct error *error)
                                  .handler_size = content->handler_size,
                                  .field_size = content->field_size,
                                  .outcome_size = content->outcome_size,
+                                 .reserved = content->reserved[0],
                                  .name = content->name,
                                  .version = content->version};
     if (!note->found)

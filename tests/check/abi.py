@@ -1,6 +1,7 @@
 """abi.py - the description of the plugin ABI, engine/include/abi.txt: reading it, and what it must keep of the headers
 of released minors. The files that are made of it are abi_write.py's.
 """
+import hashlib
 import re
 
 DESCRIPTION = "engine/include/abi.txt"
@@ -255,6 +256,16 @@ def minor_of(blocks):
             if line.members[0].name == "SLUICE_ABI_MINOR":
                 return int(line.value)
     raise Wrong("there is no SLUICE_ABI_MINOR")
+
+
+def unstable_number(blocks):
+    """What tells one set of unstable rows from another: 0 without any, and another one whenever anything that is
+    declared with them changes."""
+    rows = [f"{block.name}: {row.text}" for block in blocks for row in block.table() if row.since == UNSTABLE]
+    if not rows:
+        return 0
+    tables = "".join(f"{block.name}: {row.text}\n" for block in blocks for row in block.table())
+    return int(hashlib.sha256(tables.encode()).hexdigest()[:8], 16) or 1
 
 
 def check(blocks, headers):

@@ -12,6 +12,21 @@ BEGIN = "/* Made from engine/include/abi.txt by tests/check/generated --write, u
 END = "/* Up to here. */\n"
 INDENT = "    "
 
+UNSTABLE = """\
+/* Which rows that are not promised yet a plugin uses, by `#define SLUICE_UNSTABLE`. There are none now. */
+#define SLUICE_UNSTABLE_NUMBER 0
+
+"""
+UNSTABLE_ROWS = """\
+/* Which rows that are not promised yet a plugin uses: only an engine with the same ones loads it. */
+#ifdef SLUICE_UNSTABLE
+#define SLUICE_UNSTABLE_NUMBER 0x%08x
+#else
+#define SLUICE_UNSTABLE_NUMBER 0
+#endif
+
+"""
+
 RAW = """\
 //! The structs, constants and functions of sluice/plugin.h, each under its name there; its words are there, too.
 //! Made from engine/include/abi.txt by tests/check/generated --write. A test compares every size, every place of a
@@ -28,11 +43,12 @@ CHECKS = r"""/*
  *
  * Made from engine/include/abi.txt by tests/check/generated --write.
  */
+#define SLUICE_UNSTABLE /* the engine has all of the header */
 #include "plugin/descriptor.h"
 
 static const struct abi_sizes sizes_by_minor[] = {
 %s};
-const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor};
+const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor, SLUICE_UNSTABLE_NUMBER};
 
 #define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 #define PLACE(type, member, at, bytes)                                                                                 \
@@ -171,6 +187,7 @@ def header(blocks, old):
         if block.kind != "named" and middle.endswith(" */\n"):
             middle += "\n"
         middle += block_in_c(block)
+    middle += UNSTABLE if abi.unstable_number(blocks) == 0 else UNSTABLE_ROWS % abi.unstable_number(blocks)
     return head + begin + "\n" + middle + end + tail
 
 

@@ -5,13 +5,14 @@ says.
 Run alone: python3 tests/process/test_abi_description.py [-k NAME].
 """
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
 import _path
-from lib.engine import ROOT
+from lib.engine import ROOT, sluice
 
 sys.path.insert(0, str(ROOT / "tests/check"))
 import abi
@@ -109,6 +110,43 @@ NEXT_MINOR = [
 ]
 
 
+# Says that it ran, which a plugin that is refused by its note does not.
+UNSTABLE = """
+#include "sluice/plugin.h"
+#include <assert.h>
+#include <stdio.h>
+__attribute__((constructor)) static void runs(void)
+{
+    fputs("ran", stderr);
+}
+#ifdef SLUICE_UNSTABLE
+static_assert(offsetof(struct sluice_host, shout) + 8 == sizeof(struct sluice_host), "the last one");
+#else
+static_assert(offsetof(struct sluice_host, fault) + 8 == sizeof(struct sluice_host), "the last one");
+#endif
+static void handle(void *state, struct sluice_call *call)
+{
+    (void)state;
+#ifdef SLUICE_UNSTABLE
+    call->host->shout(call, "here");
+#endif
+    call->host->outcome(call, 0, 0);
+}
+#ifdef __cplusplus
+static const struct sluice_outcome outcomes[] = {{"done", "it is"}, {}};
+static const struct sluice_handler handlers[] = {{"work", "works", NULL, outcomes, NULL, 0, handle, 1, 0, 0, 0}, {}};
+SLUICE_PLUGIN("work", "1.0.0", "works", NULL, 0, NULL, NULL, handlers)
+#else
+static const struct sluice_outcome outcomes[] = {{"done", "it is"}, {0}};
+static const struct sluice_handler handlers[] = {
+    {.name = "work", .help = "works", .outcomes = outcomes, .max_events = 1, .handle = handle},
+    {0},
+};
+SLUICE_PLUGIN(.name = "work", .version = "1.0.0", .help = "works", .handlers = handlers)
+#endif
+"""
+
+
 def described(changes):
     text = TEXT
     for old, new in changes:
@@ -134,6 +172,49 @@ class Description(unittest.TestCase):
         self.assertIn("    [2] = {.plugin = 96, .handler = 72,", abi_write.checks(blocks, HEADERS))
         self.assertIn("pub shout: unsafe extern", abi_write.raw(blocks))
         self.assertIn("what)` (since 1.2): louder than log()", abi_write.page(blocks))
+
+    def test_unstable_rows_are_for_the_same_engine(self):
+        """Who defines SLUICE_UNSTABLE gets them, and says so in its note, from which the engine refuses it."""
+        blocks = described([before(LAST, SHOUT.replace("1.2", "unstable"))])
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "sluice").mkdir()
+            (folder / "sluice/plugin.h").write_text(abi_write.header(blocks, (ROOT / abi_write.HEADER).read_text()))
+            (folder / "plugin").mkdir()
+            shutil.copy(ROOT / "engine/plugin/descriptor.h", folder / "plugin")
+            (folder / "abi.c").write_text(abi_write.checks(blocks, HEADERS))
+            subprocess.run(["cc", "-fsyntax-only", f"-I{folder}", f"-I{ROOT}/engine", folder / "abi.c"], check=True)
+            for language, name in (("c", "work.c"), ("c++", "work.cpp")):
+                (folder / name).write_text(UNSTABLE)
+                for words, code, says in (
+                    ([], 0, "plugin ABI 1.1\n"),
+                    (
+                        ["-DSLUICE_UNSTABLE"],
+                        1,
+                        f"the unstable rows 0x{abi.unstable_number(blocks):08x} of the contract",
+                    ),
+                ):
+                    with self.subTest(language=language, words=words):
+                        library = folder / "work.so"
+                        compiler = ["c++", "-std=c++17"] if language == "c++" else ["cc"]
+                        subprocess.run(
+                            [*compiler, *words, "-shared", "-fPIC", f"-I{folder}", "-o", library, folder / name],
+                            check=True,
+                        )
+                        said = sluice("inspect", library, check=False)
+                        self.assertEqual(said.returncode, code, said.stdout + said.stderr)
+                        self.assertIn(says, said.stdout + said.stderr)
+                        self.assertNotIn("ran", said.stderr if words else "")
+
+    def test_the_number_of_unstable_rows(self):
+        """There is none without such rows; it is another one when anything changes that is declared with them."""
+        row = SHOUT.replace("1.2", "unstable")
+        numbers = [
+            abi.unstable_number(described(changes))
+            for changes in ([], [before(LAST, row)], [before(LAST, row.replace("what", "why"))])
+        ]
+        self.assertEqual(numbers[0], 0)
+        self.assertEqual(len(set(numbers)), 3)
 
     def test_a_header_that_differs_builds_no_engine(self):
         """The compiler holds the header to the description, whatever made it."""

@@ -276,9 +276,9 @@ struct sluice_plugin {
     uint16_t abi_minor;                              /* SLUICE_ABI_MINOR */
     uint32_t size;                                   /* sizeof(struct sluice_plugin) */
     uint32_t handler_size, field_size, outcome_size; /* sizeof the table rows: the step of each table */
-    uint32_t reserved;
-    const char *name;    /* [a-z][a-z0-9_]*, unique in a pipeline */
-    const char *version; /* of the plugin, for people */
+    uint32_t reserved;                               /* SLUICE_UNSTABLE_NUMBER */
+    const char *name;                                /* [a-z][a-z0-9_]*, unique in a pipeline */
+    const char *version;                             /* of the plugin, for people */
     const char *help;
     const struct sluice_field *settings; /* NULL: none */
     size_t state_size;                   /* bytes of one state; settings are offsets into it. 0: no state */
@@ -299,8 +299,11 @@ struct sluice_note {
     uint16_t abi_major, abi_minor;           /* from here on as in struct sluice_plugin */
     uint32_t size, handler_size, field_size, outcome_size;
     char name[68], version[68]; /* 64 bytes at most, the rest 0 */
-    uint32_t reserved[2];       /* 0 */
+    uint32_t reserved[2];       /* SLUICE_UNSTABLE_NUMBER, 0 */
 };
+
+/* Which rows that are not promised yet a plugin uses, by `#define SLUICE_UNSTABLE`. There are none now. */
+#define SLUICE_UNSTABLE_NUMBER 0
 
 /* Up to here. */
 
@@ -345,14 +348,14 @@ constexpr struct sluice_plugin sluice_plugin_of_(struct sluice_words_ words)
 {
     return {/* clang-format off */
         SLUICE_MAGIC, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizeof(struct sluice_plugin), sizeof(struct sluice_handler),
-        sizeof(struct sluice_field), sizeof(struct sluice_outcome), 0, words.name, words.version, words.help,
-        words.settings, words.state_size, words.open, words.close, words.handlers /* clang-format on */};
+        sizeof(struct sluice_field), sizeof(struct sluice_outcome), SLUICE_UNSTABLE_NUMBER, words.name, words.version,
+        words.help, words.settings, words.state_size, words.open, words.close, words.handlers /* clang-format on */};
 }
 constexpr struct sluice_note sluice_note_of_(const struct sluice_plugin &of)
 {
     struct sluice_note note = {/* clang-format off */
         7, sizeof(struct sluice_note) - 20, 1, "Sluice", of.abi_major, of.abi_minor, of.size, of.handler_size,
-        of.field_size, of.outcome_size, {}, {}, {} /* clang-format on */};
+        of.field_size, of.outcome_size, {}, {}, {of.reserved, 0} /* clang-format on */};
     for (size_t i = 0; i + 1 < sizeof note.name && of.name[i] != '\0'; i++)
         note.name[i] = of.name[i];
     for (size_t i = 0; i + 1 < sizeof note.version && of.version[i] != '\0'; i++)
@@ -376,7 +379,8 @@ constexpr struct sluice_note sluice_note_of_(const struct sluice_plugin &of)
     {                                                                                                                  \
         .magic = SLUICE_MAGIC, .abi_major = SLUICE_ABI_MAJOR, .abi_minor = SLUICE_ABI_MINOR,                           \
         .size = sizeof(struct sluice_plugin), .handler_size = sizeof(struct sluice_handler),                           \
-        .field_size = sizeof(struct sluice_field), .outcome_size = sizeof(struct sluice_outcome), __VA_ARGS__          \
+        .field_size = sizeof(struct sluice_field), .outcome_size = sizeof(struct sluice_outcome),                      \
+        .reserved = SLUICE_UNSTABLE_NUMBER, __VA_ARGS__                                                                \
     }
 #endif
 
@@ -451,7 +455,7 @@ constexpr struct sluice_note sluice_note_of_(const struct sluice_plugin &of)
 
 /* In C the note reads the words of SLUICE_PLUGIN() once more, into arrays: `.name` and `.version` must be string
  * literals. Where they cannot be, define SLUICE_NO_NOTE before you include this. Its last 8 bytes take what is of the
- * descriptor alone, and are set to 0 after it. */
+ * descriptor alone, and are set after it. */
 #if defined(SLUICE_NO_NOTE) || !defined(__ELF__) || !defined(__GNUC__)
 #define SLUICE_NOTE_(...)
 #elif defined(__cplusplus)
@@ -480,7 +484,7 @@ struct sluice_noted_ {
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Woverride-init\"")                               \
         __attribute__((section(".note.sluice"), used, aligned(4))) static const struct sluice_noted_ sluice_note_ = {  \
             7,        sizeof(struct sluice_note) - 20,           1,                                                    \
-            "Sluice", .plugin = SLUICE_DESCRIPTOR_(__VA_ARGS__), .plugin.none = 0};                                    \
+            "Sluice", .plugin = SLUICE_DESCRIPTOR_(__VA_ARGS__), .plugin.none = SLUICE_UNSTABLE_NUMBER};               \
     _Pragma("GCC diagnostic pop")
 #endif
 

@@ -36,7 +36,7 @@ static const struct abi_sizes sizes[] = {
     {sizeof(struct sluice_plugin), sizeof(struct sluice_handler), sizeof(struct sluice_field),
      sizeof(struct sluice_outcome)},
 };
-static const struct abi newer_engine = {1, 1, sizes};
+static const struct abi newer_engine = {1, 1, sizes, 0x77};
 
 static void handle(void *state, struct sluice_call *call)
 {
@@ -120,6 +120,22 @@ static void sizes_must_be_those_of_the_minor(void **state)
     arena_destroy(arena);
 }
 
+static void unstable_rows_must_be_the_same(void **state)
+{
+    struct arena *arena = arena_create(4096, 1 << 20);
+    const struct sluice_plugin *plugin = NULL;
+    struct sluice_plugin from = old_plugin();
+    struct error error;
+    (void)state;
+    from.reserved = 0x77;
+    assert_int_equal(copy(&from, &newer_engine, arena, &plugin, &error), 0);
+    from.reserved = 0x78;
+    assert_int_not_equal(copy(&from, &newer_engine, arena, &plugin, &error), 0);
+    assert_string_equal(error.text, "old.so: it is built with SLUICE_UNSTABLE for the unstable rows 0x00000078 of the "
+                                    "contract, this engine has 0x00000077");
+    arena_destroy(arena);
+}
+
 static void newer_minor_and_other_major_are_refused(void **state)
 {
     struct arena *arena = arena_create(4096, 1 << 20);
@@ -181,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(older_minor_is_read_by_its_own_sizes),
         cmocka_unit_test(sizes_must_be_those_of_the_minor),
+        cmocka_unit_test(unstable_rows_must_be_the_same),
         cmocka_unit_test(newer_minor_and_other_major_are_refused),
         cmocka_unit_test(a_bound_may_stand_alone),
     };

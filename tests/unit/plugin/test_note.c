@@ -143,6 +143,7 @@ static const struct {
     {"another handler", AT(note.handler_size), 8, 0, "its `handler_size` is 8 bytes, smaller"},
     {"another field", AT(note.field_size), 8, 0, "its `field_size` is 8 bytes, smaller"},
     {"another outcome", AT(note.outcome_size), 8, 0, "its `outcome_size` is 8 bytes, smaller"},
+    {"unstable rows", AT(note.reserved[0]), 7, 0, "the unstable rows 0x00000007 of the contract, this engine has none"},
     {"no name", AT(note.name[0]), 0, 0, "its name '' is no name"},
     {"a name of other letters", AT(note.name[0]), 'G', 0, "its name 'Good' is no name"},
     {"no version", AT(note.version[0]), 0, 0, "its `version` is no text"},
