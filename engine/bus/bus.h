@@ -165,7 +165,7 @@ struct bus_kind {
     /* Leaves the group, so that a peer takes over at once, and frees the consumer. */
     void (*unsubscribe)(struct bus_consumer *consumer);
     /* Another process of this machine takes this one's place: what unsubscribes from now on stays in its group, for
-     * that process to go on as the same member. NULL: a member that joins gets at once what one that left had. */
+     * that process to go on in its place. NULL: a member that joins gets at once what one that left had. */
     void (*succeeded)(struct bus *bus);
     /* What the other process must know, into an empty file, after everything has unsubscribed and nothing is published
      * any more; and there out of it, before anything subscribes. NULL: nothing. */

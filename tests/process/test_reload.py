@@ -285,6 +285,43 @@ class Postgres(Reloads, PipelineCase):
         self.await_value("select count(distinct origin) from effects", 21, 60)
         self.assertEqual(self.value("select count(*) from effects"), "21")
 
+    def shares(self):
+        return self.rows(
+            "select m.name, array_agg(l.partition order by l.partition) from sluice.bus_lease l"
+            " join sluice.bus_member m on m.id = l.member where l.consumer_group = 'reload' group by 1 order by 1"
+        )
+
+    def test_peers_keep_what_they_read(self):
+        """One of three processes is reloaded again and again: no partition of the others changes hands."""
+        engines = [self.running, self.engine(), self.engine()]
+        share = 'sluice_partitions{group="reload"}'
+        until(
+            lambda: sorted(engine.metric(share) for engine in engines) == [2, 3, 3], "the shares of all three", 60, 0.1
+        )
+        self.rows(
+            "create table moved (partition int, old int8, new int8);"
+            "create function note() returns trigger language plpgsql as $$ begin"
+            " insert into moved values (new.partition, old.member, new.member); return new; end $$;"
+            "create trigger note after update on sluice.bus_lease for each row"
+            " when (old.member is distinct from new.member or old.epoch <> new.epoch) execute function note()"
+        )
+        shares = self.shares()
+        clients = [Client(engine) for engine in engines]
+        for client in clients:
+            client.start()
+        for number in range(5):
+            self.write(max_events=60 + number)
+            self.assertIn("reloaded in", self.running.reload())
+        self.assertEqual(self.shares(), shares)
+        changed = self.rows("select partition, count(*) from moved group by 1 order by 1")
+        mine = len(changed)
+        self.assertEqual({count for _, count in changed}, {"5"}, "the new worker takes each partition once")
+        self.assertIn(mine, (2, 3), "and only those that the old one had")
+        for client in clients:
+            client.end()
+        self.await_value("select count(distinct event_id) from effects", sum(client.accepted for client in clients), 60)
+        self.assertEqual(self.value("select count(*) - count(distinct event_id) from effects"), "0")
+
 
 class Memory(Reloads, PipelineCase):
     bus = "{kind: memory, partitions: 8}"

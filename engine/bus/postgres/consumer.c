@@ -12,6 +12,10 @@
 #include <unistd.h>
 
 static const struct statement statement_leave = {.text = "select sluice.bus_leave($1, $2)"};
+/* Its session is over for the successor, and for nobody else until $2 ms have passed. */
+static const struct statement statement_hand_over = {
+    .text = "update sluice.bus_member_heartbeat set at = clock_timestamp() + $2 * interval '1 ms' where member = $1"
+            " returning pg_advisory_unlock(sluice.bus_lock_member(), $1::int4)"};
 
 enum { RETRY_MIN_MS = 50, RETRY_MAX_MS = 1000 };
 
@@ -140,6 +144,13 @@ int postgres_back_off(struct bus_consumer *consumer, enum store_result result, s
     return 0;
 }
 
+static void note_handed_over(struct postgres_bus *bus, int64_t member)
+{
+    long long highest = atomic_load(&bus->handed_over);
+    while (highest < member && !atomic_compare_exchange_weak(&bus->handed_over, &highest, member))
+        continue;
+}
+
 void postgres_unsubscribe(struct bus_consumer *consumer)
 {
     if (consumer == NULL)
@@ -156,11 +167,16 @@ void postgres_unsubscribe(struct bus_consumer *consumer)
     atomic_fetch_sub(&bus->consumer_count, 1);
     if (consumer->joined) {
         struct span group = span_of(consumer->group);
-        int64_t member = atomic_load(&consumer->member);
-        struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_INT8, &member)};
+        int64_t member = atomic_load(&consumer->member), succession_ms = SUCCESSION_MS;
+        struct store_param leave[] = {STORE_VALUE(PARAM_TEXT, &group), STORE_VALUE(PARAM_INT8, &member)};
+        struct store_param hand_over[] = {STORE_VALUE(PARAM_INT8, &member), STORE_VALUE(PARAM_INT8, &succession_ms)};
+        bool succeeded = atomic_load(&bus->succeeded);
         struct rows *rows;
         /* If it fails, a heartbeat of a peer removes it after SESSION_GRACE_MS: its session ends here. */
-        (void)connection_once(consumer->connection, &statement_leave, 2, params, STATEMENT_MS, &rows, NULL);
+        (void)connection_once(consumer->connection, succeeded ? &statement_hand_over : &statement_leave, 2,
+                              succeeded ? hand_over : leave, STATEMENT_MS, &rows, NULL);
+        if (succeeded)
+            note_handed_over(bus, member);
     }
     consumer_free(consumer);
 }

@@ -22,11 +22,11 @@ static const struct statement statement_renew = {
 static const struct statement statement_release = {.text = "select sluice.bus_release($1, $2, $3)"};
 
 /* Kinds of rows that bus_heartbeat() returns. Of ROW_GROUP, which is about the group, `item` is its number of members,
- * `epoch` this member's share of the partitions, `high` not 0 when other processes read the log, and `low` the member
- * that joined last; of the others they
- * are a partition, its epoch and its committed position. ROW_EXPIRED: the row of this member was deleted. ROW_MADE: the
- * lease of the partition was. */
+ * `epoch` this member's share of the partitions, `high` not 0 when other processes read the log and HIGH_SOON when one
+ * of them may soon be removed, and `low` the member that joined last; of the others they are a partition, its epoch and
+ * its committed position. ROW_EXPIRED: the row of this member was deleted. ROW_MADE: the lease of the partition was. */
 enum { ROW_GROUP = 0, ROW_OWNED = 1, ROW_EXCESS = 2, ROW_EXPIRED = 3, ROW_MADE = 4 };
+enum { HIGH_SOON = 2 };
 
 static void stream_assign(struct stream *stream, uint32_t epoch, struct position committed)
 {
@@ -87,7 +87,7 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
 {
     uint32_t partitions = consumer->bus->partition_count, owned = 0, share = 0;
     int64_t now = clock_monotonic_ms();
-    bool peers = false, lost = false;
+    bool peers = false, soon = false, lost = false;
     *ret_moved = 0;
     consumer->heartbeat_ms = now;
     bool *seen = calloc(partitions, sizeof *seen);
@@ -108,6 +108,7 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
                      consumer->group, item);
         } else if (kind == ROW_GROUP) {
             peers = item > 1;
+            soon = position.high == HIGH_SOON;
             share = epoch;
             *ret_newest = (int64_t)position.low;
             atomic_store(&consumer->bus->remote_readers, position.high != 0);
@@ -125,7 +126,7 @@ static void apply_assignment(struct bus_consumer *consumer, const struct rows *r
         lost = lost || consumer->streams[p].state == STREAM_LOST;
     }
     free(seen);
-    int64_t wait_ms = owned < share ? HEARTBEAT_SOON_MS : peers ? HEARTBEAT_MS : HEARTBEAT_ALONE_MS;
+    int64_t wait_ms = owned < share || soon ? HEARTBEAT_SOON_MS : peers ? HEARTBEAT_MS : HEARTBEAT_ALONE_MS;
     consumer->heartbeat_due_ms = !consumer->joined || lost ? now : now + wait_ms;
 }
 

@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const struct statement statement_leave_rest = {
+    .text = "select sluice.bus_leave(m.consumer_group, m.id) from sluice.bus_member m where m.name = $1 and m.id <= $2"
+            " and exists (select from sluice.bus_member s where s.name = $1 and s.id > $2)"};
+
 static int64_t postgres_member(struct bus_consumer *consumer)
 {
     return atomic_load(&consumer->member);
@@ -53,9 +57,26 @@ static void postgres_halted(struct bus_consumer *consumer,
     }
 }
 
+static void postgres_succeeded(struct bus *bus)
+{
+    atomic_store(&((struct postgres_bus *)bus)->succeeded, true);
+}
+
+/* A successor has joined its groups: those of which it has no part are left. Without one, another may come. */
+static void leave_rest(struct postgres_bus *bus)
+{
+    struct span process = span_of(bus->process);
+    int64_t member = atomic_load(&bus->handed_over);
+    struct store_param params[] = {STORE_VALUE(PARAM_TEXT, &process), STORE_VALUE(PARAM_INT8, &member)};
+    struct rows *rows;
+    if (member != 0)
+        (void)connection_once(bus->maintenance, &statement_leave_rest, 2, params, STATEMENT_MS, &rows, NULL);
+}
+
 static void postgres_close(struct bus *head)
 {
     struct postgres_bus *bus = (struct postgres_bus *)head;
+    leave_rest(bus);
     connection_destroy(bus->publisher);
     connection_destroy(bus->maintenance);
     pthread_mutex_destroy(&bus->consumers_lock);
@@ -76,6 +97,7 @@ static const struct bus_kind postgres_kind = {
     .commit = postgres_commit,
     .revoked = postgres_revoked,
     .unsubscribe = postgres_unsubscribe,
+    .succeeded = postgres_succeeded,
     .member = postgres_member,
     .halted = postgres_halted,
     .describe = postgres_describe,

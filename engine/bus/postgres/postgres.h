@@ -29,7 +29,10 @@
  * Groups. A consumer is a member: a row in bus_member, one in bus_member_heartbeat, and a session that holds the
  * advisory lock on its number. It sends heartbeats (bus_heartbeat() in SQL, one round trip): alone once a second,
  * with peers three times as often. A heartbeat also removes expired peers: those silent for MEMBER_TTL_MS, and those
- * silent for SESSION_GRACE_MS whose session has ended. A partition that another member gets has a new epoch; so has
+ * silent for SESSION_GRACE_MS whose session has ended; once that has ended, the next heartbeats come sooner. A worker
+ * that joins in place of another one of its engine, after a reload or a crash, gets its leases and its rank, so that no
+ * share changes, if it reads the same topics; one that hands over has SUCCESSION_MS for that, in which it does not
+ * expire. A partition that another member gets has a new epoch; so has
  * one whose reader has a new session, because a server that crashed gives its last transaction numbers out again,
  * and positions in memory may be ahead of them. Positions are committed with synchronous_commit off: after a crash
  * of the server the last of them may be lost, and their records come again.
@@ -66,7 +69,9 @@ enum {
     SESSION_GRACE_MS = 600, /* for so long when its session has ended: a connection cut shortly costs no membership */
     HEARTBEAT_ALONE_MS = 1000,
     HEARTBEAT_MS = 300,
-    HEARTBEAT_SOON_MS = 100, /* while it has less than its share, or a notification brought no records */
+    HEARTBEAT_SOON_MS = 100, /* while it has less than its share, a peer's session has ended, or a notification brought
+                              * no records */
+    SUCCESSION_MS = 5000,    /* a member whose process hands over lives so long without its session */
     DAMAGED_LOOK_MS = 500,   /* looks again at a row that it cannot read */
     IDLE_MS = 500,           /* queries the log though nothing was notified */
     HORIZON_WAIT_MAX_MS = 20,
@@ -86,6 +91,8 @@ struct postgres_bus {
     atomic_bool verified;       /* the database's number of partitions and transaction numbers fit */
     atomic_bool remote_readers; /* other processes read, too, as of the last heartbeat of any consumer here */
     atomic_bool notify_pending; /* something was published that they have not been notified of */
+    atomic_llong handed_over;   /* the highest of its members that did not leave, for that worker; 0: none */
+    atomic_bool succeeded;      /* another worker takes the place of this process: its members do not leave */
     atomic_llong notified_ms;   /* monotonic */
 
     pthread_mutex_t consumers_lock; /* the list */
