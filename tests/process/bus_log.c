@@ -113,7 +113,48 @@ static void test_restored(void **state)
     connection_destroy(connection);
 }
 
+/* Rows of over 2 kB, of a hundred, that LZ4 made less than half of what they were. */
+#define COMPRESSED_PERCENT                                                                                             \
+    "select count(*) filter (where pg_column_compression(payload) = 'lz4'"                                             \
+    "  and pg_column_size(payload) * 2 < octet_length(payload)) * 100 / count(*) from sluice.bus_log"                  \
+    " where octet_length(payload) > 2048"
+
+/* Records that resemble each other take less room; what LZ4 cannot make smaller stays in its page as it is. */
+static void test_compressed(void **state)
+{
+    struct harness *harness = *state;
+    const char *topic = topic_of(harness, "compressed");
+    struct connection *connection = sql_open(harness);
+    if (sql(connection, "select count(*) from pg_settings where 'lz4' = any (enumvals)"
+                        " and name = 'default_toast_compression'") == 0)
+        skip();
+    sql(connection, "delete from sluice.bus_log");
+    publish(harness->bus, topic, "c", 0, 100);
+    CHECK(sql(connection, "select max(octet_length(payload))::int8 from sluice.bus_log") > 2048, "rows are too short");
+    CHECK(sql(connection, COMPRESSED_PERCENT) == 100, "a row is not compressed");
+    sql(connection, "select count(*) from (select sluice.bus_make_segment(max(stop), max(stop) + 4096)"
+                    " from sluice.bus_segment) made");
+    sql(connection, "update sluice.bus_log set payload = payload || ''::bytea,"
+                    " xid = (select max(start)::text::xid8 from sluice.bus_segment)");
+    CHECK(sql(connection, COMPRESSED_PERCENT) == 100, "a row of a new segment is not compressed");
+    sql(connection, "update sluice.bus_log set payload = (select string_agg(sha256(n::text::bytea), '')"
+                    " from generate_series(1, 250) n)");
+    CHECK(sql(connection, COMPRESSED_PERCENT) == 0, "what cannot be compressed was");
+    CHECK(sql(connection, "select sum(pg_relation_size(c.reltoastrelid))::int8 from pg_class c"
+                          " where c.oid in (select i.inhrelid from pg_inherits i"
+                          "  where i.inhparent = 'sluice.bus_log'::regclass)") == 0,
+          "a row was moved out of its page");
+    sql(connection, "delete from sluice.bus_log");
+    sql(connection, "insert into sluice.outbox (id, batch) values (-1, repeat('event', 9999)::bytea)");
+    CHECK(sql(connection, "select count(*) from sluice.outbox where id = -1 and pg_column_size(batch) < 2000"
+                          " and pg_column_compression(batch) = 'lz4'") == 1,
+          "the outbox's row is not compressed");
+    sql(connection, "delete from sluice.outbox where id = -1");
+    connection_destroy(connection);
+}
+
 static const struct CMUnitTest tests[] = {
+    BUS_TEST(compressed),
     BUS_TEST(trim),
     BUS_TEST(settings),
     BUS_TEST(restored),

@@ -27,7 +27,7 @@ enum {
     PENDING_MAX = 1024,                  /* statements in one pipeline */
     PREPARED_MAX = 1000,                 /* statements of one connection; past it the connection is renewed */
     PARAM_BYTES_MAX = 512 * 1024 * 1024, /* parameters of one statement */
-    ON_CONFLICT_CLAIMS = 32,             /* claims without a duplicate until a plain insert is tried first */
+    ON_CONFLICT_CLAIMS = 4,              /* claims without a duplicate until a plain insert is tried first */
 };
 
 struct store {
