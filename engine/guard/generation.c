@@ -78,10 +78,11 @@ static void report(const struct process_ending *ending, size_t named)
                  words);
 }
 
-/* How long until the next worker starts: not at all when somebody is to blame or this one ran for long. */
-static int64_t next_pause_ms(const struct worker_process *worker, size_t named, int64_t pause_ms)
+/* How long until the next worker starts: not at all when somebody is to blame, when this one ran for long, or when it
+ * is the first one that did not. */
+static int64_t next_pause_ms(unsigned short_lives, int64_t pause_ms)
 {
-    if (named > 0 || clock_monotonic_ms() - worker->born_ms > GENERATION_SHORT_MS)
+    if (short_lives <= 1)
         return 0;
     pause_ms = pause_ms == 0 ? GENERATION_PAUSE_MS : pause_ms * 2;
     return pause_ms > GENERATION_PAUSE_MAX_MS ? GENERATION_PAUSE_MAX_MS : pause_ms;
@@ -91,6 +92,9 @@ void generation_judge(struct generation *generation, struct process_ending *endi
 {
     size_t named = suspects_judge(generation->suspects, ending);
     report(ending, named);
-    generation->pause_ms = next_pause_ms(&generation->worker, named, generation->pause_ms);
+    int64_t lived_ms = clock_monotonic_ms() - generation->worker.born_ms;
+    bool short_life = named == 0 && lived_ms <= GENERATION_SHORT_MS;
+    generation->short_lives = short_life ? generation->short_lives + 1 : 0;
+    generation->pause_ms = next_pause_ms(generation->short_lives, generation->pause_ms);
     generation->again_ms = clock_monotonic_ms() + generation->pause_ms;
 }

@@ -12,6 +12,7 @@ struct generation {
     struct suspects *suspects; /* of this worker */
     int leaves;                /* see master_worker */
     struct worker_process worker;
+    unsigned short_lives;       /* in a row; nobody was to blame */
     int64_t pause_ms, again_ms; /* the pause before the next worker, and when that is over */
 };
 
