@@ -205,7 +205,7 @@ static int engine_look(struct engine *engine, bool change, struct error *error)
     bool check = engine->store != NULL && !engine->checked;
     enum store_result result = check ? store_check(engine->store, error) : STORE_OK;
     if (result == STORE_OK && check && engine->parts.migrations != NULL)
-        result = migrate_check(engine->store, engine->parts.migrations, error);
+        result = migrate_check_by(engine->opening, engine->parts.migrations, error);
     int code = result == STORE_OK ? 0 : result == STORE_DEPLOY ? -EPROTO : -EAGAIN;
     atomic_store(&engine->store_open, code == 0);
     if (code == 0)

@@ -151,14 +151,18 @@ static enum store_result check_any(struct store *store, struct error *error)
     return result;
 }
 
-enum store_result store_check_session(struct store *store, struct error *error)
+static struct connection *check_connect(struct store *store, struct error *error)
 {
     struct connection *connection = connection_create(store, "check");
-    struct rows *rows;
-    if (connection == NULL) {
+    if (connection == NULL)
         error_set(error, ENOMEM, "out of memory while looking at the database");
-        return STORE_DOWN;
-    }
+    return connection;
+}
+
+static enum store_result check_session(struct connection *connection, struct error *error)
+{
+    struct store *store = connection->store;
+    struct rows *rows;
     enum store_result result = connection_once(connection, &statement_session, 0, NULL, check_ms(store), &rows, error);
     if (result == STORE_OK)
         result = check_writable(rows, error);
@@ -168,6 +172,13 @@ enum store_result store_check_session(struct store *store, struct error *error)
         result = check_any(store, error);
     if (result == STORE_OK)
         result = check_pooler(connection, rows, error);
+    return result;
+}
+
+enum store_result store_check_session(struct store *store, struct error *error)
+{
+    struct connection *connection = check_connect(store, error);
+    enum store_result result = connection == NULL ? STORE_DOWN : check_session(connection, error);
     connection_destroy(connection);
     return result;
 }
@@ -215,22 +226,22 @@ static enum store_result check_settings(const struct store *store, const struct 
     return STORE_OK;
 }
 
+static enum store_result check_server(struct connection *connection, struct error *error)
+{
+    struct rows *rows;
+    enum store_result result = connection_once(connection, &statement_settings, 0, NULL, check_ms(connection->store),
+                                               &rows, error);
+    if (result == STORE_OK)
+        return check_settings(connection->store, rows, error);
+    return result == STORE_DEPLOY ? result : STORE_DOWN;
+}
+
 enum store_result store_check(struct store *store, struct error *error)
 {
-    enum store_result result = store_check_session(store, error);
-    if (result != STORE_OK)
-        return result;
-    struct connection *connection = connection_create(store, "check");
-    if (connection == NULL) {
-        error_set(error, ENOMEM, "out of memory while looking at the database");
-        return STORE_DOWN;
-    }
-    struct rows *rows;
-    result = connection_once(connection, &statement_settings, 0, NULL, check_ms(store), &rows, error);
+    struct connection *connection = check_connect(store, error);
+    enum store_result result = connection == NULL ? STORE_DOWN : check_session(connection, error);
     if (result == STORE_OK)
-        result = check_settings(store, rows, error);
-    else if (result != STORE_DEPLOY)
-        result = STORE_DOWN;
+        result = check_server(connection, error);
     connection_destroy(connection);
     return result;
 }

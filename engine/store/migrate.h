@@ -46,6 +46,9 @@ enum store_result migrate_apply(struct store *store, const struct migrations *mi
 /* STORE_OK when every file is applied and no other; STORE_DEPLOY with the sentence and the command to run when it is
  * behind, newer or changed. */
 enum store_result migrate_check(struct store *store, const struct migrations *migrations, struct error *error);
+/* The same by a connection that is there. */
+enum store_result migrate_check_by(struct connection *connection, const struct migrations *migrations,
+                                   struct error *error);
 /* After migrate_check(): STORE_DEPLOY, with the sentence and what to do, when something that the files made and comment
  * on in schema sluice is not there any more: a table, column, index or function. */
 enum store_result migrate_check_made(struct store *store, const struct migrations *migrations, struct error *error);

@@ -278,14 +278,11 @@ enum store_result migrate_apply(struct store *store, const struct migrations *se
     return result;
 }
 
-enum store_result migrate_check(struct store *store, const struct migrations *set, struct error *error)
+enum store_result migrate_check_by(struct connection *connection, const struct migrations *set, struct error *error)
 {
-    struct connection *connection = migrate_connect(store, error);
-    enum store_result result = connection == NULL ? STORE_DOWN : STORE_OK;
-    int64_t missing = 0;
+    int64_t missing = 0, statement_ms = connection->store->statement_timeout_ms;
     struct rows *rows = NULL;
-    if (result == STORE_OK)
-        result = connection_once(connection, &statement_exists, 0, NULL, store->statement_timeout_ms, &rows, error);
+    enum store_result result = connection_once(connection, &statement_exists, 0, NULL, statement_ms, &rows, error);
     bool exists = result == STORE_OK && rows_int64(rows, 0, 0) != 0;
     if (exists)
         result = migrate_compare(connection, set, false, &missing, error);
@@ -297,6 +294,13 @@ enum store_result migrate_check(struct store *store, const struct migrations *se
     }
     if (result == STORE_OK && set->outbox_table != NULL)
         result = outbox_table_check(connection, set->outbox_table, error);
+    return result;
+}
+
+enum store_result migrate_check(struct store *store, const struct migrations *set, struct error *error)
+{
+    struct connection *connection = migrate_connect(store, error);
+    enum store_result result = connection == NULL ? STORE_DOWN : migrate_check_by(connection, set, error);
     connection_destroy(connection);
     return result;
 }
