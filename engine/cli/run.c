@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -51,6 +52,15 @@ static void usage(FILE *out)
           "debuggers)\n"
           "  -h, --help                          this text\n",
           out);
+}
+
+/* Each thread's own heap keeps what it needed at most; of one heap the next thread uses what the last one gave back. */
+static void use_one_heap(void)
+{
+#ifdef M_ARENA_MAX
+    if (getenv("MALLOC_ARENA_MAX") == NULL)
+        (void)mallopt(M_ARENA_MAX, 1);
+#endif
 }
 
 static bool log_options(const char *level, const char *format)
@@ -382,6 +392,7 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     }
     warn_failpoints(rules);
+    use_one_heap();
     signals_prepare();
     signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
     if (copies_open(&error) != 0) {

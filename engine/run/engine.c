@@ -44,7 +44,8 @@ int64_t engine_memory(const struct pipeline *pipeline)
 {
     int64_t bytes = ENGINE_MEMORY;
     for (size_t i = 0; i < pipeline->group_count; i++)
-        bytes += 3 * GROUP_IN_FLIGHT_BYTES_MAX + pipeline->groups[i].lanes * (int64_t)ENGINE_LANE_MEMORY;
+        bytes += 3 * (int64_t)group_bytes_max(&pipeline->groups[i]) +
+                 pipeline->groups[i].lanes * (int64_t)ENGINE_LANE_MEMORY;
     return bytes;
 }
 

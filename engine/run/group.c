@@ -15,6 +15,12 @@ bool group_is_recorded(const struct engine *engine, const struct group *config)
     return recorded && engine->store != NULL;
 }
 
+size_t group_bytes_max(const struct group *config)
+{
+    size_t bytes = (size_t)GROUP_LANE_BYTES * config->lanes;
+    return bytes < GROUP_BYTES_MIN ? GROUP_BYTES_MIN : bytes > GROUP_BYTES_MAX ? GROUP_BYTES_MAX : bytes;
+}
+
 void group_wake(struct group_run *group)
 {
     for (size_t i = 0; i < group->worker_count; i++)

@@ -9,9 +9,11 @@
 #include "run/worker.h"
 
 enum {
-    GROUP_IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024, /* taken from the bus and not finished */
-    GROUP_WAITING_MAX = 100000,                   /* events that wait for their time, without a store */
-    GROUP_WAITING_BYTES_MAX = 64 * 1024 * 1024,   /* values of these */
+    GROUP_LANE_BYTES = 2 * 1024 * 1024,         /* taken from the bus and not finished: for each lane, */
+    GROUP_BYTES_MIN = 8 * 1024 * 1024,          /* in all at least, */
+    GROUP_BYTES_MAX = 16 * 1024 * 1024,         /* and at most */
+    GROUP_WAITING_MAX = 100000,                 /* events that wait for their time, without a store */
+    GROUP_WAITING_BYTES_MAX = 64 * 1024 * 1024, /* values of these */
 };
 
 struct takeover;
@@ -58,6 +60,8 @@ struct group_run {
 
 /* Whether what some handler of the group does is recorded in the store. */
 bool group_is_recorded(const struct engine *engine, const struct group *config);
+/* How many bytes of values may be taken from the bus and not finished. */
+size_t group_bytes_max(const struct group *config);
 /* Streams were assigned, or revoked and released: lanes ask for the keys that are held there before they handle
  * anything more. Any thread. */
 void group_changed(struct group_run *group);

@@ -52,19 +52,17 @@ static bool reader_is_full(const struct group_run *group, size_t share)
 static void reader_pace(struct group_run *group)
 {
     size_t events = atomic_load(&group->in_flight), bytes = atomic_load(&group->in_flight_bytes),
-           most = in_flight_max(group);
+           most = in_flight_max(group), bytes_max = group_bytes_max(group->config);
     bool paused = atomic_load(&group->paused), by_operator = reader_is_paused(group);
     if (reader_is_full(group, 100))
         log_rarely(READER_FULL_MS, LOG_WARN, "reader",
                    "group %s: %zu events wait for their time in memory, as the file has no store, and that is all it "
                    "takes: nothing more is read until some are due",
                    group->config->name, atomic_load(&group->waiting));
-    if (!paused &&
-        (events >= most || bytes >= GROUP_IN_FLIGHT_BYTES_MAX || by_operator || reader_is_full(group, 100))) {
+    if (!paused && (events >= most || bytes >= bytes_max || by_operator || reader_is_full(group, 100))) {
         atomic_store(&group->paused, true);
         bus_pause(group->engine->bus, group->consumer, true);
-    } else if (paused && !by_operator && !reader_is_full(group, 90) && events <= most / 2 &&
-               bytes <= GROUP_IN_FLIGHT_BYTES_MAX / 2) {
+    } else if (paused && !by_operator && !reader_is_full(group, 90) && events <= most / 2 && bytes <= bytes_max / 2) {
         atomic_store(&group->paused, false);
         bus_pause(group->engine->bus, group->consumer, false);
     }
@@ -393,7 +391,7 @@ static struct bus_subscription reader_subscription(const struct group_run *group
     struct bus_subscription subscription = {.group = group->config->name,
                                             .others = group->elsewhere,
                                             .poll_records = (uint32_t)in_flight_max(group) / 2,
-                                            .poll_bytes = GROUP_IN_FLIGHT_BYTES_MAX / 4,
+                                            .poll_bytes = group_bytes_max(group->config) / 4,
                                             .recorded = group_is_recorded(group->engine, group->config)};
     subscription.topics = reader_topics(group, &subscription.topic_count);
     return subscription;
