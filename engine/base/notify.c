@@ -80,6 +80,11 @@ int notify_reloading(struct notify *notify)
     return r;
 }
 
+int64_t notify_every_ms(const struct notify *notify)
+{
+    return notify->length == 0 || notify->watchdog_ms == 0 ? INT64_MAX : notify->watchdog_ms / 6;
+}
+
 int notify_alive(struct notify *notify, int64_t now_ms)
 {
     if (notify->length == 0 || notify->watchdog_ms == 0 || now_ms - notify->alive_ms < notify->watchdog_ms / 3)

@@ -30,8 +30,10 @@ struct notify {
 int notify_open(struct notify *ret, struct error *error);
 
 /* Each returns 0 or a negative errno: it was not sent. */
-int notify_ready(struct notify *notify);                     /* takes work; said once, and again after a reload */
-int notify_reloading(struct notify *notify);                 /* said once a reload, when it had said that it is ready */
+int notify_ready(struct notify *notify);     /* takes work; said once, and again after a reload */
+int notify_reloading(struct notify *notify); /* said once a reload, when it had said that it is ready */
+/* How often notify_alive() must be called at least. */
+int64_t notify_every_ms(const struct notify *notify);
 int notify_alive(struct notify *notify, int64_t now_ms);     /* said three times within watchdog_ms at most */
 int notify_stopping(struct notify *notify, int64_t stop_ms); /* and has ended within stop_ms, mostly; said once */
 

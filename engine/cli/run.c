@@ -16,6 +16,7 @@
 #include "cli/reloading.h"
 #include "cli/signals.h"
 #include "cli/tracing.h"
+#include "guard/attention.h"
 #include "guard/master.h"
 #include "http/http.h"
 #include "plugin/copies.h"
@@ -35,7 +36,8 @@
 #include <unistd.h>
 
 enum {
-    RUN_LOOK_MS = 100,
+    RUN_LOOK_MS = 500,       /* what is not said to the main loop, like a fault, it sees that often; */
+    RUN_ALONE_LOOK_MS = 100, /* and everything, when there is no master to say it */
     RUN_BEGIN_LOOK_MS = 2,
     RUN_QUIESCE_MS = 20,
     RUN_HANDED_OVER_MS = 60000, /* the longest wait for the successor's first words, with the answer to who asked */
@@ -173,13 +175,25 @@ static void ready_now(const struct running *running)
     log_ready(running);
 }
 
+static bool goes_on(const struct running *running)
+{
+    return !asked_to_stop(running) && handover_stage(running->me->suspects) < HANDOVER_ASKED;
+}
+
+static int64_t look_ms(const struct running *running)
+{
+    int64_t most_ms = notify_every_ms(running->audience.manager);
+    int64_t ms = running->me->suspects == NULL ? RUN_ALONE_LOOK_MS : RUN_LOOK_MS;
+    return most_ms < ms ? most_ms : ms;
+}
+
 /* Until a signal, a fault or a successor. A successor itself serves HTTP once it can answer. */
 static int run_loop(struct running *running)
 {
     struct series *lost = metrics_series(engine_metrics(running->engine), METRIC_LOG_LOST, NULL, NULL);
     int64_t listen_ms = clock_monotonic_ms() + RUN_LISTEN_MS;
     struct error fault = {0};
-    while (!asked_to_stop(running) && handover_stage(running->me->suspects) < HANDOVER_ASKED) {
+    for (unsigned said; said = attention_said(running->me->suspects), goes_on(running);) {
         bool ready = running->ready || is_ready(running);
         if ((ready || clock_monotonic_ms() > listen_ms) && listen_now(running) != CLI_OK)
             return CLI_FAILED;
@@ -190,7 +204,7 @@ static int run_loop(struct running *running)
         series_set(lost, log_lost());
         if (engine_fault(running->engine, &fault) != 0)
             return refuse(running, &fault);
-        usleep(running->ready ? RUN_LOOK_MS * 1000 : RUN_BEGIN_LOOK_MS * 1000);
+        attention_wait(running->me->suspects, said, running->ready ? look_ms(running) : RUN_BEGIN_LOOK_MS);
     }
     return CLI_OK;
 }

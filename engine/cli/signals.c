@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "guard/attention.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -79,6 +80,7 @@ static void *signals_main(void *context)
         }
         if (!signals_asked(signals, &info))
             continue;
+        attention_say(signals->suspects);
         if (atomic_load(&signals->starting)) {
             log_info("run", "stopped before it started");
             log_flush();

@@ -12,9 +12,9 @@
 
 struct signals {
     sigset_t set;
-    const struct suspects *suspects; /* NULL: there is no master */
-    atomic_int asked;                /* how many SIGINT and SIGTERM of the operator so far */
-    atomic_bool starting;            /* nothing was taken yet: there is nothing to drain */
+    struct suspects *suspects; /* NULL: there is no master */
+    atomic_int asked;          /* how many SIGINT and SIGTERM of the operator so far */
+    atomic_bool starting;      /* nothing was taken yet: there is nothing to drain */
 };
 
 /* Before the files are read: SIGHUP waits until master or worker waits for it, and the terminal is remembered. */

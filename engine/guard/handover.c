@@ -23,6 +23,8 @@ void handover_reach(struct suspects *suspects, enum handover_stage stage)
     int now = suspects == NULL ? HANDOVER_OVER : atomic_load(&suspects->handover.stage);
     while (now < (int)stage && !atomic_compare_exchange_weak(&suspects->handover.stage, &now, (int)stage))
         continue;
+    if (suspects != NULL)
+        wake_worker(suspects);
 }
 
 void handover_refuse(struct suspects *suspects, const char *why)

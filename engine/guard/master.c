@@ -1,14 +1,16 @@
 /*
  * master.c - fork, wait, judge, fork again.
  *
- * It looks at its workers ten times a second. There are at most two: the one that runs, and while the engine is
- * reloaded its successor, which becomes the one that runs as soon as the other has handed over.
+ * It looks at its workers ten times a second, or less (guard/attention.h). There are at most two: the one that runs,
+ * and while the engine is reloaded its successor, which becomes the one that runs as soon as the other has handed over.
  */
 #include "guard/master.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "guard/attention.h"
 #include "guard/generation.h"
+#include "guard/manager.h"
 #include "guard/trial.h"
 
 #include <errno.h>
@@ -21,7 +23,6 @@
 #include <unistd.h>
 
 enum {
-    MASTER_LOOK_MS = 100,
     MASTER_RELOAD_LOOK_MS = 5, /* while partitions wait for the successor */
     MASTER_FORGET_MS = 60000,
     MASTER_READ_MS = 10000,    /* the longest wait for the files to be read, */
@@ -41,14 +42,13 @@ enum reload_state {
 
 struct master {
     const struct master_work *work;
-    struct notify *notify;
-    int64_t stop_ms;
-    unsigned lives; /* of the worker, when the service manager was told */
+    struct manager manager;
     sigset_t signals, before;
     int64_t forgot_ms;
     struct orphans orphans;
     struct generation now, next, past;
     struct trial trial;
+    struct attention attention;
     enum reload_state reload;
     bool plan, hungup;          /* the reload's; one was asked for by SIGHUP */
     bool queued;                /* its successor could begin, and waits for its turn */
@@ -58,12 +58,6 @@ struct master {
 };
 
 /* ----------------------------------------------------------------------------------------------------------- reload */
-
-/* A plan changes nothing, and whoever asks the manager for a reload is answered when it is over. */
-static int tell_reloading(struct master *master)
-{
-    return master->plan ? 0 : notify_reloading(master->notify);
-}
 
 static void reload_answer(struct master *master, const void *old, const void *files, const char *why)
 {
@@ -91,7 +85,7 @@ static void reload_begin(struct master *master, bool plan)
     master->plan = plan;
     master->queued = false;
     master->began_ms = clock_monotonic_ms();
-    (void)tell_reloading(master); /* again with the next look, when it could not be sent */
+    (void)manager_tell_reloading(&master->manager, plan); /* again with the next look, when it could not be sent */
     if (trial_start(master->work, master->now.files, &master->before, &master->orphans, &master->trial)) {
         master->reload = RELOAD_READING;
         master->until_ms = master->began_ms + MASTER_READ_MS;
@@ -185,7 +179,7 @@ static void reload_prepared(struct master *master)
         return;
     }
     master->reload = RELOAD_RELEASING;
-    master->until_ms = clock_monotonic_ms() + master->stop_ms;
+    master->until_ms = clock_monotonic_ms() + master->manager.stop_ms;
     if (master->now.worker.pid == 0)
         reload_succeed(master);
     else
@@ -359,12 +353,27 @@ static void child_ended(struct master *master, pid_t pid, int status)
         reload_unread(master, text_of(&master->trial.why));
 }
 
+/* Until the next look, unless a signal comes. */
+static int64_t rest_ms(struct master *master)
+{
+    struct generation *now = &master->now;
+    bool runs = now->worker.pid != 0 && suspects_ready(now->suspects) && !suspects_decided(now->suspects) &&
+                suspects_asked(now->suspects) == 0 && now->worker.lifeline_lost == 0 && !now->worker.stopped;
+    int64_t ms = MASTER_RELOAD_LOOK_MS;
+    if (master->reload == RELOAD_NONE)
+        ms = attention_rest(&master->attention, now->suspects, !runs, notify_every_ms(master->manager.notify));
+    process_look_later(&now->worker, ms);
+    process_look_later(&master->next.worker, ms);
+    process_look_later(&master->past.worker, ms);
+    return ms;
+}
+
 static void take_signals(struct master *master)
 {
-    int64_t wait_ms = master->reload > RELOAD_NONE ? MASTER_RELOAD_LOOK_MS : MASTER_LOOK_MS;
-    struct timespec wait = timespec_of_ms(wait_ms);
+    struct timespec wait = timespec_of_ms(rest_ms(master));
     siginfo_t info = {0};
     int status = 0, signal = sigtimedwait(&master->signals, &info, &wait);
+    attention_over(master->now.suspects);
     if (signal > 0 && signal != SIGCHLD && is_operators(master, &info)) {
         if (signal == SIGHUP && master->work->hangup(master->work->context))
             master->hungup = true;
@@ -381,25 +390,6 @@ static void take_signals(struct master *master)
         else if (ended)
             child_ended(master, pid, status);
     }
-}
-
-/* Passes on to the service manager what the worker says of itself. A worker that stands still is not alive. */
-static void tell_manager(struct master *master)
-{
-    int r = 0;
-    const struct suspects *suspects = master->now.suspects;
-    unsigned lives = suspects_lives(suspects);
-    if (suspects_asked(suspects) > 0)
-        r = notify_stopping(master->notify, master->stop_ms);
-    else if (master->reload != RELOAD_NONE && master->reload != RELOAD_ENDING)
-        r = tell_reloading(master);
-    else if (suspects_ready(suspects))
-        r = notify_ready(master->notify);
-    if (r == 0 && lives != master->lives)
-        r = notify_alive(master->notify, clock_monotonic_ms());
-    master->lives = lives;
-    if (r != 0)
-        log_rarely(60000, LOG_WARN, "master", "the service manager cannot be told: %s", strerror(-r));
 }
 
 /* --------------------------------------------------------------------------------------------------------- the loop */
@@ -459,8 +449,7 @@ static void end_all(struct master *master)
 int master_run(const struct master_work *work, void *files, struct notify *notify, int64_t stop_ms)
 {
     struct master master = {.work = work,
-                            .notify = notify,
-                            .stop_ms = stop_ms,
+                            .manager = {.notify = notify, .stop_ms = stop_ms},
                             .forgot_ms = clock_monotonic_ms(),
                             .next.leaves = -1,
                             .past.leaves = -1,
@@ -485,7 +474,8 @@ int master_run(const struct master_work *work, void *files, struct notify *notif
             break;
         look(&master);
         reload_look(&master);
-        tell_manager(&master);
+        bool reloads = master.reload != RELOAD_NONE && master.reload != RELOAD_ENDING;
+        manager_tell(&master.manager, master.now.suspects, reloads, master.plan);
     }
     end_all(&master);
     return master.status;

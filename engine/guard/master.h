@@ -35,7 +35,7 @@ struct master_work {
     void (*use)(void *context, const void *files); /* before each fork: a worker of these starts */
     void (*forget)(void *context, void *files);    /* nothing runs them any more */
     bool (*hangup)(void *context);                 /* SIGHUP came: false when it asks for the end, else for a reload */
-    bool (*asked)(void *context, bool *ret_plan);  /* ten times a second: whether a worker asks for a reload */
+    bool (*asked)(void *context, bool *ret_plan);  /* at each look: whether a worker asks for a reload */
     void (*answer)(void *context, const struct master_reload *reload);
     void *context;
 };

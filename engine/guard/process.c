@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 enum {
-    PROCESS_LOOK_MS = 100,
     PROCESS_GRACE_MS = 750,     /* a call may be late by this much */
     PROCESS_STALL_MS = 500,     /* a look that comes this late: the machine stood still, the worker too */
     PROCESS_LIFELINE_LOOKS = 2, /* an ending process closes its descriptors, too */
@@ -42,7 +41,7 @@ pid_t process_start(struct suspects *suspects, const sigset_t *unblocked, struct
         setpgid(pid, pid); /* both do it, so that it is done when either goes on */
         close(ends[1]);
         *ret = (struct worker_process){
-            .pid = pid, .lifeline = ends[0], .born_ms = clock_monotonic_ms(), .looked_ms = clock_monotonic_ms()};
+            .pid = pid, .lifeline = ends[0], .born_ms = clock_monotonic_ms(), .look_ms = clock_monotonic_ms()};
         return pid;
     }
     close(ends[0]);
@@ -66,10 +65,9 @@ void process_end(struct worker_process *worker, struct process_ending ending)
 
 void process_look(struct worker_process *worker, struct suspects *suspects)
 {
-    int64_t now = clock_monotonic_ms(), late = now - worker->looked_ms - PROCESS_LOOK_MS;
+    int64_t now = clock_monotonic_ms(), late = now - worker->look_ms;
     struct pollfd lifeline = {.fd = worker->lifeline, .events = POLLIN};
     struct process_ending ending;
-    worker->looked_ms = now;
     if (late > PROCESS_STALL_MS) {
         worker->stalled_ms = late;
         worker->stalled_until_ms = now + late + PROCESS_GRACE_MS;
@@ -82,6 +80,11 @@ void process_look(struct worker_process *worker, struct suspects *suspects)
     worker->lifeline_lost = poll(&lifeline, 1, 0) > 0 ? worker->lifeline_lost + 1 : 0;
     if (worker->lifeline_lost >= PROCESS_LIFELINE_LOOKS)
         process_end(worker, (struct process_ending){.kind = ENDING_DESCRIPTORS, .lane = -1});
+}
+
+void process_look_later(struct worker_process *worker, int64_t ms)
+{
+    worker->look_ms = clock_monotonic_ms() + ms;
 }
 
 void process_look_ending(struct worker_process *worker, struct suspects *suspects)

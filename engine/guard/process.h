@@ -12,8 +12,8 @@ struct worker_process {
     int lifeline; /* the master's end */
     int64_t born_ms;
     bool stopped;
-    int lifeline_lost; /* looks that found it closed */
-    int64_t looked_ms;
+    int lifeline_lost;  /* looks that found it closed */
+    int64_t look_ms;    /* when the next look is due */
     int64_t stalled_ms; /* how long the machine stood still lately: calls may be late by this much more */
     int64_t stalled_until_ms;
     int64_t decided_ms;           /* since when it does nothing but end; 0: it has not decided to */
@@ -24,8 +24,9 @@ struct worker_process {
  * with its parent. In the parent: the pid, with *ret filled, or -errno. */
 pid_t process_start(struct suspects *suspects, const sigset_t *unblocked, struct worker_process *ret);
 /* A call past its deadline, a process that is stopped, or that has lost its lifeline although it runs: it is ended. Ten
- * times a second. */
+ * times a second while a deadline is near. */
 void process_look(struct worker_process *worker, struct suspects *suspects);
+void process_look_later(struct worker_process *worker, int64_t ms); /* the next look comes so much later */
 /* The same for one that was asked to end: sees to it that it does. */
 void process_look_ending(struct worker_process *worker, struct suspects *suspects);
 void process_end(struct worker_process *worker, struct process_ending ending); /* SIGKILL; the first reason counts */

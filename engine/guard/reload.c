@@ -3,9 +3,12 @@
  */
 #include "guard/reload.h"
 
+#include "guard/table.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { KINDS = 2 }; /* index: whether only a plan is asked for */
 
@@ -23,6 +26,7 @@ struct note {
 };
 
 struct reload {
+    pid_t master;
     pthread_mutex_t lock; /* of the rest; shared between processes and robust */
     uint32_t last;        /* ticket that was given out; never 0 after the first */
     uint32_t wanted[KINDS];
@@ -38,6 +42,7 @@ struct reload *reload_create(void)
                                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reload == MAP_FAILED)
         return NULL;
+    reload->master = getpid();
     pthread_mutexattr_t shared;
     pthread_mutexattr_init(&shared);
     pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
@@ -65,6 +70,7 @@ uint32_t reload_ask(struct reload *reload, bool plan)
     }
     uint32_t ticket = reload->wanted[plan];
     pthread_mutex_unlock(&reload->lock);
+    wake_master(reload->master);
     return ticket;
 }
 

@@ -42,8 +42,10 @@ static struct suspect_rows *rows_create(void)
 static struct suspects *suspects_of(struct suspect_rows *known)
 {
     struct suspects *suspects = known == NULL ? NULL : map_shared(sizeof *suspects);
-    if (suspects != NULL)
+    if (suspects != NULL) {
         suspects->known = known;
+        suspects->master = getpid();
+    }
     return suspects;
 }
 
@@ -100,7 +102,9 @@ void suspects_open(struct suspects *suspects, uint32_t lane, size_t count, int64
     atomic_store_explicit(&call->opened_ms, clock_monotonic_ms(), memory_order_relaxed);
     atomic_store_explicit(&call->deadline_ms, deadline_ms, memory_order_relaxed);
     atomic_store_explicit(&call->quarantined, quarantined, memory_order_relaxed);
-    atomic_store_explicit(&call->phase, CALL_OPEN, memory_order_release);
+    atomic_store(&call->phase, CALL_OPEN);
+    if (deadline_ms - SUSPECT_NEAR_MS < atomic_load(&suspects->rests_until_ms))
+        wake_master(suspects->master);
 }
 
 void suspects_progress(struct suspects *suspects, uint32_t lane, size_t index)
@@ -267,6 +271,7 @@ int suspects_asked(const struct suspects *suspects)
 void suspects_ask(struct suspects *suspects)
 {
     atomic_fetch_add(&suspects->asked, 1);
+    wake_worker(suspects);
 }
 
 void suspects_decide(struct suspects *suspects)
@@ -332,6 +337,15 @@ bool suspects_overdue(const struct suspects *suspects, int64_t now_ms, int64_t g
                                    .lane = overdue,
                                    .unsure = open_long > 1};
     return true;
+}
+
+bool suspects_near(const struct suspects *suspects, int64_t until_ms)
+{
+    for (size_t i = 0; i < SUSPECT_LANES_MAX; i++)
+        if (atomic_load(&suspects->calls[i].phase) == CALL_OPEN &&
+            atomic_load(&suspects->calls[i].deadline_ms) - SUSPECT_NEAR_MS < until_ms)
+            return true;
+    return false;
 }
 
 bool suspects_one_alone(const struct suspects *suspects)

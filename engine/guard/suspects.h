@@ -19,6 +19,7 @@ enum {
     SUSPECT_CALL_MAX = 10000,
     SUSPECT_TABLE_MAX = 16384,
     SUSPECT_TEXT = 400,
+    SUSPECT_NEAR_MS = 2000, /* so long before a deadline the master looks often: it must see when the machine stalls */
     /* How often the process must end in the call of one event alone: by a fault, which is any end but the next two; by
      * SIGKILL, which may have come from outside; by the master, because the call ran past its deadline. */
     SUSPECT_FAULTS = 2,
@@ -77,7 +78,7 @@ int suspects_asked(const struct suspects *suspects);
 /* The process ends because the engine is over: stopped as asked, or with an error that a restart would not help.
  * Nothing else ends the engine. */
 void suspects_decide(struct suspects *suspects);
-/* From the process's main loop, ten times a second or more: it goes round; ready: it takes work. */
+/* From the process's main loop, twice a second or more: it goes round; ready: it takes work. */
 void suspects_alive(struct suspects *suspects, bool ready);
 
 /* ------------------------------------------------------------------------------------------------------- the master */
@@ -90,6 +91,8 @@ bool suspects_ready(const struct suspects *suspects);   /* as the worker said la
 unsigned suspects_lives(const struct suspects *suspects);
 /* Whether a call is open past its deadline and grace_ms more: then *ret is that ending. */
 bool suspects_overdue(const struct suspects *suspects, int64_t now_ms, int64_t grace_ms, struct process_ending *ret);
+/* A call is open whose deadline is near then. */
+bool suspects_near(const struct suspects *suspects, int64_t until_ms);
 bool suspects_one_alone(const struct suspects *suspects); /* a quarantined call is open */
 /* After the worker ended: completes *ending by what the worker noted, and counts it against the calls that it can be
  * blamed on. Returns their number of events; 0: nobody is to blame. */

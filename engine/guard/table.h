@@ -7,8 +7,13 @@
 #include "guard/handover.h"
 #include "guard/suspects.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum call_phase { CALL_OVER = 0, CALL_RETURNED, CALL_OPEN };
 
@@ -52,6 +57,9 @@ struct suspect_rows {
 /* Of a worker process and those that replace it when it ends. */
 struct suspects {
     struct suspect_rows *known;
+    pid_t master;
+    atomic_uint said;            /* to the worker: counts what the master or a signal changed; a futex */
+    atomic_llong rests_until_ms; /* the master; monotonic; 0: it looks soon. See attention.h */
     atomic_int asked;
     atomic_bool decided;                 /* the worker ends because the engine is over */
     atomic_bool ready;                   /* the worker takes work */
@@ -61,5 +69,20 @@ struct suspects {
     struct handover handover;
     struct lane_call calls[SUSPECT_LANES_MAX];
 };
+
+/* From a worker: the master looks now. It waits for SIGCHLD anyway, and then finds no child that ended; a descriptor
+ * could be closed by a handler. */
+static inline void wake_master(pid_t master)
+{
+    if (master != getpid())
+        kill(master, SIGCHLD);
+}
+
+/* The worker's main loop goes round now. */
+static inline void wake_worker(struct suspects *suspects)
+{
+    atomic_fetch_add(&suspects->said, 1);
+    syscall(SYS_futex, &suspects->said, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
 
 #endif

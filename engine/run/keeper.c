@@ -249,8 +249,8 @@ static const struct {
 
 static void run_chores(struct keeper *keeper)
 {
+    const int64_t now = clock_monotonic_ms(); /* of all: what is due together now is due together again */
     for (size_t i = 0; i < CHORE_COUNT; i++) {
-        int64_t now = clock_monotonic_ms();
         if (now < keeper->due_ms[i] || (chores[i].needs_store && keeper->connection == NULL))
             continue;
         int64_t later = chores[i].run(keeper);
