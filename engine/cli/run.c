@@ -56,12 +56,14 @@ static void usage(FILE *out)
           out);
 }
 
-/* Each thread's own heap keeps what it needed at most; of one heap the next thread uses what the last one gave back. */
-static void use_one_heap(void)
+/* Each thread's own heap keeps what it needed at most; of a shared one the next thread uses what the last one gave
+ * back. Four cores share one, so that threads do not wait for each other. */
+static void share_heaps(void)
 {
 #ifdef M_ARENA_MAX
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (getenv("MALLOC_ARENA_MAX") == NULL)
-        (void)mallopt(M_ARENA_MAX, 1);
+        (void)mallopt(M_ARENA_MAX, cores < 8 ? 1 : (int)(cores / 4));
 #endif
 }
 
@@ -406,7 +408,7 @@ int cli_run(int argc, char **argv, const struct buses *buses)
         return CLI_USAGE;
     }
     warn_failpoints(rules);
-    use_one_heap();
+    share_heaps();
     signals_prepare();
     signal(SIGPIPE, SIG_IGN); /* the master's log has a reader that may end, too */
     if (copies_open(&error) != 0) {
