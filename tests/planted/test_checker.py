@@ -88,6 +88,98 @@ class Postgres(planted_case.Planted):
         self.red(self.handed_over("postgres_stale_epoch"), "I14: ")
 
 
+class Timers(cases.ChaosCase):
+    """Timers that became due while no engine ran, so that they are the first thing that the next one does."""
+
+    keys = [f"o{n}" for n in range(6)]
+
+    def order(self, stream, topic, order, k="o0"):
+        return stream.orders.entry_of(topic, order, k=k)
+
+    def due(self, stream, count=20):
+        engine = self.engine(stream)
+        stream.send([self.order(stream, "orders.paid", 8000 + n) for n in range(count)])
+        until(lambda: self.noted("begun") == count, "the timers")
+        engine.kill()
+        until(
+            lambda: self.postgres.value("SELECT count(*) FROM sluice.parked WHERE due > now()", self.url) == "0",
+            "their time",
+        )
+
+    def noted(self, what):
+        return int(self.postgres.value(f"SELECT count(*) FROM noted_timer WHERE what = '{what}'", self.url))
+
+    def killed(self, failpoints="", mistake=None):
+        """An engine that emits them, and another one after its death."""
+        stream = self.stream(tap=False)
+        self.due(stream)
+        engine = self.engine(stream, failpoints, mistake)
+        if mistake:
+            mistakes.happened(mistake, engine)
+        if failpoints:
+            until(lambda: self.deaths(engine) > 0 or "signal" in engine.text(), "its death")
+        elif mistake:
+            until(lambda: len(self.facts(stream).by_topic["orders.late"]) >= 20, "what it emits")
+        engine.kill()
+        engine = self.engine(stream)
+        stream.drain()
+        engine.kill()
+        return self.check(stream)
+
+    def cancelled_late(self, mistake=None):
+        """They are cancelled while the lane that has taken them waits."""
+        stream = self.stream(tap=False)
+        self.due(stream)
+        engine = self.engine(stream, "lane.claim.before=delay:5000@1", mistake)
+        until(
+            lambda: self.postgres.value("SELECT bool_and(taken_by IS NOT NULL) FROM sluice.parked", self.url) == "t",
+            "a lane to take them",
+        )
+        stream.send([self.order(stream, "orders.booked", 8000 + n, k=k) for n in range(20) for k in self.keys])
+        if mistake:
+            mistakes.happened(mistake, engine)
+        stream.drain()
+        engine.kill()
+        return self.check(stream)
+
+    def uncancelled(self, mistake=None):
+        stream = self.stream(tap=False)
+        engine = self.engine(stream, mistake=mistake)
+        stream.send([self.order(stream, "orders.paid", 8000 + n) for n in range(20)])
+        until(lambda: self.noted("begun") == 20, "the timers")
+        stream.send([self.order(stream, "orders.booked", 8000 + n) for n in range(20)])
+        if mistake:
+            mistakes.happened(mistake, engine)
+        stream.drain()
+        engine.kill()
+        return self.check(stream)
+
+    def test_a_timer_that_goes_on(self):
+        self.red(self.uncancelled("timer_never_ends"), "I24: a timer was emitted after its cancellation was committed")
+
+    def test_a_timer_that_ends_apart_from_its_event(self):
+        found = self.killed("lane.commit.before=crash@1", "timer_apart")
+        self.red(found, "I24: a timer is over, and was neither emitted nor cancelled")
+
+    def test_a_timer_that_is_emitted_and_left(self):
+        self.red(self.killed(mistake="timer_left"), "I24: a timer was emitted, and another transaction")
+
+    def test_a_timer_that_is_emitted_and_cancelled(self):
+        self.red(
+            self.cancelled_late("timer_cancelled_late"),
+            "I24: a timer was emitted, and another transaction cancelled it",
+        )
+
+    def test_without_the_mistake_cancelled_timers_are_green(self):
+        self.green(self.uncancelled())
+
+    def test_without_the_mistake_timers_of_a_killed_process_are_green(self):
+        self.green(self.killed("lane.commit.before=crash@1"))
+
+    def test_without_the_mistake_timers_that_are_due_are_green(self):
+        self.green(self.cancelled_late())
+
+
 MEMORY = """
 pipeline: memory
 bus: {kind: memory}
