@@ -59,9 +59,11 @@ static bool map(struct child *child)
 {
     void *area = mmap(NULL, AREA_LANE + AREA_ACTS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, AREA_MEMORY, 0);
     close(AREA_MEMORY);
-    child->area = area == MAP_FAILED ? NULL : area;
+    if (area == MAP_FAILED)
+        return false;
+    child->area = area;
     child->acts = (struct acts){.at = child->area + AREA_LANE, .max = AREA_ACTS};
-    return child->area != NULL;
+    return true;
 }
 
 static int load(struct child *child, const char *path, const char *sha256, struct error *error)
