@@ -113,7 +113,7 @@ static int64_t read_ms(const struct exam *exam)
     if (url == NULL)
         return 0;
     struct span body = ask(exam, url, &answer);
-    const char *line = answer.status == 200 ? strstr(body.at, name) : NULL;
+    const char *line = answer.status == 200 && body.at != NULL ? strstr(body.at, name) : NULL;
     return line == NULL ? 0 : strtoll(line + sizeof name - 1, NULL, 10) * 1000;
 }
 

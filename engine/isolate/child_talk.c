@@ -21,8 +21,9 @@ bool child_hear(struct message *ret)
     do
         length = recv(AREA_SOCKET, ret, sizeof *ret, 0);
     while (length < 0 && errno == EINTR);
-    while (length < 0)
-        pause(); /* a call closed the socket: the lane finds out, and ends this process */
+    if (length < 0)
+        for (;;)
+            pause(); /* a call closed the socket: the lane finds out, and ends this process */
     return length == (ssize_t)sizeof *ret;
 }
 
