@@ -40,6 +40,7 @@ struct message {
 
 struct area_open {
     uint64_t lane, state_size, state; /* state: its place */
+    uint64_t memory, exec, sockets;   /* of struct plugin_ref */
 };
 
 struct area_call {

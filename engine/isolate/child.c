@@ -115,7 +115,9 @@ static int fill(struct child *child, struct error *error)
 
 static int open_plugin(struct child *child, char **argv, struct error *error)
 {
-    int r = load(child, argv[1], argv[2], error);
+    int r = child_limit((const struct area_open *)(const void *)child->area, error);
+    if (r == 0)
+        r = load(child, argv[1], argv[2], error);
     if (r == 0)
         r = fill(child, error);
     if (r != 0)

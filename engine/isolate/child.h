@@ -4,6 +4,7 @@
 #ifndef SLUICE_ISOLATE_CHILD_H
 #define SLUICE_ISOLATE_CHILD_H
 
+#include "base/error.h"
 #include "isolate/acts.h"
 #include "isolate/area.h"
 
@@ -26,6 +27,9 @@ struct child_call {
     int64_t deadline_ms;
     size_t outcome_count, added;
 };
+
+/* limits.c: what this process may not do from now on. 0, or negative with a sentence. */
+int child_limit(const struct area_open *open, struct error *error);
 
 /* child_talk.c */
 void child_tell(enum message_kind kind, uint64_t value);

@@ -197,7 +197,11 @@ static bool pack_state(struct isolated *isolated)
     struct pack *pack = &isolated->pack;
     struct area_open *open = (struct area_open *)(void *)isolated->area;
     *pack = (struct pack){.area = isolated->area, .address = pack->address, .used = sizeof *open, .max = AREA_LANE};
-    *open = (struct area_open){.lane = isolated->lane, .state_size = plugin->state_size};
+    *open = (struct area_open){.lane = isolated->lane,
+                               .state_size = plugin->state_size,
+                               .memory = (uint64_t)isolated->ref->memory,
+                               .exec = isolated->ref->exec,
+                               .sockets = isolated->ref->sockets};
     void *state = pack_room(pack, plugin->state_size, &open->state);
     if (state == NULL)
         return false;

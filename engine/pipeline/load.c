@@ -204,6 +204,22 @@ static bool load_sha256(struct load *load, const struct node *node, struct plugi
     return false;
 }
 
+/* What is allowed or limited is the process of its own. */
+static void load_isolation(struct load *load, const struct node *item, struct plugin_ref *ref)
+{
+    static const char *const keys[] = {"memory", "exec", "sockets"};
+    const struct node *isolation = node_get(item, "isolation");
+    if (isolation != NULL && choice_index("none|process", isolation->text) == ISOLATION_PROCESS)
+        ref->isolation = ISOLATION_PROCESS;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] && ref->isolation != ISOLATION_PROCESS; i++) {
+        const struct node *node = node_get(item, keys[i]);
+        if (node != NULL)
+            problem_add(load->problems, node->place, "bad_value",
+                        "plugins.%s.%s: is about a process of its own; add `isolation: process`, or remove it",
+                        ref->name, keys[i]);
+    }
+}
+
 static void load_plugins(struct load *load, struct node *root)
 {
     struct pipeline *pipeline = load->pipeline;
@@ -219,9 +235,7 @@ static void load_plugins(struct load *load, struct node *root)
         options_apply(plugin_options, plugins->items[i], ref->place, arena_format(load->arena, "plugins.%s", ref->name),
                       ref, load->arena, load->problems);
         bool meant = load_sha256(load, node_get(plugins->items[i], "sha256"), ref);
-        const struct node *isolation = node_get(plugins->items[i], "isolation");
-        if (isolation != NULL && choice_index("none|process", isolation->text) == ISOLATION_PROCESS)
-            ref->isolation = ISOLATION_PROCESS;
+        load_isolation(load, plugins->items[i], ref);
         ref->settings = node_get(plugins->items[i], "settings");
         if (ref->settings != NULL && ref->settings->kind == NODE_SCALAR && ref->settings->text.length == 0 &&
             !ref->settings->quoted)

@@ -77,6 +77,13 @@ const struct option plugin_options[] = {
     {"isolation", OPTION_TEXT, .own = true, .choices = "none|process", .fallback = "none",
      .help = "where its handlers run. `process`: in a process of its own for each lane, so that a crash or hang costs "
              "its batch alone; `none`: in the engine's"},
+    {"memory", OPTION_SIZE, offsetof(struct plugin_ref, memory), .min = 16777216, .max = 1099511627776,
+     .help = "with `isolation: process`, what each of its processes may take for itself: heap, stacks and private "
+             "mappings; more is refused to it. Default: any amount"},
+    {"exec", OPTION_BOOL, offsetof(struct plugin_ref, exec), .fallback = "false",
+     .help = "with `isolation: process`, whether its processes may run other programs; else execve() fails with EPERM"},
+    {"sockets", OPTION_BOOL, offsetof(struct plugin_ref, sockets), .fallback = "false",
+     .help = "with `isolation: process`, whether its processes may open sockets; else socket() fails with EPERM"},
     {"settings", OPTION_ANY, .help = "the plugin's own settings; `sluice inspect` lists them"},
     {"migrations", OPTION_TEXT, .own = true, .min = 1,
      .help = "folder of the plugin's numbered SQL, relative to this file; default: `sql`, in a folder named as the "

@@ -248,6 +248,8 @@ struct plugin_ref {
     const char *sha256;     /* of the library that is meant, 64 hex digits; NULL: any */
     struct place sha256_place;
     enum isolation isolation;
+    int64_t memory;                     /* bytes that its process may have of its own; 0: any number */
+    bool exec, sockets;                 /* whether its process may run programs, and open sockets */
     struct node *settings;              /* mapping, or NULL */
     const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */
 };

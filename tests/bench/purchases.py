@@ -85,7 +85,7 @@ def isolation(stage, rounds, purchases):
     rows = {"none": [], "process": []}
     for _ in range(rounds):
         for kind, seen in rows.items():
-            stage.isolation = kind
+            stage.isolation = kind if kind == "none" else "process, sockets: true"
             stage.fresh(purchases)
             seen.append(stage.drain(purchases))
     stage.isolation = None

@@ -165,7 +165,7 @@ topics:
 class Isolated(Topics):
     """The same with `isolation: process`: the same ends, and the worker process stays."""
 
-    yaml = Topics.yaml.replace('"${HOSTILE_SO}", ', '"${HOSTILE_SO}", isolation: process, ')
+    yaml = Topics.yaml.replace('"${HOSTILE_SO}", ', '"${HOSTILE_SO}", isolation: process, exec: true, ')
 
     def row(self, mode, n, wanted):
         worker = self.engines[-1].worker()

@@ -24,7 +24,7 @@ from lib.pipeline_case import PipelineCase
 
 def isolated(case):
     """The same tests, with every plugin in a process of its own."""
-    yaml = case.yaml.replace('_SO}"', '_SO}", isolation: process')
+    yaml = case.yaml.replace('_SO}"', '_SO}", isolation: process, exec: true, sockets: true')
     assert yaml != case.yaml
     return type(f"Isolated{case.__name__}", (case,), {"yaml": yaml})
 
@@ -53,7 +53,7 @@ class Purchases(test_requests.Requests):
         cls.addClassCleanup(folder.cleanup)
         config = pathlib.Path(folder.name) / "pipeline.yaml"
         shipped = (ROOT / test_requests.CONFIG).read_text()
-        config.write_text(shipped.replace(".so", ".so, isolation: process"))
+        config.write_text(shipped.replace(".so", ".so, isolation: process, sockets: true"))
         with mock.patch.object(test_requests, "CONFIG", config):
             super().setUpClass()
 
@@ -137,10 +137,52 @@ topics:
         self.assertEqual(engine.stop(), 0, engine.text())
         self.assertFalse(any(pathlib.Path(f"/proc/{child}").exists() for child in last))
 
-    def test_a_value_that_is_none(self):
-        self.config.write_text(Processes.yaml.replace("ISOLATION", "thread"))
-        out = sluice("validate", self.config, env=self.vars, check=False)
-        self.assertIn("pipeline.yaml:5:58: error: plugins.hostile.isolation: expected none or process", out.stderr)
+    def test_what_the_process_may(self):
+        """Each is refused as the file says, and the library is told; without that it is done."""
+        events = {
+            "socket": {"mode": "socket"},
+            "exec": {"mode": "exec", "path": "/bin/true"},
+            "memory": {"mode": "memory", "n": 200},
+        }
+        for said, done in (
+            ("", {"socket": True, "exec": True, "memory": True}),
+            (", memory: 64MiB", {"socket": True, "exec": True, "memory": False}),
+            (", sockets: true", {"socket": False, "exec": True, "memory": True}),
+            (", exec: true", {"socket": True, "exec": False, "memory": True}),
+            (", exec: true, sockets: true", {"socket": False, "exec": False, "memory": True}),
+        ):
+            with self.subTest(said=said):
+                self.rows("truncate handled; select 1")
+                self.use(Processes.yaml, "process" + said)
+                engine = self.engine()
+                self.emit("act", *[self.event({**event, "k": k}) for k, event in events.items()])
+                self.letters += list(done.values()).count(False)
+                self.await_topic("act-dlt", self.letters)
+                self.await_value("select count(*) from handled", list(done.values()).count(True))
+                found = {k for (k,) in self.rows("select k from handled")}
+                self.assertEqual(found, {k for k, good in done.items() if good})
+                self.assertEqual(engine.stop(), 0)
+
+    def test_values_that_are_refused(self):
+        for value, column, words in (
+            ("thread", 58, "isolation: expected none or process"),
+            (
+                "none, memory: 64MiB",
+                72,
+                "memory: is about a process of its own; add `isolation: process`, or remove it",
+            ),
+            ("none, exec: true", 70, "exec: is about a process of its own; add `isolation: process`, or remove it"),
+            (
+                "none, sockets: false",
+                73,
+                "sockets: is about a process of its own; add `isolation: process`, or remove it",
+            ),
+            ("process, memory: 1MiB", 75, "memory: expected"),
+        ):
+            with self.subTest(value=value):
+                self.config.write_text(Processes.yaml.replace("ISOLATION", value))
+                out = sluice("validate", self.config, env=self.vars, check=False)
+                self.assertIn(f"pipeline.yaml:5:{column}: error: plugins.hostile.{words}", out.stderr)
 
 
 del PipelineCase

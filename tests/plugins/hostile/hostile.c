@@ -5,7 +5,7 @@
  *           ask            of requests
  *           tick           of schedules: does what the setting `tick` says
  * Reads     mode           one of the table; anything else is outcome ok
- *           n              a signal, an exit status, or the number of a descriptor, by mode
+ *           n              a signal, an exit status, MiB, or the number of a descriptor, by mode
  *           k              what is written down
  *           path           a program for exec; where a daemon writes its process number
  */
@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -341,6 +342,27 @@ static void do_leak(const struct act *act)
             return;
 }
 
+/* ------------------------------------------------------------------------- what the file of the pipeline may forbid */
+
+/* Aborts when it was allowed. */
+static void do_socket(const struct act *act)
+{
+    (void)act;
+    if (socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0)
+        abort();
+}
+
+/* Aborts when there are no n MiB. */
+static void do_memory(const struct act *act)
+{
+    size_t size = (size_t)act->n << 20;
+    char *block = malloc(size);
+    if (block == NULL)
+        abort();
+    memset(block, 1, size);
+    free(block);
+}
+
 /* ------------------------------------------------------------------------------------------------------------ table */
 
 #define MODE(name)                                                                                                     \
@@ -359,6 +381,7 @@ static const struct {
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
     MODE(dup_all),       MODE(end_never),      MODE(slow),      MODE(few_files),  MODE(daemon),
+    MODE(socket),        MODE(memory),
 };
 
 static void attack(const struct act *act)
