@@ -397,7 +397,7 @@ class FileAndMachine(DoctorCase):
         self.says("open_files", "bad", "may open 100 files", **limited(resource.RLIMIT_NOFILE, 100))
         self.says("open_files", "warns", "HTTP has 400 connections", **limited(resource.RLIMIT_NOFILE, 800))
         self.says("open_files", "good", "may open 4096 files", **limited(resource.RLIMIT_NOFILE, 4096))
-        self.says("memory", "warns", "may have 150 MiB", **limited(resource.RLIMIT_AS, 150 << 20))
+        self.says("memory", "warns", "may have 128 MiB", **limited(resource.RLIMIT_AS, 128 << 20))
         self.says("memory", "good", "MiB at most")
 
     def test_as_people_see_it(self):
