@@ -313,7 +313,6 @@ class Postgres(Waits, SqlCase):
         self.emit("seen", self.event({**data, "origin": "tapped"}))
         sentence = "tap watch has not read it: no process of group why.watch runs"
         self.tells("tapped", "tap", sentence, "sluice run CONFIG", name="watch")
-        path.unlink()
         self.start()
         sentence = "handler watch/chaos.act of plugin chaos: the worker process ended 1 time in its handler's call"
         self.tells("tapped", "plugin_fault", sentence, name="watch/chaos.act", count=1)
