@@ -172,13 +172,9 @@ static int ask(const struct asking *asking, const char *base, bool here)
     struct sender *sender = NULL;
     struct sender_answer answer;
     struct error error = {0};
-    const char *token = asking->pipeline->http.token;
-    struct trace_header header = {"Authorization", ""};
-    if (token != NULL)
-        header.value = arena_format(asking->arena, "Bearer %s", token);
-    if (sender_create(target(asking, base, here), &header, token != NULL, &sender, &error) != 0)
+    if (sender_create_engine(target(asking, base, here), asking->pipeline->http.token, ANSWER_WAIT_MS, &sender,
+                             &error) != 0)
         return fail(base, error.text);
-    sender_direct(sender, ANSWER_WAIT_MS);
     for (int asks = 0; asks == 0 || (asks < ASKS_MAX && asks_again(asking, &answer, sender_body(sender))); asks++) {
         usleep(asks == 0 ? 0 : ASK_AGAIN_US);
         sender_post(sender, SPAN(""), &answer);

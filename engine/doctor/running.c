@@ -41,16 +41,11 @@ static struct span ask(const struct exam *exam, const char *url, struct sender_a
 {
     struct sender *sender = NULL;
     struct error error = {0};
-    const char *token = exam->pipeline->http.token;
-    struct trace_header header = {"Authorization", ""};
-    if (token != NULL)
-        header.value = arena_format(exam->arena, "Bearer %s", token);
     *ret = (struct sender_answer){0};
-    if (sender_create(url, &header, token != NULL, &sender, &error) != 0) {
+    if (sender_create_engine(url, exam->pipeline->http.token, RUNNING_ANSWER_MS, &sender, &error) != 0) {
         snprintf(ret->why, sizeof ret->why, "%.*s", SENDER_WHY_MAX - 1, error.text);
         return (struct span){0};
     }
-    sender_direct(sender, RUNNING_ANSWER_MS);
     sender_get(sender, ret);
     struct span body = span_of(arena_string(exam->arena, sender_body(sender)));
     sender_destroy(sender);

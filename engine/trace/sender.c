@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ANSWER_MAX = 128 * 1024, URL_MAX = 2048, WAIT_MS = 1000 };
+enum { ANSWER_MAX = 128 * 1024, URL_MAX = 2048, BEARER_MAX = 64 * 1024, WAIT_MS = 1000 };
 
 struct sender {
     CURL *curl;
@@ -132,10 +132,24 @@ void sender_destroy(struct sender *sender)
     free(sender);
 }
 
-void sender_direct(struct sender *sender, int64_t timeout_ms)
+int sender_create_engine(const char *url, const char *token, int64_t timeout_ms, struct sender **ret,
+                         struct error *error)
 {
-    curl_easy_setopt(sender->curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(sender->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    struct buffer bearer;
+    buffer_init(&bearer, BEARER_MAX);
+    buffer_format(&bearer, "Bearer %s", token == NULL ? "" : token);
+    buffer_byte(&bearer, '\0');
+    struct trace_header header = {"Authorization", bearer.at};
+    int r = bearer.failed ? error_set(error, E2BIG, "http.token is longer than %d bytes", BEARER_MAX)
+                          : sender_create(url, &header, token != NULL, ret, error);
+    if (!bearer.failed)
+        explicit_bzero(bearer.at, bearer.length);
+    buffer_free(&bearer);
+    if (r != 0)
+        return r;
+    curl_easy_setopt((*ret)->curl, CURLOPT_PROXY, "");
+    curl_easy_setopt((*ret)->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    return 0;
 }
 
 struct span sender_body(const struct sender *sender)
@@ -224,7 +238,6 @@ static void ask(struct sender *sender, struct sender_answer *ret)
     ret->status = (int)status;
     if (status >= 200 && status < 300) {
         ret->result = SENDER_TAKEN;
-        read_partial(sender, ret);
         return;
     }
     bool again = status == 429 || status == 502 || status == 503 || status == 504;
@@ -239,6 +252,8 @@ void sender_post(struct sender *sender, struct span body, struct sender_answer *
     curl_easy_setopt(sender->curl, CURLOPT_POSTFIELDS, body.at);
     curl_easy_setopt(sender->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.length);
     ask(sender, ret);
+    if (ret->result == SENDER_TAKEN)
+        read_partial(sender, ret);
 }
 
 void sender_get(struct sender *sender, struct sender_answer *ret)

@@ -2,8 +2,8 @@
  * sender.h - one POST of JSON at a time, by libcurl, and what its answer means to OTLP/HTTP; `sluice reload` and
  * `sluice doctor` ask an engine with it, too.
  *
- * A post takes at most SENDER_TIMEOUT_MS, whatever the collector does, or as long as sender_direct() says. Redirects
- * are not followed; certificates and names are verified. The URL in sentences has no user, password or query, and
+ * A post takes at most SENDER_TIMEOUT_MS, whatever the collector does, or as long as sender_create_engine() says.
+ * Redirects are not followed; certificates and names are verified. The URL in sentences has no user, password or query, and
  * headers are in none. One thread, but for sender_hurry().
  */
 #ifndef SLUICE_TRACE_SENDER_H
@@ -37,8 +37,10 @@ struct sender_answer {
 /* 0, or negative with a sentence: libcurl takes no such URL or header, or there is no memory. */
 int sender_create(const char *url, const struct trace_header *headers, size_t header_count, struct sender **ret,
                   struct error *error);
-/* Posts take at most this long from now on, and go to the host itself, whatever proxy the environment names. */
-void sender_direct(struct sender *sender, int64_t timeout_ms);
+/* One for an engine: it shows http.token (NULL: there is none), waits at most so long, and goes to the host itself,
+ * whatever proxy the environment names. */
+int sender_create_engine(const char *url, const char *token, int64_t timeout_ms, struct sender **ret,
+                         struct error *error);
 void sender_destroy(struct sender *sender);          /* NULL is fine */
 const char *sender_url(const struct sender *sender); /* for sentences */
 void sender_post(struct sender *sender, struct span body, struct sender_answer *ret);
