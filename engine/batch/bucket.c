@@ -177,7 +177,8 @@ bool bucket_may_ask(const struct limit_bucket *bucket, int64_t at_us)
 
 void bucket_log_unasked(const struct batch_env *env, const struct error *error)
 {
-    log_rarely(5000, connection_log_level(env->connection), "lane", "limits cannot be asked for now: %s", error->text);
+    log_rarely(5000, connection_log_level(env->connection), "lane", "the database gives no slots of limits: %s",
+               error->text);
 }
 
 /* `count` buckets want some: one statement. */

@@ -48,8 +48,8 @@ struct claim {
  * and nothing may be done; the row stays locked "for key share" until the transaction ends: deleting it waits. */
 enum store_result ledger_claim(struct connection *connection, int64_t member, struct claim *claims, size_t count,
                                struct error *error);
-/* A transaction like those of lanes, of which nothing stays: it opens the session, and the server prepares the
- * statements of the claim and of the outbox. What fails shows when they are needed. */
+/* Sets up the session and prepares the statements of the claim and of the outbox, in a transaction that is rolled back.
+ * An error is ignored: the first claim meets it again. */
 void ledger_warm(struct connection *connection, int64_t deadline_ms);
 /* On its own: transactions that have claimed something and are not over, of connections whose name begins with
  * `sessions`; of these `among`, or (NULL) all. Rows: a text that no later transaction has. Sees those of any role. */

@@ -34,7 +34,7 @@ class _Flow:
         self.size = 0
         self.ended = False  # the source said that it is done
         self.closed = False  # and the sink was told
-        self.stuck = False  # the sink takes no more for now
+        self.stuck = False  # the buffer of the sink is full
         self.tail = b""  # the last bytes seen, for a pattern that two chunks share
 
 
