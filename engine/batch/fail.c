@@ -12,7 +12,6 @@
 #include "base/random.h"
 #include "batch/breaker.h"
 #include "batch/held.h"
-#include "batch/isolated.h"
 #include "batch/request.h"
 #include "batch/stopped.h"
 
@@ -77,13 +76,18 @@ static int64_t minimal_pause_ms(const struct batch *batch)
     return pause_ms;
 }
 
+static size_t all_entries(const struct batch *batch, struct lane_entry **ret)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        ret[i] = &batch->works[i].item->entry;
+    return batch->count;
+}
+
 static void requeue_condemned(struct batch *batch, struct lane_entry **entries)
 {
     struct batch_env *env = batch->env;
     int64_t pause_ms = minimal_pause_ms(batch);
-    for (size_t i = 0; i < batch->count; i++)
-        entries[i] = &batch->works[i].item->entry;
-    lane_requeue(env->lane, entries, batch->count);
+    lane_requeue(env->lane, entries, all_entries(batch, entries));
     if (pause_ms > 0)
         (void)env->sleep(env->context, pause_ms);
 }
@@ -277,7 +281,8 @@ static struct judgement judge_failure(struct batch *batch, bool late)
     return judgement;
 }
 
-/* Gives the items back: those of the handler whose statement failed, or all when none did, run alone. */
+/* Gives the items back: those of the handler whose statement failed, or that ended its process, run alone; all when
+ * none did. */
 static void requeue_isolated(struct batch *batch, struct lane_entry **entries, size_t count)
 {
     struct lane_entry **others = arena_array(batch->arena, struct lane_entry *, count);
@@ -309,7 +314,7 @@ void batch_fail(struct batch *batch)
         return;
     }
     if (batch->plugin_ended) {
-        isolated_failed(batch);
+        requeue_isolated(batch, entries, all_entries(batch, entries));
         return;
     }
     if (batch->undo_call) {

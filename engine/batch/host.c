@@ -18,7 +18,6 @@ enum {
     HOST_WORDS_MAX = 500,       /* bytes of a plugin's sentence */
     HOST_FIELD_MAX = 64 * 1024, /* bytes of a field that is set, as JSON */
     HOST_NAME_MAX = 128,        /* bytes of its name */
-    HOST_ADDS_MAX = 10000,      /* outputs of one call beyond its events */
 };
 
 _Static_assert(sizeof(struct span) == sizeof(struct sluice_text) &&
@@ -243,7 +242,7 @@ static size_t host_add(struct sluice_call *shared, size_t outcome)
         call_fault_alone(call, "added outcome %zu; it declares %zu", outcome, call->binding->outcome_count);
         return SIZE_MAX;
     }
-    if (work->addition_count >= HOST_ADDS_MAX)
+    if (work->addition_count >= CALL_ADDS_MAX)
         return SIZE_MAX;
     if (work->addition_count == work->addition_size) {
         size_t size = work->addition_size == 0 ? 16 : work->addition_size * 2;

@@ -46,6 +46,8 @@ void emit_call(struct call *call);
 const struct sluice_rows *host_rows(struct call *call, struct rows *rows);
 const struct rows *host_rows_behind(const struct sluice_rows *rows);
 size_t host_row_count(const struct sluice_rows *rows);
+/* Which function reads a column of this type, an enum area_getter; 0: none does. */
+uint32_t host_getter(enum param_type type);
 int host_is_null(const struct sluice_rows *rows, size_t row, size_t column);
 int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t column);
 double host_get_double(const struct sluice_rows *rows, size_t row, size_t column);

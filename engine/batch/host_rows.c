@@ -4,6 +4,8 @@
  */
 #include "batch/host.h"
 
+#include "isolate/area.h"
+
 struct host_rows { /* what a plugin's struct sluice_rows * points to; lives as long as the batch */
     struct call *call;
     struct rows *rows;
@@ -43,12 +45,33 @@ static bool cell_exists(const struct host_rows *rows, size_t row, size_t column,
     return false;
 }
 
-/* True when the cell is there, not null, and of one of the types, a set of bits 1 << enum param_type. */
-static bool cell_has(const struct host_rows *rows, size_t row, size_t column, unsigned types, const char *function)
+uint32_t host_getter(enum param_type type)
+{
+    switch (type) {
+    case PARAM_INT2:
+    case PARAM_INT4:
+    case PARAM_INT8:
+    case PARAM_BOOL:
+    case PARAM_TIMESTAMP:
+        return AREA_INT64;
+    case PARAM_DOUBLE:
+        return AREA_DOUBLE;
+    case PARAM_TEXT:
+    case PARAM_BYTEA:
+    case PARAM_JSONB:
+        return AREA_TEXT;
+    default:
+        return 0;
+    }
+}
+
+/* True when the cell is there, not null, and read by this getter. */
+static bool cell_has(const struct host_rows *rows, size_t row, size_t column, enum area_getter getter,
+                     const char *function)
 {
     if (!cell_exists(rows, row, column, function))
         return false;
-    if ((types >> rows_type(rows->rows, column) & 1) == 0) {
+    if (host_getter(rows_type(rows->rows, column)) != (uint32_t)getter) {
         call_fault_alone(rows->call, "called %s() for column %zu, which has another type", function, column);
         return false;
     }
@@ -62,22 +85,20 @@ int host_is_null(const struct sluice_rows *rows, size_t row, size_t column)
 
 int64_t host_get_int64(const struct sluice_rows *rows, size_t row, size_t column)
 {
-    const unsigned types = 1u << PARAM_INT2 | 1u << PARAM_INT4 | 1u << PARAM_INT8 | 1u << PARAM_BOOL |
-                           1u << PARAM_TIMESTAMP;
-    return cell_has(rows_of(rows), row, column, types, "get_int64") ? rows_int64(rows_of(rows)->rows, row, column) : 0;
+    return cell_has(rows_of(rows), row, column, AREA_INT64, "get_int64") ? rows_int64(rows_of(rows)->rows, row, column)
+                                                                         : 0;
 }
 
 double host_get_double(const struct sluice_rows *rows, size_t row, size_t column)
 {
-    const unsigned types = 1u << PARAM_DOUBLE;
-    return cell_has(rows_of(rows), row, column, types, "get_double") ? rows_double(rows_of(rows)->rows, row, column)
-                                                                     : 0;
+    return cell_has(rows_of(rows), row, column, AREA_DOUBLE, "get_double")
+               ? rows_double(rows_of(rows)->rows, row, column)
+               : 0;
 }
 
 struct sluice_text host_get_text(const struct sluice_rows *rows, size_t row, size_t column)
 {
-    const unsigned types = 1u << PARAM_TEXT | 1u << PARAM_BYTEA | 1u << PARAM_JSONB;
-    if (!cell_has(rows_of(rows), row, column, types, "get_text"))
+    if (!cell_has(rows_of(rows), row, column, AREA_TEXT, "get_text"))
         return (struct sluice_text){NULL, 0};
     return text_of_span(rows_span(rows_of(rows)->rows, row, column));
 }

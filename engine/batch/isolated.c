@@ -12,26 +12,6 @@
 
 /* ---------------------------------------------------------------------------------------------------------- answers */
 
-static uint32_t getter_of(enum param_type type)
-{
-    switch (type) {
-    case PARAM_INT2:
-    case PARAM_INT4:
-    case PARAM_INT8:
-    case PARAM_BOOL:
-    case PARAM_TIMESTAMP:
-        return AREA_INT64;
-    case PARAM_DOUBLE:
-        return AREA_DOUBLE;
-    case PARAM_TEXT:
-    case PARAM_BYTEA:
-    case PARAM_JSONB:
-        return AREA_TEXT;
-    default:
-        return 0;
-    }
-}
-
 static struct area_cell pack_cell(struct pack *pack, const struct rows *rows, size_t row, size_t column,
                                   uint32_t getter)
 {
@@ -62,9 +42,9 @@ static uint64_t pack_rows(struct pack *pack, const struct rows *rows, uint64_t i
     uint32_t *getters = pack_room(pack, columns * sizeof *getters, &head->getters);
     struct area_cell *cells = pack_room(pack, count * columns * sizeof *cells, &head->cells);
     for (size_t column = 0; !pack->full && column < columns; column++)
-        getters[column] = getter_of(rows_type(rows, column));
+        getters[column] = host_getter(rows_type(rows, column));
     for (size_t i = 0; !pack->full && i < count * columns; i++)
-        cells[i] = pack_cell(pack, rows, i / columns, i % columns, getter_of(rows_type(rows, i % columns)));
+        cells[i] = pack_cell(pack, rows, i / columns, i % columns, host_getter(rows_type(rows, i % columns)));
     return pack->full ? 0 : place;
 }
 
@@ -175,21 +155,4 @@ void call_isolated(struct call *call, int64_t deadline_ms)
         int64_t late_ms = clock_monotonic_ms() + ISOLATED_GRACE_MS; /* the statement itself may have taken long */
         until_ms = late_ms > until_ms ? late_ms : until_ms;
     }
-}
-
-void isolated_failed(struct batch *batch)
-{
-    struct lane *lane = batch->env->lane;
-    struct lane_entry **others = arena_array(batch->arena, struct lane_entry *, batch->count);
-    struct lane_entry **alone = arena_array(batch->arena, struct lane_entry *, batch->count);
-    size_t other_count = 0, alone_count = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct item *item = batch->works[i].item;
-        if (item->binding == batch->failed_binding)
-            alone[alone_count++] = &item->entry;
-        else
-            others[other_count++] = &item->entry;
-    }
-    lane_requeue(lane, others, other_count);
-    lane_isolate(lane, alone, alone_count);
 }

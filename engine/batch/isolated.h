@@ -24,7 +24,4 @@ struct replay {
 /* Does what the acts say; they are not written to any more. False: they are broken. */
 bool replay_acts(struct replay *replay, struct span acts);
 
-/* batch_fail() for it. */
-void isolated_failed(struct batch *batch);
-
 #endif

@@ -6,13 +6,15 @@
 #include "isolate/area.h"
 #include "isolate/isolated.h"
 
+_Static_assert((int)QUERY_PARAMS_MAX == (int)STORE_PARAMS_MAX, "a statement takes what a query may have");
+
 static bool replay_query(struct replay *replay, const struct act_read *act)
 {
     struct call *call = replay->call;
     struct arena *arena = call->batch->arena;
     struct sluice_sql sql = {NULL};
     struct sluice_param *params;
-    if (!acts_params(act, STORE_PARAMS_MAX, arena, &params))
+    if (!acts_params(act, QUERY_PARAMS_MAX, arena, &params))
         return false;
     if (act->text.at != NULL) {
         if (act->text.length == 0 || act->text.at[act->text.length - 1] != '\0')

@@ -5,6 +5,7 @@
 
 #include "isolate/area.h"
 #include "plugin/field.h"
+#include "plugin/plugin.h"
 
 #define ACTS_SPARE sizeof(struct act) /* for ACT_FULL */
 
@@ -135,8 +136,7 @@ void acts_add_query(struct acts *acts, const struct sluice_sql *sql, size_t coun
 {
     struct act act = {.kind = ACT_QUERY, .n = count};
     struct sluice_text text = {NULL, 0};
-    enum { PARAMS_MAX = 64 };
-    size_t size = 0, written = count <= PARAMS_MAX ? count : 0;
+    size_t size = 0, written = count <= QUERY_PARAMS_MAX ? count : 0;
     if (sql != NULL && sql->text != NULL)
         text = (struct sluice_text){sql->text, strlen(sql->text) + 1}; /* with its NUL */
     for (size_t i = 0; i < written; i++)

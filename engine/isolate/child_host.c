@@ -8,10 +8,9 @@
 #include "isolate/child.h"
 
 #include "base/clock.h"
+#include "plugin/plugin.h"
 
 #include <stdlib.h>
-
-enum { CHILD_ADDS_MAX = 10000 }; /* as batch/host.c has it */
 
 static const struct sluice_text none = {NULL, 0};
 
@@ -87,7 +86,7 @@ static size_t add(struct sluice_call *shared, size_t index)
 {
     struct child_call *call = (struct child_call *)shared;
     add_act(shared, (struct act){.kind = ACT_ADD, .value = index}, NULL, none);
-    return index >= call->outcome_count || call->added >= CHILD_ADDS_MAX ? SIZE_MAX : shared->count + call->added++;
+    return index >= call->outcome_count || call->added >= CALL_ADDS_MAX ? SIZE_MAX : shared->count + call->added++;
 }
 
 static void reply(struct sluice_call *shared, size_t n, uint32_t status, struct sluice_text json, uint32_t flags)

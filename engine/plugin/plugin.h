@@ -29,6 +29,9 @@ int plugin_load(const char *path, const struct sluice_plugin **ret, struct error
  * descriptor named otherwise than its key in the file. */
 void plugin_load_all(struct pipeline *pipeline, bool probe, struct problems *problems);
 
+/* Bounds that sluice/plugin.h promises: outputs of one call beyond its events, and parameters of one query(). */
+enum { CALL_ADDS_MAX = 10000, QUERY_PARAMS_MAX = 64 };
+
 struct isolated;
 
 /* One state of a plugin, a lane's. */
