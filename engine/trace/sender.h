@@ -3,8 +3,8 @@
  * `sluice doctor` ask an engine with it, too.
  *
  * A post takes at most SENDER_TIMEOUT_MS, whatever the collector does, or as long as sender_create_engine() says.
- * Redirects are not followed; certificates and names are verified. The URL in sentences has no user, password or query, and
- * headers are in none. One thread, but for sender_hurry().
+ * Redirects are not followed; certificates and names are verified. The URL in sentences has no user, password or query,
+ * and headers are in none. One thread, but for sender_hurry().
  */
 #ifndef SLUICE_TRACE_SENDER_H
 #define SLUICE_TRACE_SENDER_H
