@@ -22,6 +22,7 @@ class Checks(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="sluice-checks-")
         cls.at = pathlib.Path(cls.folder)
+        cls.passed = set()
         files = (
             subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
             .stdout.decode()
@@ -48,29 +49,46 @@ class Checks(unittest.TestCase):
             check=False,
         )
 
+    def green(self, check):
+        """The check passes on the tree as it is; run once, since each test leaves the tree so."""
+        if check not in self.passed:
+            done = self.check(check)
+            self.assertEqual(done.returncode, 0, f"{check} on the tree as it is: {done.stdout}{done.stderr}")
+            self.passed.add(check)
+
     def red(self, check, file, change, says):
         """`change` of the file's text makes the check fail and say so; without it, it passes."""
-        path = self.at / file
-        before = path.read_text() if path.exists() else None
-        good = self.check(check)
-        self.assertEqual(good.returncode, 0, f"{check} on the tree as it is: {good.stdout}{good.stderr}")
+        self.red_all(check, (file, change, says))
+
+    def red_all(self, check, *changes):
+        """Of a check that takes long: several changes at once, each of which it names."""
+        self.green(check)
+        before = {file: self.text(file) for file, _, _ in changes}
         try:
-            path.write_text(change(before or ""))
+            for file, change, _ in changes:
+                (self.at / file).write_text(change(self.text(file) or ""))
             subprocess.run(["git", "add", "-A"], cwd=self.at, check=True)
             done = self.check(check)
         finally:
-            if before is None:
-                path.unlink()
-            else:
-                path.write_text(before)
+            for file, text in before.items():
+                if text is None:
+                    (self.at / file).unlink()
+                else:
+                    (self.at / file).write_text(text)
             subprocess.run(["git", "add", "-A"], cwd=self.at, check=True)
         self.assertNotEqual(done.returncode, 0, f"{check} saw nothing wrong")
-        self.assertIn(says, done.stdout + done.stderr)
+        for _, _, says in changes:
+            self.assertIn(says, done.stdout + done.stderr)
+
+    def text(self, file):
+        return (self.at / file).read_text() if (self.at / file).exists() else None
+
+    def lines(self, file):
+        return len(self.text(file).splitlines())
 
     def red_objects(self, check, sources, *says):
         """The same for a check of object files: sources are added, and compiled beside copies of those of the build."""
-        good = self.check(check)
-        self.assertEqual(good.returncode, 0, f"{check} on the build as it is: {good.stdout}{good.stderr}")
+        self.green(check)
         build = pathlib.Path(tempfile.mkdtemp(dir=self.at, prefix="build-"))
         shutil.copytree(BUILD / "obj/engine", build / "obj/engine")
         try:
@@ -140,22 +158,37 @@ class Checks(unittest.TestCase):
         self.red("layers", "engine/other/x.c", lambda text: "int x;\n", "folder 'other' is not in the Makefile's ROOMS")
 
     def test_headers(self):
-        self.red("headers", "engine/base/span.h", lambda text: text.replace("#include", "//"), "span.h")
-        self.red("headers", "engine/include/sluice/plugin.h", lambda text: text + "\nint class;\n", "class")
+        self.red_all(
+            "headers",
+            ("engine/base/span.h", lambda text: text.replace("#include", "//"), "engine/base/span.h"),
+            ("engine/include/sluice/plugin.h", lambda text: text + "\nint class;\n", "class"),
+        )
 
     def test_sizes(self):
         self.red("sizes", "engine/base/span.c", lambda text: text + "\n" * 500, "lines, the most is 500")
 
     def test_format(self):
-        self.red("format", "engine/base/span.c", lambda text: text + "int  x;\n", "span.c")
-        self.red(
-            "format", "engine/base/span.c", lambda text: text + "/* " + "x" * 130 + " */\n", "columns, the most is 120"
+        wide = "columns, the most is 120"
+        self.red_all(
+            "format",
+            ("engine/base/span.c", lambda text: text + "int  x;\n", "engine/base/span.c:"),
+            (
+                "engine/base/map.c",
+                lambda text: text + "/* " + "x" * 130 + " */\n",
+                f"engine/base/map.c:{self.lines('engine/base/map.c') + 1}: 136 {wide}",
+            ),
+            ("tests/run", lambda text: text + "x = {  }\n", "would reformat tests/run"),
+            (
+                "tests/lib/engine.py",
+                lambda text: text + "# " + "x" * 130 + "\n",
+                f"tests/lib/engine.py:{self.lines('tests/lib/engine.py') + 1}: 132 {wide}",
+            ),
+            (
+                "tests/deps",
+                lambda text: text + "# " + "x" * 130 + "\n",
+                f"tests/deps:{self.lines('tests/deps') + 1}: 132 {wide}",
+            ),
         )
-        self.red("format", "tests/run", lambda text: text + "x = {  }\n", "would reformat tests/run")
-        self.red(
-            "format", "tests/lib/engine.py", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120"
-        )
-        self.red("format", "tests/deps", lambda text: text + "# " + "x" * 130 + "\n", "columns, the most is 120")
 
     def test_words(self):
         self.red(
@@ -232,17 +265,18 @@ class Checks(unittest.TestCase):
         )
 
     def test_analysers(self):
-        self.red(
+        self.red_all(
             "cppcheck",
-            "engine/base/span.c",
-            lambda text: text + "int f(void);\nint f(void)\n{\n    int a[2] = {0};\n    return a[2];\n}\n",
-            "out of bounds",
-        )
-        self.red(
-            "cppcheck",
-            "tests/check/known",
-            lambda text: text + "cppcheck engine/base/map.c memleak none\n",
-            "nothing is found there any more",
+            (
+                "engine/base/span.c",
+                lambda text: text + "int f(void);\nint f(void)\n{\n    int a[2] = {0};\n    return a[2];\n}\n",
+                "out of bounds",
+            ),
+            (
+                "tests/check/known",
+                lambda text: text + "cppcheck engine/base/map.c memleak none\n",
+                "nothing is found there any more",
+            ),
         )
 
 
