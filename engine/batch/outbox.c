@@ -312,40 +312,56 @@ void outbox_settle(struct batch_env *env)
         (void)release_dropped(env);
 }
 
+/* Publishes those of the rows that are there and deletes them; the refused ones are left to the sweeper, which tells
+ * apart what is refused. They are locked meanwhile: the sweeper of another process does not publish them, too. */
+static enum store_result resolve_rows(struct batch *batch, const int64_t *ids, size_t id_count, struct error *error)
+{
+    struct connection *connection = batch->env->connection;
+    int64_t until_ms = clock_monotonic_ms() + OUTBOX_PUBLISH_MS;
+    int64_t *published = arena_array(batch->arena, int64_t, id_count);
+    int64_t *refused = arena_array(batch->arena, int64_t, id_count);
+    size_t published_count = 0, refused_count = 0;
+    struct rows *rows = NULL;
+    bool down = false;
+    enum store_result result = connection_begin(connection, until_ms + OUTBOX_TRANSACTION_MS, error);
+    if (result == STORE_OK)
+        result = ledger_outbox_lock(connection, ids, id_count, &rows, error);
+    for (size_t i = 0; result == STORE_OK && !down && i < rows_count(rows); i++) {
+        struct record *records = NULL;
+        size_t count = 0, failed = 0;
+        int code = record_batch_read(rows_span(rows, i, 1), batch->arena, &records, &count, error);
+        if (code == 0)
+            code = bus_publish(batch->env->bus, records, count, until_ms, &failed, error);
+        (void)FAILPOINT("lane.resolve.after");
+        if (code == 0)
+            published[published_count++] = rows_int64(rows, i, 0);
+        else if (is_refusal(code))
+            refused[refused_count++] = rows_int64(rows, i, 0);
+        else
+            down = true;
+    }
+    if (result == STORE_OK && published_count > 0)
+        result = ledger_outbox_done(connection, published, published_count, error);
+    if (result == STORE_OK && refused_count > 0)
+        result = ledger_outbox_release(connection, refused, refused_count, error);
+    if (result == STORE_OK && published_count + refused_count > 0)
+        result = connection_commit(connection, error);
+    else
+        connection_rollback(connection);
+    return result == STORE_OK && down ? STORE_DOWN : result;
+}
+
 /* False: to be tried again. */
 static bool resolve_once(struct batch *batch)
 {
     struct batch_env *env = batch->env;
     struct outbox_lane *outbox = &env->outbox;
-    struct rows *rows = NULL;
     struct error error = {0};
-    bool refused = false;
     size_t id_count;
     if (!release_dropped(env))
         return false;
     const int64_t *ids = uncertain_ids(outbox, false, batch->arena, &id_count);
-    if (id_count == 0)
-        return true;
-    enum store_result result = connection_begin(env->connection, clock_monotonic_ms() + OUTBOX_TRANSACTION_MS, &error);
-    if (result == STORE_OK)
-        result = ledger_outbox_find(env->connection, ids, id_count, &rows, &error);
-    connection_rollback(env->connection);
-    for (size_t i = 0; result == STORE_OK && i < rows_count(rows); i++) {
-        struct record *records = NULL;
-        size_t count = 0, failed = 0;
-        int code = record_batch_read(rows_span(rows, i, 1), batch->arena, &records, &count, &error);
-        if (code == 0)
-            code = bus_publish(env->bus, records, count, clock_monotonic_ms() + OUTBOX_PUBLISH_MS, &failed, &error);
-        if (code == 0)
-            mark_published(outbox, rows_int64(rows, i, 0));
-        else if (is_refusal(code))
-            refused = true; /* the sweeper tells apart what is refused */
-        else
-            result = STORE_DOWN;
-    }
-    if (result == STORE_OK && refused && !rows_write(env, ledger_outbox_release, ids, id_count))
-        result = STORE_DOWN;
-    if (result != STORE_OK) {
+    if (id_count > 0 && resolve_rows(batch, ids, id_count, &error) != STORE_OK) {
         log_rarely(5000, connection_log_level(env->connection), "lane",
                    "what an earlier COMMIT emitted must be published before these keys go on: %s", error.text);
         return false;

@@ -31,8 +31,8 @@ void outbox_mark_uncertain(struct batch *batch);
  * whatever they and the server did meanwhile. What is there is published as an uncertain row is. */
 void outbox_find_left(struct batch *batch, const struct claim *claims, size_t count);
 
-/* After such a batch: publishes the rows that are there, before anything behind them is; those with refused records
- * are left to the sweeper. Waits for bus and database until the engine stops. Ends the transaction whose rows
+/* After such a batch: publishes and deletes the rows that are there, before anything behind them is; those with refused
+ * records are left to the sweeper. Waits for bus and database until the engine stops. Ends the transaction whose rows
  * batch->records may point into: reload them afterwards. */
 void outbox_resolve_uncertain(struct batch *batch);
 

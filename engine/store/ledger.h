@@ -109,9 +109,9 @@ enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t
 /* Executed: the rows of this owner, locked, in the order of ids. Rows as above. */
 enum store_result ledger_outbox_owned(struct connection *connection, int64_t owner, int32_t limit, struct rows **ret,
                                       struct error *error);
-/* Executed: those of these rows that exist, in the order of ids: id int8, batch bytea. A row that does not exist was
- * not committed, or is published. */
-enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+/* Executed: those of these rows that exist, locked, in the order of ids: id int8, batch bytea. Waits for a sweeper that
+ * has them. A row that does not exist was not committed, or is published. */
+enum store_result ledger_outbox_lock(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error);
 /* Queued: these rows have no owner from now on, so that any sweeper publishes them. Waits for transactions that are not
  * over, and leaves a row without records in the place of one that never came to be. */

@@ -22,6 +22,7 @@ class Postgres(kill9.Kill9):
         "keeper.sweep": "the sweeper is for buses outside the transaction",
         "lane.emit.before": "the same: on this bus COMMIT is the emission",
         "lane.emit.after": "the same",
+        "lane.resolve.after": "the same",
     }
 
 

@@ -41,11 +41,11 @@ class Late(Case):
 
 
 class Outputs(Late):
-    def test_those_of_a_key_stay_in_order(self):
+    def stay_in_order(self, failpoints=""):
         """Its COMMIT takes longer than a takeover waits."""
         self.killed_in_commit()
         self.send(2, keys=1)
-        engine = self.start()
+        engine = self.start(failpoints)
         until(lambda: engine.metric("sluice_partitions") == 1, f"its partition\n{engine.text()}")
         claims = SESSIONS + " AND query LIKE 'insert into sluice.inbox%' AND wait_event_type = 'Lock'"
         until(lambda: self.value(claims) == "1", f"a claim that waits\n{engine.text()}")
@@ -54,6 +54,14 @@ class Outputs(Late):
         self.assertEqual(self.found()["k0"], [0, 1, 2])
         self.await_done(3)
         until(lambda: self.rows() == 0, "an empty outbox")
+        self.assertEqual(self.found()["k0"], [0, 1, 2])
+
+    def test_those_of_a_key_stay_in_order(self):
+        self.stay_in_order()
+
+    def test_the_sweeper_leaves_what_a_lane_publishes(self):
+        """It looks every second at the row that a lane has published and not deleted yet."""
+        self.stay_in_order("lane.resolve.after=delay:2500")
 
 
 class Tries(Late):

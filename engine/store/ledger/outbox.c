@@ -93,8 +93,8 @@ enum store_result ledger_outbox_owned(struct connection *connection, int64_t own
     return connection_exec(connection, &statement_outbox_owned, 2, params, ret, error);
 }
 
-static const struct statement statement_outbox_find = {
-    "select id, batch from sluice.outbox where id = any ($1) order by id", false};
+static const struct statement statement_outbox_lock = {
+    "select id, batch from sluice.outbox where id = any ($1) order by id for update", false};
 /* An update would not see the row of a transaction that is not over. This waits for it, and where there is no row it
  * leaves one without records, so that none of that id can come later. */
 static const struct statement statement_outbox_release = {
@@ -103,11 +103,11 @@ static const struct statement statement_outbox_release = {
     false,
 };
 
-enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+enum store_result ledger_outbox_lock(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
 {
     const struct store_param params[] = {STORE_ARRAY(PARAM_INT8, ids, count)};
-    return connection_exec(connection, &statement_outbox_find, 1, params, ret, error);
+    return connection_exec(connection, &statement_outbox_lock, 1, params, ret, error);
 }
 
 enum store_result ledger_outbox_release(struct connection *connection, const int64_t *ids, size_t count,

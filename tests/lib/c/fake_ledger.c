@@ -211,13 +211,13 @@ enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t
     return result;
 }
 
-enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+enum store_result ledger_outbox_lock(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
 {
     static const enum param_type types[] = {PARAM_INT8, PARAM_BYTEA};
     struct fake_cell cells[2 * FAKE_TABLE_MAX];
     size_t found = 0;
-    enum store_result result = fake_executed(connection, "outbox_find", count, error);
+    enum store_result result = fake_executed(connection, "outbox_lock", count, error);
     for (size_t i = 0; result == STORE_OK && i < count; i++) {
         const struct fake_outbox *row = outbox_find(&connection->tables, ids[i]);
         if (row == NULL)

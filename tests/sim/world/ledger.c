@@ -231,7 +231,7 @@ enum store_result ledger_outbox_of_claims(struct connection *connection, int64_t
     return STORE_OK;
 }
 
-enum store_result ledger_outbox_find(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
+enum store_result ledger_outbox_lock(struct connection *connection, const int64_t *ids, size_t count, struct rows **ret,
                                      struct error *error)
 {
     struct world *world = connection->world;

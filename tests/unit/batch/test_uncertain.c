@@ -36,7 +36,7 @@ static void it_was_committed(void **state)
     lane_test_event(test, "order.new", "k", "b", "{\"n\":2}");
     assert_int_equal(lane_test_run(test), 2);
     assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 outbox_add commit "
-                                                       "begin outbox_find:1 rollback");
+                                                       "begin outbox_lock:1 outbox_done:1 commit");
     assert_string_equal(lane_test_calls(test), "[a] [b]");
     assert_string_equal(lane_test_ends(test), "0 1");
     assert_holds(assert_published(test, "order.done", 0), "\"n\":1");
@@ -46,7 +46,7 @@ static void it_was_committed(void **state)
 
     lane_test_event(test, "order.new", "k", "c", "{\"do\":\"later\"}");
     lane_test_run(test);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 outcomes:1 outbox_done:2 commit");
+    assert_string_equal(fake_store_calls(test->store), "begin claim:1 outcomes:1 outbox_done:1 commit");
     assert_int_equal(test->store->tables.outbox_count, 0);
     lane_test_destroy(test);
 }
@@ -57,7 +57,7 @@ static void it_was_not(void **state)
     struct lane_test *test = after_a_lost_reply(FAKE_COMMIT_DROPPED);
     (void)state;
     assert_int_equal(lane_test_run(test), 1);
-    assert_string_equal(fake_store_calls(test->store), "begin claim:1 outbox_add commit begin outbox_find:1 rollback");
+    assert_string_equal(fake_store_calls(test->store), "begin claim:1 outbox_add commit begin outbox_lock:1 rollback");
     assert_string_equal(lane_test_calls(test), "[a] [a]");
     assert_string_equal(lane_test_ends(test), "0");
     assert_int_equal(test->bus.count, 1);
@@ -78,7 +78,7 @@ static void lost_twice(void **state)
     fake_store_calls(test->store);
     assert_int_equal(lane_test_run(test), 1);
     assert_string_equal(fake_store_calls(test->store),
-                        "begin claim:1 outbox_of_claims:1 commit begin outbox_find:2 rollback");
+                        "begin claim:1 outbox_of_claims:1 commit begin outbox_lock:2 outbox_done:1 commit");
     assert_int_equal(test->bus.count, 1);
     assert_string_equal(lane_test_ends(test), "0");
     lane_test_destroy(test);
@@ -116,12 +116,12 @@ static void waits_for_bus_and_database(void **state)
     (void)state;
     test->on_sleep = bus_comes_back;
     test->bus.down = 2;
-    fake_store_fail(test->store, "outbox_find", 0, 1, STORE_DOWN, "the server is gone");
+    fake_store_fail(test->store, "outbox_lock", 0, 1, STORE_DOWN, "the server is gone");
     lane_test_run(test);
     assert_string_equal(fake_store_calls(test->store),
-                        "begin claim:1 outbox_of_claims:1 commit begin outbox_find:1 rollback "
-                        "begin outbox_find:1 rollback begin outbox_find:1 rollback "
-                        "begin outbox_find:1 rollback");
+                        "begin claim:1 outbox_of_claims:1 commit begin outbox_lock:1 rollback "
+                        "begin outbox_lock:1 rollback begin outbox_lock:1 rollback "
+                        "begin outbox_lock:1 outbox_done:1 commit");
     assert_int_equal(test->sleep_count, 4);
     assert_int_equal(test->slept_ms[3], 200);
     assert_int_equal(test->bus.count, 1);
@@ -138,8 +138,7 @@ static void refused(void **state)
     fake_bus_refuse(&test->bus, "order.done", -EMSGSIZE);
     lane_test_run(test);
     assert_string_equal(fake_store_calls(test->store),
-                        "begin claim:1 outbox_of_claims:1 commit begin outbox_find:1 rollback "
-                        "begin outbox_release:1 commit");
+                        "begin claim:1 outbox_of_claims:1 commit begin outbox_lock:1 outbox_release:1 commit");
     assert_int_equal(test->store->tables.outbox_count, 1);
     assert_int_equal(test->store->tables.outbox[0].owner, 0);
     assert_int_equal(test->env.outbox.uncertain_count, 0);
@@ -193,7 +192,7 @@ static void released_and_met_again(void **state)
         lane_test_event(test, "order.new", "k", "b", "{\"n\":2}");
         assert_int_equal(lane_test_run(test), 2);
         assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 outbox_add commit "
-                                                           "begin outbox_find:1 rollback");
+                                                           "begin outbox_lock:1 outbox_done:1 commit");
         assert_string_equal(lane_test_ends(test), "0 1");
         assert_holds(assert_published(test, "order.done", 0), "\"n\":1");
         assert_holds(assert_published(test, "order.done", 1), "\"n\":2");
@@ -212,7 +211,7 @@ static void released_and_published_elsewhere(void **state)
     lane_test_run(test);
     assert_string_equal(fake_store_calls(test->store), "begin outbox_release:1 commit "
                                                        "begin claim:1 outbox_of_claims:1 commit "
-                                                       "begin outbox_find:1 rollback");
+                                                       "begin outbox_lock:1 rollback");
     assert_int_equal(test->bus.publishes, 0);
     assert_int_equal(test->env.outbox.uncertain_count, 0);
     lane_test_destroy(test);
@@ -228,11 +227,11 @@ static void left_by_another_process(void **state)
     lane_test_event(test, "order.new", "k", "b", "{\"n\":2}");
     assert_int_equal(lane_test_run(test), 2);
     assert_string_equal(fake_store_calls(test->store), "begin claim:2 outbox_of_claims:1 outbox_add commit "
-                                                       "begin outbox_find:1 rollback");
+                                                       "begin outbox_lock:1 outbox_done:1 commit");
     assert_string_equal(lane_test_calls(test), "[a] [b]");
     assert_holds(assert_published(test, "order.done", 0), "\"n\":1");
     assert_holds(assert_published(test, "order.done", 1), "\"n\":2");
-    assert_int_equal(test->env.outbox.published_count, 2);
+    assert_int_equal(test->env.outbox.published_count, 1);
     assert_int_equal(test->env.outbox.uncertain_count, 0);
     lane_test_destroy(test);
 }
