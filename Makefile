@@ -145,7 +145,7 @@ install: all ## into DESTDIR and PREFIX
 	install -m 644 config/completion/sluice.bash $(SHARE)/bash-completion/completions/sluice
 	sed 's|@SHARE@|$(PREFIX)/share|' config/completion/sluice.fish >$(SHARE)/fish/vendor_completions.d/sluice.fish
 	sed 's|@SHARE@|$(PREFIX)/share|' config/completion/sluice.zsh >$(SHARE)/$(ZSH_COMPLETIONS)/_sluice
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' config/package/sluice.pc >$(SHARE)/pkgconfig/sluice.pc
+	sed 's|@VERSION@|$(VERSION)|' config/package/sluice.pc >$(SHARE)/pkgconfig/sluice.pc
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' config/systemd/sluice@.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/sluice@.service
 
 uninstall: ## what install put there; folders that others use stay

@@ -346,7 +346,8 @@ static enum MHD_Result exchange_submit(struct exchange *exchange)
     if (code == -EAGAIN)
         refusal_set(&exchange->refusal, 503, "busy", "Too many requests are waiting. Try again.");
     else
-        refusal_set(&exchange->refusal, 503, "unavailable", "The engine takes no requests now.");
+        refusal_set(&exchange->refusal, 503, "unavailable",
+                    "The engine takes no requests now: /readyz says why. Try again.");
     if (state_change(exchange, EXCHANGE_WAITING, EXCHANGE_ANSWERED))
         MHD_resume_connection(exchange->connection);
     return MHD_YES;

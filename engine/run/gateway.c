@@ -12,7 +12,7 @@
 int gateway_submit(struct engine *engine, struct gateway_request *request)
 {
     if (atomic_load(&engine->life.draining) || !atomic_load(&engine->open) || engine->request_worker_count == 0)
-        return -EAGAIN;
+        return -ESHUTDOWN;
     struct item_block *block = NULL;
     if (atomic_fetch_add(&engine->requests_waiting, 1) < ENGINE_REQUESTS_MAX)
         block = item_block_create(1, NULL);

@@ -13,8 +13,9 @@
 
 struct engine;
 
-/* Takes the request; done() will be called exactly once, also at shutdown (503). -EAGAIN when the engine takes no work
- * now, too many requests wait, or there is no memory: the listener answers 503 with Retry-After. Any thread. */
+/* Takes the request; done() will be called exactly once, also at shutdown (503). -ESHUTDOWN when the engine takes no
+ * work now, -EAGAIN when too many requests wait or there is no memory: the listener answers 503 with Retry-After. Any
+ * thread. */
 int gateway_submit(struct engine *engine, struct gateway_request *request);
 
 /* What the other endpoints ask. Any thread; each answers in bounded time. */

@@ -118,7 +118,7 @@ class Package(unittest.TestCase):
         said = run("pkg-config", "--define-variable=prefix=/usr", "--cflags", "--modversion", "sluice", env=env).stdout
         self.assertIn("0.1.0", said)
         plugins = run("pkg-config", "--variable=plugindir", "sluice", env=env).stdout.strip()
-        self.assertTrue(plugins.endswith("/usr/lib/sluice/plugins"), plugins)
+        self.assertTrue(os.path.normpath(plugins).endswith("/usr/lib/sluice/plugins"), plugins)
 
     def test_the_unit_exposes_little(self):
         unit = self.folder / "sluice@hello.service"

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -143,11 +144,18 @@ class Start(Case):
         self.postgres.stop()
         stopped = True
         engine = Engine(PIPELINE, self.env)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            engine.port = probe.getsockname()[1]
+        engine.env["HTTP_LISTEN"] = f"127.0.0.1:{engine.port}"
         try:
             engine.start(wait=False)
             until(lambda: "waiting for the database" in engine.text(), "the warning")
             self.assertIsNone(engine.process.poll())
             self.assertEqual(engine.readies(), 0)
+            status, body = engine.request("GET", "/payments/none")
+            self.assertEqual((status, body["error"]), (503, "unavailable"))
+            self.assertEqual(body["message"], "The engine takes no requests now: /readyz says why. Try again.")
             self.postgres.start()
             stopped = False
             self.assertEqual(url.rsplit(":", 1)[1].split("/")[0], str(self.postgres.port))

@@ -117,7 +117,7 @@ class Install(unittest.TestCase):
         self.assertIn("cannot connect to the database", done.stderr)
 
     def test_a_plugin_is_built_against_it(self):
-        """Its header is found through the sluice.pc that was installed; the installed program runs its flow tests."""
+        """Its header is found through the sluice.pc that was installed, wherever that is now; the installed program runs its flow tests."""
         with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
             said = self.run_it("new-plugin", "mine", "--store", "--dir", folder, PKG_CONFIG_LIBDIR=folder)
             self.assertEqual(said.returncode, 0, said)
@@ -126,17 +126,13 @@ class Install(unittest.TestCase):
             done = subprocess.run(
                 ["make", "test"],
                 cwd=mine,
-                env={
-                    **ENV,
-                    "PKG_CONFIG_LIBDIR": str(self.at / "share/pkgconfig"),
-                    "PKG_CONFIG_SYSROOT_DIR": self.folder,  # it was installed below DESTDIR
-                },
+                env={**ENV, "PKG_CONFIG_LIBDIR": str(self.at / "share/pkgconfig")},
                 capture_output=True,
                 text=True,
                 check=False,
             )
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            self.assertIn(f"-I{self.at}/include", done.stdout)
+            self.assertIn(self.at / "include", {pathlib.Path(i).resolve() for i in re.findall(r"-I(\S+)", done.stdout)})
             said = self.run_it("test", mine / "test/mine.yaml", url="")
             self.assertEqual((said.returncode, said.stderr), (0, ""), said.stdout)
 
