@@ -117,7 +117,8 @@ class Install(unittest.TestCase):
         self.assertIn("cannot connect to the database", done.stderr)
 
     def test_a_plugin_is_built_against_it(self):
-        """Its header is found through the sluice.pc that was installed, wherever that is now; the installed program runs its flow tests."""
+        """Its header is found through the sluice.pc that was installed, wherever that is now; the installed program
+        runs its flow tests."""
         with tempfile.TemporaryDirectory(prefix="sluice-install-") as folder:
             said = self.run_it("new-plugin", "mine", "--store", "--dir", folder, PKG_CONFIG_LIBDIR=folder)
             self.assertEqual(said.returncode, 0, said)
