@@ -147,7 +147,7 @@ static void tell(const struct isolated *isolated, enum message_kind kind, uint64
         continue; /* what else fails is found by hear() */
 }
 
-/* The next message, or how the process ended, which it has by then. */
+/* The next message, or how the process ended, which it has by then. One that asks when its time is over is ended. */
 static bool hear(struct isolated *isolated, int64_t until_ms, struct message *ret, struct process_ending *ending)
 {
     struct pollfd both[] = {{.fd = isolated->socket, .events = POLLIN}, {.fd = isolated->process, .events = POLLIN}};
@@ -169,8 +169,13 @@ static bool hear(struct isolated *isolated, int64_t until_ms, struct message *re
             break;
         }
         ssize_t length = recv(isolated->socket, ret, sizeof *ret, MSG_DONTWAIT);
-        if (length == (ssize_t)sizeof *ret)
+        if (length == (ssize_t)sizeof *ret && (ret->kind != MESSAGE_ASKS || clock_monotonic_ms() <= until_ms))
             return true;
+        if (length == (ssize_t)sizeof *ret) {
+            ending->kind = ENDING_HANG;
+            ending->number = ISOLATED_GRACE_MS;
+            break;
+        }
         if (length < 0 && errno == EAGAIN && both[1].revents == 0)
             continue;
         if (!has_ended(isolated, ISOLATED_LEFT_MS))

@@ -61,6 +61,7 @@ ENDS = [
     ("hang", 0, "did not return within its timeout"),
     ("spin", 0, "did not return within its timeout"),
     ("deadlock", 0, "did not return within its timeout"),
+    ("ask_on", 0, "did not return within its timeout"),
 ]
 CHANGES = [
     ("kill", signal.SIGHUP, None),
