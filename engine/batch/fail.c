@@ -281,8 +281,7 @@ static struct judgement judge_failure(struct batch *batch, bool late)
     return judgement;
 }
 
-/* Gives the items back: those of the handler whose statement failed, or that ended its process, run alone; all when
- * none did. */
+/* Gives the items back: those of the handler whose statement failed run alone; all when none did. */
 static void requeue_isolated(struct batch *batch, struct lane_entry **entries, size_t count)
 {
     struct lane_entry **others = arena_array(batch->arena, struct lane_entry *, count);
@@ -314,7 +313,7 @@ void batch_fail(struct batch *batch)
         return;
     }
     if (batch->plugin_ended) {
-        requeue_isolated(batch, entries, all_entries(batch, entries));
+        lane_requeue(env->lane, entries, all_entries(batch, entries));
         return;
     }
     if (batch->undo_call) {

@@ -62,35 +62,24 @@ static uint64_t answer(struct replay *replay, struct isolated *isolated)
 
 /* --------------------------------------------------------------------------------------------- the end of a process */
 
-/* How often it may end in the call of one event alone, as when it is the worker process that ends. */
-static bool has_ended_enough(struct item *item, const struct process_ending *ending, uint32_t *ret_times)
-{
-    bool kill = ending_is_kill(ending);
-    *ret_times = kill ? ++item->plugin_kills : ++item->plugin_faults;
-    return *ret_times >= (kill                          ? (uint32_t)SUSPECT_KILLS
-                          : ending->kind == ENDING_HANG ? (uint32_t)SUSPECT_HANGS
-                                                        : (uint32_t)SUSPECT_FAULTS);
-}
-
 static void process_ended_in(struct call *call, const struct process_ending *ending)
 {
     struct batch *batch = call->batch;
     const char *plugin = call->binding->plugin->name;
     char words[ENDING_WORDS_MAX];
-    uint32_t times = 0;
     ending_text(ending, words);
     log_rarely(1000, LOG_ERROR, "lane",
                "the process of plugin '%s' ended in a call of handler %s with %zu event%s: %s; another one begins",
                plugin, call->binding->handler_name, call->count, call->count == 1 ? "" : "s", words);
-    if (batch->count == 1 && has_ended_enough(batch->works[0].item, ending, &times)) {
-        work_condemn(batch, &batch->works[0], DEAD_CRASHED,
-                     "its handler ended the process of its plugin, alone, %u "
-                     "time%s: %s",
-                     times, times == 1 ? "" : "s", words);
-        return;
+    for (size_t i = 0; i < call->count; i++) {
+        struct work *work = call->works[i];
+        if (suspects_blame(batch->env->suspects, work_suspect_id(work), ending, batch->count == 1))
+            continue;
+        work->item->isolate = true;
+        if (batch->count == 1)
+            work_condemn(batch, work, DEAD_CRASHED, "its handler ended the process of its plugin, alone: %s", words);
     }
     batch->plugin_ended = true;
-    batch->failed_binding = call->binding;
     batch->result = STORE_DATA;
     error_set(&batch->error, EPROTO, "handler %s ended the process of its plugin: %s", call->binding->handler_name,
               words);

@@ -24,20 +24,19 @@ struct item {
     uint32_t tries; /* failed tries in place so far, those of earlier owners of the partition included */
     /* Its try failed together with its transaction: the next batch counts it, and calls no handler. 0: it did not. */
     enum dead_reason failed;
-    bool has_slot;    /* of its topic's limit: its handler may be called */
-    bool queued;      /* it has waited for one, in memory */
-    bool postponed;   /* suspected of a hang: others have had their turn */
-    bool quarantined; /* suspected of ending the process: in a batch of its own it runs while no other lane does */
-    bool suspected;   /* of either: sluice.suspect has a row of it */
-    bool waits;       /* for its time, in the lane, under a key of its own: see item_wait_apart() */
-    bool waited;      /* likewise, or it has: it has left its key's order */
-    bool isolate;     /* it broke a batch of its own: whenever it comes again, it runs alone */
+    bool has_slot;      /* of its topic's limit: its handler may be called */
+    bool queued;        /* it has waited for one, in memory */
+    bool postponed;     /* suspected of a hang: others have had their turn */
+    bool quarantined;   /* suspected of ending the process: in a batch of its own it runs while no other lane does */
+    uint32_t suspected; /* of either: sluice.suspect has a row of it, which says that it was so many times; 0: none */
+    bool waits;         /* for its time, in the lane, under a key of its own: see item_wait_apart() */
+    bool waited;        /* likewise, or it has: it has left its key's order */
+    bool isolate;       /* it broke a batch of its own: whenever it comes again, it runs alone */
     /* Since it broke the last batch for its own sake, batches of its own ended by an outage after its handler was
      * called; and how many in a row lost the connection while nobody else's was lost, or only by the crash of the
      * server process: connection_outages() and connection_crashes() as they were at the last one. */
     uint32_t outages, losses;
     uint64_t losses_since, crashes_since;
-    uint32_t plugin_faults, plugin_kills; /* how often its call, alone, ended the process of an isolated plugin */
     const char *refused_sql; /* the statement that was refused for it, see batch/stopped.h; and what had passed then */
     unsigned refused_passed;
     /* Judged by an earlier batch, which was rolled back for it: the next one makes it a dead letter. 0: not. */

@@ -1,9 +1,9 @@
 /*
  * suspect.c - suspects, written down for `sluice explain --why`.
  *
- * Once a process and event, before the event's handler is called and in a transaction of its own: when the call ends
- * the process again, the row stands. It goes with the transaction that ends the event. That it could not be written
- * changes nothing for the event.
+ * Once for each end of a process, before the event's handler is called again and in a transaction of its own: when that
+ * call ends the process, too, the row stands. It goes with the transaction that ends the event. That it could not be
+ * written changes nothing for the event.
  */
 #include "batch/batch.h"
 
@@ -25,9 +25,9 @@ void batch_suspects(struct batch *batch)
     size_t count = 0;
     for (size_t i = 0; batch->connection != NULL && batch->env->group != NULL && i < batch->count; i++) {
         struct work *work = &batch->works[i];
-        if (work->suspect == NULL || work->item->suspected || work->item->binding == NULL)
+        if (work->suspect == NULL || work->item->suspected == work->suspect->times || work->item->binding == NULL)
             continue;
-        work->item->suspected = true;
+        work->item->suspected = work->suspect->times;
         if (work->verdict == VERDICT_DEAD)
             continue; /* convicted: an earlier process has written a row, which goes */
         if (noted == NULL)
@@ -45,7 +45,7 @@ void batch_suspects_over(struct batch *batch)
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct work *work = &batch->works[i];
-        if (!work->item->suspected || (work_row(work)->way != WAY_DONE && work_row(work)->way != WAY_STORED))
+        if (work->item->suspected == 0 || (work_row(work)->way != WAY_DONE && work_row(work)->way != WAY_STORED))
             continue;
         if (over == NULL)
             over = arena_array(batch->arena, struct noted_suspect, batch->count);

@@ -1,5 +1,5 @@
 /*
- * ending.h - how a worker process ended, in a struct and in words.
+ * ending.h - how a worker process, or that of an isolated plugin, ended, in a struct and in words.
  */
 #ifndef SLUICE_GUARD_ENDING_H
 #define SLUICE_GUARD_ENDING_H
@@ -24,6 +24,7 @@ struct process_ending {
     int number;
     int32_t lane; /* whose call it was; -1: not known */
     bool unsure;  /* ENDING_HANG: another call is open for long, whose fault it may be */
+    bool plugin;  /* it was the process of an isolated plugin, and the worker goes on */
 };
 
 /* "signal 11 (Segmentation fault)", "exit status 0", … Returns buf. */

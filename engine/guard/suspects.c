@@ -186,7 +186,7 @@ static enum suspicion row_suspicion(const struct suspect_row *row)
     if (row_convictions(row) == 0)
         return row->alone ? SUSPECT_ALONE : row->last ? SUSPECT_LAST : row->apart ? SUSPECT_APART : SUSPECT_NONE;
     bool over = row->suspended_until_ms != 0 && clock_monotonic_ms() >= row->suspended_until_ms;
-    return over ? SUSPECT_ALONE : SUSPECT_CONVICTED;
+    return !over ? SUSPECT_CONVICTED : row->ending.plugin ? SUSPECT_APART : SUSPECT_ALONE;
 }
 
 /* How often the process must end as it did last in its call alone, until it is convicted. */
@@ -200,18 +200,19 @@ static uint32_t row_left(const struct suspect_row *row)
 static void row_tell(const struct suspect_row *row, enum suspicion suspicion, struct suspect_story *ret)
 {
     char words[ENDING_WORDS_MAX];
+    const char *process = row->ending.plugin ? "process of its plugin" : "worker process";
     uint32_t times = suspicion == SUSPECT_CONVICTED ? row_convictions(row) : row->times, left = row_left(row);
     ret->times = row->times;
     ending_text(&row->ending, words);
     if (suspicion == SUSPECT_CONVICTED)
-        snprintf(ret->why, sizeof ret->why, "its handler ended the worker process, alone, %u time%s: %.120s", times,
+        snprintf(ret->why, sizeof ret->why, "its handler ended the %s, alone, %u time%s: %.120s", process, times,
                  times == 1 ? "" : "s", words);
     else
         snprintf(ret->why, sizeof ret->why,
-                 "the worker process ended %u time%s in its handler's call: %.120s; it is tried in a batch of its "
-                 "own%s, and is a dead letter when that ends the process %u more time%s",
-                 times, times == 1 ? "" : "s", words, suspicion == SUSPECT_ALONE ? " while no other lane runs" : "",
-                 left, left == 1 ? "" : "s");
+                 "the %s ended %u time%s in its handler's call: %.120s; it is tried in a batch of its own%s, and is a "
+                 "dead letter when that ends the process %u more time%s",
+                 process, times, times == 1 ? "" : "s", words,
+                 suspicion == SUSPECT_ALONE ? " while no other lane runs" : "", left, left == 1 ? "" : "s");
 }
 
 enum suspicion suspects_look(struct suspects *suspects, struct event_id id, struct suspect_story *ret)
@@ -373,22 +374,30 @@ static void row_blame(struct suspect_row *row, const struct process_ending *endi
     row->suspended_until_ms = 0;
     row->ending = *ending;
     row->times++;
-    if (ending_is_kill(ending)) {
-        row->kills += alone;
-        row->alone = row->alone || ++row->kills_seen >= SUSPECT_KILLS_SEEN;
-    } else if (ending->kind == ENDING_HANG) {
-        row->hangs += alone;
-        row->apart = true;
-        row->alone = row->alone || ending->unsure;
-    } else {
-        row->faults += alone;
-        row->alone = true;
-    }
+    bool kill = ending_is_kill(ending), hang = ending->kind == ENDING_HANG;
+    uint32_t *ends = kill ? &row->kills : hang ? &row->hangs : &row->faults;
+    *ends += alone;
+    row->apart = row->apart || hang || ending->plugin;
+    if (ending->plugin)
+        return; /* it is known whose call it was */
+    row->alone = row->alone || (kill ? ++row->kills_seen >= SUSPECT_KILLS_SEEN : !hang || ending->unsure);
+}
+
+bool suspects_blame(struct suspects *suspects, struct event_id id, const struct process_ending *ending, bool alone)
+{
+    if (suspects == NULL)
+        return false;
+    rows_lock(suspects);
+    struct suspect_row *row = row_make(suspects, id);
+    if (row != NULL)
+        row_blame(row, ending, alone);
+    pthread_mutex_unlock(&suspects->known->lock);
+    return row != NULL;
 }
 
 /* Of a call that hangs, the first event without a verdict is the most likely culprit, and those before it are none. */
-static size_t blame(struct suspects *suspects, const struct lane_call *call, const struct process_ending *ending,
-                    bool alone)
+static size_t blame_call(struct suspects *suspects, const struct lane_call *call, const struct process_ending *ending,
+                         bool alone)
 {
     unsigned count = atomic_load(&call->count), progress = atomic_load(&call->progress);
     size_t named = 0, first = ending->kind == ENDING_HANG && progress < count ? progress : 0;
@@ -422,12 +431,12 @@ size_t suspects_judge(struct suspects *suspects, struct process_ending *ending)
     rows_lock(suspects);
     if (ending->lane >= 0) {
         const struct lane_call *call = &suspects->calls[ending->lane];
-        named = blame(suspects, call, ending,
-                      atomic_load(&call->count) == 1 && (!ending->unsure || atomic_load(&call->quarantined)));
+        named = blame_call(suspects, call, ending,
+                           atomic_load(&call->count) == 1 && (!ending->unsure || atomic_load(&call->quarantined)));
     }
     for (size_t i = 0; ending->lane < 0 && phase != CALL_OVER && i < SUSPECT_LANES_MAX; i++)
         if (atomic_load(&suspects->calls[i].phase) == phase)
-            named += blame(suspects, &suspects->calls[i], ending, events == 1 && running == 1);
+            named += blame_call(suspects, &suspects->calls[i], ending, events == 1 && running == 1);
     pthread_mutex_unlock(&suspects->known->lock);
     return named;
 }

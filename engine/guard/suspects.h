@@ -62,6 +62,9 @@ struct suspect_story {
     uint32_t times;         /* the process ended in its call */
     char why[SUSPECT_TEXT]; /* what it did how often, and what comes next */
 };
+/* The process of an isolated plugin ended in the event's call, and the lane goes on: counts it against the event.
+ * alone: the batch had no other. False: there is no room to remember it. */
+bool suspects_blame(struct suspects *suspects, struct event_id id, const struct process_ending *ending, bool alone);
 /* *ret (may be NULL) is filled unless it is SUSPECT_NONE. */
 enum suspicion suspects_look(struct suspects *suspects, struct event_id id, struct suspect_story *ret);
 void suspects_acquit(struct suspects *suspects, struct event_id id);

@@ -112,6 +112,7 @@ static void reap(struct isolated *isolated, struct process_ending *ret)
     kill(-isolated->pid, SIGKILL);
     if (ret->kind == 0)
         *ret = ending_of_status(status);
+    ret->plugin = true;
     close(isolated->process);
     close(isolated->socket);
     isolated->pid = 0;

@@ -18,7 +18,7 @@ enum wait_cause {
     WAIT_RETRY,       /* it failed, and is tried again */
     WAIT_UNAVAILABLE, /* what its handler needs does not answer; no try is counted */
     WAIT_HANDLER,     /* its handler has stopped */
-    WAIT_PLUGIN,      /* its handler's call ended the worker process */
+    WAIT_PLUGIN,      /* its handler's call ended its process */
     WAIT_DELAYED,     /* until its time: a step of a retry ladder */
     WAIT_TIMER,       /* of a chain: its event is emitted at that time, unless something ends it before */
     WAIT_PAUSED,

@@ -1,5 +1,5 @@
 /*
- * ledger_suspect.h - events in whose handler's call the worker process ended, for whoever asks why they wait: what the
+ * ledger_suspect.h - events in whose handler's call its process ended, for whoever asks why they wait: what the
  * master knows of them is in the memory of its own processes. See ledger.h for who executes when.
  */
 #ifndef SLUICE_STORE_LEDGER_SUSPECT_H

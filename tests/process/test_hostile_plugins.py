@@ -350,6 +350,7 @@ topics:
 class Schedules(Hostile):
     """A tick that ends the process is skipped with an error and a metric; while it is, all else goes on."""
 
+    ended = "master: the worker ended"
     yaml = (
         HEAD
         + """
@@ -365,7 +366,7 @@ topics:
         if self.engines:
             self.assertEqual(self.engines[-1].stop(), 0, self.engines[-1].text())
         engine = self.engine(env={"TICK": mode, "TICK_N": str(n)})
-        until(lambda: any("master: the worker ended" in line for line in list(engine.log)), "a tick", 15)
+        until(lambda: any(self.ended in line for line in list(engine.log)), "a tick", 15)
         self.emit("act", *self.innocents(8))
         waited = self.waited()
         until(
@@ -374,6 +375,9 @@ topics:
             15,
         )
         until(lambda: engine.metric('sluice_events_total{handler="schedule/often",outcome="failed"}') >= 2, "ticks")
+        ends = sum(self.ended in line for line in list(engine.log))
+        time.sleep(1.5)
+        self.assertEqual(sum(self.ended in line for line in list(engine.log)), ends, "it is suspended")
         return waited
 
     def test_every_kind(self):

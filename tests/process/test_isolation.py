@@ -18,6 +18,7 @@ import test_engine_getters
 import test_hostile_plugins
 import test_requests
 import test_sql_failures
+import test_why
 from lib.engine import ROOT, sluice, until
 from lib.pipeline_case import PipelineCase
 
@@ -42,6 +43,21 @@ HostileRequests = isolated(test_hostile_plugins.Requests)
 
 class Ticks(test_engine_contract.Ticks):
     form = test_engine_contract.Ticks.form.replace('"${CHAOS_SO}"', '"${CHAOS_SO}", isolation: process')
+
+
+class HostileTicks(isolated(test_hostile_plugins.Schedules)):
+    ended = "the process of plugin 'hostile' ended in a call of handler hostile.tick"
+
+
+class Why(isolated(test_why.Postgres)):
+    """What is told of an event in whose call the process ended."""
+
+    ended, alone = "the process of its plugin ended", "a batch of its own"
+    test_causes = test_nothing = None
+
+    def test_a_suspect(self):
+        self.start()
+        self.plugin_fault()
 
 
 class Purchases(test_requests.Requests):

@@ -17,6 +17,7 @@ from why_case import ANY, ANY_TIME, KAFKA_CAUSES, RELEASE, WAIT_S, YAML, Waits, 
 
 class Postgres(Waits, SqlCase):
     yaml = YAML
+    ended, alone = "the worker process ended", "a batch of its own while no other lane runs"
 
     def setUp(self):
         super().setUp()
@@ -124,9 +125,8 @@ class Postgres(Waits, SqlCase):
         self.tells(
             "faulty",
             "plugin_fault",
-            "handler chaos.act_sql of plugin chaos: the worker process ended 1 time in its handler's call: signal 11 "
-            ".*; it is tried in a batch of its own while no other lane runs, and is a dead letter when that ends the "
-            "process 1 more time",
+            f"handler chaos.act_sql of plugin chaos: {self.ended} 1 time in its handler's call: signal 11 .*; it is "
+            f"tried in {self.alone}, and is a dead letter when that ends the process 1 more time",
             name="chaos.act_sql",
             count=1,
         )

@@ -298,6 +298,37 @@ static void a_call_that_hangs(void **state)
     unwatched(test);
 }
 
+/* The process of an isolated plugin ended: no other lane stops for its events, and each counts for itself. */
+static void an_isolated_plugin(void **state)
+{
+    static const struct {
+        struct process_ending ending;
+        int times;
+    } rows[] = {
+        {{.kind = ENDING_SIGNAL, .number = 11, .lane = -1, .plugin = true}, SUSPECT_FAULTS},
+        {{.kind = ENDING_SIGNAL, .number = 9, .lane = -1, .plugin = true}, SUSPECT_KILLS},
+        {{.kind = ENDING_HANG, .number = 750, .lane = -1, .plugin = true}, SUSPECT_HANGS},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct lane_test *test = watched();
+        struct suspects *suspects = test->env.suspects;
+        struct suspect_story story;
+        assert_true(suspects_blame(suspects, id_of("x"), &rows[i].ending, false)); /* together with others */
+        assert_int_equal(suspects_look(suspects, id_of("x"), &story), SUSPECT_APART);
+        assert_non_null(strstr(story.why, "the process of its plugin ended 1 time in its handler's call: "));
+        assert_non_null(strstr(story.why, "; it is tried in a batch of its own, and is a dead letter when "));
+        for (int times = 1; times <= rows[i].times; times++) {
+            assert_true(suspects_blame(suspects, id_of("x"), &rows[i].ending, true));
+            assert_int_equal(suspects_look(suspects, id_of("x"), &story),
+                             times < rows[i].times ? SUSPECT_APART : SUSPECT_CONVICTED);
+        }
+        assert_non_null(strstr(story.why, "its handler ended the process of its plugin, alone, "));
+        unwatched(test);
+    }
+    assert_false(suspects_blame(NULL, id_of("x"), &rows[0].ending, true));
+}
+
 /* What comes again by itself is skipped for a while, then tried again. */
 static void a_suspension(void **state)
 {
@@ -325,6 +356,7 @@ int main(void)
         cmocka_unit_test(convictions),
         cmocka_unit_test(several_calls),
         cmocka_unit_test(a_call_that_hangs),
+        cmocka_unit_test(an_isolated_plugin),
         cmocka_unit_test(a_suspension),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
