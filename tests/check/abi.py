@@ -16,9 +16,21 @@ SCALARS = {
 }
 DECLARED = re.compile(r"((?:const )?(?:struct )?\w+ \**)(\w+)(\[\d+\])?(?:\((.*)\))?$")
 
+NUMBER = r"(0|[1-9]\d*|0x[\da-f]+)"
+WRITTEN = {  # what a row of each kind must be, where not any declaration will do, and in words
+    "enum": (rf"SLUICE_\w+ = {NUMBER}", "row of an enum: SLUICE_NAME = NUMBER"),
+    "define": (
+        rf"\w+ SLUICE_\w+ = ({NUMBER}|INT64_MIN|INT64_MAX)",
+        "constant: TYPE SLUICE_NAME = NUMBER, or INT64_MIN, INT64_MAX",
+    ),
+}
+
 
 class Wrong(Exception):
     """What is wrong with the description, for who changes it."""
+
+    def __init__(self, sentence, line=None):
+        super().__init__(f"{DESCRIPTION}{'' if line is None else f':{line}'}: {sentence}")
 
 
 class Member:
@@ -88,15 +100,20 @@ def split(text):
     return [kind] + [declared(f"{kind.type}{one.strip()}") for one in others] if kind else [None]
 
 
-def row(since, text, words, line):
+def row(kind, since, text, words, line):
+    """A row below a heading of that kind."""
     stable = STABLE.fullmatch(since)
     made = Row(int(stable[1]) if stable else UNSTABLE, text, words, line)
     if not stable and since != "unstable":
-        raise Wrong(f"line {line}: '{since}' is no minor: a row starts with 1.N or 'unstable'")
+        raise Wrong(f"'{since}' is no minor: a row starts with 1.N or 'unstable'", line)
+    if kind in WRITTEN and not re.fullmatch(WRITTEN[kind][0], text):
+        raise Wrong(f"`{text}` is no {WRITTEN[kind][1]}", line)
     declaration, _, made.value = (part.strip() for part in text.partition("="))
+    if kind == "struct" and made.value:
+        raise Wrong(f"`{text}` has a value: members have none", line)
     made.members = [Member("", declaration)] if re.fullmatch(r"SLUICE_\w+", declaration) else split(declaration)
     if None in made.members:
-        raise Wrong(f"line {line}: `{text}` is no declaration that this knows: TYPE NAME, TYPE NAME(PARAMETERS)")
+        raise Wrong(f"`{text}` is no declaration that this knows: TYPE NAME, TYPE NAME(PARAMETERS)", line)
     return made
 
 
@@ -134,17 +151,17 @@ def parse(text):
         else:
             since, _, rest = line.partition(" ")
             if rows is None or ";" not in rest:
-                raise Wrong(f"line {number}: expected `SINCE  DECLARATION;  words` below a struct, enum or define")
+                raise Wrong("expected `SINCE  DECLARATION;  words` below a struct, enum or define", number)
             if words:
                 rows.append(" ".join(words))
                 words = []
             declaration, _, says = rest.partition(";")
-            rows.append(row(since, declaration.strip(), says.strip(), number))
+            rows.append(row(blocks[-1].kind, since, declaration.strip(), says.strip(), number))
     for block in blocks:
         while block.rows and block.rows[-1] == "":
             block.rows.pop()
         if block.kind in ("struct", "enum", "define") and not block.table():
-            raise Wrong(f"line {block.line}: {block.name} has no rows")
+            raise Wrong(f"{block.name} has no rows", block.line)
     return blocks
 
 
@@ -217,14 +234,14 @@ def struct_check(name, kept, block, minor):
         if not same_or_named(old, new, line.since, minor):
             what = "rows are added at the end" if line.since > minor else f"what 1.{minor} has never changes"
             raise Wrong(
-                f"line {line.line}: struct {name} of 1.{minor} has `{old.declaration()}` where "
-                f"`{new.declaration()}` is: {what}"
+                f"struct {name} of 1.{minor} has `{old.declaration()}` where `{new.declaration()}` is: {what}",
+                line.line,
             )
     for line, new in block.members()[len(kept) :]:
         if line.since <= minor:
             raise Wrong(
-                f"line {line.line}: struct {name} of 1.{minor} was released without `{new.declaration()}`: "
-                f"it is of a later minor"
+                f"struct {name} of 1.{minor} was released without `{new.declaration()}`: it is of a later minor",
+                line.line,
             )
 
 
@@ -238,23 +255,21 @@ def check_kept(blocks, minor, header):
             raise Wrong(f"1.{minor} has a struct {name}, which is not here")
         struct_check(name, kept, here[name], minor)
     for name, value in values.items():
-        if name not in numbers or int(numbers[name].value) != value:
-            line = f"line {numbers[name].line}: " if name in numbers else ""
-            raise Wrong(f"{line}{name} of 1.{minor} is {value}: what 1.{minor} has never changes")
+        if name not in numbers or int(numbers[name].value, 0) != value:
+            line = numbers[name].line if name in numbers else None
+            raise Wrong(f"{name} of 1.{minor} is {value}: what 1.{minor} has never changes", line)
     new = [row for name, row in numbers.items() if name not in values]
     new += [row for name, block in here.items() if name not in structs for row in block.table()]
     for line in new:
         if line.since <= minor:
-            raise Wrong(
-                f"line {line.line}: 1.{minor} was released without `{line.members[0].name}`: it is of a later minor"
-            )
+            raise Wrong(f"1.{minor} was released without `{line.members[0].name}`: it is of a later minor", line.line)
 
 
 def minor_of(blocks):
     for block in blocks:
         for line in block.table() if block.kind == "define" else []:
             if line.members[0].name == "SLUICE_ABI_MINOR":
-                return int(line.value)
+                return int(line.value, 0)
     raise Wrong("there is no SLUICE_ABI_MINOR")
 
 
@@ -276,13 +291,13 @@ def check(blocks, headers):
         for line in block.table():
             if line.since == UNSTABLE and not block.filled_by_engine():
                 raise Wrong(
-                    f"line {line.line}: only a struct that the engine fills, which starts with its size, "
-                    f"has rows that are unstable"
+                    "only a struct that the engine fills, which starts with its size, has rows that are unstable",
+                    line.line,
                 )
             if newest < line.since < UNSTABLE:
-                raise Wrong(f"line {line.line}: it is of 1.{line.since}, but SLUICE_ABI_MINOR is {newest}")
+                raise Wrong(f"it is of 1.{line.since}, but SLUICE_ABI_MINOR is {newest}", line.line)
             if last == UNSTABLE != line.since:
-                raise Wrong(f"line {line.line}: a row that is promised stands behind one that is unstable")
+                raise Wrong("a row that is promised stands behind one that is unstable", line.line)
             last = line.since
     for minor, header in sorted(headers.items()):
         check_kept(blocks, minor, header)

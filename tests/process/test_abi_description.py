@@ -32,6 +32,10 @@ def before(place, *rows):
     return (place, "".join(rows) + place)
 
 
+def line_of(row):
+    return TEXT[: TEXT.index(row)].count("\n") + 1
+
+
 REFUSED = {  # what: the changes of the description, and the sentence that says no
     "a function in the middle": (
         [NEXT, before(OUTCOME, SHOUT)],
@@ -92,6 +96,31 @@ REFUSED = {  # what: the changes of the description, and the sentence that says 
     "an unstable row in a table of the plugin": (
         [before("\n# What open() may use.", "unstable  uint32_t weight;\n")],
         "only a struct that the engine fills, which starts with its size, has rows that are unstable",
+    ),
+    "a value that is no number": (
+        [("SLUICE_TYPE_SIZE = 7;", "SLUICE_TYPE_SIZE = many;")],
+        f"engine/include/abi.txt:{line_of('SLUICE_TYPE_SIZE = 7')}: "
+        "`SLUICE_TYPE_SIZE = many` is no row of an enum: SLUICE_NAME = NUMBER",
+    ),
+    "a value without a number": (
+        [("SLUICE_TYPE_SIZE = 7;", "SLUICE_TYPE_SIZE;")],
+        "`SLUICE_TYPE_SIZE` is no row of an enum: SLUICE_NAME = NUMBER",
+    ),
+    "a value of a type": (
+        [("SLUICE_TYPE_SIZE = 7;", "int SLUICE_TYPE_SIZE = 7;")],
+        "`int SLUICE_TYPE_SIZE = 7` is no row of an enum: SLUICE_NAME = NUMBER",
+    ),
+    "a constant without a type": (
+        [("1.0  int64_t SLUICE_NO_MIN =", "1.0  SLUICE_NO_MIN =")],
+        "`SLUICE_NO_MIN = INT64_MIN` is no constant: TYPE SLUICE_NAME = NUMBER, or INT64_MIN, INT64_MAX",
+    ),
+    "a minor that is no number": (
+        [("SLUICE_ABI_MINOR = 1;", "SLUICE_ABI_MINOR = next;")],
+        "`uint16_t SLUICE_ABI_MINOR = next` is no constant: TYPE SLUICE_NAME = NUMBER",
+    ),
+    "a member with a value": (
+        [("1.0  const char *at;", "1.0  const char *at = 0;")],
+        "`const char *at = 0` has a value: members have none",
     ),
     "no minor": ([("1.0  const char *at;", "1  const char *at;")], "'1' is no minor"),
     "no declaration": ([("1.0  const char *at;", "1.0  pointer;")], "`pointer` is no declaration"),
