@@ -41,7 +41,7 @@ static int inspect(const char *path, bool json, int64_t timeout_ms)
         plugin_load(path, &plugin, &error) != 0)
         return cli_failed("inspect", &error);
     buffer_init(&out, INSPECT_BYTES_MAX);
-    const struct described from = {.path = path, .sha256 = look.sha256, .note = look.note};
+    const struct described from = {.path = path, .sha256 = look.sha256, .note = look.note, .engine = &abi_current};
     (json ? describe_json : describe_text)(plugin, &from, &out);
     bool written = !out.failed && buffer_write(&out, stdout) && fflush(stdout) == 0;
     buffer_free(&out);

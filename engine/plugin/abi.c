@@ -11,7 +11,12 @@ static const struct abi_sizes sizes_by_minor[] = {
     [0] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
     [1] = {.plugin = 96, .handler = 72, .field = 72, .outcome = 16},
 };
-const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor, SLUICE_UNSTABLE_NUMBER};
+static const char *const unstable_rows[] = {
+    NULL,
+};
+const struct abi abi_current = {
+    SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor, SLUICE_UNSTABLE_NUMBER, unstable_rows,
+};
 
 #define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 #define PLACE(type, member, at, bytes)                                                                                 \

@@ -67,9 +67,12 @@ void describe_text(const struct sluice_plugin *plugin, const struct described *f
 {
     buffer_format(out, "%s %s%s%s\n", plugin->name, plugin->version, plugin->help == NULL ? "" : " - ",
                   or_empty(plugin->help));
-    buffer_format(out, "  library %s\n  sha256 %s\n  plugin ABI %u.%u%s%s\n", from->path, from->sha256,
-                  plugin->abi_major, plugin->abi_minor, plugin->reserved != 0 ? " and its unstable rows" : "",
-                  from->note ? "" : "; the file has no note that says so before it is loaded");
+    buffer_format(out, "  library %s\n  sha256 %s\n  plugin ABI %u.%u", from->path, from->sha256, plugin->abi_major,
+                  plugin->abi_minor);
+    if (plugin->reserved != 0) /* it has the same ones, or would not be loaded */
+        for (size_t i = 0; from->engine->unstable_rows[i] != NULL; i++)
+            buffer_format(out, "%s%s", i == 0 ? " and its unstable rows " : ", ", from->engine->unstable_rows[i]);
+    buffer_format(out, "%s\n", from->note ? "" : "; the file has no note that says so before it is loaded");
     fields_text("settings", plugin->settings, false, out);
     for (const struct sluice_handler *handler = plugin->handlers; handler->name != NULL; handler++)
         handler_text(plugin->name, handler, out);

@@ -6,13 +6,14 @@
 #define SLUICE_PLUGIN_DESCRIBE_H
 
 #include "base/buffer.h"
-#include "sluice/plugin.h"
+#include "plugin/descriptor.h"
 
 const char *describe_kind_word(uint32_t kind); /* "event", "request", "schedule" */
 /* Where a description comes from. */
 struct described {
     const char *path, *sha256;
-    bool note; /* the file has one */
+    bool note;                /* the file has one */
+    const struct abi *engine; /* what this program has of the contract */
 };
 /* Appends lines of text. */
 void describe_text(const struct sluice_plugin *plugin, const struct described *from, struct buffer *out);

@@ -77,6 +77,15 @@ static json_t *handler_json(const struct sluice_handler *handler)
     return row;
 }
 
+/* Of the contract: a version, and the names of what is used or offered of it that is not promised yet. */
+static json_t *abi_json(uint16_t major, uint16_t minor, const char *const *unstable)
+{
+    json_t *rows = json_array();
+    for (; unstable != NULL && *unstable != NULL; unstable++)
+        json_array_append_new(rows, json_string(*unstable));
+    return json_pack("{s:i, s:i, s:o}", "major", major, "minor", minor, "unstable", rows);
+}
+
 void describe_json(const struct sluice_plugin *plugin, const struct described *from, struct buffer *out)
 {
     json_t *all = json_object(), *handlers = json_array();
@@ -88,7 +97,11 @@ void describe_json(const struct sluice_plugin *plugin, const struct described *f
     json_object_set_new(all, "library", json_string(from->path));
     json_object_set_new(all, "sha256", json_string(from->sha256));
     json_object_set_new(all, "note", json_boolean(from->note));
-    json_object_set_new(all, "abi", json_pack("{s:i, s:i}", "major", plugin->abi_major, "minor", plugin->abi_minor));
+    json_object_set_new(
+        all, "abi",
+        abi_json(plugin->abi_major, plugin->abi_minor, plugin->reserved == 0 ? NULL : from->engine->unstable_rows));
+    json_object_set_new(all, "engine_abi",
+                        abi_json(from->engine->major, from->engine->minor, from->engine->unstable_rows));
     json_object_set_new(all, "settings", fields_json(plugin->settings, false));
     json_object_set_new(all, "handlers", handlers);
     char *text = json_dumps(all, JSON_INDENT(2));

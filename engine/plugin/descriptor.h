@@ -26,7 +26,8 @@ struct abi_sizes {
 struct abi {
     uint16_t major, minor;
     const struct abi_sizes *sizes;
-    uint32_t unstable; /* number of its unstable rows, 0: it has none */
+    uint32_t unstable;                /* number of its unstable rows, 0: it has none */
+    const char *const *unstable_rows; /* their names: "sluice_host.shout", …, NULL */
 };
 extern const struct abi abi_current;
 

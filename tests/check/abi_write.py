@@ -48,7 +48,11 @@ CHECKS = r"""/*
 
 static const struct abi_sizes sizes_by_minor[] = {
 %s};
-const struct abi abi_current = {SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor, SLUICE_UNSTABLE_NUMBER};
+static const char *const unstable_rows[] = {
+%s};
+const struct abi abi_current = {
+    SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR, sizes_by_minor, SLUICE_UNSTABLE_NUMBER, unstable_rows,
+};
 
 #define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 #define PLACE(type, member, at, bytes)                                                                                 \
@@ -246,7 +250,13 @@ def checks(blocks, headers):
         known = abi.layouts(structs)
         each = (f".{name} = {known[f'sluice_{name}'][1]}" for name in ("plugin", "handler", "field", "outcome"))
         sizes += f"{INDENT}[{number}] = {{{', '.join(each)}}},\n"
-    text = CHECKS % sizes
+    unstable = [
+        f'"{block.name}.{member.name}"'
+        for block in blocks
+        for row, member in block.members()
+        if row.since == abi.UNSTABLE
+    ]
+    text = CHECKS % (sizes, "".join(f"{INDENT}{row},\n" for row in [*unstable, "NULL"]))
     for name, (places, size, _) in abi.layouts(tables).items():
         text += f"\nSIZE({name}, {size});\n"
         for member, (at, bytes_) in zip(tables[name], places):

@@ -212,6 +212,7 @@ class Description(unittest.TestCase):
             (folder / "plugin").mkdir()
             shutil.copy(ROOT / "engine/plugin/descriptor.h", folder / "plugin")
             (folder / "abi.c").write_text(abi_write.checks(blocks, HEADERS))
+            self.assertIn('unstable_rows[] = {\n    "sluice_host.shout",\n    NULL,\n}', (folder / "abi.c").read_text())
             subprocess.run(["cc", "-fsyntax-only", f"-I{folder}", f"-I{ROOT}/engine", folder / "abi.c"], check=True)
             for language, name in (("c", "work.c"), ("c++", "work.cpp")):
                 (folder / name).write_text(UNSTABLE)

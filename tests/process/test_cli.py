@@ -233,6 +233,7 @@ class Files(unittest.TestCase):
         self.assertIn("charge", run("inspect", plugin).stdout)
         described = json.loads(run("inspect", plugin, "--json").stdout)
         self.assertEqual(described["name"], "payment")
+        self.assertEqual((described["abi"]["unstable"], described["engine_abi"]["unstable"]), ([], []))
         for path in (self.at / "none.so", self.at, ROOT / "Makefile"):
             done = run("inspect", path)
             self.assertEqual((done.returncode, done.stdout), (1, ""))

@@ -36,7 +36,7 @@ static const struct abi_sizes sizes[] = {
     {sizeof(struct sluice_plugin), sizeof(struct sluice_handler), sizeof(struct sluice_field),
      sizeof(struct sluice_outcome)},
 };
-static const struct abi newer_engine = {1, 1, sizes, 0x77};
+static const struct abi newer_engine = {1, 1, sizes, 0x77, NULL};
 
 static void handle(void *state, struct sluice_call *call)
 {
