@@ -52,7 +52,7 @@ struct tests {
     struct suite *suites;
     size_t suite_count, total, passed, failed;
     struct coverage *coverage; /* NULL: nobody asks */
-    struct map *warned;        /* warnings of tests, each once */
+    struct map *warned;        /* warnings and notes, each once */
     struct server *server;
     struct databases *databases;
     int64_t server_ms; /* how long its start took */
@@ -374,14 +374,30 @@ static bool is_wanted(const struct tests *tests, const struct flow *flow)
     return tests->options->filter == NULL || strstr(flow->name, tests->options->filter) != NULL;
 }
 
+/* What the pipeline says of a plugin and its tests do without. */
+static void note_isolation(struct tests *tests, const struct suite *suite)
+{
+    const struct pipeline *pipeline = suite->parts.parts.pipeline;
+    for (size_t i = 0; i < pipeline->plugin_count; i++)
+        if (pipeline->plugins[i].isolation == ISOLATION_PROCESS)
+            warn_once(tests, suite,
+                      arena_format(tests->arena,
+                                   "note: plugin '%s' runs in the process of the test, though %s says `isolation: "
+                                   "process`: flow tests have no process for each plugin, so its limits (memory, exec, "
+                                   "sockets) are not kept here, and a crash fails the test\n",
+                                   pipeline->plugins[i].name, suite->file.pipeline));
+}
+
 static int test_suite(struct tests *tests, struct suite *suite, const char *url)
 {
     int code = CLI_OK;
     size_t wanted = 0, failed = tests->failed;
     for (size_t i = 0; i < suite->file.count; i++)
         wanted += is_wanted(tests, &suite->file.flows[i]);
-    if (wanted > 0)
+    if (wanted > 0) {
+        note_isolation(tests, suite);
         code = open_databases(tests, suite, url);
+    }
     for (size_t i = 0; i < suite->file.count && code == CLI_OK && test_interrupted == 0; i++)
         if (is_wanted(tests, &suite->file.flows[i]))
             code = test_one(tests, suite, &suite->file.flows[i], --wanted > 0);

@@ -262,6 +262,25 @@ class Small(ServerCase):
         self.assertEqual((done.returncode, done.stdout), (78, ""))
         self.assertIn(f"{self.folder}/pipeline.yaml:", done.stderr)
 
+    def test_a_plugin_that_runs_in_its_own_process_elsewhere(self):
+        """It is said, once, that here it does not."""
+        path = self.folder / "pipeline.yaml"
+        path.write_text(PIPELINE.replace(".so}", ".so, isolation: process, memory: 64MiB}"))
+        tests = "tests:\n" + "".join(
+            f"  - {{name: {name}, steps: [{{emit: {{topic: wanted, data: {{name: Ada}}}}}}],"
+            " expect: {events: [wanted, said]}}\n"
+            for name in "xy"
+        )
+        done = self.run_it(tests)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(
+            done.stderr,
+            f"{self.file}: note: plugin 'template' runs in the process of the test, though {path} says `isolation: "
+            "process`: flow tests have no process for each plugin, so its limits (memory, exec, sockets) are not kept "
+            "here, and a crash fails the test\n",
+        )
+        self.assertEqual(self.run_it(tests, "--filter", "none").stderr.count("note: "), 0)
+
     def test_filter(self):
         tests = (
             "tests:\n"
