@@ -169,6 +169,14 @@ static void require_key(const struct route *route, struct topic *target, void *c
                     target->name, target->name);
 }
 
+static bool reads_inside(const struct sluice_field *input, const char *path)
+{
+    for (; input != NULL && input->name != NULL; input++)
+        if (input->nested != 0 && strcmp(input->name, path) == 0)
+            return true;
+    return false;
+}
+
 static bool reads(const char *const *inputs, const char *name)
 {
     for (; *inputs != NULL; inputs++)
@@ -177,7 +185,7 @@ static bool reads(const char *const *inputs, const char *name)
     return false;
 }
 
-/* A key that is most likely not what was meant: one text for all events, or a field with a mistyped name. */
+/* A key that is most likely not what was meant: one text for all events, a field in an object, or a mistyped name. */
 static void check_key_words(const struct check *check, const struct topic *topic)
 {
     const struct span *names;
@@ -196,7 +204,13 @@ static void check_key_words(const struct check *check, const struct topic *topic
     for (size_t i = 0; count != SIZE_MAX && i < count; i++) {
         const char *name = arena_string(check->arena, names[i]);
         const char *near = nearest_name(name, inputs);
-        if (topic->binding != NULL && near != NULL && names[i].length >= CHECK_WORD_MIN && !reads(inputs, name))
+        if (topic->binding != NULL && reads_inside(topic->binding->input, name))
+            problem_warn(
+                check->problems, topic->place, "key_field",
+                "the key of topic '%s' is made of the field '%s', which %s reads inside of an object; a key is "
+                "made of members of the data itself, so an event needs a member of it that has this name",
+                topic->name, name, topic->binding->id);
+        else if (topic->binding != NULL && near != NULL && names[i].length >= CHECK_WORD_MIN && !reads(inputs, name))
             problem_warn(check->problems, topic->place, "key_field",
                          "the key of topic '%s' is made of the field '%s', which %s does not read; did you mean '%s'?",
                          topic->name, name, topic->binding->id, near);

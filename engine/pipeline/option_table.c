@@ -179,7 +179,7 @@ const struct option after_options[] = {
 
 const struct option topic_options[] = {
     {"key", OPTION_TEXT, offsetof(struct topic, key_text),
-     .help = "what events are ordered by, from data fields: \"{userId}-{seatId}\""},
+     .help = "what events are ordered by, from members of the data, not of its objects: \"{userId}-{seatId}\""},
     {"handler", OPTION_TEXT, .own = true, .min = 1, .help = "PLUGIN.HANDLER"},
     {"final", OPTION_BOOL, offsetof(struct topic, final), .fallback = "false", .help = "nobody handles it, on purpose"},
     {"elsewhere", OPTION_BOOL, offsetof(struct topic, elsewhere), .fallback = "false",
