@@ -304,11 +304,17 @@ void isolated_close(struct plugin_state *state)
     if (isolated == NULL)
         return;
     if (isolated->pid != 0) {
+        char words[ENDING_WORDS_MAX];
+        struct process_ending ending = {0};
         shutdown(isolated->socket, SHUT_RDWR);
-        if (!has_ended(isolated, ISOLATED_CLOSE_MS))
+        bool ended = has_ended(isolated, ISOLATED_CLOSE_MS);
+        reap(isolated, &ending);
+        if (!ended)
             log_warn("lane", "the process of plugin '%s' does not end when it is asked to; killed",
                      isolated->ref->name);
-        isolated_end(isolated);
+        else if (ending.kind != ENDING_STATUS || ending.number != EXIT_SUCCESS)
+            log_warn("lane", "the process of plugin '%s' was asked to end, and failed: %s", isolated->ref->name,
+                     ending_text(&ending, words));
     }
     plugin_close(&isolated->filled);
     free(isolated);

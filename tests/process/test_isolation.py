@@ -153,6 +153,21 @@ topics:
         self.assertEqual(engine.stop(), 0, engine.text())
         self.assertFalse(any(pathlib.Path(f"/proc/{child}").exists() for child in last))
 
+    def test_one_that_does_not_end_well_is_named(self):
+        for mode, n, words in (
+            ("segv", 0, "was asked to end, and failed: signal 11"),
+            ("exit_now", 3, "was asked to end, and failed: exit status 3"),
+            ("hang", 0, "does not end when it is asked to; killed"),
+            ("ok", 0, None),
+        ):
+            with self.subTest(mode=mode):
+                self.use(Processes.yaml, f"process, settings: {{close: {mode}, n: {n}}}")
+                engine = self.engine()
+                self.assertEqual(engine.stop(), 0)
+                said = [line for line in engine.log if "the process of plugin 'hostile'" in line]
+                self.assertEqual(len(said), 4 if words else 0)
+                self.assertTrue(all(words in line for line in said), said)
+
     def test_what_the_process_may(self):
         """Each is refused as the file says, and the library is told; without that it is done."""
         events = {

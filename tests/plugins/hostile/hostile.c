@@ -3,7 +3,7 @@
  *
  * Handlers  act, act_sql   of topics and taps, without and with a store: a row in `handled` (k) for each event
  *           ask            of requests
- *           tick           of schedules: does what the setting `tick` says
+ *           tick           of schedules: does what the setting `tick` says; close() what `close` says
  * Reads     mode           one of the table; anything else is outcome ok
  *           n              a signal, an exit status, MiB, or the number of a descriptor, by mode
  *           k              what is written down
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 struct hostile {
-    struct sluice_text tick;
+    struct sluice_text tick, close;
     int64_t n;
 };
 
@@ -41,7 +41,9 @@ struct act {
 
 static const struct sluice_field settings[] = {
     SLUICE_TEXT(struct hostile, tick, .max = 64, .flags = SLUICE_OPTIONAL, .fallback = "ok", .help = "what tick does"),
-    SLUICE_INT64(struct hostile, n, .flags = SLUICE_OPTIONAL, .help = "its n"),
+    SLUICE_TEXT(struct hostile, close, .max = 64, .flags = SLUICE_OPTIONAL, .fallback = "ok",
+                .help = "what close() does"),
+    SLUICE_INT64(struct hostile, n, .flags = SLUICE_OPTIONAL, .help = "their n"),
     {0},
 };
 
@@ -431,6 +433,13 @@ static void tick(void *state, struct sluice_call *call)
     (void)call->host->add(call, OK);
 }
 
+static void end(void *state)
+{
+    const struct hostile *self = state;
+    const struct act act = {.mode = self->close, .n = self->n};
+    attack(NULL, &act);
+}
+
 static const struct sluice_handler handlers[] = {
     {.name = "act",
      .help = "does what `mode` says",
@@ -465,4 +474,4 @@ static const struct sluice_handler handlers[] = {
 };
 
 SLUICE_PLUGIN(.name = "hostile", .version = "1.0.0", .help = "attacks the process it runs in", .settings = settings,
-              .state_size = sizeof(struct hostile), .handlers = handlers)
+              .state_size = sizeof(struct hostile), .close = end, .handlers = handlers)
