@@ -338,6 +338,20 @@ static void warn_failpoints(const char *rules)
     }
 }
 
+/* A problem is a line as `validate` prints it, and of an engine that runs one of its log; a refusal has it anyway. */
+static int check(struct parts *parts, const struct suspects *suspects)
+{
+    if (!handover_is_successor(suspects))
+        return parts_check(parts, false);
+    if (reading_finish(&parts->reading, true) != 0)
+        return CLI_CONFIG;
+    for (size_t i = 0; i < parts->reading.problems.count; i++) {
+        const struct problem *problem = &parts->reading.problems.list[i];
+        log_warn("run", "%s:%d:%d: %s", problem->place.file, problem->place.line, problem->place.column, problem->text);
+    }
+    return CLI_OK;
+}
+
 /* The worker process. `context`: its copy of the files. */
 static int run_worker(const struct master_worker *me, void *context)
 {
@@ -351,7 +365,7 @@ static int run_worker(const struct master_worker *me, void *context)
                               .began_ms = clock_monotonic_ms()};
     struct error error = files->error;
     signals_start(&signals);
-    int code = parts_check(parts, handover_is_successor(me->suspects));
+    int code = check(parts, me->suspects);
     if (code != CLI_OK)
         reloading_refuse(me->suspects, parts);
     else

@@ -4,6 +4,7 @@
 Run alone: python3 tests/process/test_reload_answers.py [-k NAME].
 """
 import json
+import re
 import shutil
 import threading
 import unittest
@@ -113,8 +114,10 @@ class Answers(PipelineCase):
         status, answer = self.ask("/reload?plan")
         self.assertEqual((status, answer["reason"], answer["new"]), (422, "invalid", None))
         self.assertEqual(self.running.worker(), worker)
-        self.config.write_text(self.yaml)
+        self.write('"${HTTP_TOKEN}"', TOKEN)
         self.assertTrue(self.reload()["accepted"])
+        self.assertTrue(any("WARN  run: " in line and "written out here" in line for line in self.running.log))
+        self.assertEqual([line for line in self.running.log if not re.match(r"20\S+Z [A-Z]+ ", line)], [])
 
     def test_another_file(self):
         other = self.folder / "other.yaml"
