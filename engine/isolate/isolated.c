@@ -135,6 +135,13 @@ static bool has_ended(const struct isolated *isolated, int within_ms)
     return n > 0;
 }
 
+/* Between calls: it has ended, or said something that nobody asked for. */
+static bool is_spoilt(const struct isolated *isolated)
+{
+    struct pollfd both[] = {{.fd = isolated->socket, .events = POLLIN}, {.fd = isolated->process, .events = POLLIN}};
+    return poll(both, 2, 0) > 0;
+}
+
 static bool is_stopped(const struct isolated *isolated)
 {
     siginfo_t info = {0};
@@ -359,7 +366,7 @@ static bool pack_call(struct isolated *isolated, const struct isolated_call *fro
 
 int isolated_call(struct isolated *isolated, const struct isolated_call *call, struct error *error)
 {
-    if (isolated->pid != 0 && has_ended(isolated, 0))
+    if (isolated->pid != 0 && is_spoilt(isolated))
         isolated_end(isolated);
     if (isolated->pid == 0 && begin(isolated, error) != 0)
         return -EAGAIN;

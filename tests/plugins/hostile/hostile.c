@@ -354,6 +354,15 @@ static void do_socket(const struct act *act)
         abort();
 }
 
+/* Says to its lane, more than once, that it has returned: what nobody asked for. */
+static void do_forge(const struct act *act)
+{
+    static const uint64_t returned[] = {5, 0};
+    (void)act;
+    for (int i = 0; i < 3; i++)
+        send(3, returned, sizeof returned, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* Aborts when there are no n MiB. */
 static void do_memory(const struct act *act)
 {
@@ -383,7 +392,7 @@ static const struct {
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
     MODE(dup_all),       MODE(end_never),      MODE(slow),      MODE(few_files),  MODE(daemon),
-    MODE(socket),        MODE(memory),
+    MODE(socket),        MODE(memory),         MODE(forge),
 };
 
 static void attack(struct sluice_call *call, const struct act *act)
