@@ -123,7 +123,7 @@ void call_put_back(const struct batch *batch)
                    batch->last_called->handler_name, changed);
 }
 
-/* In this process: while the function runs, the master sees its events. */
+/* In this process, whose surroundings are put back: while the function runs, the master sees its events. */
 static void call_here(struct call *call, int64_t deadline_ms)
 {
     struct batch_env *env = call->batch->env;
@@ -137,6 +137,8 @@ static void call_here(struct call *call, int64_t deadline_ms)
     else
         binding->handler->handle(env->plugins[binding->plugin->index].state, &call->shared);
     watch_returned(env->suspects, env->lane_number);
+    if (++call->batch->calls <= CALL_LOOKS)
+        call_put_back(call->batch);
 }
 
 /* Runs the plugin's function; while it does, the watchdog sees its deadline. */
@@ -158,8 +160,6 @@ static void call_handler(struct call *call)
     else
         call_here(call, deadline_ms);
     batch_env_at(env, "what follows the handler's call");
-    if (++call->batch->calls <= CALL_LOOKS)
-        call_put_back(call->batch);
     atomic_store_explicit(&env->call_deadline_ms, 0, memory_order_relaxed);
     (void)FAILPOINT("lane.handler.after");
     int64_t ended = clock_monotonic_ns();

@@ -6,6 +6,7 @@ Run alone: python3 tests/process/test_isolation.py [-k NAME]; the waits of innoc
 """
 import os
 import pathlib
+import resource
 import signal
 import tempfile
 import time
@@ -152,6 +153,26 @@ topics:
         last = until(lambda: len(children(engine.worker())) == 4 and children(engine.worker()), "its processes")
         self.assertEqual(engine.stop(), 0, engine.text())
         self.assertFalse(any(pathlib.Path(f"/proc/{child}").exists() for child in last))
+
+    def test_what_nobody_asked_for_is_no_answer_of_the_next_call(self):
+        engine = self.engine()
+        self.emit("act", self.event({"mode": "forge", "k": "bad"}))
+        self.emit("act", *[self.event({"mode": "ok", "k": f"n{number}"}) for number in range(40)])
+        self.await_value("select count(*) from handled where k <> 'bad'", 40)
+        (letter,) = self.await_topic("act-dlt", 1)
+        self.assertIn('"forge"', letter["value"])
+        self.assertEqual(engine.stop(), 0)
+
+    def test_its_calls_change_nothing_of_the_worker(self):
+        """What somebody else changes there stays, and no handler is blamed for it."""
+        engine = self.engine()
+        soft, hard = resource.prlimit(engine.worker(), resource.RLIMIT_NOFILE)
+        resource.prlimit(engine.worker(), resource.RLIMIT_NOFILE, (soft - 1, hard))
+        self.emit("act", self.event({"mode": "ok", "k": "n"}))
+        self.await_value("select count(*) from handled", 1)
+        self.assertEqual(resource.prlimit(engine.worker(), resource.RLIMIT_NOFILE), (soft - 1, hard))
+        self.assertEqual(engine.stop(), 0)
+        self.assertNotIn("changed the resource limits", engine.text())
 
     def test_one_that_does_not_end_well_is_named(self):
         for mode, n, words in (
