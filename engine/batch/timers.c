@@ -104,13 +104,14 @@ void timers_step(struct batch *batch, struct timers *timers, const struct instan
     }
 }
 
+/* One that is in both lists began first: what was done cancels it, and steps stay done until the chain is over. */
 void timers_write(struct batch *batch, const struct timers *timers)
 {
     int16_t group = batch->env->numbers->groups[batch->env->group->index];
     if (batch->result == STORE_OK)
-        batch->result = ledger_timers_cancel(batch->connection, group, timers->over, timers->over_count, &batch->error);
-    if (batch->result == STORE_OK)
         batch->result = ledger_park(batch->connection, timers->begun, timers->begun_count, &batch->error);
+    if (batch->result == STORE_OK)
+        batch->result = ledger_timers_cancel(batch->connection, group, timers->over, timers->over_count, &batch->error);
 }
 
 void timers_over(struct batch *batch, const struct instance *instance)

@@ -198,6 +198,23 @@ class Definitions(TimerCase):
         self.await_topic("late", 1, WAIT_S)
         self.assertEqual([one["data"]["id"] for one in self.late()], ["c2"])
 
+    def test_what_one_transaction_begins_and_cancels(self):
+        """Two steps of a chain that began with another file, in one batch."""
+        engine = self.begin("1h")[0]
+        self.send("paid", "c1")
+        self.await_waiting(1)
+        self.assertEqual(engine.stop(), 0)
+        self.use(YAML.replace("BUS", "postgres, partitions: 2").replace("AFTER", "2h").replace("lanes: 2", "lanes: 1"))
+        self.engine(env={"SLUICE_FAILPOINTS": "lane.claim.before=delay:2000@1"})
+        self.send("paid", "c2")  # its batch waits, and meanwhile the others come
+        self.send("paid", "c1", seat=8)
+        self.send("booked", "c1")
+        self.drain_bus()
+        self.release_all()
+        self.await_waiting(0)
+        self.drain()
+        self.assertEqual([one["data"]["id"] for one in self.late()], ["c2"])
+
     def drain_bus(self):
         self.await_value("select sluice.bus_lag('own')", 0, WAIT_S)
 
