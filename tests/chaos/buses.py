@@ -71,7 +71,7 @@ class PostgresBus:
 # Remembers every output that was ever committed, since outbox rows live for milliseconds, and which transaction claimed
 # an event, wrote it behind its key, or deleted it there.
 RECORDED = """
-CREATE TABLE recorded (id bigint, batch bytea);
+CREATE TABLE recorded (id bigint, batch bytea, xid xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION recorded() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.recorded VALUES (NEW.id, NEW.batch); RETURN NULL; END $$;
 CREATE TRIGGER recorded AFTER INSERT ON sluice.outbox FOR EACH ROW EXECUTE FUNCTION recorded();

@@ -14,7 +14,7 @@ import os
 import sys
 
 import _path
-from chaos import checker_chains, checker_kafka
+from chaos import checker_chains, checker_kafka, checker_timers
 from chaos.buses import bus_of
 from chaos.facts import Facts, has_table, some, sql
 from chaos.wire import derive, signed
@@ -95,7 +95,7 @@ def _counter(record):
 
 def outputs(facts):
     """I3 and I11: for every outcome exactly the child that its route says, under the id that its lineage says."""
-    undos = checker_chains.undo_ids(facts)
+    undos = {**checker_chains.undo_ids(facts), **checker_timers.events(facts)}
     for handler, record in _first_of(facts):
         row = facts.row_of(handler, record)
         if row is None or row["outcome"] == DEAD:
@@ -388,7 +388,12 @@ IN_DATABASE = (one_row, effects, purchases, drained, resources)
 def check(facts, dumped=True):
     """The violations, as sentences."""
     found = []
-    on_topics = ON_TOPICS + checker_chains.ON_TOPICS + (() if facts.bus.transactional else checker_kafka.ON_TOPICS)
+    on_topics = (
+        ON_TOPICS
+        + checker_chains.ON_TOPICS
+        + checker_timers.ON_TOPICS
+        + (() if facts.bus.transactional else checker_kafka.ON_TOPICS)
+    )
     for invariant in (on_topics if dumped else ()) + IN_DATABASE + checker_chains.IN_DATABASE:
         found.extend(invariant(facts))
     return found

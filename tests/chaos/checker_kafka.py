@@ -6,6 +6,7 @@ topics ended.
 """
 import collections
 
+from chaos import checker_timers
 from chaos.facts import CHAIN, batch_records, some, sql
 from chaos.wire import id_of
 
@@ -61,7 +62,7 @@ def _issue(facts):
 def committed(facts):
     """I12: below a committed offset everything has its outcome, and what it emits is on its topic. A retry waits in the
     database. The event of a held key is there, or has its outcome; what it emits then is published after its position
-    was committed."""
+    was committed. A timer's event waits in the database, too."""
     handlers = {
         topic: handler
         for handler, topics in facts.model.handler_topics.items()
@@ -72,6 +73,7 @@ def committed(facts):
     for record in facts.records + facts.repeats:
         places[record.topic, record.partition][record.offset] = record
     issue, claimed, held = _issue(facts), _claimed(facts), _held(facts)
+    later = checker_timers.events(facts)
     for entry in facts.log:
         if "ends" not in entry:
             continue
@@ -93,7 +95,8 @@ def committed(facts):
                         " outcome yet"
                     )
                 for child in issue(record, row) if row and not written else ():
-                    if child.offset >= entry["ends"][child.topic][str(child.partition)]:
+                    ended = entry["ends"][child.topic][str(child.partition)]
+                    if child.event_id not in later and child.offset >= ended:
                         yield (
                             f"I12: {place} was committed up to {offset}, and {child.event_id}, which"
                             f" {record.event_id} at {at} emits, was not on {child.topic} yet"

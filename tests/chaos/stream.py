@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 
+from chaos.checker_timers import NOTES
 from chaos.orders import Orders
 from lib.engine import BUILD, ROOT, SLUICE, sluice
 
@@ -135,6 +136,7 @@ class Stream:
         self.bus.clear()
         sluice("migrate", self.config, env=self.env)
         run_psql(self.url, TABLES)
+        run_psql(self.url, NOTES)
         self.bus.prepare()
         for user, points in [(u, 100000000) for u in RICH] + [(u, 0) for u in POOR]:
             self.write(user=user, points=points)
