@@ -123,7 +123,7 @@ struct bus_reading {
     /* The leader of the partition is gone (of partition -1: of the first such one): it is neither read nor written. */
     bool no_leader;
     int32_t leaderless;
-    bool hidden;             /* a transaction is open behind which nothing is read yet */
+    bool hidden;             /* a transaction of an engine is open behind which nothing is read yet */
     int64_t transaction_pid; /* of its session in the server; 0: it has none */
     char transaction[256];   /* whose it is and since when, for people */
 };

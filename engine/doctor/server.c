@@ -151,9 +151,12 @@ static void look_connections(struct exam *exam)
 
 /* ----------------------------------------------------------------------------------------------------- transactions */
 
+/* 1398491701: sluice.bus_lock_writer(), which an engine's transaction holds; the database may not be migrated. */
 static const struct statement statement_open = {
     "select a.pid, coalesce(nullif(a.application_name, ''), '?'), a.usename::text, coalesce(a.datname::text, ''),"
-    "       a.state, extract(epoch from clock_timestamp() - a.xact_start)::int8 "
+    "       a.state, extract(epoch from clock_timestamp() - a.xact_start)::int8,"
+    "       exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 1398491701"
+    "        and l.objsubid = 2 and a.datname = current_database())::int4 "
     "from pg_stat_activity a "
     "where a.backend_type = 'client backend' and a.backend_xid is not null and a.pid <> pg_backend_pid()"
     "  and a.xact_start < clock_timestamp() - $1 * interval '1 ms' order by a.xact_start limit 5",
@@ -168,8 +171,9 @@ static void look_open(struct exam *exam)
     int64_t limit_ms = pipeline_longest_call_ms(exam->pipeline);
     limit_ms = limit_ms > SERVER_OPEN_S * 1000 ? limit_ms : SERVER_OPEN_S * 1000;
     const struct rows *rows = exam_rows_of_ms(exam, &statement_open, limit_ms);
-    bool stops = exam->pipeline->bus.kind == BUS_CHOICE_POSTGRES;
+    bool postgres = exam->pipeline->bus.kind == BUS_CHOICE_POSTGRES;
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++) {
+        bool stops = postgres && rows_int64(rows, i, 6) != 0;
         long long pid = (long long)rows_int64(rows, i, 0);
         const char *cure = arena_format(exam->arena,
                                         "find out what it does; end it with select pg_terminate_backend(%lld)", pid);
@@ -201,8 +205,8 @@ static void look_prepared(struct exam *exam)
     for (size_t i = 0; rows != NULL && i < rows_count(rows); i++) {
         const char *gid = exam_text(exam, rows, i, 0);
         exam_bad(exam, arena_format(exam->arena, "commit prepared '%s', or rollback prepared '%s'", gid, gid),
-                 "transaction '%s' of %s in database %s was prepared %s ago: it holds its locks, and readers of the "
-                 "bus, across restarts",
+                 "transaction '%s' of %s in database %s was prepared %s ago: it holds its locks, and keeps dead rows "
+                 "of since then, across restarts",
                  gid, exam_text(exam, rows, i, 1), exam_text(exam, rows, i, 2),
                  exam_duration(exam, rows_int64(rows, i, 3)));
     }
@@ -374,7 +378,7 @@ static const struct check checks[] = {
      "raise max_connections or the limit (alter database, alter role), or use fewer `engine.lanes`", look_connections},
     {"open_transactions",
      "a transaction that has written, of whatever program, is open for longer than 10 s and than any handler's "
-     "`timeout`: on the postgres bus nothing behind it is read",
+     "`timeout`: it keeps dead rows; one of an engine keeps readers of the postgres bus waiting, too",
      "end it; give its role an idle_in_transaction_session_timeout", look_open},
     {"prepared_transactions", "a transaction was prepared (two-phase commit) more than 10 s ago and is not over",
      "commit or roll back what was prepared", look_prepared},

@@ -106,13 +106,13 @@ static void add_transaction(const struct reader *reader, struct timeline_event *
     if (waits_have(&event->waits, WAIT_TRANSACTION))
         return; /* of another group: it is the same one */
     if (reading->transaction[0] == '\0')
-        wait.sentence = "a transaction of the server was open, behind which nothing is read";
+        wait.sentence = "a transaction of an engine was open, behind which nothing is read";
     else if (pid == 0)
-        wait.sentence = arena_format(arena, "a transaction is open in the server, and nothing behind it is read: %s",
+        wait.sentence = arena_format(arena, "a transaction of an engine is open, and nothing behind it is read: %s",
                                      reading->transaction);
     else {
         wait.sentence = arena_format(arena,
-                                     "a transaction is open in the server, and nothing behind it is read: pid %lld, %s",
+                                     "a transaction of an engine is open, and nothing behind it is read: pid %lld, %s",
                                      pid, reading->transaction);
         wait.command = arena_format(arena, "psql \"$DATABASE_URL\" -c \"select pg_terminate_backend(%lld)\"", pid);
     }

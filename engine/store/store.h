@@ -5,7 +5,8 @@
  * after any connection error the next transaction opens a new one, with backoff, and prepares its statements again.
  * Every wait has a deadline of its own: libpq's calls without a client-side limit are never used. Statements are
  * prepared once a connection, under the address of their text. Parameters and results are binary. Threads: a store is
- * shared and immutable after store_open(); a connection belongs to one thread, but for connection_interrupt().
+ * shared and, but for its marks, immutable after store_open(); a connection belongs to one thread, but for
+ * connection_interrupt().
  */
 #ifndef SLUICE_STORE_STORE_H
 #define SLUICE_STORE_STORE_H
@@ -65,6 +66,9 @@ void store_close(struct store *store); /* after its connections; NULL is fine */
 /* For a store that only one thread uses: its connections hand one session on to each other between transactions, so
  * that many of them cost one connect and one Parse of each statement. */
 void store_share_session(struct store *store);
+/* Every transaction that begins from now on has the lock sluice.bus_lock_writer() from its first statement on, before
+ * it has a number: readers of the postgres bus wait for it, and not for those of other programs. Any thread. */
+void store_mark_transactions(struct store *store);
 /* The url of another database of the same server; `options` ("-c name=value"; NULL: none) come before what the engine
  * sets. Allocated; NULL when the url cannot be understood. It may hold a password, as `url`. */
 char *store_url_of(const char *url, const char *database, const char *options);

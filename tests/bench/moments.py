@@ -98,6 +98,27 @@ def _posts(stage):
     return [(stage.sink.seen[tx] - sent[tx]) * 1000 for tx in counted], [answered[tx] for tx in counted]
 
 
+def elsewhere(stage, rounds, _purchases):
+    """The same purchases with nothing else in the server, and while another program has a transaction open that has
+    written."""
+    alone, beside = [], []
+    for _ in range(rounds):
+        alone.append(_posts(stage)[0])
+        with subprocess.Popen(["psql", "-X", "-q", stage.url], stdin=subprocess.PIPE, text=True) as session:
+            session.stdin.write("begin; create temporary table written ();\n")
+            session.stdin.flush()
+            until(lambda: stage.sql("select 1 from pg_stat_activity where state = 'idle in transaction'"), "it", 10)
+            beside.append(_posts(stage)[0])
+    for what, rows in (("alone", alone), ("beside an open transaction", beside)):
+        p50, p99 = (statistics.median(_share(row, share) for row in rows) for share in (0.5, 0.99))
+        p99s = ", ".join(f"{_share(row, .99):.1f}" for row in rows)
+        print(
+            f"ms at {RATE} purchases/s, POST sent → in the tap's hands, {what:<27} p50 {p50:.1f}  p99 {p99:.1f}"
+            f"   (p99s {p99s})",
+            flush=True,
+        )
+
+
 def start(stage, _rounds, _purchases):
     """From a moment to the first event handled, its output acknowledged; an event lies there, or comes right after the
     kill."""

@@ -29,6 +29,7 @@ static void *appender_run(void *context)
     struct bus *bus = appender->harness->bus;
     struct connection *connection = sql_open(appender->harness);
     static const struct statement touch = {.text = "select pg_current_xact_id()"};
+    static const struct statement rename = {.text = "set local application_name = 'somebody'"};
     char key[24];
     snprintf(key, sizeof key, "a%d", appender->number);
     for (int i = 0; i < TRANSACTIONS; i++) {
@@ -47,7 +48,9 @@ static void *appender_run(void *context)
         /* Its number first, then a while, then its rows, then a while, then its end: numbers, rows and commits of
          * the appenders interleave. */
         CHECK(connection_exec(connection, &touch, 0, NULL, &rows, &error) == STORE_OK, "%s", error.text);
-        usleep(rand_r(&appender->random) % 8000);
+        /* As a plugin's function may: it is an engine's transaction all the same. */
+        CHECK(connection_exec(connection, &rename, 0, NULL, &rows, &error) == STORE_OK, "%s", error.text);
+        usleep(rand_r(&appender->random) % 30000);
         CHECK(bus_append(bus, connection, records, (size_t)count, &error) == STORE_OK, "%s", error.text);
         CHECK(connection_exec(connection, &touch, 0, NULL, &rows, &error) == STORE_OK, "%s", error.text);
         usleep(rand_r(&appender->random) % 8000);
@@ -100,7 +103,53 @@ static void test_interleaved(void **state)
     reader_close(&reader);
 }
 
-/* A transaction that stays open holds back what is read, and loses nothing; the reader must not spin meanwhile. */
+/* A transaction of another program holds back nothing, for as long as it is open: one that has written, one of another
+ * database, one that is prepared. */
+static void test_strangers(void **state)
+{
+    static const struct statement write = {.text = "create temporary table written ()"};
+    static const struct statement lock = {.text = "select pg_current_xact_id()"};
+    static const struct statement prepare = {.text = "prepare transaction 'stranger'"};
+    static const struct {
+        const char *database; /* NULL: the engine's */
+        const struct statement *statements[2];
+    } kinds[] = {{NULL, {&write}}, {"postgres", {&write}}, {NULL, {&lock, &prepare}}};
+    enum { KINDS = sizeof kinds / sizeof kinds[0], EVENTS = 10 };
+    struct harness *harness = *state;
+    const char *topic = topic_of(harness, "strangers");
+    struct reader reader = reader_open(harness->bus, name_of("strangers", "group"), topic);
+    struct connection *own = sql_open(harness);
+    reader_until_streams(&reader, PARTITIONS);
+    for (int kind = 0; kind < KINDS; kind++) {
+        char *url = kinds[kind].database == NULL ? strdup(harness->url)
+                                                 : store_url_of(harness->url, kinds[kind].database, NULL);
+        struct store *store = NULL;
+        struct error error = {0};
+        CHECK(store_open(&(struct store_options){.url = url, .application = "stranger"}, &store, &error) == 0, "%s",
+              error.text);
+        struct connection *stranger = connection_create(store, NULL);
+        CHECK(connection_begin(stranger, clock_monotonic_ms() + 60000, &error) == STORE_OK, "%s", error.text);
+        for (int i = 0; i < 2 && kinds[kind].statements[i] != NULL; i++) {
+            struct rows *rows;
+            bool ends = kinds[kind].statements[i] == &prepare; /* the store takes that for an accident */
+            CHECK((connection_exec(stranger, kinds[kind].statements[i], 0, NULL, &rows, &error) == STORE_OK) != ends,
+                  "%s", error.text);
+        }
+        publish(harness->bus, topic, "s", kind * EVENTS, EVENTS);
+        reader_until(&reader, (size_t)(kind + 1) * EVENTS);
+        connection_destroy(stranger);
+        store_close(store);
+        free(url);
+    }
+    CHECK(sql(own, "select count(*) from pg_prepared_xacts") == 1, "the last one was not prepared");
+    (void)sql(own, "rollback prepared 'stranger'");
+    check_key(&reader, "s", 0, KINDS * EVENTS);
+    connection_destroy(own);
+    reader_close(&reader);
+}
+
+/* A transaction of an engine that stays open holds back what is read, and loses nothing; the reader must not spin
+ * meanwhile. */
 static void test_horizon(void **state)
 {
     struct harness *harness = *state;
@@ -397,8 +446,8 @@ static void test_idle(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    BUS_TEST(interleaved), BUS_TEST(horizon), BUS_TEST(killed), BUS_TEST(fenced), BUS_TEST(fence_waits),
-    BUS_TEST(cut),         BUS_TEST(notify),  BUS_TEST(idle),   BUS_TEST(frozen),
+    BUS_TEST(interleaved), BUS_TEST(horizon), BUS_TEST(strangers), BUS_TEST(killed), BUS_TEST(fenced),
+    BUS_TEST(fence_waits), BUS_TEST(cut),     BUS_TEST(notify),    BUS_TEST(idle),   BUS_TEST(frozen),
 };
 
 int main(int argc, char **argv)

@@ -116,6 +116,10 @@ class Postgres(Suite, PostgresCase):
         arguments = ("bus_postgres", "postgres", self.url, "horizon")
         self.bad("were read past a running transaction", "postgres_horizon", *arguments)
 
+    def test_transactions_that_are_not_marked(self):
+        """Readers pass those that another program could have begun."""
+        self.bad("records", "postgres_unmarked", "bus_postgres", "postgres", self.url, "interleaved")
+
     def test_a_stale_epoch_accepted(self):
         self.bad("records instead of 200", "postgres_stale_epoch", "bus_groups", "postgres", self.url, "epochs")
 

@@ -217,7 +217,8 @@ class Sessions(DoctorCase):
         self.addCleanup(
             lambda: self.postgres.query("select * from pg_prepared_xacts") and self.sql("rollback prepared 'left'")
         )
-        with self.session(f"begin; {insert}") as writes, self.session(
+        as_engine = "select pg_advisory_xact_lock_shared(sluice.bus_lock_writer(), 0)"
+        with self.session(f"begin; {as_engine}; {insert}") as writes, self.session(
             "begin; lock table sluice.reply in share mode"
         ), self.session("begin; lock table sluice.reply"):
             self.assertIsNone(writes.poll())

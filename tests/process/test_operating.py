@@ -333,7 +333,9 @@ class Commands(PostgresCase):
             text=True,
         )
         self.addCleanup(session.kill)
-        session.stdin.write("begin;\nselect pg_current_xact_id();\n")
+        session.stdin.write(  # as an engine does
+            "begin;\nselect pg_advisory_xact_lock_shared(sluice.bus_lock_writer(), 0), pg_current_xact_id();\n"
+        )
         session.stdin.flush()
         pid = self.open = "select pid from pg_stat_activity where application_name = 'psql' and backend_xid is not null"
         until(lambda: self.value(f"select count(*) from ({pid}) a") == "1", "an open transaction", WAIT_S, 0.1)
@@ -409,7 +411,7 @@ BLOCKS = {
         [r"breaker card-gateway: open since .*20 calls failed", "breaker card-gateway: resumed"],
         Commands.released,
     ),
-    "Nothing is read, or too slowly/1": (Commands.open_transaction, ["pg_current_xact_id", r"\bt\b"], Commands.ended),
+    "Nothing is read, or too slowly/1": (Commands.open_transaction, ["bus_lock_writer", r"\bt\b"], Commands.ended),
     "Outputs are not published/1": (Commands.nothing, ["0 rows", "UPDATE 0"], None),
     "A handler or plugin is at fault/1": (Commands.nothing, ["payment", "charge"], None),
     "The database or the brokers do not answer/1": (Commands.nothing, [], None),

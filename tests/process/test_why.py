@@ -267,12 +267,15 @@ class Postgres(Waits, SqlCase):
         self.gone("unknown", "unknown_topic")
 
     def open_transaction(self):
-        session, pid = self.open_session("select pg_current_xact_id()", "backend_xid is not null")
+        session, pid = self.open_session(
+            "select pg_advisory_xact_lock_shared(sluice.bus_lock_writer(), 0), pg_current_xact_id()",  # as an engine
+            "backend_xid is not null",
+        )
         self.emit("in", self.one("behind"))
         wait = self.tells(
             "behind",
             "open_transaction",
-            f"a transaction is open in the server, and nothing behind it is read: pid {pid}, forgotten, .* since ",
+            f"a transaction of an engine is open, and nothing behind it is read: pid {pid}, forgotten, .* since ",
             rf'psql "\$DATABASE_URL" -c "select pg_terminate_backend\({pid}\)"',
             pid=pid,
         )

@@ -19,15 +19,17 @@
  * bytes for each partition. At least one row comes for each cursor, so that the horizon is known; a row beyond the
  * horizon comes without its payload. same_session: the cursors were made in this session. In another one they may be
  * wrong (see bus_heartbeat() in SQL). newest_member: of the group, $7, who joined last; what it reads must be known.
+ * $8: transactions of other programs are passed. passes: there is one.
  */
 static const struct statement statement_fetch = {
-    .text = "select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session,"
-            "  h.newest_member"
-            " from (select pg_snapshot_xmin(pg_current_snapshot()) as xid,"
+    .text = "with h as materialized (select case when $8 then sluice.bus_horizon(pg_current_snapshot())"
+            "   else pg_snapshot_xmin(pg_current_snapshot()) end as xid,"
             "  (select m.id from sluice.bus_member m where m.consumer_group = $7 order by m.id desc limit 1)"
             "   as newest_member,"
-            "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session) h"
-            " cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
+            "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session)"
+            " select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session,"
+            "  h.newest_member, h.xid > pg_snapshot_xmin(pg_current_snapshot())"
+            " from h cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
             " left join lateral ("
             "  select f.xid, f.id, f.payload from ("
             "   select b.xid, b.id, b.payload, octet_length(b.payload) as size,"
@@ -37,7 +39,16 @@ static const struct statement statement_fetch = {
             "   order by b.xid, b.id limit $5::int8) f"
             "  where f.running - f.size <= $6::int8) r on true"};
 
-enum { FETCH_PARTITION, FETCH_XID, FETCH_ID, FETCH_PAYLOAD, FETCH_HORIZON, FETCH_SAME_SESSION, FETCH_NEWEST_MEMBER };
+enum {
+    FETCH_PARTITION,
+    FETCH_XID,
+    FETCH_ID,
+    FETCH_PAYLOAD,
+    FETCH_HORIZON,
+    FETCH_SAME_SESSION,
+    FETCH_NEWEST_MEMBER,
+    FETCH_PASSES
+};
 enum { FETCH_ROWS_MIN = 8, FETCH_BYTES_MIN = 2 * ROW_BYTES };
 
 struct delivery {           /* one fetch */
@@ -239,6 +250,7 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         return postgres_back_off(consumer, STORE_TRANSIENT, error);
     fetch_limits(consumer, count, &row_limit, &byte_limit);
     struct span group = span_of(consumer->group);
+    const int32_t looks = consumer->passes || consumer->horizon_wait_ms >= HORIZON_LOOK_MS;
     struct store_param params[] = {
         STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count),
         STORE_ARRAY(PARAM_XID8, consumer->param_highs, count),
@@ -247,9 +259,10 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         STORE_VALUE(PARAM_INT8, &row_limit),
         STORE_VALUE(PARAM_INT8, &byte_limit),
         STORE_VALUE(PARAM_TEXT, &group),
+        STORE_VALUE(PARAM_BOOL, &looks),
     };
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, &statement_fetch, 7, params, STATEMENT_MS, &rows,
+    enum store_result result = connection_once(consumer->connection, &statement_fetch, 8, params, STATEMENT_MS, &rows,
                                                error);
     if (result != STORE_OK)
         return postgres_back_off(consumer, result, error);
@@ -260,6 +273,7 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         consumer->fetch_due_ms = 0;
         return 0;
     }
+    consumer->passes = rows_count(rows) > 0 && rows_int64(rows, 0, FETCH_PASSES) != 0;
     struct delivery *delivery = delivery_create(consumer, rows);
     if (delivery == NULL)
         return 0; /* the next fetch may find memory */

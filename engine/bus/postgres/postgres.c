@@ -124,6 +124,7 @@ int bus_postgres_open(const struct bus_options *options, struct bus **ret, struc
         return error_set(error, ENOMEM, "out of memory while opening the postgres bus");
     bus->bus.kind = &postgres_kind;
     bus->store = options->store;
+    store_mark_transactions(bus->store);
     bus->partition_count = options->partitions;
     bus->looked_at = options->looked_at;
     bus->retention_ms = options->retention_ms;

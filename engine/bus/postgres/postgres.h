@@ -19,9 +19,11 @@
  *
  * Reading. The order of a partition is (xid, id): the number of the writing transaction, then the order in it. A
  * sequence alone would not do, since its numbers are taken long before the rows become visible. A reader takes only
- * rows below the horizon, the oldest transaction still running: nothing new can appear below it, so a position once
- * passed stays passed. While rows stand beyond the horizon the reader queries again after 1 to 20 ms; they delay what
- * is read, never what is written.
+ * rows below the horizon, the oldest transaction still running that may write to the log: nothing new can appear below
+ * it, so a position once passed stays passed. While rows stand beyond the horizon the reader queries again after 1 to
+ * 20 ms; they delay what is read, never what is written. For HORIZON_LOOK_MS the oldest transaction of the server will
+ * do; then the reader looks at the locks: a transaction of an engine holds sluice.bus_lock_writer() from before it has
+ * a number to its end, and others are passed (bus_horizon() in SQL).
  *
  * Positions. {xid, id * 65536 + index of the record in its row}; index 65535 is the end of the row, and low
  * POSITION_LOW_MAX the end of everything that the transactions up to xid wrote. Each means "up to and including".
@@ -75,6 +77,7 @@ enum {
     DAMAGED_LOOK_MS = 500,   /* looks again at a row that it cannot read */
     IDLE_MS = 500,           /* queries the log though nothing was notified */
     HORIZON_WAIT_MAX_MS = 20,
+    HORIZON_LOOK_MS = 8, /* a wait so long for rows beyond the horizon: whose transaction is it? */
     NOTIFY_EVERY_MS = 5,
     STATEMENT_MS = 5000,
 };
@@ -159,6 +162,7 @@ struct bus_consumer { /* of the postgres bus */
     int64_t heartbeat_due_ms, fetch_due_ms; /* monotonic */
     int64_t heartbeat_ms;                   /* when the last one was answered */
     int horizon_wait_ms;                    /* current wait for rows beyond the horizon */
+    bool passes;                            /* a transaction of another program, as of the last fetch */
     int retry_ms;                           /* current wait after a failed statement; 0: it succeeded */
     bool unreachable;                       /* the database is, and the store or a fault has told so */
     struct error fault;                     /* for the next poll; code 0: none */

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The oldest transaction is where readers stop. One that is prepared belongs to no session. */
+/* The oldest transaction of an engine is where readers stop. */
 static const struct statement statement_reading = {
     .text =
         "with alive as (select m.id from sluice.bus_member m join sluice.bus_member_heartbeat h on h.member = m.id"
@@ -19,17 +19,13 @@ static const struct statement statement_reading = {
         "   and (h.at > clock_timestamp() - $3 * interval '1 ms' or exists (select from pg_locks k"
         "    where k.locktype = 'advisory' and k.classid = sluice.bus_lock_member()::int8::oid and k.objid = m.id::oid"
         "     and k.database = (select d.oid from pg_database d where d.datname = current_database())))),"
-        " oldest as (select o.* from ("
-        "   select a.pid, age(a.backend_xid) as age, concat_ws(', ', nullif(a.application_name, ''), a.usename, "
-        "a.state,"
-        "     'since ' || to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) as who"
-        "   from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()"
-        "   union all select null, age(p.transaction), format('prepared transaction %s of %s, since %s', p.gid, "
-        "p.owner,"
-        "     to_char(p.prepared at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))"
-        "   from pg_prepared_xacts p) o order by o.age desc limit 1)"
+        " horizon as materialized (select sluice.bus_horizon(pg_current_snapshot()) as xid),"
+        " oldest as (select l.pid, concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state,"
+        "    'since ' || to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) as who"
+        "   from horizon h join pg_locks l on l.locktype = 'transactionid' and l.mode = 'ExclusiveLock'"
+        "    and l.transactionid = h.xid::xid join pg_stat_activity a on a.pid = l.pid)"
         " select coalesce(l.high, 0), coalesce(l.low, 0), (l.member in (select id from alive))::int4,"
-        "  (select count(*) from alive), pg_snapshot_xmin(pg_current_snapshot()), b.before,"
+        "  (select count(*) from alive), (select xid from horizon), b.before,"
         "  coalesce((select pid from oldest), 0)::int8, (select who from oldest)"
         " from unnest($4::int4[], $5::xid8[], $6::int8[]) with ordinality w (partition, xid, id, place)"
         " left join sluice.bus_lease l on l.consumer_group = $1 and l.partition = w.partition"

@@ -37,6 +37,7 @@ struct store {
     _Atomic int64_t unreachable_since_ms, announced_ms; /* monotonic; see outage.c */
     struct series *round_trips, *up;                    /* NULL: not counted */
     atomic_ullong outages, crashes;                     /* see connection_outages(), connection_crashes() */
+    atomic_bool marks;                                  /* see store_mark_transactions() */
     bool shares_session;                                /* see shared.c; what follows is its own */
     struct connection *holder, *spare; /* who has the session; who keeps it while no connection is there. NULL: none */
 };

@@ -22,6 +22,9 @@ enum {
 
 /* In full, because a role or a database may have other defaults. */
 static const struct statement statement_begin = {"begin isolation level read committed read write", false};
+/* sluice.bus_lock_writer() as a number, so that it costs no call, and stands before a database is migrated. The lock is
+ * the transaction's: nothing that a plugin's statement does gives it back. */
+static const struct statement statement_mark = {"select pg_advisory_xact_lock_shared(1398491701, 0)", false};
 static const struct statement statement_commit = {"commit", false};
 static const struct statement statement_rollback = {"rollback", false};
 
@@ -56,6 +59,11 @@ static void connection_reset(struct connection *connection)
     connection->sqlstate[0] = '\0';
     connection->pending_count = 0;
     connection->result_count = 0;
+}
+
+void store_mark_transactions(struct store *store)
+{
+    atomic_store(&store->marks, true);
 }
 
 /* --------------------------------------------------------------------------------- the session, see session.c */
@@ -152,7 +160,10 @@ static enum store_result connection_prepare(struct connection *connection, const
     if (connection->transaction == TRANSACTION_OPEN)
         return STORE_OK;
     connection->transaction = TRANSACTION_OPEN;
-    return connection_note(connection, wire_push(connection, PENDING_BEGIN, &statement_begin, 0, NULL, error));
+    enum store_result result = wire_push(connection, PENDING_BEGIN, &statement_begin, 0, NULL, error);
+    if (result == STORE_OK && atomic_load(&connection->store->marks))
+        result = wire_push(connection, PENDING_BEGIN, &statement_mark, 0, NULL, error);
+    return connection_note(connection, result);
 }
 
 enum store_result connection_queue(struct connection *connection, const struct statement *statement, size_t param_count,
