@@ -261,6 +261,14 @@ static void run_hand_over(struct running *running)
     }
 }
 
+static void end_without_it(const struct running *running)
+{
+    log_warn("run", "a handler has not returned; the process ends without waiting for it");
+    suspects_decide(running->me->suspects);
+    log_flush();
+    _exit(CLI_FAILED);
+}
+
 static void run_end(struct running *running, int code)
 {
     const struct parts *parts = &running->files->parts;
@@ -277,15 +285,13 @@ static void run_end(struct running *running, int code)
     int drained = engine_drain(running->engine, code == CLI_OK ? parts->pipeline->engine.drain_timeout_ms : 0);
     if (drained != 0)
         log_warn("run", "some work did not finish within engine.drain_timeout; it is redelivered");
-    if (drained == -EBUSY) {
-        log_warn("run", "a handler has not returned; the process ends without waiting for it");
-        suspects_decide(running->me->suspects);
-        log_flush();
-        _exit(CLI_FAILED);
-    }
+    if (drained == -EBUSY)
+        end_without_it(running);
     if (succeeded)
         run_hand_over(running);
     http_stop(running->http);
+    if (drained == -ETIMEDOUT && !engine_interrupt(running->engine))
+        end_without_it(running);
 }
 
 static int run(struct running *running)

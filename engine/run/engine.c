@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { ENGINE_MEMORY = 64 * 1024 * 1024, ENGINE_LANE_MEMORY = 4 * 1024 * 1024 /* idle, a little more than used */ };
@@ -266,6 +267,33 @@ int engine_drain(struct engine *engine, int64_t drain_ms)
         return -EBUSY;
     keeper_stop(engine);
     return all ? 0 : -ETIMEDOUT;
+}
+
+/* False while it runs a handler. */
+static bool worker_interrupt(struct worker *worker, bool first)
+{
+    if (worker == NULL)
+        return true;
+    if (first) {
+        worker_stop(worker);
+        if (worker->env.connection != NULL)
+            connection_interrupt(worker->env.connection);
+    }
+    return atomic_load_explicit(&worker->env.call_deadline_ms, memory_order_relaxed) == 0;
+}
+
+bool engine_interrupt(struct engine *engine)
+{
+    const struct timespec look = timespec_of_ms(5);
+    int64_t until = clock_monotonic_ms() + ENGINE_INTERRUPTED_MS;
+    for (bool first = true;; first = false) {
+        bool ended = worker_interrupt(engine->scheduler, first);
+        for (size_t w = 0; w < engine->request_worker_count; w++)
+            ended = worker_interrupt(engine->requests[w], first) && ended;
+        if (ended || clock_monotonic_ms() >= until)
+            return ended;
+        nanosleep(&look, NULL);
+    }
 }
 
 static void group_destroy(struct group_run *group)

@@ -44,6 +44,8 @@ void engine_begin(struct engine *engine); /* any thread */
  * what was interrupted; events that are queued are redelivered. 0, -ETIMEDOUT when requests or a tick had no time,
  * or -EBUSY when a handler does not come back: then the only way to stop is _exit(). */
 int engine_drain(struct engine *engine, int64_t drain_ms);
+/* After -ETIMEDOUT: interrupts requests and a tick that still run. False when a handler of one does not come back. */
+bool engine_interrupt(struct engine *engine);
 void engine_stop(struct engine *engine); /* drains for no time, joins every thread, frees everything. NULL is fine */
 /* Returns at once, for main's loop: 0 while the engine goes on, else a negative errno and what it cannot go on for (a
  * database or bus that is not as the configuration says, a plugin that does not open; -ENOKEY: the configuration does

@@ -21,7 +21,6 @@ enum {
     READER_COMMIT_MS = 200, /* positions are committed this often */
     READER_POLL_MS = 1000,
     READER_FULL_MS = 10000,
-    READER_INTERRUPTED_MS = 5000,  /* how long an interrupted batch may take to end */
     READER_RELEASE_SLOW_MS = 2000, /* a handler that holds a rebalance for so long is named, and again so often */
     READER_TRACKER_MAX = 1 << 20,
 };
@@ -241,7 +240,7 @@ static bool lanes_release(struct group_run *group, const uint32_t *streams, size
         if (interrupted)
             break;
         interrupted = true;
-        until_ms = clock_monotonic_ms() + READER_INTERRUPTED_MS;
+        until_ms = clock_monotonic_ms() + ENGINE_INTERRUPTED_MS;
         for (size_t i = 0; i < group->worker_count; i++)
             if (group->workers[i]->env.connection != NULL)
                 connection_interrupt(group->workers[i]->env.connection);

@@ -12,6 +12,7 @@
 #include "run/timer.h"
 
 enum {
+    ENGINE_INTERRUPTED_MS = 5000, /* how long what was interrupted may take to end */
     ENGINE_REQUEST_WORKERS =
         2, /* one for GET, one for what writes: who polls for an answer holds up nobody who posts */
     ENGINE_REQUESTS_MAX = 1024, /* waiting for an answer */

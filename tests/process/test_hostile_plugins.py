@@ -384,5 +384,36 @@ topics:
         self.matrix("schedule", KINDS, self.row)
 
 
+class Stops(Hostile):
+    """A stop waits no longer for a request or a tick that hangs than for an event."""
+
+    slow = HEAD.replace("timeout: 1s", "timeout: 60s").replace("lanes: 2", "lanes: 2, drain_timeout: 1s")
+    yaml = (
+        slow
+        + Requests.yaml[len(HEAD) :]
+        + "schedules: {often: {every: 100ms, handler: hostile.tick, routes: {ok: drop, other: drop}}}\n"
+    )
+
+    def stops(self, engine):
+        began = time.monotonic()
+        self.assertEqual(engine.stop(40), 1, engine.text())
+        self.assertLess(time.monotonic() - began, 15)
+        self.assertIn("a handler has not returned; the process ends without waiting for it", engine.text())
+
+    def test_a_request(self):
+        engine, answers = self.engine(), []
+        sent = threading.Thread(target=lambda: answers.append(engine.request("POST", "/ask", {"mode": "hang"})))
+        sent.start()
+        time.sleep(0.5)  # until it is in its lane
+        self.stops(engine)
+        sent.join()
+        self.assertEqual((answers[0][0], answers[0][1]["error"]), (503, "stopping"))
+
+    def test_a_tick(self):
+        engine = self.engine(env={"TICK": "hang"})
+        time.sleep(0.5)  # until it was due
+        self.stops(engine)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -40,6 +40,7 @@ LimitsOfTime = isolated(test_sql_failures.LimitsOfTime)
 HandlersThatStop = isolated(test_sql_failures.HandlersThatStop)
 Tap = isolated(test_hostile_plugins.Taps)
 HostileRequests = isolated(test_hostile_plugins.Requests)
+Stops = isolated(test_hostile_plugins.Stops)
 
 
 class Ticks(test_engine_contract.Ticks):
