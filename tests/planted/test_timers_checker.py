@@ -21,7 +21,7 @@ def setUpModule():
 class Timers(cases.ChaosCase):
     """Chains that wait for their second step, each with its timer; in the end all of them get it."""
 
-    def timed(self, after="3s"):
+    def timed(self, after="5s"):
         """What the chains' own timeout does comes too late to be seen."""
         stream = self.stream(tap=False)
         text = stream.config.read_text().replace("after: 700ms", f"after: {after}")
@@ -37,6 +37,8 @@ class Timers(cases.ChaosCase):
     def begun(self, stream, engine):
         self.send(stream, "orders.paid")
         until(lambda: self.noted("begun") == COUNT, "the timers", step_s=0.1)
+        # Or the next engine would get these events again, and die at them instead of at its timers.
+        until(lambda: self.bus.lags().get(self.bus.group) == 0, "its positions", step_s=0.1)
         return engine
 
     def due(self, stream):
@@ -74,7 +76,7 @@ class Timers(cases.ChaosCase):
             mistakes.build(mistake)
         stream = self.timed()
         self.due(stream)
-        engine = self.engine(stream, "lane.claim.before=delay:5000@1", mistake)
+        engine = self.engine(stream, "lane.claim.before=delay:8000@1", mistake)
         taken = "SELECT bool_and(taken_by IS NOT NULL) FROM sluice.parked"
         until(lambda: self.postgres.value(taken, self.url) == "t", "a lane to take them")
         self.send(stream, "orders.booked", keys=KEYS)
@@ -97,7 +99,7 @@ class Timers(cases.ChaosCase):
         """They are cancelled and begun again in one transaction: an abort undoes their chains, which are paid again."""
         stream = self.timed("1h")
         self.begun(stream, self.engine(stream)).kill()
-        engine = self.engine(stream, "lane.claim.before=delay:2000@1")
+        engine = self.engine(stream, "lane.claim.before=delay:6000@1")
         self.send(stream, "orders.failed", count=1)  # it waits, and meanwhile all others come
         self.send(stream, "orders.failed")
         self.send(stream, "orders.paid")
