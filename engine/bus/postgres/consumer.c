@@ -35,6 +35,7 @@ static void consumer_free(struct bus_consumer *consumer)
         free(consumer->elsewhere[i]);
     free(consumer->elsewhere);
     rows_free(consumer->others);
+    free(consumer->strangers);
     free(consumer->group);
     free(consumer->streams);
     free(consumer->pending);

@@ -19,16 +19,18 @@
  * bytes for each partition. At least one row comes for each cursor, so that the horizon is known; a row beyond the
  * horizon comes without its payload. same_session: the cursors were made in this session. In another one they may be
  * wrong (see bus_heartbeat() in SQL). newest_member: of the group, $7, who joined last; what it reads must be known.
- * $8: transactions of other programs are passed. passes: there is one.
+ * $8: transactions that are known to be of other programs, as strangers gave them; $9: to be asked for again.
  */
 static const struct statement statement_fetch = {
-    .text = "with h as materialized (select case when $8 then sluice.bus_horizon(pg_current_snapshot())"
-            "   else pg_snapshot_xmin(pg_current_snapshot()) end as xid,"
+    .text = "with s as materialized (select case when $9 then sluice.bus_strangers(pg_current_snapshot())"
+            "   else $8::text::xid8[] end as strangers),"
+            " h as materialized (select sluice.bus_horizon(pg_current_snapshot(), s.strangers) as xid,"
+            "  case when $9 then s.strangers::text end as strangers,"
             "  (select m.id from sluice.bus_member m where m.consumer_group = $7 order by m.id desc limit 1)"
             "   as newest_member,"
-            "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session)"
+            "  coalesce(current_setting('sluice.bus_reader', true), '') <> '' as same_session from s)"
             " select c.partition, r.xid, r.id, case when r.xid < h.xid then r.payload end, h.xid, h.same_session,"
-            "  h.newest_member, h.xid > pg_snapshot_xmin(pg_current_snapshot())"
+            "  h.newest_member, h.strangers"
             " from h cross join unnest($1::int4[], $2::xid8[], $3::int8[]) c (partition, xid, id)"
             " left join lateral ("
             "  select f.xid, f.id, f.payload from ("
@@ -47,7 +49,7 @@ enum {
     FETCH_HORIZON,
     FETCH_SAME_SESSION,
     FETCH_NEWEST_MEMBER,
-    FETCH_PASSES
+    FETCH_STRANGERS
 };
 enum { FETCH_ROWS_MIN = 8, FETCH_BYTES_MIN = 2 * ROW_BYTES };
 
@@ -239,6 +241,13 @@ static struct delivery *delivery_create(struct bus_consumer *consumer, struct ro
     return delivery;
 }
 
+/* Whatever becomes of it, one that is not known is waited for. */
+static void know_strangers(struct bus_consumer *consumer, struct span strangers)
+{
+    free(consumer->strangers);
+    consumer->strangers = strangers.at == NULL ? NULL : strndup(strangers.at, strangers.length);
+}
+
 int postgres_fetch(struct bus_consumer *consumer, struct error *error)
 {
     int64_t lowest, row_limit, byte_limit;
@@ -250,7 +259,8 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         return postgres_back_off(consumer, STORE_TRANSIENT, error);
     fetch_limits(consumer, count, &row_limit, &byte_limit);
     struct span group = span_of(consumer->group);
-    const int32_t looks = consumer->passes || consumer->horizon_wait_ms >= HORIZON_LOOK_MS;
+    const struct span strangers = span_of(consumer->strangers == NULL ? "{}" : consumer->strangers);
+    const int32_t looks = consumer->horizon_wait_ms >= HORIZON_LOOK_MS;
     struct store_param params[] = {
         STORE_ARRAY(PARAM_INT4, consumer->param_partitions, count),
         STORE_ARRAY(PARAM_XID8, consumer->param_highs, count),
@@ -259,21 +269,25 @@ int postgres_fetch(struct bus_consumer *consumer, struct error *error)
         STORE_VALUE(PARAM_INT8, &row_limit),
         STORE_VALUE(PARAM_INT8, &byte_limit),
         STORE_VALUE(PARAM_TEXT, &group),
+        STORE_VALUE(PARAM_TEXT, &strangers),
         STORE_VALUE(PARAM_BOOL, &looks),
     };
     struct rows *rows;
-    enum store_result result = connection_once(consumer->connection, &statement_fetch, 8, params, STATEMENT_MS, &rows,
+    enum store_result result = connection_once(consumer->connection, &statement_fetch, 9, params, STATEMENT_MS, &rows,
                                                error);
     if (result != STORE_OK)
         return postgres_back_off(consumer, result, error);
     if (rows_count(rows) > 0 && (rows_int64(rows, 0, FETCH_SAME_SESSION) == 0 ||
                                  rows_int64(rows, 0, FETCH_NEWEST_MEMBER) > consumer->newest_member)) {
-        /* It makes the session the member's, with new epochs, or learns what the new member reads. */
+        /* It makes the session the member's, with new epochs, or learns what the new member reads. A server that
+         * crashed may give the number of a stranger to an engine. */
+        know_strangers(consumer, (struct span){0});
         consumer->heartbeat_due_ms = 0;
         consumer->fetch_due_ms = 0;
         return 0;
     }
-    consumer->passes = rows_count(rows) > 0 && rows_int64(rows, 0, FETCH_PASSES) != 0;
+    if (looks != 0 && rows_count(rows) > 0)
+        know_strangers(consumer, rows_span(rows, 0, FETCH_STRANGERS));
     struct delivery *delivery = delivery_create(consumer, rows);
     if (delivery == NULL)
         return 0; /* the next fetch may find memory */

@@ -21,9 +21,9 @@
  * sequence alone would not do, since its numbers are taken long before the rows become visible. A reader takes only
  * rows below the horizon, the oldest transaction still running that may write to the log: nothing new can appear below
  * it, so a position once passed stays passed. While rows stand beyond the horizon the reader queries again after 1 to
- * 20 ms; they delay what is read, never what is written. For HORIZON_LOOK_MS the oldest transaction of the server will
- * do; then the reader looks at the locks: a transaction of an engine holds sluice.bus_lock_writer() from before it has
- * a number to its end, and others are passed (bus_horizon() in SQL).
+ * 20 ms; they delay what is read, never what is written. A transaction of an engine holds sluice.bus_lock_writer() from
+ * before it has a number to its end. A reader that has waited HORIZON_LOOK_MS asks which of those that run do not
+ * (bus_strangers() in SQL), and passes these from then on.
  *
  * Positions. {xid, id * 65536 + index of the record in its row}; index 65535 is the end of the row, and low
  * POSITION_LOW_MAX the end of everything that the transactions up to xid wrote. Each means "up to and including".
@@ -162,10 +162,10 @@ struct bus_consumer { /* of the postgres bus */
     int64_t heartbeat_due_ms, fetch_due_ms; /* monotonic */
     int64_t heartbeat_ms;                   /* when the last one was answered */
     int horizon_wait_ms;                    /* current wait for rows beyond the horizon */
-    bool passes;                            /* a transaction of another program, as of the last fetch */
-    int retry_ms;                           /* current wait after a failed statement; 0: it succeeded */
-    bool unreachable;                       /* the database is, and the store or a fault has told so */
-    struct error fault;                     /* for the next poll; code 0: none */
+    char *strangers;    /* xid8[] as the server writes it: transactions of other programs; NULL: none */
+    int retry_ms;       /* current wait after a failed statement; 0: it succeeded */
+    bool unreachable;   /* the database is, and the store or a fault has told so */
+    struct error fault; /* for the next poll; code 0: none */
 
     size_t row_bytes;           /* average of the rows that came last */
     struct bus_record *pending; /* [first, first + count) were read and are to be handed out, in order */
