@@ -44,5 +44,5 @@ begin
 end $$;
 comment on function sluice.bus_horizon is
     'Of a snapshot: below this transaction nothing can be written to the log any more. The snapshot is '
-    'pg_current_snapshot() of the statement that reads the log; the strangers are known from it, or from an earlier one '
-    'in this session of the server: one stays a stranger until it ends';
+    'pg_current_snapshot() of the statement that reads the log; the strangers are known from it, or from an earlier '
+    'one in this session of the server: one stays a stranger until it ends';
