@@ -23,7 +23,7 @@ class Timers(cases.ChaosCase):
 
     def timed(self, after="5s"):
         """What the chains' own timeout does comes too late to be seen."""
-        stream = self.stream(tap=False)
+        stream = self.stream(tap=False, timers=True)
         text = stream.config.read_text().replace("after: 700ms", f"after: {after}")
         stream.config.write_text(text.replace("timeout: 2s\n", "timeout: 2h\n"))
         return stream
