@@ -116,7 +116,8 @@ class Timers(cases.ChaosCase):
         self.red(found, "I24: a timer is over, and was neither emitted nor cancelled")
 
     def test_a_timer_that_is_emitted_and_left(self):
-        self.red(self.killed(mistake="timer_left"), "I24: a timer was emitted, and another transaction")
+        """What is found depends on who deletes its row in the end, if anybody does."""
+        self.red(self.killed(mistake="timer_left"), "I24: a timer was emitted")
 
     def test_a_timer_that_is_emitted_twice(self):
         self.red(self.killed(mistake="timer_twice"), "I24: a timer was emitted 2 times")
