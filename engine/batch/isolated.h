@@ -10,8 +10,8 @@
 #include "batch/host.h"
 #include "isolate/acts.h"
 
-/* The handler's call. When its process ends in it, the batch fails with plugin_ended set, and
- * its events are suspects (guard/suspects.h); one that ran alone and cannot be remembered as such is condemned. */
+/* The handler's call. When its process ends in it, the batch fails with plugin_ended set, and its events are suspects
+ * (guard/suspects.h); one that ran alone and cannot be remembered as such is condemned. */
 void call_isolated(struct call *call, int64_t deadline_ms);
 
 /* The answers of the call's statements so far. */

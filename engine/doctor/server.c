@@ -151,12 +151,11 @@ static void look_connections(struct exam *exam)
 
 /* ----------------------------------------------------------------------------------------------------- transactions */
 
-/* 1398491701: sluice.bus_lock_writer(), which an engine's transaction holds; the database may not be migrated. */
 static const struct statement statement_open = {
     "select a.pid, coalesce(nullif(a.application_name, ''), '?'), a.usename::text, coalesce(a.datname::text, ''),"
     "       a.state, extract(epoch from clock_timestamp() - a.xact_start)::int8,"
-    "       exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 1398491701"
-    "        and l.objsubid = 2 and a.datname = current_database())::int4 "
+    "       exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory'"
+    "        and l.classid = " STORE_LOCK_WRITER " and l.objsubid = 2 and a.datname = current_database())::int4 "
     "from pg_stat_activity a "
     "where a.backend_type = 'client backend' and a.backend_xid is not null and a.pid <> pg_backend_pid()"
     "  and a.xact_start < clock_timestamp() - $1 * interval '1 ms' order by a.xact_start limit 5",

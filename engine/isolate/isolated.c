@@ -177,9 +177,9 @@ static bool hear(struct isolated *isolated, int64_t until_ms, struct message *re
             break;
         }
         ssize_t length = recv(isolated->socket, ret, sizeof *ret, MSG_DONTWAIT);
-        if (length == (ssize_t)sizeof *ret && (ret->kind != MESSAGE_ASKS || clock_monotonic_ms() <= until_ms))
-            return true;
         if (length == (ssize_t)sizeof *ret) {
+            if (ret->kind != MESSAGE_ASKS || clock_monotonic_ms() <= until_ms)
+                return true;
             ending->kind = ENDING_HANG;
             ending->number = ISOLATED_GRACE_MS;
             break;

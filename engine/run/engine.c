@@ -270,14 +270,13 @@ int engine_drain(struct engine *engine, int64_t drain_ms)
 }
 
 /* False while it runs a handler. */
-static bool worker_interrupt(struct worker *worker, bool first)
+static bool worker_ends(struct worker *worker, bool first)
 {
     if (worker == NULL)
         return true;
     if (first) {
         worker_stop(worker);
-        if (worker->env.connection != NULL)
-            connection_interrupt(worker->env.connection);
+        worker_interrupt(worker);
     }
     return atomic_load_explicit(&worker->env.call_deadline_ms, memory_order_relaxed) == 0;
 }
@@ -287,9 +286,9 @@ bool engine_interrupt(struct engine *engine)
     const struct timespec look = timespec_of_ms(5);
     int64_t until = clock_monotonic_ms() + ENGINE_INTERRUPTED_MS;
     for (bool first = true;; first = false) {
-        bool ended = worker_interrupt(engine->scheduler, first);
+        bool ended = worker_ends(engine->scheduler, first);
         for (size_t w = 0; w < engine->request_worker_count; w++)
-            ended = worker_interrupt(engine->requests[w], first) && ended;
+            ended = worker_ends(engine->requests[w], first) && ended;
         if (ended || clock_monotonic_ms() >= until)
             return ended;
         nanosleep(&look, NULL);

@@ -242,8 +242,7 @@ static bool lanes_release(struct group_run *group, const uint32_t *streams, size
         interrupted = true;
         until_ms = clock_monotonic_ms() + ENGINE_INTERRUPTED_MS;
         for (size_t i = 0; i < group->worker_count; i++)
-            if (group->workers[i]->env.connection != NULL)
-                connection_interrupt(group->workers[i]->env.connection);
+            worker_interrupt(group->workers[i]);
         bus_abort_publishes(group->engine->bus);
     }
     pthread_mutex_unlock(&group->lock);

@@ -438,6 +438,12 @@ int worker_start(struct worker *worker, struct error *error)
     return error_set(error, code, "no thread for lane %u: %s", worker->env.lane_number, strerror(code));
 }
 
+void worker_interrupt(struct worker *worker)
+{
+    if (worker->env.connection != NULL)
+        connection_interrupt(worker->env.connection);
+}
+
 void worker_stop(struct worker *worker)
 {
     if (worker != NULL)

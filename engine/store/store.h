@@ -66,8 +66,10 @@ void store_close(struct store *store); /* after its connections; NULL is fine */
 /* For a store that only one thread uses: its connections hand one session on to each other between transactions, so
  * that many of them cost one connect and one Parse of each statement. */
 void store_share_session(struct store *store);
-/* Every transaction that begins from now on has the lock sluice.bus_lock_writer() from its first statement on, before
- * it has a number: readers of the postgres bus wait for it, and not for those of other programs. Any thread. */
+/* sluice.bus_lock_writer(), for statements that stand before a database is migrated, or cost no call. */
+#define STORE_LOCK_WRITER "1398491701"
+/* Every transaction that begins from now on has that lock from its first statement on, before it has a number: readers
+ * of the postgres bus wait for it, and not for those of other programs. Any thread. */
 void store_mark_transactions(struct store *store);
 /* The url of another database of the same server; `options` ("-c name=value"; NULL: none) come before what the engine
  * sets. Allocated; NULL when the url cannot be understood. It may hold a password, as `url`. */

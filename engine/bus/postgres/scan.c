@@ -19,8 +19,7 @@ static const char *const scan_settings =
     " set sluice.bus_reader = 'scan'";
 static const struct statement statement_horizon = {
     .text = "select sluice.bus_horizon(pg_current_snapshot(), sluice.bus_strangers(pg_current_snapshot())),"
-            " coalesce(current_setting('sluice.bus_reader', true), '') "
-            "<> ''"};
+            " coalesce(current_setting('sluice.bus_reader', true), '') <> ''"};
 static const struct statement statement_scan = {
     .text =
         "select c.partition, r.xid, r.id, r.payload"

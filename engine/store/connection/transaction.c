@@ -22,9 +22,8 @@ enum {
 
 /* In full, because a role or a database may have other defaults. */
 static const struct statement statement_begin = {"begin isolation level read committed read write", false};
-/* sluice.bus_lock_writer() as a number, so that it costs no call, and stands before a database is migrated. The lock is
- * the transaction's: nothing that a plugin's statement does gives it back. */
-static const struct statement statement_mark = {"select pg_advisory_xact_lock_shared(1398491701, 0)", false};
+/* The lock is the transaction's: nothing that a plugin's statement does gives it back. */
+static const struct statement statement_mark = {"select pg_advisory_xact_lock_shared(" STORE_LOCK_WRITER ", 0)", false};
 static const struct statement statement_commit = {"commit", false};
 static const struct statement statement_rollback = {"rollback", false};
 
