@@ -59,11 +59,12 @@ static void subscribe(rd_kafka_t *consumer, const char *topic)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer, list);
+    int64_t until = client_now_ns() + GIVE_UP_S * 1000000000LL;
     /* nothing is fetched before it is assigned */
     for (int assigned = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && assigned == 0;) {
         rd_kafka_topic_partition_list_t *mine = NULL;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 0);
-        if (message != NULL && message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        if ((message != NULL && message->err == RD_KAFKA_RESP_ERR_NO_ERROR) || client_now_ns() > until)
             exit(1);
         if (message != NULL)
             rd_kafka_message_destroy(message);

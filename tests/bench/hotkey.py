@@ -75,9 +75,10 @@ class Load:
         threads = [threading.Thread(target=self._followers, args=(seconds, followers, began)), others.thread]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads):
-            peak.append(memory(self.engine.worker())[0])
-            time.sleep(0.5)
+        for thread in threads:
+            while thread.is_alive():
+                peak.append(memory(self.engine.worker())[0])
+                thread.join(0.5)
         return others.times(), max(peak)
 
 

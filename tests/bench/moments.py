@@ -107,7 +107,11 @@ def elsewhere(stage, rounds, _purchases):
         with subprocess.Popen(["psql", "-X", "-q", stage.url], stdin=subprocess.PIPE, text=True) as session:
             session.stdin.write("begin; create temporary table written ();\n")
             session.stdin.flush()
-            until(lambda: stage.sql("select 1 from pg_stat_activity where state = 'idle in transaction'"), "it", 10)
+            until(
+                lambda: stage.sql("select 1 from pg_stat_activity where state = 'idle in transaction'"),
+                "its session",
+                10,
+            )
             beside.append(_posts(stage)[0])
     for what, rows in (("alone", alone), ("beside an open transaction", beside)):
         p50, p99 = (statistics.median(_share(row, share) for row in rows) for share in (0.5, 0.99))

@@ -29,6 +29,7 @@ http:
   requests: {"POST /event": {handler: effects.post, routes: {done: GROUP-others, again: drop}}}
 """
 SECONDS = 10
+BEFORE_S = 5  # of the others, until the keys come back
 
 
 def _configure(stage, group):
@@ -68,7 +69,7 @@ def resume(stage, _rounds, _purchases):
         until(lambda: int(stage.sql(HELD)) == keys, "the keys that wait", 120)
         paused = _beside(stage, engine, "paused")
         others = Others(stage, engine, "resumed").start()
-        time.sleep(5)
+        until(lambda: others.count >= BEFORE_S * RATE, "the others, as they are alone", 60)
         began, wall = time.monotonic(), time.time()
         sluice("resume", config, topic, env=env)
         until(lambda: int(stage.sql(HELD)) == 0, "the end", 600, 0.2)

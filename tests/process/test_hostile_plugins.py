@@ -24,6 +24,8 @@ HOSTILE = BUILD / "tests/plugins/hostile.so"
 TIMEOUT_S = 1.0
 BOUND_S = TIMEOUT_S + 3.5  # the longest that an innocent event may wait; a pause between workers grows to 5 s
 
+FAILED = 'sluice_events_total{handler="schedule/often",outcome="failed"}'
+
 HEAD = """pipeline: hostile
 bus: {kind: postgres}
 store: {url: "${DATABASE_URL}"}
@@ -374,9 +376,9 @@ topics:
             f"the error; the engine said\n{engine.text()}",
             15,
         )
-        until(lambda: engine.metric('sluice_events_total{handler="schedule/often",outcome="failed"}') >= 2, "ticks")
-        ends = sum(self.ended in line for line in list(engine.log))
-        time.sleep(1.5)
+        until(lambda: engine.metric(FAILED) >= 2, "ticks")
+        ends, failed = sum(self.ended in line for line in list(engine.log)), engine.metric(FAILED)
+        until(lambda: engine.metric(FAILED) >= failed + 8, "ticks that are skipped")
         self.assertEqual(sum(self.ended in line for line in list(engine.log)), ends, "it is suspended")
         return waited
 
@@ -395,6 +397,7 @@ class Stops(Hostile):
     )
 
     def stops(self, engine):
+        until(lambda: any("it hangs" in line for line in list(engine.log)), "a call that hangs", 15)
         began = time.monotonic()
         self.assertEqual(engine.stop(40), 1, engine.text())
         self.assertLess(time.monotonic() - began, 15)
@@ -404,15 +407,12 @@ class Stops(Hostile):
         engine, answers = self.engine(), []
         sent = threading.Thread(target=lambda: answers.append(engine.request("POST", "/ask", {"mode": "hang"})))
         sent.start()
-        time.sleep(0.5)  # until it is in its lane
         self.stops(engine)
         sent.join()
         self.assertEqual((answers[0][0], answers[0][1]["error"]), (503, "stopping"))
 
     def test_a_tick(self):
-        engine = self.engine(env={"TICK": "hang"})
-        time.sleep(0.5)  # until it was due
-        self.stops(engine)
+        self.stops(self.engine(env={"TICK": "hang"}))
 
 
 if __name__ == "__main__":

@@ -395,13 +395,19 @@ static const struct {
     MODE(socket),        MODE(memory),         MODE(forge),
 };
 
+static int is(const struct act *act, const char *mode)
+{
+    return strlen(mode) == act->mode.length && memcmp(mode, act->mode.at, act->mode.length) == 0;
+}
+
 static void attack(struct sluice_call *call, const struct act *act)
 {
-    static const char ask_on[] = "ask_on"; /* what it asks is answered each time */
-    while (act->mode.length == sizeof ask_on - 1 && memcmp(ask_on, act->mode.at, sizeof ask_on - 1) == 0)
+    while (is(act, "ask_on")) /* what it asks is answered each time */
         call->host->log(call, SLUICE_LOG_DEBUG, "on and on");
+    if (call != NULL && is(act, "hang"))
+        call->host->log(call, SLUICE_LOG_INFO, "it hangs");
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
-        if (strlen(modes[i].name) == act->mode.length && memcmp(modes[i].name, act->mode.at, act->mode.length) == 0)
+        if (is(act, modes[i].name))
             modes[i].act(act);
 }
 
