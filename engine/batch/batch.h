@@ -46,7 +46,7 @@ struct batch {
     const struct binding *last_called;
     bool called;       /* a handler was: only then is it the events' doing when time is over */
     bool condemned;    /* a work was condemned: roll back, run again */
-    bool plugin_ended; /* the process of an isolated plugin ended in its call: roll back, its events are suspects */
+    bool plugin_ended; /* the process of an isolated plugin ended in its call: roll back */
     bool undo_call;    /* a call that found something unavailable had run statements: roll back, it waits */
     const struct binding *failed_binding; /* whose handler's statement failed; NULL: none did */
     struct queried *queried;              /* handlers whose statements ran in this transaction, the last one first */

@@ -1,9 +1,9 @@
 /*
  * env.h - what a lane hands to its batches: everything that batch/ knows of the rest of the engine.
  *
- * One a lane, made before its thread starts and used on that thread; other threads only read the call in progress
- * and interrupt the connection. What it points to outlives it. batch/ sees neither the engine nor the threads around
- * it, so that a test or a simulation can stand in for them: it brings a fake store, a fake bus and the three
+ * One a lane, made before its thread starts and used on that thread; other threads only read the call in progress and
+ * interrupt it, or the connection. What it points to outlives it. batch/ sees neither the engine nor the threads
+ * around it, so that a test or a simulation can stand in for them: it brings a fake store, a fake bus and the three
  * functions below.
  */
 #ifndef SLUICE_BATCH_ENV_H
@@ -122,6 +122,7 @@ struct batch_env {
     int32_t store_failures;                /* consecutive batches that the store refused */
     _Atomic int64_t call_deadline_ms;      /* of the handler call in progress, monotonic; 0: none. Read by any thread */
     _Atomic(const char *) call_handler;    /* of that call, or of the last one */
+    atomic_bool interrupted;               /* by any thread: a call in another process is waited for no longer */
     /* What the lane does, and a number that changes whenever it begins something else: batch_env_at(). Read by any
      * thread */
     _Atomic(const char *) at;

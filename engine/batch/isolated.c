@@ -62,15 +62,13 @@ static uint64_t answer(struct replay *replay, struct isolated *isolated)
 
 /* --------------------------------------------------------------------------------------------- the end of a process */
 
-static void process_ended_in(struct call *call, const struct process_ending *ending)
+static void blame(struct call *call, const struct process_ending *ending, const char *words)
 {
     struct batch *batch = call->batch;
-    const char *plugin = call->binding->plugin->name;
-    char words[ENDING_WORDS_MAX];
-    ending_text(ending, words);
     log_rarely(1000, LOG_ERROR, "lane",
                "the process of plugin '%s' ended in a call of handler %s with %zu event%s: %s; another one begins",
-               plugin, call->binding->handler_name, call->count, call->count == 1 ? "" : "s", words);
+               call->binding->plugin->name, call->binding->handler_name, call->count, call->count == 1 ? "" : "s",
+               words);
     for (size_t i = 0; i < call->count; i++) {
         struct work *work = call->works[i];
         if (suspects_blame(batch->env->suspects, work_suspect_id(work), ending, batch->count == 1))
@@ -79,6 +77,20 @@ static void process_ended_in(struct call *call, const struct process_ending *end
         if (batch->count == 1)
             work_condemn(batch, work, DEAD_CRASHED, "its handler ended the process of its plugin, alone: %s", words);
     }
+}
+
+static void process_ended_in(struct call *call, const struct process_ending *ending)
+{
+    struct batch *batch = call->batch;
+    char words[ENDING_WORDS_MAX];
+    ending_text(ending, words);
+    if (ending->kind == ENDING_INTERRUPTED)
+        log_warn("lane",
+                 "engine.drain_timeout is over: the process of plugin '%s' is ended in a call of handler %s; what it "
+                 "had done is rolled back",
+                 call->binding->plugin->name, call->binding->handler_name);
+    else
+        blame(call, ending, words);
     batch->plugin_ended = true;
     batch->result = STORE_DATA;
     error_set(&batch->error, EPROTO, "handler %s ended the process of its plugin: %s", call->binding->handler_name,
@@ -109,7 +121,8 @@ static bool call_begin(struct call *call, struct isolated *isolated, int64_t dea
     int64_t batch_ms = call->batch->deadline_ms;
     struct isolated_call from = {.handler = call->binding->handler,
                                  .call = &call->shared,
-                                 .deadline_ms = deadline_ms < batch_ms ? deadline_ms : batch_ms};
+                                 .deadline_ms = deadline_ms < batch_ms ? deadline_ms : batch_ms,
+                                 .interrupted = &call->batch->env->interrupted};
     int r = isolated_call(isolated, &from, &error);
     if (r == -EAGAIN)
         host_functions.unavailable(&call->shared, error.text);

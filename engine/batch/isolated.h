@@ -11,7 +11,8 @@
 #include "isolate/acts.h"
 
 /* The handler's call. When its process ends in it, the batch fails with plugin_ended set, and its events are suspects
- * (guard/suspects.h); one that ran alone and cannot be remembered as such is condemned. */
+ * (guard/suspects.h), unless the engine interrupted it; one that ran alone and cannot be remembered as such is
+ * condemned. */
 void call_isolated(struct call *call, int64_t deadline_ms);
 
 /* The answers of the call's statements so far. */

@@ -28,6 +28,9 @@ const char *ending_text(const struct process_ending *ending, char buf[ENDING_WOR
     case ENDING_STOPPED:
         snprintf(buf, ENDING_WORDS_MAX, "it stopped the process");
         break;
+    case ENDING_INTERRUPTED:
+        snprintf(buf, ENDING_WORDS_MAX, "the engine stops, and waited no longer");
+        break;
     }
     return buf;
 }

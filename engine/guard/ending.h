@@ -17,6 +17,7 @@ enum ending_kind {
     ENDING_DESCRIPTORS, /* the engine's file descriptors are closed: by a call, or by exec */
     ENDING_HANG,        /* the call did not return; number: milliseconds past its deadline */
     ENDING_STOPPED,     /* SIGSTOP and the like */
+    ENDING_INTERRUPTED, /* the engine stops, and its call had not returned: nobody's fault */
 };
 
 struct process_ending {

@@ -25,7 +25,7 @@ enum {
     ISOLATED_OPEN_MS = 10000, /* its start and open() may take */
     ISOLATED_CLOSE_MS = 2000, /* its close() */
     ISOLATED_LEFT_MS = 200,   /* between the end of its connection and its own */
-    ISOLATED_LOOK_MS = 100,   /* how often it is looked whether it is stopped */
+    ISOLATED_LOOK_MS = 100,   /* how often it is looked whether it is stopped, or interrupted */
     ISOLATED_STALL_MS = 600,  /* a look that takes this long was held up */
     ISOLATED_FILES_FROM = 10, /* descriptors that are handed on are not among those that they become */
 };
@@ -37,7 +37,8 @@ struct isolated {
     char path[PATH_MAX], sha256[SHA256_DIGITS + 1];
     pid_t pid; /* 0: none runs */
     int process, socket;
-    char *area; /* NULL: none */
+    char *area;               /* NULL: none */
+    atomic_bool *interrupted; /* of the call */
     struct pack pack;
 };
 
@@ -155,12 +156,21 @@ static void tell(const struct isolated *isolated, enum message_kind kind, uint64
         continue; /* what else fails is found by hear() */
 }
 
+static bool is_interrupted(const struct isolated *isolated)
+{
+    return isolated->interrupted != NULL && atomic_exchange(isolated->interrupted, false);
+}
+
 /* The next message, or how the process ended, which it has by then. One that asks when its time is over is ended. */
 static bool hear(struct isolated *isolated, int64_t until_ms, struct message *ret, struct process_ending *ending)
 {
     struct pollfd both[] = {{.fd = isolated->socket, .events = POLLIN}, {.fd = isolated->process, .events = POLLIN}};
     *ending = (struct process_ending){.lane = -1};
     for (;;) {
+        if (is_interrupted(isolated)) {
+            ending->kind = ENDING_INTERRUPTED;
+            break;
+        }
         int64_t began = clock_monotonic_ms(), left = until_ms - began;
         int n = poll(both, 2, left > ISOLATED_LOOK_MS ? ISOLATED_LOOK_MS : left > 0 ? (int)left : 0);
         bool stopped = n == 0 && is_stopped(isolated);
@@ -366,6 +376,7 @@ static bool pack_call(struct isolated *isolated, const struct isolated_call *fro
 
 int isolated_call(struct isolated *isolated, const struct isolated_call *call, struct error *error)
 {
+    isolated->interrupted = call->interrupted;
     if (isolated->pid != 0 && is_spoilt(isolated))
         isolated_end(isolated);
     if (isolated->pid == 0 && begin(isolated, error) != 0)

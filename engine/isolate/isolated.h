@@ -12,6 +12,8 @@
 #include "isolate/pack.h"
 #include "plugin/plugin.h"
 
+#include <stdatomic.h>
+
 enum { ISOLATED_GRACE_MS = 750 }; /* a call may be late by this much */
 
 /* Like plugin_open() and plugin_close(), on the lane's thread. A state that is not isolated stays as it is. */
@@ -21,7 +23,8 @@ void isolated_close(struct plugin_state *state);
 struct isolated_call {
     const struct sluice_handler *handler;
     const struct sluice_call *call;
-    int64_t deadline_ms; /* monotonic */
+    int64_t deadline_ms;      /* monotonic */
+    atomic_bool *interrupted; /* set by any thread, taken back by the call that it ends. NULL: never */
 };
 /* Hands the call to the process, which is begun first when there is none. 0; -EAGAIN: it does not begin; -E2BIG: the
  * call is larger than the area. */

@@ -440,6 +440,7 @@ int worker_start(struct worker *worker, struct error *error)
 
 void worker_interrupt(struct worker *worker)
 {
+    atomic_store(&worker->env.interrupted, true);
     if (worker->env.connection != NULL)
         connection_interrupt(worker->env.connection);
 }

@@ -395,13 +395,23 @@ class Stops(Hostile):
         + Requests.yaml[len(HEAD) :]
         + "schedules: {often: {every: 100ms, handler: hostile.tick, routes: {ok: drop, other: drop}}}\n"
     )
+    code, said = 1, "a handler has not returned; the process ends without waiting for it"
+
+    def hangs(self, engine):
+        until(lambda: any("it hangs" in line for line in list(engine.log)), "a call that hangs", 15)
 
     def stops(self, engine):
-        until(lambda: any("it hangs" in line for line in list(engine.log)), "a call that hangs", 15)
+        self.hangs(engine)
         began = time.monotonic()
-        self.assertEqual(engine.stop(40), 1, engine.text())
+        self.assertEqual(engine.stop(40), self.code, engine.text())
         self.assertLess(time.monotonic() - began, 15)
-        self.assertIn("a handler has not returned; the process ends without waiting for it", engine.text())
+        self.assertIn(self.said, engine.text())
+
+    def test_an_event(self):
+        engine = self.engine()
+        self.emit("act", self.event({"mode": "hang"}))
+        self.stops(engine)
+        self.stops(self.engine())  # it comes again
 
     def test_a_request(self):
         engine, answers = self.engine(), []

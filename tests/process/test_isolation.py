@@ -40,11 +40,26 @@ LimitsOfTime = isolated(test_sql_failures.LimitsOfTime)
 HandlersThatStop = isolated(test_sql_failures.HandlersThatStop)
 Tap = isolated(test_hostile_plugins.Taps)
 HostileRequests = isolated(test_hostile_plugins.Requests)
-Stops = isolated(test_hostile_plugins.Stops)
 
 
 class Ticks(test_engine_contract.Ticks):
     form = test_engine_contract.Ticks.form.replace('"${CHAOS_SO}"', '"${CHAOS_SO}", isolation: process')
+
+
+class Stops(isolated(test_hostile_plugins.Stops)):
+    """What hangs in a process of its own is ended with it, so the engine ends as ever."""
+
+    code, said = 0, "engine.drain_timeout is over: the process of plugin 'hostile' is ended in a call of handler"
+
+    def test_a_reload(self):
+        engine = self.engine()
+        self.emit("act", self.event({"mode": "hang"}))
+        self.hangs(engine)
+        self.assertRegex(engine.reload(), "^hostile: reloaded in ")
+        self.assertIn(self.said, engine.text())
+        self.assertIn("handed over", engine.text())
+        engine.log.clear()
+        self.stops(engine)
 
 
 class HostileTicks(isolated(test_hostile_plugins.Schedules)):
