@@ -55,12 +55,15 @@ class Built:
         return cls.made["crate"]
 
     @classmethod
-    def plugin(cls, language, name):
+    def plugin(cls, language, name, text=None):
+        """From the tests' plugins, or of this text."""
         key = language, name
         if key not in cls.made:
             library = cls.made[key] = cls.at / language / f"{name}.so"
             library.parent.mkdir(exist_ok=True)
-            source = TESTS / language / f"{name}.{dict(cpp='cpp', rust='rs')[language]}"
+            source = (TESTS if text is None else cls.at) / language / f"{name}.{dict(cpp='cpp', rust='rs')[language]}"
+            if text is not None:
+                source.write_text(text)
             if language == "rust":
                 cls.rustc("--crate-type", "cdylib", "--extern", f"sluice={cls.crate()}", "-o", library, source)
             else:
@@ -91,6 +94,51 @@ sluice::plugin! {
         .outcomes(&[("no", "too high"), ("yes", "fits")]).max_events(1).uses_store()],
 }
 """
+
+UNITS_SQL = "select $1::bigint = 65536 and $2::bigint = 250 and $3::bigint[] = '{65536}' and $4::bigint[] = '{250}'"
+UNITS = {
+    "rust": """\
+use sluice::{array, field, handler, sql, value, Call, Done, Duration, Lane, Size, Sql};
+use std::slice::from_ref;
+sluice::fields! {
+    struct Units { most: Size = field("most").fallback("64KiB"), wait: Duration = field("wait").fallback("250ms") }
+}
+static SAME: Sql = sql!("%s");
+fn compare(lane: &mut Lane<Units>, call: &Call<()>) -> Done {
+    let own = &lane.settings;
+    let (mosts, waits) = (array(from_ref(&own.most)), array(from_ref(&own.wait)));
+    let same = call.query(&SAME, &[value(&own.most), value(&own.wait), mosts, waits])?;
+    call.outcome(0, same.row(0).bool(0) as usize);
+    Ok(())
+}
+sluice::plugin! {
+    name: "units",
+    version: "1.0.0",
+    help: "durations and sizes in statements",
+    handlers: [handler("compare", "compare them", compare)
+        .outcomes(&[("no", "they are others"), ("yes", "they are the same")]).max_events(1).uses_store()],
+}
+""",
+    "cpp": """\
+#include "sluice/plugin.hpp"
+namespace {
+struct units { sluice::bytes most; sluice::duration wait; };
+constexpr auto settings = sluice::fields(
+    {SLUICE_FIELD(units, most).optional("64KiB"), SLUICE_FIELD(units, wait).optional("250ms")});
+constexpr auto outcomes = sluice::outcomes({{"no", "they are others"}, {"yes", "they are the same"}});
+constexpr sluice_sql same = {"%s"};
+void compare(const units &self, sluice::call<> &call)
+{
+    for (auto row : call.query(same, self.most, self.wait, std::vector{self.most}, std::vector{self.wait}))
+        call[0].outcome(std::get<0>(row.as<bool>()) ? 1 : 0);
+}
+constexpr auto handlers = sluice::handlers({
+    sluice::handler<compare>("compare", "compare them").outcomes(outcomes).max_events(1).uses_store()});
+} // namespace
+SLUICE_EXPORT_PLUGIN(sluice::plugin<units>("units", "1.0.0", "durations and sizes in statements")
+    .settings(settings).handlers(handlers))
+""",
+}
 
 
 class Inspected(unittest.TestCase):
@@ -271,7 +319,29 @@ topics:
 """
 
 
+UNITS_PIPELINE = """\
+pipeline: units
+bus: {kind: postgres}
+store: {url: "${DATABASE_URL}"}
+engine: {lanes: 1}
+plugins: {units: {library: %s}}
+topics:
+  in: {handler: units.compare, routes: {yes: same, no: other}}
+  same: {final: true}
+  other: {final: true}
+"""
+
+
 class InTheEngine(PipelineCase):
+    def test_durations_and_sizes_are_parameters(self):
+        for language in LANGUAGES:
+            with self.subTest(language):
+                self.use(UNITS_PIPELINE % Built.plugin(language, "units", UNITS[language] % UNITS_SQL))
+                engine = self.engine()
+                self.emit("in", self.event({}))
+                self.await_topic("same", 1 + LANGUAGES.index(language))
+                self.assertEqual(engine.stop(), 0)
+
     def errors_cost_their_events_alone(self, library, *errors):
         """Events before and behind them, of the same call or not, have their outcomes, and no process ends."""
         self.use(PIPELINE % library)

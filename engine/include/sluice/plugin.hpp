@@ -1,7 +1,6 @@
 /*
  * sluice/plugin.hpp - the contract of plugin.h for authors who write C++17 or later: fields that come from members,
- * rows that are walked through, and a border over which no exception goes. Header only, above plugin.h and the
- * standard library.
+ * rows that are walked through, and a border over which no exception goes. Header only, above plugin.h.
  *
  *   Types      Members of an input or of settings are text, json, int64_t, double, boolean, duration or bytes. Such a
  *              struct is filled by the engine: a standard layout, nothing that owns anything.
@@ -49,6 +48,7 @@ struct boolean {
 struct duration {
     int64_t ms;
     constexpr operator std::chrono::milliseconds() const { return std::chrono::milliseconds{ms}; }
+    constexpr explicit operator int64_t() const { return ms; }
 };
 struct bytes {
     int64_t count;
@@ -235,15 +235,16 @@ template <class Input, class T> parameter parameter_of(const Input *first, T Inp
     auto offset = reinterpret_cast<const char *>(&(first->*member)) - reinterpret_cast<const char *>(first);
     return {{SLUICE_PARAM_EACH, type_of<T>, static_cast<size_t>(offset), nullptr, 0}, 0, 0, 0, {}};
 }
-/* An array of the plugin's own. */
+/* An array of the plugin's own. Durations and sizes go to the server as numbers. */
 template <class Input, class T> parameter parameter_of(const Input *, const std::vector<T> &values)
 {
-    return {{SLUICE_PARAM_ARRAY, type_of<T>, 0, values.data(), values.size()}, 0, 0, 0, {}};
+    constexpr bool number = std::is_same_v<T, duration> || std::is_same_v<T, bytes>;
+    return {{SLUICE_PARAM_ARRAY, number ? type_of<int64_t> : type_of<T>, 0, values.data(), values.size()}, 0, 0, 0, {}};
 }
 /* A single value. */
 template <class Input, class T> parameter parameter_of(const Input *, const T &value)
 {
-    parameter made{{SLUICE_PARAM_VALUE, SLUICE_TYPE_TEXT, 0, nullptr, 1}, 0, 0, 0, {}};
+    parameter made{{SLUICE_PARAM_VALUE, SLUICE_TYPE_INT64, 0, nullptr, 1}, 0, 0, 0, {}};
     if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, boolean>) {
         made.row.type = SLUICE_TYPE_BOOL;
         made.flag = value ? 1 : 0;
@@ -254,7 +255,6 @@ template <class Input, class T> parameter parameter_of(const Input *, const T &v
         made.row.type = std::is_same_v<T, json> ? SLUICE_TYPE_JSON : SLUICE_TYPE_TEXT;
         made.words = text{value};
     } else {
-        made.row.type = SLUICE_TYPE_INT64;
         made.number = static_cast<int64_t>(value);
     }
     return made;

@@ -60,8 +60,17 @@ pub trait Single {
     fn param(&self) -> Param<'_>;
 }
 
+/// The type of a parameter: durations and sizes go to the server as numbers.
+const fn param_type(kind: u32) -> u32 {
+    match kind {
+        raw::SLUICE_TYPE_DURATION | raw::SLUICE_TYPE_SIZE => raw::SLUICE_TYPE_INT64,
+        other => other,
+    }
+}
+
 fn pointer(kind: u32, values: *const c_void) -> Param<'static> {
-    let row = raw::sluice_param { form: raw::SLUICE_PARAM_VALUE, r#type: kind, offset: 0, values, count: 1 };
+    let row =
+        raw::sluice_param { form: raw::SLUICE_PARAM_VALUE, r#type: param_type(kind), offset: 0, values, count: 1 };
     Param { row, text: None, of: PhantomData }
 }
 
@@ -74,7 +83,7 @@ macro_rules! single {
         }
     )*};
 }
-single!(i64, f64, crate::Bool, Text, crate::Json);
+single!(i64, f64, crate::Bool, Text, crate::Json, crate::Duration, crate::Size);
 
 impl Single for str {
     fn param(&self) -> Param<'_> {
@@ -82,7 +91,8 @@ impl Single for str {
     }
 }
 
-/// A single value: `value(&lane.settings.amount_max)`, `value("a text")`.
+/// A single value: `value(&lane.settings.amount_max)`, `value("a text")`. A duration is its milliseconds, a size its
+/// bytes.
 pub fn value<T: Single + ?Sized>(of: &T) -> Param<'_> {
     of.param()
 }
@@ -91,7 +101,7 @@ pub fn value<T: Single + ?Sized>(of: &T) -> Param<'_> {
 pub fn array<T: Member>(values: &[T]) -> Param<'_> {
     let row = raw::sluice_param {
         form: raw::SLUICE_PARAM_ARRAY,
-        r#type: T::TYPE,
+        r#type: param_type(T::TYPE),
         offset: 0,
         values: values.as_ptr() as *const c_void,
         count: values.len(),
