@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "cli/parts.h"
 #include "cli/plain.h"
 #include "event/json.h"
@@ -207,6 +208,27 @@ static int ask_all(const struct asking *asking, const char *const *urls, size_t 
     return code;
 }
 
+/* The file is not sent: refused in the words of an engine, which nobody asked what it runs. */
+static void print_refusal(const struct asking *asking, const struct parts *parts, const struct error *error,
+                          int64_t began_ms)
+{
+    struct buffer why, answer;
+    buffer_init(&why, RELOAD_TOLD_MAX);
+    buffer_init(&answer, RELOAD_TOLD_MAX);
+    problems_print(&parts->reading.problems, false, &why);
+    if (error->code != 0)
+        buffer_format(&why, "%s%s%s", error->text, error->hint[0] != '\0' ? "; " : "", error->hint);
+    reload_tell(&(struct reload_told){.plan = asking->plan,
+                                      .file = asking->config,
+                                      .now = parts->reading.code == 0 ? parts->pipeline : NULL,
+                                      .why = arena_string(asking->arena, buffer_view(&why)),
+                                      .duration_ms = clock_monotonic_ms() - began_ms},
+                &answer);
+    (void)buffer_write(&answer, stdout);
+    buffer_free(&why);
+    buffer_free(&answer);
+}
+
 int cli_reload(int argc, char **argv, const struct buses *buses)
 {
     static const struct option options[] = {{"plan", no_argument, NULL, 'p'},
@@ -236,14 +258,19 @@ int cli_reload(int argc, char **argv, const struct buses *buses)
     if (!cli_operands(argc, argv, 1, 1, "a CONFIG"))
         return CLI_USAGE;
     struct parts parts;
-    int code = parts_open(argv[optind], PARTS_LOOK, true, buses, &parts);
-    if (code == CLI_OK) {
-        asking.config = argv[optind];
-        asking.pipeline = parts.pipeline;
-        asking.arena = parts.arena;
-        code = ask_all(&asking, urls, count);
-        parts_close(&parts);
-        return code;
-    }
-    return CLI_CONFIG;
+    struct error error = {0};
+    int64_t began_ms = clock_monotonic_ms();
+    asking.config = argv[optind];
+    parts_read(asking.config, buses, &parts);
+    asking.pipeline = parts.pipeline;
+    asking.arena = parts.arena;
+    int code = parts_check(&parts, true);
+    if (code == CLI_OK && parts_attach(&parts, PARTS_LOOK, &error) != 0)
+        code = cli_failed_with(asking.config, &error);
+    bool good = code == CLI_OK;
+    code = good ? ask_all(&asking, urls, count) : CLI_CONFIG;
+    if (!good && asking.json)
+        print_refusal(&asking, &parts, &error, began_ms);
+    parts_close(&parts);
+    return code;
 }

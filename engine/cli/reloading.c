@@ -193,6 +193,7 @@ void reloading_answer(void *context, const struct master_reload *reload)
         reload_noted(reloading->shared, files->number, &now);
     reload_tell(&(struct reload_told){.accepted = reload->accepted,
                                       .plan = reload->plan,
+                                      .file = old->parts.pipeline->file,
                                       .before = old->parts.pipeline,
                                       .now = files == NULL ? NULL : files->parts.pipeline,
                                       .versions_before = buffer_view(&before),

@@ -270,10 +270,10 @@ void reload_tell(const struct reload_told *told, struct buffer *out)
     const struct pipeline *now = told->now;
     struct buffer answer; /* of its own: limits are bytes of the answer */
     char path[PATH_MAX];
-    bool known = realpath(told->before->file, path) != NULL;
-    if (now == NULL)
+    bool known = realpath(told->file, path) != NULL;
+    if (now == NULL && told->before != NULL)
         now = read_refused(told->before, arena);
-    if (difference == NULL && now != NULL)
+    if (difference == NULL && now != NULL && told->before != NULL)
         difference_find(told->before, now, arena, &found);
     if (difference == NULL)
         difference = &found;
@@ -282,7 +282,7 @@ void reload_tell(const struct reload_told *told, struct buffer *out)
                   told->plan ? "true" : "false");
     if (!told->accepted)
         put_refusal(&answer, told, difference);
-    json_bytes(&answer, ",", "file", span_of(known ? path : told->before->file));
+    json_bytes(&answer, ",", "file", span_of(known ? path : told->file));
     put_hash(&answer, ",", "old", told->before);
     put_hash(&answer, ",", "new", now);
     put_changes(&answer, difference);

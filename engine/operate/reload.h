@@ -24,7 +24,10 @@ enum { RELOAD_TOLD_MAX = 60 * 1024 };
 
 struct reload_told {
     bool accepted, plan;
-    const struct pipeline *before, *now; /* as they were loaded; now NULL: it was not, and is read for the answer */
+    const char *file;
+    /* As they were loaded. now NULL: it was not, and an engine reads it for the answer. before NULL: what runs is not
+     * known, so nothing is compared. */
+    const struct pipeline *before, *now;
     struct span versions_before, versions_now; /* lines of plugin/versions.h */
     const struct difference *difference;       /* NULL: found here */
     const char *why; /* refused: lines, those of problems_print() and others; NULL: what the difference says */

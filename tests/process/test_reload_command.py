@@ -37,6 +37,10 @@ ACCEPTED = {
     "plugins": [],
     "duration_ms": 7,
 }
+UNDERSTOOD = (
+    "the database url cannot be understood (it is not shown: it may hold a password); it looks like "
+    "postgresql://user:password@host:5432/database, with %40 for @ and %2F for / in a password, or like host=… dbname=…"
+)
 REFUSED = {"accepted": False, "plan": False, "reason": "failed", "why": "the database does not answer", "changes": []}
 
 
@@ -127,6 +131,42 @@ class Reload(unittest.TestCase):
         self.expect(self.reload("--url", fake.url), 78, "a file.yaml:5:", "did you mean 'pass'")
         self.config.unlink()
         self.expect(self.reload("--url", fake.url), 78, "a file.yaml")
+        self.assertEqual(fake.asked, [])
+
+    def test_a_file_that_is_wrong_is_refused_in_json_too(self):
+        """In the words of an engine that refuses it."""
+        fake = self.fake()
+
+        def refused(reason, why):
+            done = self.reload("--json", "--plan", "--url", fake.url)
+            self.assertEqual(done.returncode, 78, done.stderr)
+            answer = json.loads(done.stdout)
+            self.assertEqual([answer[name] for name in ("accepted", "plan", "old")], [False, True, None])
+            self.assertEqual([answer[name] for name in ("file", "changes")], [str(self.config), []])
+            self.assertEqual((answer["reason"], answer["why"]), (reason, why))
+            for problem in answer["problems"]:
+                self.assertIn("{file}:{line}:{column}: {level}: {text}\n".format(**problem), done.stderr)
+            return answer["new"], [problem for problem in answer["problems"] if problem["level"] == "error"]
+
+        wrong = "the file, or what it names, is wrong"
+        self.config.write_text(YAML.replace("pass.pass", "pass.past"))
+        new, (problem,) = refused("invalid", wrong)
+        self.assertEqual((problem["file"], problem["line"]), (str(self.config), 5))
+        self.assertIn("did you mean 'pass'", problem["text"])
+        self.assertRegex(new["hash"], "^[0-9a-f]{12}$")
+        self.config.write_text(YAML + "]")
+        new, (problem,) = refused("invalid", wrong)
+        self.assertIn("no valid YAML", problem["text"])
+        self.assertIsNone(new)
+        self.config.write_text(
+            YAML.replace("kind: memory", "kind: postgres") + 'store: {url: "postgres:///x?nothing=1"}\n'
+        )
+        new, problems = refused("failed", UNDERSTOOD)
+        self.assertEqual(problems, [])
+        self.assertRegex(new["hash"], "^[0-9a-f]{12}$")
+        self.config.unlink()
+        new, (problem,) = refused("invalid", wrong)
+        self.assertIsNone(new)
         self.assertEqual(fake.asked, [])
 
     def test_each_other_answer(self):

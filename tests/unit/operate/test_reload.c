@@ -33,6 +33,7 @@ static void tell(struct reload_told *told, const char *before, const char *now)
 {
     struct read *old = read_pipeline(before), *new = now == NULL ? NULL : read_pipeline(now);
     told->before = old->pipeline;
+    told->file = old->pipeline->file;
     told->now = new == NULL ? NULL : new->pipeline;
     reload_tell(told, &json);
     assert_false(json.failed);
