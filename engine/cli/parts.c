@@ -198,16 +198,19 @@ void parts_read(const char *path, const struct buses *buses, struct parts *ret)
     ret->pipeline = ret->reading.pipeline;
 }
 
-int parts_check(struct parts *parts, bool probe)
+void parts_print_problems(const struct parts *parts)
 {
     struct buffer text;
+    buffer_init(&text, PARTS_PRINT_MAX);
+    problems_print(&parts->reading.problems, false, &text);
+    (void)buffer_write(&text, stderr);
+    buffer_free(&text);
+}
+
+int parts_check(struct parts *parts, bool probe)
+{
     int code = reading_finish(&parts->reading, probe);
-    if (parts->reading.problems.count > 0) {
-        buffer_init(&text, PARTS_PRINT_MAX);
-        problems_print(&parts->reading.problems, false, &text);
-        (void)buffer_write(&text, stderr);
-        buffer_free(&text);
-    }
+    parts_print_problems(parts);
     return code == 0 ? CLI_OK : CLI_CONFIG;
 }
 

@@ -30,6 +30,7 @@ int parts_open(const char *path, enum parts_wanted wanted, bool probe, const str
 /* The two halves of parts_open(..., PARTS_PIPELINE, ...): the first one only reads the files, and never fails. */
 void parts_read(const char *path, const struct buses *buses, struct parts *ret);
 int parts_check(struct parts *parts, bool probe);
+void parts_print_problems(const struct parts *parts);
 /* The same for parts that were opened before, but for more of them; ret->arena, ret->pipeline and ret->buses are set.
  * 0, or negative with a sentence. */
 int parts_attach(struct parts *ret, enum parts_wanted wanted, struct error *error);

@@ -344,13 +344,16 @@ static void warn_failpoints(const char *rules)
     }
 }
 
-/* A problem is a line as `validate` prints it, and of an engine that runs one of its log; a refusal has it anyway. */
+/* Warnings are lines of the engine's log. What it cannot run with is said as `validate` does; the refusal of a reload
+ * has it anyway. */
 static int check(struct parts *parts, const struct suspects *suspects)
 {
-    if (!handover_is_successor(suspects))
-        return parts_check(parts, false);
-    if (reading_finish(&parts->reading, true) != 0)
+    bool successor = handover_is_successor(suspects);
+    if (reading_finish(&parts->reading, successor) != 0) {
+        if (!successor)
+            parts_print_problems(parts);
         return CLI_CONFIG;
+    }
     for (size_t i = 0; i < parts->reading.problems.count; i++) {
         const struct problem *problem = &parts->reading.problems.list[i];
         log_warn("run", "%s:%d:%d: %s", problem->place.file, problem->place.line, problem->place.column, problem->text);

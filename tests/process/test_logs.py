@@ -7,6 +7,7 @@ Run alone: python3 tests/process/test_logs.py [-k NAME].
 import contextlib
 import fcntl
 import http.client
+import json
 import os
 import pathlib
 import pty
@@ -202,6 +203,20 @@ class Logs(PipelineCase):
                 self.await_value("select count(*) from effects", self.sent)
                 self.assertEqual(engine.readies(), 1)
                 self.assertEqual(engine.stop(), 0)
+
+    def test_warnings_of_the_file_are_lines_of_the_log(self):
+        """Of the first worker, and of one that replaces it."""
+        self.config.write_text(YAML.replace("http:", "  idle: {}\nhttp:"))
+        with (self.folder / "log").open("w+") as log:
+            self.start(stderr=log)
+            ready = '"message":"ready:'
+            first = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+            os.kill(int(first), signal.SIGKILL)
+            until(lambda: pathlib.Path(log.name).read_text().count(ready) == 2, "another worker", 20)
+            self.drains()
+        lines = [json.loads(line) for line in pathlib.Path(log.name).read_text().splitlines()]
+        said = [line for line in lines if "topic 'idle' is declared, and nothing" in line["message"]]
+        self.assertEqual([line["level"] for line in said], ["warn"] * 2)
 
     def test_ready_counts_from_this_start(self):
         """ "ready: … after N ms" of a second worker is the time since that worker began."""
