@@ -1,8 +1,14 @@
-"""Dead letters on demand: a pipeline whose handlers reject everything while their gate is closed, and the commands."""
+"""Dead letters on demand: a pipeline whose handlers reject everything while their gate is closed, and the commands;
+and replays that are killed."""
 import json
+import os
+import random
+import signal
+import subprocess
+import time
 
 import _path
-from lib.engine import BUILD, sluice, until
+from lib.engine import BUILD, ROOT, SLUICE, sluice, until
 from lib.pipeline_case import PipelineCase
 
 GATE = BUILD / "tests/plugins/gate.so"
@@ -24,6 +30,40 @@ taps:
   watch: {topics: [in], handler: gate.watch, routes: {done: drop}}
 http: {listen: "${HTTP_LISTEN:-127.0.0.1:0}"}
 """
+
+
+KILLS = 4
+RATE = 200  # of a replay that is to be killed
+
+
+def begin_replay(config, env, *args):
+    return subprocess.Popen(
+        [SLUICE, "dead-letter", "replay", str(config), *map(str, args)],
+        env=dict(os.environ, **env),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_replays(count, begin, replayed, before_kill=lambda turn: None):
+    """KILLS replays of `count` letters, each begun when the one before was killed, at any moment of any batch. None
+    ends before: two thirds of the letters are left in the end, and take seconds at RATE. begin(*args); replayed(): how
+    many."""
+    seed = int(os.environ.get("SLUICE_SEED", time.time_ns() % 1000000))
+    print(f"seed {seed}", flush=True)
+    chance = random.Random(seed)
+    for turn in range(KILLS):
+        running = begin("--all", "--rate", RATE)
+        wanted = replayed() + chance.randrange(1, count // (3 * KILLS))
+        until(lambda: running.poll() is not None or replayed() >= wanted, "a part of the replay", step_s=0.001)
+        time.sleep(chance.random() / 10)  # a batch begins each 100 ms
+        before_kill(turn)
+        running.kill()
+        said = running.communicate()
+        if running.returncode != -signal.SIGKILL:
+            raise AssertionError(f"the replay ended by itself with {running.returncode}: {said}")
 
 
 class DeadLetterCase(PipelineCase):

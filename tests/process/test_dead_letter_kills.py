@@ -4,16 +4,12 @@ handled once, those of a key in their order. On each bus that has a store.
 
 Run alone: python3 tests/process/test_dead_letter_kills.py [-k NAME].
 """
-import os
-import random
 import signal
-import subprocess
-import time
 import unittest
 
 import _path
-from dead_letter_case import YAML, DeadLetterCase
-from lib.engine import ROOT, SLUICE, until
+from dead_letter_case import RATE, YAML, DeadLetterCase, begin_replay, kill_replays
+from lib.engine import until
 from lib.server_case import KafkaCase
 
 KEYS = 20
@@ -21,17 +17,9 @@ KEYS = 20
 
 class Kills:
     count = 3000
-    rate = 500  # six seconds, of which a busy machine's look at the database takes a part
 
     def command(self, *args):
-        return subprocess.Popen(
-            [SLUICE, "dead-letter", "replay", str(self.config), *map(str, args)],
-            env=dict(os.environ, **self.vars),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return begin_replay(self.config, self.vars, *args)
 
     def replayed(self):
         return int(self.value("select count(*) from sluice.dead_letter where state = 1"))
@@ -52,33 +40,15 @@ class Kills:
         self.assertEqual(self.value("select count(*) from sluice.outbox"), "0")
 
     def test_killed(self):
-        seed = int(os.environ.get("SLUICE_SEED", time.time_ns() % 1000000))
-        print(f"seed {seed}", flush=True)
-        chance = random.Random(seed)
         self.fail_some(self.count, keys=KEYS, topic=self.topic_in)
-        kills = 0
-        for turn in range(100):
-            running = self.command("--all", "--rate", self.rate)
-            before = self.replayed()
-            wanted = before + chance.randrange(1, self.count // 5)
-            until(lambda: running.poll() is not None or self.replayed() >= wanted, "a part of the replay", 30, 0.001)
-            if running.poll() is None:
-                time.sleep(chance.random() / 50)
-                if turn % 2:
-                    self.running.kill_worker()
-                running.send_signal(signal.SIGKILL)
-                kills += 1
-            said = running.communicate()
-            if running.returncode == 0:
-                break
-            self.assertEqual(running.returncode, -signal.SIGKILL, said)
-        self.assertGreater(kills, 2)
+        kill_replays(self.count, self.command, self.replayed, lambda turn: turn % 2 and self.running.kill_worker())
+        self.letters("replay", "--all")
         self.all_done()
 
     def test_interrupted(self):
         self.fail_some(self.count, keys=KEYS, topic=self.topic_in)
-        running = self.command("--all", "--rate", 500)
-        until(lambda: self.replayed() > 0, "a part of the replay", 30, 0.005)
+        running = self.command("--all", "--rate", RATE)
+        until(lambda: self.replayed() > 0, "a part of the replay", step_s=0.005)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate()
         self.assertEqual(running.returncode, 1, out + err)
@@ -112,7 +82,6 @@ KAFKA = KAFKA.replace("topics: [in]", 'topics: ["@.in"]').replace(
 
 class Kafka(Kills, DeadLetterCase, KafkaCase):
     count = 1500
-    rate = 1000
     yaml = None
 
     def setUp(self):
@@ -132,7 +101,7 @@ class Kafka(Kills, DeadLetterCase, KafkaCase):
         reachable, self.vars["KAFKA_BROKERS"] = self.vars["KAFKA_BROKERS"], "127.0.0.1:1"
         running = self.command("--all")
         self.vars["KAFKA_BROKERS"] = reachable
-        until(lambda: running.poll() is not None or self.replayed() == count, "the COMMIT", 30)
+        until(lambda: running.poll() is not None or self.replayed() == count, "the COMMIT")
         running.kill()
         running.communicate()
         self.assertEqual(self.value("select count(*) from sluice.outbox where owner = -1"), "1")

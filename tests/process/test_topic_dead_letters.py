@@ -7,15 +7,11 @@ Run alone: python3 tests/process/test_topic_dead_letters.py [-k NAME].
 import collections
 import http.client
 import json
-import os
-import random
-import signal
-import subprocess
-import time
 import unittest
 
 import _path
-from lib.engine import BUILD, ROOT, SLUICE, Engine, sluice, until
+from dead_letter_case import begin_replay, kill_replays
+from lib.engine import BUILD, Engine, sluice, until
 from lib.pipeline_case import CHAOS, new_id
 from lib.server_case import KafkaCase, ServerCase
 
@@ -253,43 +249,18 @@ class Kafka(Case, KafkaCase):
         self.in_order(self.await_data("out", 400))
 
     def popen(self, *args):
-        return subprocess.Popen(
-            [SLUICE, "dead-letter", "replay", str(self.config), *map(str, args)],
-            env={**os.environ, **self.vars},
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return begin_replay(self.config, self.vars, *args)
 
     def end(self):
         return sum(self.kafka.end_offsets(self.topic("in")).values())
 
     def test_killed(self):
         """kill -9 in the middle, at any moment, and started again: each is replayed once."""
-        seed = int(os.environ.get("SLUICE_SEED", time.time_ns() % 1000000))
-        print(f"seed {seed}", flush=True)
-        chance = random.Random(seed)
         count = 1500
         self.fail_some(count, keys=20)
         self.mend()
-        kills = 0
-        for _ in range(100):
-            running = self.popen("--all", "--rate", 300)
-            wanted = self.end() + chance.randrange(1, 300)
-            until(
-                lambda: running.poll() is not None or self.end() >= wanted,
-                "a part of the replay",
-                WAIT_S,
-                0.01,
-            )
-            running.kill()
-            said = running.communicate()
-            if running.returncode == 0:
-                break
-            self.assertEqual(running.returncode, -signal.SIGKILL, said)
-            kills += 1
-        self.assertGreater(kills, 2)
+        kill_replays(count, self.popen, self.end)
+        self.command("replay", "--all")
         self.replayed_once(count)
         self.mended()
         found = self.await_data("out", count)
