@@ -114,21 +114,9 @@ class FaultCase(ChaosCase):
     def heal(self):
         """What an earlier test may have left broken."""
         if self.database_proxied:
-            self._whole(self.database)
-        for proxy in self.kafka.proxies.values():
-            self._whole(proxy)
-        for n in self.kafka.nodes():
-            if self.kafka.runs(n):
-                self.kafka.thaw(n)
-        if not all(self.kafka.runs(n) for n in self.kafka.nodes()):
-            self.kafka.restart_all()
-
-    @staticmethod
-    def _whole(proxy):
-        proxy.delay(0)
-        proxy.slice(0)
-        proxy.drop_reply_after(b"", 0)
-        proxy.mend()
+            self.database.heal()
+        self.postgres.heal()
+        self.kafka.heal()
 
     # ---------------------------------------------------------------------------------------------------------- engines
 

@@ -13,7 +13,8 @@ import threading
 import urllib.parse
 
 from lib import jars
-from lib.postgres import psql, wait_until
+from lib.engine import until
+from lib.postgres import psql
 
 VERSION = "2.7.4.Final"
 ARTIFACTS = [
@@ -49,7 +50,7 @@ class Debezium:
             )
         threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
         try:
-            wait_until(self._reads, START_S, "Debezium to read its slot")
+            until(self._reads, "Debezium to read its slot", START_S)
         except BaseException:
             self.__exit__()
             raise

@@ -17,14 +17,15 @@ SLUICE = BUILD / "sluice"
 
 def until(condition, what, limit_s=20.0, step_s=0.01):
     """Waits for a condition and returns what it gave; fails with a sentence when the bound is over. A condition that
-    asks an engine whose worker ends, or is being started again, gets no answer or a part of one: it does not hold yet.
+    asks an engine whose worker ends, or is being started again, gets no answer or a part of one, and brokers that have
+    no leader yet give none in time (KafkaTimeout): it does not hold yet.
     """
     end = time.monotonic() + limit_s
     while True:
         value, refused = None, ""
         try:
             value = condition()
-        except (ConnectionError, http.client.HTTPException) as error:
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             refused = f": {error}"
         if value:
             return value

@@ -49,8 +49,8 @@ class KafkaError(Exception):
     """What a broker or Kafka's client said: `Class: text`."""
 
 
-class KafkaTimeout(KafkaError):
-    pass
+class KafkaTimeout(KafkaError, TimeoutError):
+    """No answer in time: Kafka's clients ask again while brokers refuse for a reason that passes."""
 
 
 def _run(*arguments, **options):
@@ -420,6 +420,17 @@ class PrivateKafka(KafkaAdmin):
         if self.runs(n):
             self.stop(n)
         _run(SCRIPT, "node", self.dir, str(n), preexec_fn=_die_with_parent)
+
+    def heal(self):
+        """What a test may have left cut off, frozen, stopped or killed."""
+        for proxy in self.proxies.values():
+            proxy.heal()
+        numbers = self.nodes() if self.owned else []
+        for n in numbers:
+            if self.runs(n):
+                self.thaw(n)
+        if not all(self.runs(n) for n in numbers):
+            self.restart_all()
 
     def restart_all(self):
         """Starts those that do not run; they need each other for a quorum."""

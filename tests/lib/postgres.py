@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+
+from lib.engine import until
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "private_postgres")
 
@@ -26,18 +27,6 @@ sys.stdin.read()
 subprocess.run([sys.argv[1], "stop", sys.argv[2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 shutil.rmtree(sys.argv[2], ignore_errors=True)
 """
-
-
-def wait_until(condition, seconds=30, what="condition"):
-    """Waits for a condition and returns what it gave; fails when it never comes."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
 
 
 def _run(*arguments, **options):
@@ -89,6 +78,17 @@ class PrivatePostgres:
             self.watcher = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def heal(self):
+        """What a test may have left stopped, killed or frozen."""
+        try:
+            with open(f"/proc/{self.pid()}/stat", encoding="utf-8") as file:
+                state = file.read().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            self.start()
+        else:
+            if state == "T":
+                self.signal(signal.SIGCONT)
+
     def pid(self):
         """Of the postmaster."""
         with open(os.path.join(self.folder, "data", "postmaster.pid"), encoding="utf-8") as file:
@@ -108,7 +108,7 @@ class PrivatePostgres:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), what="death of the server")
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "death of the server")
 
     def signal(self, number):
         """The same signal to all processes: SIGSTOP freezes the server, SIGCONT goes on."""

@@ -88,6 +88,13 @@ class Proxy:
         """Ends what cut() and black_hole() began. Connections that lost bytes are reset, for nobody can use them."""
         self._do(self._mend)
 
+    def heal(self):
+        """Ends all that disturbs bytes; connections of this moment may be reset."""
+        self.delay(0)
+        self.slice(0)
+        self.drop_reply_after(b"", 0)
+        self.mend()
+
     def reset(self):
         """Closes the connections of this moment with a RST to both sides."""
         self._do(lambda: [self._drop(one, RESET) for one in list(self._open)])

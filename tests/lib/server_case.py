@@ -1,5 +1,5 @@
 """Test cases with servers: one PostgreSQL, one Kafka, for all classes of a file; they are started when first asked for
-and end with it.
+and end with it. What a test stops, kills, freezes or cuts off is whole again after it, however it ends.
 
     class Case(KafkaCase, PostgresCase):
         kafka_options = {"proxied": True}     # of PrivateKafka
@@ -56,6 +56,7 @@ class PostgresCase(ServerCase):
 
     def setUp(self):
         super().setUp()
+        self.addCleanup(self.postgres.heal)
         if self.own_database:
             self.url = self.postgres.create_database()
 
@@ -69,6 +70,10 @@ class KafkaCase(ServerCase):
         cls.kafka, fresh = started(PrivateKafka, **cls.kafka_options)
         if fresh:
             cls.kafka_started()
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.kafka.heal)
 
     @classmethod
     def kafka_started(cls):

@@ -15,12 +15,12 @@ import time
 import unittest
 
 import _path
-from lib.engine import sluice
+from lib.engine import sluice, until
 from lib.kafka import KafkaError, KafkaTimeout, PrivateKafka, SCRIPT
 from lib.pipeline_case import CHAOS
-from lib.postgres import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+WAIT_S = 60
 
 
 def owned():
@@ -45,6 +45,9 @@ class One(unittest.TestCase):
         cls.addClassCleanup(cls.kafka.close)
         cls.kafka.start()
 
+    def setUp(self):
+        self.addCleanup(self.kafka.heal)
+
     def topic(self, partitions=1, **options):
         name = self.id().rsplit(".", 1)[1]
         self.kafka.create_topic(name, partitions, **options)
@@ -57,12 +60,12 @@ class One(unittest.TestCase):
             [(p.partition, p.leader, p.isr) for p in self.kafka.describe(topic)], [(n, 1, [1]) for n in range(3)]
         )
         self.kafka.add_partitions(topic, 5)
-        wait_until(lambda: len(self.kafka.describe(topic)) == 5, what="five partitions")
+        until(lambda: len(self.kafka.describe(topic)) == 5, "five partitions", WAIT_S)
         self.kafka.alter_topic_config(topic, {"retention.ms": None, "max.message.bytes": 2000})
         with self.assertRaisesRegex(KafkaError, "RecordTooLarge"):
-            wait_until(lambda: self.kafka.produce(topic, None, b"x" * 3000) and False, 5, "a refusal")
+            until(lambda: self.kafka.produce(topic, None, b"x" * 3000) and False, "a refusal", WAIT_S)
         self.kafka.delete_topic(topic)
-        wait_until(lambda: topic not in self.kafka.topics(), what="a deleted topic")
+        until(lambda: topic not in self.kafka.topics(), "a deleted topic", WAIT_S)
 
     def test_records(self):
         topic = self.topic(2)
@@ -118,13 +121,11 @@ class One(unittest.TestCase):
         topic = self.topic()
         self.kafka.produce(topic, "k", "before")
         self.kafka.freeze(1)
-        try:
-            with self.assertRaisesRegex(KafkaTimeout, "produce: TimeoutException"):
-                self.kafka.produce(topic, "k", "during", limit_s=0.5)
-            with self.assertRaisesRegex(KafkaTimeout, "list: TimeoutException"):
-                self.kafka.topics(limit_s=0.5)
-        finally:
-            self.kafka.thaw(1)
+        with self.assertRaisesRegex(KafkaTimeout, "produce: TimeoutException"):
+            self.kafka.produce(topic, "k", "during", limit_s=0.5)
+        with self.assertRaisesRegex(KafkaTimeout, "list: TimeoutException"):
+            self.kafka.topics(limit_s=0.5)
+        self.kafka.thaw(1)
         self.kafka.produce(topic, "k", "after")
         values = [record.value for record in self.kafka.dump(topic)]
         self.assertEqual((values[0], values[-1]), (b"before", b"after"))
@@ -134,7 +135,6 @@ class One(unittest.TestCase):
         self.kafka.produce_many(topic, [(f"k{n}", f"v{n}") for n in range(500)], limit_s=60)
         self.kafka.reset_offsets("kept", topic, 0, 3)
         before, nodes, pid = self.kafka.dump(topic), self.kafka.nodes(), self.kafka.pid(1)
-        self.addCleanup(lambda: self.kafka.runs(1) or self.kafka.restart(1))
         self.kafka.kill(1)
         self.assertFalse(self.kafka.runs(1))
         self.assertFalse(listens(nodes[1]["client"]))
@@ -158,6 +158,9 @@ class Three(unittest.TestCase):
         cls.kafka.start()
         cls.ports = [port for node in cls.kafka.nodes().values() for port in node.values()]
 
+    def setUp(self):
+        self.addCleanup(self.kafka.heal)
+
     @classmethod
     def assert_gone(cls):
         assert not any(map(listens, cls.ports)), "a broker or a proxy outlived close()"
@@ -173,17 +176,17 @@ class Three(unittest.TestCase):
         self.kafka.reset_offsets("mover", "moves", 0, 1)
         for n in (1, 2, 3):
             self.kafka.move_leader("moves", 0, n)
-            wait_until(lambda: self.kafka.leader("moves", 0) == n, 5, f"leader {n}")
+            until(lambda: self.kafka.leader("moves", 0) == n, f"leader {n}", WAIT_S)
             self.kafka.move_coordinator("mover", n)
-            wait_until(lambda: self.kafka.coordinator("mover") == n, 5, f"coordinator {n}")
+            until(lambda: self.kafka.coordinator("mover") == n, f"coordinator {n}", WAIT_S)
         self.kafka.kill(3)
-        wait_until(lambda: self.kafka.leader("moves", 0) not in (3, -1), what="another leader")
-        wait_until(lambda: self.kafka.coordinator("mover") not in (3, -1), what="another coordinator")
+        until(lambda: self.kafka.leader("moves", 0) not in (3, -1), "another leader", WAIT_S)
+        until(lambda: self.kafka.coordinator("mover") not in (3, -1), "another coordinator", WAIT_S)
         self.kafka.produce("moves", "k", "after")
         self.assertEqual([record.value for record in self.kafka.dump("moves")], [b"before", b"after"])
         self.assertEqual(self.kafka.committed("mover"), {"moves": {0: 1}})
         self.kafka.restart(3)
-        wait_until(lambda: 3 in self.kafka.describe("moves")[0].isr, what="the third copy")
+        until(lambda: 3 in self.kafka.describe("moves")[0].isr, "the third copy", WAIT_S)
 
     def test_what_doctor_says_of_replicas(self):
         self.kafka.create_topic("doctor.in", 1, configs={"min.insync.replicas": 1})
@@ -205,10 +208,10 @@ class Three(unittest.TestCase):
         self.assertNotIn("in_sync: topic 'doctor.in-dlt'", said())
         self.kafka.kill(3)
         behind = r"warns +in_sync: partition 0 of topic 'doctor.in-dlt' has 3 replicas, and 2 of them in sync"
-        wait_until(lambda: re.search(behind, said()), 60, "a broker that is missing")
+        until(lambda: re.search(behind, said()), "a broker that is missing", WAIT_S)
         self.kafka.restart(3)
         self.kafka.alter_topic_config("doctor.in", {"min.insync.replicas": 2})
-        wait_until(lambda: "good         in_sync: each partition has a leader" in said(), 60, "the third copies")
+        until(lambda: "good         in_sync: each partition has a leader" in said(), "the third copies", WAIT_S)
 
     def test_all_killed(self):
         self.kafka.create_topic("all_killed", 3)
@@ -248,9 +251,9 @@ class Gone(unittest.TestCase):
         owned()
 
     def assert_gone(self, folder, pids, ports):
-        wait_until(lambda: not any(map(exists, pids)), what="the end of the brokers")
+        until(lambda: not any(map(exists, pids)), "the end of the brokers", WAIT_S)
         self.assertFalse(any(map(listens, ports)))
-        wait_until(lambda: not os.path.exists(folder), what="the end of the folder")
+        until(lambda: not os.path.exists(folder), "the end of the folder", WAIT_S)
 
     def test_after_close(self):
         kafka = PrivateKafka()

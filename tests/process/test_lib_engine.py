@@ -12,6 +12,7 @@ import unittest
 
 import _path
 from lib.engine import Engine, until
+from lib.kafka import KafkaTimeout
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nsluice_in_flight 7.0\n"
 
@@ -34,6 +35,17 @@ class Until(unittest.TestCase):
             engine.port = server.getsockname()[1]
             until(lambda: engine.metric("sluice_in_flight") == 7, "the answer")
             thread.join(10)
+
+    def test_brokers_that_give_no_answer_in_time(self):
+        answers = iter([KafkaTimeout("coordinator: TimeoutException: null"), 2])
+
+        def coordinator():
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        self.assertEqual(until(coordinator, "a coordinator"), 2)
 
     def test_what_is_refused_for_ever_is_told(self):
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -10,7 +10,7 @@ import threading
 import unittest
 
 import _path
-from lib.postgres import wait_until
+from lib.engine import until
 from lib.server_case import PostgresCase
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -157,11 +157,11 @@ class PaymentSql(PostgresCase):
         return {int(i): int(p) for i, p in self.postgres.query("SELECT id, points FROM users", self.url)}
 
     def wait_for_lock(self, session):
-        wait_until(
+        until(
             lambda: self.value(
                 f"SELECT 1 FROM pg_stat_activity WHERE pid = {session.pid} AND wait_event_type = 'Lock'"
             ),
-            what="the session that waits for the other's lock",
+            "the session that waits for the other's lock",
         )
 
     # ------------------------------------------------------------------------------------------------- one user
@@ -202,7 +202,7 @@ class PaymentSql(PostgresCase):
         session.charge([purchase(f"t{i}", 1, 10) for i in range(50)])
         session.charge([purchase(f"u{i}", 1, 30) for i in range(50)])  # 16 of them fit
         self.assertEqual(self.points(), {1: 20})
-        self.assertEqual(wait_until(lambda: self.updates("users") - before), 2)
+        self.assertEqual(until(lambda: self.updates("users") - before, "the updates"), 2)
 
     def updates(self, table):
         self.sessions[0].run("SELECT pg_stat_force_next_flush()")

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import _path
-from lib.postgres import wait_until
+from lib.engine import until
 from lib.proxy import Proxy
 
 
@@ -90,7 +90,7 @@ class Commands(unittest.TestCase):
         sock.sendall(b"last")
         sock.shutdown(socket.SHUT_WR)
         self.assertEqual(self.take(sock, 100), b"last")  # half a connection goes on
-        wait_until(lambda: self.echo.ends == 1 and self.proxy.open == 0, 5, "the end on both sides")
+        until(lambda: self.echo.ends == 1 and self.proxy.open == 0, "the end on both sides")
 
     def test_slow_reader_holds_the_sender(self):
         sock = self.connect()
@@ -114,7 +114,7 @@ class Commands(unittest.TestCase):
         self.proxy.cut()
         self.assertEqual(self.proxy.open, 0)
         self.assertEqual(sock.recv(1), b"")
-        wait_until(lambda: self.echo.ends == 1, 5, "the server's end")
+        until(lambda: self.echo.ends == 1, "the server's end")
         with self.assertRaises(ConnectionRefusedError):
             self.connect()
         self.proxy.mend()
@@ -127,7 +127,7 @@ class Commands(unittest.TestCase):
         self.proxy.reset()
         with self.assertRaises(ConnectionResetError):
             sock.recv(1)
-        wait_until(lambda: self.echo.resets == 1, 5, "the server's reset")
+        until(lambda: self.echo.resets == 1, "the server's reset")
         self.assertEqual(self.say(self.connect()), b"hello")
 
     def test_black_hole(self):
@@ -200,7 +200,7 @@ class Commands(unittest.TestCase):
         sock.sendall(b"MIT!")
         self.assertEqual(sock.recv(100), b"")
         self.assertEqual((self.echo.got, self.proxy.dropped), (b"BEGINCOMMIT!", 1))
-        wait_until(lambda: self.echo.ends == 1 and self.proxy.open == 0, 5, "the server's end")
+        until(lambda: self.echo.ends == 1 and self.proxy.open == 0, "the server's end")
         self.assertEqual(self.say(self.connect(), b"COMMIT"), b"COMMIT")  # it was for one connection
 
     def test_drop_replies_of_two(self):

@@ -61,7 +61,7 @@ class ThreeServices(KafkaCase, PostgresCase):
         return self.services.gateway.request("GET", f"/payments/p-{n}")[1]["status"]
 
     def ends(self, n, wanted):
-        until(lambda: self.status(n) == wanted, f"p-{n} to be {wanted}")
+        until(lambda: self.status(n) == wanted, f"p-{n} to be {wanted}", 60)
 
     def points(self, n):
         return int(self.psql("payment", f"select points from users where id = {n}"))
@@ -156,7 +156,7 @@ class ThreeServices(KafkaCase, PostgresCase):
         self.assertEqual(self.psql("payment", points), f"0|0|0\n1|0|0\n2|{PRICE}|{PRICE}")
         confirmed = f"select count(*) from reservations where id >= {first} and status = 'CONFIRMED' and id % 3 = 0"
         for name in ("reservation", "gateway"):
-            until(lambda: int(self.psql(name, confirmed)) == (last - first + 1) // 3, f"the {name}'s reservations")
+            until(lambda: int(self.psql(name, confirmed)) == (last - first + 1) // 3, f"the {name}'s reservations", 60)
         dead = [topic for topic in self.kafka.topics() if topic.endswith("-dlt") and self.kafka.dump(topic)]
         self.assertEqual(dead, [])
 

@@ -11,7 +11,8 @@ import time
 import unittest
 
 import _path
-from lib.postgres import PrivatePostgres, wait_until
+from lib.engine import until
+from lib.postgres import PrivatePostgres
 from lib.store_drive import BUILD, Drive, Proxy
 
 postgres = None
@@ -145,12 +146,13 @@ class Classes(StoreTest):
             for last, expected in (("exec\tSELECT 1", "deadline"), ("commit", "unknown")):
                 drive("begin", 5000)
                 self.gives("ok", drive("exec", "SELECT 'idle'"))
-                wait_until(
+                until(
                     lambda: "0"
                     == postgres.value(
                         "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ~"
                         " 'idle''$'"
-                    )
+                    ),
+                    "the end of the session",
                 )
                 self.gives(expected, drive(*last.split("\t")))
                 self.works(drive)
@@ -293,7 +295,7 @@ class Outages(StoreTest):
             self.gives("ok", drive("begin", 20000))
             self.gives("ok", drive("exec", "INSERT INTO fails VALUES (NULL, 30)"))
             drive.ask("commit")
-            wait_until(lambda: postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+            until(lambda: postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the sleep")
             postgres.kill()
             self.gives("unknown", drive.answer())
             postgres.start()
@@ -403,12 +405,12 @@ class Looks(StoreTest):
                 with self.subTest(name=name):
                     postgres.query(f"ALTER SYSTEM SET {name} = off")
                     postgres.query("SELECT pg_reload_conf()")
-                    wait_until(lambda: postgres.value(f"SHOW {name}") == "off")
+                    until(lambda: postgres.value(f"SHOW {name}") == "off", f"{name} to be off")
                     self.assertIn(f"{name}=off", self.gives("deploy", drive("check"))["error"])
                     self.gives("ok", bold("check"))
                     postgres.query(f"ALTER SYSTEM RESET {name}")
                     postgres.query("SELECT pg_reload_conf()")
-                    wait_until(lambda: postgres.value(f"SHOW {name}") == "on")
+                    until(lambda: postgres.value(f"SHOW {name}") == "on", f"{name} to be on")
             self.gives("ok", drive("check"))
 
     def test_an_encoding_that_cannot_hold_events(self):

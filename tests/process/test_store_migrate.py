@@ -5,7 +5,7 @@ import os
 import unittest
 
 import _path
-from lib.postgres import wait_until
+from lib.engine import until
 from lib.server_case import PostgresCase
 from lib.store_drive import ROOT, Drive
 
@@ -231,7 +231,7 @@ class Migrations(PostgresCase):
         self.postgres.query("CREATE TABLE sluice.old ()", self.url)
         self.write("charge", "0001_money.sql", "CREATE TABLE money (); SELECT pg_sleep(0.5);")
         self.drive.ask("migrate", self.folder, "engine", "charge")
-        wait_until(lambda: self.postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        until(lambda: self.postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the sleep")
         self.postgres.query("CREATE TABLE sluice.new (); DROP TABLE sluice.old", self.url)
         self.assertEqual(self.drive.answer()["rows"], [["charge", 1, "0001_money.sql"]])
 
@@ -291,7 +291,9 @@ class Migrations(PostgresCase):
         self.write("engine", "0001_first.sql", "SELECT pg_sleep(0.5); CREATE TABLE first (n int)")
         with Drive(self.url, STATEMENT_TIMEOUT_MS="200") as other:
             self.drive.ask("migrate", self.folder, "engine", "charge")
-            wait_until(lambda: self.postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+            until(
+                lambda: self.postgres.value("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the sleep"
+            )
             answers = [other("migrate", self.folder, "engine", "charge"), self.drive.answer()]
         self.assertEqual([a["result"] for a in answers], ["ok", "ok"], answers)
         steps = answers[0]["rows"] + answers[1]["rows"]
