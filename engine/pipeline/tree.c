@@ -61,6 +61,25 @@ static size_t place_offset(const struct reader *reader, struct place place)
     return offset < reader->bytes.length ? offset : 0;
 }
 
+/* The `${…}` around this place, on its line: *place becomes its beginning. Empty: there is none. */
+static struct span variable_around(const struct reader *reader, struct place *place)
+{
+    const char *bytes = reader->bytes.at;
+    size_t at = place_offset(reader, *place), start = at;
+    while (start > 0 && bytes[start - 1] != '\n' && !(bytes[start - 1] == '$' && bytes[start] == '{'))
+        start--;
+    if (start == 0 || bytes[start - 1] == '\n')
+        return (struct span){NULL, 0};
+    start--;
+    const char *end = memchr(bytes + at, '}', reader->bytes.length - at);
+    if (end == NULL || memchr(bytes + start, '\n', (size_t)(end - bytes) - start) != NULL ||
+        memchr(bytes + start, '}', at - start) != NULL)
+        return (struct span){NULL, 0};
+    for (size_t i = start; i < at; i++)
+        place->column -= ((unsigned char)bytes[i] & 0xc0) != 0x80;
+    return (struct span){bytes + start, (size_t)(end + 1 - bytes) - start};
+}
+
 static void say_bad_yaml(struct reader *reader)
 {
     const yaml_parser_t *parser = &reader->parser;
@@ -70,6 +89,15 @@ static void say_bad_yaml(struct reader *reader)
         place = place_at(reader, parser->problem_offset);
         problem_add(reader->problems, place, "encoding", "no valid YAML: %s%s", problem,
                     strstr(problem, "UTF-8") != NULL ? "; save the file as UTF-8 text" : "");
+        return;
+    }
+    bool quoted = parser->context != NULL && strstr(parser->context, "quoted") != NULL;
+    struct span variable = quoted ? (struct span){NULL, 0} : variable_around(reader, &place);
+    if (variable.length > 0) {
+        problem_add(reader->problems, place, "bad_yaml",
+                    "no valid YAML: put the text with %.*s in quotes; without them YAML takes its braces, colons or "
+                    "commas for its own",
+                    (int)(variable.length < 100 ? variable.length : 100), variable.at);
         return;
     }
     if (parser->error == YAML_SCANNER_ERROR && parser->problem_mark.index < reader->bytes.length &&
