@@ -123,26 +123,22 @@ class KafkaBus:
 
 
 class Stage:
-    def __init__(self, folder, url, bus):
-        self.folder, self.url, self.bus = pathlib.Path(folder), url, bus
+    def __init__(self, folder, postgres, bus):
+        self.folder, self.postgres, self.bus = pathlib.Path(folder), postgres, bus
+        self.url = postgres.url
         self.sink = Sink()
         self.config = self.folder / "pipeline.yaml"
         self.more = ""  # of it
         self.isolation = None  # of the plugins
         self.unsafe = False  # the server may have settings that lose events
-        self.find_postmaster()
-
-    def find_postmaster(self):
-        self.postmaster = int((self.folder / "postgres/data/postmaster.pid").read_text().split()[0])
+        self.postmaster = postgres.pid()
 
     def restart(self, settings):
         """PostgreSQL, with other settings; None: the default again."""
         for name, value in settings.items():
             self.sql(f"alter system set {name} = {value}" if value else f"alter system reset {name}")
-        script = str(ROOT / "tests/lib/private_postgres")
-        for act in ("stop", "start"):
-            subprocess.run([script, act, f"{self.folder}/postgres"], check=True, stdout=subprocess.DEVNULL)
-        self.find_postmaster()
+        self.postgres.restart()
+        self.postmaster = self.postgres.pid()
 
     @property
     def env(self):

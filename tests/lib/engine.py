@@ -66,7 +66,11 @@ class Engine:
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except (KeyboardInterrupt, SystemExit):  # nobody has it yet, to end it
+                self.kill()
+                raise
         return self
 
     def _read(self, process):
