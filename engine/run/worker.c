@@ -242,15 +242,16 @@ static bool worker_open_plugins(struct worker *worker)
     for (size_t i = 0; i < config->plugin_count; i++) {
         const struct plugin_ref *plugin = &config->plugins[i];
         struct error error = {0};
-        int (*open)(const struct plugin_ref *, uint32_t, struct plugin_state *,
-                    struct error *) = worker_isolates(worker, plugin) ? isolated_open : plugin_open;
+        bool apart = worker_isolates(worker, plugin);
+        int (*open)(const struct plugin_ref *, uint32_t, struct plugin_state *, struct error *) = apart ? isolated_open
+                                                                                                        : plugin_open;
         if (open(plugin, worker->env.lane_number, &worker->env.plugins[i], &error) != 0) {
             error_prefix(&error, "%s:%d:%d: plugin '%s' does not open", plugin->place.file, plugin->place.line,
                          plugin->place.column, plugin->name);
             life_set_fault(&worker->engine->life, &error);
             return false;
         }
-        const char *changed = surroundings_restore(&worker->engine->surroundings);
+        const char *changed = apart ? NULL : surroundings_restore(&worker->engine->surroundings);
         if (changed != NULL)
             log_line(LOG_ERROR, "lane", "open() of plugin '%s' changed the %s of the process, which is put back",
                      plugin->name, changed);
