@@ -59,6 +59,7 @@ struct item {
      * Its row, whose id is not the event's, ends in batch/timers.c. */
     int16_t timer;
     struct event_id timer_id;
+    struct span timer_record; /* as the row had it, in rows */
     /* ITEM_BUS */
     bool other_file; /* as in struct bus_record: other processes of the group have another file, which handles it */
     struct bus_chunk *chunk;

@@ -6,8 +6,6 @@
 #include "batch/traced.h"
 #include "store/ledger_timer.h"
 
-#include <stdlib.h>
-
 enum { TIMER_HEADERS_MAX = 5 };
 
 static struct event_id timer_id(const struct instance *instance, size_t number)
@@ -130,39 +128,32 @@ static bool timer_ends(const struct work *work)
     return work->item->timer != 0 && work_row(work)->way == WAY_DONE;
 }
 
-static int id_compare(const void *left, const void *right)
+/* Those of the timers whose rows this transaction deletes: one may be here twice, when it was taken again because the
+ * first time lasted. */
+static void timers_emit(struct batch *batch, const struct timer_taken *timers)
 {
-    return memcmp(left, right, sizeof(struct event_id));
-}
-
-/* Those of the timers whose rows this transaction deletes, each once: it may be here twice, when it was taken again
- * because the first time lasted. `ids` are those, sorted. */
-static void timers_emit(struct batch *batch, const struct event_id *ids, size_t count)
-{
-    bool *over = arena_array(batch->arena, bool, count + 1);
     for (size_t i = 0; i < batch->count && !batch->condemned; i++) {
         struct work *work = &batch->works[i];
         if (!timer_ends(work))
             continue;
-        const struct event_id *id = bsearch(&work->item->timer_id, ids, count, sizeof *ids, id_compare);
-        if (id == NULL || over[id - ids])
+        if (!(timers++)->ended)
             work->verdict = VERDICT_DUPLICATE;
         else if (work->verdict == VERDICT_NO_HANDLER)
             outputs_timer(batch, work);
-        if (id != NULL)
-            over[id - ids] = true;
     }
 }
 
-/* Deleting the row is what one transaction can do once: another process that had taken it too, or an event that
- * ended it, was faster then, and nothing is emitted. */
+/* Deleting the row is what one transaction can do once: another process that had taken it too, or an event that ended
+ * it or began it again, was faster then, and nothing is emitted. */
 void timers_due(struct batch *batch)
 {
-    struct event_id *ids = arena_array(batch->arena, struct event_id, batch->count);
+    struct timer_taken *timers = arena_array(batch->arena, struct timer_taken, batch->count);
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++)
-        if (timer_ends(&batch->works[i]))
-            ids[count++] = batch->works[i].item->timer_id;
+        if (timer_ends(&batch->works[i])) {
+            const struct item *item = batch->works[i].item;
+            timers[count++] = (struct timer_taken){.id = item->timer_id, .record = item->timer_record};
+        }
     if (count == 0)
         return;
     if (!batch->transaction) {
@@ -170,9 +161,8 @@ void timers_due(struct batch *batch)
         batch->transaction = batch->result == STORE_OK;
     }
     if (batch->result == STORE_OK)
-        batch->result = ledger_timers_end(batch->connection, batch->env->outbox.owner,
-                                          batch->env->numbers->groups[batch->env->group->index], ids, &count,
-                                          &batch->error);
+        batch->result = ledger_timers_end(batch->connection, batch->env->numbers->groups[batch->env->group->index],
+                                          timers, count, &batch->error);
     if (batch->result == STORE_OK)
-        timers_emit(batch, ids, count);
+        timers_emit(batch, timers);
 }

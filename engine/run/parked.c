@@ -47,6 +47,7 @@ static bool parked_push(struct engine *engine, struct rows *rows, size_t row, st
     item_cancel(item, rows_span(rows, row, 4));
     item->timer = (int16_t)rows_int64(rows, row, 5);
     item->timer_id = rows_uuid(rows, row, 1);
+    item->timer_record = rows_span(rows, row, 2);
     if (item->timer != 0)
         item->binding = NULL;        /* it is emitted, and then handled like any other on its topic */
     if (item_own_headers(item) != 0) /* they were read into this thread's arena */

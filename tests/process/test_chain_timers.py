@@ -4,6 +4,7 @@ what it waits for comes first, or its chain ends.
 
 Run alone: python3 tests/process/test_chain_timers.py [-k NAME].
 """
+import contextlib
 import json
 import os
 import signal
@@ -35,6 +36,13 @@ chains:
     timers:
       - {after: AFTER, from: paid, emit: late, cancel_on: [booked]}
 """
+# Keys by seat: an event that is tried again holds the timers of its seat in their lane, and the chain's events go on
+# with another seat.
+SEATS = YAML.replace('"{id}"', '"{seat}"').replace(
+    "chains:",
+    '  stop: {key: "{seat}", handler: chaos.act, routes: {ok: drop, other: drop}, retry: {max_retries: 1000000,'
+    " backoff: {initial_interval: 200ms, max_interval: 200ms, jitter: 0}}}\nchains:",
+)
 WAIT_S = 60.0
 WAITING = "select count(*) from sluice.parked where chain is not null"
 
@@ -178,6 +186,79 @@ class Timers(TimerCase):
         letter = self.await_topic("late-dlt", 1, WAIT_S)[0]
         self.assertIn("no key for topic late", letter["headers"]["kafka_dlt-exception-message"])
         self.await_waiting(0)
+
+
+class Taken(TimerCase):
+    """What becomes of a timer that a lane has taken and not emitted yet, when its row changes meanwhile."""
+
+    def setUp(self):
+        super().setUp()
+        self.begin("1h", SEATS)
+
+    @contextlib.contextmanager
+    def stopped(self, seat):
+        """What has this seat as key, until the end of the block."""
+        held = self.folder / f"held{seat}"
+        held.touch()
+        tried = int(self.value("select count(*) from sluice.attempt"))
+        self.send("stop", "stop", seat=seat, mode="retry_while", path=str(held))
+        self.await_value("select count(*) from sluice.attempt", tried + 1, WAIT_S)
+        yield
+        held.unlink()
+
+    def taken(self):
+        self.release_all()
+        self.await_value(WAITING + " and taken_by is null", 0, WAIT_S)
+
+    def meanwhile(self, change):
+        """What is emitted when the timer goes on, and of this chain in the end."""
+        self.send("paid", "c1", seat=1)
+        self.await_waiting(1)
+        with contextlib.ExitStack() as other_seat:
+            with self.stopped(1):
+                self.taken()
+                change(other_seat)
+            self.send("paid", "next", seat=1)
+            self.await_value("select count(*) from sluice.chain where correlation_text = 'next'", 1, WAIT_S)
+            first = self.late()
+        self.release_all()
+        self.drain(WAIT_S)
+        found = [(one["data"]["id"], one["data"]["seat"]) for one in self.late()]
+        self.assertEqual(sorted(found).count(("next", 1)), 1)
+        return first, sorted(one for one in found if one[0] == "c1")
+
+    def again(self, other_seat):
+        self.send("paid", "c1", seat=3)
+        self.await_value(WAITING + " and taken_by is null", 1, WAIT_S)
+        other_seat.enter_context(self.stopped(3))
+        self.taken()
+
+    def cancelled(self, _other_seat):
+        self.send("booked", "c1", seat=3)
+        self.await_waiting(0)
+
+    def over_and_again(self, other_seat):
+        self.send("failed", "c1", seat=3)
+        self.await_waiting(0)
+        self.again(other_seat)
+
+    def taken_again(self, _other_seat):
+        """As if its lane had it for half a minute."""
+        self.rows("update sluice.parked set due = now()")
+        self.await_value(WAITING + " and due <= now()", 0, WAIT_S)
+
+    def test_one_that_begins_anew(self):
+        self.assertEqual(self.meanwhile(self.again), ([], [("c1", 3)]))
+
+    def test_one_that_is_cancelled(self):
+        self.assertEqual(self.meanwhile(self.cancelled), ([], []))
+
+    def test_one_that_is_cancelled_and_begins_again(self):
+        self.assertEqual(self.meanwhile(self.over_and_again), ([], [("c1", 3)]))
+
+    def test_one_that_is_taken_again(self):
+        first, all_of_it = self.meanwhile(self.taken_again)
+        self.assertEqual(([one["data"]["seat"] for one in first], all_of_it), ([1], [("c1", 1)]))
 
 
 class Definitions(TimerCase):

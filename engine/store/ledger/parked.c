@@ -12,8 +12,6 @@
 
 #include "base/clock.h"
 
-#include <stdlib.h>
-
 /* Twice in one call is once: the last one given counts. Again later is once, too, with the new time and reason. */
 static const struct statement statement_park = {
     "insert into sluice.parked (consumer_group, state, event_id, due, tries, record, reason, paused, chain) "
@@ -165,16 +163,20 @@ enum store_result ledger_unpark(struct connection *connection, int16_t group, co
 /* ---------------------------------------------------------------------------------------------------------- timers */
 
 /* Locked in one order, whoever ends several of them. */
-#define TIMERS_LOCKED                                                                                                  \
-    "with t as (select p.consumer_group, p.event_id from sluice.parked p where p.consumer_group = $1"                  \
-    "  and p.event_id = any ($2)"
 #define TIMERS_DELETED                                                                                                 \
-    " order by p.event_id for update) delete from sluice.parked p using t"                                             \
-    " where p.consumer_group = t.consumer_group and p.event_id = t.event_id"
+    "delete from sluice.parked p using t where p.consumer_group = t.consumer_group and p.event_id = t.event_id"
 
-static const struct statement statement_timers_cancel = {TIMERS_LOCKED TIMERS_DELETED, false};
+static const struct statement statement_timers_cancel = {
+    "with t as (select p.consumer_group, p.event_id from sluice.parked p where p.consumer_group = $1"
+    "  and p.event_id = any ($2) order by p.event_id for update) " TIMERS_DELETED,
+    false};
+/* Whatever version of the row: it may have been taken again since, because its lane took its time. */
 static const struct statement statement_timers_end = {
-    TIMERS_LOCKED " and p.taken_by = $3" TIMERS_DELETED " returning p.event_id", false};
+    "with t as (select p.consumer_group, p.event_id, u.place"
+    "  from unnest($2, $3) with ordinality u(event_id, record, place) join sluice.parked p"
+    "  on p.consumer_group = $1 and p.event_id = u.event_id and p.record = u.record"
+    "  order by p.event_id for update of p) " TIMERS_DELETED " returning t.place",
+    false};
 
 enum store_result ledger_timers_cancel(struct connection *connection, int16_t group, const struct event_id *ids,
                                        size_t count, struct error *error)
@@ -185,25 +187,17 @@ enum store_result ledger_timers_cancel(struct connection *connection, int16_t gr
     return connection_queue(connection, &statement_timers_cancel, 2, params, error);
 }
 
-static int id_compare(const void *left, const void *right)
+enum store_result ledger_timers_end(struct connection *connection, int16_t group, struct timer_taken *timers,
+                                    size_t count, struct error *error)
 {
-    return memcmp(left, right, sizeof(struct event_id));
-}
-
-enum store_result ledger_timers_end(struct connection *connection, int64_t owner, int16_t group, struct event_id *ids,
-                                    size_t *count, struct error *error)
-{
-    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group), STORE_ARRAY(PARAM_UUID, ids, *count),
-                                         STORE_VALUE(PARAM_INT8, &owner)};
-    struct rows *rows;
+    const struct store_param params[] = {STORE_VALUE(PARAM_INT2, &group),
+                                         STORE_COLUMN(PARAM_UUID, &timers[0].id, count, sizeof *timers),
+                                         STORE_COLUMN(PARAM_BYTEA, &timers[0].record, count, sizeof *timers)};
+    struct rows *rows = NULL;
     enum store_result result = connection_exec(connection, &statement_timers_end, 3, params, &rows, error);
-    if (result != STORE_OK)
-        return result;
-    *count = rows_count(rows);
-    for (size_t r = 0; r < *count; r++)
-        ids[r] = rows_uuid(rows, r, 0);
-    qsort(ids, *count, sizeof *ids, id_compare);
-    return STORE_OK;
+    for (size_t r = 0; result == STORE_OK && r < rows_count(rows); r++)
+        timers[rows_int64(rows, r, 0) - 1].ended = true;
+    return result;
 }
 
 static const struct statement statement_timers_close = {

@@ -30,26 +30,16 @@ enum store_result ledger_timers_cancel(struct connection *connection, int16_t gr
     return STORE_OK;
 }
 
-static int id_compare(const void *left, const void *right)
-{
-    return memcmp(left, right, sizeof(struct event_id));
-}
-
-enum store_result ledger_timers_end(struct connection *connection, int64_t owner, int16_t group, struct event_id *ids,
-                                    size_t *count, struct error *error)
+enum store_result ledger_timers_end(struct connection *connection, int16_t group, struct timer_taken *timers,
+                                    size_t count, struct error *error)
 {
     struct fake_tables *tables = &connection->tables;
-    size_t ended = 0;
-    (void)owner;
-    enum store_result result = fake_executed(connection, "timers_end", *count, error);
-    for (size_t i = 0; result == STORE_OK && i < *count; i++) {
-        struct parked *row = parked_find(tables, group, ids[i]);
-        if (row == NULL)
-            continue;
-        *row = tables->parked[--tables->parked_count];
-        ids[ended++] = ids[i];
+    enum store_result result = fake_executed(connection, "timers_end", count, error);
+    for (size_t i = 0; result == STORE_OK && i < count; i++) {
+        struct parked *row = parked_find(tables, group, timers[i].id);
+        timers[i].ended = row != NULL && span_equal(row->record, timers[i].record);
+        if (timers[i].ended)
+            *row = tables->parked[--tables->parked_count];
     }
-    qsort(ids, ended, sizeof *ids, id_compare);
-    *count = ended;
     return result;
 }

@@ -7,7 +7,8 @@
  *           tick_sql  of schedules: does what the setting `tick` says, as act_sql
  * Reads     mode      one of the tables; anything else is outcome ok
  *           n         a count, milliseconds or bytes, by mode
- *           path      a file that remembers what must happen once (modes *_once), or holds the handler (wait)
+ *           path      a file that remembers what must happen once (modes *_once), or holds the handler (wait) or the
+ *                     key (retry_while)
  * Sets      note, number, blob, ratio, flag
  * Settings  open      ok, fail, silent, crash, hang: what open() does
  *           tick      a mode
@@ -34,7 +35,8 @@ static const struct sluice_field settings[] = {
 
 static const struct sluice_field act_input[] = {
     SLUICE_TEXT(struct act, mode, .min = 1, .max = 64, .help = "what to do"),
-    SLUICE_TEXT(struct act, path, .max = 1024, .flags = SLUICE_OPTIONAL, .help = "a file for modes *_once and wait"),
+    SLUICE_TEXT(struct act, path, .max = 1024, .flags = SLUICE_OPTIONAL,
+                .help = "a file for modes *_once, wait and retry_while"),
     SLUICE_INT64(struct act, n, .flags = SLUICE_OPTIONAL, .fallback = "1", .help = "how much"),
     SLUICE_META_INT64(struct act, attempt, SLUICE_META_ATTEMPT),
     {0},

@@ -49,14 +49,28 @@ static void do_crash_once(struct sluice_call *call, size_t n, const struct act *
     call->host->outcome(call, n, OK);
 }
 
-/* Until the test deletes the file, and does nothing else meanwhile. */
-static void do_wait(struct sluice_call *call, size_t n, const struct act *act)
+static int file_is_there(const struct act *act)
 {
     char path[1100];
     snprintf(path, sizeof path, "%.*s", (int)act->path.length, act->path.at);
-    while (access(path, F_OK) == 0)
+    return access(path, F_OK) == 0;
+}
+
+/* Until the test deletes the file, and does nothing else meanwhile. */
+static void do_wait(struct sluice_call *call, size_t n, const struct act *act)
+{
+    while (file_is_there(act))
         chaos_sleep(20);
     call->host->outcome(call, n, OK);
+}
+
+/* Likewise, by tries: its key waits, and nothing else does. */
+static void do_retry_while(struct sluice_call *call, size_t n, const struct act *act)
+{
+    if (file_is_there(act))
+        call->host->retry(call, n, "the file is there");
+    else
+        call->host->outcome(call, n, OK);
 }
 
 static void do_crash_once_then_wait(struct sluice_call *call, size_t n, const struct act *act)
@@ -177,11 +191,11 @@ static void do_fork(struct sluice_call *call, size_t n, const struct act *act)
     }
 
 static const struct mode modes[] = {
-    MODE(crash),     MODE(crash_once), MODE(wait),           MODE(crash_once_then_wait),
-    MODE(abort),     MODE(exit),       MODE(hang),           MODE(spin),
-    MODE(hang_once), MODE(sleep),      MODE(stack_overflow), MODE(heap_smash),
-    MODE(chdir),     MODE(umask),      MODE(block_signals),  MODE(leak_files),
-    MODE(fork),
+    MODE(crash),     MODE(crash_once),  MODE(wait),           MODE(crash_once_then_wait),
+    MODE(abort),     MODE(exit),        MODE(hang),           MODE(spin),
+    MODE(hang_once), MODE(sleep),       MODE(stack_overflow), MODE(heap_smash),
+    MODE(chdir),     MODE(umask),       MODE(block_signals),  MODE(leak_files),
+    MODE(fork),      MODE(retry_while),
 };
 
 int chaos_process(struct sluice_call *call, size_t n, const struct act *act)

@@ -163,14 +163,13 @@ enum store_result ledger_timers_cancel(struct connection *connection, int16_t gr
     return connection->failed;
 }
 
-enum store_result ledger_timers_end(struct connection *connection, int64_t owner, int16_t group, struct event_id *ids,
-                                    size_t *count, struct error *error)
+enum store_result ledger_timers_end(struct connection *connection, int16_t group, struct timer_taken *timers,
+                                    size_t count, struct error *error)
 {
-    (void)owner;
     (void)group;
-    (void)ids;
+    (void)timers;
     (void)error;
-    sim_fail(connection->world, "%zu timers are due that never began", *count);
+    sim_fail(connection->world, "%zu timers are due that never began", count);
     return connection->failed;
 }
 

@@ -49,6 +49,7 @@ static struct item *due(struct lane_test *test, int32_t number, const char *corr
     struct item *item = lane_test_parked(test, &records[0]);
     item->timer = row->chain;
     item->timer_id = row->id;
+    item->timer_record = row->record;
     item->binding = NULL;
     return item;
 }
@@ -144,6 +145,25 @@ static void one_that_was_ended_meanwhile_is_not(void **state)
     lane_test_destroy(test);
 }
 
+static void one_that_began_again_meanwhile_is_emitted_as_it_is_now(void **state)
+{
+    struct lane_test *test = create();
+    (void)state;
+    lane_test_event(test, "done.train", "k", "a", "{\"trip\":\"t1\",\"seat\":7}");
+    assert_int_equal(lane_test_run_all(test), 1);
+    due(test, 0, "t1");
+    lane_test_event(test, "done.train", "other", "b", "{\"trip\":\"t1\",\"seat\":8}");
+    size_t before = test->bus.count;
+    assert_int_equal(lane_test_run_all(test), 1);
+    assert_int_equal(test->bus.count, before);
+    due(test, 0, "t1");
+    assert_int_equal(lane_test_run_all(test), 1);
+    assert_int_equal(test->bus.count, before + 1);
+    assert_true(span_is(record_header(&test->bus.records[before], HEADER_PARENT), "b"));
+    assert_null(timer(test, 0, "t1"));
+    lane_test_destroy(test);
+}
+
 /* Without the field of the topic's key, or after too many hops: a dead letter, whose row ends the timer. */
 static void one_that_cannot_be_emitted(void **state)
 {
@@ -164,8 +184,11 @@ static void one_that_cannot_be_emitted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(they_begin_and_end),         cmocka_unit_test(what_ends_it_comes_first),
-        cmocka_unit_test(one_that_is_due_is_emitted), cmocka_unit_test(one_that_was_ended_meanwhile_is_not),
+        cmocka_unit_test(they_begin_and_end),
+        cmocka_unit_test(what_ends_it_comes_first),
+        cmocka_unit_test(one_that_is_due_is_emitted),
+        cmocka_unit_test(one_that_was_ended_meanwhile_is_not),
+        cmocka_unit_test(one_that_began_again_meanwhile_is_emitted_as_it_is_now),
         cmocka_unit_test(one_that_cannot_be_emitted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
