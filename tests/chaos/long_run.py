@@ -40,8 +40,8 @@ class LongRun(ChaosCase):
 
     def kill_worker(self, engine):
         deaths = self.deaths(engine)
-        until(lambda: engine.kill_worker(signal.SIGKILL), "a worker to kill", 10)
-        until(lambda: self.deaths(engine) > deaths, "the master's word on the death of its worker", 10)
+        until(lambda: engine.kill_worker(signal.SIGKILL), "a worker to kill")
+        until(lambda: self.deaths(engine) > deaths, "the master's word on the death of its worker")
         self.killed()
 
     def end(self, engine):
@@ -50,7 +50,7 @@ class LongRun(ChaosCase):
         engine.kill()
         self.killed()
         self.engines.remove(engine)
-        until(lambda: worker is None or not os.path.exists(f"/proc/{worker}"), "the death of the orphaned worker", 5)
+        until(lambda: worker is None or not os.path.exists(f"/proc/{worker}"), "the death of the orphaned worker")
 
     def feed_until(self, condition, what, engine, limit_s=25.0):
         end = time.monotonic() + limit_s

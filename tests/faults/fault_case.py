@@ -147,7 +147,7 @@ class FaultCase(ChaosCase):
         engine.kill()
         self.engines.remove(engine)
         self.work.write(killed=1)
-        until(lambda: worker is None or not os.path.exists(f"/proc/{worker}"), "the death of the orphaned worker", 5)
+        until(lambda: worker is None or not os.path.exists(f"/proc/{worker}"), "the death of the orphaned worker")
 
     def held(self, engine):
         """How many partitions of the pipeline's group it said last that it has."""

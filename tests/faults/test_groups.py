@@ -115,7 +115,7 @@ class Groups(FaultCase):
                 self.until_effect()
                 began, deaths = time.monotonic(), self.deaths(self.engines[0])
                 self.engines[0].kill_worker()
-                until(lambda: self.deaths(self.engines[0]) > deaths, "the master's word", 10, 0.005)
+                until(lambda: self.deaths(self.engines[0]) > deaths, "the master's word", step_s=0.005)
                 self.until_effect()
                 worker.append(time.monotonic() - began)
                 self.until_effect()

@@ -173,9 +173,7 @@ class Topics(LogCase):
             size = sum(self.kafka.end_offsets(TOPIC).values())
             self.kafka.delete_topic(TOPIC)
             if missed:
-                until(
-                    lambda: self.said(f"group {self.bus.group}: topic {TOPIC} does not exist any more"), self.told(), 15
-                )
+                until(lambda: self.said(f"group {self.bus.group}: topic {TOPIC} does not exist any more"), self.told())
                 time.sleep(1)
                 lost = self.undone(under_way)
                 say(f"{len(lost)} of {len(under_way)} events under way went with the topic")
@@ -252,7 +250,7 @@ class Offsets(LogCase):
                 ends = self.kafka.end_offsets(TOPIC)
                 self.reset(ends)
                 self.engine()
-                until(lambda: self.rows() == ends, f"the end of {TOPIC}; {self.told()}", 15)
+                until(lambda: self.rows() == ends, f"the end of {TOPIC}; {self.told()}")
                 self.work.drain()
         self.assertTrue(
             self.said(rf"partition . of {TOPIC} is committed up to \d+ in Kafka, but the database says"), self.told()
@@ -322,7 +320,7 @@ class Unread(LogCase):
 
     def await_standing(self, partitions):
         for partition in partitions:
-            until(lambda: self.stands(partition), f"the word on partition {partition}; {self.told()}", 15)
+            until(lambda: self.stands(partition), f"the word on partition {partition}; {self.told()}")
 
     def go_on(self, partitions):
         """What the log says that helps; a tap keeps no positions, its offsets are moved."""
@@ -330,7 +328,7 @@ class Unread(LogCase):
             self.assertEqual(len(self.stands(partition)), 1, "\n".join(self.stands(partition)))
             self.skip(re.search(r"select (sluice\.bus_skip\(.*\)) in the database", self.stands(partition)[0]).group(1))
         began = time.monotonic()
-        until(lambda: self.held(self.engines[0]) == self.bus.places, f"all partitions again; {self.told()}", 15)
+        until(lambda: self.held(self.engines[0]) == self.bus.places, f"all partitions again; {self.told()}")
         say(f"read again {time.monotonic() - began:.1f} s after sluice.bus_skip()")
         tap = f"{self.bus.group}.sink"
         if tap not in self.bus.groups:
@@ -370,7 +368,6 @@ class Unread(LogCase):
                 until(
                     lambda: all(self.rows()[n] == end for n, end in ends.items() if n not in gone),
                     f"the others; {self.told()}",
-                    15,
                 )
                 time.sleep(4)
                 self.assertEqual({n: self.rows()[n] for n in gone}, {n: read[n] for n in gone})
@@ -402,9 +399,7 @@ class UnreadUnderReader(Unread):
                     locker.stdin.write("BEGIN; LOCK TABLE effects IN EXCLUSIVE MODE;\n")
                     locker.stdin.flush()
                     self.work.send(many)
-                    until(
-                        lambda: self.engines[0].metric(in_flight) >= 1900, f"a reader that is full; {self.told()}", 15
-                    )
+                    until(lambda: self.engines[0].metric(in_flight) >= 1900, f"a reader that is full; {self.told()}")
                     time.sleep(1.5)
                     end = self.kafka.end_offsets(TOPIC)[partition]
                     self.remember(partition, end - 50)

@@ -6,6 +6,7 @@
 
 It is gone when the test is, however the test ends: a watcher outlives us for that.
 """
+import contextlib
 import itertools
 import os
 import shutil
@@ -117,6 +118,17 @@ class PrivatePostgres:
                 os.kill(pid, number)
             except ProcessLookupError:
                 pass
+
+    @contextlib.contextmanager
+    def locked(self, table, url):
+        """Nobody writes the table: who wants to waits until the end of this."""
+        with subprocess.Popen(["psql", "-qX", "-d", url], stdin=subprocess.PIPE, text=True) as psql:
+            psql.stdin.write(f"begin; lock table {table} in share mode;\n")
+            psql.stdin.flush()
+            mine = f"select 1 from pg_locks where relation = '{table}'::regclass and mode = 'ShareLock' and granted"
+            until(lambda: self.value(mine, url), f"the lock of {table}")
+            yield
+            psql.stdin.close()
 
     def create_database(self, name=None):
         """A new, empty database; returns its URL."""

@@ -57,7 +57,7 @@ def kill_replays(count, begin, replayed, before_kill=lambda turn: None):
     for turn in range(KILLS):
         running = begin("--all", "--rate", RATE)
         wanted = replayed() + chance.randrange(1, count // (3 * KILLS))
-        until(lambda: running.poll() is not None or replayed() >= wanted, "a part of the replay", step_s=0.001)
+        until(lambda: running.poll() is not None or replayed() >= wanted, "a part of the replay", 60, 0.001)
         time.sleep(chance.random() / 10)  # a batch begins each 100 ms
         before_kill(turn)
         running.kill()

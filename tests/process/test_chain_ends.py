@@ -225,9 +225,9 @@ class Ends(ChainCase):
         self.use(self.yaml.replace("timeout: 2s", "timeout: 1h"), migrate=False)
         engine = self.engine()
         self.step("paid", "c0")
-        until(lambda: engine.metric("sluice_chains_oldest_seconds") >= 1, "the age of a chain that is not over", 15)
+        until(lambda: engine.metric("sluice_chains_oldest_seconds") >= 1, "the age of a chain that is not over")
         self.step("booked", "c0")
-        until(lambda: engine.metric("sluice_chains_oldest_seconds") == 0, "no chain that is not over", 15)
+        until(lambda: engine.metric("sluice_chains_oldest_seconds") == 0, "no chain that is not over")
         self.step("paid", n=1, mode="reject")  # its handler refuses it: written down as done, and dead
         self.await_topic("refund", 1)
         self.assertIn(

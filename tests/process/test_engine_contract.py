@@ -325,7 +325,6 @@ class Ticks(Contract):
                 said = until(
                     lambda: [line for line in list(engine.log) if words in line],
                     "the fault in the log",
-                    10,
                 )
                 self.assertIn("a tick of schedule soon failed: ", said[0])
                 time.sleep(0.7)  # the next ticks come

@@ -185,8 +185,9 @@ class Process(PipelineCase):
     def test_lag(self):
         self.engine().stop()  # positions begin here
         self.send(50)
-        engine = self.engine(env={"SLUICE_FAILPOINTS": "lane.commit.before=delay:4000"})
-        until(lambda: engine.metric("sluice_lag") == 50, f"a lag of 50, of {engine.metric('sluice_lag')}", 3)
+        with self.postgres.locked("effects", self.url):
+            engine = self.engine()
+            until(lambda: engine.metric("sluice_lag") == 50, f"a lag of 50, of {engine.metric('sluice_lag')}")
         until(lambda: engine.metric("sluice_lag") == 0, f"no lag, of {engine.metric('sluice_lag')}", 30)
 
     def test_requests_that_were_answered_are_events(self):
@@ -207,7 +208,7 @@ class Process(PipelineCase):
         self.await_all()
         orphan = engine.worker()
         engine.kill()
-        until(lambda: not os.path.exists(f"/proc/{orphan}"), "the orphan's death", 5)
+        until(lambda: not os.path.exists(f"/proc/{orphan}"), "the orphan's death")
 
 
 class Memory(PipelineCase):
@@ -271,7 +272,7 @@ http:
         engine = self.engine()
         for topic in ("ones", "twos", "threes"):
             name = f'sluice_emitted_total{{topic="{topic}"}}'
-            until(lambda name=name: engine.metric(name) >= 9, f"three ticks for {topic}", 10, 0.1)
+            until(lambda name=name: engine.metric(name) >= 9, f"three ticks for {topic}", step_s=0.1)
         self.assertEqual(engine.stop(), 0)
 
     def test_armed_failpoints_are_a_warning_each(self):
@@ -300,8 +301,7 @@ http:
         until(
             lambda: engine.metric("sluice_emitted_total") >= 9,
             f"emitted events in\n{engine.request('GET', '/metrics')[1]}",
-            10,
-            0.1,
+            step_s=0.1,
         )
         self.assertEqual(engine.stop(), 0)
 

@@ -221,7 +221,7 @@ class ShortRetries(HeldCase):
         self.send("hot", [1], flaky=3)
         self.send("hot", range(2, 5001))
         self.send("cold", range(1, 11))
-        self.await_effects("cold", range(1, 11), 5)
+        self.await_effects("cold", range(1, 11), 15)
         self.await_effects("hot", range(1, 5001), 60)
         self.await_value(KEYS, 0)
 

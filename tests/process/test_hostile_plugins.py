@@ -115,7 +115,7 @@ class Hostile(PipelineCase):
     def dead(self, topic, event, words):
         """The event has become the one dead letter more on the topic, and it says these words."""
         self.letters += 1
-        letters = self.await_topic(f"{topic}-dlt", self.letters, 15)
+        letters = self.await_topic(f"{topic}-dlt", self.letters)
         self.assertEqual(len(letters), self.letters)
         self.assertEqual([reason(letters[-1]), json.loads(letters[-1]["value"])], ["crashed", event])
         self.assertIn(words, letters[-1]["headers"]["kafka_dlt-exception-message"])
@@ -368,13 +368,12 @@ topics:
         if self.engines:
             self.assertEqual(self.engines[-1].stop(), 0, self.engines[-1].text())
         engine = self.engine(env={"TICK": mode, "TICK_N": str(n)})
-        until(lambda: any(self.ended in line for line in list(engine.log)), "a tick", 15)
+        until(lambda: any(self.ended in line for line in list(engine.log)), "a tick")
         self.emit("act", *self.innocents(8))
         waited = self.waited()
         until(
             lambda: any("ERROR lane: a tick of schedule often" in line and wanted in line for line in list(engine.log)),
             f"the error; the engine said\n{engine.text()}",
-            15,
         )
         until(lambda: engine.metric(FAILED) >= 2, "ticks")
         ends, failed = sum(self.ended in line for line in list(engine.log)), engine.metric(FAILED)
@@ -398,7 +397,7 @@ class Stops(Hostile):
     code, said = 1, "a handler has not returned; the process ends without waiting for it"
 
     def hangs(self, engine):
-        until(lambda: any("it hangs" in line for line in list(engine.log)), "a call that hangs", 15)
+        until(lambda: any("it hangs" in line for line in list(engine.log)), "a call that hangs")
 
     def stops(self, engine):
         self.hangs(engine)

@@ -48,7 +48,7 @@ class Refused(Case):
         until(lambda: shared.metric("sluice_partitions") == 1, f"a share\n{shared.text()}", 30)
         self.assertEqual((shared.stop(), first.stop()), (0, 0))
         until(lambda: late.metric("sluice_partitions") == 2, f"both partitions\n{late.text()}", 30)
-        until(lambda: late.request("GET", "/readyz")[0] == 200, f"ready\n{late.text()}", 10)
+        until(lambda: late.request("GET", "/readyz")[0] == 200, f"ready\n{late.text()}")
 
     def test_by_brokers_that_do_not_take_its_session(self):
         engine = self.pipeline(with_property("session.timeout.ms: 3600000, max.poll.interval.ms: 3600000"))
@@ -74,7 +74,7 @@ class Strangers(Case):
         self.kafka.join(self.name, None)
         until(lambda: engine.metric("sluice_partitions") == 2, f"both partitions\n{engine.text()}", 30)
         until(lambda: self.handled(engine) == 4, f"all of it\n{engine.text()}")
-        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}", 10)
+        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}")
 
 
 class Rebalance(Case):

@@ -46,7 +46,7 @@ class Pauses(KafkaCase, PipelineCase):
         first = self.engine()
         self.act("pause", f"{self.name}-in")
         self.act("pause", "watch")
-        until(lambda: first.metric("sluice_paused") == 2, "both pauses", 10)
+        until(lambda: first.metric("sluice_paused") == 2, "both pauses")
         self.emit(f"{self.name}-watched", *[self.event({"k": "a", "mode": "ok"}) for _ in range(50)])
         self.send([1, 2], keys)
         self.await_value(HELD, 12, 60)

@@ -179,7 +179,7 @@ class Loss(Case):
         self.assertEqual(engine.request("GET", "/healthz")[0], 200)
         self.rows(f"SELECT sluice.bus_skip('{self.name}', '{self.topic_name}', 1, 2)")
         until(lambda: engine.metric(gauge) == 0, f"{gauge} 0\n{engine.text()}", 20, 0.1)
-        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}", 10, 0.1)
+        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}", step_s=0.1)
         until(lambda: self.handled(engine) == 1, f"the record that is left\n{engine.text()}")
 
 

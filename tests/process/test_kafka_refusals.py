@@ -53,7 +53,7 @@ class Refusals(positions.Case):
 
     def goes_on(self):
         self.reads(3)
-        until(lambda: self.readiness()[0] == 200, f"ready\n{self.running.text()}", 10, 0.1)
+        until(lambda: self.readiness()[0] == 200, f"ready\n{self.running.text()}", step_s=0.1)
         self.kafka.produce(self.other, b"k", self.event(), partition=0)
         until(lambda: self.handled(self.running) == 1, f"its event\n{self.running.text()}")
 

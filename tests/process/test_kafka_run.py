@@ -111,7 +111,7 @@ class TwoDatabases(Case):
             "a share",
         )
         self.assertEqual((same.stop(), engine.stop()), (0, 0))
-        until(lambda: not self.kafka.members(self.name), "an empty group", 10)
+        until(lambda: not self.kafka.members(self.name), "an empty group")
         late = self.engine(self.other).start()
         self.holds(late, 3)
         self.assertEqual(late.stop(), 0)

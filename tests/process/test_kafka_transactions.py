@@ -57,7 +57,7 @@ class Open(positions.Case):
         self.assertEqual(engine.stop(), 0)
         self.open_transaction()
         self.put(2)
-        until(lambda: not self.kafka.members(self.name), "an empty group", 10)
+        until(lambda: not self.kafka.members(self.name), "an empty group")
         self.kafka.reset_offsets(self.name, self.topic_name, 0, 6)
         engine = self.engine()
         until(lambda: engine.metric("sluice_partitions") == 2, f"its partitions\n{engine.text()}")

@@ -59,6 +59,10 @@ class PauseCase(PipelineCase):
     def resume(self, *args, **options):
         return sluice("resume", self.config, *args, env=self.vars, **options)
 
+    def let_end(self):
+        """A second of the hour is left."""
+        self.rows("UPDATE sluice.pause SET until = now() + interval '1 s'")
+
     def paused(self):
         return json.loads(self.pause("--json").stdout)["pauses"]
 
@@ -89,7 +93,7 @@ class PauseCase(PipelineCase):
 
     def await_paused(self, count, *engines):
         for engine in engines or self.engines:
-            until(lambda: engine.metric("sluice_paused") == count, f"{count} pauses in effect", 10)
+            until(lambda: engine.metric("sluice_paused") == count, f"{count} pauses in effect")
 
 
 class Topics(PauseCase):
@@ -144,23 +148,25 @@ class Topics(PauseCase):
 
     def test_it_ends_by_itself(self):
         engine = self.engine()
-        self.pause("in", "--for", "3s")
+        self.pause("in", "--for", "1h")
         self.await_paused(1)
         self.send("in", ["a"], 3)
         self.await_value(HELD, 3)
         self.assertEqual(self.effects("a"), [])
+        self.let_end()
         self.await_all(20)
         self.assertEqual(engine.metric("sluice_paused"), 0)
         self.assertIn("nothing is paused", self.pause().stdout)
 
     def test_it_ends_by_itself_while_no_process_runs(self):
         engine = self.engine()
-        self.pause("in", "--for", "2s")
+        self.pause("in", "--for", "1h")
         self.await_paused(1)
         self.send("in", ["a"], 3)
         self.await_value(HELD, 3)
         engine.kill()
-        until(lambda: "nothing is paused" in self.pause().stdout, "the end of the pause", 10, 0.1)
+        self.let_end()
+        until(lambda: "nothing is paused" in self.pause().stdout, "the end of the pause", step_s=0.1)
         self.assertEqual(self.effects("a"), [])
         engine.start()
         self.await_all(20)

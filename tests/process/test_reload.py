@@ -209,7 +209,7 @@ class Reloads:
         self.running.stop()
         self.write(max_events=1)
         self.running = self.engine(env={"SLUICE_FAILPOINTS": "handover.begin=crash"})
-        with self.locked():  # so that events wait when it hands over
+        with self.postgres.locked("effects", self.url):  # so that events wait when it hands over
             client = Client(self.running)
             client.start()
             until(lambda: client.accepted >= 100, "events")
@@ -219,16 +219,6 @@ class Reloads:
         until(lambda: self.running.answers(), "the answer", 60)
         self.assertIn("reloaded in", self.running.answers()[0])
         self.await_all(client)
-
-    @contextlib.contextmanager
-    def locked(self):
-        """No handler of events gets on."""
-        with subprocess.Popen(["psql", "-qX", self.url], stdin=subprocess.PIPE, text=True) as psql:
-            psql.stdin.write("begin; lock table effects;\n")
-            psql.stdin.flush()
-            self.await_value("select count(*) from pg_locks where relation = 'effects'::regclass and granted", 1)
-            yield
-            psql.stdin.close()
 
     def settled(self, client):
         """A request whose worker was killed may have been accepted without an answer."""
