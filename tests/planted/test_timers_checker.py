@@ -76,7 +76,7 @@ class Timers(cases.ChaosCase):
             mistakes.build(mistake)
         stream = self.timed()
         self.due(stream)
-        engine = self.engine(stream, "lane.claim.before=delay:8000@1", mistake)
+        engine = self.engine(stream, "lane.claim.before=delay:15000@1", mistake)
         taken = "SELECT bool_and(taken_by IS NOT NULL) FROM sluice.parked"
         until(lambda: self.postgres.value(taken, self.url) == "t", "a lane to take them")
         self.send(stream, "orders.booked", keys=KEYS)

@@ -34,7 +34,7 @@ class RaceCase(KafkaAfterCase):
     def overlap(self, slow, failpoint, **options):
         """The event of one topic is in its transaction, which stands still at a failpoint, while the other's are
         handled."""
-        engine = self.engine(env={"SLUICE_FAILPOINTS": f"{failpoint}=delay:3000@1"}, **options)
+        engine = self.engine(env={"SLUICE_FAILPOINTS": f"{failpoint}=delay:8000@1"}, **options)
         self.send(slow, "x", "one")
         self.await_value(
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname ="
