@@ -36,7 +36,7 @@ class Ended(unittest.TestCase):
         env = dict(os.environ, PARTS="idle", ROUNDS="1", QUIET="0", BUS="postgres")
         out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with subprocess.Popen([ROOT / "tests/bench/bench"], env=env, **out) as bench:
-            until(lambda: [one for one in below(os.getpid()) if "sluice run " in one[1]], "an engine of the bench", 60)
+            until(lambda: sum("sluice run " in command for _, command in below(os.getpid())) > 1, "a worker", 60)
             bench.send_signal(number)
             bench.wait(60)
         left = below(os.getpid())
