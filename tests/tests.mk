@@ -87,7 +87,7 @@ container: ## the image of config/package/Containerfile, built by buildah and ru
 
 check: all ## the rules of the house, static analysers, and the tests under the sanitizers
 	@tests/deps --tools
-	TEST_LIMIT_S=1500 B=$(B) tests/run check $(T)
+	TEST_LIMIT_S=3000 B=$(B) tests/run check $(T)
 
 sim: $(B)tests/sim/sim ## the seeded simulation of batch/ and flow/ (SEED=1 EVENTS=5000 a run, RUNS=1000 seeds from SEED on)
 	$(B)tests/sim/sim $(or $(SEED),1) $(or $(EVENTS),5000) $(or $(RUNS),1000)
