@@ -93,9 +93,8 @@ class Sink:
         self.server.server_close()
 
 
-def pipeline(bus, tap=True, timers=False):
-    """tests/chaos/pipeline.yaml on a bus; without its tap on request. With its timers for those who ask: a timer that
-    begins again while a lane has it is emitted as it was before, so that I24 is red now and then in a long run."""
+def pipeline(bus, tap=True, timers=True):
+    """tests/chaos/pipeline.yaml on a bus; without its tap or its timers on request."""
     text = CONFIG.read_text()
     if not timers:
         text = text[: text.index("    timers:")] + text[text.index("\ntaps:") :]
@@ -109,7 +108,7 @@ def pipeline(bus, tap=True, timers=False):
 class Stream:
     """In a folder of its own: the pipeline, and the log of what was acknowledged and sampled."""
 
-    def __init__(self, seed, bus, folder, tap=True, timers=False, sink_url="http://127.0.0.1:9/", keys=40):
+    def __init__(self, seed, bus, folder, tap=True, timers=True, sink_url="http://127.0.0.1:9/", keys=40):
         self.dice = random.Random(seed)
         self.bus, self.url = bus, bus.url
         self.config, self.log_path = pathlib.Path(folder) / "pipeline.yaml", pathlib.Path(folder) / "log"
