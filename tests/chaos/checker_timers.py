@@ -60,7 +60,13 @@ def _runs(facts):
             (event,) = batch_records(bytes.fromhex(row["record"]))
             tied = event.headers.get("sluice-correlation")
             now[row["id"]] = SimpleNamespace(
-                event=event, tied=tied, chain=row["chain"], due=row["due"], begun=row["committed"], end=None
+                event=event,
+                tied=tied,
+                chain=row["chain"],
+                due=row["due"],
+                begun=row["committed"],
+                begun_by=row["xid"],
+                end=None,
             )
             runs.append(now[row["id"]])
     return runs
@@ -77,24 +83,45 @@ def _emits(facts, topics):
     return found
 
 
-def _cancels(facts):
-    """{(chain, correlation, timer's topic): what transactions wrote of the chain that ends the timer}. `last`: what the
+def _chain_rows(facts):
+    """What transactions wrote of chains, in the order of their commits. `done`: topics whose step was. `last`: what the
     transaction left behind; one that aborts a chain may undo it and begin it again, and so a second timer."""
-    chains = {chain["name"]: chain for chain in facts.model.chains}
+    steps = {chain["name"]: chain["steps"] for chain in facts.model.chains}
     rows = sql(
         facts.url,
         f"SELECT n.name AS chain, c.tied, c.state, c.missing, {COMMITTED} FROM noted_chain c"
         " JOIN sluice.name n ON n.number = c.chain AND n.kind = 'c' ORDER BY c.number",
     )
     last = {(row["chain"], row["tied"], row["xid"]): number for number, row in enumerate(rows)}
-    found = collections.defaultdict(list)
     for number, row in enumerate(rows):
         row["last"] = number == last[row["chain"], row["tied"], row["xid"]]
+        row["done"] = {step["done"] for n, step in enumerate(steps[row["chain"]]) if not row["missing"] >> n & 1}
+        row["runs"] = row["state"] == RUNNING and row["missing"] != 0
+    return rows
+
+
+def _cancels(rows, chains):
+    """{(chain, correlation, timer's topic): the rows that end the timer}."""
+    found = collections.defaultdict(list)
+    for row in rows:
         for timer in chains[row["chain"]]["timers"]:
-            done = {step["done"] for n, step in enumerate(chains[row["chain"]]["steps"]) if not row["missing"] >> n & 1}
-            if row["state"] != RUNNING or not row["missing"] or done & set(timer["cancelOn"]):
+            if not row["runs"] or row["done"] & set(timer["cancelOn"]):
                 found[row["chain"], row["tied"], timer["emit"]].append(row)
     return found
+
+
+def _begins(rows, chains):
+    """(chain, correlation, timer's topic, transaction) of timers that must have begun: the transaction did their step,
+    and what it left of the chain does not cancel them."""
+    before = {}
+    for row in rows:
+        if not row["last"]:
+            continue
+        new = row["done"] - before.get((row["chain"], row["tied"]), set())
+        before[row["chain"], row["tied"]] = row["done"] if row["runs"] else set()
+        for timer in chains[row["chain"]]["timers"]:
+            if row["runs"] and timer["from"] in new and not row["done"] & set(timer["cancelOn"]):
+                yield row["chain"], row["tied"], timer["emit"], row["xid"]
 
 
 def events(facts):
@@ -133,12 +160,13 @@ def _ended(run, emits, cancels):
 
 
 def timers(facts):
-    """I24: a timer that was begun is emitted once, not before its time, or is cancelled or begun again once."""
+    """I24: a timer begins with its step; it is emitted once, not before its time, or cancelled or begun again once."""
     if not has_table(facts.url, "noted_timer"):
         return
-    chains = {chain["name"]: chain for chain in facts.model.chains if chain["timers"]}
+    chains = {chain["name"]: chain for chain in facts.model.chains}
     topics = {timer["emit"] for chain in chains.values() for timer in chain["timers"]}
-    emits, cancels, runs = _emits(facts, topics), _cancels(facts), _runs(facts)
+    rows, runs, emits = _chain_rows(facts), _runs(facts), _emits(facts, topics)
+    cancels = _cancels(rows, chains)
     for run in runs:
         chain, name = chains[run.chain], f"{run.event.event_id} of {run.chain} {run.tied}"
         numbers = [n for n, timer in enumerate(chain["timers"]) if timer["emit"] == run.event.topic]
@@ -146,6 +174,10 @@ def timers(facts):
             yield f"I24: a timer is not what its chain said: {name}"
         for wrong in _ended(run, emits, cancels[run.chain, run.tied, run.event.topic]):
             yield f"I24: a timer {wrong}: {name}"
+    begun = {(run.chain, run.tied, run.event.topic, run.begun_by) for run in runs}
+    for chain, tied, topic, xid in _begins(rows, chains):
+        if (chain, tied, topic, xid) not in begun:
+            yield f"I24: a timer did not begin with its step: {topic} of {chain} {tied}, transaction {xid}"
     for event_id in set(emits) - {run.event.event_id for run in runs}:
         yield f"I24: {event_id} was emitted, and no timer was begun for it"
 

@@ -93,11 +93,9 @@ class Sink:
         self.server.server_close()
 
 
-def pipeline(bus, tap=True, timers=True):
-    """tests/chaos/pipeline.yaml on a bus; without its tap or its timers on request."""
+def pipeline(bus, tap=True):
+    """tests/chaos/pipeline.yaml on a bus; without its tap on request."""
     text = CONFIG.read_text()
-    if not timers:
-        text = text[: text.index("    timers:")] + text[text.index("\ntaps:") :]
     if not tap:
         text = text[: text.index("taps:")] + text[text.index("\nhttp:") :]
         text = text.replace('{key: "{k}"}', '{key: "{k}", final: true}')
@@ -108,11 +106,11 @@ def pipeline(bus, tap=True, timers=True):
 class Stream:
     """In a folder of its own: the pipeline, and the log of what was acknowledged and sampled."""
 
-    def __init__(self, seed, bus, folder, tap=True, timers=True, sink_url="http://127.0.0.1:9/", keys=40):
+    def __init__(self, seed, bus, folder, tap=True, sink_url="http://127.0.0.1:9/", keys=40):
         self.dice = random.Random(seed)
         self.bus, self.url = bus, bus.url
         self.config, self.log_path = pathlib.Path(folder) / "pipeline.yaml", pathlib.Path(folder) / "log"
-        self.config.write_text(pipeline(bus, tap, timers))
+        self.config.write_text(pipeline(bus, tap))
         self.env = {
             "DATABASE_URL": self.url,
             "SINK_URL": sink_url,

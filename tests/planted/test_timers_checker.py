@@ -23,7 +23,7 @@ class Timers(cases.ChaosCase):
 
     def timed(self, after="5s"):
         """What the chains' own timeout does comes too late to be seen."""
-        stream = self.stream(tap=False, timers=True)
+        stream = self.stream(tap=False)
         text = stream.config.read_text().replace("after: 700ms", f"after: {after}")
         stream.config.write_text(text.replace("timeout: 2s\n", "timeout: 2h\n"))
         return stream
@@ -106,6 +106,18 @@ class Timers(cases.ChaosCase):
         both = "noted_timer o JOIN noted_timer b USING (xid, id) WHERE o.what = 'over' AND b.what = 'begun'"
         self.assertNotEqual(self.postgres.value(f"SELECT count(*) FROM {both}", self.url), "0", "in one transaction")
         return self.end(stream, engine)
+
+    def not_begun(self):
+        """Steps that begin timers, and the mistake that none begins."""
+        mistakes.build("timer_not_begun")
+        stream = self.timed("1h")
+        engine = self.engine(stream, mistake="timer_not_begun")
+        self.send(stream, "orders.paid")
+        mistakes.happened("timer_not_begun", engine)
+        return self.end(stream, engine)
+
+    def test_a_timer_that_does_not_begin(self):
+        self.red(self.not_begun(), "I24: a timer did not begin with its step")
 
     def test_a_timer_that_goes_on(self):
         self.red(self.cancelled("timer_never_ends"), "I24: a timer was emitted after its cancellation was committed")
