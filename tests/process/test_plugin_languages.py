@@ -394,6 +394,27 @@ class InTheEngine(PipelineCase):
             self.await_topic("said", 1 + times)
         self.assertEqual(engine.stop(), 0)
 
+    def test_a_plugin_in_zig(self):
+        """Errors are faults with their names; nothing of it is threaded, so its flow tests run, too."""
+        if not shutil.which("zig"):
+            print("not run: the plugin in Zig: there is no zig on this machine", flush=True)
+            return
+        library = self.folder / "reverse.so"
+        env = {**os.environ, **{f"ZIG_{which}_CACHE_DIR": str(self.folder / "zig") for which in ("GLOBAL", "LOCAL")}}
+        words = ["zig", "build-lib", "-dynamic", "-O", "ReleaseSafe", "-fstrip", "-lc", f"-I{HEADER}", "reverse.zig"]
+        words.append(f"-femit-bin={library}")
+        made = subprocess.run(words, cwd=TESTS / "zig", env=env, capture_output=True, text=True, check=False)
+        self.assertEqual((made.returncode, made.stderr), (0, ""))
+        why = self.errors_cost_their_events_alone(library, "panic")
+        self.assertEqual(why, "handler reverse.reverse failed: a text asked for it")
+        (self.folder / "flow.yaml").write_text(
+            f"pipeline: {self.config.name}\ntests:\n  - name: backwards\n"
+            '    steps: [{emit: {topic: wanted, data: {text: "żaba"}}}]\n'
+            '    expect: {events: [{topic: wanted}, {topic: said, data: {reversed: "abaż"}}]}\n'
+        )
+        done = sluice("test", self.folder / "flow.yaml", env=self.vars, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
 
 class Flow(PostgresCase):
     own_database = False
