@@ -202,16 +202,17 @@ static void reader_commit(struct group_run *group)
     (void)FAILPOINT("reader.commit.after");
 }
 
-/* The whole group waits for what runs in a lane here: peers read again when all have released. */
-static void log_slow_release(const struct group_run *group, int64_t waited_ms)
+/* What runs in a lane here is waited for: in a rebalance by the whole group, for peers read again when all have
+ * released. */
+static void log_slow_release(const struct group_run *group, const char *what, int64_t waited_ms)
 {
     for (size_t i = 0; i < group->worker_count; i++) {
         struct batch_env *env = &group->workers[i]->env;
         if (atomic_load_explicit(&env->call_deadline_ms, memory_order_relaxed) != 0)
             log_rarely(READER_RELEASE_SLOW_MS / 2, LOG_WARN, "reader",
-                       "group %s: handler %s in lane %u has held a rebalance of the whole group for %lld s",
-                       group->config->name, atomic_load_explicit(&env->call_handler, memory_order_relaxed),
-                       env->lane_number, (long long)waited_ms / 1000);
+                       "group %s: handler %s in lane %u has held %s for %lld s", group->config->name,
+                       atomic_load_explicit(&env->call_handler, memory_order_relaxed), env->lane_number, what,
+                       (long long)waited_ms / 1000);
     }
 }
 
@@ -225,7 +226,7 @@ static bool lanes_release(struct group_run *group, const uint32_t *streams, size
         mailbox_release(&group->workers[i]->mailbox, &request);
     for (size_t i = 0; group->engine->parts.stepped && i < group->worker_count; i++)
         (void)worker_step(group->workers[i]);
-    bool interrupted = false;
+    bool interrupted = false, rebalance = until_ms == NEVER_MS;
     int64_t began_ms = clock_monotonic_ms(), slow_ms = began_ms + READER_RELEASE_SLOW_MS;
     pthread_mutex_lock(&group->lock);
     while (left > 0) {
@@ -233,13 +234,16 @@ static bool lanes_release(struct group_run *group, const uint32_t *streams, size
         if (cond_timedwait_ms(&group->released, &group->lock, ended ? until_ms : slow_ms) != ETIMEDOUT)
             continue;
         if (!ended) {
-            log_slow_release(group, clock_monotonic_ms() - began_ms);
+            log_slow_release(group, rebalance ? "a rebalance of the whole group" : "the stop",
+                             clock_monotonic_ms() - began_ms);
             slow_ms += READER_RELEASE_SLOW_MS;
             continue;
         }
         if (interrupted)
             break;
         interrupted = true;
+        log_warn("reader", "group %s: batches that still run are interrupted; their events come again",
+                 group->config->name);
         until_ms = clock_monotonic_ms() + ENGINE_INTERRUPTED_MS;
         for (size_t i = 0; i < group->worker_count; i++)
             worker_interrupt(group->workers[i]);

@@ -388,7 +388,7 @@ topics:
 class Stops(Hostile):
     """A stop waits no longer for a request or a tick that hangs than for an event."""
 
-    slow = HEAD.replace("timeout: 1s", "timeout: 60s").replace("lanes: 2", "lanes: 2, drain_timeout: 1s")
+    slow = HEAD.replace("timeout: 1s", "timeout: 60s").replace("lanes: 2", "lanes: 2, drain_timeout: 3s")
     yaml = (
         slow
         + Requests.yaml[len(HEAD) :]
@@ -410,6 +410,8 @@ class Stops(Hostile):
         engine = self.engine()
         self.emit("act", self.event({"mode": "hang"}))
         self.stops(engine)
+        self.assertIn("batches that still run are interrupted; their events come again", engine.text())
+        self.assertRegex(engine.text(), r"handler hostile\.act\w* in lane [01] has held the stop for [1-9]")
         self.stops(self.engine())  # it comes again
 
     def test_a_request(self):
