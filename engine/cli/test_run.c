@@ -380,12 +380,13 @@ static void note_isolation(struct tests *tests, const struct suite *suite)
     const struct pipeline *pipeline = suite->parts.parts.pipeline;
     for (size_t i = 0; i < pipeline->plugin_count; i++)
         if (pipeline->plugins[i].isolation == ISOLATION_PROCESS)
-            warn_once(tests, suite,
-                      arena_format(tests->arena,
-                                   "note: plugin '%s' runs in the process of the test, though %s says `isolation: "
-                                   "process`: flow tests have no process for each plugin, so its limits (memory, exec, "
-                                   "sockets) are not kept here, and a crash fails the test\n",
-                                   pipeline->plugins[i].name, suite->file.pipeline));
+            warn_once(
+                tests, suite,
+                arena_format(tests->arena,
+                             "note: plugin '%s' runs in the process of the test, though %s says `isolation: "
+                             "process`: flow tests have no process for each plugin, so its limits (memory, cpu, exec, "
+                             "sockets) are not kept here, and a crash fails the test\n",
+                             pipeline->plugins[i].name, suite->file.pipeline));
 }
 
 static int test_suite(struct tests *tests, struct suite *suite, const char *url)

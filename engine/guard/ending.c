@@ -25,6 +25,9 @@ const char *ending_text(const struct process_ending *ending, char buf[ENDING_WOR
     case ENDING_HANG:
         snprintf(buf, ENDING_WORDS_MAX, "it did not return within its timeout and %d ms", ending->number);
         break;
+    case ENDING_CPU:
+        snprintf(buf, ENDING_WORDS_MAX, "it took more processor time than the %d ms of `cpu`", ending->number);
+        break;
     case ENDING_STOPPED:
         snprintf(buf, ENDING_WORDS_MAX, "it stopped the process");
         break;

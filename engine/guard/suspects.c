@@ -192,9 +192,9 @@ static enum suspicion row_suspicion(const struct suspect_row *row)
 /* How often the process must end as it did last in its call alone, until it is convicted. */
 static uint32_t row_left(const struct suspect_row *row)
 {
-    return ending_is_kill(&row->ending)      ? SUSPECT_KILLS - row->kills
-           : row->ending.kind == ENDING_HANG ? SUSPECT_HANGS - row->hangs
-                                             : SUSPECT_FAULTS - row->faults;
+    return ending_is_kill(&row->ending)   ? SUSPECT_KILLS - row->kills
+           : ending_is_late(&row->ending) ? SUSPECT_HANGS - row->hangs
+                                          : SUSPECT_FAULTS - row->faults;
 }
 
 static void row_tell(const struct suspect_row *row, enum suspicion suspicion, struct suspect_story *ret)
@@ -374,7 +374,7 @@ static void row_blame(struct suspect_row *row, const struct process_ending *endi
     row->suspended_until_ms = 0;
     row->ending = *ending;
     row->times++;
-    bool kill = ending_is_kill(ending), hang = ending->kind == ENDING_HANG;
+    bool kill = ending_is_kill(ending), hang = ending_is_late(ending);
     uint32_t *ends = kill ? &row->kills : hang ? &row->hangs : &row->faults;
     *ends += alone;
     row->apart = row->apart || hang || ending->plugin;

@@ -25,7 +25,7 @@ enum {
     ISOLATED_OPEN_MS = 10000, /* its start and open() may take */
     ISOLATED_CLOSE_MS = 2000, /* its close() */
     ISOLATED_LEFT_MS = 200,   /* between the end of its connection and its own */
-    ISOLATED_LOOK_MS = 100,   /* how often it is looked whether it is stopped, or interrupted */
+    ISOLATED_LOOK_MS = 100,   /* how often it is looked whether it is stopped, interrupted, or has used up its `cpu` */
     ISOLATED_STALL_MS = 600,  /* a look that takes this long was held up */
     ISOLATED_FILES_FROM = 10, /* descriptors that are handed on are not among those that they become */
 };
@@ -39,6 +39,7 @@ struct isolated {
     int process, socket;
     char *area;               /* NULL: none */
     atomic_bool *interrupted; /* of the call */
+    int64_t cpu_until_ms;     /* of the call, on the clock of its process; 0: it may take any processor time */
     struct pack pack;
 };
 
@@ -161,16 +162,34 @@ static bool is_interrupted(const struct isolated *isolated)
     return isolated->interrupted != NULL && atomic_exchange(isolated->interrupted, false);
 }
 
+/* Processor time of its process, all threads, in milliseconds; 0 when it has none. */
+static int64_t cpu_ms(const struct isolated *isolated)
+{
+    clockid_t clock;
+    struct timespec time = {0};
+    if (clock_getcpuclockid(isolated->pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
+        return 0;
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* Why the call is waited for no longer though its time is not over; 0: it is. */
+static enum ending_kind call_over(struct isolated *isolated)
+{
+    if (is_interrupted(isolated))
+        return ENDING_INTERRUPTED;
+    return isolated->cpu_until_ms != 0 && cpu_ms(isolated) > isolated->cpu_until_ms ? ENDING_CPU : 0;
+}
+
 /* The next message, or how the process ended, which it has by then. One that asks when its time is over is ended. */
 static bool hear(struct isolated *isolated, int64_t until_ms, struct message *ret, struct process_ending *ending)
 {
     struct pollfd both[] = {{.fd = isolated->socket, .events = POLLIN}, {.fd = isolated->process, .events = POLLIN}};
     *ending = (struct process_ending){.lane = -1};
     for (;;) {
-        if (is_interrupted(isolated)) {
-            ending->kind = ENDING_INTERRUPTED;
+        ending->kind = call_over(isolated);
+        ending->number = (int)isolated->ref->cpu_ms;
+        if (ending->kind != 0)
             break;
-        }
         int64_t began = clock_monotonic_ms(), left = until_ms - began;
         int n = poll(both, 2, left > ISOLATED_LOOK_MS ? ISOLATED_LOOK_MS : left > 0 ? (int)left : 0);
         bool stopped = n == 0 && is_stopped(isolated);
@@ -262,6 +281,7 @@ static int greet(struct isolated *isolated, struct error *error)
 
 static int begin(struct isolated *isolated, struct error *error)
 {
+    isolated->cpu_until_ms = 0;
     int pair[2] = {-1, -1}, memory = file_above(memory_make());
     if (memory < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         int code = errno;
@@ -383,6 +403,7 @@ int isolated_call(struct isolated *isolated, const struct isolated_call *call, s
         return -EAGAIN;
     if (!pack_call(isolated, call))
         return -E2BIG;
+    isolated->cpu_until_ms = isolated->ref->cpu_ms == 0 ? 0 : cpu_ms(isolated) + isolated->ref->cpu_ms;
     tell(isolated, MESSAGE_CALL, 0);
     return 0;
 }

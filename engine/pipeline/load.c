@@ -207,7 +207,7 @@ static bool load_sha256(struct load *load, const struct node *node, struct plugi
 /* What is allowed or limited is the process of its own. */
 static void load_isolation(struct load *load, const struct node *item, struct plugin_ref *ref)
 {
-    static const char *const keys[] = {"memory", "exec", "sockets"};
+    static const char *const keys[] = {"memory", "cpu", "exec", "sockets"};
     const struct node *isolation = node_get(item, "isolation");
     if (isolation != NULL && choice_index("none|process", isolation->text) == ISOLATION_PROCESS)
         ref->isolation = ISOLATION_PROCESS;

@@ -80,6 +80,9 @@ const struct option plugin_options[] = {
     {"memory", OPTION_SIZE, offsetof(struct plugin_ref, memory), .min = 16777216, .max = 1099511627776,
      .help = "with `isolation: process`, what each of its processes may take for itself: heap, stacks and private "
              "mappings; more is refused to it. Default: any amount"},
+    {"cpu", OPTION_DURATION, offsetof(struct plugin_ref, cpu_ms), .min = 100, .max = 3600000,
+     .help = "with `isolation: process`, the processor time that a call may take, of all threads of the process; past "
+             "it the call ends like one past its `timeout`. Default: any"},
     {"exec", OPTION_BOOL, offsetof(struct plugin_ref, exec), .fallback = "false",
      .help = "with `isolation: process`, whether its processes may run other programs; else execve() fails with EPERM"},
     {"sockets", OPTION_BOOL, offsetof(struct plugin_ref, sockets), .fallback = "false",

@@ -249,6 +249,7 @@ struct plugin_ref {
     struct place sha256_place;
     enum isolation isolation;
     int64_t memory;                     /* bytes that its process may have of its own; 0: any number */
+    int64_t cpu_ms;                     /* processor time that a call may take in its process; 0: any */
     bool exec, sockets;                 /* whether its process may run programs, and open sockets */
     struct node *settings;              /* mapping, or NULL */
     const struct sluice_plugin *plugin; /* given to pipeline_resolve() by the loader; NULL before */

@@ -276,8 +276,8 @@ class Small(ServerCase):
         self.assertEqual(
             done.stderr,
             f"{self.file}: note: plugin 'template' runs in the process of the test, though {path} says `isolation: "
-            "process`: flow tests have no process for each plugin, so its limits (memory, exec, sockets) are not kept "
-            "here, and a crash fails the test\n",
+            "process`: flow tests have no process for each plugin, so its limits (memory, cpu, exec, sockets) are not "
+            "kept here, and a crash fails the test\n",
         )
         self.assertEqual(self.run_it(tests, "--filter", "none").stderr.count("note: "), 0)
 

@@ -4,6 +4,7 @@ process costs its batch alone. The matrix of what ends it: test_hostile_plugins.
 
 Run alone: python3 tests/process/test_isolation.py [-k NAME]; the waits of innocents are printed with SLUICE_MATRIX=all.
 """
+import json
 import os
 import pathlib
 import resource
@@ -231,6 +232,21 @@ topics:
                 self.assertEqual(found, {k for k, good in done.items() if good})
                 self.assertEqual(engine.stop(), 0)
 
+    def test_the_processor_time_of_a_call(self):
+        """It ends long before its timeout, and each call has as much."""
+        self.use(Processes.yaml.replace("timeout: 1s", "timeout: 60s"), "process, cpu: 300ms")
+        engine = self.engine()
+        self.emit("act", self.event({"mode": "spin", "k": "spins"}))
+        for number in range(12):
+            self.emit("act", self.event({"mode": "busy", "n": 50, "k": f"busy{number}"}))
+            self.await_value("select count(*) from handled", number + 1)
+        (letter,) = self.await_topic("act-dlt", 1)
+        self.assertIn(
+            "it took more processor time than the 300 ms of `cpu`", letter["headers"]["kafka_dlt-exception-message"]
+        )
+        self.assertEqual(json.loads(letter["value"])["data"]["k"], "spins")
+        self.assertEqual(engine.stop(), 0)
+
     def test_values_that_are_refused(self):
         for value, column, words in (
             ("thread", 58, "isolation: expected none or process"),
@@ -246,6 +262,8 @@ topics:
                 "sockets: is about a process of its own; add `isolation: process`, or remove it",
             ),
             ("process, memory: 1MiB", 75, "memory: expected"),
+            ("process, cpu: 1ms", 72, "cpu: expected"),
+            ("none, cpu: 1s", 69, "cpu: is about a process of its own; add `isolation: process`, or remove it"),
         ):
             with self.subTest(value=value):
                 self.config.write_text(Processes.yaml.replace("ISOLATION", value))

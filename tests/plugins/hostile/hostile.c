@@ -205,6 +205,14 @@ static void do_spin(const struct act *act)
         continue;
 }
 
+/* n milliseconds of processor time. */
+static void do_busy(const struct act *act)
+{
+    clock_t end = clock() + act->n * (CLOCKS_PER_SEC / 1000);
+    while (clock() < end)
+        continue;
+}
+
 static void do_deadlock(const struct act *act)
 {
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -392,7 +400,7 @@ static const struct {
     MODE(fork_linger),   MODE(fork_exit),      MODE(fork_segv), MODE(locale),     MODE(locale_held),
     MODE(block_signals), MODE(ignore_signals), MODE(chdir),     MODE(umask),      MODE(leak),
     MODE(dup_all),       MODE(end_never),      MODE(slow),      MODE(few_files),  MODE(daemon),
-    MODE(socket),        MODE(memory),         MODE(forge),
+    MODE(socket),        MODE(memory),         MODE(forge),     MODE(busy),
 };
 
 static int is(const struct act *act, const char *mode)

@@ -212,6 +212,7 @@ static void convictions(void **state)
         {{.kind = ENDING_STOPPED, .lane = -1}, SUSPECT_FAULTS, SUSPECT_ALONE},
         {{.kind = ENDING_SIGNAL, .number = 9, .lane = -1}, SUSPECT_KILLS, SUSPECT_NONE},
         {{.kind = ENDING_HANG, .number = 800, .lane = ELSEWHERE}, SUSPECT_HANGS, SUSPECT_CONVICTED},
+        {{.kind = ENDING_CPU, .number = 300, .lane = ELSEWHERE}, SUSPECT_HANGS, SUSPECT_CONVICTED},
         {{.kind = ENDING_HANG, .number = 800, .lane = ELSEWHERE, .unsure = true}, 0, SUSPECT_ALONE},
     };
     (void)state;
