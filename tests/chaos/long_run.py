@@ -32,7 +32,7 @@ class LongRun(ChaosCase):
             words = [line for line in list(engine.log) if "ready:" in line or "signal 9 (Killed)" in line]
             return words and "ready:" in words[-1]
 
-        until(ready, f"a worker to be ready; the engine said\n{engine.text()}")
+        until(ready, lambda: f"a worker to be ready; the engine said\n{engine.text()}")
 
     def killed(self, count=1):
         self.kills += count

@@ -87,7 +87,11 @@ class Surroundings(LongRun):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.dice.choice(workers), signal.SIGKILL)
                 self.killed()
-        until(lambda: len(self.at_work.answers()) > answers, f"an answer; the engine said {self.at_work.text()}", 60)
+        until(
+            lambda: len(self.at_work.answers()) > answers,
+            lambda: f"an answer; the engine said {self.at_work.text()}",
+            60,
+        )
         feeder.join()
 
     def terminate_backends(self):

@@ -16,9 +16,10 @@ SLUICE = BUILD / "sluice"
 
 
 def until(condition, what, limit_s=20.0, step_s=0.01):
-    """Waits for a condition and returns what it gave; fails with a sentence when the bound is over. A condition that
-    asks an engine whose worker ends, or is being started again, gets no answer or a part of one, and brokers that have
-    no leader yet give none in time (KafkaTimeout): it does not hold yet.
+    """Waits for a condition and returns what it gave; fails with a sentence when the bound is over: `what`, or what it
+    returns then, such as all that an engine said. A condition that asks an engine whose worker ends, or is being
+    started again, gets no answer or a part of one, and brokers that have no leader yet give none in time
+    (KafkaTimeout): it does not hold yet.
     """
     end = time.monotonic() + limit_s
     while True:
@@ -30,7 +31,8 @@ def until(condition, what, limit_s=20.0, step_s=0.01):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {limit_s} s in vain for {what}{refused}")
+            said = what() if callable(what) else what
+            raise AssertionError(f"waited {limit_s} s in vain for {said}{refused}")
         time.sleep(step_s)
 
 
@@ -94,7 +96,7 @@ class Engine:
                 raise AssertionError(f"the engine ended with {self.process.returncode}:\n" + self.text())
             return self.readies() >= times
 
-        until(ready, f"the engine's 'ready'; it said:\n{self.text()}", limit_s)
+        until(ready, lambda: f"the engine's 'ready'; it said:\n{self.text()}", limit_s)
 
     def text(self):
         return "\n".join(self.log[-60:])
@@ -149,7 +151,7 @@ class Engine:
         """SIGHUP; returns the answer."""
         count = len(self.answers())
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: len(self.answers()) > count, f"the answer to a reload; it said:\n{self.text()}", limit_s)
+        until(lambda: len(self.answers()) > count, lambda: f"the answer to a reload; it said:\n{self.text()}", limit_s)
         return self.answers()[count]
 
     def stop(self, limit_s=30.0):

@@ -45,7 +45,7 @@ class Kafka(planted_case.Planted):
         if mistake:
             mistakes.happened(mistake, engine, more)
         else:
-            until(lambda: more() or deaths() > 0, f"'{says}'; the engine said\n{engine.text()}", 60, 1)
+            until(lambda: more() or deaths() > 0, lambda: f"'{says}'; the engine said\n{engine.text()}", 60, 1)
         stream.drain()
         stream.unwatch()
         stream.sample()

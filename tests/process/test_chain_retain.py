@@ -163,7 +163,7 @@ class Definitions(ChainCase):
         self.drain()
         engine = self.restart(YAML)
         self.step("paid", n=2)
-        until(lambda: "without a step on paid" in engine.text(), f"what is said; {engine.text()}")
+        until(lambda: "without a step on paid" in engine.text(), lambda: f"what is said; {engine.text()}")
         self.drain()
         self.step("failed")
         self.await_topic("cancel", 1)

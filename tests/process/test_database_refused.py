@@ -132,7 +132,7 @@ class Refused(PostgresCase):
                 self.assertIn("is a standby: it cannot be written to; store.url must lead to the primary", said.stderr)
             engine = Engine(CONFIG, env).start(wait=False)
             stack.callback(engine.kill)
-            until(lambda: "is a standby" in engine.text(), f"a line that says so;\n{engine.text()}", 20)
+            until(lambda: "is a standby" in engine.text(), lambda: f"a line that says so;\n{engine.text()}", 20)
             self.assertIsNone(engine.process.poll())
             self.postgres.query("select pg_promote()")
             engine.wait_ready()

@@ -75,11 +75,13 @@ class Running(DoctorCase):
         self.sql("alter table users rename to people")
         try:
             sluice("emit", self.config, "payment.try", "--data", PURCHASE, env=self.env)
-            until(lambda: engine.request("GET", "/readyz")[0] == 503, f"the stop of the handler\n{engine.text()}")
+            until(
+                lambda: engine.request("GET", "/readyz")[0] == 503, lambda: f"the stop of the handler\n{engine.text()}"
+            )
             self.says("ready", "bad", "handler payment.charge of plugin payment has stopped: .*users", env)
         finally:
             self.sql("alter table people rename to users")
-        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"the handler to go on\n{engine.text()}", 60)
+        until(lambda: engine.request("GET", "/readyz")[0] == 200, lambda: f"the handler to go on\n{engine.text()}", 60)
         self.says("ready", "good", "no handler has stopped", env)
         self.assertEqual(engine.stop(), 0)
 

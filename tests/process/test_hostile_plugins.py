@@ -245,7 +245,7 @@ class Surroundings(Hostile):
                     self.emit("act", self.event({"mode": mode, "k": mode}))  # noqa: B023
                     return any(said in line for line in list(engine.log))  # noqa: B023
 
-                until(named, f"the error, at most one a second; the engine said\n{engine.text()}", 20, 0.3)
+                until(named, lambda: f"the error, at most one a second; the engine said\n{engine.text()}", 20, 0.3)
                 self.emit("act", *self.innocents(4))
                 self.waited()
                 self.assertEqual(os.readlink(worker / "cwd"), str(ROOT))

@@ -87,7 +87,9 @@ class DeadLetters(PipelineCase, KafkaCase):
         self.assertEqual(self.effects(), 0)
 
         self.put(letters[0].value, key=letters[0].key)
-        until(lambda: self.running.metric("sluice_duplicates_total") == 1, f"a duplicate\n{self.running.text()}")
+        until(
+            lambda: self.running.metric("sluice_duplicates_total") == 1, lambda: f"a duplicate\n{self.running.text()}"
+        )
         self.assertTrue(
             any(
                 f"WARN  lane: event {ids[0]} on {self.name}.in became a dead letter before and is not handled" in line
@@ -101,7 +103,10 @@ class DeadLetters(PipelineCase, KafkaCase):
             for letter in letters:
                 self.put(letter.value, letter.headers, letter.key)
         self.assertEqual({json.loads(one.value)["data"]["seq"] for one in self.dump("out", 3)}, {100})
-        until(lambda: self.running.metric("sluice_duplicates_total") == 4, f"their duplicates\n{self.running.text()}")
+        until(
+            lambda: self.running.metric("sluice_duplicates_total") == 4,
+            lambda: f"their duplicates\n{self.running.text()}",
+        )
         self.assertEqual((self.effects(), len(self.dump("out", 3)), len(self.dump("in-dlt", 3))), (3, 3, 3))
         self.assertEqual(self.running.metric("sluice_replayed_total"), 3)
         rows = self.rows("SELECT outcome FROM sluice.inbox WHERE outcome <> 0")

@@ -62,16 +62,16 @@ class Case(KafkaCase, PipelineCase):
         """Everywhere that positions are kept, and nothing is said to wait."""
         until(
             lambda: self.committed() == ends and self.recorded() == ends,
-            f"positions {ends}; there are {self.committed()} and {self.recorded()}\n{engine.text()}",
+            lambda: f"positions {ends}; there are {self.committed()} and {self.recorded()}\n{engine.text()}",
             limit_s,
             0.1,
         )
-        until(lambda: engine.metric("sluice_lag") == 0, f"no lag\n{engine.text()}", 30, 0.1)
+        until(lambda: engine.metric("sluice_lag") == 0, lambda: f"no lag\n{engine.text()}", 30, 0.1)
 
     def consumed_up_to(self, engine, offsets):
         until(
             lambda: self.committed() == offsets and self.recorded() == offsets,
-            f"positions {offsets}; there are {self.committed()} and {self.recorded()}\n{engine.text()}",
+            lambda: f"positions {offsets}; there are {self.committed()} and {self.recorded()}\n{engine.text()}",
             20,
             0.1,
         )
@@ -129,7 +129,11 @@ class Transactions(Case):
         )
         before = self.handled(engine)
         self.transaction("ok")
-        until(lambda: self.handled(engine) + self.handled(second) - before == 2, f"new events\n{second.text()}", 30)
+        until(
+            lambda: self.handled(engine) + self.handled(second) - before == 2,
+            lambda: f"new events\n{second.text()}",
+            30,
+        )
 
     def test_a_gap_before_a_record_that_is_in_flight(self):
         """The marker between it and the one before is consumed, however long the record takes."""
@@ -139,12 +143,17 @@ class Transactions(Case):
         held.touch()
         self.kafka.produce(self.topic_name, b"k", self.event("wait", path=str(held)), partition=0)
         engine = self.engine()
-        until(lambda: self.committed().get(0) == self.recorded().get(0) == 3, f"position 3\n{engine.text()}", 20, 0.1)
+        until(
+            lambda: self.committed().get(0) == self.recorded().get(0) == 3,
+            lambda: f"position 3\n{engine.text()}",
+            20,
+            0.1,
+        )
         self.kafka.delete_records(self.topic_name, 0, 3)
         engine.kill()
         held.unlink()
         engine = self.engine()
-        until(lambda: self.committed() == {0: 4, 1: 3}, f"its end\n{engine.text()}", 30)
+        until(lambda: self.committed() == {0: 4, 1: 3}, lambda: f"its end\n{engine.text()}", 30)
         self.assertFalse([line for line in engine.log if " ERROR " in line])
 
     def test_a_partition_that_was_only_assigned(self):
@@ -155,7 +164,9 @@ class Transactions(Case):
         self.transaction("ok")
         self.delete_all()
         engine = self.engine()
-        until(lambda: sum("stopped reading" in line for line in engine.log) == 2, f"its ERRORs\n{engine.text()}")
+        until(
+            lambda: sum("stopped reading" in line for line in engine.log) == 2, lambda: f"its ERRORs\n{engine.text()}"
+        )
 
 
 class Loss(Case):
@@ -169,7 +180,7 @@ class Loss(Case):
         self.kafka.delete_records(self.topic_name, 1, 2)
         engine = self.engine()
         gauge = f'sluice_partition_halted{{group="{self.name}",partition="{self.topic_name}/1"}}'
-        until(lambda: engine.metric(gauge) == 1, f"{gauge}\n{engine.text()}", 20, 0.1)
+        until(lambda: engine.metric(gauge) == 1, lambda: f"{gauge}\n{engine.text()}", 20, 0.1)
         status, answer = engine.request("GET", "/readyz")
         self.assertEqual(status, 503)
         self.assertIn(
@@ -178,9 +189,9 @@ class Loss(Case):
         )
         self.assertEqual(engine.request("GET", "/healthz")[0], 200)
         self.rows(f"SELECT sluice.bus_skip('{self.name}', '{self.topic_name}', 1, 2)")
-        until(lambda: engine.metric(gauge) == 0, f"{gauge} 0\n{engine.text()}", 20, 0.1)
-        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}", step_s=0.1)
-        until(lambda: self.handled(engine) == 1, f"the record that is left\n{engine.text()}")
+        until(lambda: engine.metric(gauge) == 0, lambda: f"{gauge} 0\n{engine.text()}", 20, 0.1)
+        until(lambda: engine.request("GET", "/readyz")[0] == 200, lambda: f"ready\n{engine.text()}", step_s=0.1)
+        until(lambda: self.handled(engine) == 1, lambda: f"the record that is left\n{engine.text()}")
 
 
 if __name__ == "__main__":

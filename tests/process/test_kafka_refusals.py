@@ -48,14 +48,14 @@ class Refusals(positions.Case):
         return self.running.request("GET", "/readyz")
 
     def not_ready(self, words):
-        until(lambda: self.readiness()[0] == 503, f"503\n{self.running.text()}", 30, 0.1)
+        until(lambda: self.readiness()[0] == 503, lambda: f"503\n{self.running.text()}", 30, 0.1)
         self.assertIn(words, json.dumps(self.readiness()[1]))
 
     def goes_on(self):
         self.reads(3)
-        until(lambda: self.readiness()[0] == 200, f"ready\n{self.running.text()}", step_s=0.1)
+        until(lambda: self.readiness()[0] == 200, lambda: f"ready\n{self.running.text()}", step_s=0.1)
         self.kafka.produce(self.other, b"k", self.event(), partition=0)
-        until(lambda: self.handled(self.running) == 1, f"its event\n{self.running.text()}")
+        until(lambda: self.handled(self.running) == 1, lambda: f"its event\n{self.running.text()}")
 
     def errors(self, words):
         return sum(" ERROR " in line and words in line for line in list(self.running.log))

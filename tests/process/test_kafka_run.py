@@ -41,16 +41,22 @@ class NoLeader(PostgresCase):
                 until(
                     lambda: engine.metric('sluice_partitions{group="alone"}') == 2, f"two partitions; {engine.text()}"
                 )
-                until(lambda: int(self.postgres.value(handled, self.url)) >= 2, f"their events; {engine.text()}")
+                until(
+                    lambda: int(self.postgres.value(handled, self.url)) >= 2, lambda: f"their events; {engine.text()}"
+                )
                 kafka.restart(away)
-                until(lambda: engine.metric('sluice_partitions{group="alone"}') == 3, f"the third; {engine.text()}", 20)
+                until(
+                    lambda: engine.metric('sluice_partitions{group="alone"}') == 3,
+                    lambda: f"the third; {engine.text()}",
+                    20,
+                )
                 self.assertTrue(
                     any(
                         "partition 1 of alone.in has no leader; it is read when it has one" in line
                         for line in list(engine.log)
                     )
                 )
-                until(lambda: engine.metric("sluice_lag") == 0, f"the end; {engine.text()}", 30)
+                until(lambda: engine.metric("sluice_lag") == 0, lambda: f"the end; {engine.text()}", 30)
                 self.assertEqual(engine.stop(), 0)
 
     def tap(self, kafka, config, env):
@@ -138,7 +144,7 @@ class TwoDatabases(Case):
         self.emit(EVENT)
         self.assertEqual(second.stop(), 0)
         self.holds(first, 3)
-        until(lambda: self.kafka.dump(self.topic("out")), f"the output; {first.text()}")
+        until(lambda: self.kafka.dump(self.topic("out")), lambda: f"the output; {first.text()}")
         self.assertEqual(first.stop(), 0)
 
 

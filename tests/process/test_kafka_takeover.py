@@ -28,10 +28,12 @@ class Late(Case):
         """Of the event 0."""
         self.addCleanup(self.hang_commits, False)
         engine = self.start()
-        until(lambda: engine.metric("sluice_partitions") == 1, f"its partition\n{engine.text()}")
+        until(lambda: engine.metric("sluice_partitions") == 1, lambda: f"its partition\n{engine.text()}")
         self.hang_commits(True)
         self.send(1, keys=1, **data)
-        until(lambda: self.value(SESSIONS + " AND wait_event = 'SyncRep'") == "1", f"its COMMIT\n{engine.text()}")
+        until(
+            lambda: self.value(SESSIONS + " AND wait_event = 'SyncRep'") == "1", lambda: f"its COMMIT\n{engine.text()}"
+        )
         engine.kill()
         database = self.value("SELECT current_database()")
         self.value(  # COMMIT of later sessions does not wait
@@ -46,9 +48,9 @@ class Outputs(Late):
         self.killed_in_commit()
         self.send(2, keys=1)
         engine = self.start(failpoints)
-        until(lambda: engine.metric("sluice_partitions") == 1, f"its partition\n{engine.text()}")
+        until(lambda: engine.metric("sluice_partitions") == 1, lambda: f"its partition\n{engine.text()}")
         claims = SESSIONS + " AND query LIKE 'insert into sluice.inbox%' AND wait_event_type = 'Lock'"
-        until(lambda: self.value(claims) == "1", f"a claim that waits\n{engine.text()}")
+        until(lambda: self.value(claims) == "1", lambda: f"a claim that waits\n{engine.text()}")
         self.hang_commits(False)
         self.await_numbers([0, 1, 2])
         self.assertEqual(self.found()["k0"], [0, 1, 2])

@@ -24,7 +24,7 @@ class Open(positions.Case):
     def test_is_lag_and_is_named(self):
         engine = self.pipeline()
         self.put(1)
-        until(lambda: self.committed().get(0) == 1, f"position 1\n{engine.text()}")
+        until(lambda: self.committed().get(0) == 1, lambda: f"position 1\n{engine.text()}")
         self.open_transaction()
         self.put(5)
         self.assertEqual(self.kafka.end_offsets(self.topic_name, committed=True)[0], 1)
@@ -34,7 +34,7 @@ class Open(positions.Case):
             f"partition 0 of {self.topic_name}: 6 records are not shown, for a producer's transaction is open at 1",
             done.stderr,
         )
-        until(lambda: engine.metric("sluice_lag") == 6, f"a lag of 6\n{engine.text()}", 30, 0.1)
+        until(lambda: engine.metric("sluice_lag") == 6, lambda: f"a lag of 6\n{engine.text()}", 30, 0.1)
         until(
             lambda: any(
                 f"WARN  kafka: group {self.name}: partition 0 of {self.topic_name} is read up to 1, where a producer's"
@@ -46,21 +46,21 @@ class Open(positions.Case):
             30,
         )
         self.transaction("ok")
-        until(lambda: self.handled(engine) == 8, f"all of it\n{engine.text()}")
+        until(lambda: self.handled(engine) == 8, lambda: f"all of it\n{engine.text()}")
         self.consumed(engine, self.kafka.end_offsets(self.topic_name))
 
     def test_a_position_behind_it_is_no_end_of_the_topic(self):
         """An operator moved the group to the end; where nothing else remembers a position, nothing is read again."""
         engine = self.pipeline(*positions.NO_STORE)
         self.put(3)
-        until(lambda: self.committed().get(0) == 3, f"position 3\n{engine.text()}")
+        until(lambda: self.committed().get(0) == 3, lambda: f"position 3\n{engine.text()}")
         self.assertEqual(engine.stop(), 0)
         self.open_transaction()
         self.put(2)
         until(lambda: not self.kafka.members(self.name), "an empty group")
         self.kafka.reset_offsets(self.name, self.topic_name, 0, 6)
         engine = self.engine()
-        until(lambda: engine.metric("sluice_partitions") == 2, f"its partitions\n{engine.text()}")
+        until(lambda: engine.metric("sluice_partitions") == 2, lambda: f"its partitions\n{engine.text()}")
         self.transaction("ok")
         self.consumed(engine, self.kafka.end_offsets(self.topic_name))
         self.assertEqual(self.handled(engine), 2, engine.text())

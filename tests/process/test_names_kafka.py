@@ -58,7 +58,7 @@ class Case(KafkaCase, PipelineCase):
     def settled(self, count):
         """Nothing more comes: a restart finds the group at the end."""
         engine = self.engine()
-        until(lambda: engine.metric("sluice_lag") == 0, f"the end; {engine.text()}", 40)
+        until(lambda: engine.metric("sluice_lag") == 0, lambda: f"the end; {engine.text()}", 40)
         self.assertEqual(engine.stop(), 0)
         self.assertEqual(self.value("SELECT count(*) FROM effects"), str(count))
 

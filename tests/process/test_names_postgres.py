@@ -136,7 +136,7 @@ class Parked(Case):
         self.postgres.query("INSERT INTO sluice.parked SELECT * FROM away", self.url)
         self.work(1, first=9, climb=1)  # a delay of this file: the keeper looks at what is due
         self.await_value("SELECT count(*) FROM sluice.parked WHERE state = 2", 2)
-        until(lambda: engine.metric("sluice_parked_unknown") == 2, f"the metric; {engine.text()}")
+        until(lambda: engine.metric("sluice_parked_unknown") == 2, lambda: f"the metric; {engine.text()}")
         self.assertIn("ERROR", engine.text())
         self.assertIn("on again: the file says nothing of that topic", engine.text())
         self.assertEqual(engine.stop(), 0)
@@ -407,7 +407,7 @@ class Starts(Case):
         self.await_value("SELECT count(*) FROM effects", 2)
         self.use(self.yaml.replace("pipeline: names", "pipeline: other") + "renamed: {names: other}\n")
         engine = self.engine(wait=False)
-        until(lambda: "group names is read under its old name" in engine.text(), f"the word; {engine.text()}")
+        until(lambda: "group names is read under its old name" in engine.text(), lambda: f"the word; {engine.text()}")
         self.assertEqual(old.stop(), 0)
         engine.wait_ready()
         self.work(1, first=3)

@@ -60,7 +60,7 @@ class Acts(PipelineCase):
         began = time.monotonic()
         if act:
             self.rows(act)
-        until(seen, f"{what}; the engine said:\n{self.running.text()}", WAIT_S, 0.02)
+        until(seen, lambda: f"{what}; the engine said:\n{self.running.text()}", WAIT_S, 0.02)
         took = time.monotonic() - began
         print(f"{what}: {took:.2f} s", flush=True)
         self.assertLess(took, NOTICED_S + SLACK_S, what)
@@ -80,11 +80,13 @@ class Acts(PipelineCase):
         before = self.effects()
         began = time.monotonic()
         self.rows(act)
-        until(ready, f"{what}; the engine said:\n{self.running.text()}", WAIT_S, 0.02)
+        until(ready, lambda: f"{what}; the engine said:\n{self.running.text()}", WAIT_S, 0.02)
         took = time.monotonic() - began
         for k in range(4):  # of both partitions
             self.send(k=f"k{k}")
-        until(lambda: self.effects() == before + 4, f"an event after {what}:\n{self.running.text()}", WAIT_S, 0.02)
+        until(
+            lambda: self.effects() == before + 4, lambda: f"an event after {what}:\n{self.running.text()}", WAIT_S, 0.02
+        )
         print(f"{what}: {took:.2f} s", flush=True)
         self.assertLess(took, NOTICED_S + SLACK_S, what)
 

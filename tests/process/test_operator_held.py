@@ -53,7 +53,7 @@ class ByHand(PipelineCase):
     def act(self, statement, key, order=(1, 2)):
         began = time.monotonic()
         self.rows(statement)
-        until(lambda: self.handled(key) == list(order), f"{key} to be handled; {self.running.text()}", 15, 0.02)
+        until(lambda: self.handled(key) == list(order), lambda: f"{key} to be handled; {self.running.text()}", 15, 0.02)
         took = time.monotonic() - began
         print(f"{statement}: {took:.2f} s", flush=True)
         self.assertLess(took, NOTICED_S + SLACK_S, statement)

@@ -197,7 +197,7 @@ class Reloads:
             if which:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(which[number % len(which)], signal.SIGKILL)
-            until(lambda: len(self.running.answers()) > count, f"an answer; it said {self.running.text()}", 60)
+            until(lambda: len(self.running.answers()) > count, lambda: f"an answer; it said {self.running.text()}", 60)
         client.ended.set()
         client.join(60)
         if client.error is not None and not isinstance(client.error, ConnectionError):

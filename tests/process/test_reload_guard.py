@@ -81,7 +81,7 @@ class Guard(PipelineCase):
     def refused(self, engine, why):
         told = len(engine.log)
         self.assertIn("refused", engine.reload())
-        until(lambda: any(why in line for line in engine.log[told:]), f"{why}; it said:\n{engine.text()}")
+        until(lambda: any(why in line for line in engine.log[told:]), lambda: f"{why}; it said:\n{engine.text()}")
 
     def test_pipes(self):
         """In place of each file that a reload reads: it is refused with a sentence, and waits for nobody."""

@@ -39,7 +39,7 @@ class StatementsThatFail(SqlCase):
         innocents = [f"innocent {n}" for n in range(40)]
         self.emit("in", *[self.one(origin) for origin in [*innocents[:20], *self.FAULTS, *innocents[20:]]])
         engine = self.engine()
-        until(lambda: self.handled() == set(innocents), f"the innocents;\n{engine.text()}", 20)
+        until(lambda: self.handled() == set(innocents), lambda: f"the innocents;\n{engine.text()}", 20)
         self.drain()
         letters = {json.loads(letter["value"])["data"]["origin"]: letter for letter in self.topic("in-dlt")}
         self.assertEqual(set(letters), set(self.FAULTS))
@@ -73,7 +73,7 @@ class StatementsThatFail(SqlCase):
         innocents = [f"innocent {n}" for n in range(40)]
         self.emit("in", *[self.one(origin) for origin in [*innocents[:20], "suicide", *innocents[20:]]])
         engine = self.engine()
-        until(lambda: self.handled() == set(innocents), f"the innocents;\n{engine.text()}", 20)
+        until(lambda: self.handled() == set(innocents), lambda: f"the innocents;\n{engine.text()}", 20)
         self.drain()
         self.assertEqual([reason(letter) for letter in self.topic("in-dlt")], ["database"])
         self.assertIn("alone, 5 times", self.topic("in-dlt")[0]["headers"]["kafka_dlt-exception-message"])
@@ -84,7 +84,7 @@ class StatementsThatFail(SqlCase):
         innocents = [f"innocent {n}" for n in range(40)]
         self.emit("in", *[self.one(origin) for origin in ["foreign", "lock", *innocents]])
         engine = self.engine()
-        until(lambda: self.handled() == set(innocents), f"the innocents;\n{engine.text()}", 20)
+        until(lambda: self.handled() == set(innocents), lambda: f"the innocents;\n{engine.text()}", 20)
         until(lambda: self.lines("on in waits, and its key"), "a line that says so", 20)
         self.rows("delete from causes")
         self.drain()
@@ -113,7 +113,7 @@ class LimitsOfTime(SqlCase):
         self.cause("slow", "select pg_sleep(60)")
         self.emit("in", self.one("slow"), *[self.one(f"innocent {n}") for n in range(10)])
         engine = self.engine()
-        until(lambda: len(self.handled()) == 10, f"the innocents;\n{engine.text()}", 20)
+        until(lambda: len(self.handled()) == 10, lambda: f"the innocents;\n{engine.text()}", 20)
         self.drain()
         (letter,) = self.topic("in-dlt")
         self.assertEqual((reason(letter), letter["headers"]["retry_topic-attempts"]), ("deadline", "3"))
@@ -143,7 +143,7 @@ class HandlersThatStop(SqlCase):
                 self.rows("drop schema public cascade; create schema public;" + before)
                 self.emit("in", *[self.one(f"{what} {n}", f"k{n % 7}") for n in range(50)])
                 engine = self.engine()
-                (line,) = until(lambda: self.lines("has stopped"), f"an alarm;\n{engine.text()}", 20)
+                (line,) = until(lambda: self.lines("has stopped"), lambda: f"an alarm;\n{engine.text()}", 20)
                 for word in ("ERROR", "effects.record", state, "sluice migrate"):
                     self.assertIn(word, line)
                 self.assertEqual(engine.metric('sluice_handler_stopped{handler="effects.record"}'), 1)
@@ -165,7 +165,9 @@ class HandlersThatStop(SqlCase):
         self.emit("act", *[self.event({"mode": "sql_ok"}) for _ in range(20)])
         engine = self.engine()
         self.await_topic("acted", 23)
-        until(lambda: self.lines("chaos.act_sql of plugin chaos has stopped"), f"an alarm;\n{engine.text()}", 20)
+        until(
+            lambda: self.lines("chaos.act_sql of plugin chaos has stopped"), lambda: f"an alarm;\n{engine.text()}", 20
+        )
         self.assertEqual(engine.metric("sluice_waiting_keys"), 3)
         self.assertEqual(self.topic("act-dlt"), [])
 
@@ -186,7 +188,7 @@ class HandlersThatStop(SqlCase):
         innocents = [f"innocent {n}" for n in range(40)]
         self.emit("in", *[self.one(origin) for origin in [*innocents[:20], "syntax", "name", *innocents[20:]]])
         engine = self.engine()
-        until(lambda: self.handled() == set(innocents), f"the innocents;\n{engine.text()}", 20)
+        until(lambda: self.handled() == set(innocents), lambda: f"the innocents;\n{engine.text()}", 20)
         self.emit("in", *[self.one(f"more {n}") for n in range(10)])
         self.drain()
         self.assertEqual(sorted(reason(letter) for letter in self.topic("in-dlt")), ["database", "database"])

@@ -137,7 +137,7 @@ class Faults(ServerCase):
         self.addCleanup(self.collector.stop)
         engine = self.engine()
         self.post(engine)
-        until(lambda: self.said(engine, "certificate"), f"a line about the certificate; {engine.text()}")
+        until(lambda: self.said(engine, "certificate"), lambda: f"a line about the certificate; {engine.text()}")
         self.assertEqual(self.collector.requests, [])
 
     def test_validate_asks_it(self):

@@ -55,7 +55,7 @@ class Reasons(SqlCase):
         self.assertIn(RELATION, str(answer))
         self.assertEqual(engine.request("GET", "/healthz")[0], 200)
         self.rows(TABLE)
-        until(lambda: engine.request("GET", "/readyz")[0] == 200, f"ready\n{engine.text()}", 20, 0.1)
+        until(lambda: engine.request("GET", "/readyz")[0] == 200, lambda: f"ready\n{engine.text()}", 20, 0.1)
         self.drain()
         self.assertEqual(self.handled(), {"first", "behind", "other", "third", "late"})
         self.assertNotIn("why", self.told("first")[0])
