@@ -210,6 +210,7 @@ class Logs(PipelineCase):
         with (self.folder / "log").open("w+") as log:
             self.start(stderr=log)
             ready = '"message":"ready:'
+            until(lambda: ready in pathlib.Path(log.name).read_text(), "the first worker")
             first = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
             os.kill(int(first), signal.SIGKILL)
             until(lambda: pathlib.Path(log.name).read_text().count(ready) == 2, "another worker", 20)
