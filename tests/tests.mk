@@ -74,7 +74,7 @@ test: ## everything but faults: unit, plugins, pipeline, sim, process, chaos, pl
 faults: ## brokers, networks and databases that die, freeze and lie while events flow (T=name: only programs whose path holds it)
 	@tests/deps
 	@$(MAKE) --no-print-directory -j2 all test-programs
-	TEST_LIMIT_S=900 B=$(B) tests/run faults $(T)
+	TEST_LIMIT_S=1800 B=$(B) tests/run faults $(T)
 
 demo: ## real purchases through HTTP on a private PostgreSQL in ./var (BUS=kafka: and a private Kafka; SERVICES=1: as three services)
 	@tests/deps $(if $(filter kafka,$(BUS))$(SERVICES),,--embedded)
