@@ -157,11 +157,6 @@ static void tell(const struct isolated *isolated, enum message_kind kind, uint64
         continue; /* what else fails is found by hear() */
 }
 
-static bool is_interrupted(const struct isolated *isolated)
-{
-    return isolated->interrupted != NULL && atomic_exchange(isolated->interrupted, false);
-}
-
 /* Processor time of its process, all threads, in milliseconds; 0 when it has none. */
 static int64_t cpu_ms(const struct isolated *isolated)
 {
@@ -172,12 +167,16 @@ static int64_t cpu_ms(const struct isolated *isolated)
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* Why the call is waited for no longer though its time is not over; 0: it is. */
-static enum ending_kind call_over(struct isolated *isolated)
+/* The call is waited for no longer, though its time is not over. */
+static bool call_is_over(const struct isolated *isolated, struct process_ending *ending)
 {
-    if (is_interrupted(isolated))
-        return ENDING_INTERRUPTED;
-    return isolated->cpu_until_ms != 0 && cpu_ms(isolated) > isolated->cpu_until_ms ? ENDING_CPU : 0;
+    if (isolated->interrupted != NULL && atomic_exchange(isolated->interrupted, false)) {
+        ending->kind = ENDING_INTERRUPTED;
+    } else if (isolated->cpu_until_ms != 0 && cpu_ms(isolated) > isolated->cpu_until_ms) {
+        ending->kind = ENDING_CPU;
+        ending->number = (int)isolated->ref->cpu_ms;
+    }
+    return ending->kind != 0;
 }
 
 /* The next message, or how the process ended, which it has by then. One that asks when its time is over is ended. */
@@ -186,9 +185,7 @@ static bool hear(struct isolated *isolated, int64_t until_ms, struct message *re
     struct pollfd both[] = {{.fd = isolated->socket, .events = POLLIN}, {.fd = isolated->process, .events = POLLIN}};
     *ending = (struct process_ending){.lane = -1};
     for (;;) {
-        ending->kind = call_over(isolated);
-        ending->number = (int)isolated->ref->cpu_ms;
-        if (ending->kind != 0)
+        if (call_is_over(isolated, ending))
             break;
         int64_t began = clock_monotonic_ms(), left = until_ms - began;
         int n = poll(both, 2, left > ISOLATED_LOOK_MS ? ISOLATED_LOOK_MS : left > 0 ? (int)left : 0);
