@@ -28,6 +28,15 @@ static struct lane_test *create(void)
     return lane_test_create(yaml, LANE_TEST_OUTBOX);
 }
 
+/* One chain, t1, whose event `a` began its timers. */
+static struct lane_test *begun(const char *data)
+{
+    struct lane_test *test = create();
+    lane_test_event(test, "done.train", "k", "a", data);
+    assert_int_equal(lane_test_run_all(test), 1);
+    return test;
+}
+
 static const struct parked *timer(struct lane_test *test, int32_t number, const char *correlation)
 {
     struct event_id id = event_id_timer(test->numbers.chains[0], number, event_id_of(span_of(correlation)));
@@ -106,12 +115,10 @@ static void what_ends_it_comes_first(void **state)
 
 static void one_that_is_due_is_emitted(void **state)
 {
-    struct lane_test *test = create();
+    struct lane_test *test = begun("{\"trip\":\"t1\",\"seat\":7}");
     struct record *records;
     size_t count;
     (void)state;
-    lane_test_event(test, "done.train", "k", "a", "{\"trip\":\"t1\",\"seat\":7}");
-    assert_int_equal(lane_test_run_all(test), 1);
     assert_int_equal(record_batch_read(timer(test, 0, "t1")->record, test->arena, &records, &count, NULL), 0);
     due(test, 0, "t1");
     due(test, 0, "t1"); /* taken again, because the first one took its time */
@@ -132,10 +139,8 @@ static void one_that_is_due_is_emitted(void **state)
 
 static void one_that_was_ended_meanwhile_is_not(void **state)
 {
-    struct lane_test *test = create();
+    struct lane_test *test = begun("{\"trip\":\"t1\",\"seat\":7}");
     (void)state;
-    lane_test_event(test, "done.train", "k", "a", "{\"trip\":\"t1\",\"seat\":7}");
-    assert_int_equal(lane_test_run_all(test), 1);
     due(test, 0, "t1");
     test->store->tables.parked_count = 0;
     size_t before = test->bus.count;
@@ -147,10 +152,8 @@ static void one_that_was_ended_meanwhile_is_not(void **state)
 
 static void one_that_began_again_meanwhile_is_emitted_as_it_is_now(void **state)
 {
-    struct lane_test *test = create();
+    struct lane_test *test = begun("{\"trip\":\"t1\",\"seat\":7}");
     (void)state;
-    lane_test_event(test, "done.train", "k", "a", "{\"trip\":\"t1\",\"seat\":7}");
-    assert_int_equal(lane_test_run_all(test), 1);
     due(test, 0, "t1");
     lane_test_event(test, "done.train", "other", "b", "{\"trip\":\"t1\",\"seat\":8}");
     size_t before = test->bus.count;
@@ -167,10 +170,8 @@ static void one_that_began_again_meanwhile_is_emitted_as_it_is_now(void **state)
 /* Without the field of the topic's key, or after too many hops: a dead letter, whose row ends the timer. */
 static void one_that_cannot_be_emitted(void **state)
 {
-    struct lane_test *test = create();
+    struct lane_test *test = begun("{\"trip\":\"t1\"}");
     (void)state;
-    lane_test_event(test, "done.train", "k", "a", "{\"trip\":\"t1\"}");
-    assert_int_equal(lane_test_run_all(test), 1);
     due(test, 0, "t1");
     size_t before = test->bus.count;
     lane_test_run_all(test);
