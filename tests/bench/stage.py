@@ -247,11 +247,15 @@ class Stage:
         """Waits until every process has partitions and nothing has changed for a while."""
         name = f'sluice_partitions{{group="{self.bus.group}"}}'
         seen, since = None, time.monotonic()
-        while seen is None or min(seen) == 0 or time.monotonic() < since + 1:
+
+        def stays():
+            nonlocal seen, since
             now = [engine.metric(name) for engine in engines]
             if now != seen:
                 seen, since = now, time.monotonic()
-            time.sleep(0.1)
+            return min(seen) > 0 and time.monotonic() >= since + 1
+
+        until(stays, lambda: f"partitions of every process that stay: {seen}", 60, 0.1)
         return seen
 
     @staticmethod
