@@ -52,7 +52,7 @@ bool worker_step(struct worker *worker);
 /* When there is something to do that nobody will tell the worker of (monotonic); INT64_MAX: never. */
 int64_t worker_due_ms(struct worker *worker);
 void worker_stop(struct worker *worker); /* asks; worker_destroy() waits */
-/* What its lane waits for now, in the database or of the process of an isolated plugin, fails. Any thread. */
+/* Its lane's wait, for the database or for the process of an isolated plugin, fails. Any thread. */
 void worker_interrupt(struct worker *worker);
 void worker_destroy(struct worker *worker); /* NULL and half-built ones are fine */
 
